@@ -1,0 +1,86 @@
+"""Closed forms and event simulation of machine-learning systems, on one scenario.
+
+>>> import secondorder as so
+>>> so.roofline(so.models.resnet50, so.accelerators.a100_80gb, batch_size=1, precision="fp16").bottleneck
+'overhead'
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from secondorder.analytic import solve as solve
+    from secondorder.analytic.roofline import roofline as roofline
+    from secondorder.errors import ConstraintNotMet as ConstraintNotMet
+    from secondorder.errors import InfeasibleError as InfeasibleError
+    from secondorder.errors import InputError as InputError
+    from secondorder.errors import SecondOrderError as SecondOrderError
+    from secondorder.errors import Unstable as Unstable
+    from secondorder.fleets.accelerators import Accelerator as Accelerator
+    from secondorder.fleets.accelerators import accelerators as accelerators
+    from secondorder.quantities import quantity as quantity
+    from secondorder.scenarios.answers import Answer as Answer
+    from secondorder.scenarios.answers import Estimate as Estimate
+    from secondorder.scenarios.serving import Serving as Serving
+    from secondorder.scenarios.steptime import Affine as Affine
+    from secondorder.scenarios.steptime import Roofline as Roofline
+    from secondorder.validation.comparison import Comparison as Comparison
+    from secondorder.validation.comparison import compare as compare
+    from secondorder.validation.sweeps import sweep as sweep
+    from secondorder.workloads.arrivals import Deterministic as Deterministic
+    from secondorder.workloads.arrivals import Gamma as Gamma
+    from secondorder.workloads.arrivals import MarkovModulated as MarkovModulated
+    from secondorder.workloads.arrivals import Poisson as Poisson
+    from secondorder.workloads.huggingface import from_config as from_config
+    from secondorder.workloads.lengths import Empirical as Empirical
+    from secondorder.workloads.lengths import Fixed as Fixed
+    from secondorder.workloads.lengths import Geometric as Geometric
+    from secondorder.workloads.lengths import Lengths as Lengths
+    from secondorder.workloads.lengths import LogNormal as LogNormal
+    from secondorder.workloads.lengths import Uniform as Uniform
+    from secondorder.workloads.lengths import lengths as lengths
+    from secondorder.workloads.models import models as models
+    from secondorder.workloads.network import Network as Network
+    from secondorder.workloads.traces import Trace as Trace
+    from secondorder.workloads.traces import read_trace as read_trace
+    from secondorder.workloads.transformer import Transformer as Transformer
+
+_WHERE = {
+    "analytic": ["solve"],
+    "analytic.roofline": ["roofline"],
+    "errors": ["ConstraintNotMet", "InfeasibleError", "InputError", "SecondOrderError", "Unstable"],
+    "fleets.accelerators": ["Accelerator", "accelerators"],
+    "quantities": ["quantity"],
+    "scenarios.answers": ["Answer", "Estimate"],
+    "scenarios.serving": ["Serving"],
+    "scenarios.steptime": ["Affine", "Roofline"],
+    "validation.comparison": ["Comparison", "compare"],
+    "validation.sweeps": ["sweep"],
+    "workloads.arrivals": ["Deterministic", "Gamma", "MarkovModulated", "Poisson"],
+    "workloads.huggingface": ["from_config"],
+    "workloads.lengths": ["Empirical", "Fixed", "Geometric", "Lengths", "LogNormal", "Uniform", "lengths"],
+    "workloads.models": ["models"],
+    "workloads.network": ["Network"],
+    "workloads.traces": ["Trace", "read_trace"],
+    "workloads.transformer": ["Transformer"],
+}
+_MODULE = {name: module for module, names in _WHERE.items() for name in names}
+
+__version__ = version("secondorder")
+__all__ = [*sorted(_MODULE), "simulate"]
+
+
+def __getattr__(name: str) -> Any:
+    """Names are found when first asked for, so that the import costs next to nothing."""
+    if name == "simulate":
+        return import_module("secondorder.simulate")
+    if name not in _MODULE:
+        raise AttributeError(f"module 'secondorder' has no attribute {name!r}")
+    value = getattr(import_module(f"secondorder.{_MODULE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,61 @@
+"""Order 0: a request alone on an idle engine. What remains is the spread of the lengths."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from secondorder.scenarios.serving import Serving
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Idle:
+    """Metrics of the requests of a scenario, each served alone, with the weight of each.
+
+    ``TTFT = sum of the steps of the prompt's chunks``; ``TPOT = `` a decode step of one
+    sequence at the request's mean context; ``E2EL = TTFT + (O - 1) TPOT``. *Exact* for a step
+    time affine in the context. ``tpot`` is nan for a single output token. Arrays, s.
+    """
+
+    ttft: Floats
+    tpot: Floats
+    e2el: Floats
+    weight: Floats
+
+
+def idle(scenario: Serving) -> Idle:
+    """Every request alone: the order 0 of the ladder."""
+    prompts, outputs, weight = (np.asarray(part, float) for part in scenario.offered.grid())
+    ttft = prefill_seconds(scenario, prompts)
+    context = prompts + outputs / 2  # the cache read grows from I + 1 to I + O - 1
+    one = np.ones_like(context)
+    tpot = np.where(outputs > 1, scenario.step_seconds(0 * one, 0 * one, 0 * one, one, context, one), np.nan)
+    e2el = ttft + np.where(outputs > 1, (outputs - 1) * tpot, 0.0)
+    return Idle(ttft=ttft, tpot=tpot, e2el=e2el, weight=weight)
+
+
+def prefill_seconds(scenario: Serving, prompts: Floats, decodes: float = 0.0, decode_context: float = 0.0) -> Floats:
+    """Time to compute each prompt, in chunks, beside so many decodes. Array in, array out, s."""
+    room = max(1.0, scenario.max_num_batched_tokens - decodes)
+    if scenario.long_prefill_token_threshold is not None:
+        room = min(room, scenario.long_prefill_token_threshold)
+    total = np.zeros_like(prompts)
+    before = np.zeros_like(prompts)
+    while (before < prompts).any():
+        chunk = np.minimum(prompts - before, room)
+        pairs, after = chunk * before + chunk * (chunk + 1) / 2, before + chunk
+        seconds = scenario.step_seconds(
+            chunk, pairs, after, decodes, decode_context, decodes + (after == prompts) * (chunk > 0)
+        )
+        total += np.where(chunk > 0, seconds, 0.0)
+        before = after
+    return total
+
+
+def weighted_quantile(values: Floats, weight: Floats, level: float) -> float:
+    """The least value that a share ``level`` of the weight does not exceed."""
+    order = np.argsort(values)
+    cumulative = weight[order].cumsum()
+    return float(values[order][min(np.searchsorted(cumulative, level * cumulative[-1]), len(values) - 1)])

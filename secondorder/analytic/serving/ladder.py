@@ -1,0 +1,127 @@
+"""The ladder of closed forms for a service: orders 0, 1 and 2 of every metric."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from secondorder.analytic.serving.idle import Idle, idle, weighted_quantile
+from secondorder.analytic.serving.mean_value import MeanValue, mean_value
+from secondorder.analytic.serving.overload import overload_wait
+from secondorder.analytic.serving.replica import Replica
+from secondorder.analytic.serving.saturation import Saturation, saturation
+from secondorder.scenarios.answers import Answer, Estimate
+from secondorder.scenarios.serving import Serving
+from secondorder.workloads.traces import Trace
+
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+ALONE = "idle engine"
+MEANS = "mean value (Little 1961)"
+QUEUE = "bulk prefill queue (Inoue 2021) beside processor sharing (Cohen 1979)"
+LENGTHS = "mean step and spread of output lengths"
+BALANCE = "balance of slots and tokens"
+FLUID = "fluid overload"
+
+
+def ladder(scenario: Serving) -> Answer:
+    """Closed forms of every order. ``Unstable`` past saturation, unless a finite trace is replayed."""
+    limit, rate = saturation(scenario), scenario.rate
+    estimates = [*_order_0(idle(scenario))]
+    if rate < limit.rate:
+        estimates += _order_1(scenario, mean_value(scenario, rate), rate)
+        estimates += _order_2(scenario, Replica.of(scenario, rate, limit))
+    elif isinstance(scenario.arrivals, Trace):
+        estimates += _overload(scenario, limit)
+    else:
+        Replica.of(scenario, rate, limit)
+    estimates += _saturation(scenario, limit, rate)
+    order = {e.metric: None for e in estimates}
+    ranked = [e for metric in order for e in estimates if e.metric == metric]
+    how = f"closed forms at {rate:.4g} request/s, {rate / limit.rate:.0%} of saturation"
+    return Answer(scenario=scenario.name, estimates=tuple(ranked), how=how)
+
+
+def _order_0(alone: Idle) -> Iterator[Estimate]:
+    for name, values in (("ttft", alone.ttft), ("tpot", alone.tpot), ("e2el", alone.e2el)):
+        kept = np.isfinite(values)
+        if not kept.any():
+            continue
+        values, weight = values[kept], alone.weight[kept] / alone.weight[kept].sum()
+        yield Estimate(metric=f"{name}_mean", amount=float(values @ weight), unit="s", source=ALONE, order=0)
+        for label, level in QUANTILES.items():
+            amount = weighted_quantile(values, weight, level)
+            yield Estimate(metric=f"{name}_{label}", amount=amount, unit="s", source=ALONE, order=0)
+
+
+def _order_1(scenario: Serving, means: MeanValue, rate: float) -> Iterator[Estimate]:
+    amounts = {"ttft_mean": means.ttft, "e2el_mean": means.e2el}
+    if scenario.offered.mean_output > 1:
+        amounts["tpot_mean"] = means.tpot
+    for metric, amount in amounts.items():
+        yield Estimate(metric=metric, amount=amount, unit="s", source=MEANS, order=1)
+    running = means.decodes + rate * means.ttft
+    yield Estimate(metric="running_mean", amount=running, unit="", source=MEANS, order=1)
+    throughput = {
+        "request_throughput": (rate, "request/s"),
+        "output_throughput": (rate * scenario.offered.mean_output, "token/s"),
+    }
+    for metric, (amount, unit) in throughput.items():
+        yield Estimate(metric=metric, amount=amount, unit=unit, source=MEANS, order=1)
+
+
+def _order_2(scenario: Serving, replica: Replica) -> Iterator[Estimate]:
+    note = _outside(scenario, replica)
+
+    def rung(metric: str, amount: float, source: str = QUEUE, unit: str = "s") -> Estimate:
+        return Estimate(metric=metric, amount=amount, unit=unit, source=source, order=2, in_domain=not note, note=note)
+
+    yield rung("ttft_mean", replica.ttft_mean)
+    for label, level in QUANTILES.items():
+        yield rung(f"ttft_{label}", replica.ttft_quantile(level))
+    if scenario.offered.mean_output > 1:
+        yield rung("tpot_mean", replica.tpot_mean)
+        for label, level in QUANTILES.items():
+            yield rung(f"tpot_{label}", replica.tpot_quantile(level))
+        yield rung("running_mean", replica.running, unit="")
+    yield rung("e2el_mean", replica.e2el_mean)
+    for label, level in QUANTILES.items():
+        yield rung(f"e2el_{label}", replica.e2el_quantile(level), LENGTHS)
+
+
+def _outside(scenario: Serving, replica: Replica) -> str:
+    """Which conditions of the second order do not hold."""
+    reasons = []
+    if isinstance(scenario.arrivals, Trace):
+        reasons.append("a finite trace, taken for Poisson arrivals of its mean rate")
+    elif abs(scenario.arrivals.scv - 1) > 1e-9:
+        reasons.append(f"arrivals are not Poisson (scv {scenario.arrivals.scv:.3g})")
+    if replica.limit.binds == "KV cache":
+        reasons.append("the KV cache binds before the slots; preemptions are not counted")
+    if scenario.enable_prefix_caching:
+        reasons.append("prefix hits are not counted")
+    return "; ".join(reasons)
+
+
+def _saturation(scenario: Serving, limit: Saturation, rate: float) -> Iterator[Estimate]:
+    bound = limit.binds == "KV cache"
+    note = f"{limit.binds} bind" + ("; an upper bound, preemptions are not counted" if bound else "")
+    yield Estimate(
+        metric="saturation_rate",
+        amount=limit.rate,
+        unit="request/s",
+        source=BALANCE,
+        order=2,
+        in_domain=not bound,
+        note=note,
+    )
+    yield Estimate(metric="utilisation", amount=rate / limit.rate, unit="", source=BALANCE, order=2)
+
+
+def _overload(scenario: Serving, limit: Saturation) -> Iterator[Estimate]:
+    """A finite trace faster than the engine: what waits is what the fluid says."""
+    assert isinstance(scenario.arrivals, Trace)
+    window = float(scenario.arrivals.requests.arrival[-1])
+    mean, p99 = overload_wait(scenario.rate, limit.rate, window)
+    note = f"offered {scenario.rate / limit.rate:.2f} of saturation over {window:.3g} s"
+    yield Estimate(metric="ttft_mean", amount=mean, unit="s", source=FLUID, order=1, note=note)
+    yield Estimate(metric="ttft_p99", amount=p99, unit="s", source=FLUID, order=1, note=note)

@@ -1,0 +1,236 @@
+"""Order 2: the replica as a queue. Sequences that share steps, prompts that wait for them.
+
+Two queues, one inside the other. The number of sequences that decode is a birth-death
+process whose speed depends on their number (``gps``, Cohen 1979): each step gives each of
+them one token, and the more they are, the longer a step lasts. Given their number, prompts
+queue for the steps (``PrefillQueue``), which also says how long a mean step is. Sequences
+beyond the slots wait for one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from secondorder.analytic.serving.idle import weighted_quantile
+from secondorder.analytic.serving.prefill import PrefillQueue
+from secondorder.analytic.serving.saturation import Demand, Saturation, demand, saturation
+from secondorder.errors import Unstable
+from secondorder.scenarios.serving import Serving
+
+Floats = npt.NDArray[np.float64]
+
+LEVELS = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)  # of the number of decodes at which prompts are solved
+SHARES = (0.06, 0.115, 0.2, 0.25, 0.2, 0.115, 0.06)  # of the time that each stands for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replica:
+    """A scenario at a rate below saturation.
+
+    *Approximation*: the number of decodes changes slowly against the wait of a prompt; the
+    requests' output lengths matter for their number through the mean alone (exact for
+    processor sharing, Cohen 1979, while slots are free; the wait for a slot is scaled by
+    ``(1 + scv)/2``, Allen-Cunneen). *Valid when* arrivals are Poisson, the rate is below
+    saturation and the cache does not bind.
+    """
+
+    scenario: Serving
+    rate: float
+    limit: Saturation
+
+    @classmethod
+    def of(cls, scenario: Serving, rate: float, limit: Saturation | None = None) -> "Replica":
+        """The replica at a rate; ``Unstable`` at or past saturation."""
+        limit = limit or saturation(scenario)
+        if rate >= limit.rate:
+            raise Unstable(
+                f"{scenario.name}: {rate:.4g} request/s offered, but the engine saturates at {limit.rate:.4g} request/s "
+                f"(utilisation {rate / limit.rate:.3g}, {limit.binds} bind); "
+                f"use {int(rate / limit.rate) + 1} replicas or lower the rate"
+            )
+        return cls(scenario=scenario, rate=rate, limit=limit)
+
+    @cached_property
+    def demand(self) -> Demand:
+        return demand(self.scenario)
+
+    def queue(self, decodes: float) -> PrefillQueue:
+        """The prompts beside so many decodes."""
+        context = decodes * self.demand.decode_context
+        return PrefillQueue(scenario=self.scenario, rate=self.rate, decodes=decodes, decode_context=context)
+
+    # Sequences that decode
+
+    @cached_property
+    def slots(self) -> int:
+        """Sequences that decode at once at most."""
+        return max(1, round(self.limit.decodes))
+
+    @cached_property
+    def _steps(self) -> tuple[Floats, Floats, Floats]:
+        """Numbers of decodes, with the mean and the covariances of the steps beside each."""
+        numbers = np.unique(np.round(np.geomspace(1, max(self.slots, 1), 9)))
+        queues = [self.queue(float(n)) for n in numbers]
+        mean = np.array([q.mean_step if q.fill < 1 else q.step_seconds[-1] for q in queues])
+        covariances = np.array([q.step_covariances if q.fill < 1 else 0 * q.step_covariances for q in queues])
+        return numbers, mean, covariances
+
+    def step(self, decodes: Floats) -> Floats:
+        """Mean duration of a step beside so many decodes, s."""
+        numbers, mean, _ = self._steps
+        return np.interp(decodes, numbers, mean)
+
+    @cached_property
+    def load(self) -> float:
+        """Utilisation of the slots: arriving work over the fastest that they can serve."""
+        return self.rate * self.demand.decode_steps * float(self.step(np.array([self.slots]))[0]) / self.slots
+
+    @cached_property
+    def decodes(self) -> Floats:
+        """Law of the number of sequences that decode or wait for a slot: probabilities of 0, 1, ...
+
+        ``pi(n) ~ prod_{k <= n} rate E[O - 1] T(min(k, slots)) / min(k, slots)``, cut where the
+        geometric tail past the slots has decayed.
+        """
+        tail = 0 if self.load <= 0 else int(np.ceil(np.log(1e-12) / np.log(min(self.load, 1 - 1e-4))))
+        served = np.minimum(np.arange(1, self.slots + tail + 1), self.slots)
+        ratio = self.rate * self.demand.decode_steps * self.step(served.astype(float)) / served
+        logs = np.concatenate([[0.0], np.cumsum(np.log(ratio))]) if self.demand.decode_steps > 0 else np.zeros(1)
+        law = np.exp(logs - logs.max())
+        return np.asarray(law / law.sum())
+
+    @cached_property
+    def decoding(self) -> float:
+        """Mean number of sequences that decode."""
+        return float(self.decodes @ np.minimum(np.arange(len(self.decodes)), self.slots))
+
+    @cached_property
+    def running(self) -> float:
+        """Mean number of sequences that hold a slot: those that decode, and prompts in their steps."""
+        step = float(self.step(np.array([max(1.0, self.decoding)]))[0])
+        return self.decoding + self.rate * self.demand.prefill_steps * step
+
+    # Waiting for a slot
+
+    @cached_property
+    def slot_wait(self) -> tuple[float, float]:
+        """Probability that a request waits for a slot, and the mean wait of those that do, s."""
+        waits = float(self.decodes[self.slots :].sum())
+        busy = self.slots / (self.demand.decode_steps * float(self.step(np.array([self.slots]))[0]))
+        spread = (1 + self._decode_scv) / 2
+        return waits, spread / max(busy - self.rate, 1e-300) if waits > 0 else 0.0
+
+    @cached_property
+    def _decode_scv(self) -> float:
+        """Squared coefficient of variation of the number of decode steps of a request."""
+        law, mean = self.scenario.offered, self.demand.decode_steps
+        return law.expect(lambda _, o: (o - 1) ** 2) / mean**2 - 1 if mean > 0 else 0.0
+
+    # What a request meets
+
+    @cached_property
+    def _levels(self) -> list[tuple[float, float]]:
+        """Numbers of decodes that a request meets, with the share of requests that each stands for."""
+        law = self.decodes
+        cumulative = law.cumsum()
+        found = [
+            (float(min(np.searchsorted(cumulative, p), self.slots)), s) for p, s in zip(LEVELS, SHARES, strict=True)
+        ]
+        merged: dict[float, float] = {}
+        for n, share in found:
+            merged[n] = merged.get(n, 0.0) + share
+        return list(merged.items())
+
+    @cached_property
+    def first_token(self) -> tuple[Floats, Floats]:
+        """Law of the time to first token without a wait for a slot: atoms (s, rising) and weights."""
+        times, weights = [], []
+        for n, share in self._levels:
+            atoms, mass = self.queue(n).first_token
+            times.append(atoms)
+            weights.append(mass * share)
+        atoms, mass = np.concatenate(times), np.concatenate(weights)
+        order = np.argsort(atoms)
+        return atoms[order], mass[order] / mass.sum()
+
+    @cached_property
+    def ttft_mean(self) -> float:
+        """Mean time to first token, s."""
+        atoms, weight = self.first_token
+        waits, wait = self.slot_wait
+        return float(atoms @ weight) + waits * wait
+
+    def ttft_quantile(self, level: float) -> float:
+        """Quantile of the time to first token, s: a prompt's law plus an exponential wait for a slot."""
+        atoms, weight = self.first_token
+        waits, wait = self.slot_wait
+
+        def beyond(t: float) -> float:
+            late = atoms > t
+            still = np.exp(-(t - atoms[~late]) / wait) @ weight[~late] if waits > 0 else 0.0
+            return float(weight[late].sum() + waits * still)
+
+        return _bisect(beyond, 1 - level, float(atoms[-1]) + 60 * wait)
+
+    @cached_property
+    def tpot_mean(self) -> float:
+        """Mean time per output token, s: by Little's law for the sequences that decode."""
+        return self.decoding / (self.rate * self.demand.decode_steps)
+
+    def tpot_quantile(self, level: float) -> float:
+        """Quantile over requests of the mean step that each sees, s.
+
+        A request of ``O`` tokens averages ``O - 1`` consecutive steps: around the mean step
+        of the number of decodes it meets, gamma distributed with the variance of such a mean.
+        """
+        from scipy.special import gammaincc
+
+        _, outputs, weight = (np.asarray(part, float) for part in self.scenario.offered.grid())
+        kept = outputs > 1
+        steps, weight = outputs[kept] - 1, weight[kept] / weight[kept].sum()
+        levels = [(*self._mean_of(n, steps), share) for n, share in self._levels]
+
+        def beyond(t: float) -> float:
+            return sum(
+                share * float(weight @ gammaincc(mean**2 / variance, t * mean / variance))
+                for mean, variance, share in levels
+            )
+
+        top = max(mean + 20 * float(np.sqrt(variance.max())) for mean, variance, _ in levels)
+        return _bisect(beyond, 1 - level, top)
+
+    def _mean_of(self, decodes: float, steps: Floats) -> tuple[float, Floats]:
+        """Mean and variance of the average of so many consecutive steps beside so many decodes."""
+        numbers, means, covariances = self._steps
+        at = max(decodes, 1.0)
+        mean = float(np.interp(at, numbers, means))
+        lag = np.arange(covariances.shape[1])
+        of_lag = np.array([np.interp(at, numbers, column) for column in covariances.T])
+        pairs = np.where(lag == 0, 1.0, 2.0) * np.clip(1 - lag / steps[:, None], 0, None)
+        variance = (pairs @ of_lag) / steps
+        return mean, np.maximum(variance, (1e-6 * mean) ** 2)
+
+    def e2el_quantile(self, level: float) -> float:
+        """Quantile of the end-to-end latency, s, of the spread of the output lengths alone."""
+        _, outputs, weight = (np.asarray(part, float) for part in self.scenario.offered.grid())
+        return self.ttft_mean + weighted_quantile(outputs - 1, weight, level) * self.tpot_mean
+
+    @cached_property
+    def e2el_mean(self) -> float:
+        """Mean end-to-end latency, s."""
+        return self.ttft_mean + self.demand.decode_steps * self.tpot_mean
+
+
+def _bisect(beyond: Callable[[float], float], target: float, high: float) -> float:
+    """The least ``t`` with ``beyond(t) <= target``; ``beyond`` falls."""
+    low = 0.0
+    while high - low > 1e-7 * high:
+        middle = (low + high) / 2
+        if beyond(middle) > target:
+            low = middle
+        else:
+            high = middle
+    return high

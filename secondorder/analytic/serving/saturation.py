@@ -1,0 +1,150 @@
+"""The highest rate that an engine can serve: where the queue begins to grow without limit."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from secondorder.analytic.serving.prefill import PrefillQueue
+from secondorder.scenarios.serving import Serving
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """What a request asks of the engine, on average over the law of the lengths.
+
+    ``prompt``: tokens ``E[I]``. ``decode_steps``: ``E[O] - 1``, the first token comes out of
+    the prefill. ``prefill_steps``: steps in which it holds a slot before it decodes.
+    ``decode_context``: mean tokens of cache that one of its decode steps reads,
+    ``E[sum_j (I + j)] / E[O - 1]``: long requests are met more often (the inspection paradox).
+    ``held``: mean tokens of cache that a running request holds, likewise length-biased, with
+    half a block that is not full. ``reserved``: the same if the full length is held from the
+    start.
+    """
+
+    prompt: float
+    decode_steps: float
+    prefill_steps: float
+    decode_context: float
+    held: float
+    reserved: float
+
+
+def demand(scenario: Serving, prefill_steps: float | None = None) -> Demand:
+    """The mean demand of a scenario's requests; ``prefill_steps`` where it is known better."""
+    law, room = scenario.offered, scenario.max_num_batched_tokens
+    if prefill_steps is None:
+        prefill_steps = law.expect(lambda i, o: np.ceil(i / room)) + scenario.async_scheduling
+    steps = law.mean_output - 1
+    read = law.expect(lambda i, o: (o - 1) * i + o * (o - 1) / 2)
+    border = (scenario.block_size - 1) / 2
+    held = (read + prefill_steps * law.mean_input) / (steps + prefill_steps) + border
+    reserved = law.expect(lambda i, o: (i + o) * (o - 1 + prefill_steps)) / (steps + prefill_steps) + border
+    context = read / steps if steps > 0 else law.mean_input
+    return Demand(
+        prompt=law.mean_input,
+        decode_steps=steps,
+        prefill_steps=prefill_steps,
+        decode_context=context,
+        held=held,
+        reserved=reserved,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saturation:
+    """``rate`` in request/s, and what ``binds``: slots, KV cache or token budget."""
+
+    rate: float
+    binds: str
+    sequences: float
+    """Sequences that run at once at saturation."""
+    decodes: float
+    """Of these, those that decode."""
+    step: float
+    """Mean duration of a step then, s."""
+
+
+def sequences_that_fit(scenario: Serving, *, reserve_full_length: bool = False) -> float:
+    """Running sequences that slots and cache allow: ``min(max_num_seqs, tokens / held)``."""
+    need = demand(scenario)
+    return min(scenario.max_num_seqs, scenario.kv_tokens / (need.reserved if reserve_full_length else need.held))
+
+
+def saturation(scenario: Serving, *, reserve_full_length: bool = False) -> Saturation:
+    """The saturation rate of an engine.
+
+    With all ``B`` sequences running, ``D = B (E[O] - 1)/(E[O] - 1 + k)`` of them decode (``k``
+    prefill steps a request), each step ends ``D/(E[O] - 1)`` requests, and so
+
+        ``rate = D / ((E[O] - 1) E[T])``,   ``E[T]`` the mean step of ``PrefillQueue`` at that rate.
+
+    For a step time affine in its tokens this is ``1/(E[O] T(D)/D + p1 E[I])``. When prompts
+    fill the token budget before ``B`` binds, ``D`` settles where a full step takes in as many
+    requests as it ends.
+
+    *Approximation*: mean values for the number of decodes. *Valid when* requests are many
+    against the slots; with a cache that binds, preempted work that is computed again is not
+    counted. *Source*: mean-value balance of slots and tokens; held tokens are length-biased.
+    """
+    need = demand(scenario)
+    limit = sequences_that_fit(scenario, reserve_full_length=reserve_full_length)
+    binds = "slots" if limit == scenario.max_num_seqs else "KV cache"
+    budget = scenario.max_num_batched_tokens
+    if need.decode_steps <= 0:
+        return _prefill_only(scenario, limit, need)
+    by_budget = budget * need.decode_steps / (need.decode_steps + need.prompt)
+    decodes = limit * need.decode_steps / (need.decode_steps + need.prefill_steps)
+    if by_budget <= decodes:
+        return _budget_bound(scenario, limit, by_budget, need)
+    for _ in range(3):  # the prefill steps of a request depend on the queue, a little
+        rate, queue = _balance(scenario, decodes, need)
+        prefill_steps = max(need.prefill_steps, _prefill_steps(queue) + scenario.async_scheduling)
+        need = demand(scenario, prefill_steps)
+        decodes = min(limit * need.decode_steps / (need.decode_steps + prefill_steps), by_budget)
+    return Saturation(rate=rate, binds=binds, sequences=limit, decodes=decodes, step=queue.mean_step)
+
+
+def _balance(scenario: Serving, decodes: float, need: Demand) -> tuple[float, PrefillQueue]:
+    """The rate at which steps end as many requests as arrive, by bisection on the step's length."""
+    low, high = 0.0, None
+    rate = decodes / need.decode_steps / _queue(scenario, 0.0, decodes, need).mean_step
+    for _ in range(40):
+        queue = _queue(scenario, rate, decodes, need)
+        served = decodes / need.decode_steps / queue.mean_step
+        if served > rate:
+            low = rate
+        else:
+            high = rate
+        if abs(served - rate) < 1e-4 * rate:
+            return rate, queue
+        guess = (served + rate) / 2
+        inside = low < guess and (high is None or guess < high)
+        rate = guess if inside else (low + (high or 2 * rate)) / 2
+    return rate, queue
+
+
+def _queue(scenario: Serving, rate: float, decodes: float, need: Demand) -> PrefillQueue:
+    return PrefillQueue(scenario=scenario, rate=rate, decodes=decodes, decode_context=decodes * need.decode_context)
+
+
+def _prefill_steps(queue: PrefillQueue) -> float:
+    """Steps that a prompt spends in the backlog, by Little's law in tokens."""
+    cells = np.arange(queue.size)
+    taken = float(queue.backlog @ np.minimum(cells, queue.cap))
+    return float(queue.backlog @ cells) / taken if taken else 1.0
+
+
+def _budget_bound(scenario: Serving, limit: float, decodes: float, need: Demand) -> Saturation:
+    queue = _queue(scenario, 0.0, decodes, need)
+    step = float(queue.step_seconds[-1])
+    rate = decodes / need.decode_steps / step
+    return Saturation(rate=rate, binds="token budget", sequences=limit, decodes=decodes, step=step)
+
+
+def _prefill_only(scenario: Serving, limit: float, need: Demand) -> Saturation:
+    """One output token each: every step is full of prompts, or of as many as there are slots."""
+    queue = _queue(scenario, 0.0, 0.0, need)
+    tokens = min(queue.room, limit * need.prompt)
+    step = float(np.interp(tokens, np.arange(queue.cap + 1) * queue.cell, queue.step_seconds))
+    binds = "token budget" if tokens == queue.room else "slots"
+    return Saturation(rate=tokens / need.prompt / step, binds=binds, sequences=limit, decodes=0.0, step=step)

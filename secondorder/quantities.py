@@ -1,0 +1,267 @@
+"""Quantities at the door, plain SI floats inside.
+
+A scenario's field takes a string or a quantity and refuses a bare number where a unit is
+due. It is kept as a quantity in the field's own unit; ``si`` gives the float that the
+models compute with.
+
+>>> quantity("80 GiB", "byte")
+<Quantity(8.58993459e+10, 'byte')>
+>>> si(quantity("250 ms", "s"))
+0.25
+>>> quantity(8, "request/s", "rate")
+Traceback (most recent call last):
+secondorder.errors.UnitError: rate: got 8 without a unit, expected a quantity in request/s; write "8 request/s"
+"""
+
+import math
+import re
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from importlib.resources import files
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+import pint
+from annotated_types import Ge, Gt, Le
+
+from secondorder.errors import InputError, UnitError
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic_core import CoreSchema
+
+    Quantity: TypeAlias = pint.Quantity[Any]
+else:
+    Quantity = pint.Quantity
+
+registry: Any = pint.UnitRegistry(str(files("secondorder") / "units.txt"), on_redefinition="raise", cache_folder=None)
+registry.formatter.default_format = "~"
+
+
+def quantity(value: object, unit: str, what: str = "value") -> Quantity:
+    """``value`` (a string or a quantity) in ``unit``, or an error that names ``what``.
+
+    Errors: ``UnitError`` for a bare number, an unknown unit or another dimension,
+    ``InputError`` for what is not a finite number.
+    """
+    target = _unit(unit)
+    if isinstance(value, pint.Quantity):
+        parsed = value if value._REGISTRY is registry else _parse(f"{value.m!r} {value.u}", unit, what)
+    elif isinstance(value, str):
+        parsed = _parse(value, unit, what)
+    else:
+        raise UnitError(
+            what, given=f"{value!r} without a unit", expected=f"a quantity in {unit}", remedy=f'write "{value} {unit}"'
+        )
+    try:
+        converted = parsed.to(target)
+    except pint.DimensionalityError:
+        raise UnitError(what, given=f"{value} ({_dimension(parsed)})", expected=f"a quantity in {unit}") from None
+    if not math.isfinite(float(converted.m)):
+        raise InputError(what, given=value, expected=f"a finite quantity in {unit}")
+    return _restore(float(converted.m), unit)
+
+
+def si(value: Quantity | str) -> float:
+    """The magnitude of a field's quantity: fields are kept in base units."""
+    assert isinstance(value, pint.Quantity)
+    return float(value.magnitude)
+
+
+def pretty(value: float, unit: str) -> str:
+    """``value`` in ``unit`` with a readable prefix.
+
+    >>> pretty(0.00481, "s"), pretty(3.35e12, "byte/s"), pretty(8.0, "request/s")
+    ('4.81 ms', '3.35 TB/s', '8 request/s')
+    """
+    if not math.isfinite(value):
+        return f"{value} {unit}".strip()
+    if unit in _PREFIXED and value != 0:
+        symbol, rest = _PREFIXED[unit]
+        scale, prefix = next(((s, p) for s, p in _SCALES if abs(value) >= s * 0.9995), (1.0, ""))
+        if unit == "s" and value >= 0.9995:
+            scale, prefix = 1.0, ""
+        if unit != "s" and scale < 1:
+            scale, prefix = 1.0, ""
+        return f"{_digits(value / scale)} {prefix}{symbol}{rest}"
+    return f"{_digits(value)} {unit}".strip()
+
+
+_PREFIXED = {
+    "s": ("s", ""),
+    "byte": ("B", ""),
+    "byte/s": ("B", "/s"),
+    "FLOP": ("FLOP", ""),
+    "FLOP/s": ("FLOP", "/s"),
+}
+_SCALES = (
+    (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"),
+    (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"),
+)  # fmt: skip
+
+
+def _digits(value: float) -> str:
+    """Three significant digits, thousands kept whole."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+@lru_cache(maxsize=256)
+def _unit(unit: str) -> Any:
+    return registry.Unit(unit)
+
+
+_QUANTITY = re.compile(
+    r"\s*(?P<number>[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf)(?![a-z]))"
+    r"\s*(?P<unit>[A-Za-zµμ%/*^ ·_2-9]{0,40})\s*",
+    re.IGNORECASE,
+)
+
+
+def _parse(text: str, unit: str, what: str) -> Quantity:
+    expected = f"a quantity in {unit}" if unit else "a number"
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        raise InputError(what, given=repr(text), expected=expected)
+    number, symbol = float(match["number"]), match["unit"].strip().replace("%", "percent").replace("·", "*")
+    if not symbol and unit:
+        raise UnitError(what, given=f"{text} without a unit", expected=expected, remedy=f'write "{text} {unit}"')
+    try:
+        parsed: Quantity = registry.Quantity(number, registry.parse_units(symbol))
+        return parsed
+    except Exception:  # pint's parser raises a dozen types for a malformed unit
+        raise UnitError(what, given=repr(text), expected=expected, remedy=f"{symbol!r} is not a unit") from None
+
+
+def _dimension(value: Quantity) -> str:
+    return " ".join(str(value.dimensionality).replace("[", "").replace("]", "").split())
+
+
+def _restore(value: float, unit: str) -> Quantity:
+    made: Quantity = registry.Quantity(value, _unit(unit))
+    return made
+
+
+def _reduce(self: Quantity) -> tuple[object, ...]:
+    return _restore, (self.m, f"{self.u:D}")
+
+
+registry.Quantity.__reduce__ = _reduce
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The unit of a dataclass field: ``rate: Annotated[Quantity | str, Unit("request/s")]``."""
+
+    symbol: str
+    positive: bool = False
+
+    def read(self, value: object, what: str) -> Quantity:
+        read = quantity(value, self.symbol, what)
+        if read.m < 0 or (self.positive and read.m == 0):
+            kind = "a positive" if self.positive else "a non-negative"
+            raise InputError(what, given=value, expected=f"{kind} quantity in {self.symbol}")
+        return read
+
+    def __get_pydantic_core_schema__(self, source: object, handler: "GetCoreSchemaHandler") -> "CoreSchema":
+        from pydantic_core import core_schema
+
+        return core_schema.any_schema()
+
+    def __get_pydantic_json_schema__(self, schema: "CoreSchema", handler: "GetJsonSchemaHandler") -> dict[str, Any]:
+        return {"type": "string", "description": f"a quantity in {self.symbol}", "examples": [f"1 {self.symbol}"]}
+
+
+Duration = Annotated[Quantity | str, Unit("s")]
+Rate = Annotated[Quantity | str, Unit("request/s", positive=True)]
+DataSize = Annotated[Quantity | str, Unit("byte")]
+Bandwidth = Annotated[Quantity | str, Unit("byte/s", positive=True)]
+ComputeRate = Annotated[Quantity | str, Unit("FLOP/s", positive=True)]
+Computation = Annotated[Quantity | str, Unit("FLOP")]
+Power = Annotated[Quantity | str, Unit("W")]
+Count = Annotated[int, Ge(1)]
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Efficiency = Annotated[float, Gt(0), Le(1)]
+
+
+class Checked:
+    """A frozen dataclass whose fields are checked, and given their unit, when it is made."""
+
+    def __post_init__(self) -> None:
+        for name, unit, bounds, kind, optional in _rules(type(self)):  # type: ignore[arg-type]
+            value = getattr(self, name)
+            if value is None and optional:
+                continue
+            if unit is not None:
+                object.__setattr__(self, name, unit.read(value, name))
+            elif kind in (int, float):
+                object.__setattr__(self, name, _number(name, value, kind, bounds))
+            elif not _is_a(value, kind):
+                raise InputError(name, given=repr(value), expected=_kind_name(kind))
+
+
+@lru_cache(maxsize=256)
+def _rules(cls: type) -> list[tuple[str, Unit | None, tuple[Any, ...], Any, bool]]:
+    hints = get_type_hints(cls, include_extras=True)
+    return [(field.name, *_rule(hints[field.name])) for field in fields(cls) if field.init]
+
+
+def _rule(hint: Any) -> tuple[Unit | None, tuple[Any, ...], Any, bool]:
+    """The unit, bounds and plain type that a field's annotation asks for."""
+    if get_origin(hint) in (Union, UnionType):
+        members = [member for member in get_args(hint) if member is not NoneType]
+        if len(members) == 1:
+            return (*_rule(members[0])[:3], True)
+        return None, (), hint, NoneType in get_args(hint)
+    if get_origin(hint) is Annotated:
+        kind, *extras = get_args(hint)
+        unit = next((extra for extra in extras if isinstance(extra, Unit)), None)
+        return unit, tuple(extra for extra in extras if isinstance(extra, (Ge, Gt, Le))), kind, False
+    return None, (), hint, False
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    if get_origin(kind) in (Union, UnionType):
+        return any(_is_a(value, member) for member in get_args(kind))
+    plain = get_origin(kind) or kind
+    if not isinstance(plain, type) or getattr(plain, "_is_protocol", False):
+        return True
+    return isinstance(value, plain)
+
+
+def _kind_name(kind: Any) -> str:
+    if kind in (bool, str):
+        return "true or false" if kind is bool else "a string"
+    members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    return " or ".join(getattr(member, "__name__", str(member)) for member in members if member is not NoneType)
+
+
+def _number(name: str, value: object, kind: type, bounds: tuple[Any, ...]) -> int | float:
+    expected = "an integer" if kind is int else "a number"
+    for bound in bounds:
+        match bound:
+            case Ge():
+                expected += f" of at least {bound.ge}"
+            case Gt():
+                expected += f" above {bound.gt}"
+            case Le():
+                expected += f" and at most {bound.le}"
+    good = isinstance(value, (int, float)) or hasattr(value, "__index__") or hasattr(value, "__float__")
+    good = good and not isinstance(value, (bool, str))
+    if not good or not math.isfinite(value) or (kind is int and value != int(value)):  # type: ignore[arg-type, call-overload]
+        raise InputError(name, given=repr(value), expected=expected)
+    number: int | float = kind(value)
+    for bound in bounds:
+        if not _holds(bound, number):
+            raise InputError(name, given=repr(value), expected=expected)
+    return number
+
+
+def _holds(bound: Any, number: float) -> bool:
+    match bound:
+        case Ge():
+            return number >= float(bound.ge)  # type: ignore[arg-type]
+        case Gt():
+            return number > float(bound.gt)  # type: ignore[arg-type]
+        case _:
+            return bool(number <= bound.le)

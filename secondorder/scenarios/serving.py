@@ -1,0 +1,194 @@
+"""An LLM service: one engine with continuous batching, what it runs, and what is asked of it.
+
+>>> import secondorder as so
+>>> scenario = so.Serving(
+...     model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm,
+...     arrivals=so.Poisson("8 request/s"), lengths=so.Lengths(input=1024, output=256))
+>>> scenario.kv_blocks
+24901
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from secondorder.errors import DoesNotFit, InputError, UnknownName
+from secondorder.fleets.accelerators import Accelerator
+from secondorder.quantities import Checked, Count, DataSize, Efficiency, Quantity, pretty, quantity, si
+from secondorder.scenarios.steptime import Engine, Roofline, StepSeconds, StepTime
+from secondorder.workloads.arrivals import Arrivals
+from secondorder.workloads.lengths import Empirical, Lengths
+from secondorder.workloads.requests import Requests
+from secondorder.workloads.traces import Trace
+from secondorder.workloads.transformer import Transformer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving(Checked):
+    """An LLM served by one replica of an engine with vLLM V1's scheduler.
+
+    The settings have vLLM's names and meaning. ``arrivals`` may be a law of arrivals, with
+    ``lengths`` beside it, or a whole ``Trace``, which brings lengths and prefixes of its own.
+
+    - ``precision``, ``kv_precision``: of weights and arithmetic, and of the cache (the same if
+      not given).
+    - ``max_num_seqs``, ``max_num_batched_tokens``: sequences that run at once, tokens in a step.
+    - ``max_model_len``: longest prompt plus output (the model's own limit if not given).
+    - ``gpu_memory_utilization``: share of the memory the engine may use; of it, weights and
+      ``reserved_memory`` (activations, CUDA graphs, the runtime) are taken off and the rest
+      holds the cache, in blocks of ``block_size`` tokens. ``num_gpu_blocks`` states the number
+      of blocks instead.
+    - ``long_prefill_token_threshold``: a prompt gets at most so many tokens a step.
+    - ``enable_prefix_caching``: keep blocks of finished requests, evict the least recently used.
+    - ``async_scheduling``: a step is scheduled while the one before it runs.
+    - ``step_time``: ``Roofline`` or ``Affine``.
+    - ``goodput``: objectives that a request must meet to count as good,
+      ``{"ttft": "200 ms", "tpot": "50 ms"}``.
+    """
+
+    model: Transformer
+    accelerator: Accelerator
+    arrivals: Arrivals | Trace
+    lengths: Lengths | Empirical | None = None
+    precision: str = "bf16"
+    kv_precision: str | None = None
+    tensor_parallel_size: Count = 1
+    max_num_seqs: Count = 256
+    max_num_batched_tokens: Count = 2048
+    max_model_len: Count | None = None
+    gpu_memory_utilization: Efficiency = 0.9
+    reserved_memory: DataSize = "2 GiB"
+    block_size: Count = 16
+    num_gpu_blocks: Count | None = None
+    long_prefill_token_threshold: Count | None = None
+    enable_chunked_prefill: bool = True
+    enable_prefix_caching: bool = False
+    async_scheduling: bool = False
+    step_time: StepTime = field(default_factory=Roofline)
+    goodput: Mapping[str, Quantity | str] = field(default_factory=dict)
+    name: str = "serving"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.arrivals, Trace) and self.lengths is not None:
+            raise InputError(
+                "lengths",
+                given="lengths beside a whole trace, which has its own",
+                expected="one of the two",
+                remedy="pass arrivals=trace.arrivals to keep only its times",
+            )
+        if not isinstance(self.arrivals, Trace) and self.lengths is None:
+            raise InputError("lengths", given="none", expected="a law of prompt and output lengths beside the arrivals")
+        unknown = [name for name in self.goodput if name not in ("ttft", "tpot", "e2el")]
+        if unknown:
+            raise UnknownName.among("goodput", unknown[0], ["ttft", "tpot", "e2el"])
+        object.__setattr__(self, "goodput", {k: quantity(v, "s", f"goodput.{k}") for k, v in self.goodput.items()})
+        if not self.enable_chunked_prefill and self.max_num_batched_tokens < self.context_limit:
+            raise InputError(
+                "max_num_batched_tokens",
+                given=self.max_num_batched_tokens,
+                expected=f"at least max_model_len {self.context_limit} without chunked prefill",
+                remedy="raise it, lower max_model_len, or enable chunked prefill",
+            )
+        self.step_seconds  # an engine that cannot run (precision, link) is refused here  # noqa: B018
+        self.kv_blocks  # and so is a model that does not fit  # noqa: B018
+
+    @cached_property
+    def engine(self) -> Engine:
+        return Engine(
+            model=self.model,
+            accelerator=self.accelerator,
+            precision=self.precision,
+            kv_precision=self.kv_precision or self.precision,
+            tensor_parallel_size=self.tensor_parallel_size,
+        )
+
+    @cached_property
+    def step_seconds(self) -> StepSeconds:
+        """The step time as a function of the batch, see ``steptime``."""
+        return self.step_time.seconds(self.engine)
+
+    @property
+    def objectives(self) -> dict[str, float]:
+        """The goodput objectives in s."""
+        return {name: si(most) for name, most in self.goodput.items()}
+
+    @property
+    def context_limit(self) -> int:
+        """The longest prompt plus output, in tokens."""
+        return self.max_model_len or self.model.max_context
+
+    @property
+    def offered(self) -> Lengths | Empirical:
+        """The law of the lengths, those of the trace where one is replayed."""
+        return self.arrivals.lengths if isinstance(self.arrivals, Trace) else self._lengths
+
+    @property
+    def _lengths(self) -> Lengths | Empirical:
+        assert self.lengths is not None
+        return self.lengths
+
+    @property
+    def rate(self) -> float:
+        """Mean offered load, request/s."""
+        return si(self.arrivals.rate)
+
+    @cached_property
+    def kv_blocks(self) -> int:
+        """Blocks of cache that the engine has; one of them is the null block, never used.
+
+        ``(capacity utilization n - weights - reserved n) / (kv bytes per token block_size)``
+        over ``n`` accelerators. ``DoesNotFit`` when nothing is left.
+        """
+        if self.num_gpu_blocks is not None:
+            return self.num_gpu_blocks
+        n = self.tensor_parallel_size
+        usable = si(self.accelerator.memory_capacity) * self.gpu_memory_utilization * n
+        weights = self.model.weight_bytes(self.precision)
+        left = usable - weights - si(self.reserved_memory) * n
+        block = self.engine.kv_bytes_per_token * self.block_size
+        if left < 2 * block:
+            raise DoesNotFit(
+                f"{self.model.name} in {self.precision}: weights {pretty(weights, 'byte')} and "
+                f"{pretty(si(self.reserved_memory) * n, 'byte')} reserved do not fit in "
+                f"{pretty(usable, 'byte')} of {n} x {self.accelerator.name}; "
+                "use more accelerators (tensor_parallel_size), a larger one or a smaller precision"
+            )
+        return math.floor(left / block)
+
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens of cache that requests can hold."""
+        return (self.kv_blocks - 1) * self.block_size
+
+    def requests(self, count: int, arrivals: np.random.Generator, lengths: np.random.Generator) -> Requests:
+        """``count`` requests: drawn from the laws, or the first ones of the trace.
+
+        ``InputError`` for one longer than the context limit, ``DoesNotFit`` for one that the
+        whole cache cannot hold.
+        """
+        if isinstance(self.arrivals, Trace):
+            drawn = self.arrivals.head(count).requests
+        else:
+            prompts, outputs = self._lengths.sample(count, lengths)
+            drawn = Requests(arrival=self.arrivals.times(count, arrivals), input_tokens=prompts, output_tokens=outputs)
+        self._check_lengths(drawn)
+        return drawn
+
+    def _check_lengths(self, drawn: Requests) -> None:
+        total = drawn.input_tokens + drawn.output_tokens
+        if int((too_long := total > self.context_limit).sum()):
+            raise InputError(
+                "lengths",
+                given=f"{int(too_long.sum())} of {len(drawn)} requests over the limit, the longest {total.max()} tokens",
+                expected=f"prompt plus output of at most max_model_len {self.context_limit}",
+                remedy="raise max_model_len or cut the lengths with a maximum",
+            )
+        if int((too_big := total > self.kv_tokens).sum()):
+            raise DoesNotFit(
+                f"{int(too_big.sum())} of {len(drawn)} requests hold more tokens than the cache of {self.kv_tokens} "
+                f"(the largest {total.max()}); use more accelerators, a smaller kv_precision or shorter lengths"
+            )

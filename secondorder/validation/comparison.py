@@ -1,0 +1,90 @@
+"""The closed forms beside the simulation of the same scenario, metric by metric."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from secondorder.analytic import solve
+from secondorder.scenarios.answers import COLUMNS, Answer, Estimate, row
+from secondorder.scenarios.serving import Serving
+from secondorder.simulate import simulate
+from secondorder.validation.verdicts import Verdict, verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MARGIN = 0.10
+"""How far a closed form may be off and still agree, unless the user states another margin."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """One closed form against the simulation: ``error`` is ``formula/simulated - 1``."""
+
+    formula: Estimate
+    simulated: Estimate
+    verdict: Verdict
+
+    @property
+    def error(self) -> float:
+        return self.formula.amount / self.simulated.amount - 1 if self.simulated.amount else float("nan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """``solved`` and ``simulated`` answers of one scenario, judged against ``margin``."""
+
+    scenario: str
+    solved: Answer
+    simulated: Answer
+    margin: float
+
+    @property
+    def judged(self) -> list[Judged]:
+        """Every closed form whose metric was simulated, in the order of the ladder."""
+        return [
+            Judged(formula=e, simulated=truth, verdict=verdict(e.amount, truth, self.margin))
+            for metric in self.solved
+            if metric in self.simulated
+            for truth in self.simulated[metric]
+            for e in self.solved[metric]
+        ]
+
+    @property
+    def frame(self) -> "pd.DataFrame":
+        """All estimates of both, one row each, with the verdict of each closed form."""
+        import pandas as pd
+
+        judged = {id(j.formula): j for j in self.judged}
+        rows = []
+        for metric in dict.fromkeys([*self.solved, *self.simulated]):
+            for e in self.solved[metric] if metric in self.solved else ():
+                rows.append(row(self.scenario, e, str(judged[id(e)].verdict) if id(e) in judged else ""))
+            if metric in self.simulated:
+                rows += [row(self.scenario, e) for e in self.simulated[metric]]
+        return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    def __repr__(self) -> str:
+        lines = [f"{self.scenario}: {self.solved.how}", f"{self.simulated.how}; margin {self.margin:.0%}"]
+        lines += [
+            f"  {j.formula.metric:<20} [{j.formula.order}] {j.formula!s:<12} {j.error:>+8.1%}  {j.verdict:<16} {j.simulated}"
+            for j in self.judged
+        ]
+        return "\n".join(lines)
+
+
+def compare(
+    scenario: Serving,
+    *,
+    seed: int = 0,
+    margin: float = MARGIN,
+    replications: int = 10,
+    requests: int | None = None,
+    jobs: int = 1,
+) -> Comparison:
+    """Solve and simulate a scenario, and judge each closed form against ``margin``.
+
+    Errors: those of ``solve`` and ``simulate``.
+    """
+    solved = solve(scenario)
+    simulated = simulate(scenario, seed=seed, replications=replications, requests=requests, jobs=jobs)
+    return Comparison(scenario=scenario.name, solved=solved, simulated=simulated, margin=margin)

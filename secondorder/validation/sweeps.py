@@ -1,0 +1,72 @@
+"""A scenario over a grid of its fields."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from secondorder.errors import InputError, UnknownName
+from secondorder.scenarios.serving import Serving
+from secondorder.validation.comparison import MARGIN, compare
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def varied(scenario: Any, changes: Mapping[str, Any]) -> Any:
+    """The scenario with other values in some fields; a dot reaches into a field's own fields.
+
+    >>> from secondorder.workloads.arrivals import Poisson
+    >>> varied(Poisson("8 request/s"), {"rate": "2 request/s"})
+    Poisson(rate=<Quantity(2.0, 'request / second')>)
+    """
+    for path, value in changes.items():
+        scenario = _replaced(scenario, path.split("."), value, path)
+    return scenario
+
+
+def _replaced(value: Any, path: list[str], new: Any, whole: str) -> Any:
+    if not is_dataclass(value) or isinstance(value, type):
+        raise InputError(
+            f"field {whole}", given=f"a {type(value).__name__} in its place", expected="a value with fields"
+        )
+    names = [field.name for field in fields(value)]
+    if path[0] not in names:
+        raise UnknownName.among(f"field of {type(value).__name__}", path[0], names)
+    inner = new if len(path) == 1 else _replaced(getattr(value, path[0]), path[1:], new, whole)
+    return replace(value, **{path[0]: inner})
+
+
+def sweep(
+    scenario: Serving,
+    grid: Mapping[str, Sequence[Any]],
+    *,
+    seed: int = 0,
+    margin: float = MARGIN,
+    replications: int = 10,
+    requests: int | None = None,
+    jobs: int = 1,
+) -> "pd.DataFrame":
+    """Compare at every point of a grid: ``{"arrivals.rate": ["2 request/s", "6 request/s"]}``.
+
+    A tidy frame: a column for each swept field, then those of ``Comparison.frame``. Points
+    run in ``jobs`` processes; all use the same seed, so that they differ by design and not
+    by chance (common random numbers).
+    """
+    import pandas as pd
+    from joblib import Parallel, delayed
+
+    if not grid:
+        raise InputError("grid", given="no field", expected="at least one field with its values")
+    points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    scenarios = [varied(scenario, point) for point in points]  # a bad point is refused before any runs
+    options = {"seed": seed, "margin": margin, "replications": replications, "requests": requests}
+    found = Parallel(n_jobs=jobs)(delayed(_frame)(each, options) for each in scenarios)
+    for frame, point in zip(found, points, strict=True):
+        for place, (name, value) in enumerate(point.items()):
+            frame.insert(place, name, str(value))
+    return pd.concat(found, ignore_index=True)
+
+
+def _frame(scenario: Serving, options: dict[str, Any]) -> "pd.DataFrame":
+    return compare(scenario, **options).frame

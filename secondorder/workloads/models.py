@@ -1,0 +1,43 @@
+"""Models by name: ``models.llama_3_1_8b``.
+
+Most entries are a ``Transformer``; those of ``kind = "network"`` are a ``Network``.
+
+>>> models.llama_3_1_70b.kv_bytes_per_token("bf16")
+327680.0
+>>> models.resnet50.parameters
+25557032
+>>> models.llama_8b
+Traceback (most recent call last):
+secondorder.errors.UnknownName: models: got 'llama_8b', expected one of 9 names; did you mean llama_3_1_8b or ...
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from secondorder.workloads.network import Network
+from secondorder.workloads.transformer import Experts, LatentAttention, Transformer
+from secondorder.zoo import Zoo, read_entries
+
+
+def _transformer(**fields: Any) -> Transformer:
+    if "experts" in fields:
+        fields["experts"] = Experts(**fields["experts"])
+    if "latent" in fields:
+        fields["latent"] = LatentAttention(**fields["latent"])
+    return Transformer(**fields)
+
+
+_KINDS: Mapping[str, Callable[..., Transformer | Network]] = {"transformer": _transformer, "network": Network}
+
+
+def _load() -> dict[str, Transformer | Network]:
+    entries: dict[str, Transformer | Network] = {}
+    for name, (fields, sources) in read_entries("secondorder.workloads", "models.toml").items():
+        make = _KINDS[fields.pop("kind", "transformer")]
+        sources.pop("kind", None)
+        entries[name] = make(**fields, sources=sources)
+    return entries
+
+
+# Any, because a name tells the reader, but not a type checker, which of the two kinds it is.
+models: Zoo[Any] = Zoo("models", _load)

@@ -1,0 +1,293 @@
+"""The serving engine once more, as plainly as possible: a witness that shares no code with the one it checks.
+
+One step after another, nothing kept incrementally: reference counts, free blocks and what a
+step processes are found by looking at all requests and all blocks each time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+PICO = 10**12
+
+
+class Ask(NamedTuple):
+    """One request: its arrival in picoseconds, its lengths, identities of its first full blocks."""
+
+    arrival: int
+    prompt: int
+    output: int
+    prefix: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Of the engine; ``usable`` blocks do not include the null block."""
+
+    usable: int
+    block_size: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    long_prefill_token_threshold: int | None = None
+    chunked_prefill: bool = True
+    prefix_caching: bool = False
+    async_scheduling: bool = False
+
+
+@dataclass(eq=False)
+class Job:
+    """A request as the engine sees it, and what became of it."""
+
+    index: int
+    ask: Ask
+    computed: int = 0
+    emitted: int = 0
+    blocks: list[int] = field(default_factory=list)
+    scheduled: int | None = None
+    first_token: int | None = None
+    finish: int | None = None
+    preemptions: int = 0
+    cached: int | None = None
+
+    @property
+    def needed(self) -> int:
+        return self.ask.prompt + self.emitted
+
+    @property
+    def done(self) -> bool:
+        return self.emitted == self.ask.output
+
+    def identity(self, i: int) -> object:
+        return self.ask.prefix[i] if i < len(self.ask.prefix) else ("own", self.index, i)
+
+
+class Piece(NamedTuple):
+    """``n`` tokens of a request after ``c`` computed ones."""
+
+    job: Job
+    c: int
+    n: int
+    total: int
+    decode: bool
+
+    @property
+    def ends(self) -> bool:
+        return self.c + self.n == self.total
+
+
+class Blocks:
+    """The cache: which blocks are free, oldest first, and what the cached ones hold."""
+
+    def __init__(self, settings: Settings, jobs: list[Job]):
+        self.settings, self.jobs = settings, jobs
+        self.free = list(range(settings.usable))
+        self.registered: list[tuple[object, int]] = []
+
+    def tokens(self, count: int) -> int:
+        """Blocks that so many tokens take."""
+        return -(-count // self.settings.block_size)
+
+    def used(self, block: int) -> bool:
+        return any(block in job.blocks for job in self.jobs)
+
+    def hits(self, job: Job) -> list[int]:
+        """Longest chain of cached blocks from the first on that leaves a token to compute."""
+        chain: list[int] = []
+        while (len(chain) + 1) * self.settings.block_size <= job.needed - 1:
+            wanted = job.identity(len(chain))
+            found = [block for identity, block in self.registered if identity == wanted]
+            if not found:
+                break
+            chain.append(found[0])
+        return chain
+
+    def take(self, job: Job, block: int) -> None:
+        """A cached block for one more request."""
+        if block in self.free:
+            self.free.remove(block)
+        job.blocks.append(block)
+
+    def allocate(self, job: Job) -> None:
+        """The block that was freed longest ago; what it held is forgotten."""
+        block = self.free.pop(0)
+        self.registered = [entry for entry in self.registered if entry[1] != block]
+        job.blocks.append(block)
+
+    def register(self, job: Job, before: int, after: int) -> None:
+        """The blocks that become full between ``before`` and ``after`` computed tokens can be hit from now on."""
+        if self.settings.prefix_caching:
+            size = self.settings.block_size
+            for i in range(before // size, after // size):
+                self.registered.append((job.identity(i), job.blocks[i]))
+
+    def release(self, job: Job) -> None:
+        """The last block first, so that it is evicted first."""
+        while job.blocks:
+            block = job.blocks.pop()
+            if not self.used(block):
+                self.free.append(block)
+
+    def check(self) -> None:
+        """Each block is free or in use, never both and never lost; nobody shares without prefix caching."""
+        held = [block for job in self.jobs for block in job.blocks]
+        assert len(set(self.free)) == len(self.free)
+        assert set(held).isdisjoint(self.free)
+        assert len(self.free) + len(set(held)) == self.settings.usable
+        if not self.settings.prefix_caching:
+            assert len(set(held)) == len(held)
+        cached = [block for _, block in self.registered]
+        assert len(set(cached)) == len(cached)
+        for job in self.jobs:
+            assert len(set(job.blocks)) == len(job.blocks)
+            assert len(job.blocks) == self.tokens(job.computed)
+
+
+class NaiveEngine:
+    """Runs requests, given in order of arrival, to their end."""
+
+    def __init__(self, settings: Settings, asks: list[Ask], seconds: Callable[..., float]):
+        self.settings, self.seconds = settings, seconds
+        self.jobs = [Job(index, ask) for index, ask in enumerate(asks)]
+        self.arriving = list(self.jobs)
+        self.waiting: list[Job] = []
+        self.running: list[Job] = []
+        self.blocks = Blocks(settings, self.jobs)
+        self.now = 0
+        self.steps: list[tuple[int, int]] = []
+
+    def run(self) -> list[Job]:
+        step: list[Piece] = []
+        while self.arriving or self.waiting or self.running:
+            self.arrive()
+            step = step or self.schedule()
+            if not step:
+                assert not self.waiting
+                assert not self.running
+                self.now = self.arriving[0].ask.arrival
+                continue
+            for piece in step:
+                if piece.job.scheduled is None:
+                    piece.job.scheduled = self.now
+            following = self.schedule() if self.settings.async_scheduling else []
+            self.steps.append((self.now, self.now + self.duration(step)))
+            self.now += self.duration(step)
+            self.emit(step)
+            step = following
+        return self.jobs
+
+    def arrive(self) -> None:
+        while self.arriving and self.arriving[0].ask.arrival <= self.now:
+            self.waiting.append(self.arriving.pop(0))
+
+    def schedule(self) -> list[Piece]:
+        """A step, whose tokens from then on count as computed and whose outputs as emitted."""
+        step, preempted = self.continue_running()
+        if not preempted:
+            step += self.admit(self.settings.max_num_batched_tokens - sum(piece.n for piece in step))
+        for piece in step:
+            piece.job.computed += piece.n
+            piece.job.emitted += piece.ends
+        self.check(step)
+        return step
+
+    def continue_running(self) -> tuple[list[Piece], bool]:
+        step: list[Piece] = []
+        preempted = False
+        for job in list(self.running):
+            budget = self.settings.max_num_batched_tokens - sum(piece.n for piece in step)
+            if budget == 0:
+                break
+            if job.done or job not in self.running:
+                continue
+            n = min(job.needed - job.computed, self.threshold, budget)
+            while self.lacking(job, n) > len(self.blocks.free) and job in self.running:
+                self.preempt(self.running[-1])
+                preempted = True
+            if job not in self.running:
+                break
+            step.append(self.piece(job, n))
+        return step, preempted
+
+    def preempt(self, victim: Job) -> None:
+        self.running.remove(victim)
+        self.blocks.release(victim)
+        victim.computed = 0
+        if not victim.done:  # else its last token is in the step under way
+            victim.preemptions += 1
+            self.waiting.insert(0, victim)
+
+    def admit(self, budget: int) -> list[Piece]:
+        step: list[Piece] = []
+        while self.waiting and budget > 0 and len(self.running) < self.settings.max_num_seqs:
+            job = self.waiting[0]
+            hits = self.blocks.hits(job)
+            hit_tokens = len(hits) * self.settings.block_size
+            n = min(job.needed - hit_tokens, self.threshold)
+            if n > budget and not self.settings.chunked_prefill:
+                break
+            n = min(n, budget)
+            fresh = self.blocks.tokens(job.needed) - len(hits)
+            if fresh + sum(block in self.blocks.free for block in hits) > len(self.blocks.free):
+                break
+            self.running.append(self.waiting.pop(0))
+            for block in hits:
+                self.blocks.take(job, block)
+            job.computed = hit_tokens
+            if job.cached is None:
+                job.cached = hit_tokens
+            step.append(self.piece(job, n))
+            budget -= n
+        return step
+
+    def piece(self, job: Job, n: int) -> Piece:
+        """``n`` tokens of a request, for which there is room."""
+        for _ in range(self.lacking(job, n)):
+            self.blocks.allocate(job)
+        self.blocks.register(job, job.computed, job.computed + n)
+        decode = job.emitted > 0 and job.needed - job.computed == 1
+        return Piece(job, job.computed, n, job.needed, decode)
+
+    def lacking(self, job: Job, n: int) -> int:
+        return self.blocks.tokens(job.computed + n) - len(job.blocks)
+
+    @property
+    def threshold(self) -> float:
+        return self.settings.long_prefill_token_threshold or float("inf")
+
+    def duration(self, step: list[Piece]) -> int:
+        prefills = [piece for piece in step if not piece.decode]
+        decodes = [piece for piece in step if piece.decode]
+        return round(
+            self.seconds(
+                sum(piece.n for piece in prefills),
+                sum(piece.n * piece.c + piece.n * (piece.n + 1) // 2 for piece in prefills),
+                sum(piece.c + piece.n for piece in prefills),
+                len(decodes),
+                sum(piece.total for piece in decodes),
+                len(decodes) + sum(piece.ends for piece in prefills),
+            )
+            * PICO
+        )
+
+    def emit(self, step: list[Piece]) -> None:
+        """Tokens come out at the end of the step; who has all of them leaves, in order of admission."""
+        for piece in step:
+            if piece.ends and piece.job.first_token is None:
+                piece.job.first_token = self.now
+        finished = [piece.job for piece in step if piece.ends and piece.total + 1 == sum(piece.job.ask[1:3])]
+        for job in finished:
+            assert job.finish is None
+            job.finish = self.now
+        for job in [job for job in self.running if job in finished]:
+            self.running.remove(job)
+            self.blocks.release(job)
+            job.computed = 0
+
+    def check(self, step: list[Piece]) -> None:
+        assert sum(piece.n for piece in step) <= self.settings.max_num_batched_tokens
+        assert len(self.running) <= self.settings.max_num_seqs
+        assert all(0 < piece.n <= self.threshold for piece in step)
+        assert len({piece.job for piece in step}) == len(step)
+        assert not any(job.finish is not None for job in self.running + self.waiting)
+        assert not any(job.blocks for job in self.waiting + self.arriving)
+        self.blocks.check()
