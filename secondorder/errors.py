@@ -57,7 +57,7 @@ class UnitError(InputError):
     """A quantity without its unit, or with the unit of something else."""
 
 
-class UnknownName(InputError, AttributeError):
+class UnknownName(InputError, AttributeError, KeyError):
     """A name that is not in the collection."""
 
     @classmethod

@@ -179,11 +179,11 @@ class Serving(Checked):
         return drawn
 
     def _check_lengths(self, drawn: Requests) -> None:
-        total = drawn.input_tokens + drawn.output_tokens
+        total = np.asarray(drawn.input_tokens) + np.asarray(drawn.output_tokens)
         if int((too_long := total > self.context_limit).sum()):
             raise InputError(
                 "lengths",
-                given=f"{int(too_long.sum())} of {len(drawn)} requests over the limit, the longest {total.max()} tokens",
+                given=f"{int(too_long.sum())} of {len(drawn)} requests over it, the longest {total.max()} tokens",
                 expected=f"prompt plus output of at most max_model_len {self.context_limit}",
                 remedy="raise max_model_len or cut the lengths with a maximum",
             )

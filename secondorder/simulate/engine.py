@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import simpy
+from simpy.events import EventPriority
 
 if TYPE_CHECKING:
     from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import StepSeconds, picoseconds
 from secondorder.simulate.scheduler import Request, Scheduler, Step
 
-LATE = 2
+LATE = EventPriority(2)
 """SimPy priority of the end of a step: what arrives at that very instant is seen by the next."""
 
 Process = Generator[simpy.Event, None, None]
@@ -28,7 +29,7 @@ Process = Generator[simpy.Event, None, None]
 class StepEnd(simpy.Event):
     """Like a timeout, but after everything else that happens at its instant."""
 
-    def __init__(self, env: simpy.Environment, delay: int) -> None:
+    def __init__(self, env: simpy.Environment, delay: float) -> None:
         super().__init__(env)
         self._ok, self._value = True, None
         env.schedule(self, priority=LATE, delay=delay)

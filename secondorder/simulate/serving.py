@@ -57,14 +57,14 @@ def record(scenario: Serving, requests: Requests) -> tuple[list[int], Recorder]:
     recorder = Recorder(len(requests))
     scheduler = scheduler_for(scenario)
     engine = Engine(env, scheduler, scenario.step_seconds, recorder, ahead=scenario.async_scheduling)
-    arrivals: list[int] = np.rint(requests.arrival / PICO).astype(np.int64).tolist()
+    arrivals: list[int] = np.rint(np.asarray(requests.arrival) / PICO).astype(np.int64).tolist()
     env.process(arrive(env, arrivals, _each(scenario, requests), engine.submit))
     env.run()
     return arrivals, recorder
 
 
 def _each(scenario: Serving, requests: Requests) -> Iterator[Request]:
-    prompts, outputs = requests.input_tokens.tolist(), requests.output_tokens.tolist()
+    prompts, outputs = np.asarray(requests.input_tokens).tolist(), np.asarray(requests.output_tokens).tolist()
     for index, (prompt, output) in enumerate(zip(prompts, outputs, strict=True)):
         prefix = _prefix(requests, index, scenario.block_size) if scenario.enable_prefix_caching else ()
         yield Request(index, prompt, output, prefix)
@@ -91,7 +91,7 @@ def _records(requests: Requests, times: list[int], recorder: Recorder) -> pd.Dat
     scheduled, first, finish = (
         np.frombuffer(column, dtype=np.int64) for column in (recorder.scheduled, recorder.first_token, recorder.finish)
     )
-    later = requests.output_tokens - 1
+    later = np.asarray(requests.output_tokens) - 1
     with np.errstate(invalid="ignore", divide="ignore"):
         tpot = np.where(later > 0, (finish - first) * PICO / later, np.nan)
     return pd.DataFrame(
@@ -171,9 +171,15 @@ def _check_steady(scenario: Serving, first: Run) -> None:
     if inside[1] > max(0.05 * len(arrival), 2 * scenario.max_num_seqs) and inside[1] > 1.5 * inside[0]:
         served = np.searchsorted(finish, end) / end
         raise Unstable(
-            f"{scenario.name}: {scenario.rate:.4g} request/s offered, {served:.4g} served, and the queue grew from {inside[0]} "
-            f"to {inside[1]} over the run; lower the rate, add replicas, or replay a trace to study the transient"
+            f"{scenario.name}: {scenario.rate:.4g} request/s offered, {served:.4g} served, and the queue grew "
+            f"from {inside[0]} to {inside[1]} over the run; lower the rate, add replicas, "
+            "or replay a trace to study the transient"
         )
+
+
+def _inside(arrival: npt.NDArray[np.float64], finish: npt.NDArray[np.float64], time: float) -> int:
+    """Requests in the system at a time."""
+    return int(np.searchsorted(arrival, time, side="right") - np.searchsorted(finish, time, side="right"))
 
 
 def _steady_answer(scenario: Serving, runs: list[Run], length: int) -> Answer:

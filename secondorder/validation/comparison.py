@@ -55,20 +55,19 @@ class Comparison:
         import pandas as pd
 
         judged = {id(j.formula): j for j in self.judged}
-        rows = []
+        rows: list[tuple[object, ...]] = []
         for metric in dict.fromkeys([*self.solved, *self.simulated]):
-            for e in self.solved[metric] if metric in self.solved else ():
-                rows.append(row(self.scenario, e, str(judged[id(e)].verdict) if id(e) in judged else ""))
-            if metric in self.simulated:
-                rows += [row(self.scenario, e) for e in self.simulated[metric]]
+            for e in self.solved.get(metric, ()):
+                given = str(judged[id(e)].verdict) if id(e) in judged else ""
+                rows.append(row(self.scenario, e, given))
+            rows.extend(row(self.scenario, e) for e in self.simulated.get(metric, ()))
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def __repr__(self) -> str:
         lines = [f"{self.scenario}: {self.solved.how}", f"{self.simulated.how}; margin {self.margin:.0%}"]
-        lines += [
-            f"  {j.formula.metric:<20} [{j.formula.order}] {j.formula!s:<12} {j.error:>+8.1%}  {j.verdict:<16} {j.simulated}"
-            for j in self.judged
-        ]
+        for j in self.judged:
+            form = f"[{j.formula.order}] {j.formula!s:<12} {j.error:>+8.1%}"
+            lines.append(f"  {j.formula.metric:<20} {form}  {j.verdict:<16} {j.simulated}")
         return "\n".join(lines)
 
 

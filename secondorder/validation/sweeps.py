@@ -61,7 +61,7 @@ def sweep(
     points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     scenarios = [varied(scenario, point) for point in points]  # a bad point is refused before any runs
     options = {"seed": seed, "margin": margin, "replications": replications, "requests": requests}
-    found = Parallel(n_jobs=jobs)(delayed(_frame)(each, options) for each in scenarios)
+    found: list[pd.DataFrame] = Parallel(n_jobs=jobs)(delayed(_frame)(each, options) for each in scenarios)
     for frame, point in zip(found, points, strict=True):
         for place, (name, value) in enumerate(point.items()):
             frame.insert(place, name, str(value))

@@ -105,16 +105,11 @@ def _outside(scenario: Serving, replica: Replica) -> str:
 def _saturation(scenario: Serving, limit: Saturation, rate: float) -> Iterator[Estimate]:
     bound = limit.binds == "KV cache"
     note = f"{limit.binds} bind" + ("; an upper bound, preemptions are not counted" if bound else "")
-    yield Estimate(
-        metric="saturation_rate",
-        amount=limit.rate,
-        unit="request/s",
-        source=BALANCE,
-        order=2,
-        in_domain=not bound,
-        note=note,
-    )
-    yield Estimate(metric="utilisation", amount=rate / limit.rate, unit="", source=BALANCE, order=2)
+    for metric, amount, unit in (
+        ("saturation_rate", limit.rate, "request/s"),
+        ("utilisation", rate / limit.rate, ""),
+    ):
+        yield Estimate(metric=metric, amount=amount, unit=unit, source=BALANCE, order=2, in_domain=not bound, note=note)
 
 
 def _overload(scenario: Serving, limit: Saturation) -> Iterator[Estimate]:

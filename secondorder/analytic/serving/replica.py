@@ -47,7 +47,7 @@ class Replica:
         limit = limit or saturation(scenario)
         if rate >= limit.rate:
             raise Unstable(
-                f"{scenario.name}: {rate:.4g} request/s offered, but the engine saturates at {limit.rate:.4g} request/s "
+                f"{scenario.name}: {rate:.4g} request/s offered, but the engine saturates at {limit.rate:.4g} "
                 f"(utilisation {rate / limit.rate:.3g}, {limit.binds} bind); "
                 f"use {int(rate / limit.rate) + 1} replicas or lower the rate"
             )
@@ -136,11 +136,9 @@ class Replica:
         """Numbers of decodes that a request meets, with the share of requests that each stands for."""
         law = self.decodes
         cumulative = law.cumsum()
-        found = [
-            (float(min(np.searchsorted(cumulative, p), self.slots)), s) for p, s in zip(LEVELS, SHARES, strict=True)
-        ]
         merged: dict[float, float] = {}
-        for n, share in found:
+        for level, share in zip(LEVELS, SHARES, strict=True):
+            n = float(min(int(np.searchsorted(cumulative, level)), self.slots))
             merged[n] = merged.get(n, 0.0) + share
         return list(merged.items())
 
