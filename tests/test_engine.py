@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
-from naive_engine import Ask, Job, NaiveEngine, Settings
+from naive_engine import Ask, NaiveEngine, Settings
 
 from secondorder.fleets.accelerators import accelerators
 from secondorder.scenarios.serving import Serving
@@ -32,9 +32,7 @@ MODEL, ACCELERATOR = models.llama_3_1_8b, accelerators.h100_sxm
 
 def examples(count: int) -> settings:
     """The same examples in every run: a failure seen once is seen again."""
-    return settings(
-        max_examples=count, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-    )
+    return settings(max_examples=count, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
 # Random small services, in which blocks are scarce
@@ -84,7 +82,9 @@ class Case:
             return ()
         hashes, size = self.requests.hash_ids[index].tolist(), self.scenario.block_size
         chains = [tuple(hashes[: -(-(i + 1) * size // self.requests.hash_block)]) for i in range(full)]
-        known = [(i, chain) for i, chain in enumerate(chains) if (i + 1) * size <= len(hashes) * self.requests.hash_block]
+        known = [
+            (i, chain) for i, chain in enumerate(chains) if (i + 1) * size <= len(hashes) * self.requests.hash_block
+        ]
         return tuple(known)
 
 
@@ -110,18 +110,25 @@ def arrivals(draw: st.DrawFn, count: int, step: int) -> list[int]:
 
 @st.composite
 def hashes(draw: st.DrawFn, prompts: list[int], size: int) -> list[list[int]]:
-    """Paths in a small tree: a number stands for the whole prefix up to its block."""
+    """Paths in a tree of one trunk: a number stands for the whole prefix up to its block."""
     tree: dict[tuple[int, ...], int] = {}
     paths = []
     for prompt in prompts:
-        path = draw(st.lists(st.sampled_from([0, 0, 1]), max_size=-(-prompt // size)))
-        paths.append([tree.setdefault(tuple(path[: end + 1]), len(tree)) for end in range(len(path))])
+        end = -(-prompt // size) - draw(st.sampled_from([0, 0, 0, 1]))
+        fork = draw(st.sampled_from([end, end, end, 0, 1, 2]))
+        path = [int(place >= fork) for place in range(end)]
+        paths.append([tree.setdefault(tuple(path[: place + 1]), len(tree)) for place in range(end)])
     return paths
 
 
 @st.composite
 def cases(
-    draw: st.DrawFn, *, caching: bool | None = None, ahead: bool | None = None, most_requests: int = 10, output: int = 40
+    draw: st.DrawFn,
+    *,
+    caching: bool | None = None,
+    ahead: bool | None = None,
+    most_requests: int = 10,
+    output: int = 40,
 ) -> Case:
     """A service so small that requests preempt each other, and requests that it can serve."""
     count = draw(st.integers(1, most_requests))
@@ -190,6 +197,12 @@ def test_agrees_with_a_naive_engine_to_the_bit_when_it_caches_prefixes_and_sched
     assert_agrees(case)
 
 
+@given(cases(caching=True, most_requests=16, output=3))
+@examples(400)
+def test_agrees_with_a_naive_engine_to_the_bit_when_much_is_cached_and_evicted(case: Case) -> None:
+    assert_agrees(case)
+
+
 @given(cases(most_requests=4, output=300))
 @examples(100)
 def test_agrees_with_a_naive_engine_to_the_bit_over_long_outputs(case: Case) -> None:
@@ -206,6 +219,7 @@ def test_the_random_services_preempt_and_hit_their_caches(ahead: bool) -> None:
 
 
 # What holds of any engine
+
 
 class Stepwise(Scheduler):
     """Decides each step by itself."""
@@ -331,6 +345,7 @@ def test_the_run_in_seconds_is_the_record_in_picoseconds(case: Case) -> None:
 
 # Cases small enough to follow by hand: each step takes 1 ms
 
+
 def by_hand(asks: list[tuple[int, int, int]], *, blocks: int = 100, hash_ids: tuple[list[int], ...] | None = None,
             **changes: object) -> Case:  # fmt: skip
     """Requests as (arrival in ms, prompt, output), blocks of 4 tokens."""
@@ -401,3 +416,12 @@ def test_no_hash_of_a_trace_is_taken_for_a_requests_own_block() -> None:
     case = by_hand([(0, 4, 9), (20, 9, 1)], hash_ids=([], [0, 5]), enable_prefix_caching=True)
     milliseconds(case, "finish")
     assert list(case.record().cached) == [0, 0]
+
+
+def test_requests_that_end_together_release_their_blocks_in_the_order_of_admission() -> None:
+    # The first two end at 2 ms and leave no block unused. The third needs two and evicts what
+    # was released first, those of the first request: the prefix of the second survives.
+    asks, ids = [(0, 4, 2), (0, 8, 1), (5, 8, 1), (10, 8, 1)], ([3], [1, 2], [7, 8], [1, 2])
+    case = by_hand(asks, hash_ids=ids, blocks=4, long_prefill_token_threshold=4, enable_prefix_caching=True)
+    assert milliseconds(case, "finish") == [2, 2, 7, 11]
+    assert list(case.record().cached) == [0, 0, 0, 4]

@@ -60,7 +60,7 @@ class Serving(Checked):
     max_num_batched_tokens: Count = 2048
     max_model_len: Count | None = None
     gpu_memory_utilization: Efficiency = 0.9
-    reserved_memory: DataSize = "2 GiB"
+    reserved_memory: DataSize = "1.5 GiB"
     block_size: Count = 16
     num_gpu_blocks: Count | None = None
     long_prefill_token_threshold: Count | None = None
