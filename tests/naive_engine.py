@@ -4,8 +4,9 @@ One step after another, nothing kept incrementally: reference counts, free block
 step processes are found by looking at all requests and all blocks each time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from sys import maxsize
 from typing import NamedTuple
 
 PICO = 10**12
@@ -17,7 +18,7 @@ class Ask(NamedTuple):
     arrival: int
     prompt: int
     output: int
-    prefix: tuple[int, ...] = ()
+    prefix: tuple[Hashable, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class Job:
     def done(self) -> bool:
         return self.emitted == self.ask.output
 
-    def identity(self, i: int) -> object:
+    def identity(self, i: int) -> Hashable:
         return self.ask.prefix[i] if i < len(self.ask.prefix) else ("own", self.index, i)
 
 
@@ -81,7 +82,7 @@ class Blocks:
     def __init__(self, settings: Settings, jobs: list[Job]):
         self.settings, self.jobs = settings, jobs
         self.free = list(range(settings.usable))
-        self.registered: list[tuple[object, int]] = []
+        self.registered: list[tuple[Hashable, int]] = []
 
     def tokens(self, count: int) -> int:
         """Blocks that so many tokens take."""
@@ -153,7 +154,7 @@ class NaiveEngine:
         self.running: list[Job] = []
         self.blocks = Blocks(settings, self.jobs)
         self.now = 0
-        self.steps: list[tuple[int, int]] = []
+        self.steps = 0
 
     def run(self) -> list[Job]:
         step: list[Piece] = []
@@ -169,8 +170,8 @@ class NaiveEngine:
                 if piece.job.scheduled is None:
                     piece.job.scheduled = self.now
             following = self.schedule() if self.settings.async_scheduling else []
-            self.steps.append((self.now, self.now + self.duration(step)))
             self.now += self.duration(step)
+            self.steps += 1
             self.emit(step)
             step = following
         return self.jobs
@@ -251,8 +252,8 @@ class NaiveEngine:
         return self.blocks.tokens(job.computed + n) - len(job.blocks)
 
     @property
-    def threshold(self) -> float:
-        return self.settings.long_prefill_token_threshold or float("inf")
+    def threshold(self) -> int:
+        return self.settings.long_prefill_token_threshold or maxsize
 
     def duration(self, step: list[Piece]) -> int:
         prefills = [piece for piece in step if not piece.decode]

@@ -2,11 +2,13 @@
 
 Short and long services of means ``m1 < m2`` carry half of the work each. The wait of those that
 wait is again a mixture of two exponential times, of rates ``r1 > r2``, the roots of
-``(1/m1 - r)(1/m2 - r) = rho (1/m_bar - r)``, ``1/m_bar = (1/m1 + 1/m2)/2``.
+``r^2 - (a + b)(1 - rho/2) r + a b (1 - rho) = 0``, ``a = 1/m1``, ``b = 1/m2``, with weights
+``w1 = (1 - rho)(a b - (a + b) r1/2) / (r1 (r2 - r1))`` and ``w2 = 1 - w1``.
 """
 
 import numpy as np
 
+from secondorder.analytic import mmc
 from secondorder.analytic.arguments import Floats, Real, fraction, non_negative, plain, positive, stable
 from secondorder.analytic.inversion import quantile
 from secondorder.errors import InputError
@@ -82,13 +84,24 @@ def _roots(arrival_rate: Real, mean_service: Real, service_scv: Real) -> tuple[F
     if (scv < 1).any():
         raise InputError("service_scv", given=scv.min(), expected="at least 1", remedy="use mg1 with erlang or gamma")
     p = (1 + np.sqrt((scv - 1) / (scv + 1))) / 2
-    fast, slow = 2 * p / mean, 1 / (mean * p * (scv + 1))
-    # r^2 - (fast + slow - rho m) r + fast slow - rho m m' = 0, m the mean rate of the residual service
-    middle = (fast + slow) / 2
-    half, product = middle - rho * middle / 2 - rho * 0, fast * slow
-    half, product = (fast + slow - rho * middle) / 2, fast * slow - rho * _residual_product(fast, slow)
-    big = half + np.sqrt(np.maximum(half * half - product, 0))
-    small = product / big
-    gap = big - small
-    weight = np.where(gap > 0, (big - middle * (1 - rho)) / np.where(gap > 0, gap, 1.0), 0.5)
-    return rho, (1 - weight, weight), (big, small), (p, 1 / (p * 2 * (scv + 1))), (fast, slow)
+    long = 1 / (2 * p * (scv + 1))  # 1 - p, without the difference
+    fast, slow = 2 * p / mean, 2 * long / mean
+    middle, product = (fast + slow) / 2, fast * slow
+    half = middle * (1 - rho / 2)
+    big = half + np.sqrt(half * half - product * (1 - rho))
+    small = product * (1 - rho) / big
+    weight = (1 - rho) * (product - middle * big) / (big * (small - big))
+    return rho, (weight, 1 - weight), (big, small), (p, long), (fast, slow)
+
+
+def _mixture(t: Floats, weights: Pair, rates: Pair) -> Floats:
+    return np.asarray(weights[0] * np.exp(-rates[0] * t) + weights[1] * np.exp(-rates[1] * t))
+
+
+def _response(t: Floats, waits: Floats, weights: Pair, rates: Pair, kinds: Pair, services: Pair) -> Floats:
+    both = [
+        weight * kind * mmc.two_exponentials_tail(t, rate, service)
+        for weight, rate in zip(weights, rates, strict=True)
+        for kind, service in zip(kinds, services, strict=True)
+    ]
+    return np.asarray((1 - waits) * _mixture(t, kinds, services) + waits * sum(both))

@@ -117,8 +117,12 @@ def _queue(arrival_rate: Real, service_rate: Real, servers: Whole) -> tuple[Floa
 
 def response_tail_given(t: Floats, waits: Floats, theta: Floats, mu: Floats) -> Floats:
     """``P(wait + service > t)`` for a wait that is exponential(``theta``) with probability ``waits``, else 0."""
-    slow, fast = np.minimum(theta, mu), np.maximum(theta, mu)
+    return np.asarray((1 - waits) * np.exp(-mu * t) + waits * two_exponentials_tail(t, theta, mu))
+
+
+def two_exponentials_tail(t: Floats, one: Floats, other: Floats) -> Floats:
+    """``P(X + Y > t)`` for independent exponential times of these rates: a sum of positive terms, also where equal."""
+    slow, fast = np.minimum(one, other), np.maximum(one, other)
     gap = (fast - slow) * t
     averaged = np.where(gap == 0, 1.0, -np.expm1(-gap) / np.where(gap == 0, 1.0, gap))
-    both = np.exp(-fast * t) + fast * t * np.exp(-slow * t) * averaged  # all terms positive
-    return np.asarray((1 - waits) * np.exp(-mu * t) + waits * both)
+    return np.asarray(np.exp(-fast * t) + fast * t * np.exp(-slow * t) * averaged)

@@ -95,6 +95,8 @@ class Serving(Checked):
             )
         self.step_seconds  # an engine that cannot run (precision, link) is refused here  # noqa: B018
         self.kv_blocks  # and so is a model that does not fit  # noqa: B018
+        if isinstance(self.arrivals, Trace):
+            self.check(self.arrivals.requests)
 
     @cached_property
     def engine(self) -> Engine:
@@ -165,20 +167,20 @@ class Serving(Checked):
         return (self.kv_blocks - 1) * self.block_size
 
     def requests(self, count: int, arrivals: np.random.Generator, lengths: np.random.Generator) -> Requests:
-        """``count`` requests: drawn from the laws, or the first ones of the trace.
-
-        ``InputError`` for one longer than the context limit, ``DoesNotFit`` for one that the
-        whole cache cannot hold.
-        """
+        """``count`` requests: drawn from the laws, or the first ones of the trace."""
         if isinstance(self.arrivals, Trace):
             drawn = self.arrivals.head(count).requests
         else:
             prompts, outputs = self._lengths.sample(count, lengths)
             drawn = Requests(arrival=self.arrivals.times(count, arrivals), input_tokens=prompts, output_tokens=outputs)
-        self._check_lengths(drawn)
         return drawn
 
-    def _check_lengths(self, drawn: Requests) -> None:
+    def check(self, drawn: Requests) -> None:
+        """Refuse requests that the engine could never serve.
+
+        ``InputError`` for one longer than the context limit, ``DoesNotFit`` for one that the
+        whole cache cannot hold.
+        """
         total = np.asarray(drawn.input_tokens) + np.asarray(drawn.output_tokens)
         if int((too_long := total > self.context_limit).sum()):
             raise InputError(
@@ -187,7 +189,7 @@ class Serving(Checked):
                 expected=f"prompt plus output of at most max_model_len {self.context_limit}",
                 remedy="raise max_model_len or cut the lengths with a maximum",
             )
-        if int((too_big := total > self.kv_tokens).sum()):
+        if int((too_big := total - 1 > self.kv_tokens).sum()):  # the last token is never cached
             raise DoesNotFit(
                 f"{int(too_big.sum())} of {len(drawn)} requests hold more tokens than the cache of {self.kv_tokens} "
                 f"(the largest {total.max()}); use more accelerators, a smaller kv_precision or shorter lengths"

@@ -37,7 +37,11 @@ class StepEnd(simpy.Event):
 
 @dataclass
 class Recorder:
-    """Times of each request in picoseconds (-1: not yet), and the engine's state over time."""
+    """Times of each request in picoseconds (-1: not yet), and the engine's state over time.
+
+    ``series`` has a row for each span of time between two looks at the engine: when it ended,
+    the requests that ran in it, those that waited at its end, and twice the blocks in use.
+    """
 
     count: int
     steps: int = 0
@@ -47,18 +51,28 @@ class Recorder:
         self.scheduled, self.first_token, self.finish = (array("q", [-1]) * self.count for _ in range(3))
         self.preemptions, self.cached = (array("q", [0]) * self.count for _ in range(2))
 
-    def state(self, now: int, running: int, waiting: int, used_blocks: int) -> None:
-        for column, value in zip(self.series, (now, running, waiting, used_blocks), strict=True):
-            column.append(value)
+    def span(self, end: int, running: int, waiting: int, used_twice: int) -> None:
+        time, ran, waited, used = self.series
+        time.append(end)
+        ran.append(running)
+        waited.append(waiting)
+        used.append(used_twice)
 
 
 class Engine:
     """One replica. ``submit`` requests to it; it runs as a process of the environment."""
 
     def __init__(
-        self, env: simpy.Environment, scheduler: Scheduler, seconds: StepSeconds, recorder: Recorder, ahead: bool
+        self,
+        env: simpy.Environment,
+        scheduler: Scheduler,
+        seconds: StepSeconds,
+        recorder: Recorder,
+        *,
+        ahead: bool,
+        leaps: bool = True,
     ) -> None:
-        self.env, self.scheduler, self.seconds, self.recorder = env, scheduler, seconds, recorder
+        self.env, self.scheduler, self.seconds, self.recorder, self.leaps = env, scheduler, seconds, recorder, leaps
         self.idle: simpy.Event | None = None
         self.leaping = False
         self.process = env.process(self.run_ahead() if ahead else self.run())
@@ -79,7 +93,7 @@ class Engine:
         """Schedule a step, compute it, and see what came of it."""
         scheduler = self.scheduler
         while True:
-            if steps := scheduler.steady_steps():
+            if self.leaps and (steps := scheduler.steady_steps()):
                 yield from self.leap(steps)
             elif step := scheduler.schedule():
                 yield from self.compute(step)
@@ -108,6 +122,7 @@ class Engine:
         self.idle = self.env.event()
         yield self.idle
         yield StepEnd(self.env, 0)
+        self.recorder.span(int(self.env.now), 0, len(self.scheduler.waiting), 0)
 
     def compute(self, step: Step) -> Process:
         """One step: its duration, then its tokens."""
@@ -116,11 +131,11 @@ class Engine:
             if self.recorder.scheduled[request.index] < 0:
                 self.recorder.scheduled[request.index] = now
         yield StepEnd(self.env, picoseconds(self.seconds(*step[:6])))
-        self.end(1, step.first, step.finishing)
+        self.end(1, self.used(), step.first, step.finishing)
 
     def leap(self, steps: int) -> Process:
         """Many decoding steps at once, or as many as are begun when a request arrives."""
-        ends = self.step_ends(steps)
+        ends, used = self.step_ends(steps), self.used()
         self.leaping = not self.scheduler.waiting  # behind a blocked queue an arrival changes nothing
         try:
             yield StepEnd(self.env, ends[-1] - self.env.now)
@@ -128,7 +143,8 @@ class Engine:
             steps = bisect_left(ends, self.env.now) + 1
             yield StepEnd(self.env, ends[steps - 1] - self.env.now)
         self.leaping = False
-        self.end(steps, [], self.scheduler.decode(steps))
+        finishing = self.scheduler.decode(steps)
+        self.end(steps, used, [], finishing)
 
     def step_ends(self, steps: int) -> list[int]:
         """When each of so many steady steps ends."""
@@ -140,8 +156,15 @@ class Engine:
             return ends
         return list(_ends(now, steps, decodes, context, seconds))
 
-    def end(self, steps: int, first: list[Request], finishing: list[Request]) -> None:
+    def used(self) -> int:
+        """Blocks in use."""
+        return self.scheduler.blocks.total - self.scheduler.blocks.free
+
+    def end(self, steps: int, used_before: int, first: list[Request], finishing: list[Request]) -> None:
+        """What came of a step, or of a leap over several."""
         now, recorder, scheduler = int(self.env.now), self.recorder, self.scheduler
+        ran = len(scheduler.running) + sum(request not in scheduler.running for request in finishing)
+        recorder.span(now, ran, len(scheduler.waiting), used_before + self.used())
         for request in first:
             recorder.first_token[request.index] = now
         for request in finishing:
@@ -150,8 +173,6 @@ class Engine:
             recorder.cached[request.index] = request.cached
         scheduler.complete(finishing)
         recorder.steps += steps
-        blocks = scheduler.blocks
-        recorder.state(now, len(scheduler.running), len(scheduler.waiting), blocks.total - blocks.free)
 
 
 def _ends(now: int, steps: int, decodes: int, context: int, seconds: StepSeconds) -> Iterator[int]:

@@ -9,8 +9,7 @@ uncomputed token.
 
 State is kept incrementally. Requests that decode advance together, one token a step: they
 are *in step*, and a step touches them only as sums (how many, how many tokens of context,
-how many reach a block's border). A request that prefills, or was left out of a step, is
-*apart* and handled one by one.
+how many reach a block's border). A request that prefills is *apart* and handled one by one.
 """
 
 import heapq
@@ -155,7 +154,7 @@ class Scheduler:
         The last of them is the one in which the next request finishes; 0 if the next step may
         bring anything else: a prefill, an admission, a preemption.
         """
-        if self.apart or not self.decodes or self.decodes > self.budget or (self.waiting and not self.blocked):
+        if self.apart or not self.decodes or (self.waiting and not self.blocked):
             return 0
         while not self._is_due(*self.finishes[0]):
             heapq.heappop(self.finishes)
@@ -180,45 +179,41 @@ class Scheduler:
 
     # Running requests
 
+    # The budget leaves nobody out but the newest: whoever ran in the last step asks for no more
+    # now than it got then, except a prompt that the end of the budget cut, and after that one
+    # nobody was admitted. So only blocks decide whether the order of service matters.
+
     def _all_can_run(self) -> bool:
-        """Whether every running request gets what it asks for, in whatever order."""
-        tokens = self.decodes
-        blocks = len(self.borders[self.step % self.block_size])
-        newest = next(reversed(self.running)) if self.apart else None
-        last = 0
-        for request in self.apart:
-            want = self._wanted(request)
-            if request is newest:  # the last in order may get less without harm to others
-                last = want
-                continue
-            tokens += want
-            blocks += self._blocks_for(request.computed + want) - request.held
-        if tokens > self.budget:
-            return False
-        if newest in self.apart:
-            blocks += self._blocks_for(newest.computed + min(last, self.budget - tokens)) - newest.held
+        """Whether there are blocks for every running request."""
+        blocks, budget = len(self.borders[self.step % self.block_size]), self.budget - self.decodes
+        for request in self._apart_in_order():
+            tokens = min(self._wanted(request), budget)
+            budget -= tokens
+            blocks += self._blocks_for(request.computed + tokens) - request.held
         return blocks <= self.blocks.free
 
     def _run_all(self, draft: _Draft) -> None:
         draft.decodes, draft.decode_context = self.decodes, self.context
         draft.budget -= self.decodes
         self._grow_in_step()
-        for request in sorted(self.apart, key=_admission):
+        for request in self._apart_in_order():
             if tokens := min(self._wanted(request), draft.budget):
                 self._compute(request, tokens, draft)
 
+    def _apart_in_order(self) -> list[Request]:
+        return sorted(self.apart, key=_admission) if len(self.apart) > 1 else list(self.apart)
+
     def _run_one_by_one(self, draft: _Draft) -> None:
-        """The rules to the letter, for a step in which somebody is left out or preempted."""
-        ran: set[Request] = set()
+        """The rules to the letter, for a step in which somebody is preempted."""
         for request in list(self.running):
-            if draft.budget == 0:
-                break
             in_step = request.joined >= 0
             if request not in self.running or not (in_step or request in self.apart):
                 continue  # preempted by now, or its last token is in the step under way
             if in_step:
                 self._synchronise(request)
             tokens = min(self._wanted(request), draft.budget)
+            if not tokens:
+                break
             if not self._make_room(request, request.computed + tokens, draft):
                 break
             if in_step:
@@ -226,12 +221,8 @@ class Scheduler:
                 draft.budget -= 1
                 draft.decodes += 1
                 draft.decode_context += request.computed + 1
-                ran.add(request)
             else:
                 self._compute(request, tokens, draft)
-        for request in [r for r in self.running if r.joined >= 0 and r not in ran]:
-            self._leave_step(request)
-            self.apart[request] = None
 
     def _make_room(self, request: Request, tokens: int, draft: _Draft) -> bool:
         """Free blocks for a running request at the cost of the newest; False if that is itself."""
@@ -258,6 +249,7 @@ class Scheduler:
     # Waiting requests
 
     def _admit(self, draft: _Draft) -> None:
+        self.blocked = False
         while self.waiting and draft.budget > 0:
             request = self.waiting[0]
             if len(self.running) >= self.max_num_seqs:

@@ -30,9 +30,10 @@ class Run:
 
     ``requests`` has a row per request in order of arrival: ``arrival, scheduled, first_token,
     finish`` (s), ``input_tokens, output_tokens, cached_tokens, preemptions`` and the metrics
-    ``ttft, tpot, e2el`` (s; ``tpot`` is absent for a single output token). ``series`` has the
-    engine's state at the end of each step: ``time`` (s), ``running``, ``waiting``,
-    ``kv_usage`` (share of the blocks).
+    ``ttft, tpot, e2el`` (s; ``tpot`` is absent for a single output token). ``series`` has a
+    row for each step, or leap over steps with the same requests, or idle time: its end
+    ``time`` (s), the sequences ``running`` in it, those ``waiting`` at its end, and the mean
+    ``kv_usage`` in it (share of the blocks).
     """
 
     requests: pd.DataFrame
@@ -45,18 +46,22 @@ def draw(scenario: Serving, count: int, seed: int = 0, replication: int = 0) -> 
     return scenario.requests(count, stream(seed, replication, "arrivals"), stream(seed, replication, "lengths"))
 
 
-def run(scenario: Serving, requests: Requests) -> Run:
-    """Serve these requests by the scenario's engine, from an empty start to the last token."""
-    arrivals, recorder = record(scenario, requests)
+def run(scenario: Serving, requests: Requests, *, leaps: bool = True) -> Run:
+    """Serve these requests by the scenario's engine, from an empty start to the last token.
+
+    Without ``leaps`` each step has a row of its own in the series; the times are the same.
+    """
+    arrivals, recorder = record(scenario, requests, leaps=leaps)
     return Run(_records(requests, arrivals, recorder), _series(recorder, scenario.kv_blocks - 1), recorder.steps)
 
 
-def record(scenario: Serving, requests: Requests) -> tuple[list[int], Recorder]:
+def record(scenario: Serving, requests: Requests, *, leaps: bool = True) -> tuple[list[int], Recorder]:
     """The same run in whole picoseconds, as the engine counts them: arrivals, and what was recorded."""
+    scenario.check(requests)
     env = simpy.Environment(initial_time=0)
     recorder = Recorder(len(requests))
     scheduler = scheduler_for(scenario)
-    engine = Engine(env, scheduler, scenario.step_seconds, recorder, ahead=scenario.async_scheduling)
+    engine = Engine(env, scheduler, scenario.step_seconds, recorder, ahead=scenario.async_scheduling, leaps=leaps)
     arrivals: list[int] = np.rint(np.asarray(requests.arrival) / PICO).astype(np.int64).tolist()
     env.process(arrive(env, arrivals, _each(scenario, requests), engine.submit))
     env.run()
@@ -113,7 +118,7 @@ def _records(requests: Requests, times: list[int], recorder: Recorder) -> pd.Dat
 
 def _series(recorder: Recorder, blocks: int) -> pd.DataFrame:
     time, running, waiting, used = (np.frombuffer(column, dtype=np.int64) for column in recorder.series)
-    return pd.DataFrame({"time": time * PICO, "running": running, "waiting": waiting, "kv_usage": used / blocks})
+    return pd.DataFrame({"time": time * PICO, "running": running, "waiting": waiting, "kv_usage": used / (2 * blocks)})
 
 
 # From runs to an answer
@@ -283,7 +288,7 @@ def _met(scenario: Serving, done: pd.DataFrame) -> int:
 
 
 def _time_averages(series: pd.DataFrame, since: float, until: float) -> dict[str, float]:
-    """Of the engine's state between two times; the state at the end of a step holds since the one before."""
+    """Of the engine's state between two times; a row of the series holds since the one before."""
     ends = series["time"].to_numpy().clip(since, until)
     spans = np.diff(ends, prepend=since)
     total = max(spans.sum(), PICO)

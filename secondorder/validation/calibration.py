@@ -84,7 +84,7 @@ def calibrate(scenario: Serving, measured: "pd.DataFrame") -> Calibration:
     for _ in range(ROUNDS):
         fitted = replace(scenario, step_time=_affine(coefficients))
         log = _Log(fitted.step_time)
-        replayed = run(replace(fitted, step_time=log), draw(scenario, len(measured)))
+        replayed = run(replace(fitted, step_time=log), draw(scenario, len(measured)), leaps=False)
         tried.append(Calibration(scenario=fitted, errors=_errors(replayed, measured)))
         coefficients = (coefficients + _fit(replayed, log.features, measured)) / 2
     return min(tried, key=lambda calibration: calibration.worst)
@@ -132,7 +132,7 @@ class _Log:
         seconds: Callable[..., Any] = self.step_time.seconds(engine)
 
         def logged(P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:  # noqa: N803 - the step's letters
-            self.steps.extend((P, A, C, D, context, S) for context in np.atleast_1d(K).tolist())
+            self.steps.append((P, A, C, D, K, S))
             return seconds(P, A, C, D, K, S)
 
         return logged
@@ -153,7 +153,8 @@ def _fit(replayed: Run, features: Floats, measured: "pd.DataFrame") -> Floats:
     """
     from scipy.optimize import nnls
 
-    requests, ends = replayed.requests, replayed.series["time"].to_numpy()
+    requests, series = replayed.requests, replayed.series
+    ends = series["time"][series["running"] > 0].to_numpy()  # the other rows are idle times
     before = np.vstack([np.zeros(features.shape[1]), features.cumsum(axis=0)])
     instant = 1e-13
     first = np.searchsorted(ends, requests["first_token"].to_numpy() - instant) + 1

@@ -10,20 +10,29 @@ A law is always discrete, with a finite support of integers of at least 1, and i
 law for every witness: ``sample`` draws from it for a simulation, ``expect`` integrates over
 it for a closed form. A law without an upper end is cut far out in its tail, where its own
 docstring says, and the mass beyond lies on the cut; ``maximum`` puts the cut where one wants it.
+
+Laws have a spelling in one line:
+
+>>> read_lengths("input=lognormal 1024 cv=1.5 output=256") == Lengths(input=LogNormal(1024, cv=1.5), output=256)
+True
+>>> read_lengths("azure_code_2023")
+<azure_code_2023: 2000 pairs>
 """
 
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.resources import files
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import numpy as np
 from annotated_types import Ge
 
-from secondorder.errors import InputError
-from secondorder.quantities import Checked, Count, Positive
+from secondorder.errors import InputError, UnknownName
+from secondorder.quantities import Count, Positive
+from secondorder.workloads import spelling
 from secondorder.workloads.requests import EqualByValue, Floats, Integers, token_counts
 from secondorder.zoo import Source, Zoo
 
@@ -33,7 +42,7 @@ MAX_SUPPORT = 2**22
 # Marginal laws
 
 
-class _Marginal(Checked):
+class _Marginal(spelling.Spelled):
     """A law of one length."""
 
     def support(self) -> tuple[Integers, Floats]:
@@ -66,6 +75,7 @@ class _Marginal(Checked):
 class Fixed(_Marginal):
     """Always the same number of ``tokens``."""
 
+    word: ClassVar[str] = "fixed"
     tokens: Count
 
     def support(self) -> tuple[Integers, Floats]:
@@ -85,6 +95,7 @@ class Uniform(_Marginal):
     Uniform(low=384, high=640)
     """
 
+    word: ClassVar[str] = "uniform"
     low: Count
     high: Count
 
@@ -126,6 +137,7 @@ class Geometric(_Marginal):
     (256.0, 221.5)
     """
 
+    word: ClassVar[str] = "geometric"
     mean: Annotated[float, Ge(1)]
     maximum: Count | None = None
 
@@ -165,6 +177,7 @@ class LogNormal(_Marginal):
     (256.0, 2.108)
     """
 
+    word: ClassVar[str] = "lognormal"
     mean: Annotated[float, Ge(1)]
     cv: Positive
     maximum: Count | None = None
@@ -201,6 +214,23 @@ class LogNormal(_Marginal):
 
 
 Marginal: TypeAlias = Fixed | Uniform | Geometric | LogNormal
+
+MARGINALS: Mapping[str, type[Marginal]] = {law.word: law for law in (Fixed, Uniform, Geometric, LogNormal)}
+"""The laws of one length, by the word that spells them."""
+
+
+def read_marginal(text: str, what: str = "length") -> Marginal:
+    """The law of one length that a line spells: an integer, or a word and the law's fields.
+
+    >>> read_marginal("256"), read_marginal("geometric 256"), read_marginal("uniform 1 high=255")
+    (Fixed(tokens=256), Geometric(mean=256.0, maximum=None), Uniform(low=1, high=255))
+    >>> read_marginal("geometrc 256")
+    Traceback (most recent call last):
+    secondorder.errors.UnknownName: length: got 'geometrc', expected fixed, uniform, geometric, lognormal; did you ...
+    """
+    if re.fullmatch(r"[-+\d.]+", bare := text.strip()):
+        bare = f"fixed {bare}"
+    return spelling.read(bare, MARGINALS, what=what, example="geometric 256")
 
 
 def _affordable(name: str, size: int) -> None:
@@ -359,6 +389,9 @@ class Lengths(_Joint):
         pairs = np.outer(by_input, by_output).ravel()
         return np.repeat(inputs, len(outputs)), np.tile(outputs, len(inputs)), pairs
 
+    def __str__(self) -> str:
+        return f"input={self.input} output={self.output}"
+
     def sample(self, n: int, rng: np.random.Generator) -> tuple[Integers, Integers]:
         """``n`` independent pairs: first all inputs are drawn, then all outputs."""
         inputs, outputs = self.marginals
@@ -474,3 +507,24 @@ lengths: Zoo[Empirical] = Zoo("lengths", _load)
 Each is a table of 2,000 weighted pairs that summarises a trace: moments, quantiles and
 correlation are the trace's own (``secondorder.workloads.tabulate`` says how closely).
 """
+
+
+def read_lengths(text: str, what: str = "lengths") -> LengthLaw:
+    """The joint law that a line spells: a name of the zoo, or ``input=LAW output=LAW``.
+
+    Errors: ``UnknownName`` for a name, a law or a field that does not exist, ``InputError``
+    for what cannot be read.
+    """
+    first, *rest = re.split(r"(?<!\S)(input|output)\s*=", text.strip())
+    if not rest:
+        try:
+            return lengths[first]
+        except UnknownName as error:
+            raise UnknownName(what, given=error.given, expected=_SPELLING, remedy=error.remedy) from None
+    if first or sorted(rest[::2]) != ["input", "output"]:
+        raise InputError(what, given=repr(text), expected=_SPELLING)
+    laws = {name: read_marginal(law, f"{what}.{name}") for name, law in zip(rest[::2], rest[1::2], strict=True)}
+    return Lengths(**laws)
+
+
+_SPELLING = "a name such as azure_conv_2023, or input=LAW output=LAW with laws such as 256 and geometric 256"

@@ -1,11 +1,12 @@
 """A law in one line: its word, its first field, the others as ``name=value``.
 
-``str`` of a ``Spelled`` law gives what ``read`` reads back to an equal law.
+``str`` of a ``Spelled`` law gives what ``read`` reads back to an equal law. A field that has
+a default may be left out, and ``str`` leaves it out where it has that value.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any, ClassVar, TypeVar
 
 import pint
@@ -21,7 +22,8 @@ class Spelled(Checked):
 
     def __str__(self) -> str:
         first, *others = fields(self)  # type: ignore[arg-type]
-        spelt = [f"{field.name}={_spell(getattr(self, field.name))}" for field in others]
+        given = ((field, getattr(self, field.name)) for field in others)
+        spelt = [f"{field.name}={_spell(value)}" for field, value in given if value != field.default]
         return " ".join([self.word, _spell(getattr(self, first.name)), *spelt])
 
 
@@ -49,7 +51,7 @@ def read(text: str, laws: Mapping[str, type[L]], *, what: str, example: str) -> 
 
 
 def _given(law: type[Spelled], text: str, what: str) -> dict[str, Any]:
-    """The fields of ``law`` that ``text`` gives, each a string, or a float where it is a bare number."""
+    """The fields of ``law`` that ``text`` gives, each a string, or a number where it is a bare one."""
     known = [field.name for field in fields(law)]  # type: ignore[arg-type]
     first, *rest = re.split(r"(?<!\S)(\w+)\s*=", text)
     pairs = list(zip(rest[::2], rest[1::2], strict=True))
@@ -62,8 +64,9 @@ def _given(law: type[Spelled], text: str, what: str) -> dict[str, Any]:
         if name in given:
             raise InputError(f"{what}.{name}", given="two values", expected="one")
         given[name] = _plain(value.strip())
-    if missing := [name for name in known if name not in given]:
-        usage = " ".join([law.word, f"<{known[0]}>", *(f"{name}=<{name}>" for name in known[1:])])
+    due = [field.name for field in fields(law) if field.default is MISSING]  # type: ignore[arg-type]
+    if missing := [name for name in due if name not in given]:
+        usage = " ".join([law.word, f"<{known[0]}>", *(f"{name}=<{name}>" for name in due if name != known[0])])
         raise InputError(what, given=f"{text.strip()!r} without {', '.join(missing)}", expected=usage)
     return given
 
@@ -76,7 +79,9 @@ def _spell(value: object) -> str:
 
 
 def _plain(text: str) -> float | str:
+    """A bare number as a number; anything else is left to the field to read."""
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return text
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number

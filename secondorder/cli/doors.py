@@ -1,0 +1,229 @@
+"""One door for plan files and flags: tables and lines of text become the dataclasses they spell.
+
+A table gives a dataclass's fields by name. A field that is itself a dataclass is a table
+again, or the line of text that spells it; where several types may stand, the table says
+which with ``kind``. What a value must be is checked in one place, by the dataclass.
+
+>>> from secondorder.scenarios.serving import Serving
+>>> table = {"model": "llama_3_1_8b", "accelerator": "h100_sxm", "lengths": "azure_conv_2023"}
+>>> Door().build(Serving, {**table, "arrivals": "poisson 8 request/s"}).arrivals
+Poisson(rate=<Quantity(8.0, 'request / second')>)
+>>> Door().build(Serving, {**table, "arrivals": {"kind": "poisson", "rate": 8}})
+Traceback (most recent call last):
+secondorder.errors.UnitError: arrivals.rate: got 8 without a unit, expected a quantity in request/s; write "8 request/s"
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from secondorder.errors import FileError, InputError, UnknownName
+from secondorder.fleets.accelerators import Accelerator, accelerators
+from secondorder.scenarios.steptime import Affine, Roofline, StepTime
+from secondorder.workloads.arrivals import (
+    Arrivals,
+    Deterministic,
+    Gamma,
+    MarkovModulated,
+    Poisson,
+    read_arrivals,
+)
+from secondorder.workloads.huggingface import from_config
+from secondorder.workloads.lengths import MARGINALS, Empirical, Lengths, Marginal, read_lengths, read_marginal
+from secondorder.workloads.models import models
+from secondorder.workloads.network import Network
+from secondorder.workloads.traces import Trace, read_trace
+from secondorder.workloads.transformer import Transformer
+from secondorder.zoo import Zoo
+
+T = TypeVar("T")
+
+ARRIVALS = {law.word: law for law in (Poisson, Gamma, Deterministic, MarkovModulated)}
+STEP_TIMES: dict[str, type] = {"roofline": Roofline, "affine": Affine}
+
+
+@dataclass(frozen=True)
+class Door:
+    """Reads values as fields ask for them; ``folder`` is where the files they name are looked for."""
+
+    folder: Path = Path()
+
+    def build(self, kind: type[T], table: Mapping[str, Any]) -> T:
+        """The dataclass whose fields ``table`` gives. Errors name the field as seen from inside."""
+        known = {field.name: field for field in fields(kind) if field.name != "sources"}  # type: ignore[arg-type]
+        check_keys(table, known)
+        due = [name for name, field in known.items() if field.default is field.default_factory is MISSING]
+        if missing := [name for name in due if name not in table]:
+            self.field(kind, missing[0], None)
+            raise InputError(missing[0], given="nothing", expected="a value")
+        return kind(**{name: self.field(kind, name, value) for name, value in table.items()})
+
+    def field(self, kind: type, name: str, value: Any) -> Any:
+        """A value as the field ``name`` of ``kind`` takes it; what is no text or table passes as it is."""
+        hint = _hints(kind)[name]
+        if read := _READERS.get(hint):
+            return read(self, name, value)
+        nested = [member for member in (hint, *get_args(hint)) if isinstance(member, type) and is_dataclass(member)]
+        if len(nested) == 1 and isinstance(value, Mapping):
+            with told_from(name):
+                return self.build(nested[0], value)
+        return value
+
+    def file(self, name: str) -> Path:
+        """A file that a value names."""
+        return self.folder / name
+
+    def model(self, what: str, value: Any) -> Transformer:
+        """A name of the zoo, a Hugging Face ``config.json``, or a table (``like`` names one to start from)."""
+        model = self.network(what, value)
+        if isinstance(model, Network):
+            raise InputError(what, given=f"{value!r}, which is no language model", expected="a transformer")
+        return model
+
+    def network(self, what: str, value: Any) -> Transformer | Network:
+        """As ``model``, and any other network of the zoo."""
+        if isinstance(value, str) and value not in models and is_path(value):
+            return from_config(self.file(value))
+        example = "a name such as llama_3_1_8b, a config.json, or a table"
+        return self._entry(what, value, models, Transformer, example)  # type: ignore[no-any-return]
+
+    def accelerator(self, what: str, value: Any) -> Accelerator:
+        """A name of the zoo or a table (``like`` names one to start from)."""
+        return self._entry(what, value, accelerators, Accelerator, "a name such as h100_sxm, or a table")  # type: ignore[no-any-return]
+
+    def _entry(self, what: str, value: Any, zoo: Zoo[Any], kind: type, expected: str) -> Any:
+        if isinstance(value, str):
+            return named(what, value, zoo)
+        if not isinstance(value, Mapping):
+            raise InputError(what, given=_given(value), expected=expected)
+        with told_from(what):
+            return self._changed(value, zoo) if "like" in value else self.build(kind, value)
+
+    def _changed(self, table: Mapping[str, Any], zoo: Zoo[Any]) -> Any:
+        """An entry of the zoo with other values in some fields."""
+        original = named("like", str(table["like"]), zoo)
+        changes = {key: value for key, value in table.items() if key != "like"}
+        check_keys(changes, [field.name for field in fields(original) if field.name != "sources"])
+        return replace(original, **{key: self.field(type(original), key, value) for key, value in changes.items()})
+
+    def arrivals(self, what: str, value: Any) -> Arrivals | Trace:
+        """A law of arrivals, or a trace with all that it brings."""
+        if isinstance(value, str):
+            return read_trace(self.file(value)) if is_path(value) else read_arrivals(value)
+        example = '"poisson 8 request/s", a table with its kind, or the file of a trace'
+        return self._of_kind(what, value, {**ARRIVALS, "trace": Trace}, example)  # type: ignore[no-any-return]
+
+    def trace(self, table: Mapping[str, Any]) -> Trace:
+        """A trace by its ``file``, at its own rate unless another is given, and the options of ``read_trace``."""
+        check_keys(table, [*_TRACE_OPTIONS, "rate"])
+        options: dict[str, Any] = {key: table.get(key) for key in _TRACE_OPTIONS if key in table or key == "file"}
+        for key, value in options.items():
+            kind, expected = _TRACE_OPTIONS[key]
+            if not isinstance(value, kind):
+                raise InputError(key, given=_given(value), expected=expected)
+        trace = read_trace(self.file(options.pop("file")), **options)
+        return trace.at(table["rate"]) if "rate" in table else trace
+
+    def lengths(self, what: str, value: Any) -> Lengths | Empirical:
+        """A name of the zoo, a table of ``input`` and ``output``, or the file of a trace (its pairs are drawn)."""
+        if isinstance(value, str):
+            return read_trace(self.file(value)).lengths if is_path(value) else read_lengths(value, what)
+        if not isinstance(value, Mapping):
+            example = "a name such as azure_conv_2023, a table of input and output, or the file of a trace"
+            raise InputError(what, given=_given(value), expected=example)
+        with told_from(what):
+            return self.build(Lengths, value)
+
+    def length(self, what: str, value: Any) -> Any:
+        """An integer, a law in one line, or a table with its kind."""
+        if isinstance(value, str):
+            return read_marginal(value, what)
+        if isinstance(value, int):
+            return value  # Lengths makes a law of it, or refuses it
+        return self._of_kind(what, value, MARGINALS, 'an integer, "geometric 256", or a table with its kind')
+
+    def step_time(self, what: str, value: Any) -> Any:
+        """``roofline``, or a table with its kind."""
+        value = {"kind": value} if isinstance(value, str) else value
+        return self._of_kind(what, value, STEP_TIMES, "roofline, or a table with its kind")
+
+    def _of_kind(self, what: str, value: Any, kinds: Mapping[str, type], expected: str) -> Any:
+        """The one of ``kinds`` that a table's ``kind`` names, made of its other keys."""
+        if not isinstance(value, Mapping):
+            raise InputError(what, given=_given(value), expected=expected)
+        with told_from(what):
+            word = value.get("kind")
+            if not isinstance(word, str):
+                raise InputError("kind", given=_given(word), expected=" or ".join(kinds))
+            if word not in kinds:
+                raise UnknownName.among("kind", word, kinds)
+            table = {key: one for key, one in value.items() if key != "kind"}
+            return self.trace(table) if word == "trace" else self.build(kinds[word], table)
+
+
+_READERS: Mapping[Any, Callable[[Door, str, Any], Any]] = {
+    Transformer: Door.model,
+    Accelerator: Door.accelerator,
+    Arrivals | Trace: Door.arrivals,
+    Lengths | Empirical | None: Door.lengths,
+    Marginal | int: Door.length,
+    StepTime: Door.step_time,
+}
+"""How a field of each type may be spelled beside the value itself."""
+
+
+_TRACE_OPTIONS: Mapping[str, tuple[type, str]] = {
+    "file": (str, "the file of a trace"),
+    "format": (str, "azure, mooncake or burstgpt"),
+    "columns": (Mapping, "a table with the column of each of arrival, input_tokens and output_tokens"),
+    "arrival_unit": (str, '"s" or "ms"'),
+    "hash_block": (int, "an integer of at least 1"),
+    "name": (str, "a name"),
+}
+"""The type that each option of ``read_trace`` has in a table, and what to write."""
+
+
+def named(what: str, name: str, zoo: Zoo[T]) -> T:
+    """The entry of that name; ``what`` names the field in the error."""
+    if name not in zoo:
+        raise UnknownName.among(what, name, zoo)
+    return zoo[name]
+
+
+def is_path(text: str) -> bool:
+    """Whether a text names a file: it has a file's ending, or a folder before it."""
+    path = Path(text)
+    return " " not in text and (path.suffix in (".json", ".jsonl", ".csv") or len(path.parts) > 1)
+
+
+def check_keys(table: Mapping[str, Any], known: Mapping[str, Any] | list[str]) -> None:
+    """Refuse the first key that is not known, with the near ones."""
+    for key in table:
+        if key not in known:
+            near = get_close_matches(key.lower().replace("-", "_"), known, n=3, cutoff=0.5)
+            remedy = f"did you mean {' or '.join(near)}?" if near else ""
+            raise UnknownName(key, given="an unknown key", expected=f"one of {', '.join(known)}", remedy=remedy)
+
+
+@contextmanager
+def told_from(owner: str) -> Iterator[None]:
+    """Errors of what is inside name their owner; those of a file already name the file."""
+    try:
+        yield
+    except FileError:
+        raise
+    except InputError as error:
+        raise error.within(owner) from None
+
+
+def _given(value: Any) -> str:
+    return "nothing" if value is None else repr(value)
+
+
+@lru_cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)

@@ -1,0 +1,127 @@
+"""A service over its load: where the closed forms and the simulation part.
+
+The loads are shares of the saturation rate. Between the simulated points the closed forms
+are drawn on a finer grid, and the knee is where the tail crosses the objective.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from secondorder.analytic import solve
+from secondorder.analytic.serving import saturation
+from secondorder.errors import InputError
+from secondorder.quantities import Quantity, quantity, si
+from secondorder.scenarios.answers import Answer
+from secondorder.scenarios.serving import Serving
+from secondorder.simulate import simulate
+from secondorder.validation.comparison import MARGIN, Comparison
+from secondorder.workloads.traces import Trace
+
+LOADS = (0.25, 0.50, 0.70, 0.80, 0.90, 0.97)
+LINE = (0.05, 0.15, 0.25, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadStudy:
+    """``points``: a comparison at each load. ``lines``: closed forms on a finer grid of loads.
+    ``replays``: the trace's own arrivals at the same rates, if a trace was given."""
+
+    scenario: Serving
+    saturation: float
+    loads: tuple[float, ...]
+    points: tuple[Comparison, ...]
+    line_loads: tuple[float, ...]
+    lines: tuple[Answer, ...]
+    replays: tuple[Answer, ...]
+    margin: float
+
+    def line(self, metric: str, order: int) -> tuple[list[float], list[float]]:
+        """Rates (request/s) and values (SI) of a closed form over the load."""
+        found = [
+            (load * self.saturation, e.amount)
+            for load, answer in zip(self.line_loads, self.lines, strict=True)
+            for e in answer.get(metric, ())
+            if e.order == order
+        ]
+        return [rate for rate, _ in found], [value for _, value in found]
+
+    def knee(self, metric: str, objective: Quantity | str, order: int = 2) -> float | None:
+        """The rate (request/s) at which a closed form crosses the objective; None if it never does."""
+        most = si(quantity(objective, "s", "objective"))
+        rates, values = self.line(metric, order)
+        above = [i for i, value in enumerate(values) if value > most]
+        if not above or above[0] == 0:
+            return None
+        i = above[0]
+        share = (np.log(most) - np.log(values[i - 1])) / (np.log(values[i]) - np.log(values[i - 1]))
+        return float(rates[i - 1] + share * (rates[i] - rates[i - 1]))
+
+
+def load_study(
+    scenario: Serving,
+    *,
+    loads: Sequence[float] = LOADS,
+    trace: Trace | None = None,
+    seed: int = 0,
+    replications: int = 10,
+    requests: int | None = None,
+    margin: float = MARGIN,
+    jobs: int = 1,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
+) -> LoadStudy:
+    """Compare a scenario at shares of its saturation rate, and solve it in between.
+
+    ``trace`` is replayed at the same rates, its gaps stretched. ``progress`` wraps the results
+    as they come, with their number. Work is shared by ``jobs`` processes.
+
+    Errors: ``InputError`` for a load that is not between 0 and 1.
+    """
+    from joblib import Parallel, delayed
+
+    for load in loads:
+        if not 0 < load < 1:
+            raise InputError("loads", given=load, expected="shares of saturation between 0 and 1")
+    limit = saturation(scenario).rate
+    line_loads = tuple(sorted({*(load for load in LINE if load <= max(loads)), *loads}))
+    options = {"seed": seed, "replications": replications, "requests": requests}
+    tasks = [delayed(_simulated)(_at(scenario, load * limit), options) for load in loads]
+    if trace is not None:
+        tasks += [delayed(_simulated)(_replaying(scenario, trace, load * limit), {}) for load in loads]
+    tasks += [delayed(solve)(_at(scenario, load * limit)) for load in reversed(line_loads)]
+    answers = Parallel(n_jobs=jobs, return_as="generator")(tasks)
+    found = list(progress(answers, len(tasks)) if progress else answers)
+    simulated, found = found[: len(loads)], found[len(loads) :]
+    replays, found = (found[: len(loads)], found[len(loads) :]) if trace is not None else ([], found)
+    lines = dict(zip(reversed(line_loads), found, strict=True))
+    points = [
+        Comparison(scenario=scenario.name, solved=lines[load], simulated=answer, margin=margin)
+        for load, answer in zip(loads, simulated, strict=True)
+    ]
+    return LoadStudy(
+        scenario=scenario,
+        saturation=limit,
+        loads=tuple(loads),
+        points=tuple(points),
+        line_loads=line_loads,
+        lines=tuple(lines[load] for load in line_loads),
+        replays=tuple(replays),
+        margin=margin,
+    )
+
+
+def _at(scenario: Serving, rate: float) -> Serving:
+    if isinstance(scenario.arrivals, Trace):
+        raise InputError("arrivals", given="a trace", expected="a law of arrivals; a trace is given beside it")
+    return replace(scenario, arrivals=scenario.arrivals.at(f"{rate!r} request/s"))
+
+
+def _replaying(scenario: Serving, trace: Trace, rate: float) -> Serving:
+    return replace(scenario, arrivals=trace.at(f"{rate!r} request/s"), lengths=None)
+
+
+def _simulated(scenario: Serving, options: dict[str, Any]) -> Answer:
+    """A simulated answer without its records, which need not travel between processes."""
+    return replace(simulate(scenario, **options), requests=None, series=None)
