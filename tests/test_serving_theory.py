@@ -85,8 +85,8 @@ def test_without_a_limit_and_with_constant_steps_the_engine_is_m_g_infinity():
     )
     occupancy, spread, latency = [], [], []
     for k in range(10):
-        done = run(scenario, draw(scenario, 6_000, 3, k))
-        running = done.series.query("60 < time < 1000")["running"]  # constant steps: rows are equal times
+        done = run(scenario, draw(scenario, 6_000, 3, k), leaps=False)
+        running = done.series.query("60 < time < 1000")["running"]  # a row a step, all steps equally long
         occupancy.append(running.mean())
         spread.append(running.var())
         latency.append(done.requests["e2el"].iloc[300:-300].mean())
@@ -157,3 +157,14 @@ def test_held_tokens_are_length_biased():
     )
     assert saturation(scenario).rate == pytest.approx(5.2556, rel=0.02)
     assert saturation(scenario, reserve_full_length=True).rate == pytest.approx(4.1220, rel=0.02)
+
+
+def test_answers_of_one_length_run_in_waves_and_saturate_lower():
+    """In phase, prompts crowd into few steps; a spread of the lengths of 10 % dissolves the waves."""
+    fixed = service(lengths=so.Lengths(input=256, output=256))
+    limit, simulated = saturation(fixed), saturated_throughput(fixed, count=20_000)
+    assert limit.waves < 0.9 * limit.rate
+    assert simulated == pytest.approx(limit.waves, rel=0.03)
+    spread = service(lengths=so.Lengths(input=256, output=so.Uniform(231, 281)))
+    assert saturation(spread).waves is None
+    assert saturated_throughput(spread, count=20_000) == pytest.approx(saturation(spread).rate, rel=0.03)

@@ -32,9 +32,7 @@ def non_preemptive_mean_wait(
     return np.asarray(at_work / ((1 - before) * (1 - through)))
 
 
-def non_preemptive_mean_wait_servers(
-    *, arrival_rate: npt.ArrayLike, service_rate: float, servers: int
-) -> Floats:
+def non_preemptive_mean_wait_servers(*, arrival_rate: npt.ArrayLike, service_rate: float, servers: int) -> Floats:
     """Mean wait of each class in s in M/M/c when a service begun is finished.
 
     ``W_k = C/(c mu) / ((1 - sigma_{k-1}) (1 - sigma_k))``, ``C`` Erlang's probability of waiting and
@@ -94,7 +92,7 @@ def _loads(loads: Floats) -> tuple[Floats, Floats]:
     if through[-1] >= 1:
         first = int((through >= 1).argmax())
         raise Unstable(
-            f"utilisation {through[first]:.6g} by classes 0 to {first}: the queue of class {first} grows without limit; "
+            f"utilisation {through[first]:.6g} by classes 0 to {first}: the last of them grows without limit; "
             f"use more servers or arrival rates at least {through[-1]:.6g} times lower"
         )
     return np.concatenate([[0.0], through[:-1]]), through

@@ -79,7 +79,7 @@ def solve(
         node = int(rho.argmax())
         raise Unstable(
             f"utilisation {rho[node]:.6g} of node {node} with {int(c[node])} servers: its queue grows without limit; "
-            f"use at least {int(rate[node] * service[node]) + 1} servers there or arrival rates {rho[node]:.6g} times lower"
+            f"use at least {int(rate[node] * service[node]) + 1} servers or arrival rates {rho[node]:.6g} times lower"
         )
     ca2 = _arrival_scv(outside, outside_scv, q, rate, rho, cs2, c)
     wait = _waits(rate, service, rho, ca2, cs2, c)

@@ -1,0 +1,89 @@
+"""The command line: ``secondorder serve``, ``compare``, ``zoo`` and the others.
+
+Standard output is the payload and nothing else. Exit codes: 0 done; 1 a fault of ours; 2 bad
+input or usage; 3 infeasible or unstable; 4 a stated constraint is not met; 130 interrupted;
+141 the reader of the output went away.
+"""
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cyclopts import App, CycloptsError
+
+from secondorder import __version__
+from secondorder.cli import plans, roofline, serve, zoo
+from secondorder.cli.usage import told
+from secondorder.errors import SecondOrderError
+
+app = App(
+    name="secondorder",
+    help="Closed forms and event simulation of machine-learning systems, on one scenario.",
+    help_epilogue="secondorder COMMAND --help says what each takes, with an example.",
+    help_format="plaintext",
+    version=__version__,
+    version_format="plaintext",
+    suppress_keyboard_interrupt=False,
+)
+_COMMANDS: Sequence[tuple[Callable[..., None], str]] = (
+    (zoo.zoo, zoo.EXAMPLE),
+    (roofline.roofline, roofline.EXAMPLE),
+    (serve.serve, serve.EXAMPLE),
+    (plans.solve, plans.example("solve")),
+    (plans.simulate, plans.example("simulate --seed 1")),
+    (plans.compare, plans.example("compare --margin 0.05")),
+    (plans.sweep, plans.example('sweep --vary "arrivals.rate=2 request/s,8 request/s"')),
+)
+for place, (command, example) in enumerate(_COMMANDS):
+    app.command(command, help_epilogue=example, sort_key=place)
+
+
+def main(tokens: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code. A traceback is printed only for a fault of ours."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _warn
+        try:
+            app(
+                sys.argv[1:] if tokens is None else list(tokens),
+                exit_on_error=False,
+                print_error=False,
+                result_action="return_value",
+            )
+            sys.stdout.flush()
+        except (SecondOrderError, CycloptsError) as error:
+            return _refuse(error)
+        except KeyboardInterrupt:
+            _say("interrupted")
+            return 130
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
+            return 141
+        except Exception:
+            return _fault()
+    return 0
+
+
+def _refuse(error: SecondOrderError | CycloptsError) -> int:
+    known = told(error) if isinstance(error, CycloptsError) else error
+    if known.exit_code == 1:
+        return _fault()
+    _say(str(known))
+    return known.exit_code
+
+
+def _fault() -> int:
+    traceback.print_exc()
+    _say(f"this is a fault of secondorder {__version__}, not of yours: please report it with the lines above")
+    return 1
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    _say(f"warning: {message}")
+
+
+def _say(text: str) -> None:
+    """One line on standard error."""
+    print("secondorder:", " ".join(text.splitlines()), file=sys.stderr)

@@ -19,7 +19,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from secondorder.errors import FileError, InputError, UnknownName
 from secondorder.fleets.accelerators import Accelerator, accelerators
@@ -36,6 +36,7 @@ from secondorder.workloads.huggingface import from_config
 from secondorder.workloads.lengths import MARGINALS, Empirical, Lengths, Marginal, read_lengths, read_marginal
 from secondorder.workloads.models import models
 from secondorder.workloads.network import Network
+from secondorder.workloads.spelling import read
 from secondorder.workloads.traces import Trace, read_trace
 from secondorder.workloads.transformer import Transformer
 from secondorder.zoo import Zoo
@@ -65,12 +66,14 @@ class Door:
     def field(self, kind: type, name: str, value: Any) -> Any:
         """A value as the field ``name`` of ``kind`` takes it; what is no text or table passes as it is."""
         hint = _hints(kind)[name]
-        if read := _READERS.get(hint):
-            return read(self, name, value)
+        if reader := _READERS.get(hint):
+            return reader(self, name, value)
         nested = [member for member in (hint, *get_args(hint)) if isinstance(member, type) and is_dataclass(member)]
         if len(nested) == 1 and isinstance(value, Mapping):
             with told_from(name):
                 return self.build(nested[0], value)
+        if get_origin(hint) is Mapping and not isinstance(value, Mapping):
+            raise InputError(name, given=repr(value), expected="a table")
         return value
 
     def file(self, name: str) -> Path:
@@ -147,9 +150,11 @@ class Door:
         return self._of_kind(what, value, MARGINALS, 'an integer, "geometric 256", or a table with its kind')
 
     def step_time(self, what: str, value: Any) -> Any:
-        """``roofline``, or a table with its kind."""
-        value = {"kind": value} if isinstance(value, str) else value
-        return self._of_kind(what, value, STEP_TIMES, "roofline, or a table with its kind")
+        """A line such as ``roofline memory_efficiency=0.9``, or a table with its kind."""
+        example = "roofline memory_efficiency=0.9"
+        if isinstance(value, str):
+            return read(value, STEP_TIMES, what=what, example=example)
+        return self._of_kind(what, value, STEP_TIMES, f'"{example}", or a table with its kind')
 
     def _of_kind(self, what: str, value: Any, kinds: Mapping[str, type], expected: str) -> Any:
         """The one of ``kinds`` that a table's ``kind`` names, made of its other keys."""
@@ -206,7 +211,17 @@ def check_keys(table: Mapping[str, Any], known: Mapping[str, Any] | list[str]) -
         if key not in known:
             near = get_close_matches(key.lower().replace("-", "_"), known, n=3, cutoff=0.5)
             remedy = f"did you mean {' or '.join(near)}?" if near else ""
-            raise UnknownName(key, given="an unknown key", expected=f"one of {', '.join(known)}", remedy=remedy)
+            few = ", ".join(known) if len(known) <= 8 else f"one of {len(known)} keys"
+            raise UnknownName(key, given="an unknown key", expected=few, remedy=remedy)
+
+
+def check_field(owner: Any, name: str, where: str) -> None:
+    """Refuse a name that is no field of ``owner``, which stands at ``where``."""
+    if not is_dataclass(owner) or isinstance(owner, type):
+        raise InputError(f"field {where}.{name}", given="a value without fields before it", expected="a field's path")
+    names = [field.name for field in fields(owner)]
+    if name not in names:
+        raise UnknownName.among(f"field of {type(owner).__name__}", name, names)
 
 
 @contextmanager

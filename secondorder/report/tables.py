@@ -29,8 +29,7 @@ WIDTH = 80
 class Grid:
     """Text in rows and columns, with lines above and notes below.
 
-    ``numbers`` are the columns set flush right, ``breaks`` the rows after which a group ends;
-    the columns of ``wrapped`` take what width the others leave.
+    ``numbers`` are the columns set flush right, ``breaks`` the rows after which a group ends.
     """
 
     header: Sequence[str]
@@ -38,7 +37,6 @@ class Grid:
     above: Sequence[str] = ()
     below: Sequence[str] = ()
     numbers: frozenset[int] = field(default_factory=frozenset)
-    wrapped: frozenset[int] = field(default_factory=frozenset)
     breaks: frozenset[int] = field(default_factory=frozenset)
 
 
@@ -169,14 +167,14 @@ class _Marks:
             return text
         outside = "" if estimate.in_domain or "domain" in estimate.note else "outside its domain: "
         number = self._numbers.setdefault(outside + estimate.note, len(self._numbers) + 1)
-        return text + _superscript(number)
+        return text + superscript(number)
 
     @property
     def notes(self) -> list[str]:
-        return [f"{_superscript(number)} {note}" for note, number in self._numbers.items()]
+        return [f"{superscript(number)} {note}" for note, number in self._numbers.items()]
 
 
-def _superscript(number: int) -> str:
+def superscript(number: int) -> str:
     return "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in str(number))
 
 
@@ -227,7 +225,9 @@ def _interval(estimate: Estimate | None, scale: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share:+.0%}" if abs(share) < 9.995 else f"x{1 + share:.3g}"
+    if abs(share) < 0.005:
+        return "±0%"
+    return f"{share:+.0%}" if share < 9.995 else f"x{1 + share:.3g}"
 
 
 # From grids to text
@@ -251,24 +251,27 @@ def render(grid: Grid, console: "Console") -> None:
     _print_lines(grid.above, console, width)
     if grid.above:
         console.print()
-    for gap in (2, 1):
-        table = _table(grid, gap)
-        if (needed := console.measure(table, options=console.options.update(max_width=10_000)).maximum) <= width:
+    for gap, folded in ((2, False), (2, True), (1, True)):
+        table = _table(grid, gap, folded)
+        fits = console.measure(table)
+        if fits.maximum <= width:
             break
-    console.print(table, width=width if grid.wrapped else needed, crop=False, no_wrap=True, overflow="ignore")
+    console.print(table, width=fits.maximum)
     if grid.below:
         console.print()
     _print_lines(grid.below, console, width)
 
 
-def _table(grid: Grid, gap: int) -> "Table":
+def _table(grid: Grid, gap: int, folded: bool) -> "Table":
+    """With ``gap`` spaces between columns, and the heads of numbers perhaps in two lines."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0), header_style="bold")
     for place, name in enumerate(grid.header):
         justify: Literal["left", "right"] = "right" if place in grid.numbers else "left"
-        table.add_column(name, justify=justify, vertical="bottom", no_wrap=place not in grid.wrapped)
+        head = name.replace(" ", "\n") if folded and place in grid.numbers else name
+        table.add_column(head, justify=justify, vertical="bottom", no_wrap=True)
     for place, row in enumerate(grid.rows):
         table.add_row(*map(_styled, row))
         if place in grid.breaks:
@@ -279,7 +282,8 @@ def _table(grid: Grid, gap: int) -> "Table":
 def _print_lines(lines: Sequence[str], console: "Console", width: int) -> None:
     """Each line wrapped, its further lines set in."""
     for line in lines:
-        console.print(fill(line, width, subsequent_indent="  "), markup=False, highlight=False)
+        text = fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 _STYLES = {Verdict.AGREES: "green", Verdict.BREAKS: "red", Verdict.NOT_ENOUGH_DATA: "yellow"}

@@ -329,7 +329,7 @@ class Pareto(_Law):
         low = np.minimum(0, np.log(np.abs(z))) - 40
         count = int((4.5 - low.min()) / min(0.15, 0.3 / math.sqrt(self.shape)))
         v = low + (4.5 - low) * np.linspace(0, 1, count)
-        integrand = (1 + np.exp(v) / z) ** -(self.shape + 1) * np.exp(v - np.exp(v))
+        integrand = np.exp(v - np.exp(v) - (self.shape + 1) * np.log1p(np.exp(v) / z))
         total = integrand.sum(axis=-1) * (4.5 - low[..., 0]) / (count - 1)
         return np.asarray(self.shape * np.exp(-z[..., 0]) / z[..., 0] * total)
 

@@ -27,11 +27,11 @@ class Spelled(Checked):
         return " ".join([self.word, _spell(getattr(self, first.name)), *spelt])
 
 
-L = TypeVar("L", bound=Spelled)
+L = TypeVar("L")
 
 
 def read(text: str, laws: Mapping[str, type[L]], *, what: str, example: str) -> L:
-    """The one of ``laws`` (by word) that ``text`` spells; ``what`` names it in errors.
+    """The one of ``laws`` (dataclasses, by word) that ``text`` spells; ``what`` names it in errors.
 
     Errors: ``UnknownName`` for a law or a field that does not exist, ``InputError`` for a
     field missing, given twice or not readable.
@@ -43,16 +43,16 @@ def read(text: str, laws: Mapping[str, type[L]], *, what: str, example: str) -> 
     if word.lower() not in laws:
         raise UnknownName.among(what, word, laws)
     law = laws[word.lower()]
-    given = _given(law, rest, what)
+    given = _given(word.lower(), law, rest, what)
     try:
         return law(**given)
     except InputError as error:
         raise error.within(what) from None
 
 
-def _given(law: type[Spelled], text: str, what: str) -> dict[str, Any]:
+def _given(word: str, law: type, text: str, what: str) -> dict[str, Any]:
     """The fields of ``law`` that ``text`` gives, each a string, or a number where it is a bare one."""
-    known = [field.name for field in fields(law)]  # type: ignore[arg-type]
+    known = [field.name for field in fields(law)]
     first, *rest = re.split(r"(?<!\S)(\w+)\s*=", text)
     pairs = list(zip(rest[::2], rest[1::2], strict=True))
     if first.strip():
@@ -60,13 +60,13 @@ def _given(law: type[Spelled], text: str, what: str) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for name, value in pairs:
         if name not in known:
-            raise UnknownName.among(f"{what}: field of {law.word}", name, known)
+            raise UnknownName.among(f"{what}: field of {word}", name, known)
         if name in given:
             raise InputError(f"{what}.{name}", given="two values", expected="one")
         given[name] = _plain(value.strip())
-    due = [field.name for field in fields(law) if field.default is MISSING]  # type: ignore[arg-type]
+    due = [field.name for field in fields(law) if field.default is MISSING]
     if missing := [name for name in due if name not in given]:
-        usage = " ".join([law.word, f"<{known[0]}>", *(f"{name}=<{name}>" for name in due if name != known[0])])
+        usage = " ".join([word, f"<{known[0]}>", *(f"{name}=<{name}>" for name in due if name != known[0])])
         raise InputError(what, given=f"{text.strip()!r} without {', '.join(missing)}", expected=usage)
     return given
 

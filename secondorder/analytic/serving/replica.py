@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from secondorder.analytic.serving.idle import weighted_quantile
+from secondorder.analytic.serving.idle import prefill_seconds, weighted_quantile
 from secondorder.analytic.serving.prefill import PrefillQueue
 from secondorder.analytic.serving.saturation import Demand, Saturation, demand, saturation
 from secondorder.errors import Unstable
@@ -33,8 +33,8 @@ class Replica:
     *Approximation*: the number of decodes changes slowly against the wait of a prompt; the
     requests' output lengths matter for their number through the mean alone (exact for
     processor sharing, Cohen 1979, while slots are free; the wait for a slot is scaled by
-    ``(1 + scv)/2``, Allen-Cunneen). *Valid when* arrivals are Poisson, the rate is below
-    saturation and the cache does not bind.
+    ``(1 + scv)/2``, Allen-Cunneen). *Valid when* arrivals are Poisson, the cache does not
+    bind, and few requests wait for a slot: with many, the tail of the wait is too short.
     """
 
     scenario: Serving
@@ -89,16 +89,41 @@ class Replica:
         return self.rate * self.demand.decode_steps * float(self.step(np.array([self.slots]))[0]) / self.slots
 
     @cached_property
+    def _delays(self) -> tuple[Floats, Floats]:
+        """First two moments of the time that a prompt adds to the steps, beside each number of decodes."""
+        prompts, _, weight = (np.asarray(part, float) for part in self.scenario.offered.grid())
+        first, second = [], []
+        for n in self._steps[0]:
+            context = n * self.demand.decode_context
+            alone = float(self.scenario.step_seconds(0, 0, 0, float(n), context, float(n)))
+            chunks = np.ceil(prompts / max(1.0, self.scenario.max_num_batched_tokens - n))
+            added = prefill_seconds(self.scenario, prompts, float(n), context) - chunks * alone
+            first.append(float(added @ weight))
+            second.append(float(added**2 @ weight))
+        return np.array(first), np.array(second)
+
+    @cached_property
     def decodes(self) -> Floats:
         """Law of the number of sequences that decode or wait for a slot: probabilities of 0, 1, ...
 
-        ``pi(n) ~ prod_{k <= n} rate E[O - 1] T(min(k, slots)) / min(k, slots)``, cut where the
-        geometric tail past the slots has decayed.
+        A birth-death process with the drift of processor sharing, ``rate - mu(n)`` with
+        ``mu(n) = min(n, slots) / (E[O - 1] T(n))``, and a variance that counts what prompts
+        do to it: an arrival adds one, and holds up all departures for the time ``s`` that its
+        prompt takes, ``rate E[(1 + mu s)^2] + mu``. Where prompts cost nothing this is
+        ``pi(n) ~ prod rate E[O - 1] T(k)/k`` (Cohen 1979).
         """
-        tail = 0 if self.load <= 0 else int(np.ceil(np.log(1e-12) / np.log(min(self.load, 1 - 1e-4))))
-        served = np.minimum(np.arange(1, self.slots + tail + 1), self.slots)
-        ratio = self.rate * self.demand.decode_steps * self.step(served.astype(float)) / served
-        logs = np.concatenate([[0.0], np.cumsum(np.log(ratio))]) if self.demand.decode_steps > 0 else np.zeros(1)
+        if self.demand.decode_steps <= 0:
+            return np.ones(1)
+        served = np.arange(1, self.slots + 1, dtype=float)
+        departures = served / (self.demand.decode_steps * self.step(served))
+        numbers = self._steps[0]
+        first, second = (np.interp(served, numbers, moment) for moment in self._delays)
+        variance = self.rate * (1 + 2 * departures * first + departures**2 * second) + departures
+        up, down = (variance + self.rate - departures) / 2, (variance - self.rate + departures) / 2
+        tail = int(np.ceil(np.log(1e-12) / np.log(up[-1] / down[-1]))) if up[-1] < down[-1] else 0
+        ups = np.concatenate([[self.rate], up[:-1], np.full(tail, up[-1])])
+        downs = np.concatenate([down, np.full(tail, down[-1])])
+        logs = np.concatenate([[0.0], np.cumsum(np.log(ups / downs))])
         law = np.exp(logs - logs.max())
         return np.asarray(law / law.sum())
 

@@ -1,0 +1,37 @@
+# `make demo` and `make test` need only make and Python 3.11 with pip and venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+export MPLBACKEND := Agg
+
+.PHONY: demo test lint types layers units readme validate bench clean
+
+demo: .venv/installed
+	$(BIN)/secondorder demo --output out --jobs 2
+
+test: lint types layers units
+
+lint: .venv/installed
+	$(BIN)/ruff check secondorder tests benchmarks
+	$(BIN)/ruff format --check secondorder tests benchmarks
+
+types: .venv/installed
+	$(BIN)/mypy
+
+layers: .venv/installed
+	$(BIN)/lint-imports
+
+units: .venv/installed
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: .venv/installed
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/real_engine.py
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv out build dist *.egg-info

@@ -1,0 +1,76 @@
+"""How fast the simulator is, how much memory it takes, and how fast the package is imported.
+
+    python benchmarks/speed.py
+
+Speeds are of one core. They are printed beside the time of a fixed pure-Python loop in the
+same run, since machines differ and are shared.
+"""
+
+import resource
+import subprocess
+import sys
+import time
+
+import secondorder as so
+from secondorder.simulate.serving import draw, run
+
+
+def conversations(rate: str) -> so.Serving:
+    return so.Serving(
+        model=so.models.llama_3_1_8b,
+        accelerator=so.accelerators.h100_sxm,
+        arrivals=so.Poisson(rate),
+        lengths=so.lengths.azure_conv_2023,
+    )
+
+
+def seconds(action, repeats: int = 3) -> float:
+    """The least of several times."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def loop() -> int:
+    """Ten million additions, to compare with."""
+    total = 0
+    for i in range(10_000_000):
+        total += i
+    return total
+
+
+def main() -> None:
+    reference = seconds(loop)
+    print(f"pure-Python reference loop   {reference:8.2f} s for 10,000,000 additions")
+    for rate in ("2 request/s", "10 request/s", "25 request/s"):
+        scenario = conversations(rate)
+        requests = draw(scenario, 20_000)
+        took = seconds(lambda: run(scenario, requests))
+        print(f"Azure conversations {rate:>12} {20_000 / took:8,.0f} requests/s ({took / reference:.2f} loops)")
+    cached = so.Serving(
+        model=so.models.llama_3_1_8b,
+        accelerator=so.accelerators.h100_sxm,
+        arrivals=so.Poisson("10 request/s"),
+        lengths=so.lengths.azure_conv_2023,
+        enable_prefix_caching=True,
+    )
+    requests = draw(cached, 20_000)
+    took = seconds(lambda: run(cached, requests))
+    print(f"the same with prefix caching     {20_000 / took:8,.0f} requests/s ({took / reference:.2f} loops)")
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    scenario = conversations("10 request/s")
+    run(scenario, draw(scenario, 60_000))
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"60,000 requests: peak memory of the process {after / 1024:,.0f} MB ({(after - before) / 1024:+,.0f} MB)")
+
+    code = "import time; start = time.perf_counter(); import secondorder; print(time.perf_counter() - start)"
+    imported = min(float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(3))
+    print(f"import secondorder {imported:.3f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Results in the form that was asked for, on standard output or in a file."""
+
+import csv
+import io
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Timer
+from typing import TYPE_CHECKING, Any
+
+from secondorder.cli.options import Output
+from secondorder.errors import FileError, InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from secondorder.report.tables import Grid
+    from secondorder.scenarios.answers import Answer
+    from secondorder.validation.comparison import Comparison
+
+Record = Mapping[str, Any]
+
+
+def show(result: "Answer | Comparison", out: Output) -> None:
+    """An answer or a comparison."""
+    from secondorder.report.tables import answer_grid, comparison_grid
+    from secondorder.scenarios.answers import Answer
+
+    grid = answer_grid(result) if isinstance(result, Answer) else comparison_grid(result)
+    if out.format in ("json", "csv"):
+        for line in grid.above:
+            print(line, file=sys.stderr)
+    emit(records(result.frame), [grid], out)
+
+
+def records(frame: "pd.DataFrame") -> list[Record]:
+    """The rows of a frame, with None for what is absent."""
+    return [{str(key): _present(key, value) for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _present(key: object, value: Any) -> Any:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return int(value) if key == "order" else value
+
+
+def emit(rows: Sequence[Record], grids: Iterable["Grid"], out: Output) -> None:
+    """Print records as JSON or CSV, or grids as tables."""
+    match out.format:
+        case "json":
+            _write(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n", out)
+        case "csv":
+            _write(_csv(rows), out)
+        case "markdown":
+            from secondorder.report.tables import markdown
+
+            _write("\n".join(map(markdown, grids)), out)
+        case "table":
+            _tables(list(grids), out)
+
+
+def _csv(rows: Sequence[Record]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _tables(grids: Sequence["Grid"], out: Output) -> None:
+    from rich.console import Console
+
+    if out.output is None and sys.stdout.isatty():
+        _render(grids, Console(width=_UNCUT))
+        return
+    text = io.StringIO()
+    _render(grids, Console(file=text, width=_UNCUT, color_system=None))
+    _write("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()), out)
+
+
+_UNCUT = 1_000
+"""Columns of the console: tables keep to 80 where they can, and nothing is cut where they cannot."""
+
+
+def _render(grids: Sequence["Grid"], console: Any) -> None:
+    from secondorder.report.tables import render
+
+    for place, grid in enumerate(grids):
+        if place:
+            console.print()
+        render(grid, console)
+
+
+def _write(text: str, out: Output) -> None:
+    if out.output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        Path(out.output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(out.output, error.strerror or "an error") from None
+
+
+def check_output(out: Output) -> None:
+    """Refuse a file that cannot be written, before the work is done."""
+    if out.output is None:
+        return
+    path = Path(out.output)
+    if path.is_dir():
+        raise _unwritable(out.output, "a directory")
+    if not path.absolute().parent.is_dir():
+        raise _unwritable(out.output, f"no such directory as {path.parent}")
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise _unwritable(out.output, "a place without permission to write")
+
+
+def _unwritable(name: str, reason: str) -> InputError:
+    return FileError(name, given=reason, expected="a file that can be written")
+
+
+@contextmanager
+def patience(what: str) -> Iterator[None]:
+    """After two seconds a moving bar on standard error, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    progress.add_task(what, total=None)
+    timer = Timer(2.0, progress.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        progress.stop()

@@ -1,0 +1,191 @@
+"""``secondorder serve``: an LLM service from flags, solved, simulated and compared."""
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from secondorder.cli.options import PRINTED, USUAL, Margin, Output, Run, plain
+from secondorder.cli.output import check_output, patience, show
+from secondorder.errors import FileError, InputError
+
+if TYPE_CHECKING:
+    from secondorder.scenarios.serving import Serving
+
+EXAMPLE = """\
+Examples:
+
+  secondorder serve --model llama_3_1_8b --accelerator h100_sxm
+    --request-rate "8 request/s" --lengths azure_conv_2023 --goodput ttft:200ms
+
+  secondorder serve --model llama_3_1_8b --accelerator h100_sxm --no-simulate
+    --request-rate "8 request/s" --input-len 1024 --output-len "geometric 256"
+"""
+
+WORKLOAD = Group("Workload", sort_key=1)
+ENGINE = Group("Engine (as in vLLM)", sort_key=2)
+
+
+def _workload(text: str) -> Parameter:
+    return Parameter(group=WORKLOAD, help=text)
+
+
+def _engine(text: str) -> Parameter:
+    return Parameter(group=ENGINE, help=text)
+
+
+def _number(text: str) -> Parameter:
+    return Parameter(group=ENGINE, converter=plain, help=text)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What is asked of the service."""
+
+    request_rate: Annotated[str | None, _workload('Mean arrival rate with its unit, "8 request/s".')] = None
+    burstiness: Annotated[
+        float,
+        Parameter(
+            group=WORKLOAD,
+            converter=plain,
+            help="Shape of gamma gaps between arrivals; 1 is Poisson, less is burstier.",
+        ),
+    ] = 1.0
+    lengths: Annotated[str | None, _workload("Prompt and output together: a name of the zoo.")] = None
+    input_len: Annotated[
+        str | None, _workload('Prompt tokens: 1024, "geometric 256", "lognormal mean=512 cv=1.2", "uniform 1 high=99".')
+    ] = None
+    output_len: Annotated[str | None, _workload("Output tokens, likewise.")] = None
+    trace: Annotated[str | None, _workload("Recorded requests (Azure, Mooncake, BurstGPT) to replay.")] = None
+    goodput: Annotated[
+        list[str] | None,
+        Parameter(group=WORKLOAD, help="Objective of a good request, ttft:200ms; repeatable.", negative=""),
+    ] = None
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """As a plan spells it."""
+        given = {
+            "arrivals": self._arrivals,
+            "lengths": self._lengths,
+            "goodput": dict(map(_objective, self.goodput or ())),
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def _arrivals(self) -> dict[str, Any]:
+        if self.trace is not None:
+            if self.burstiness != 1:
+                raise InputError("burstiness", given="a law of arrivals beside a trace", expected="one of the two")
+            return {"kind": "trace", "file": self.trace, **({"rate": self.request_rate} if self.request_rate else {})}
+        if self.request_rate is None:
+            raise InputError("request_rate", given="nothing", expected='a rate such as "8 request/s", or a trace')
+        if self.burstiness == 1:
+            return {"kind": "poisson", "rate": self.request_rate}
+        return {"kind": "gamma", "rate": self.request_rate, "burstiness": self.burstiness}
+
+    @property
+    def _lengths(self) -> Any:
+        marginals = {"input": self.input_len, "output": self.output_len}
+        given = [name for name, length in marginals.items() if length is not None]
+        if self.lengths is not None and given:
+            raise InputError("lengths", given=f"lengths beside {given[0]}_len", expected="one of the two")
+        if len(given) == 1:
+            (other,) = marginals.keys() - given
+            raise InputError(f"{other}_len", given="nothing", expected=f"a length beside {given[0]}_len")
+        if self.lengths is None and not given and self.trace is None:
+            raise InputError("lengths", given="nothing", expected="lengths, input_len and output_len, or a trace")
+        return marginals if given else self.lengths
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """What serves: the fields of the scenario by their own names."""
+
+    precision: Annotated[str, _engine("Of weights and arithmetic.")] = "bf16"
+    kv_precision: Annotated[str | None, _engine("Of the cache. Default: as precision.")] = None
+    tensor_parallel_size: Annotated[int, _number("Accelerators that share each layer.")] = 1
+    max_num_seqs: Annotated[int, _number("Sequences that run at once.")] = 256
+    max_num_batched_tokens: Annotated[int, _number("Tokens in a step.")] = 2048
+    max_model_len: Annotated[int | None, _number("Longest prompt plus output, tokens. Default: the model's.")] = None
+    gpu_memory_utilization: Annotated[float, _number("Share of the memory that the engine may use.")] = 0.9
+    reserved_memory: Annotated[str, _engine("Of that, for activations and the runtime, each accelerator.")] = "2 GiB"
+    block_size: Annotated[int, _number("Tokens in a block of the cache.")] = 16
+    num_gpu_blocks: Annotated[int | None, _number("Blocks of the cache. Default: what fits.")] = None
+    long_prefill_token_threshold: Annotated[int | None, _number("Most tokens of one prompt in a step.")] = None
+    enable_chunked_prefill: Annotated[bool, _engine("Spread a long prompt over several steps.")] = True
+    enable_prefix_caching: Annotated[bool, _engine("Keep the blocks of finished requests.")] = False
+    async_scheduling: Annotated[bool, _engine("Schedule a step while the one before it runs.")] = False
+    step_time: Annotated[
+        str, _engine('How long a step lasts: "roofline compute_efficiency=0.7 memory_efficiency=0.8".')
+    ] = "roofline"
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """As a plan spells it."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def serve(
+    *,
+    model: Annotated[str, Parameter(help="A name of the zoo, or a Hugging Face config.json.")],
+    accelerator: Annotated[str, Parameter(help="A name of the zoo.")],
+    workload: Workload = Workload(),
+    engine: Engine = Engine(),
+    simulate: Annotated[bool, Parameter(help="Also simulate, and judge the closed forms.")] = True,
+    margin: Margin = 0.1,
+    run: Run = USUAL,
+    out: Output = PRINTED,
+) -> None:
+    """Size an LLM service: closed forms beside its simulation."""
+    from secondorder.analytic import solve
+    from secondorder.validation.comparison import compare
+
+    check_output(out)
+    table = {"model": model, "accelerator": accelerator, **workload.table, **engine.table}
+    scenario = read_flags(table)
+    if not simulate:
+        show(solve(scenario), out)
+        return
+    with patience("simulating"):
+        comparison = compare(scenario, margin=margin, **run.arguments)
+    show(comparison, out)
+
+
+def read_flags(table: dict[str, Any]) -> "Serving":
+    """The scenario of a table that flags gave. Errors name the flag."""
+    from secondorder.cli.doors import Door
+    from secondorder.scenarios.serving import Serving
+
+    try:
+        return Door().build(Serving, table)
+    except FileError:
+        raise
+    except InputError as error:
+        raise _renamed(error) from None
+
+
+_FLAGS = {
+    "arrivals.rate": "request_rate",
+    "arrivals.burstiness": "burstiness",
+    "lengths.input": "input_len",
+    "lengths.output": "output_len",
+}
+"""The flags that are not called as the field they set."""
+
+
+def _renamed(error: InputError) -> InputError:
+    for field, flag in _FLAGS.items():
+        if error.what.startswith(field):
+            error.what = flag + error.what.removeprefix(field)
+    return error
+
+
+def _objective(text: str) -> tuple[str, str]:
+    metric, colon, most = text.partition(":")
+    if not colon:
+        raise InputError("goodput", given=repr(text), expected="METRIC:TIME such as ttft:200ms")
+    return metric.strip(), most.strip()

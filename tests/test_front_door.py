@@ -1,0 +1,55 @@
+"""The front door: every name it promises, at next to no cost."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import secondorder as so
+from secondorder.errors import UnknownName
+
+
+def test_every_exported_name_exists_and_is_documented():
+    for name in so.__all__:
+        assert getattr(so, name).__doc__ or name in ("accelerators", "models", "lengths"), name
+
+
+def test_type_checkers_see_the_same_names():
+    tree = ast.parse(Path(so.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.asname for node in block.body for alias in node.names}
+    assert seen == set(so.__all__) - {"simulate"}  # a subpackage, found by its name
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    code = (
+        "import sys, secondorder; print([m for m in ('numpy', 'pint', 'pandas', 'simpy', 'scipy') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_simulate_is_a_verb_and_a_package():
+    import secondorder.simulate.engine
+
+    assert callable(so.simulate)
+    assert so.simulate.engine is secondorder.simulate.engine
+
+
+def test_a_misspelt_name_suggests_the_near_ones():
+    with pytest.raises(UnknownName, match="did you mean llama_3_1_8b"):
+        _ = so.models.llama_31_8b
+    with pytest.raises(UnknownName, match="h100_sxm"):
+        _ = so.accelerators.h100
+    with pytest.raises(AttributeError):
+        _ = so.nothing_of_the_kind
+    assert not hasattr(so.models, "llama")
+
+
+def test_zoo_names_complete_on_tab():
+    assert "h100_sxm" in dir(so.accelerators)
+    assert "azure_conv_2023" in dir(so.lengths)
+    assert all(
+        name.isidentifier() and name == name.lower() for zoo in (so.accelerators, so.models, so.lengths) for name in zoo
+    )

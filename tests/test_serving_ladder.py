@@ -1,0 +1,217 @@
+"""The ladder of closed forms: each rung against what shares no code with it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import secondorder as so
+from secondorder.analytic.serving.capacity import decode_only_rate, textbook_capacity
+from secondorder.analytic.serving.idle import idle, weighted_quantile
+from secondorder.analytic.serving.mean_value import mean_value
+from secondorder.analytic.serving.overload import overload_amplification, overload_wait
+from secondorder.analytic.serving.prefill import PrefillQueue
+from secondorder.analytic.serving.replica import Replica
+from secondorder.analytic.serving.saturation import demand, saturation
+from secondorder.errors import InputError, Unstable
+from secondorder.scenarios.serving import Serving
+from secondorder.simulate.serving import draw, run
+from secondorder.workloads.requests import Requests
+
+AFFINE = so.Affine(
+    per_step=8e-3, per_decode=4e-5, per_context_token=5e-8, per_prefill_token=6e-5, per_prefill_step=8e-3
+)
+
+
+def service(**changes) -> Serving:
+    fields = {
+        "model": so.models.llama_3_1_8b,
+        "accelerator": so.accelerators.h100_sxm,
+        "arrivals": so.Poisson("8 request/s"),
+        "lengths": so.lengths.azure_conv_2023,
+    }
+    return so.Serving(**{**fields, **changes})
+
+
+# Order 0
+
+
+@pytest.mark.parametrize(("prompt", "output"), [(1, 1), (100, 2), (1500, 300), (5000, 50)])
+@pytest.mark.parametrize("step_time", [so.Roofline(), AFFINE])
+def test_order_0_is_what_the_engine_does_with_one_request(prompt, output, step_time):
+    scenario = service(lengths=so.Lengths(input=prompt, output=output), step_time=step_time)
+    alone = idle(scenario)
+    alone_in_the_engine = run(scenario, Requests(arrival=[0.0], input_tokens=[prompt], output_tokens=[output]))
+    served = alone_in_the_engine.requests.iloc[0]
+    assert alone.ttft[0] == pytest.approx(served["ttft"], rel=1e-9)
+    assert alone.e2el[0] == pytest.approx(served["e2el"], rel=1e-6)
+    if output > 1:
+        assert alone.tpot[0] == pytest.approx(served["tpot"], rel=1e-6)
+
+
+# Order 1
+
+
+def test_order_1_meets_the_fixed_point_of_littles_law():
+    """``B = rate o (b0 + b1 B + b2 B (i + o)) / (1 - rate (p0 + p1 i))``, solved by iteration here."""
+    rate, scenario = 5.0, service(lengths=so.Lengths(input=512, output=so.Geometric(256)), step_time=AFFINE)
+    need = demand(scenario)
+    batch = 0.0
+    for _ in range(200):
+        step = 8e-3 + 4e-5 * batch + 5e-8 * batch * need.decode_context
+        # The context of the prompt itself is read in its own step, too.
+        batch = rate * need.decode_steps * step / (1 - rate * (8e-3 + 6e-5 * 512 + 5e-8 * 512))
+    assert mean_value(scenario, rate).decodes == pytest.approx(batch, rel=1e-6)
+
+
+def test_order_1_says_so_when_prefill_alone_takes_all_the_time():
+    with pytest.raises(Unstable, match="prefill alone"):
+        mean_value(service(), 100.0)
+
+
+# Order 2
+
+
+def naive_backlog(queue: PrefillQueue, steps: int, rng: np.random.Generator) -> np.ndarray:
+    """Durations of successive steps, the backlog kept token by token: no cells, no matrices."""
+    law = queue.scenario.offered
+    prompts, _ = law.sample(steps * 2, rng)
+    upcoming = iter(prompts.tolist())
+    backlog, found = 0.0, []
+    for _ in range(steps):
+        taken = min(backlog, queue.room)
+        tokens = np.arange(queue.cap + 1) * queue.cell
+        duration = float(np.interp(taken, tokens, queue.step_seconds))
+        arrived = sum(next(upcoming) for _ in range(rng.poisson(queue.rate * duration)))
+        backlog += arrived - taken
+        found.append(duration)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("rate", [8.0, 25.0])
+def test_the_prefill_queue_has_the_mean_step_of_a_naive_one(rate):
+    queue = PrefillQueue(scenario=service(), rate=rate, decodes=80.0, decode_context=100_000.0)
+    rng = np.random.default_rng(3)
+    means = [naive_backlog(queue, 20_000, rng).mean() for _ in range(8)]
+    spread = 4 * np.std(means, ddof=1) / np.sqrt(len(means))
+    assert queue.mean_step == pytest.approx(float(np.mean(means)), abs=spread + 0.01 * queue.mean_step)
+
+
+def test_the_prefill_queue_without_load_is_a_decode_step_and_the_law_of_the_prompt():
+    queue = PrefillQueue(scenario=service(), rate=1e-6, decodes=10.0, decode_context=12_000.0)
+    step = float(queue.scenario.step_seconds(0, 0, 0, 10, 12_000, 10))
+    assert queue.mean_step == pytest.approx(step, rel=1e-4)
+    times, weight = queue.first_token
+    assert weight.sum() == pytest.approx(1.0)
+    assert float(times @ weight) > 1.5 * step  # half a step of waiting, then a step with a prompt
+
+
+@given(st.floats(0.1, 0.9))
+@settings(max_examples=8, deadline=None)
+def test_every_metric_of_order_2_lies_above_the_idle_engine(share):
+    scenario = service()
+    rate = share * 31.0
+    replica, alone = Replica.of(scenario, rate), idle(scenario)
+    assert replica.ttft_mean > float(alone.ttft @ alone.weight)
+    assert replica.ttft_quantile(0.99) > weighted_quantile(alone.ttft, alone.weight, 0.99)
+    assert replica.ttft_quantile(0.5) < replica.ttft_quantile(0.9) < replica.ttft_quantile(0.99)
+    assert replica.decodes.sum() == pytest.approx(1.0)
+
+
+def test_latency_rises_with_the_load():
+    scenario = service()
+    limit = saturation(scenario)
+    replicas = [Replica.of(scenario, share * limit.rate, limit) for share in (0.2, 0.5, 0.8, 0.95)]
+    for values in (
+        [r.ttft_mean for r in replicas],
+        [r.ttft_quantile(0.99) for r in replicas],
+        [r.tpot_mean for r in replicas],
+        [r.tpot_quantile(0.99) for r in replicas],
+    ):
+        assert values == sorted(values)
+
+
+def test_the_sequences_that_decode_are_cohens_processor_sharing():
+    """Rows of the reference: 13 request/s, 256 tokens, 8 ms + 0.2 ms a sequence, prefill free: 81.6077."""
+    step_time = so.Affine(per_step=8e-3, per_decode=2e-4, per_prefill_token=0)
+    lengths = so.Lengths(input=1, output=257)  # 256 decode steps after the prompt's own token
+    scenario = service(
+        arrivals=so.Poisson("13 request/s"), lengths=lengths, step_time=step_time, max_num_batched_tokens=100_000
+    )
+    replica = Replica.of(scenario, 13.0)
+    assert replica.decoding == pytest.approx(81.607656, rel=0.01)
+    assert replica.decoding / 13.0 == pytest.approx(6.277512, rel=0.01)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_order_2_is_within_15_percent_of_the_engine_on_other_services(share):
+    """Not the demo's: a small budget, geometric lengths, an affine step time."""
+    scenario = service(
+        lengths=so.Lengths(input=so.Geometric(700), output=so.Geometric(150)),
+        step_time=AFFINE,
+        max_num_batched_tokens=1024,
+        max_num_seqs=64,
+    )
+    rate = share * saturation(scenario).rate
+    scenario = replace(scenario, arrivals=so.Poisson(f"{rate} request/s"))
+    replica = Replica.of(scenario, rate)
+    answer = so.simulate(scenario, seed=1, requests=10_000)
+    for metric, value in (
+        ("ttft_mean", replica.ttft_mean),
+        ("ttft_p99", replica.ttft_quantile(0.99)),
+        ("tpot_mean", replica.tpot_mean),
+        ("e2el_mean", replica.e2el_mean),
+        ("e2el_p99", replica.e2el_quantile(0.99)),
+    ):
+        assert value == pytest.approx(answer.best(metric).amount, rel=0.15), metric
+
+
+# The textbook, and overload
+
+
+def test_the_textbook_capacity_is_shown_failing():
+    """1,920 in, 128 out, batch 32: decode tokens per second over output tokens ignores the prompts."""
+    scenario = service(lengths=so.Lengths(input=1920, output=128), max_num_seqs=32)
+    claimed, true = decode_only_rate(scenario), saturation(scenario).rate
+    assert claimed > 1.5 * true
+    textbook = textbook_capacity(scenario, 50.0, p99=5.0)
+    assert textbook.replicas * true < 50.0  # the replicas that it asks for are unstable
+    with pytest.raises(InputError, match="idle replica"):
+        textbook_capacity(scenario, 50.0, p99=0.5)
+
+
+def test_overload_amplifies_an_error_of_the_step_time():
+    rate, limit, window = 16.0, 10.0, 30.0
+    wrong = overload_wait(rate, limit / 1.01, window)[0] / overload_wait(rate, limit, window)[0] - 1
+    assert wrong / 0.01 == pytest.approx(overload_amplification(rate / limit), rel=1e-6)
+    with pytest.raises(InputError, match="above 1"):
+        overload_amplification(0.9)
+
+
+def test_the_fluid_tells_the_wait_of_an_overloaded_window():
+    scenario = service()
+    limit = saturation(scenario).rate
+    rate, window = 1.6 * limit, 120.0
+    overloaded = replace(scenario, arrivals=so.Poisson(f"{rate} request/s"))
+    served = run(overloaded, draw(overloaded, int(rate * window), 1)).requests
+    waited = (served["scheduled"] - served["arrival"]).mean()
+    assert waited == pytest.approx(overload_wait(rate, limit, window)[0], rel=0.1)
+
+
+def test_arrivals_that_are_not_poisson_are_outside_the_domain():
+    answer = so.solve(service(arrivals=so.Gamma("8 request/s", burstiness=0.25)))
+    assert not answer.best("ttft_p99").in_domain
+    assert "scv 4" in answer.best("ttft_p99").note
+    assert so.solve(service()).best("ttft_p99").in_domain
+
+
+def test_saturation_falls_with_the_length_of_the_answers():
+    rates = [saturation(service(lengths=so.Lengths(input=512, output=o))).rate for o in (16, 64, 256, 1024)]
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_more_requests_than_slots_are_drawn_from_one_seed():
+    scenario = service()
+    assert draw(scenario, 10, 1).rate != draw(scenario, 10, 2).rate
