@@ -90,8 +90,8 @@ def birth_death(rate, mu, servers, top):
 
 def mean_from_tail(tail, scale):
     """The mean of a time is the integral of its tail."""
-    pieces = [integrate.quad(tail, a * scale, b * scale, epsrel=1e-10, limit=400)[0] for a, b in ((0, 1), (1, 8), (8, 80))]
-    return sum(pieces)
+    pieces = ((0, 1), (1, 8), (8, 80))
+    return sum(integrate.quad(tail, a * scale, b * scale, epsrel=1e-10, limit=400)[0] for a, b in pieces)
 
 
 def lattice_wait_tail(rho, residual_cdf, step, levels):
@@ -181,7 +181,7 @@ def test_the_servers_for_a_quantile_are_the_least(rate, limit):
 
 
 def test_no_number_of_servers_shortens_the_service():
-    with pytest.raises(InfeasibleError, match="no number of servers is enough; ask for more than 4.605"):
+    with pytest.raises(InfeasibleError, match=r"no number of servers is enough; ask for more than 4\.605"):
         staffing.servers_for_response_quantile(4.6, 0.99, arrival_rate=1.0, service_rate=1.0)
 
 
@@ -201,9 +201,9 @@ def test_square_root_staffing_approaches_erlang():
 def test_mmck_is_the_truncated_birth_death_process(rate, c, room):
     law = birth_death(rate, 1.0, c, room)
     queue = {"arrival_rate": rate, "service_rate": 1.0, "servers": c, "capacity": room}
-    np.testing.assert_allclose(mmck.law(**queue), [law[n] for n in range(room + 1)], rtol=1e-9)
+    np.testing.assert_allclose(mmck.law(**queue), [law[n] for n in range(room + 1)], rtol=1e-9, atol=1e-16)
     waiting = expect(law, lambda n: max(n - c, 0))
-    assert mmck.mean_wait(**queue) == pytest.approx(waiting / (rate * (1 - law[room])), abs=1e-15)
+    assert mmck.mean_wait(**queue) == close(waiting / (rate * (1 - law[room])), abs=1e-12)
     assert mmck.throughput(**queue) == close(expect(law, lambda n: min(n, c)))
     assert mmck.mean_response(**queue) == close(expect(law, lambda n: n) / mmck.throughput(**queue))
     if room > c:
@@ -298,9 +298,9 @@ def test_the_tail_has_the_moments_of_the_wait(law):
         return mg1.wait_tail(t, **queue)
 
     end = mg1.wait_quantile(1 - 1e-7, **queue)
-    t = np.linspace(0, end, 4001)
+    t = end * np.linspace(0, 1, 1201) ** 2
     tails = np.asarray(tail(t))
-    left = tails[-1] * (end - t[-500]) / math.log(tails[-500] / tails[-1])  # past the end it is near exponential
+    left = tails[-1] * (end - t[-200]) / math.log(tails[-200] / tails[-1])  # past the end it is near exponential
     assert integrate.simpson(tails, x=t) + left == pytest.approx(
         mg1.mean_wait(arrival_rate=rate, mean_service=1.0, service_scv=law.scv), rel=2e-5
     )
@@ -311,12 +311,23 @@ def test_the_tail_has_the_moments_of_the_wait(law):
 
 @pytest.mark.parametrize("law", [Deterministic("1 s"), EmpiricalLaw([0.5, 1.5])], ids=["constant", "two values"])
 def test_an_inversion_that_meets_a_jump_is_refused(law):
-    with pytest.raises(InputError, match="a law with jumps needs its own closed form"):
+    with pytest.raises(InputError, match="for a constant service use mdc"):
         mg1.response_quantile(0.3, arrival_rate=0.3, service=law)
 
 
+def test_an_empirical_law_is_inverted_to_the_tolerance_asked_for():
+    """A constant service written as a measured one: the density of the wait jumps at 1, its far tail is smooth."""
+    queue = {"arrival_rate": 0.8, "service": EmpiricalLaw([1.0])}
+    exact = mdc.wait_tail(0.99, arrival_rate=0.8, mean_service=1.0)
+    with pytest.raises(InputError, match="allow more with tolerance"):
+        mg1.wait_tail(0.99, **queue)
+    assert mg1.wait_tail(0.99, **queue, tolerance=1e-3) == pytest.approx(exact, rel=1e-3)
+    p99 = mdc.wait_quantile(0.99, arrival_rate=0.8, mean_service=1.0)
+    assert mg1.wait_quantile(0.99, **queue) == pytest.approx(p99, rel=1e-6)
+
+
 def test_an_inversion_does_not_reach_below_its_noise():
-    with pytest.raises(InputError, match="above about 1e-8"):
+    with pytest.raises(InputError, match="above about 1e-7"):
         mg1.wait_tail(60.0, arrival_rate=0.3, service=Exponential("1 s"))
 
 
@@ -337,7 +348,8 @@ def erlang_series(t, rate):
     with mpmath.workdps(120):
         lam, time = mpmath.mpf(rate), mpmath.mpf(t)
         terms = [
-            (-lam * (time - k)) ** k / mpmath.factorial(k) * mpmath.exp(lam * (time - k)) for k in range(math.floor(t) + 1)
+            (-lam * (time - k)) ** k / mpmath.factorial(k) * mpmath.exp(lam * (time - k))
+            for k in range(math.floor(t) + 1)
         ]
         return float((1 - lam) * sum(terms))
 
@@ -357,9 +369,14 @@ def test_md1_has_the_mean_of_pollaczek_and_khinchine(rho):
     )
 
 
-@pytest.mark.parametrize(("c", "rho"), [(1, 0.7), (2, 0.8), (3, 0.9), (5, 0.2), (20, 0.9), (64, 0.5)])
+@pytest.mark.parametrize(
+    ("c", "rho"), [(1, 0.7), (2, 0.8), (3, 0.9), (5, 0.2), (20, 0.9), (64, 0.5), (64, 0.2), (800, 0.94)]
+)
 def test_mdc_has_the_mean_of_spitzer(c, rho):
-    """The number waiting at spacing D is a random walk cut at 0: its mean is ``sum_n E[S_n^+] / n``."""
+    """The number waiting at spacing D is a random walk cut at 0: its mean is ``sum_n E[S_n^+] / n``.
+
+    At a load of 752 the empty system has a probability below the least double.
+    """
     load, total = c * rho, mpmath.mpf(0)
     for n in range(1, 4000):
         mean, least = n * load, n * c
@@ -367,7 +384,7 @@ def test_mdc_has_the_mean_of_spitzer(c, rho):
         total += excess / n
         if excess < 1e-15 * total and n > 30:
             break
-    # the difference costs digits where waits are rare
+    # the difference costs the sum digits where waits are rare
     assert mdc.mean_wait(arrival_rate=load, mean_service=1.0, servers=c) * load == pytest.approx(float(total), rel=1e-6)
 
 
@@ -382,18 +399,9 @@ def test_the_mdc_chain_and_its_tail_agree_with_a_dense_solve(c, rho):
     queue = {"arrival_rate": load, "mean_service": 1.0, "servers": c}
     assert mdc.mean_wait(**queue) == close(np.maximum(np.arange(size) - c, 0) @ law / load)
     assert mdc.wait_tail(0.0, **queue) == close(law[c:].sum())
-    mean = sum(
-        integrate.quad(lambda t: mdc.wait_tail(t, **queue), k, k + 1, epsrel=1e-10)[0] for k in range(40 if rho > 0.8 else 15)
-    )
+    mean = sum(integrate.quad(lambda t: mdc.wait_tail(t, **queue), k, k + 1, epsrel=1e-10)[0] for k in range(40))
     assert mean == pytest.approx(mdc.mean_wait(**queue), rel=1e-6)
     assert mdc.wait_tail(mdc.wait_quantile(0.99, **queue), **queue) == pytest.approx(0.01, rel=1e-9)
-
-
-def test_mdc_with_many_servers_keeps_its_digits():
-    assert mdc.mean_wait(arrival_rate=900.0, mean_service=1.0, servers=1000) > 0
-    busy = mdc.mean_wait(arrival_rate=990.0, mean_service=1.0, servers=1000)
-    half = mmc.mean_wait(arrival_rate=990.0, service_rate=1.0, servers=1000) / 2
-    assert busy == pytest.approx(half, rel=0.1)  # heavy traffic
 
 
 # GI/M/1 and G/G/1
@@ -406,7 +414,8 @@ def test_gim1_with_poisson_arrivals_is_mm1(rho, mu):
     queue = {"arrival_rate": rho * mu, "service_rate": mu}
     assert gim1.prob_wait(gap=gap, service_rate=mu) == pytest.approx(rho, rel=1e-9)
     assert gim1.mean_wait(gap=gap, service_rate=mu) == pytest.approx(mmc.mean_wait(**queue), rel=1e-9)
-    assert gim1.wait_quantile(0.99, gap=gap, service_rate=mu) == pytest.approx(mmc.wait_quantile(0.99, **queue), rel=1e-9)
+    p99 = mmc.wait_quantile(0.99, **queue)
+    assert gim1.wait_quantile(0.99, gap=gap, service_rate=mu) == pytest.approx(p99, rel=1e-9)
 
 
 @pytest.mark.parametrize("rho", [0.05, 0.5, 0.95, 0.999])
@@ -639,19 +648,12 @@ def test_a_limited_batch_is_md1_at_one_and_takes_all_at_many():
 
 
 def test_a_limited_batch_agrees_with_a_dense_solve():
-    rate, times, size = 2.6, np.array([1.0, 1.1, 1.4]), 700
+    rate, times, size = 1.9, np.array([1.0, 1.1, 1.4]), 700
     started = np.maximum(np.arange(size), 1)
     taken = np.minimum(started, 3)
     lasting = times[taken - 1]
-    p = np.array([stats.poisson.pmf(np.arange(size) - (s - b), rate * t) for s, b, t in zip(started, taken, lasting, strict=True)])
-    p[:, -1] += 1 - p.sum(axis=1)
-    p = p[:200, :200] if rate * 1.4 / 3 < 0.5 else p
-    a = p.T - np.eye(len(p))
-    a[0] = 1
-    with pytest.raises(Unstable):
-        batch.limited(arrival_rate=rate, batch_times=times)
-    rate = 1.9
-    p = np.array([stats.poisson.pmf(np.arange(size) - (s - b), rate * t) for s, b, t in zip(started, taken, lasting, strict=True)])
+    came = [np.arange(size) - (s - b) for s, b in zip(started, taken, strict=True)]
+    p = np.array([stats.poisson.pmf(count, rate * t) for count, t in zip(came, lasting, strict=True)])
     p[:, -1] += 1 - p.sum(axis=1)
     a = p.T - np.eye(size)
     a[0] = 1
@@ -669,9 +671,6 @@ def test_a_limited_batch_agrees_with_a_dense_solve():
 def test_setup_is_a_chain_that_warms_up():
     rate, warm, top = 0.6, 1 / 5.0, 400
     moves = {(("up", 1), ("busy", 1)): warm, (("busy", 1), ("cold", 0)): 1.0, (("cold", 0), ("up", 1)): rate}
-    for n in range(1, top):
-        moves["up", n], moves["busy", n] = (0, 0), (0, 0)
-    moves = {key: rate_ for key, rate_ in moves.items() if isinstance(rate_, float)}
     for n in range(1, top):
         moves[("up", n), ("up", n + 1)] = moves[("busy", n), ("busy", n + 1)] = rate
         moves[("up", n + 1), ("busy", n + 1)] = warm
@@ -698,7 +697,7 @@ def test_priorities_only_move_the_waits(classes):
     waits = priority.non_preemptive_mean_wait(arrival_rate=rate, mean_service=service, service_scv=scv)
     total = rate.sum()
     mean = rho.sum() / total
-    mixed = (rate @ (service**2 * (1 + scv))) / total / mean**2 - 1
+    mixed = max((rate @ (service**2 * (1 + scv))) / total / mean**2 - 1, 0.0)
     plain = mg1.mean_wait(arrival_rate=total, mean_service=mean, service_scv=mixed)
     assert float(rho @ waits) == pytest.approx(rho.sum() * plain, rel=1e-9)
     assert (np.diff(waits) > 0).all()
@@ -915,9 +914,11 @@ def test_the_run_length_is_that_of_the_chain_of_waits():
     """The waits of successive customers on a grid, and the variance of their long mean by a linear solve."""
     rho, step, size = 0.5, 0.05, 900
     edges = (np.arange(-size, size + 1) - 0.5) * step
-    below = np.where(edges < 0, np.exp(rho * np.minimum(edges, 0)) / (1 + rho), 1 - rho / (1 + rho) * np.exp(-np.maximum(edges, 0)))
-    mass = np.diff(below)  # of service minus gap, mass[k] around (k - size) step
-    p = np.array([np.concatenate([[below[size - i + 1] if i <= size else 0.0], mass[size - i + 1 : 2 * size - i]]) for i in range(size)])
+    shorter, longer = np.exp(rho * np.minimum(edges, 0)) / (1 + rho), rho / (1 + rho) * np.exp(-np.maximum(edges, 0))
+    below = np.where(edges < 0, shorter, 1 - longer)  # P(service - gap <= edge)
+    mass = np.diff(below)  # mass[k] around (k - size) step
+    rows = [np.append(below[size - i + 1], mass[size - i + 1 : 2 * size - i]) for i in range(size)]
+    p = np.array(rows)
     p[:, -1] += 1 - p.sum(axis=1)
     a = p.T - np.eye(size)
     a[0] = 1
@@ -949,13 +950,18 @@ def test_the_error_estimate_of_the_inversion_covers_the_error():
     for transform, truth in (
         (lambda s: 1 / (1 + s), np.exp(-t)),
         (lambda s: 1 / (1 + s) ** 2 + 1 / (1 + s), (1 + t) * np.exp(-t)),
-        (lambda s: np.exp(s) * 0 + (1 - np.exp(-3 * s)) / s, (t < 3).astype(float)),
+        (lambda s: (1 - np.exp(-3 * s)) / s, (t < 3).astype(float)),
     ):
         value, error = inversion.euler(transform, t)
-        assert (np.abs(value - truth) <= 30 * error + 2e-9).all()
+        assert (np.abs(value - truth) <= 3 * error + 2e-8).all()
 
 
 # What is refused
+
+
+def test_a_wait_below_the_least_double_is_0():
+    for formula in (ggc.kimura, partial(ggc.allen_cunneen, arrival_scv=1.0), partial(ggc.whitt, arrival_scv=1.0)):
+        assert formula(arrival_rate=0.01, mean_service=1.0, service_scv=4.0, servers=300) == 0
 
 
 UNSTABLE = {
@@ -995,7 +1001,7 @@ def test_an_overloaded_queue_is_refused_in_one_line_with_a_remedy(ask):
 
 
 def test_the_remedy_names_the_servers_and_the_rate():
-    with pytest.raises(Unstable, match=r"1\.25 of 4 servers.*at least 6 servers or an arrival rate below 20 1/s"):
+    with pytest.raises(Unstable, match=r"1\.25 of 4 servers.*at least 6 servers or an arrival rate below 20 request/s"):
         mmc.mean_wait(arrival_rate=25.0, service_rate=5.0, servers=4)
     with pytest.raises(Unstable, match=r"utilisation 1\.5 of 3 servers"):  # the worst of an array
         mmc.mean_wait(arrival_rate=np.array([1.0, 4.5, 3.5]), service_rate=1.0, servers=3)
@@ -1013,6 +1019,7 @@ REFUSED = {
     "negative time": lambda: mmc.wait_tail(-1.0, arrival_rate=0.5, service_rate=1.0),
     "room below servers": lambda: mmck.blocking(arrival_rate=1.0, service_rate=1.0, servers=4, capacity=3),
     "regular H2": lambda: mh21.wait_quantile(0.9, arrival_rate=0.5, mean_service=1.0, service_scv=0.5),
+    "several counts": lambda: mdc.wait_tail(1.0, arrival_rate=0.5, mean_service=1.0, servers=np.array([1, 2])),
     "several queues": lambda: mdc.wait_tail(1.0, arrival_rate=np.array([0.5, 0.6]), mean_service=1.0),
     "too near 1": lambda: mdc.mean_wait(arrival_rate=1.999999, mean_service=1.0, servers=2),
     "no law": lambda: mph1.wait_tail(1.0, arrival_rate=0.5, start=[0.4, 0.4], generator=[[-1.0, 0.0], [0.0, -1.0]]),
@@ -1038,7 +1045,9 @@ def test_functions_broadcast_and_keep_floats_floats():
     assert erlang.erlang_b(rates, servers).shape == (2, 3)
     assert mdc.mean_wait(arrival_rate=rates, mean_service=1.0, servers=servers).shape == (2, 3)
     assert mg1.wait_tail(np.ones((2, 2)), arrival_rate=0.5, service=Exponential("1 s")).shape == (2, 2)
-    assert staffing.servers_for_wait_quantile(0.1, np.array([0.9, 0.99]), arrival_rate=rates, service_rate=1.0).shape == (2, 2)
-    assert mh21.wait_quantile(0.99, arrival_rate=rates, mean_service=1.0, service_scv=np.array([2.0, 4.0])).shape == (2, 2)
+    levels, spreads = np.array([0.9, 0.99]), np.array([2.0, 4.0])
+    needed = staffing.servers_for_wait_quantile(0.1, levels, arrival_rate=rates, service_rate=1.0)
+    assert needed.shape == (2, 2)
+    assert mh21.wait_quantile(0.99, arrival_rate=rates, mean_service=1.0, service_scv=spreads).shape == (2, 2)
     assert ggc.kimura(arrival_rate=rates, mean_service=1.0, service_scv=0.5, servers=servers).shape == (2, 3)
     assert batch.mean_response(arrival_rate=rates, item_time=0.1, batch_time=servers).shape == (2, 3)

@@ -40,7 +40,7 @@ FILE = Path(__file__).parents[2] / "shared" / "reference" / "queueing.csv"
 INVERTED = {("M/LN/1", "p99_wait"), ("M/LN/1", "p99_response"), ("M/M/1-PS", "p99_response")}
 
 Row = dict[str, Any]
-ROWS: list[Row] = list(csv.DictReader(FILE.open())) if FILE.exists() else []
+ROWS: list[Row] = list(csv.DictReader(FILE.read_text().splitlines())) if FILE.exists() else []
 
 
 def solve(name: str, q: str, p: Row) -> float:

@@ -56,7 +56,7 @@ def mean_batch(costs: Costs, *, arrival_rate: float, prompt: float, output: floa
     if used >= 1:
         raise Unstable(
             f"utilisation {used:.6g} by prompts and decoding: the batch grows without limit; "
-            f"use an arrival rate below {rate / used:.6g} 1/s"
+            f"use an arrival rate below {rate / used:.6g} request/s"
         )
     return rate * steps * costs.step_base / (1 - used)
 

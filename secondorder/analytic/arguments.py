@@ -46,13 +46,20 @@ def one(what: str, value: Real) -> float:
     return float(positive(what, value))
 
 
+def one_whole(what: str, value: Whole, least: int = 1) -> int:
+    """``value`` as one integer of at least ``least``, for a model that is solved one queue at a time."""
+    if np.ndim(value) != 0:
+        raise InputError(what, given=f"an array of shape {np.shape(value)}", expected="one number: one queue at a time")
+    return int(whole(what, value, least))
+
+
 def stable(arrival_rate: Real, mean_service: Real, servers: Whole = 1) -> Floats:
     """The utilisation ``arrival_rate mean_service / servers``; ``Unstable`` where it is 1 or more.
 
     >>> stable(5.0, 1.0, 4)
     Traceback (most recent call last):
     secondorder.errors.Unstable: utilisation 1.25 of 4 servers: the queue grows without limit; use at least 6 servers
-    or an arrival rate below 4 1/s
+    or an arrival rate below 4 request/s
     """
     rate, service, count = np.broadcast_arrays(
         positive("arrival_rate", arrival_rate), positive("mean_service", mean_service), whole("servers", servers)
@@ -61,10 +68,10 @@ def stable(arrival_rate: Real, mean_service: Real, servers: Whole = 1) -> Floats
     if (utilisation >= 1).any():
         worst = int(utilisation.argmax())
         load, c, mean = float((rate * service).flat[worst]), int(count.flat[worst]), float(service.flat[worst])
-        named = f"{c} servers" if c > 1 else "1 server"
+        rest = f"use at least {int(np.floor(load)) + 1} servers or " if np.ndim(servers) or servers != 1 else "use "
         raise Unstable(
-            f"utilisation {load / c:.6g} of {named}: the queue grows without limit; "
-            f"use at least {int(np.floor(load)) + 1} servers or an arrival rate below {c / mean:.6g} 1/s"
+            f"utilisation {load / c:.6g} of {c} server{'s' if c > 1 else ''}: the queue grows without limit; "
+            f"{rest}an arrival rate below {c / mean:.6g} request/s"
         )
     return utilisation
 

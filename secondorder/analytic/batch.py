@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from secondorder.analytic.arguments import Floats, Real, each, non_negative, one, plain, positive
+from secondorder.analytic.arguments import Floats, Real, each, non_negative, one, one_whole, plain, positive
 from secondorder.analytic.bulk_chain import stationary_law
-from secondorder.errors import InputError, Unstable
+from secondorder.errors import Unstable
 
 
 def mean_batch(*, arrival_rate: Real, item_time: Real, batch_time: Real) -> Real:
@@ -125,7 +125,7 @@ def limited(*, arrival_rate: float, batch_times: npt.ArrayLike) -> Limited:
     if load >= 1:
         raise Unstable(
             f"utilisation {load:.6g} of batches of {largest}: the queue grows without limit; "
-            f"use a larger batch, faster batches or an arrival rate below {rate / load:.6g} 1/s"
+            f"use a larger batch, faster batches or an arrival rate below {rate / load:.6g} request/s"
         )
     law = stationary_law(rate * np.concatenate([times[:1], times]), largest)
     left = np.arange(law.size)
@@ -153,10 +153,8 @@ def affine_batch_times(*, item_time: float, batch_time: float, largest: int) -> 
     >>> affine_batch_times(item_time=0.5, batch_time=1.0, largest=3)
     array([1.5, 2. , 2.5])
     """
-    if largest < 1 or largest != math.floor(largest):
-        raise InputError("largest", given=largest, expected="an integer of at least 1")
-    fixed, item = non_negative("batch_time", batch_time), non_negative("item_time", item_time)
-    return np.asarray(fixed + item * np.arange(1, largest + 1))
+    sizes = np.arange(1, one_whole("largest", largest) + 1)
+    return np.asarray(non_negative("batch_time", batch_time) + non_negative("item_time", item_time) * sizes)
 
 
 def _take_all(arrival_rate: Real, item_time: Real, batch_time: Real) -> tuple[Floats, Floats, Floats]:
@@ -165,7 +163,7 @@ def _take_all(arrival_rate: Real, item_time: Real, batch_time: Real) -> tuple[Fl
     if (load >= 1).any():
         raise Unstable(
             f"utilisation {load.max():.6g} by the time that each request adds: batches grow without limit; "
-            f"use an arrival rate below {float(1 / alpha.max()):.6g} 1/s"
+            f"use an arrival rate below {float(1 / alpha.max()):.6g} request/s"
         )
     return rate, alpha, non_negative("batch_time", batch_time)
 

@@ -25,7 +25,8 @@ def stationary_law(means: Floats, down: int) -> Floats:
     >>> bool(abs(stationary_law(np.array([0.5, 0.5]), 1)[0] - 0.5) < 1e-12)
     True
     """
-    above = int(np.ceil(means.max() + 10 * math.sqrt(means.max()) + 20))
+    # steps up that are kept: far into the tail of what arrives, and past ``down``, where waits begin
+    above = max(math.ceil(means.max() + 10 * math.sqrt(means.max())) + 20, down + 40)
     size = _levels(float(means[-1]) / down) + down + above
     if size > LONGEST:
         given = f"utilisation {means[-1] / down:.8g}"
@@ -36,8 +37,8 @@ def stationary_law(means: Floats, down: int) -> Floats:
     for i in range(down):
         band[i, down - i :] = _poisson(float(means[i]), width - down + i)
     band[down:] = _poisson(float(means[-1]), width)
-    _eliminate(band.reshape(-1), size, width, down, above)
-    return _substitute(band.reshape(-1), size, width, down, above)
+    least = _eliminate(band.reshape(-1), size, width, down, above)
+    return _substitute(band.reshape(-1), size, width, down, above, least)
 
 
 def _levels(load: float) -> int:
@@ -55,27 +56,35 @@ def _poisson(mean: float, count: int) -> Floats:
     return np.asarray(np.exp(k * math.log(mean) - mean - gammaln(k + 1)))
 
 
-def _eliminate(flat: Floats, size: int, width: int, down: int, above: int) -> None:
-    """Fold each state n, from the last, into the steps among those below it."""
-    back, step = np.arange(1, above + 1)[:, None], np.arange(down)
-    into = (back - back * width + down)[:, 0]  # where the step from n - back to n lies, counted from n's row
-    fold = back - back * width + step  # and where the step from n - back to n - down + step lies
+def _above(flat: Floats, n: int, width: int, above: int) -> Floats:
+    """A view of the steps from the states ``n - above`` ... ``n - 1`` (or from 0 on), one a row.
+
+    Column ``down`` is the step to n, column ``k`` the one to ``n - down + k``: in the flat band,
+    the step to one state lies ``width - 1`` further for each next state.
+    """
+    rows = min(above, n)
+    return flat[n * width - rows * (width - 1) : n * width].reshape(rows, width - 1)
+
+
+def _eliminate(flat: Floats, size: int, width: int, down: int, above: int) -> int:
+    """Fold each state, from the last, into the steps among those below it; the least state with any weight."""
     for n in range(size - 1, 0, -1):
-        start, rows = n * width, min(above, n)
-        lower = flat[start : start + down]
-        arriving = into[:rows] + start
-        flat[arriving] /= lower.sum()
-        flat[fold[:rows] + start] += np.outer(flat[arriving], lower)
+        lower = flat[n * width : n * width + down]
+        falling = lower.sum()
+        if falling < 1e-100:  # nor does the rest of the chain fall below n, in floating point
+            return n
+        block = _above(flat, n, width, above)
+        block[:, down] /= falling
+        block[:, :down] += np.outer(block[:, down], lower)
+    return 0
 
 
-def _substitute(flat: Floats, size: int, width: int, down: int, above: int) -> Floats:
-    back = np.arange(above, 0, -1)
-    into = back - back * width + down
+def _substitute(flat: Floats, size: int, width: int, down: int, above: int, least: int) -> Floats:
     law = np.zeros(size)
-    law[0] = 1
-    for n in range(1, size):
-        rows = min(above, n)
-        law[n] = law[n - rows : n] @ flat[n * width + into[-rows:]]
-        if law[n] > 1e200:
-            law[: n + 1] *= 1e-200
+    law[least] = 1
+    for n in range(least + 1, size):
+        block = _above(flat, n, width, above)
+        law[n] = law[n - len(block) : n] @ block[:, down]
+        if law[n] > 1e100:
+            law[: n + 1] *= 1e-100
     return np.asarray(law / law.sum())

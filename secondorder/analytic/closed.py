@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from secondorder.analytic.arguments import Floats, non_negative, whole
+from secondorder.analytic.arguments import Floats, non_negative, one_whole
 from secondorder.errors import InputError
 
 
@@ -44,7 +44,7 @@ def mean_value_analysis(*, customers: int, demand: npt.ArrayLike, think: float =
     """
     demands, thinking = _network(demand, think)
     number = np.zeros_like(demands)
-    for n in range(1, int(whole("customers", customers)) + 1):
+    for n in range(1, one_whole("customers", customers) + 1):
         response = demands * (1 + number)
         throughput = n / (thinking + float(response.sum()))
         number = throughput * response
@@ -69,7 +69,7 @@ def throughput_bound(*, customers: int, demand: npt.ArrayLike, think: float = 0.
     1.0
     """
     demands, thinking = _network(demand, think)
-    return float(min(1 / demands.max(), int(whole("customers", customers)) / (thinking + demands.sum())))
+    return float(min(1 / demands.max(), one_whole("customers", customers) / (thinking + demands.sum())))
 
 
 def saturation_customers(*, demand: npt.ArrayLike, think: float = 0.0) -> float:

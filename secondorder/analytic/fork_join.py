@@ -28,7 +28,8 @@ def mean_response_two(*, arrival_rate: Real, service_rate: Real) -> Real:
 def mean_response(*, arrival_rate: Real, service_rate: Real, queues: Whole) -> Real:
     """Mean response in s of n queues: ``[H_n/H_2 + (4/11)(1 - H_n/H_2) rho] (12 - rho)/8 / (mu - lambda)``.
 
-    *Approximation* (error below 5 %) for n up to 32, exact for n = 2; n = 1 is M/M/1. *Valid when*
+    *Approximation* (error below 5 % for n up to 32, beyond it an extrapolation), exact for n = 2;
+    n = 1 is M/M/1. *Valid when*
     arrivals are Poisson, services exponential and independent. Rates in 1/s, ``queues`` (n)
     whole; all broadcast. Errors: ``Unstable`` where ``rho >= 1``, ``InputError``.
 

@@ -4,13 +4,12 @@ A decode replica is one: each step gives every active sequence a token, and a st
 sequences lasts ``step_times[k-1]``. Sequences beyond the slots wait for one.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from secondorder.analytic.arguments import Floats, non_negative, one, positive
+from secondorder.analytic.arguments import Floats, non_negative, one, one_whole, positive
 from secondorder.errors import InputError, Unstable
 
 
@@ -37,7 +36,7 @@ class Occupancy:
         >>> round(occupancy(arrival_rate=0.5, mean_work=1.0, step_times=[1.0]).tail(1), 9)
         0.25
         """
-        slots = self.law.size - 1
+        slots, n = self.law.size - 1, one_whole("n", n, 0)
         beyond = self.law[slots] / (1 - self.ratio)
         return (
             float(beyond * self.ratio ** (n + 1 - slots)) if n >= slots else float(self.law[n + 1 : -1].sum() + beyond)
@@ -75,7 +74,7 @@ def occupancy(*, arrival_rate: float, mean_work: float, step_times: npt.ArrayLik
     if last >= 1:
         raise Unstable(
             f"utilisation {last:.6g} of {steps.size} slots: the queue grows without limit; "
-            f"use more slots, shorter steps or an arrival rate below {rate / last:.6g} 1/s"
+            f"use more slots, shorter steps or an arrival rate below {rate / last:.6g} request/s"
         )
     logs = np.concatenate([[0.0], np.cumsum(np.log(ratios))])
     weights = np.exp(logs - logs.max())
@@ -103,6 +102,5 @@ def affine_step_times(*, base: float, each: float, slots: int) -> Floats:
     >>> affine_step_times(base=0.008, each=0.0002, slots=3)
     array([0.0082, 0.0084, 0.0086])
     """
-    if slots < 1 or slots != math.floor(slots):
-        raise InputError("slots", given=slots, expected="an integer of at least 1")
-    return np.asarray(non_negative("base", base) + non_negative("each", each) * np.arange(1, slots + 1))
+    active = np.arange(1, one_whole("slots", slots) + 1)
+    return np.asarray(non_negative("base", base) + non_negative("each", each) * active)

@@ -2,7 +2,18 @@
 
 import numpy as np
 
-from secondorder.analytic.arguments import Real, Whole, each, non_negative, plain, positive, stable, whole
+from secondorder.analytic.arguments import (
+    Real,
+    Whole,
+    each,
+    non_negative,
+    one,
+    one_whole,
+    plain,
+    positive,
+    stable,
+    whole,
+)
 
 
 def mean_response(*, arrival_rate: Real, service_rate: Real, choices: Whole = 2) -> Real:
@@ -56,15 +67,15 @@ def wait_tail(t: Real, *, arrival_rate: float, service_rate: float, choices: int
     >>> round(wait_tail(0.0, arrival_rate=0.9, service_rate=1.0, choices=2), 9)    # all of the picked are busy
     0.81
     """
-    times, mu = non_negative("t", t), float(positive("service_rate", service_rate))
-    rho, d = float(stable(arrival_rate, 1 / mu)), int(whole("choices", choices))
-    term, found = np.exp(-mu * times), np.zeros_like(times)
-    for i in range(2_000_000):
-        met = rho ** (d * _exponent(d, i + 1))
+    times, mu = non_negative("t", t), one("service_rate", service_rate)
+    rho, d = float(stable(one("arrival_rate", arrival_rate), 1 / mu)), one_whole("choices", choices)
+    if d == 1:
+        return plain(rho * np.exp(-mu * (1 - rho) * times))
+    term, found, i = np.exp(-mu * times), np.zeros_like(times), 0
+    while (met := rho ** (d * _exponent(d, i + 1))) > 1e-18:
         found = found + met * term
-        term = term * mu * times / (i + 1)
-        if met < 1e-18:
-            break
+        i += 1
+        term = term * mu * times / i
     return plain(found)
 
 

@@ -17,6 +17,7 @@ from secondorder.analytic.arguments import (
     fraction,
     non_negative,
     one,
+    one_whole,
     plain,
     positive,
     stable,
@@ -123,9 +124,10 @@ def _mean_wait(rate: float, service: float, servers: int) -> float:
 def _law(arrival_rate: float, mean_service: float, servers: int) -> tuple[Floats, float]:
     """``P(X - c > m)`` for m = 0, 1, ..., and D."""
     rate, service = one("arrival_rate", arrival_rate), one("mean_service", mean_service)
-    stable(rate, service, servers)
-    law = _number(rate * service, int(whole("servers", servers)))
-    return np.cumsum(law[::-1])[::-1][servers + 1 :], service
+    count = one_whole("servers", servers)
+    stable(rate, service, count)
+    law = _number(rate * service, count)
+    return np.cumsum(law[::-1])[::-1][count + 1 :], service
 
 
 def _tail(t: Floats, waiting: Floats, rate: float, service: float, servers: int) -> Floats:

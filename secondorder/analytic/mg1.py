@@ -71,11 +71,12 @@ def wait_second_moment(*, arrival_rate: Real, mean_service: Real, second_moment:
     return plain(2 * wait**2 + rate * third / (3 * (1 - rho)))
 
 
-def wait_tail(t: Real, *, arrival_rate: float, service: ServiceLaw) -> Real:
+def wait_tail(t: Real, *, arrival_rate: float, service: ServiceLaw, tolerance: float = 1e-4) -> Real:
     """``P(wait > t)``, inverted from ``W*(s) = (1-rho) s / (s - lambda + lambda S*(s))``.
 
-    *Exact formula, numerical inversion*: relative error below 1e-5 or refused. *Valid when* the
-    service law is smooth; for a constant use ``mdc``. ``t`` in s, any shape; ``arrival_rate`` in
+    *Exact formula, numerical inversion*: about 1e-8 for a smooth service law; where its own estimate
+    of the relative error exceeds ``tolerance`` the answer is refused. *Valid when* the service law is
+    smooth; for a constant use ``mdc``. ``t`` in s, any shape; ``arrival_rate`` in
     1/s, one queue at a time. Errors: ``Unstable`` where ``rho >= 1``, ``InputError``, also where
     the inversion does not reach the tail or meets a jump.
 
@@ -85,10 +86,10 @@ def wait_tail(t: Real, *, arrival_rate: float, service: ServiceLaw) -> Real:
     >>> round(wait_tail(2.0, arrival_rate=0.8, service=Exponential("1 s")), 7)
     0.536256
     """
-    return plain(_checked(_wait(arrival_rate, service), non_negative("t", t)))
+    return plain(_checked(_wait(arrival_rate, service), non_negative("t", t), tolerance))
 
 
-def wait_quantile(p: Real, *, arrival_rate: float, service: ServiceLaw) -> Real:
+def wait_quantile(p: Real, *, arrival_rate: float, service: ServiceLaw, tolerance: float = 1e-4) -> Real:
     """The wait in s that a fraction ``p`` of the requests does not exceed: root of ``wait_tail(t) = 1 - p``.
 
     *Exact formula, numerical inversion*: see ``wait_tail``. ``0 < p < 1``, any shape;
@@ -99,10 +100,10 @@ def wait_quantile(p: Real, *, arrival_rate: float, service: ServiceLaw) -> Real:
     >>> round(wait_quantile(0.99, arrival_rate=0.5, service=Exponential("1 s")), 5)
     7.82405
     """
-    return _quantile(_wait(arrival_rate, service), p, service)
+    return _quantile(_wait(arrival_rate, service), p, service, tolerance)
 
 
-def response_tail(t: Real, *, arrival_rate: float, service: ServiceLaw) -> Real:
+def response_tail(t: Real, *, arrival_rate: float, service: ServiceLaw, tolerance: float = 1e-4) -> Real:
     """``P(wait + service > t)``, inverted from ``W*(s) S*(s)``.
 
     *Exact formula, numerical inversion*: see ``wait_tail``. ``t`` in s, any shape;
@@ -113,10 +114,10 @@ def response_tail(t: Real, *, arrival_rate: float, service: ServiceLaw) -> Real:
     >>> round(response_tail(3.0, arrival_rate=0.5, service=Exponential("1 s")), 7)
     0.2231302
     """
-    return plain(_checked(_response(arrival_rate, service), non_negative("t", t)))
+    return plain(_checked(_response(arrival_rate, service), non_negative("t", t), tolerance))
 
 
-def response_quantile(p: Real, *, arrival_rate: float, service: ServiceLaw) -> Real:
+def response_quantile(p: Real, *, arrival_rate: float, service: ServiceLaw, tolerance: float = 1e-4) -> Real:
     """The response in s that a fraction ``p`` of the requests does not exceed: root of ``response_tail(t) = 1 - p``.
 
     *Exact formula, numerical inversion*: see ``wait_tail``. ``0 < p < 1``, any shape;
@@ -127,7 +128,7 @@ def response_quantile(p: Real, *, arrival_rate: float, service: ServiceLaw) -> R
     >>> round(response_quantile(0.99, arrival_rate=0.5, service=LogNormal("1 s", scv=4)), 4)
     31.5714
     """
-    return _quantile(_response(arrival_rate, service), p, service)
+    return _quantile(_response(arrival_rate, service), p, service, tolerance)
 
 
 def scaled_wait_quantile(p: Real, *, arrival_rate: Real, mean_service: Real, service_scv: Real) -> Real:
@@ -177,12 +178,12 @@ def _inverted(transform: Any, t: Floats, at_zero: float) -> tuple[Floats, Floats
     return np.where(t > 0, value, at_zero), np.where(t > 0, error, 0.0)
 
 
-def _checked(tail: Tail, t: Floats) -> Floats:
-    return checked(*tail(t), t)
+def _checked(tail: Tail, t: Floats, tolerance: float) -> Floats:
+    return checked(*tail(t), t, tolerance)
 
 
-def _quantile(tail: Tail, p: Real, service: ServiceLaw) -> Real:
+def _quantile(tail: Tail, p: Real, service: ServiceLaw, tolerance: float) -> Real:
     level = fraction("p", p)
     found = quantile(lambda t: tail(t)[0], level, np.full_like(level, service.moment(1)))
-    _checked(tail, found)
+    _checked(tail, found, tolerance)
     return plain(found)

@@ -16,6 +16,7 @@ from secondorder.analytic.arguments import (
     fraction,
     non_negative,
     one,
+    one_whole,
     plain,
     positive,
     whole,
@@ -37,8 +38,8 @@ def law(*, arrival_rate: float, service_rate: float, servers: int, capacity: int
     array([0.25, 0.25, 0.25, 0.25])
     """
     rate, mu = one("arrival_rate", arrival_rate), one("service_rate", service_rate)
-    c = int(whole("servers", servers))
-    if int(whole("capacity", capacity)) < c:
+    c = one_whole("servers", servers)
+    if one_whole("capacity", capacity) < c:
         raise InputError("capacity", given=capacity, expected=f"at least the {c} servers")
     logs = np.cumsum(np.log(rate / (np.minimum(np.arange(1, capacity + 1), c) * mu)))
     weights = np.exp(np.concatenate([[0.0], logs]) - max(0.0, float(logs.max())))

@@ -152,7 +152,7 @@ def _queue(
         worst = int((mean / mu).argmax())
         raise Unstable(
             f"utilisation {(mean / mu).flat[worst]:.6g} of 1 server: the queue grows without limit; "
-            f"use a mean arrival rate below {mu.flat[worst]:.6g} 1/s"
+            f"use a mean arrival rate below {mu.flat[worst]:.6g} request/s"
         )
     theta = np.stack([r2 / (r1 + r2), r1 / (r1 + r2)], axis=-1)
     arrivals = np.stack([l1, l2], axis=-1)

@@ -6,7 +6,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from secondorder.analytic.arguments import Floats, non_negative, one, positive, stable
+from secondorder.analytic.arguments import Floats, non_negative, one, one_whole, positive, stable
 from secondorder.analytic.erlang import erlang_c
 from secondorder.errors import InputError, Unstable
 
@@ -47,10 +47,10 @@ def non_preemptive_mean_wait_servers(*, arrival_rate: npt.ArrayLike, service_rat
     array([1., 5.])
     """
     rate = np.atleast_1d(positive("arrival_rate", np.asarray(arrival_rate, dtype=np.float64)))
-    mu = one("service_rate", service_rate)
-    stable(float(rate.sum()), 1 / mu, servers)
-    before, through = _loads(rate / (servers * mu))
-    at_work = float(erlang_c(float(rate.sum()) / mu, servers)) / (servers * mu)
+    mu, c = one("service_rate", service_rate), one_whole("servers", servers)
+    stable(float(rate.sum()), 1 / mu, c)
+    before, through = _loads(rate / (c * mu))
+    at_work = float(erlang_c(float(rate.sum()) / mu, c)) / (c * mu)
     return np.asarray(at_work / ((1 - before) * (1 - through)))
 
 

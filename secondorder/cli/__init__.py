@@ -5,7 +5,6 @@ input or usage; 3 infeasible or unstable; 4 a stated constraint is not met; 130 
 141 the reader of the output went away.
 """
 
-import os
 import sys
 import traceback
 import warnings
@@ -15,7 +14,8 @@ from typing import Any
 from cyclopts import App, CycloptsError
 
 from secondorder import __version__
-from secondorder.cli import plans, roofline, serve, zoo
+from secondorder.cli import demo, plans, roofline, serve, zoo
+from secondorder.cli.output import leave_stdout
 from secondorder.cli.usage import told
 from secondorder.errors import SecondOrderError
 
@@ -29,6 +29,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 _COMMANDS: Sequence[tuple[Callable[..., None], str]] = (
+    (demo.demo, demo.EXAMPLE),
     (zoo.zoo, zoo.EXAMPLE),
     (roofline.roofline, roofline.EXAMPLE),
     (serve.serve, serve.EXAMPLE),
@@ -59,7 +60,7 @@ def main(tokens: Sequence[str] | None = None) -> int:
             _say("interrupted")
             return 130
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
+            leave_stdout()
             return 141
         except Exception:
             return _fault()

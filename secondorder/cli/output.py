@@ -97,12 +97,28 @@ def _render(grids: Sequence["Grid"], console: Any) -> None:
 
 def _write(text: str, out: Output) -> None:
     if out.output is None:
-        sys.stdout.write(text)
+        _print(text)
         return
     try:
         Path(out.output).write_text(text, encoding="utf-8")
     except OSError as error:
         raise _unwritable(out.output, error.strerror or "an error") from None
+
+
+def _print(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a full disk
+        leave_stdout()
+        raise _unwritable("standard output", error.strerror or "an error") from None
+
+
+def leave_stdout() -> None:
+    """What is still to be flushed goes nowhere, or the interpreter complains at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def check_output(out: Output) -> None:

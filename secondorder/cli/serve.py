@@ -1,9 +1,11 @@
 """``secondorder serve``: an LLM service from flags, solved, simulated and compared."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
+from cyclopts.help import ColumnSpec, DefaultFormatter, DescriptionRenderer, NameRenderer
 
 from secondorder.cli.options import PRINTED, USUAL, Margin, Output, Run, plain
 from secondorder.cli.output import check_output, patience, show
@@ -23,19 +25,38 @@ Examples:
 """
 
 WORKLOAD = Group("Workload", sort_key=1)
-ENGINE = Group("Engine (as in vLLM)", sort_key=2)
+ENGINE = Group(
+    "Engine (as in vLLM)",
+    sort_key=2,
+    help_formatter=DefaultFormatter(
+        column_specs=(
+            ColumnSpec(renderer=NameRenderer(max_width=36), style="cyclopts.name", max_width=36),
+            ColumnSpec(renderer=DescriptionRenderer(), overflow="fold"),
+        )
+    ),
+)
 
 
 def _workload(text: str) -> Parameter:
     return Parameter(group=WORKLOAD, help=text)
 
 
-def _engine(text: str) -> Parameter:
-    return Parameter(group=ENGINE, help=text)
+def _engine(text: str, field: str = "", **options: Any) -> Parameter:
+    """A flag of the engine; ``field`` is the one of the scenario whose default the help shows."""
+    return Parameter(group=ENGINE, help=text, show_default=_default(field) if field else None, **options)
 
 
-def _number(text: str) -> Parameter:
-    return Parameter(group=ENGINE, converter=plain, help=text)
+def _number(text: str, field: str = "") -> Parameter:
+    return _engine(text, field, converter=plain)
+
+
+def _default(name: str) -> Callable[[object], str]:
+    def shown(_: object) -> str:
+        from secondorder.scenarios.serving import Serving
+
+        return next(str(field.default) for field in fields(Serving) if field.name == name)
+
+    return shown
 
 
 @Parameter(name="*")
@@ -102,25 +123,39 @@ class Workload:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """What serves: the fields of the scenario by their own names."""
+    """What serves: fields of the scenario by their own names. What is not given has the scenario's default."""
 
-    precision: Annotated[str, _engine("Of weights and arithmetic.")] = "bf16"
+    precision: Annotated[str | None, _engine("Of weights and arithmetic.", "precision")] = None
     kv_precision: Annotated[str | None, _engine("Of the cache. Default: as precision.")] = None
-    tensor_parallel_size: Annotated[int, _number("Accelerators that share each layer.")] = 1
-    max_num_seqs: Annotated[int, _number("Sequences that run at once.")] = 256
-    max_num_batched_tokens: Annotated[int, _number("Tokens in a step.")] = 2048
+    tensor_parallel_size: Annotated[
+        int | None, _number("Accelerators that share each layer.", "tensor_parallel_size")
+    ] = None
+    max_num_seqs: Annotated[int | None, _number("Sequences that run at once.", "max_num_seqs")] = None
+    max_num_batched_tokens: Annotated[int | None, _number("Tokens in a step.", "max_num_batched_tokens")] = None
     max_model_len: Annotated[int | None, _number("Longest prompt plus output, tokens. Default: the model's.")] = None
-    gpu_memory_utilization: Annotated[float, _number("Share of the memory that the engine may use.")] = 0.9
-    reserved_memory: Annotated[str, _engine("Of that, for activations and the runtime, each accelerator.")] = "2 GiB"
-    block_size: Annotated[int, _number("Tokens in a block of the cache.")] = 16
+    gpu_memory_utilization: Annotated[
+        float | None, _number("Share of the memory that the engine may use.", "gpu_memory_utilization")
+    ] = None
+    reserved_memory: Annotated[
+        str | None, _engine("Of that, kept for activations and the runtime.", "reserved_memory")
+    ] = None
+    block_size: Annotated[int | None, _number("Tokens in a block of the cache.", "block_size")] = None
     num_gpu_blocks: Annotated[int | None, _number("Blocks of the cache. Default: what fits.")] = None
-    long_prefill_token_threshold: Annotated[int | None, _number("Most tokens of one prompt in a step.")] = None
-    enable_chunked_prefill: Annotated[bool, _engine("Spread a long prompt over several steps.")] = True
-    enable_prefix_caching: Annotated[bool, _engine("Keep the blocks of finished requests.")] = False
-    async_scheduling: Annotated[bool, _engine("Schedule a step while the one before it runs.")] = False
+    long_prefill_token_threshold: Annotated[
+        int | None, _number("Most tokens of one prompt in a step. Default: no limit.")
+    ] = None
+    enable_chunked_prefill: Annotated[
+        bool | None, _engine("Spread a long prompt over several steps.", "enable_chunked_prefill")
+    ] = None
+    enable_prefix_caching: Annotated[
+        bool | None, _engine("Keep the blocks of finished requests.", "enable_prefix_caching", negative="")
+    ] = None
+    async_scheduling: Annotated[
+        bool | None, _engine("Schedule a step while the one before it runs.", "async_scheduling", negative="")
+    ] = None
     step_time: Annotated[
-        str, _engine('How long a step lasts: "roofline compute_efficiency=0.7 memory_efficiency=0.8".')
-    ] = "roofline"
+        str | None, _engine('"roofline compute_efficiency=0.6 memory_efficiency=0.8". Default: roofline.')
+    ] = None
 
     @property
     def table(self) -> dict[str, Any]:

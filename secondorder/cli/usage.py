@@ -36,8 +36,8 @@ def told(error: CycloptsError) -> SecondOrderError:
             return InputError(_name(error), given=repr(token.value), expected=" or ".join(map(str, choices)))
         case CoercionError(token=Token() as token):
             return InputError(_name(error), given=repr(token.value), expected=_kind(error.target_type))
-        case RepeatArgumentError():
-            return InputError(_name(error), given="two values", expected="one")
+        case RepeatArgumentError(token=token):
+            return InputError(_field(token.keyword or token.value), given="two values", expected="one")
         case UnusedCliTokensError(unused_tokens=[str() as word, *_]):
             return InputError("arguments", given=repr(word), expected="no further one", remedy=_see_help(error))
     return InputError("arguments", given=str(error), expected="other ones", remedy=_see_help(error))
@@ -63,9 +63,13 @@ def _unknown(what: str, word: str, known: Iterable[str]) -> UnknownName:
 
 
 def _name(error: CycloptsError) -> str:
-    """The field that an option sets."""
     assert error.argument is not None
-    return error.argument.name.lstrip("-").replace("-", "_").lower()
+    return _field(error.argument.name)
+
+
+def _field(option: str) -> str:
+    """The field that an option sets."""
+    return option.partition("=")[0].lstrip("-").replace("-", "_").lower()
 
 
 def _kind(target: Any) -> str:

@@ -43,16 +43,23 @@ def knee_figure(study: LoadStudy, *, objective: Quantity | str) -> "Figure":
     return figure
 
 
-def save(figure: "Figure", path: str | Path) -> Path:
-    """Write a figure; its kind is that of the file's name (.png, .svg, .pdf)."""
+def check_figure(path: str | Path) -> Path:
+    """Refuse a file's name that no figure can be written to, before the work is done."""
     path = Path(path)
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise FileError(str(path), given=f"a name ending in {path.suffix!r}", expected=".png, .svg or .pdf")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+        path.open("ab").close()
     except OSError as error:
-        raise FileError(str(path), given=str(error.strerror or error), expected="a file that can be written") from None
+        raise FileError(str(path), given=str(error.strerror), expected="a file that can be written") from None
+    return path
+
+
+def save(figure: "Figure", path: str | Path) -> Path:
+    """Write a figure; its kind is that of the file's name (.png, .svg, .pdf)."""
+    path = check_figure(path)
+    figure.savefig(path)
     return path
 
 

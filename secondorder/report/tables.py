@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WIDTH = 80
+_OUTSIDE = "outside its domain: "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class _Line:
+class Line:
     """What one row shows: estimates of one metric, by column, and a verdict on the best."""
 
     label: tuple[str, ...]
@@ -72,7 +73,7 @@ def comparison_grid(comparison: Comparison) -> Grid:
     verdicts = {id(judged.formula): str(judged.verdict) for judged in comparison.judged}
     metrics = dict.fromkeys([*comparison.solved, *comparison.simulated])
     lines = [
-        _line((metric,), [*comparison.solved.get(metric, ()), *comparison.simulated.get(metric, ())], verdicts)
+        line((metric,), [*comparison.solved.get(metric, ()), *comparison.simulated.get(metric, ())], verdicts)
         for metric in metrics
     ]
     above = [
@@ -80,13 +81,13 @@ def comparison_grid(comparison: Comparison) -> Grid:
         f"{comparison.simulated.how}",
         f"± is a 95 % interval; a formula agrees if within {comparison.margin:.0%} of all of it",
     ]
-    return _ladder(("metric",), lines, above, _score(comparison))
+    return ladder(("metric",), lines, above, _score(comparison))
 
 
 def answer_grid(answer: Answer) -> Grid:
     """The estimates of one answer."""
-    lines = [_line((metric,), answer[metric], {}) for metric in answer]
-    return _ladder(("metric",), lines, [f"{answer.scenario}: {answer.how}".rstrip(": ")], [])
+    lines = [line((metric,), answer[metric], {}) for metric in answer]
+    return ladder(("metric",), lines, [f"{answer.scenario}: {answer.how}".rstrip(": ")], [])
 
 
 def sweep_grids(frame: "pd.DataFrame", swept: Sequence[str]) -> list[Grid]:
@@ -96,10 +97,10 @@ def sweep_grids(frame: "pd.DataFrame", swept: Sequence[str]) -> list[Grid]:
         lines = []
         for point, found in rows.groupby(list(swept), sort=False):
             estimates = [_estimate(row) for row in found.to_dict("records")]
-            verdicts = {id(e): row for e, row in zip(estimates, found["verdict"], strict=True)}
-            lines.append(_line(tuple(map(str, point)), estimates, verdicts))
-        if any(line.witness for line in lines):
-            grids.append(_ladder(tuple(swept), lines, [str(metric)], []))
+            verdicts = {id(e): judged for e, judged in zip(estimates, found["verdict"], strict=True)}
+            lines.append(line(tuple(map(str, point)), estimates, verdicts))
+        if any(one.witness for one in lines):
+            grids.append(ladder(tuple(swept), lines, [str(metric)], []))
     return grids
 
 
@@ -114,39 +115,44 @@ def _estimate(row: Mapping[Any, Any]) -> Estimate:
         order=known["order"],
         low=known["ci_low"],
         high=known["ci_high"],
-        note=row["note"],
+        in_domain=not row["note"].startswith(_OUTSIDE),
+        note=row["note"].removeprefix(_OUTSIDE),
     )
 
 
-def _line(label: tuple[str, ...], estimates: Iterable[Estimate], verdicts: Mapping[int, str]) -> _Line:
+def line(label: tuple[str, ...], estimates: Iterable[Estimate], verdicts: Mapping[int, str]) -> Line:
+    """A row of the estimates of one metric; ``verdicts`` are those of formulas by their ``id``."""
     rungs, witness = {}, None
     for estimate in estimates:
         if estimate.order is None:
             witness = estimate
         else:
             rungs[int(estimate.order)] = estimate
-    return _Line(label, rungs, witness, verdicts.get(id(rungs[max(rungs)]), "") if rungs else "")
+    verdict = verdicts.get(id(rungs[max(rungs)]), "") if rungs else ""
+    return Line(label, rungs, witness, verdict)
 
 
-def _ladder(labels: tuple[str, ...], lines: Sequence[_Line], above: list[str], below: list[str]) -> Grid:
-    """Only the columns that something stands in."""
-    orders = sorted({order for line in lines for order in line.rungs})
-    simulated, judged = any(line.witness for line in lines), any(line.judged for line in lines)
+def ladder(labels: tuple[str, ...], lines: Sequence[Line], above: Sequence[str], below: Sequence[str]) -> Grid:
+    """Lines as a grid, of only the columns that something stands in; ``labels`` head the first ones."""
+    orders = sorted({order for one in lines for order in one.rungs})
+    simulated, judged = any(one.witness for one in lines), any(one.judged for one in lines)
+    heads = [*(label.rpartition(".")[2] for label in labels), *(f"order {order}" for order in orders)]
     marks = _Marks()
-    ladder = [f"order {order}" for order in orders]
-    names = [label.rpartition(".")[2] for label in labels]
-    header = [*names, *ladder, *["simulated"] * simulated, "", *["verdict"] * judged]
     rows = []
-    for line in lines:
-        scale, unit = _scale(line)
-        cells = [marks.on(_number(line.rungs.get(order), scale), line.rungs.get(order)) for order in orders]
-        if simulated:
-            cells.append(marks.on(_interval(line.witness, scale), line.witness))
-        cells += [unit, *[line.judged] * judged]
-        rows.append([*(label.replace("_per_", "/") for label in line.label), *cells])
-    breaks = _breaks([line.label[0] for line in lines]) if len(labels) == 1 else frozenset()
-    numbers = frozenset(range(len(labels), len(labels) + len(orders) + simulated))
-    return Grid(header=header, rows=rows, above=above, below=[*marks.notes, *below], numbers=numbers, breaks=breaks)
+    for one in lines:
+        scale, unit = _scale(one)
+        cells = [marks.on(_number(one.rungs.get(order), scale), one.rungs.get(order)) for order in orders]
+        witness = [marks.on(_interval(one.witness, scale), one.witness)] * simulated
+        label = [part.replace("_per_", "/") for part in one.label]
+        rows.append([*label, *cells, *witness, unit, *[one.judged] * judged])
+    return Grid(
+        header=[*heads, *["simulated"] * simulated, "", *["verdict"] * judged],
+        rows=rows,
+        above=above,
+        below=[*marks.notes, *below],
+        numbers=frozenset(range(len(labels), len(heads) + simulated)),
+        breaks=_breaks([one.label[0] for one in lines]) if len(labels) == 1 else frozenset(),
+    )
 
 
 def _breaks(metrics: Sequence[str]) -> frozenset[int]:
@@ -165,7 +171,7 @@ class _Marks:
         """A cell's text with the mark of the estimate's note."""
         if estimate is None or not estimate.note:
             return text
-        outside = "" if estimate.in_domain or "domain" in estimate.note else "outside its domain: "
+        outside = "" if estimate.in_domain else _OUTSIDE
         number = self._numbers.setdefault(outside + estimate.note, len(self._numbers) + 1)
         return text + superscript(number)
 
@@ -192,9 +198,9 @@ def _score(comparison: Comparison) -> list[str]:
 # Numbers
 
 
-def _scale(line: _Line) -> tuple[float, str]:
+def _scale(row: Line) -> tuple[float, str]:
     """The unit that a row's numbers are shown in, and how many SI units it is."""
-    shown = line.witness or line.best
+    shown = row.witness or row.best
     if shown is None or not shown.unit:
         return 1.0, ""
     symbol = pretty(shown.amount, shown.unit).partition(" ")[2]
@@ -220,7 +226,7 @@ def _interval(estimate: Estimate | None, scale: float) -> str:
     if half == 0:
         return _number(estimate, scale)
     decimals = _decimals(estimate.amount / scale)
-    rounded = f"{half:,.{decimals}f}" if half >= 0.5 * 10**-decimals else pretty(half, "")
+    rounded = f"{half:,.{decimals}f}" if half >= 0.5 * 10**-decimals else f"{half:.1g}"
     return f"{_number(estimate, scale)} ± {rounded}"
 
 
@@ -237,7 +243,7 @@ def markdown(grid: Grid) -> str:
     """The grid as a Markdown table, with its lines above and below."""
     rule = ["---:" if column in grid.numbers else "---" for column in range(len(grid.header))]
     table = [_markdown_row(row) for row in (grid.header, rule, *grid.rows)]
-    above, below = ([f"{line}  " for line in lines] for lines in (grid.above, grid.below))
+    above, below = ([f"{text}  " for text in texts] for texts in (grid.above, grid.below))
     return "\n".join([*above, *[""] * bool(above), *table, *[""] * bool(below), *below]) + "\n"
 
 
@@ -281,9 +287,9 @@ def _table(grid: Grid, gap: int, folded: bool) -> "Table":
 
 def _print_lines(lines: Sequence[str], console: "Console", width: int) -> None:
     """Each line wrapped, its further lines set in."""
-    for line in lines:
-        text = fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    for text in lines:
+        wrapped = fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        console.print(wrapped, markup=False, highlight=False, soft_wrap=True)
 
 
 _STYLES = {Verdict.AGREES: "green", Verdict.BREAKS: "red", Verdict.NOT_ENOUGH_DATA: "yellow"}

@@ -4,8 +4,8 @@
 >>> scenario = so.Serving(
 ...     model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm,
 ...     arrivals=so.Poisson("8 request/s"), lengths=so.Lengths(input=1024, output=256))
->>> scenario.kv_blocks
-24901
+>>> scenario.kv_blocks, scenario.kv_tokens
+(28437, 454976)
 """
 
 import math

@@ -23,8 +23,8 @@ def overload_wait(rate: float, limit: float, window: float) -> tuple[float, floa
 
     Fluid: a request that arrives at ``t`` waits ``t (rate/limit - 1)``. ``(0, 0)`` below it.
 
-    >>> overload_wait(16.0, 10.0, 30.0)
-    (9.0, 17.82)
+    >>> overload_wait(15.0, 10.0, 40.0)
+    (10.0, 19.8)
     """
     growth = max(0.0, rate / limit - 1)
     return growth * window / 2, 0.99 * growth * window

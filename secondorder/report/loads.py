@@ -1,0 +1,68 @@
+"""A load study as tables: for each metric the ladder over the load."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from secondorder.quantities import Quantity, pretty, si
+from secondorder.report.tables import Grid, ladder, line
+from secondorder.validation.loads import LoadStudy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TITLES = {
+    "ttft_mean": "time to first token, mean",
+    "ttft_p99": "time to first token, p99",
+    "tpot_mean": "time per output token, mean",
+    "tpot_p99": "time per output token, p99",
+    "e2el_mean": "end-to-end latency, mean",
+    "e2el_p99": "end-to-end latency, p99",
+}
+
+
+def study_grids(study: LoadStudy, metrics: Sequence[str], *, objective: Quantity) -> list[Grid]:
+    """A grid for each metric, its rows the loads; the first says what was studied, the last what to see."""
+    grids: list[Grid] = []
+    for metric in metrics:
+        rows = []
+        for load, point in zip(study.loads, study.points, strict=True):
+            verdicts = {id(judged.formula): str(judged.verdict) for judged in point.judged}
+            estimates = [*point.solved.get(metric, ()), *point.simulated.get(metric, ())]
+            label = (f"{load:.0%}", f"{load * study.saturation:.1f}/s")
+            rows.append(line(label, estimates, verdicts))
+        above = [*_heading(study), TITLES[metric]] if not grids else [TITLES[metric]]
+        below = _lesson(study, objective) if metric == metrics[-1] else []
+        grids.append(ladder(("load", "rate"), rows, above, below))
+    return grids
+
+
+def study_frame(study: LoadStudy) -> "pd.DataFrame":
+    """All estimates of a study in one tidy frame, with the load and the rate in front."""
+    import pandas as pd
+
+    frames = []
+    for load, point in zip(study.loads, study.points, strict=True):
+        frame = point.frame
+        frame.insert(0, "load", load)
+        frame.insert(1, "rate", load * study.saturation)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def _heading(study: LoadStudy) -> list[str]:
+    scenario = study.scenario
+    return [
+        f"{scenario.model.name} on {scenario.accelerator.name}: saturates at {study.saturation:.1f} request/s",
+        f"± is a 95 % interval; a formula agrees if within {study.margin:.0%} of all of it",
+    ]
+
+
+def _lesson(study: LoadStudy, objective: Quantity) -> list[str]:
+    knee = study.knee("ttft_p99", objective)
+    most = pretty(si(objective), "s")
+    if knee is None:
+        return [f"a p99 time to first token of {most} is met, or missed, at every load shown"]
+    return [
+        f"a p99 time to first token of {most} holds up to {knee:.1f} request/s ({knee / study.saturation:.0%} of "
+        "saturation); the idle engine's formula promises it at any rate"
+    ]
