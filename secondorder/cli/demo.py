@@ -31,17 +31,14 @@ def demo(
     seed: Annotated[int, Parameter(group=SIMULATION, converter=at_least(0), help="Of the random numbers.")] = 1,
     margin: Margin = 0.10,
     jobs: Annotated[int, Parameter(group=SIMULATION, converter=at_least(1), help="Processes that share the work.")] = 2,
-    figure: Annotated[
-        str, Parameter(group=OUTPUT, help="File of the picture: .png, .svg or .pdf.")
-    ] = "out/demo.png",
+    figure: Annotated[str, Parameter(group=OUTPUT, help="File of the picture: .png, .svg or .pdf.")] = "out/demo.png",
     out: Output = PRINTED,
 ) -> None:
     """Show where queueing breaks the first-order answer.
 
-    Llama 3.1 8B on one H100, prompts and answers as long as in Azure's conversations,
-    Poisson arrivals at 25 % to 97 % of saturation: closed forms of every order, the
-    simulation with its intervals, verdicts, and a picture of the knee. Takes less than a
-    minute on two cores.
+    Llama 3.1 8B on one H100, lengths as in Azure's conversations, Poisson arrivals
+    at 25 % to 97 % of saturation: closed forms of every order, the simulation with
+    its intervals, verdicts, and a picture of the knee.
     """
     from secondorder.quantities import quantity
     from secondorder.report.loads import study_frame, study_grids

@@ -104,7 +104,7 @@ def _outside(scenario: Serving, replica: Replica) -> str:
 
 def _saturation(scenario: Serving, limit: Saturation, rate: float) -> Iterator[Estimate]:
     bound = limit.binds == "KV cache"
-    note = f"{limit.binds} bind" + ("; an upper bound, preemptions are not counted" if bound else "")
+    note = f"bound by the {limit.binds}" + ("; an upper bound, preemptions are not counted" if bound else "")
     if limit.waves is not None:
         note += f"; down to {limit.waves:.4g} request/s if requests of one length run in phase"
     for metric, amount, unit in (

@@ -48,7 +48,7 @@ class Replica:
         if rate >= limit.rate:
             raise Unstable(
                 f"{scenario.name}: {rate:.4g} request/s offered, but the engine saturates at {limit.rate:.4g} "
-                f"(utilisation {rate / limit.rate:.3g}, {limit.binds} bind); "
+                f"(utilisation {rate / limit.rate:.3g}, bound by the {limit.binds}); "
                 f"use {int(rate / limit.rate) + 1} replicas or lower the rate"
             )
         return cls(scenario=scenario, rate=rate, limit=limit)
