@@ -33,7 +33,20 @@ def study_grids(study: LoadStudy, metrics: Sequence[str], *, objective: Quantity
         above = [*_heading(study), TITLES[metric]] if not grids else [TITLES[metric]]
         below = _lesson(study, objective) if metric == metrics[-1] else []
         grids.append(ladder(("load", "rate"), rows, above, below))
+    if study.replays:
+        grids.append(_replay_grid(study, metrics))
     return grids
+
+
+def _replay_grid(study: LoadStudy, metrics: Sequence[str]) -> Grid:
+    """What the trace's own arrivals do at the same rates: one replay each, a transient without interval."""
+    rows = [
+        [f"{load:.0%}", f"{load * study.saturation:.1f}/s", *(str(replay.best(metric)) for metric in metrics)]
+        for load, replay in zip(study.loads, study.replays, strict=True)
+    ]
+    above = ["the trace's own arrivals at the same rates, replayed once"]
+    numbers = frozenset(range(2, 2 + len(metrics)))
+    return Grid(header=["load", "rate", *metrics], rows=rows, above=above, numbers=numbers)
 
 
 def study_frame(study: LoadStudy) -> "pd.DataFrame":
@@ -41,11 +54,12 @@ def study_frame(study: LoadStudy) -> "pd.DataFrame":
     import pandas as pd
 
     frames = []
-    for load, point in zip(study.loads, study.points, strict=True):
-        frame = point.frame
-        frame.insert(0, "load", load)
-        frame.insert(1, "rate", load * study.saturation)
-        frames.append(frame)
+    for place, (load, point) in enumerate(zip(study.loads, study.points, strict=True)):
+        replayed = [study.replays[place].frame.assign(source="trace replayed")] if study.replays else []
+        for frame in [point.frame, *replayed]:
+            frame.insert(0, "load", load)
+            frame.insert(1, "rate", load * study.saturation)
+            frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
 

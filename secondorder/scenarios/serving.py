@@ -98,6 +98,17 @@ class Serving(Checked):
         if isinstance(self.arrivals, Trace):
             self.check(self.arrivals.requests)
 
+    def check_law(self) -> None:
+        """Refuse lengths of which more than one in a million exceed the context."""
+        beyond = self.offered.expect(lambda i, o: np.asarray(i + o > self.context_limit + 0.5, float))
+        if beyond > 1e-6:
+            raise InputError(
+                "lengths",
+                given=f"prompt plus output beyond it with probability {beyond:.2g}",
+                expected=f"at most max_model_len {self.context_limit}",
+                remedy="raise max_model_len or cut the lengths with a maximum",
+            )
+
     @cached_property
     def engine(self) -> Engine:
         return Engine(

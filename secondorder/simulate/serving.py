@@ -138,6 +138,8 @@ def simulate_serving(
     """
     if isinstance(scenario.arrivals, Trace):
         return _replay(scenario, requests)
+    if requests is not None and (requests < 1 or requests != int(requests)):
+        raise InputError("requests", given=requests, expected="an integer of at least 1, or none to have it chosen")
     if replications < 2:
         raise InputError("replications", given=replications, expected="at least 2, for an interval")
     length = requests or FIRST_LENGTH

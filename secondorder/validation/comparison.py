@@ -7,7 +7,7 @@ from secondorder.analytic import solve
 from secondorder.scenarios.answers import COLUMNS, Answer, Estimate, row
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate import simulate
-from secondorder.validation.verdicts import Verdict, verdict
+from secondorder.validation.verdicts import Verdict, check_margin, verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,6 +84,7 @@ def compare(
 
     Errors: those of ``solve`` and ``simulate``.
     """
+    check_margin(margin)
     solved = solve(scenario)
     simulated = simulate(scenario, seed=seed, replications=replications, requests=requests, jobs=jobs)
     return Comparison(scenario=scenario.name, solved=solved, simulated=simulated, margin=margin)

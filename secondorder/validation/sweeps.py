@@ -5,7 +5,8 @@ from dataclasses import fields, is_dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from secondorder.errors import InputError, UnknownName
+from secondorder.errors import InfeasibleError, InputError, UnknownName
+from secondorder.scenarios.answers import COLUMNS
 from secondorder.scenarios.serving import Serving
 from secondorder.validation.comparison import MARGIN, compare
 
@@ -51,7 +52,7 @@ def sweep(
 
     A tidy frame: a column for each swept field, then those of ``Comparison.frame``. Points
     run in ``jobs`` processes; all use the same seed, so that they differ by design and not
-    by chance (common random numbers).
+    by chance (common random numbers). A point past saturation is one row that says so.
     """
     import pandas as pd
     from joblib import Parallel, delayed
@@ -69,4 +70,11 @@ def sweep(
 
 
 def _frame(scenario: Serving, options: dict[str, Any]) -> "pd.DataFrame":
-    return compare(scenario, **options).frame
+    """The comparison at one point, or one row that says why there is none."""
+    import pandas as pd
+
+    try:
+        return compare(scenario, **options).frame
+    except InfeasibleError as error:
+        row = (scenario.name, "", "", "", None, None, None, None, "infeasible", str(error))
+        return pd.DataFrame([row], columns=list(COLUMNS))

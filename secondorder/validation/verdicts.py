@@ -27,8 +27,7 @@ def verdict(formula: float, simulated: Estimate, margin: float) -> Verdict:
     >>> [str(verdict(formula, truth, 0.10)) for formula in (1.01, 1.5, 1.10)]
     ['agrees', 'breaks', 'not enough data']
     """
-    if not 0 < margin < 1:
-        raise InputError("margin", given=margin, expected="a share between 0 and 1, such as 0.1")
+    check_margin(margin)
     if simulated.low is None or simulated.high is None:
         return Verdict.REPLAYED
     if simulated.high * (1 - margin) <= formula <= simulated.low * (1 + margin):
@@ -36,3 +35,9 @@ def verdict(formula: float, simulated: Estimate, margin: float) -> Verdict:
     if formula < simulated.low * (1 - margin) or formula > simulated.high * (1 + margin):
         return Verdict.BREAKS
     return Verdict.NOT_ENOUGH_DATA
+
+
+def check_margin(margin: float) -> None:
+    """Refuse a margin that is not a share."""
+    if not 0 < margin < 1:
+        raise InputError("margin", given=margin, expected="a share between 0 and 1, such as 0.1")

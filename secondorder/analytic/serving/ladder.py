@@ -25,6 +25,7 @@ FLUID = "fluid overload"
 
 def ladder(scenario: Serving) -> Answer:
     """Closed forms of every order. ``Unstable`` past saturation, unless a finite trace is replayed."""
+    scenario.check_law()
     limit, rate = saturation(scenario), scenario.rate
     estimates = [*_order_0(idle(scenario))]
     if rate < limit.rate:

@@ -211,9 +211,7 @@ class Replica:
         """
         from scipy.special import gammaincc
 
-        _, outputs, weight = (np.asarray(part, float) for part in self.scenario.offered.grid())
-        kept = outputs > 1
-        steps, weight = outputs[kept] - 1, weight[kept] / weight[kept].sum()
+        steps, weight = self._decode_lengths
         levels = [(*self._mean_of(n, steps), share) for n, share in self._levels]
 
         def beyond(t: float) -> float:
@@ -224,6 +222,17 @@ class Replica:
 
         top = max(mean + 20 * float(np.sqrt(variance.max())) for mean, variance, _ in levels)
         return _bisect(beyond, 1 - level, top)
+
+    @cached_property
+    def _decode_lengths(self) -> tuple[Floats, Floats]:
+        """Decode steps of the requests that have any, in at most 96 groups of like length, with weights."""
+        _, outputs, weight = (np.asarray(part, float) for part in self.scenario.offered.grid())
+        kept = outputs > 1
+        steps, weight = outputs[kept] - 1, weight[kept] / weight[kept].sum()
+        group = np.searchsorted(np.geomspace(steps.min(), steps.max() + 1, 96), steps)
+        share = np.asarray(np.bincount(group, weight), float)
+        mean = np.asarray(np.bincount(group, weight * steps), float)
+        return mean[share > 0] / share[share > 0], share[share > 0]
 
     def _mean_of(self, decodes: float, steps: Floats) -> tuple[float, Floats]:
         """Mean and variance of the average of so many consecutive steps beside so many decodes."""
