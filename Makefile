@@ -7,7 +7,7 @@ export MPLBACKEND := Agg
 .PHONY: demo test lint types layers units readme validate bench clean
 
 demo: .venv/installed
-	$(BIN)/secondorder demo --output out --jobs 2
+	$(BIN)/secondorder demo
 
 test: lint types layers units
 

@@ -32,7 +32,7 @@ def knee_figure(study: LoadStudy, *, objective: Quantity | str) -> "Figure":
     for axes in (tail, tokens):
         axes.axvline(study.saturation, color=INK, linewidth=1)
         axes.annotate(
-            f"saturation {study.saturation:.1f}/s", (study.saturation, 0.5), (4, 0), rotation=90, color=INK,
+            f"saturation {study.saturation:.1f}/s", (study.saturation, 0.25), (4, 0), rotation=90, color=INK,
             xycoords=("data", "axes fraction"), textcoords="offset points", ha="left", va="center", fontsize=8,
         )  # fmt: skip
         axes.set_xlim(0, study.saturation * 1.06)
