@@ -10,6 +10,7 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import secondorder as so
 from secondorder.simulate.serving import draw, run
@@ -42,24 +43,19 @@ def loop() -> int:
     return total
 
 
+def served_per_second(scenario: so.Serving, count: int = 20_000) -> float:
+    requests = draw(scenario, count)
+    return count / seconds(lambda: run(scenario, requests))
+
+
 def main() -> None:
     reference = seconds(loop)
     print(f"pure-Python reference loop   {reference:8.2f} s for 10,000,000 additions")
     for rate in ("2 request/s", "10 request/s", "25 request/s"):
-        scenario = conversations(rate)
-        requests = draw(scenario, 20_000)
-        took = seconds(lambda: run(scenario, requests))
-        print(f"Azure conversations {rate:>12} {20_000 / took:8,.0f} requests/s ({took / reference:.2f} loops)")
-    cached = so.Serving(
-        model=so.models.llama_3_1_8b,
-        accelerator=so.accelerators.h100_sxm,
-        arrivals=so.Poisson("10 request/s"),
-        lengths=so.lengths.azure_conv_2023,
-        enable_prefix_caching=True,
-    )
-    requests = draw(cached, 20_000)
-    took = seconds(lambda: run(cached, requests))
-    print(f"the same with prefix caching     {20_000 / took:8,.0f} requests/s ({took / reference:.2f} loops)")
+        served = served_per_second(conversations(rate))
+        print(f"Azure conversations {rate:>12} {served:8,.0f} requests/s ({20_000 / served / reference:.2f} loops)")
+    served = served_per_second(replace(conversations("10 request/s"), enable_prefix_caching=True))
+    print(f"the same with prefix caching     {served:8,.0f} requests/s ({20_000 / served / reference:.2f} loops)")
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     scenario = conversations("10 request/s")

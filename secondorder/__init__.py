@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from secondorder.scenarios.serving import Serving as Serving
     from secondorder.scenarios.steptime import Affine as Affine
     from secondorder.scenarios.steptime import Roofline as Roofline
+    from secondorder.scenarios.steptime import Table as Table
     from secondorder.validation.comparison import Comparison as Comparison
     from secondorder.validation.comparison import compare as compare
     from secondorder.validation.sweeps import sweep as sweep
@@ -54,7 +55,7 @@ _WHERE = {
     "quantities": ["quantity"],
     "scenarios.answers": ["Answer", "Estimate"],
     "scenarios.serving": ["Serving"],
-    "scenarios.steptime": ["Affine", "Roofline"],
+    "scenarios.steptime": ["Affine", "Roofline", "Table"],
     "validation.comparison": ["Comparison", "compare"],
     "validation.sweeps": ["sweep"],
     "workloads.arrivals": ["Deterministic", "Gamma", "MarkovModulated", "Poisson"],

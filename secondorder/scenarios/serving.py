@@ -44,7 +44,7 @@ class Serving(Checked):
     - ``long_prefill_token_threshold``: a prompt gets at most so many tokens a step.
     - ``enable_prefix_caching``: keep blocks of finished requests, evict the least recently used.
     - ``async_scheduling``: a step is scheduled while the one before it runs.
-    - ``step_time``: ``Roofline`` or ``Affine``.
+    - ``step_time``: ``Roofline``, ``Affine`` or ``Table``.
     - ``goodput``: objectives that a request must meet to count as good,
       ``{"ttft": "200 ms", "tpot": "50 ms"}``.
     """

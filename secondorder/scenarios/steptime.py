@@ -17,7 +17,8 @@ A step processes prefill chunks and decoding sequences together. What it costs d
 =================  =====================================================================
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -151,6 +152,85 @@ class Affine(Checked):
             return step + prefill_step * (P > 0) + token * P + pair * A + decode * D + context * (C + K)
 
         return seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Checked):
+    """Measured step times, interpolated linearly between the points of two grids.
+
+    ``prefill`` has rows ``(tokens, seconds)``: steps that compute so many prompt tokens.
+    ``decode`` has rows ``(sequences, context, seconds)``, a full grid: steps that decode so
+    many sequences with so many tokens of cache each. A mixed step costs its tokens as if all
+    were prompt tokens, and what the cache of its decodes adds:
+
+    ``t = prefill(P + D) + decode(D, K/D) - decode(D, least context)``; ``decode(D, K/D)``
+    without a prompt.
+
+    *Valid* inside the grids, for the very card, model and engine; a step outside them is an
+    ``InputError``, never an extrapolation.
+    """
+
+    prefill: Sequence[tuple[float, float]]
+    decode: Sequence[tuple[float, float, float]]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "prefill", tuple(sorted(map(_row, self.prefill))))
+        object.__setattr__(self, "decode", tuple(sorted(map(_row, self.decode))))
+        sequences, contexts = self._axes
+        if len(self.decode) != len(sequences) * len(contexts) or len(self.decode) < 1 or len(self.prefill) < 2:
+            raise InputError(
+                "table",
+                given=f"{len(self.prefill)} prefill and {len(self.decode)} decode points",
+                expected="at least two of prefill, and a decode point for every pair of sequences and context",
+            )
+
+    @property
+    def _axes(self) -> tuple[list[float], list[float]]:
+        return sorted({row[0] for row in self.decode}), sorted({row[1] for row in self.decode})
+
+    def seconds(self, engine: Engine) -> StepSeconds:
+        tokens, prefill_times = ([row[column] for row in self.prefill] for column in (0, 1))
+        sequences, contexts = self._axes
+        grid = np.array([row[2] for row in self.decode]).reshape(len(sequences), len(contexts))
+
+        def decode(batch: float, context: float) -> float:
+            batch = max(batch, 1.0)  # a mean may lie below one sequence, a step cannot
+            _inside("decoding sequences of a step", batch, sequences)
+            _inside("context of a decoding sequence", context, contexts)
+            return float(np.interp(batch, sequences, [np.interp(context, contexts, times) for times in grid]))
+
+        def step(P: float, D: float, K: float) -> float:  # noqa: N803 - the table's letters
+            if not P:
+                return decode(D, K / D) if D else 0.0
+            _inside("tokens of a prefill step", P + D, tokens)
+            cache = decode(D, K / D) - decode(D, contexts[0]) if D else 0.0
+            return float(np.interp(P + D, tokens, prefill_times)) + cache
+
+        every = np.vectorize(step, otypes=[float])
+
+        def seconds(P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:  # noqa: N803
+            found = every(P, D, K)
+            return found if found.ndim else float(found)
+
+        return seconds
+
+
+def _row(row: Sequence[float]) -> tuple[float, ...]:
+    numbers = tuple(float(number) for number in row)
+    if not all(math.isfinite(number) and number >= 0 for number in numbers):
+        raise InputError("table", given=row, expected="finite numbers of at least 0")
+    return numbers
+
+
+def _inside(what: str, value: float, axis: Sequence[float]) -> None:
+    if not axis[0] <= value <= axis[-1]:
+        raise InputError(
+            what,
+            given=f"{value:g}",
+            expected=f"within the measured {axis[0]:g} to {axis[-1]:g}",
+            remedy="measure further, or use another step time",
+        )
 
 
 def _weight_seconds(model: Transformer, precision: str, bandwidth: float) -> Callable[[Any], Any]:

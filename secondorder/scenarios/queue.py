@@ -1,0 +1,465 @@
+"""A queue: who comes, how long a service lasts, who serves, and by which rules.
+
+>>> from secondorder.workloads.arrivals import Poisson
+>>> from secondorder.workloads.laws import LogNormal
+>>> queue = Queue(arrivals=Poisson("8 request/s"), service=LogNormal("100 ms", scv=4))
+>>> round(queue.utilisation, 9)
+0.8
+>>> queue == Queue(arrivals="poisson 8 request/s", service="lognormal 100 ms scv=4")
+True
+
+The rules are small values of their own: ``discipline`` says in which order the server works,
+``routing`` who serves whom where each server has a line of its own, ``patience`` how long a
+customer waits for an answer. What is not built together is refused in one line.
+"""
+
+import math
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+
+from secondorder.errors import InputError, Unstable
+from secondorder.quantities import Checked, Count, Duration, Quantity, Rate, Unit, registry, si
+from secondorder.workloads.arrivals import Arrivals, TraceArrivals, read_arrivals
+from secondorder.workloads.laws import Deterministic, EmpiricalLaw, Law, read_law
+from secondorder.workloads.requests import Floats
+
+Service: TypeAlias = Law | EmpiricalLaw
+"""Any law of ``workloads.laws``."""
+
+Time: TypeAlias = Service | Quantity | str
+"""A law of a time; a fixed time ("5 s") is a constant law, and a line ("exponential 5 s") is read."""
+
+
+def time_law(value: Time, what: str) -> Service:
+    """The law that a field's value stands for.
+
+    >>> time_law("5 s", "setup") == Deterministic("5 s") == time_law("deterministic 5 s", "setup")
+    True
+    """
+    if isinstance(value, str) and value.strip()[:1].isalpha():
+        return read_law(value, what)
+    if isinstance(value, str | Quantity):
+        return Deterministic(Unit("s", positive=True).read(value, what))
+    if not isinstance(value, Service):
+        raise InputError(what, given=repr(value), expected='a law such as laws.Exponential("100 ms"), or a fixed time')
+    return value
+
+
+class _Timed(Checked):
+    """A frozen dataclass whose fields named in ``_times`` become laws when it is made."""
+
+    _times: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in self._times:
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, time_law(value, name))
+        super().__post_init__()
+
+    def law(self, name: str) -> Service:
+        """The law in a field."""
+        value = getattr(self, name)
+        assert isinstance(value, Service)
+        return value
+
+
+# Arrivals beside those of workloads.arrivals
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renewal(_Timed):
+    """Independent gaps of any law of a time: Erlang, hyperexponential, lognormal, Pareto, measured.
+
+    >>> Renewal(gap="erlang 125 ms stages=4").rate, Renewal(gap="erlang 125 ms stages=4").scv
+    (<Quantity(8.0, 'request / second')>, 0.25)
+    """
+
+    _times = ("gap",)
+    gap: Time
+
+    @property
+    def rate(self) -> Rate:
+        """Mean rate, ``1 / E[gap]``."""
+        return registry.Quantity(1 / self.law("gap").moment(1), "request/s")  # type: ignore[no-any-return]
+
+    @property
+    def scv(self) -> float:
+        """Of the gap."""
+        return self.law("gap").scv
+
+    def at(self, rate: Rate) -> "Renewal":
+        """The same shape of gaps at another mean rate."""
+        gap = 1 / si(Unit("request/s", positive=True).read(rate, "rate"))
+        return replace(self, gap=self.law("gap").at(registry.Quantity(gap, "s")))
+
+    def times(self, n: int, rng: np.random.Generator) -> Floats:
+        """The first ``n`` arrival times in seconds; the first comes after one gap."""
+        return np.cumsum(self.law("gap").sample(n, rng))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closed(_Timed):
+    """A fixed number of ``customers`` that think, come, are served, and think again.
+
+    >>> Closed(customers=20, think="exponential 10 s").law("think").mean
+    <Quantity(10.0, 'second')>
+    """
+
+    _times = ("think",)
+    customers: Count
+    think: Time
+
+
+Comers: TypeAlias = Arrivals | Renewal | Closed
+
+
+def read_comers(text: str) -> Comers:
+    """Arrivals in one line: those of ``read_arrivals``, ``renewal <law>``, ``closed <customers> <law>``.
+
+    >>> read_comers("renewal erlang 125 ms stages=4").scv
+    0.25
+    >>> read_comers("closed 20 exponential 10 s").customers
+    20
+    """
+    word, _, rest = text.strip().partition(" ")
+    if word.lower() == "renewal":
+        return Renewal(gap=read_law(rest, "arrivals"))
+    if word.lower() == "closed":
+        customers, _, think = rest.strip().partition(" ")
+        if not customers.isdigit():
+            given, expected = repr(text), "closed <customers> <law of the thinking>"
+            raise InputError("arrivals", given=given, expected=expected, remedy='write "closed 20 exponential 10 s"')
+        return Closed(customers=int(customers), think=think)
+    return read_arrivals(text)
+
+
+# Disciplines
+
+
+@dataclass(frozen=True)
+class FirstCome:
+    """First come, first served; a service begun is finished."""
+
+
+@dataclass(frozen=True)
+class ProcessorSharing:
+    """All present are served at once and share the servers equally: each at speed ``min(1, servers/present)``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Priorities(Checked):
+    """Classes: class 1 goes first, within a class first come first served.
+
+    ``shares`` of the arrivals by class, the most urgent first, which sum to 1; ``services`` a law
+    for each class, or none where all have the queue's. ``preemptive``: the more urgent
+    interrupts, and interrupted work is resumed where it stopped.
+
+    >>> Priorities(shares=[0.2, 0.8]).shares
+    (0.2, 0.8)
+    """
+
+    shares: tuple[float, ...]
+    services: tuple[Service, ...] | None = None
+    preemptive: bool = False
+
+    def __post_init__(self) -> None:
+        shares = tuple(float(share) for share in self.shares)
+        if not shares or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
+            raise InputError("shares", given=list(shares), expected="positive shares that sum to 1, one a class")
+        object.__setattr__(self, "shares", shares)
+        if self.services is not None:
+            services = tuple(time_law(law, "services") for law in self.services)
+            if len(services) != len(shares):
+                raise InputError("services", given=f"{len(services)} laws", expected=f"{len(shares)}, one a class")
+            object.__setattr__(self, "services", services)
+        super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchService(Checked):
+    """One server that serves ``b`` customers at once in ``per_batch + per_item b``.
+
+    Free, it takes all that wait, or ``most`` of them. With ``wait_to_fill`` above 1 it first waits
+    until so many are there, but no longer than ``timeout`` after the oldest of them came.
+
+    *Source*: affine batch times: Inoue, Queueing analysis of GPU-based inference servers with
+    dynamic batching, Performance Evaluation 147 (2021).
+    """
+
+    per_batch: Duration
+    per_item: Duration = "0 s"
+    most: Count | None = None
+    wait_to_fill: Count = 1
+    timeout: Duration | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.most is not None and self.wait_to_fill > self.most:
+            expected = f"at most the {self.most} that a batch can hold"
+            raise InputError("wait_to_fill", given=self.wait_to_fill, expected=expected)
+        if self.timeout is not None and self.wait_to_fill == 1:
+            raise InputError("timeout", given=self.timeout, expected="wait_to_fill above 1, else nothing is waited for")
+        if si(self.per_batch) + si(self.per_item) == 0:
+            raise InputError("per_batch", given=self.per_batch, expected="a batch that takes time")
+
+    def seconds(self, size: int) -> float:
+        """How long a batch of so many lasts."""
+        return si(self.per_batch) + si(self.per_item) * size
+
+
+Discipline: TypeAlias = FirstCome | ProcessorSharing | Priorities | BatchService
+
+
+# Routing
+
+
+@dataclass(frozen=True)
+class Shared:
+    """One line before all servers."""
+
+
+@dataclass(frozen=True)
+class Random:
+    """Each server has a line of its own; a customer picks one blindly."""
+
+
+@dataclass(frozen=True)
+class JoinShortest(Checked):
+    """Each server has a line of its own; a customer looks at ``d`` of them and joins the shortest.
+
+    The number in the system counts, the one in service with it; ties are broken by chance.
+    """
+
+    d: Count = 2
+
+
+@dataclass(frozen=True)
+class ForkJoin:
+    """Each server has a line of its own; a customer leaves a task in every one and is done when all are."""
+
+
+Routing: TypeAlias = Shared | Random | JoinShortest | ForkJoin
+
+
+# Impatience and outage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience(_Timed):
+    """How long an attempt lasts before the customer gives it up, and what comes then.
+
+    - ``withdrawn``: the customer leaves the line if the service has not begun within ``limit``
+      (reneging, as in Erlang-A). Otherwise ``limit`` is a time-out on the answer, and the server
+      still works on a request that nobody waits for any more.
+    - ``retries``: how often the customer comes again, with the same work, each time after a
+      ``backoff`` (at once where none is given).
+    """
+
+    _times = ("limit", "backoff")
+    limit: Time
+    retries: int = 0
+    backoff: Time | None = None
+    withdrawn: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.retries < 0:
+            raise InputError("retries", given=self.retries, expected="an integer of at least 0")
+        if self.backoff is not None and not self.retries:
+            raise InputError("backoff", given="a law", expected="retries above 0 beside it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outage(Checked):
+    """No service begins from ``begin`` for ``duration``; one under way is finished."""
+
+    begin: Duration
+    duration: Duration
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queue(_Timed):
+    """Customers that come, wait and are served.
+
+    - ``arrivals``: a law of ``workloads.arrivals``, ``Renewal``, a ``Closed`` population, or a line
+      such as "poisson 8 request/s".
+    - ``service``: a law of ``workloads.laws``, or a line such as "lognormal 100 ms scv=4"; none
+      where the discipline brings its own times (``BatchService``, ``Priorities`` with ``services``).
+    - ``servers``: how many serve, all alike.
+    - ``room``: customers that the system holds, in service and waiting; others are turned away.
+    - ``discipline``: ``FirstCome``, ``ProcessorSharing``, ``Priorities`` or ``BatchService``.
+    - ``setup``: what a server that idled needs before it serves again.
+    - ``routing``: one ``Shared`` line, or one a server: ``Random``, ``JoinShortest``, ``ForkJoin``.
+    - ``patience``: when customers give up, and whether they come again.
+    - ``outage``: a time in which no service begins; the run is then a transient.
+
+    Errors: ``InputError`` for what cannot be meant or is not built together.
+    """
+
+    _times = ("service", "setup")
+    arrivals: Comers | str
+    service: Time | None = None
+    servers: Count = 1
+    room: Count | None = None
+    discipline: Discipline = field(default_factory=FirstCome)
+    setup: Time | None = None
+    routing: Routing = field(default_factory=Shared)
+    patience: Patience | None = None
+    outage: Outage | None = None
+    name: str = "queue"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.arrivals, str):
+            object.__setattr__(self, "arrivals", read_comers(self.arrivals))
+        super().__post_init__()
+        self._check_service()
+        self._check_together()
+        if self.room is not None and self.room < self.servers:
+            raise InputError("room", given=self.room, expected=f"at least the {self.servers} servers")
+        if isinstance(self.routing, JoinShortest) and self.routing.d > self.servers:
+            raise InputError("routing.d", given=self.routing.d, expected=f"at most the {self.servers} servers")
+
+    def _check_service(self) -> None:
+        own = isinstance(self.discipline, BatchService) or (
+            isinstance(self.discipline, Priorities) and self.discipline.services is not None
+        )
+        kind = type(self.discipline).__name__
+        if own and self.service is not None:
+            raise InputError("service", given="a law", expected=f"none, as {kind} brings its own times")
+        if not own and self.service is None:
+            raise InputError("service", given="none", expected='a law such as laws.Exponential("100 ms")')
+
+    def _check_together(self) -> None:
+        """Refuse what is not built together."""
+        used = {
+            "servers": self.servers > 1,
+            "room": self.room is not None,
+            "setup": self.setup is not None,
+            "routing": not isinstance(self.routing, Shared),
+            "patience": self.patience is not None,
+            "outage": self.outage is not None,
+            "closed arrivals": isinstance(self.arrivals, Closed),
+        }
+        what, allowed = self._allowed()
+        if extra := [name for name, on in used.items() if on and name not in allowed]:
+            built = f"{', '.join(sorted(allowed))} only" if allowed else "none of the other options"
+            raise InputError(extra[0], given=f"{extra[0]} with {what}", expected=f"with {what}, {built}")
+
+    def _allowed(self) -> tuple[str, set[str]]:
+        """What the scenario is first of all, and which options go with it."""
+        match self.discipline:
+            case ProcessorSharing():
+                return "processor sharing", {"servers", "room"}
+            case Priorities(preemptive=True):
+                return "preemptive priorities", set()
+            case Priorities():
+                return "priorities", {"servers"}
+            case BatchService():
+                return "batch service", set()
+        if not isinstance(self.routing, Shared):
+            return "a line for each server", {"servers", "routing"}
+        if self.setup is not None:
+            return "a set-up", {"setup"}
+        if isinstance(self.arrivals, Closed):
+            return "a closed population", {"servers", "closed arrivals"}
+        if self.patience is not None or self.outage is not None:
+            return "patience or an outage", {"servers", "patience", "outage"}
+        return "a shared line", {"servers", "room"}
+
+    # What follows from the fields
+
+    @property
+    def comers(self) -> Comers:
+        """The arrivals, read."""
+        assert not isinstance(self.arrivals, str)
+        return self.arrivals
+
+    @property
+    def open_arrivals(self) -> Arrivals | Renewal:
+        """The arrivals of a queue that is not closed; ``InputError`` for a closed one."""
+        if isinstance(self.comers, Closed):
+            expected = "open arrivals: the load of a closed population is an answer, not given"
+            raise InputError("arrivals", given="a closed population", expected=expected)
+        return self.comers
+
+    @property
+    def rate(self) -> float:
+        """Mean rate of arrivals in 1/s; ``InputError`` for a closed population."""
+        return si(self.open_arrivals.rate)
+
+    @cached_property
+    def services(self) -> tuple[tuple[float, Service], ...]:
+        """Share and service law of each class; of all customers where there are no classes."""
+        match self.discipline:
+            case Priorities(shares=shares, services=None):
+                return tuple((share, self.law("service")) for share in shares)
+            case Priorities(shares=shares, services=services):
+                assert services is not None
+                return tuple(zip(shares, services, strict=True))
+            case BatchService() as batch:
+                return ((1.0, Deterministic(f"{batch.seconds(1)!r} s")),)
+        return ((1.0, self.law("service")),)
+
+    @cached_property
+    def mean_service(self) -> float:
+        """Mean service in s, over the classes; of a batch of one with ``BatchService``."""
+        return sum(share * law.moment(1) for share, law in self.services)
+
+    @cached_property
+    def service_scv(self) -> float:
+        """Squared coefficient of variation of the service over all classes; infinite where the law has no variance."""
+        try:
+            second = sum(share * law.moment(2) for share, law in self.services)
+        except InputError:  # Pareto with a shape of at most 2
+            return math.inf
+        return max(second / self.mean_service**2 - 1, 0.0)
+
+    @property
+    def utilisation(self) -> float:
+        """Work that is offered, as a share of what the servers can do; below 1 or the queue grows.
+
+        ``rate E[S] / servers``; in fork-join ``rate E[S]``, as each server has a task of everyone; of
+        a batch server at its largest batch, ``rate (per_batch + per_item most) / most``, or
+        ``rate per_item`` without a largest. ``InputError`` for a closed population.
+        """
+        match self.discipline, self.routing:
+            case BatchService(most=None) as batch, _:
+                return self.rate * si(batch.per_item)
+            case BatchService(most=int(most)) as batch, _:
+                return self.rate * batch.seconds(most) / most
+            case _, ForkJoin():
+                return self.rate * self.mean_service
+        return self.rate * self.mean_service / self.servers
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the number inside is bounded at any load: finite room, a closed population, or reneging."""
+        leaves = self.patience is not None and self.patience.withdrawn
+        return self.room is not None or leaves or isinstance(self.comers, Closed)
+
+    @property
+    def transient(self) -> bool:
+        """Whether a run is a story with an end (a replayed trace, an outage) and not a sample of a steady state."""
+        return self.outage is not None or isinstance(self.comers, TraceArrivals)
+
+    def check_stable(self) -> None:
+        """``Unstable`` where the queue would grow without limit.
+
+        >>> Queue(arrivals="poisson 12 request/s", service="exponential 100 ms").check_stable()
+        Traceback (most recent call last):
+        secondorder.errors.Unstable: queue: utilisation 1.2 of 1 server: the queue grows without limit; use at least
+        2 servers or an arrival rate below 10 request/s, or give it a finite room
+        """
+        if self.bounded or (load := self.utilisation) < 1:
+            return
+        alone = isinstance(self.discipline, BatchService) or isinstance(self.routing, ForkJoin)
+        more = "use " if alone else f"use at least {math.floor(load * self.servers) + 1} servers or "
+        plain = isinstance(self.discipline, FirstCome | ProcessorSharing) and isinstance(self.routing, Shared)
+        room = ", or give it a finite room" if plain else ""
+        raise Unstable(
+            f"{self.name}: utilisation {load:.6g} of {self.servers} server{'s' if self.servers > 1 else ''}: the "
+            f"queue grows without limit; {more}an arrival rate below {self.rate / load:.6g} request/s{room}"
+        )
