@@ -405,7 +405,11 @@ def test_a_full_disk_is_told_in_one_line() -> None:
 
 def test_an_interrupt_ends_in_one_line() -> None:
     with subprocess.Popen(
-        [SECONDORDER, *SERVE, "--num-prompts", "200000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [SECONDORDER, *SERVE, "--num-prompts", "200000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored, if the tests run behind an &
     ) as process:
         time.sleep(3)
         process.send_signal(signal.SIGINT)
