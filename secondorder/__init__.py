@@ -22,6 +22,19 @@ if TYPE_CHECKING:
     from secondorder.quantities import quantity as quantity
     from secondorder.scenarios.answers import Answer as Answer
     from secondorder.scenarios.answers import Estimate as Estimate
+    from secondorder.scenarios.queue import BatchService as BatchService
+    from secondorder.scenarios.queue import Closed as Closed
+    from secondorder.scenarios.queue import FirstCome as FirstCome
+    from secondorder.scenarios.queue import ForkJoin as ForkJoin
+    from secondorder.scenarios.queue import JoinShortest as JoinShortest
+    from secondorder.scenarios.queue import Outage as Outage
+    from secondorder.scenarios.queue import Patience as Patience
+    from secondorder.scenarios.queue import Priorities as Priorities
+    from secondorder.scenarios.queue import ProcessorSharing as ProcessorSharing
+    from secondorder.scenarios.queue import Queue as Queue
+    from secondorder.scenarios.queue import Random as Random
+    from secondorder.scenarios.queue import Renewal as Renewal
+    from secondorder.scenarios.queue import Shared as Shared
     from secondorder.scenarios.serving import Serving as Serving
     from secondorder.scenarios.steptime import Affine as Affine
     from secondorder.scenarios.steptime import Roofline as Roofline
@@ -29,10 +42,12 @@ if TYPE_CHECKING:
     from secondorder.validation.comparison import Comparison as Comparison
     from secondorder.validation.comparison import compare as compare
     from secondorder.validation.sweeps import sweep as sweep
+    from secondorder.workloads import laws as laws
     from secondorder.workloads.arrivals import Deterministic as Deterministic
     from secondorder.workloads.arrivals import Gamma as Gamma
     from secondorder.workloads.arrivals import MarkovModulated as MarkovModulated
     from secondorder.workloads.arrivals import Poisson as Poisson
+    from secondorder.workloads.arrivals import TraceArrivals as TraceArrivals
     from secondorder.workloads.huggingface import from_config as from_config
     from secondorder.workloads.lengths import Empirical as Empirical
     from secondorder.workloads.lengths import Fixed as Fixed
@@ -54,11 +69,26 @@ _WHERE = {
     "fleets.accelerators": ["Accelerator", "accelerators"],
     "quantities": ["quantity"],
     "scenarios.answers": ["Answer", "Estimate"],
+    "scenarios.queue": [
+        "BatchService",
+        "Closed",
+        "FirstCome",
+        "ForkJoin",
+        "JoinShortest",
+        "Outage",
+        "Patience",
+        "Priorities",
+        "ProcessorSharing",
+        "Queue",
+        "Random",
+        "Renewal",
+        "Shared",
+    ],
     "scenarios.serving": ["Serving"],
     "scenarios.steptime": ["Affine", "Roofline", "Table"],
     "validation.comparison": ["Comparison", "compare"],
     "validation.sweeps": ["sweep"],
-    "workloads.arrivals": ["Deterministic", "Gamma", "MarkovModulated", "Poisson"],
+    "workloads.arrivals": ["Deterministic", "Gamma", "MarkovModulated", "Poisson", "TraceArrivals"],
     "workloads.huggingface": ["from_config"],
     "workloads.lengths": ["Empirical", "Fixed", "Geometric", "Lengths", "LogNormal", "Uniform", "lengths"],
     "workloads.models": ["models"],
@@ -69,13 +99,16 @@ _WHERE = {
 _MODULE = {name: module for module, names in _WHERE.items() for name in names}
 
 __version__ = version("secondorder")
-__all__ = [*sorted(_MODULE), "simulate"]
+_MODULES = {"laws": "workloads.laws", "simulate": "simulate"}
+"""Names that are modules themselves."""
+
+__all__ = [*sorted(_MODULE), *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
     """Names are found when first asked for, so that the import costs next to nothing."""
-    if name == "simulate":
-        return import_module("secondorder.simulate")
+    if name in _MODULES:
+        return import_module(f"secondorder.{_MODULES[name]}")
     if name not in _MODULE:
         raise AttributeError(f"module 'secondorder' has no attribute {name!r}")
     value = getattr(import_module(f"secondorder.{_MODULE[name]}"), name)

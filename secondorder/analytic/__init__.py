@@ -2,10 +2,11 @@
 
 from secondorder.errors import InputError
 from secondorder.scenarios.answers import Answer
+from secondorder.scenarios.queue import Queue
 from secondorder.scenarios.serving import Serving
 
 
-def solve(scenario: Serving) -> Answer:
+def solve(scenario: Serving | Queue) -> Answer:
     """The closed forms of a scenario, every order.
 
     Errors: ``Unstable`` when the load is at or past saturation.
@@ -15,4 +16,8 @@ def solve(scenario: Serving) -> Answer:
             from secondorder.analytic.serving.ladder import ladder
 
             return ladder(scenario)
-    raise InputError("scenario", given=type(scenario).__name__, expected="a Serving scenario")
+        case Queue():
+            from secondorder.analytic.queue_ladder import solve_queue
+
+            return solve_queue(scenario)
+    raise InputError("scenario", given=type(scenario).__name__, expected="a Serving or a Queue scenario")

@@ -23,6 +23,23 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from secondorder.errors import FileError, InputError, UnknownName
 from secondorder.fleets.accelerators import Accelerator, accelerators
+from secondorder.scenarios.queue import (
+    BatchService,
+    Closed,
+    Comers,
+    Discipline,
+    FirstCome,
+    ForkJoin,
+    JoinShortest,
+    Patience,
+    Priorities,
+    ProcessorSharing,
+    Random,
+    Renewal,
+    Routing,
+    Shared,
+    read_comers,
+)
 from secondorder.scenarios.steptime import Affine, Roofline, StepTime
 from secondorder.workloads.arrivals import (
     Arrivals,
@@ -44,6 +61,13 @@ from secondorder.zoo import Zoo
 T = TypeVar("T")
 
 ARRIVALS = {law.word: law for law in (Poisson, Gamma, Deterministic, MarkovModulated)}
+DISCIPLINES: dict[str, type] = {
+    "fcfs": FirstCome,
+    "ps": ProcessorSharing,
+    "priorities": Priorities,
+    "batch": BatchService,
+}
+ROUTINGS: dict[str, type] = {"shared": Shared, "random": Random, "jsq": JoinShortest, "fork-join": ForkJoin}
 STEP_TIMES: dict[str, type] = {"roofline": Roofline, "affine": Affine}
 
 
@@ -156,6 +180,35 @@ class Door:
             return read(value, STEP_TIMES, what=what, example=example)
         return self._of_kind(what, value, STEP_TIMES, f'"{example}", or a table with its kind')
 
+    def comers(self, what: str, value: Any) -> Any:
+        """A line such as ``poisson 8 request/s`` or ``renewal erlang 125 ms stages=4``, or a table with its kind."""
+        if isinstance(value, str):
+            return read_comers(value)
+        example = '"poisson 8 request/s", or a table with its kind'
+        return self._of_kind(what, value, {**ARRIVALS, "renewal": Renewal, "closed": Closed}, example)
+
+    def discipline(self, what: str, value: Any) -> Any:
+        """``fcfs``, ``ps``, ``priorities 0.2,0.8``, a line of a batch's fields, or a table with its kind."""
+        if isinstance(value, str) and value.partition(" ")[0] == "priorities":
+            return Priorities(shares=_numbers(what, value.partition(" ")[2]))
+        return self._rule(what, value, DISCIPLINES, '"ps", "priorities 0.2,0.8", or a table with its kind')
+
+    def routing(self, what: str, value: Any) -> Any:
+        """``shared``, ``random``, ``jsq d=2``, ``fork-join``, or a table with its kind."""
+        return self._rule(what, value, ROUTINGS, '"jsq d=2", or a table with its kind')
+
+    def _rule(self, what: str, value: Any, kinds: Mapping[str, type], expected: str) -> Any:
+        if isinstance(value, str):
+            return read(value, kinds, what=what, example=next(iter(kinds)))
+        return self._of_kind(what, value, kinds, expected)
+
+    def patience(self, what: str, value: Any) -> Any:
+        """A line such as ``5 s retries=3``, or a table."""
+        if isinstance(value, str):
+            return read(f"patience {value}", {"patience": Patience}, what=what, example="5 s retries=3")
+        with told_from(what):
+            return self.build(Patience, value)
+
     def _of_kind(self, what: str, value: Any, kinds: Mapping[str, type], expected: str) -> Any:
         """The one of ``kinds`` that a table's ``kind`` names, made of its other keys."""
         if not isinstance(value, Mapping):
@@ -177,6 +230,10 @@ _READERS: Mapping[Any, Callable[[Door, str, Any], Any]] = {
     Lengths | Empirical | None: Door.lengths,
     Marginal | int: Door.length,
     StepTime: Door.step_time,
+    Comers | str: Door.comers,
+    Discipline: Door.discipline,
+    Routing: Door.routing,
+    Patience | None: Door.patience,
 }
 """How a field of each type may be spelled beside the value itself."""
 
@@ -233,6 +290,13 @@ def told_from(owner: str) -> Iterator[None]:
         raise
     except InputError as error:
         raise error.within(owner) from None
+
+
+def _numbers(what: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(number) for number in text.replace(",", " ").split())
+    except ValueError:
+        raise InputError(what, given=repr(text), expected="numbers such as 0.2,0.8") from None
 
 
 def _given(value: Any) -> str:

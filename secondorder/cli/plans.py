@@ -31,6 +31,7 @@ from secondorder.cli.output import check_output, emit, patience, records, show
 from secondorder.errors import FileError, InputError, UnknownName
 
 if TYPE_CHECKING:
+    from secondorder.scenarios.queue import Queue
     from secondorder.scenarios.serving import Serving
 
 
@@ -52,7 +53,7 @@ where plan.toml holds
 """
 
 
-Plan = Annotated[str, Parameter(help="TOML file; a table [serving] has the fields of the scenario.")]
+Plan = Annotated[str, Parameter(help="TOML file; a table [serving] or [queue] has the scenario's fields.")]
 
 
 def solve(plan: Plan, /, *, out: Output = PRINTED) -> None:
@@ -144,18 +145,19 @@ def _toml(text: str) -> Any:
         return text
 
 
-def read_plan(name: str) -> "Serving":
+def read_plan(name: str) -> "Serving | Queue":
     """The scenario of a plan file. Errors name the file and the key."""
     from secondorder.cli.doors import Door, told_from
+    from secondorder.scenarios.queue import Queue
     from secondorder.scenarios.serving import Serving
 
-    systems = {"serving": Serving}
+    systems: dict[str, type[Serving | Queue]] = {"serving": Serving, "queue": Queue}
     tables = _tables(name)
     for word in tables:
         if word not in systems:
             raise UnknownName.among(f"{name}: table", word, systems)
     if not tables:
-        raise FileError(name, given="an empty plan", expected="a table [serving]")
+        raise FileError(name, given="an empty plan", expected="a table [serving] or [queue]")
     ((word, table),) = tables.items()
     if not isinstance(table, dict):
         raise InputError(f"{name}: {word}", given=repr(table), expected=f"a table [{word}]")

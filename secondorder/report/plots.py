@@ -1,11 +1,15 @@
 """Figures: closed forms are lines, simulations are dots with bars, axes have units."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secondorder.errors import FileError
 from secondorder.quantities import Quantity, pretty, quantity, si
+from secondorder.scenarios.answers import Estimate
+from secondorder.scenarios.queue import FirstCome, Queue
 from secondorder.validation.loads import LoadStudy
+from secondorder.validation.utilisation import UtilisationStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,11 +40,48 @@ def knee_figure(study: LoadStudy, *, objective: Quantity | str) -> "Figure":
             xycoords=("data", "axes fraction"), textcoords="offset points", ha="left", va="center", fontsize=8,
         )  # fmt: skip
         axes.set_xlim(0, study.saturation * 1.06)
-        axes.grid(alpha=0.25, linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8, loc="upper left")
+        _tidy(axes)
     figure.suptitle(_title(study), fontsize=10)
     return figure
+
+
+def utilisation_figure(study: UtilisationStudy) -> "Figure":
+    """Each metric of a queue against its utilisation."""
+    from matplotlib.figure import Figure
+
+    count = len(study.metrics)
+    figure = Figure(figsize=(5.2 * count, 4.4), dpi=130, layout="constrained")
+    for axes, metric in zip(figure.subplots(1, count, squeeze=False)[0], study.metrics, strict=True):
+        _draw_orders(axes, study, metric)
+        truth = [answer.best(metric) for answer in study.simulated]
+        _dots(axes, study.dots, truth, 1.0)
+        unit = study.solved[0].best(metric).unit
+        axes.set(xlabel="utilisation", ylabel=f"{metric} ({unit})" if unit else metric, xlim=(0, 1), ylim=(0, None))
+        _tidy(axes)
+    figure.suptitle(_queue_title(study.queue), fontsize=10)
+    return figure
+
+
+def _draw_orders(axes: Any, study: UtilisationStudy, metric: str) -> None:
+    orders = sorted({e.order for answer in study.solved for e in answer.get(metric, ()) if e.order is not None})
+    for order in orders:
+        points = [
+            (rho, e.amount)
+            for rho, answer in zip(study.line, study.solved, strict=True)
+            for e in answer.get(metric, ())
+            if e.order == order
+        ]
+        _, colour, style = ORDERS[order]
+        xs, ys = zip(*points, strict=True)
+        axes.plot(xs, ys, color=colour, linestyle=style, linewidth=1.8, label=f"order {order}")
+
+
+def _queue_title(queue: Queue) -> str:
+    arrivals = type(queue.arrivals).__name__
+    service = queue.service or queue.discipline
+    kind = "" if isinstance(queue.discipline, FirstCome) else f", {type(queue.discipline).__name__}"
+    servers = "1 server" if queue.servers == 1 else f"{queue.servers} servers"
+    return f"{arrivals} arrivals, service {service}, {servers}{kind}"
 
 
 def check_figure(path: str | Path) -> Path:
@@ -71,19 +112,32 @@ def _draw(axes: Any, study: LoadStudy, metric: str, *, orders: tuple[int, ...], 
             axes.plot(rates, [scale * v for v in values], color=colour, linestyle=style, linewidth=1.8, label=label)
     rates = [load * study.saturation for load in study.loads]
     truth = [point.simulated.best(metric) for point in study.points]
-    bars = [
-        [scale * (e.amount - (e.low if e.low is not None else e.amount)) for e in truth],
-        [scale * ((e.high if e.high is not None else e.amount) - e.amount) for e in truth],
-    ]
-    axes.errorbar(
-        rates, [scale * e.amount for e in truth], yerr=bars, fmt="o", color=ORANGE, markersize=5, capsize=3,
-        linewidth=1.2, label="simulated, 95 % interval", zorder=3,
-    )  # fmt: skip
+    _dots(axes, rates, truth, scale)
     if study.replays:
         values = [scale * replay.best(metric).amount for replay in study.replays]
         axes.plot(
             rates, values, "D", color=INK, markerfacecolor="none", markersize=5, label="trace's own arrivals, replayed"
         )
+
+
+def _dots(axes: Any, places: Sequence[float], truth: Sequence[Estimate], scale: float) -> None:
+    """Simulated values with their intervals."""
+    if not truth:
+        return
+    bars = [
+        [scale * (e.amount - (e.low if e.low is not None else e.amount)) for e in truth],
+        [scale * ((e.high if e.high is not None else e.amount) - e.amount) for e in truth],
+    ]
+    axes.errorbar(
+        places, [scale * e.amount for e in truth], yerr=bars, fmt="o", color=ORANGE, markersize=5, capsize=3,
+        linewidth=1.2, label="simulated, 95 % interval", zorder=3,
+    )  # fmt: skip
+
+
+def _tidy(axes: Any) -> None:
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
 
 
 def _objective(axes: Any, study: LoadStudy, objective: Quantity | str) -> None:

@@ -435,6 +435,13 @@ class Queue(_Timed):
         return self.rate * self.mean_service / self.servers
 
     @property
+    def plain(self) -> bool:
+        """First come, first served by open arrivals, and no room, set-up, patience or outage to heed."""
+        options = (self.room, self.setup, self.patience, self.outage)
+        nothing_else = all(option is None for option in options) and not isinstance(self.comers, Closed)
+        return nothing_else and isinstance(self.discipline, FirstCome)
+
+    @property
     def bounded(self) -> bool:
         """Whether the number inside is bounded at any load: finite room, a closed population, or reneging."""
         leaves = self.patience is not None and self.patience.withdrawn

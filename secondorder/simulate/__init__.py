@@ -9,11 +9,12 @@ from typing import Any
 
 from secondorder.errors import InputError
 from secondorder.scenarios.answers import Answer
+from secondorder.scenarios.queue import Queue
 from secondorder.scenarios.serving import Serving
 
 
 def simulate(
-    scenario: Serving, *, seed: int = 0, replications: int = 10, requests: int | None = None, jobs: int = 1
+    scenario: Serving | Queue, *, seed: int = 0, replications: int = 10, requests: int | None = None, jobs: int = 1
 ) -> Answer:
     """Simulate a scenario: estimates with 95 % confidence intervals.
 
@@ -25,7 +26,11 @@ def simulate(
             from secondorder.simulate.serving import simulate_serving
 
             return simulate_serving(scenario, seed=seed, replications=replications, requests=requests, jobs=jobs)
-    raise InputError("scenario", given=type(scenario).__name__, expected="a Serving scenario")
+        case Queue():
+            from secondorder.simulate.queues import simulate_queue
+
+            return simulate_queue(scenario, seed=seed, replications=replications, requests=requests, jobs=jobs)
+    raise InputError("scenario", given=type(scenario).__name__, expected="a Serving or a Queue scenario")
 
 
 class _Callable(ModuleType):

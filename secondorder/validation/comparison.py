@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from secondorder.analytic import solve
 from secondorder.scenarios.answers import COLUMNS, Answer, Estimate, row
+from secondorder.scenarios.queue import Queue
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate import simulate
 from secondorder.validation.verdicts import Verdict, check_margin, verdict
@@ -72,7 +73,7 @@ class Comparison:
 
 
 def compare(
-    scenario: Serving,
+    scenario: Serving | Queue,
     *,
     seed: int = 0,
     margin: float = MARGIN,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from secondorder.errors import InfeasibleError, InputError, UnknownName
 from secondorder.scenarios.answers import COLUMNS
+from secondorder.scenarios.queue import Queue
 from secondorder.scenarios.serving import Serving
 from secondorder.validation.comparison import MARGIN, compare
 
@@ -39,7 +40,7 @@ def _replaced(value: Any, path: list[str], new: Any, whole: str) -> Any:
 
 
 def sweep(
-    scenario: Serving,
+    scenario: Serving | Queue,
     grid: Mapping[str, Sequence[Any]],
     *,
     seed: int = 0,
@@ -69,7 +70,7 @@ def sweep(
     return pd.concat(found, ignore_index=True)
 
 
-def _frame(scenario: Serving, options: dict[str, Any]) -> "pd.DataFrame":
+def _frame(scenario: Serving | Queue, options: dict[str, Any]) -> "pd.DataFrame":
     """The comparison at one point, or one row that says why there is none."""
     import pandas as pd
 

@@ -56,6 +56,8 @@ def _given(word: str, law: type, text: str, what: str) -> dict[str, Any]:
     first, *rest = re.split(r"(?<!\S)(\w+)\s*=", text)
     pairs = list(zip(rest[::2], rest[1::2], strict=True))
     if first.strip():
+        if not known:
+            raise InputError(what, given=repr(f"{word} {first.strip()}"), expected=f'"{word}" alone')
         pairs.insert(0, (known[0], first))
     given: dict[str, Any] = {}
     for name, value in pairs:

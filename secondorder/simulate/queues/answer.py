@@ -1,0 +1,340 @@
+"""From replications to an answer: warm-up, Student intervals, and how they were obtained."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from secondorder.errors import InputError
+from secondorder.quantities import si
+from secondorder.scenarios.answers import Answer, Estimate
+from secondorder.scenarios.queue import (
+    BatchService,
+    Closed,
+    FirstCome,
+    JoinShortest,
+    Patience,
+    ProcessorSharing,
+    Queue,
+    Shared,
+)
+from secondorder.simulate.output import student
+from secondorder.simulate.queues.measures import measure, over_time
+from secondorder.simulate.queues.records import Floats, Run
+from secondorder.simulate.queues.run import Path, has_recursion, run
+from secondorder.workloads.arrivals import MarkovModulated, TraceArrivals
+
+RELAXATIONS = 5
+"""Relaxation times that the empty start is given to be forgotten: what is left of it is below exp(-5)."""
+
+HELD = 1_000_000
+"""Customers of a replication up to which all runs are kept; longer ones are measured one after another."""
+
+FIRST_LENGTH, LONGEST, LONGEST_BY_EVENTS = 20_000, 1_000_000, 200_000
+WANTED = 0.02
+"""Relative half-width of the mean response for which the length is chosen, when none is given."""
+
+T = TypeVar("T")
+
+
+def replicate(
+    queue: Queue,
+    *,
+    seed: int = 0,
+    replications: int = 10,
+    customers: int,
+    jobs: int = 1,
+    first: int = 0,
+    path: Path | None = None,
+) -> list[Run]:
+    """Replications ``first, first + 1, ...`` of so many customers, each from streams of its own.
+
+    The draws of a replication do not depend on how many there are, nor on ``jobs`` (processes).
+    Errors: those of ``run``.
+
+    >>> queue = Queue(arrivals="poisson 8 request/s", service="exponential 100 ms")
+    >>> [round(float(each.wait.mean()), 3) for each in replicate(queue, replications=2, customers=1000)]
+    [0.371, 0.308]
+    """
+    return _each(lambda k: run(queue, customers, seed=seed, replication=k, path=path), first, replications, jobs)
+
+
+def _each(action: Callable[[int], T], first: int, count: int, jobs: int) -> list[T]:
+    numbers = range(first, first + count)
+    if jobs == 1:
+        return [action(k) for k in numbers]
+    from joblib import Parallel, delayed
+
+    return list(Parallel(n_jobs=jobs)(delayed(action)(k) for k in numbers))
+
+
+# Warm-up
+
+
+def warm_up(queue: Queue) -> int:
+    """Customers that come in five relaxation times: the least that is cut at the start.
+
+    The relaxation time of M/M/1 is ``1 / (mu (1 - sqrt(rho))^2)``. With ``c`` servers behind one line
+    the queue relaxes ``c`` times faster, the customers in service do not; more variable arrivals or
+    services stretch it by ``(ca2 + cs2)/2`` (heavy traffic), with the index of dispersion for ``ca2``
+    where gaps are correlated.
+
+    *Source*: Morse 1955; Abate and Whitt, Transient behavior of the M/M/1 queue (1987); for a
+    finite room the spectral gap of the truncated chain (Takács 1962, chapter 1).
+
+    >>> warm_up(Queue(arrivals="poisson 8 request/s", service="exponential 100 ms"))
+    363
+    """
+    if isinstance(queue.comers, Closed):
+        return math.ceil(RELAXATIONS * _closed_rounds(queue, queue.comers))
+    return math.ceil(RELAXATIONS * queue.rate * _relaxation(queue))
+
+
+def _closed_rounds(queue: Queue, closed: Closed) -> float:
+    """Visits, at most, while the last of a line of all customers is served and thinks."""
+    think, service = closed.law("think").moment(1), queue.mean_service
+    fastest = min(queue.servers / service, closed.customers / (think + service))
+    return fastest * (think + (closed.customers / queue.servers + 1) * service)
+
+
+def _relaxation(queue: Queue) -> float:
+    """In s."""
+    service, rho = queue.mean_service, queue.utilisation
+    if isinstance(queue.discipline, BatchService):
+        return _batch_relaxation(queue, queue.discipline, rho)
+    if isinstance(queue.routing, JoinShortest) and queue.routing.d > 1:
+        return _shortest_relaxation(queue, queue.routing.d, rho)
+    servers = queue.servers if isinstance(queue.routing, Shared) else 1
+    patience = _patience_relaxation(queue.patience, service) if queue.patience else math.inf
+    if rho >= 1 and queue.room is None:
+        return patience
+    room = math.pi / (queue.room + 1) if queue.room is not None else 0.0
+    gap = 1 + rho - 2 * math.sqrt(rho) * math.cos(room)
+    setup = queue.law("setup").moment(1) if queue.setup is not None else 0.0
+    alone = service / (servers * gap) * _spread(queue) + service + setup
+    renewed = queue.patience is not None and queue.patience.retries > 0
+    return patience if renewed and patience < math.inf else min(alone, patience)
+
+
+def _spread(queue: Queue) -> float:
+    """``(ca2 + cs2)/2``, at least 1; where a law has no variance, 100 stands for it."""
+    comers = queue.open_arrivals
+    try:
+        arrivals = comers.idc if isinstance(comers, MarkovModulated) else comers.scv
+    except InputError:  # Pareto with a shape of at most 2
+        arrivals = math.inf
+    return max(1.0, sum(scv if math.isfinite(scv) else 100.0 for scv in (arrivals, queue.service_scv)) / 2)
+
+
+def _patience_relaxation(patience: Patience, service: float) -> float:
+    """Erlang-A forgets at the rate ``min(1/E[S], 1/E[limit])`` at least; each retry begins anew."""
+    if not patience.withdrawn:
+        return math.inf
+    backoff = patience.law("backoff").moment(1) if patience.backoff is not None else 0.0
+    return max(service, patience.law("limit").moment(1)) * (1 + patience.retries) + patience.retries * backoff
+
+
+def _shortest_relaxation(queue: Queue, d: int, rho: float) -> float:
+    """That of all servers pooled, and that of the supermarket model at its fixed point ``u_k``.
+
+    The latter is the slowest mode of ``du_k/dt = rho (u_{k-1}^d - u_k^d) - (u_k - u_{k+1})``, linearised.
+    """
+    powers = np.cumsum(float(d) ** np.arange(60))
+    u = rho ** powers[rho**powers > 1e-12]
+    rising = rho * d * u ** (d - 1)
+    modes = np.diag(-rising - 1) + np.diag(rising[:-1], -1) + np.diag(np.ones(len(u) - 1), 1)
+    slowest = -float(np.linalg.eigvals(modes).real.max())
+    pooled = 1 / (queue.servers * (1 - math.sqrt(rho)) ** 2)
+    return queue.mean_service * _spread(queue) * (pooled + 1 / slowest)
+
+
+def _batch_relaxation(queue: Queue, batch: BatchService, rho: float) -> float:
+    """Of a diffusion with the drift of full batches; of a batch that feeds the next where there is no largest."""
+    filling = batch.wait_to_fill / queue.rate
+    if batch.most is None:
+        return batch.seconds(1) / (1 - rho) ** 2 + filling
+    full = batch.seconds(batch.most)
+    return full * (1 + 2 * rho * _spread(queue) / (batch.most * (1 - rho) ** 2)) + filling
+
+
+def cut(queue: Queue, runs: Sequence[Run]) -> int:
+    """Where the warm-up ends: by MSER-5 over the mean response of the runs, and not before ``warm_up``.
+
+    The series is first averaged into 500 points, so that those far apart are nearly independent, as
+    MSER supposes. Past half of the run is the answer where the statistic still falls there.
+    """
+    count = len(runs[0])
+    total, served = np.zeros(count), np.zeros(count)
+    for each in runs:
+        total += np.nan_to_num(each.response)
+        served += ~np.isnan(each.finish)
+    mean = total / np.maximum(served, 1)
+    batches = min(count, 100)
+    width = count // batches
+    return max(warm_up(queue), width * _mser(mean[: batches * width].reshape(batches, width).mean(axis=1)))
+
+
+def _mser(means: Floats) -> int:
+    """Of batch means: the ``d`` up to half of them that minimises ``sum_{j > d} (Z_j - mean)^2 / (m - d)^2``.
+
+    Further on too few are left for their spread to be known, and a few that happen to be alike
+    would win. All of them where the least is at the half itself: the series has not settled.
+
+    *Source*: White 1997; White, Cobb and Spratt 2000, with the second half left out as Hoad,
+    Robinson and Davies (2010) do.
+
+    >>> _mser(np.concatenate([np.linspace(5, 0, 10), np.tile([1.0, -1.0], 45)])), _mser(np.arange(100.0))
+    (7, 100)
+    """
+    left = np.arange(len(means), 0, -1)
+    sums, squares = means[::-1].cumsum()[::-1], (means**2)[::-1].cumsum()[::-1]
+    spread = ((squares - sums**2 / left) / left**2)[: len(means) // 2 + 1]
+    least = int(np.argmin(spread))
+    return least if least < len(means) // 2 else len(means)
+
+
+def after(queue: Queue, customers: int, cut: int) -> tuple[int, int]:
+    """Which customers to measure: those past the cut, and before the end where later arrivals would have mattered.
+
+    In order of arrival nobody is delayed by those who come later; elsewhere as many are left out
+    at the end as the empty start takes.
+    """
+    in_order = isinstance(queue.discipline, FirstCome) and not isinstance(queue.comers, Closed)
+    return cut, customers - (0 if in_order else warm_up(queue))
+
+
+# From runs to an answer
+
+
+def simulate_queue(
+    queue: Queue, *, seed: int = 0, replications: int = 10, requests: int | None = None, jobs: int = 1
+) -> Answer:
+    """Independent replications of a queue, with Student intervals at 95 %.
+
+    ``requests`` is the number of customers of each; if not given it is doubled until the mean
+    response is known within 2 % (or 1,000,000 are reached; 200,000 where every event is simulated).
+    The warm-up is cut (see ``cut``); where that takes half of a run, the answer is of the transient,
+    and says that there was not enough data and how many customers would do; its intervals are then
+    infinite. A replayed trace, or an outage, is a transient as it stands: nothing is cut. ``jobs``
+    processes share the replications.
+
+    Errors: ``Unstable`` where the queue would grow without limit, ``InputError``.
+    """
+    if replications < 2:
+        raise InputError("replications", given=replications, expected="at least 2, for an interval")
+    if requests is not None and requests < 2:
+        raise InputError("requests", given=requests, expected="at least 2 of each replication")
+    if queue.transient:
+        return _transient(queue, seed, replications, requests, jobs)
+    queue.check_stable()
+    longest = LONGEST if has_recursion(queue) and queue.servers == 1 else LONGEST_BY_EVENTS
+    length = requests or min(max(FIRST_LENGTH, 20 * warm_up(queue)), longest)
+    while True:
+        answer = _steady(queue, seed, replications, length, jobs)
+        if requests is not None or length >= longest or _known(answer):
+            return answer
+        length = min(2 * length, longest)
+
+
+def _known(answer: Answer) -> bool:
+    response = answer.best("response_mean")
+    assert response.high is not None
+    return response.in_domain and response.high - response.amount <= WANTED * response.amount
+
+
+def _steady(queue: Queue, seed: int, replications: int, length: int, jobs: int) -> Answer:
+    runs = replicate(queue, seed=seed, replications=replications, customers=min(length, HELD), jobs=jobs)
+    start, end = after(queue, length, cut(queue, runs))
+    if short := start > length / 2 or end - start < length / 4:
+        needed = 4 * warm_up(queue)
+        why = (
+            f"not enough data: the warm-up takes half of {length:,} requests; use at least {max(needed, 2 * length):,}"
+        )
+        start, end = 0, length
+    if length > HELD:
+
+        def one(k: int) -> dict[str, float]:
+            return measure(queue, run(queue, length, seed=seed, replication=k), start, end)
+
+        values = _each(one, 0, replications, jobs)
+    else:
+        values = [measure(queue, r, start, end) for r in runs]
+    how = f"{replications} replications of {length:,} requests"
+    if short:
+        how = f"simulated, transient: {how}, nothing cut"
+    else:
+        end_cut = f" and the last {length - end:,} as the end" if end < length else ""
+        how = f"simulated, steady state: {how}, the first {start:,} cut as warm-up{end_cut}"
+    return _answer(queue, values, how + _two_states(queue), why if short else "", runs[0])
+
+
+def _two_states(queue: Queue) -> str:
+    """A warning where retries, once they have started, keep the servers busy in vain."""
+    patience = queue.patience
+    if patience is None or patience.withdrawn or queue.utilisation * (1 + patience.retries) < 1:
+        return ""
+    load = queue.utilisation * (1 + patience.retries)
+    return f"; with every retry the load would be {load:.3g}: the state that is reached may depend on the start"
+
+
+def _transient(queue: Queue, seed: int, replications: int, requests: int | None, jobs: int) -> Answer:
+    length = requests or _story(queue)
+    if isinstance(queue.comers, TraceArrivals):
+        length = min(length, len(queue.comers))
+    runs = replicate(queue, seed=seed, replications=replications, customers=length, jobs=jobs)
+    values = [measure(queue, r) for r in runs]
+    how = f"simulated, transient: {replications} replications of {length:,} requests, nothing cut"
+    return _answer(queue, values, how, "", runs[0])
+
+
+def _story(queue: Queue) -> int:
+    """Customers until an outage should be forgotten: twice the time that its backlog takes to drain."""
+    if isinstance(queue.comers, TraceArrivals):
+        return len(queue.comers)
+    queue.check_stable()
+    assert queue.outage is not None
+    rho = min(queue.utilisation, 0.95)
+    down = si(queue.outage.duration)
+    return math.ceil(queue.rate * (si(queue.outage.begin) + down + 2 * down * rho / (1 - rho)))
+
+
+def _answer(queue: Queue, values: Sequence[dict[str, float]], how: str, why: str, shown: Run) -> Answer:
+    import pandas as pd
+
+    estimates = [
+        _estimate(queue, metric, [value[metric] for value in values if metric in value], why) for metric in values[0]
+    ]
+    series = pd.DataFrame(over_time(shown)) if queue.transient else None
+    return Answer(scenario=queue.name, estimates=tuple(estimates), how=how, requests=shown.frame, series=series)
+
+
+def _estimate(queue: Queue, metric: str, values: list[float], why: str) -> Estimate:
+    """Mean and Student interval; an interval that says nothing, where nothing may be concluded."""
+    note = _doubt(queue, metric) or why
+    interval = student(values)
+    return Estimate(
+        metric=metric,
+        amount=interval.mean,
+        unit=_unit(metric),
+        source="simulation",
+        low=-math.inf if note else interval.low,
+        high=math.inf if note else interval.high,
+        in_domain=not note,
+        note=note,
+    )
+
+
+def _doubt(queue: Queue, metric: str) -> str:
+    """Why no run is long enough for this metric."""
+    waits = metric.startswith(("wait_", "response_", "number_", "queue_"))
+    insensitive = isinstance(queue.discipline, ProcessorSharing) or queue.room is not None
+    if waits and math.isinf(queue.service_scv) and not insensitive:
+        return "not enough data: the service has no variance, so the mean may be infinite and no interval holds"
+    return ""
+
+
+def _unit(metric: str) -> str:
+    if metric in ("throughput", "goodput"):
+        return "request/s"
+    return "s" if metric.startswith(("wait_", "response_")) else ""

@@ -1,0 +1,73 @@
+"""A queue over its utilisation: closed forms as a line, the simulation at some of its points."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from secondorder.analytic import solve
+from secondorder.errors import InputError
+from secondorder.quantities import si
+from secondorder.scenarios.answers import Answer
+from secondorder.scenarios.queue import Closed, Queue
+from secondorder.simulate import simulate
+
+DOTS = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9)
+LINE = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.83, 0.86, 0.88, 0.9, 0.92, 0.94)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UtilisationStudy:
+    """Answers of a queue at utilisations: ``solved`` at those of ``line``, ``simulated`` at those of ``dots``."""
+
+    queue: Queue
+    metrics: tuple[str, ...]
+    line: tuple[float, ...]
+    solved: tuple[Answer, ...]
+    dots: tuple[float, ...]
+    simulated: tuple[Answer, ...]
+
+
+def utilisation_study(
+    queue: Queue,
+    metrics: Sequence[str],
+    *,
+    simulated: bool = True,
+    seed: int = 0,
+    replications: int = 10,
+    requests: int | None = None,
+    jobs: int = 1,
+) -> UtilisationStudy:
+    """Solve, and simulate, a queue at utilisations from 5 % to 94 % by changing its arrival rate.
+
+    Errors: ``InputError`` for a closed population, whose load is not a rate, and for a metric
+    that the queue does not have.
+    """
+    from joblib import Parallel, delayed
+
+    if isinstance(queue.arrivals, Closed):
+        raise InputError("plot", given="a closed population", expected="arrivals with a rate to change")
+    dots = DOTS if simulated else ()
+    options = {"seed": seed, "replications": replications, "requests": requests}
+    known = solve(at_utilisation(queue, 0.5))
+    for metric in metrics:
+        known[metric]
+    answers = Parallel(n_jobs=jobs)(delayed(_simulated)(at_utilisation(queue, rho), options) for rho in dots)
+    return UtilisationStudy(
+        queue=queue,
+        metrics=tuple(metrics),
+        line=LINE,
+        solved=tuple(solve(at_utilisation(queue, rho)) for rho in LINE),
+        dots=dots,
+        simulated=tuple(answers),
+    )
+
+
+def at_utilisation(queue: Queue, utilisation: float) -> Queue:
+    """The queue at another utilisation, by its arrival rate."""
+    arrivals: Any = queue.open_arrivals
+    rate = si(arrivals.rate) * utilisation / queue.utilisation
+    return replace(queue, arrivals=arrivals.at(f"{rate!r} request/s"))
+
+
+def _simulated(queue: Queue, options: dict[str, Any]) -> Answer:
+    return replace(simulate(queue, **options), requests=None, series=None)
