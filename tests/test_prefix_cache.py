@@ -42,8 +42,7 @@ def one_after_the_other(trace: so.Trace, blocks: int) -> so.Serving:
         accelerator=so.accelerators.h100_sxm,
         arrivals=trace,
         max_num_seqs=1,
-        max_num_batched_tokens=200_000,
-        max_model_len=200_000,
+        max_num_batched_tokens=131_072,
         block_size=BLOCK,
         num_gpu_blocks=blocks + 1,  # one is the null block
         enable_prefix_caching=True,

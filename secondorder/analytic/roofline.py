@@ -99,9 +99,17 @@ def roofline(
     for name, share in (("compute_efficiency", compute_efficiency), ("memory_efficiency", memory_efficiency)):
         if not 0 < share <= 1:
             raise InputError(name, given=share, expected="a number above 0 and at most 1")
+    if not isinstance(accelerator, Accelerator):
+        raise InputError(
+            "accelerator", given=repr(accelerator), expected="an Accelerator such as so.accelerators.h100_sxm"
+        )
     peak = accelerator.peak_flops(precision)
     if isinstance(model, Network):
+        if input_tokens is not None or context_tokens:
+            raise InputError("input_tokens", given=input_tokens, expected=f"none, as {model.name} reads no tokens")
         flops, moved, footprint = _network_work(model, batch_size, precision)
+    elif not isinstance(model, Transformer):
+        raise InputError("model", given=repr(model), expected="a model such as so.models.resnet50")
     else:
         flops, moved, footprint = _transformer_work(model, batch_size, precision, input_tokens, context_tokens)
     if footprint > si(accelerator.memory_capacity):

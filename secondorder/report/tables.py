@@ -93,6 +93,8 @@ def answer_grid(answer: Answer) -> Grid:
 def sweep_grids(frame: "pd.DataFrame", swept: Sequence[str]) -> list[Grid]:
     """For each metric that was simulated, its ladder over the points of a sweep."""
     grids = []
+    infeasible = frame[frame["verdict"] == "infeasible"]
+    frame = frame[frame["verdict"] != "infeasible"]
     for metric, rows in frame.groupby("metric", sort=False):
         lines = []
         for point, found in rows.groupby(list(swept), sort=False):
@@ -101,6 +103,10 @@ def sweep_grids(frame: "pd.DataFrame", swept: Sequence[str]) -> list[Grid]:
             lines.append(line(tuple(map(str, point)), estimates, verdicts))
         if any(one.witness for one in lines):
             grids.append(ladder(tuple(swept), lines, [str(metric)], []))
+    if len(infeasible):
+        points = infeasible[list(swept)].astype(str).agg(", ".join, axis=1)
+        reasons = [f"{point}: {note}" for point, note in zip(points, infeasible["note"], strict=True)]
+        grids.append(Grid(header=["infeasible"], rows=[[point] for point in points], below=reasons))
     return grids
 
 

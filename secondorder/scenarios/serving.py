@@ -17,7 +17,7 @@ import numpy as np
 
 from secondorder.errors import DoesNotFit, InputError, UnknownName
 from secondorder.fleets.accelerators import Accelerator
-from secondorder.quantities import Checked, Count, DataSize, Efficiency, Quantity, pretty, quantity, si
+from secondorder.quantities import Checked, Count, DataSize, Efficiency, Quantity, Unit, pretty, si
 from secondorder.scenarios.steptime import Engine, Roofline, StepSeconds, StepTime
 from secondorder.workloads.arrivals import Arrivals
 from secondorder.workloads.lengths import Empirical, Lengths
@@ -82,10 +82,26 @@ class Serving(Checked):
             )
         if not isinstance(self.arrivals, Trace) and self.lengths is None:
             raise InputError("lengths", given="none", expected="a law of prompt and output lengths beside the arrivals")
+        if self.context_limit > self.model.max_context:
+            raise InputError(
+                "max_model_len",
+                given=self.max_model_len,
+                expected=f"at most the {self.model.max_context} tokens of {self.model.name}",
+            )
+        if not hasattr(self.step_time, "seconds"):
+            raise InputError("step_time", given=repr(self.step_time), expected="Roofline(), Affine(...) or Table(...)")
+        if self.model.heads % self.tensor_parallel_size:
+            raise InputError(
+                "tensor_parallel_size",
+                given=self.tensor_parallel_size,
+                expected=f"a divisor of the {self.model.heads} heads of {self.model.name}",
+            )
         unknown = [name for name in self.goodput if name not in ("ttft", "tpot", "e2el")]
         if unknown:
             raise UnknownName.among("goodput", unknown[0], ["ttft", "tpot", "e2el"])
-        object.__setattr__(self, "goodput", {k: quantity(v, "s", f"goodput.{k}") for k, v in self.goodput.items()})
+        object.__setattr__(
+            self, "goodput", {k: Unit("s", positive=True).read(v, f"goodput.{k}") for k, v in self.goodput.items()}
+        )
         if not self.enable_chunked_prefill and self.max_num_batched_tokens < self.context_limit:
             raise InputError(
                 "max_num_batched_tokens",

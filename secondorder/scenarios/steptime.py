@@ -114,7 +114,8 @@ class Roofline(Checked):
                 "tensor_parallel_size",
                 given=f"{ranks} with {engine.accelerator.name}, whose link_bandwidth is not known",
                 expected="1, or an accelerator with a link",
-                remedy="give it one with dataclasses.replace(accelerator, link_bandwidth='64 GB/s')",
+                remedy="give it one: dataclasses.replace(accelerator, link_bandwidth='64 GB/s'), or in a plan "
+                "accelerator = { like = ..., link_bandwidth = '64 GB/s' }",
             )
         reductions = 2 * model.layers
         latency = reductions * 2 * (ranks - 1) * si(self.link_latency)
@@ -138,6 +139,15 @@ class Affine(Checked):
     per_context_token: NonNegative = 0.0
     per_prefill_pair: NonNegative = 0.0
     per_prefill_step: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for what, least in (
+            ("a decode step", self.per_step + self.per_decode),
+            ("a prefill step", self.per_step + self.per_prefill_step + self.per_prefill_token),
+        ):
+            if least <= 0:
+                raise InputError("step_time", given=f"{what} of {least:.3g} s", expected="steps that take time")
 
     def seconds(self, engine: Engine) -> StepSeconds:
         step, prefill_step = self.per_step, self.per_prefill_step

@@ -101,8 +101,8 @@ def mser5(series: Floats) -> int:
     """Where the warm-up ends, by MSER-5: the cut that leaves the mean of the rest best known.
 
     Over means ``Z`` of batches of 5: the ``d`` that minimises
-    ``sum_{j > d} (Z_j - mean)^2 / (m - d)^2``. Returns a number of observations; a cut past half the
-    run means that the run is too short. *Source*: White 1997; White, Cobb, Spratt 2000.
+    ``sum_{j > d} (Z_j - mean)^2 / (m - d)^2``. Sought in the first half of the run:
+    a cut at its very end means that the run is too short. *Source*: White 1997; White, Cobb, Spratt 2000.
 
     >>> series = np.concatenate([np.linspace(5, 0, 100), np.tile([1.0, -1.0], 450)])
     >>> 50 < mser5(series) < 150
@@ -115,7 +115,7 @@ def mser5(series: Floats) -> int:
     left = np.arange(batches, 0, -1)
     sums, squares = means[::-1].cumsum()[::-1], (means**2)[::-1].cumsum()[::-1]
     spread = (squares - sums**2 / left) / left**2
-    return 5 * int(np.argmin(spread[: batches - 5 if batches > 5 else 1]))
+    return 5 * int(np.argmin(spread[: batches // 2 + 1]))  # near the end too little is left to judge by
 
 
 @dataclass(frozen=True)

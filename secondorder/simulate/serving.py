@@ -1,5 +1,6 @@
 """An LLM service, simulated: requests arrive, one engine serves them, each leaves its record."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,10 +16,14 @@ from secondorder.simulate.engine import Engine, Recorder, arrive, scheduler_for
 from secondorder.simulate.output import mser5, student
 from secondorder.simulate.scheduler import Request
 from secondorder.simulate.streams import stream
+from secondorder.workloads.arrivals import TraceArrivals
 from secondorder.workloads.requests import Requests
 from secondorder.workloads.traces import Trace
 
 PICO = 1e-12
+LONGEST_TIME = 9e6  # s; whole picoseconds in 64 bits end at 9.2e6
+MOST_REQUESTS = 10_000_000
+SHORT = 2_000  # requests; growth over fewer is no sign of overload
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 FIRST_LENGTH, LONGEST = 4_000, 64_000  # requests of a replication, when the length is chosen here
 WANTED = 0.05  # relative half-width that it is chosen for
@@ -62,6 +67,9 @@ def record(scenario: Serving, requests: Requests, *, leaps: bool = True) -> tupl
     recorder = Recorder(len(requests))
     scheduler = scheduler_for(scenario)
     engine = Engine(env, scheduler, scenario.step_seconds, recorder, ahead=scenario.async_scheduling, leaps=leaps)
+    if len(requests) and np.asarray(requests.arrival)[-1] > LONGEST_TIME:
+        given = f"arrivals up to {np.asarray(requests.arrival)[-1]:.3g} s"
+        raise InputError("arrivals", given=given, expected=f"at most {LONGEST_TIME:.3g} s, the clock's range")
     arrivals: list[int] = np.rint(np.asarray(requests.arrival) / PICO).astype(np.int64).tolist()
     env.process(arrive(env, arrivals, _each(scenario, requests), engine.submit))
     env.run()
@@ -136,12 +144,9 @@ def simulate_serving(
 
     Errors: ``Unstable`` when the queue grows through the run.
     """
+    _check_options(seed, replications, requests, jobs)
     if isinstance(scenario.arrivals, Trace):
         return _replay(scenario, requests)
-    if requests is not None and (requests < 1 or requests != int(requests)):
-        raise InputError("requests", given=requests, expected="an integer of at least 1, or none to have it chosen")
-    if replications < 2:
-        raise InputError("replications", given=replications, expected="at least 2, for an interval")
     length = requests or FIRST_LENGTH
     while True:
         runs = _replicate(scenario, seed, replications, length, jobs)
@@ -152,36 +157,57 @@ def simulate_serving(
         length *= 2
 
 
+def _check_options(seed: int, replications: int, requests: int | None, jobs: int) -> None:
+    for name, value, least in (
+        ("seed", seed, 0),
+        ("replications", replications, 2),
+        ("requests", requests, 1),
+        ("jobs", jobs, 1),
+    ):
+        if value is not None and (not isinstance(value, int | np.integer) or value < least):
+            raise InputError(name, given=repr(value), expected=f"an integer of at least {least}")
+    if requests is not None and requests > MOST_REQUESTS:
+        raise InputError("requests", given=f"{requests:,}", expected=f"at most {MOST_REQUESTS:,} of a replication")
+
+
 def _replicate(scenario: Serving, seed: int, replications: int, length: int, jobs: int) -> list[Run]:
-    first = run(scenario, draw(scenario, length, seed, 0))
-    _check_steady(scenario, first)  # before the others are spent
-    rest = range(1, replications)
+    jobs = min(jobs, replications, os.cpu_count() or 1)
     if jobs == 1:
-        return [first, *(run(scenario, draw(scenario, length, seed, k)) for k in rest)]
+        return [_one(scenario, length, seed, k) for k in range(replications)]
     from joblib import Parallel, delayed
 
-    return [first, *Parallel(n_jobs=jobs)(delayed(_one)(scenario, length, seed, k) for k in rest)]
+    runs: list[Run] = Parallel(n_jobs=jobs)(delayed(_one)(scenario, length, seed, k) for k in range(replications))
+    return runs
 
 
 def _one(scenario: Serving, length: int, seed: int, replication: int) -> Run:
     return run(scenario, draw(scenario, length, seed, replication))
 
 
-def _check_steady(scenario: Serving, first: Run) -> None:
-    """Refuse a queue that grows in proportion to the time."""
-    arrival, finish = first.requests["arrival"].to_numpy(), np.sort(first.requests["finish"].to_numpy())
-    end = arrival[-1]
-    inside = [
-        int(np.searchsorted(arrival, t, side="right") - np.searchsorted(finish, t, side="right"))
-        for t in (end / 2, end)
-    ]
-    if inside[1] > max(0.05 * len(arrival), 2 * scenario.max_num_seqs) and inside[1] > 1.5 * inside[0]:
-        served = np.searchsorted(finish, end) / end
+def _check_steady(scenario: Serving, runs: list[Run], length: int) -> None:
+    """Refuse a queue that grows through the second half of the runs, by more than chance.
+
+    In a steady state as many leave as come. Growth is the share of the arrivals of the second
+    half that are left over at its end; it must be above half a percent with 99.9 % confidence.
+    Runs of less than a few times the engine's slots tell nothing, and are left to the warm-up.
+    """
+    if length < max(SHORT, 4 * scenario.max_num_seqs):
+        return
+    growth = student([_growth(r.requests) for r in runs], 0.999)
+    if growth.low is not None and growth.low > 0.005:
+        served = scenario.rate * (1 - growth.mean)
         raise Unstable(
-            f"{scenario.name}: {scenario.rate:.4g} request/s offered, {served:.4g} served, and the queue grew "
-            f"from {inside[0]} to {inside[1]} over the run; lower the rate, add replicas, "
-            "or replay a trace to study the transient"
+            f"{scenario.name}: {scenario.rate:.4g} request/s offered, {served:.4g} served, and the queue grew through "
+            "the runs; lower the rate, add replicas, or replay a trace to study the transient"
         )
+
+
+def _growth(requests: pd.DataFrame) -> float:
+    """Requests left over of the second half's arrivals, as a share of them."""
+    arrival, finish = requests["arrival"].to_numpy(), np.sort(requests["finish"].to_numpy())
+    middle, end = arrival[len(arrival) // 2], arrival[-1]
+    more = _inside(arrival, finish, end) - _inside(arrival, finish, middle)
+    return more / (len(arrival) - len(arrival) // 2)
 
 
 def _inside(arrival: npt.NDArray[np.float64], finish: npt.NDArray[np.float64], time: float) -> int:
@@ -190,13 +216,15 @@ def _inside(arrival: npt.NDArray[np.float64], finish: npt.NDArray[np.float64], t
 
 
 def _steady_answer(scenario: Serving, runs: list[Run], length: int) -> Answer:
-    start = mser5(np.mean([r.requests["e2el"].to_numpy() for r in runs], axis=0))
+    _check_steady(scenario, runs, length)
+    warm = mser5(np.mean([r.requests["e2el"].to_numpy() for r in runs], axis=0))
+    start = max(warm, *(_beginning(r.requests) for r in runs))
     ends = [_end(r.requests) for r in runs]
     too_short = start > length / 2 or min(ends) - start < length / 4
     if too_short:
         start, ends = 0, [length] * len(runs)
     values = [_metrics(scenario, r, start, end) for r, end in zip(runs, ends, strict=True)]
-    note = "not enough data: the warm-up takes half the run; use more requests" if too_short else ""
+    note = "not enough data: to fill and to empty takes most of the run; use more requests" if too_short else ""
     estimates = [_estimate(metric, np.array([v[metric] for v in values]), note) for metric in values[0]]
     kept = sum(ends) - start * len(runs)
     how = (
@@ -205,7 +233,14 @@ def _steady_answer(scenario: Serving, runs: list[Run], length: int) -> Answer:
     )
     if too_short:
         how = f"simulated, transient: {len(runs)} replications of {length:,} requests, nothing cut"
+    if isinstance(scenario.arrivals, TraceArrivals):
+        how += "; every replication has the trace's own arrivals, and its intervals are for these"
     return _answer(scenario, estimates, how, runs[0])
+
+
+def _beginning(requests: pd.DataFrame) -> int:
+    """How many requests came before the engine can have filled: within the longest latency of the first."""
+    return int(requests["arrival"].searchsorted(requests["arrival"].iloc[0] + requests["e2el"].max()))
 
 
 def _end(requests: pd.DataFrame) -> int:
@@ -217,7 +252,9 @@ def _end(requests: pd.DataFrame) -> int:
 def _replay(scenario: Serving, count: int | None) -> Answer:
     assert isinstance(scenario.arrivals, Trace)
     total = len(scenario.arrivals.requests)
-    replayed = run(scenario, draw(scenario, min(count or total, total)))
+    if count is not None and count > total:
+        raise InputError("requests", given=count, expected=f"at most the {total} of the trace")
+    replayed = run(scenario, draw(scenario, count or total))
     metrics = _metrics(scenario, replayed, 0, len(replayed.requests))
     estimates = [_estimate(metric, np.array([value]), "") for metric, value in metrics.items()]
     how = f"simulated, transient: {len(replayed.requests):,} requests of the trace replayed once"
@@ -271,7 +308,7 @@ def _metrics(scenario: Serving, run: Run, start: int, end: int) -> dict[str, flo
     done = run.requests[run.requests["finish"].between(since, until)]
     span = max(until - since, PICO)
     found["request_throughput"] = len(done) / span
-    found["output_throughput"] = float(done["output_tokens"].sum()) / span
+    found["output_throughput"] = _tokens(run.requests, since, until) / span
     if scenario.goodput:
         found["request_goodput"] = _met(scenario, done) / span
     found |= _time_averages(run.series, since, until)
@@ -279,6 +316,14 @@ def _metrics(scenario: Serving, run: Run, start: int, end: int) -> dict[str, flo
     if scenario.enable_prefix_caching:
         found["prefix_hit_rate"] = float(kept["cached_tokens"].sum() / kept["input_tokens"].sum())
     return found
+
+
+def _tokens(requests: pd.DataFrame, since: float, until: float) -> float:
+    """Output tokens of a span of time: of each request the share that its decoding has in it."""
+    first, finish = requests["first_token"].to_numpy(), requests["finish"].to_numpy()
+    inside = (finish.clip(since, until) - first.clip(since, until)) / np.maximum(finish - first, PICO)
+    begun = (first >= since) & (first <= until)
+    return float(((requests["output_tokens"].to_numpy() - 1) * inside).sum() + begun.sum())
 
 
 def _met(scenario: Serving, done: pd.DataFrame) -> int:

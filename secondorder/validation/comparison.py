@@ -1,6 +1,6 @@
 """The closed forms beside the simulation of the same scenario, metric by metric."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from secondorder.analytic import solve
@@ -9,6 +9,7 @@ from secondorder.scenarios.queue import Queue
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate import simulate
 from secondorder.validation.verdicts import Verdict, check_margin, verdict
+from secondorder.workloads.traces import Trace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,6 +87,8 @@ def compare(
     Errors: those of ``solve`` and ``simulate``.
     """
     check_margin(margin)
+    if requests is not None and isinstance(scenario, Serving) and isinstance(scenario.arrivals, Trace):
+        scenario = replace(scenario, arrivals=scenario.arrivals.head(requests))  # both witnesses see the same requests
     solved = solve(scenario)
     simulated = simulate(scenario, seed=seed, replications=replications, requests=requests, jobs=jobs)
     return Comparison(scenario=scenario.name, solved=solved, simulated=simulated, margin=margin)

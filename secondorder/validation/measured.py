@@ -25,7 +25,16 @@ if TYPE_CHECKING:
 BLOCK = 16
 """Tokens of a block of vLLM's cache, and of a hash of these traces."""
 
-_SETTINGS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "tensor_parallel_size")
+_SETTINGS = (
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "max_model_len",
+    "tensor_parallel_size",
+    "block_size",
+    "long_prefill_token_threshold",
+    "enable_chunked_prefill",
+    "gpu_memory_utilization",
+)
 _PRECISION = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 _COLUMNS = {"ttft_s": "ttft", "tpot_s": "tpot", "e2el_s": "e2el"}
 
@@ -64,8 +73,10 @@ def read_measured_run(folder: str | Path) -> MeasuredRun:
         raise FileError(str(folder / "measured.csv"), given=f"columns {list(requests)}", expected=f"{missing} too")
     requests = requests.sort_values("arrival_s", kind="stable", ignore_index=True)
     offered = trace.requests
-    same = len(requests) == len(offered) and all(
-        np.array_equal(requests[name], getattr(offered, name)) for name in ("input_tokens", "output_tokens")
+    same = (
+        len(requests) == len(offered)
+        and all(np.array_equal(requests[name], getattr(offered, name)) for name in ("input_tokens", "output_tokens"))
+        and bool(np.allclose(requests["arrival_s"], offered.arrival, atol=1e-3))
     )
     if not same:
         given = f"{len(requests)} measured and {len(offered)} offered requests that differ"
@@ -75,12 +86,12 @@ def read_measured_run(folder: str | Path) -> MeasuredRun:
 
 
 def _settings(engine: dict[str, Any]) -> dict[str, Any]:
+    if engine.get("quantization"):
+        raise FileError("meta.json", given=f"quantization {engine['quantization']!r}", expected="an unquantised model")
     found = {name: engine[name] for name in _SETTINGS if engine.get(name) is not None}
     found["precision"] = _PRECISION.get(engine.get("dtype", ""), engine.get("dtype", "bf16"))
     if engine.get("kv_cache_dtype", "auto") not in ("auto", engine.get("dtype")):
         found["kv_precision"] = engine["kv_cache_dtype"]
     found["enable_prefix_caching"] = engine.get("enable_prefix_caching", True)
     found["async_scheduling"] = engine.get("async_scheduling", True)
-    if "gpu_memory_utilization" in engine:
-        found["gpu_memory_utilization"] = engine["gpu_memory_utilization"]
     return found

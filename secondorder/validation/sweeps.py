@@ -58,10 +58,10 @@ def sweep(
     import pandas as pd
     from joblib import Parallel, delayed
 
-    if not grid:
-        raise InputError("grid", given="no field", expected="at least one field with its values")
+    if not grid or not all(isinstance(values, list | tuple) and values for values in grid.values()):
+        raise InputError("grid", given=repr(dict(grid)), expected="fields, each with a list of values")
     points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    scenarios = [varied(scenario, point) for point in points]  # a bad point is refused before any runs
+    scenarios = [_at(scenario, point) for point in points]  # a bad point is refused before any runs
     options = {"seed": seed, "margin": margin, "replications": replications, "requests": requests}
     found: list[pd.DataFrame] = Parallel(n_jobs=jobs)(delayed(_frame)(each, options) for each in scenarios)
     for frame, point in zip(found, points, strict=True):
@@ -70,12 +70,22 @@ def sweep(
     return pd.concat(found, ignore_index=True)
 
 
+def _at(scenario: Any, point: Mapping[str, Any]) -> Any:
+    """The scenario at a point, or the reason why there is none."""
+    try:
+        return varied(scenario, point)
+    except InfeasibleError as error:
+        return error
+
+
 def _frame(scenario: Serving | Queue, options: dict[str, Any]) -> "pd.DataFrame":
     """The comparison at one point, or one row that says why there is none."""
     import pandas as pd
 
     try:
+        if isinstance(scenario, InfeasibleError):
+            raise scenario
         return compare(scenario, **options).frame
     except InfeasibleError as error:
-        row = (scenario.name, "", "", "", None, None, None, None, "infeasible", str(error))
+        row = (getattr(scenario, "name", ""), "", "", "", None, None, None, None, "infeasible", str(error))
         return pd.DataFrame([row], columns=list(COLUMNS))

@@ -34,6 +34,8 @@ def verdict(formula: float, simulated: Estimate, margin: float) -> Verdict:
     least, most = region(formula, margin)
     if simulated.low is None or simulated.high is None:
         return Verdict.REPLAYED
+    if not simulated.in_domain:  # the simulation itself says that it knows too little
+        return Verdict.NOT_ENOUGH_DATA
     if least <= simulated.low and simulated.high <= most:
         return Verdict.AGREES
     if simulated.high < least or simulated.low > most:

@@ -393,9 +393,11 @@ class Lengths(_Joint):
         return f"input={self.input} output={self.output}"
 
     def sample(self, n: int, rng: np.random.Generator) -> tuple[Integers, Integers]:
-        """``n`` independent pairs: first all inputs are drawn, then all outputs."""
+        """``n`` independent pairs. Inputs and outputs have streams of their own: another law of the one
+        leaves the other's draws alone."""
         inputs, outputs = self.marginals
-        return inputs.sample(n, rng), outputs.sample(n, rng)
+        for_inputs, for_outputs = rng.spawn(2)
+        return inputs.sample(n, for_inputs), outputs.sample(n, for_outputs)
 
 
 def _marginal(name: str, law: object) -> Marginal:

@@ -38,9 +38,7 @@ def idle(scenario: Serving) -> Idle:
 
 def prefill_seconds(scenario: Serving, prompts: Floats, decodes: float = 0.0, decode_context: float = 0.0) -> Floats:
     """Time to compute each prompt, in chunks, beside so many decodes. Array in, array out, s."""
-    room = max(1.0, scenario.max_num_batched_tokens - decodes)
-    if scenario.long_prefill_token_threshold is not None:
-        room = min(room, scenario.long_prefill_token_threshold)
+    room = _room(scenario, decodes)
     total = np.zeros_like(prompts)
     before = np.zeros_like(prompts)
     while (before < prompts).any():
@@ -52,6 +50,17 @@ def prefill_seconds(scenario: Serving, prompts: Floats, decodes: float = 0.0, de
         total += np.where(chunk > 0, seconds, 0.0)
         before = after
     return total
+
+
+def prefill_chunks(scenario: Serving, prompts: Floats, decodes: float = 0.0) -> Floats:
+    """Steps that each prompt is spread over beside so many decodes."""
+    return np.ceil(prompts / _room(scenario, decodes))
+
+
+def _room(scenario: Serving, decodes: float) -> float:
+    """Tokens of one prompt that fit into a step."""
+    room = max(1.0, scenario.max_num_batched_tokens - decodes)
+    return min(room, scenario.long_prefill_token_threshold or room)
 
 
 def weighted_quantile(values: Floats, weight: Floats, level: float) -> float:

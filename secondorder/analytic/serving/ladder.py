@@ -1,6 +1,7 @@
 """The ladder of closed forms for a service: orders 0, 1 and 2 of every metric."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from secondorder.analytic.serving.mean_value import MeanValue, mean_value
 from secondorder.analytic.serving.overload import overload_wait
 from secondorder.analytic.serving.replica import Replica
 from secondorder.analytic.serving.saturation import Saturation, saturation
+from secondorder.errors import Unstable
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.serving import Serving
 from secondorder.workloads.traces import Trace
@@ -17,8 +19,8 @@ QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 ALONE = "idle engine"
 MEANS = "mean value (Little 1961)"
-QUEUE = "bulk prefill queue (Inoue 2021) beside processor sharing (Cohen 1979)"
-LENGTHS = "mean step and spread of output lengths"
+QUEUE = "bulk prefill queue beside processor sharing (after Inoue 2021, Cohen 1979)"
+LENGTHS = "time to first token plus mean steps"
 BALANCE = "balance of slots and tokens"
 FLUID = "fluid overload"
 
@@ -29,8 +31,11 @@ def ladder(scenario: Serving) -> Answer:
     limit, rate = saturation(scenario), scenario.rate
     estimates = [*_order_0(idle(scenario))]
     if rate < limit.rate:
-        estimates += _order_1(scenario, mean_value(scenario, rate), rate)
+        with suppress(Unstable):  # means alone may have no fixed point where the queue has one
+            estimates += _order_1(scenario, mean_value(scenario, rate), rate)
         estimates += _order_2(scenario, Replica.of(scenario, rate, limit))
+    elif scenario.enable_prefix_caching and isinstance(scenario.arrivals, Trace):
+        pass  # its prefix hits may carry it: what they save is not known here
     elif isinstance(scenario.arrivals, Trace):
         estimates += _overload(scenario, limit)
     else:
@@ -91,13 +96,11 @@ def _order_2(scenario: Serving, replica: Replica) -> Iterator[Estimate]:
 
 def _outside(scenario: Serving, replica: Replica) -> str:
     """Which conditions of the second order do not hold."""
-    reasons = []
+    reasons = replica.outside
     if isinstance(scenario.arrivals, Trace):
         reasons.append("a finite trace, taken for Poisson arrivals of its mean rate")
     elif abs(scenario.arrivals.scv - 1) > 1e-9:
         reasons.append(f"arrivals are not Poisson (scv {scenario.arrivals.scv:.3g})")
-    if replica.limit.binds == "KV cache":
-        reasons.append("the KV cache binds before the slots; preemptions are not counted")
     if scenario.enable_prefix_caching:
         reasons.append("prefix hits are not counted")
     return "; ".join(reasons)
@@ -105,14 +108,17 @@ def _outside(scenario: Serving, replica: Replica) -> str:
 
 def _saturation(scenario: Serving, limit: Saturation, rate: float) -> Iterator[Estimate]:
     bound = limit.binds == "KV cache"
-    note = f"bound by the {limit.binds}" + ("; an upper bound, preemptions are not counted" if bound else "")
+    known = not bound and not scenario.enable_prefix_caching
+    note = f"bound by the {limit.binds}" + ("; preemptions are not counted" if bound else "")
+    if scenario.enable_prefix_caching:
+        note += "; prefix hits are not counted, with them it is higher"
     if limit.waves is not None:
         note += f"; down to {limit.waves:.4g} request/s if requests of one length run in phase"
     for metric, amount, unit in (
         ("saturation_rate", limit.rate, "request/s"),
         ("utilisation", rate / limit.rate, ""),
     ):
-        yield Estimate(metric=metric, amount=amount, unit=unit, source=BALANCE, order=2, in_domain=not bound, note=note)
+        yield Estimate(metric=metric, amount=amount, unit=unit, source=BALANCE, order=2, in_domain=known, note=note)
 
 
 def _overload(scenario: Serving, limit: Saturation) -> Iterator[Estimate]:
@@ -120,6 +126,10 @@ def _overload(scenario: Serving, limit: Saturation) -> Iterator[Estimate]:
     assert isinstance(scenario.arrivals, Trace)
     window = float(scenario.arrivals.requests.arrival[-1])
     mean, p99 = overload_wait(scenario.rate, limit.rate, window)
+    backlog = (scenario.rate - limit.rate) * window
     note = f"offered {scenario.rate / limit.rate:.2f} of saturation over {window:.3g} s"
-    yield Estimate(metric="ttft_mean", amount=mean, unit="s", source=FLUID, order=1, note=note)
-    yield Estimate(metric="ttft_p99", amount=p99, unit="s", source=FLUID, order=1, note=note)
+    deep = backlog > limit.sequences
+    if not deep:
+        note += f"; {backlog:.0f} requests too many do not fill {limit.sequences:.0f} slots"
+    for metric, amount in (("ttft_mean", mean), ("ttft_p99", p99)):
+        yield Estimate(metric=metric, amount=amount, unit="s", source=FLUID, order=1, in_domain=deep, note=note)

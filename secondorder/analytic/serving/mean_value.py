@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from secondorder.analytic.serving.idle import prefill_seconds
+from secondorder.analytic.serving.idle import prefill_chunks, prefill_seconds
 from secondorder.analytic.serving.saturation import demand
 from secondorder.errors import Unstable
 from secondorder.scenarios.serving import Serving
@@ -48,7 +48,8 @@ def mean_value(scenario: Serving, rate: float) -> MeanValue:
     tpot = step(1.0)
     for _ in range(500):
         together = prefill(batch)
-        share = rate * (together - step(batch))
+        chunks = float(prefill_chunks(scenario, prompts, batch) @ weight)
+        share = rate * (together - chunks * step(batch))
         if share >= 1 or batch > 1e6:
             raise Unstable(
                 f"{scenario.name}: prefill alone takes {share:.2f} of the time at {rate:.3g} request/s; "

@@ -182,16 +182,17 @@ class PrefillQueue:
                 times.append(found[0])
                 weights.append(found[1] * weight / len(AGES))
         atoms, mass = np.concatenate(times), np.concatenate(weights)
+        if self.scenario.async_scheduling and self.decodes:
+            atoms = atoms + self.mean_step  # the step after the one under way is already decided
         kept = mass > 0
         return atoms[kept], mass[kept] / mass[kept].sum()
 
     def _situations(self) -> list[tuple[float, Floats | None, float]]:
         """Step under way: its duration, the law of backlog that it leaves, and how often it is met."""
         cap, met = self.cap, self.backlog * self._durations
-        total = met.sum()
-        if total == 0:
-            return [(0.0, None, 1.0)]
-        met = met / total
+        if self.decodes == 0:  # an engine with nothing to do waits for the next prompt
+            met[0] = self.backlog[0] / self.rate if self.rate > 0 else 1.0
+        met = met / met.sum()
         found: list[tuple[float, Floats | None, float]] = [
             (float(self.step_seconds[j]), None, float(met[j])) for j in range(cap + 1) if met[j] > NEGLIGIBLE
         ]

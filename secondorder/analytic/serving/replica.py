@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from secondorder.analytic.serving.idle import prefill_seconds, weighted_quantile
+from secondorder.analytic.serving.idle import prefill_chunks, prefill_seconds
 from secondorder.analytic.serving.prefill import PrefillQueue
 from secondorder.analytic.serving.saturation import Demand, Saturation, demand, saturation
 from secondorder.errors import Unstable
@@ -23,6 +23,8 @@ from secondorder.scenarios.serving import Serving
 Floats = npt.NDArray[np.float64]
 
 LEVELS = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)  # of the number of decodes at which prompts are solved
+RARE = 0.01  # share of requests that may wait for a slot
+MOST_WAITING = 100_000
 SHARES = (0.06, 0.115, 0.2, 0.25, 0.2, 0.115, 0.06)  # of the time that each stands for
 
 
@@ -67,7 +69,7 @@ class Replica:
     @cached_property
     def slots(self) -> int:
         """Sequences that decode at once at most."""
-        return max(1, round(self.limit.decodes))
+        return max(1, int(np.ceil(self.limit.decodes)))
 
     @cached_property
     def _steps(self) -> tuple[Floats, Floats, Floats]:
@@ -84,11 +86,6 @@ class Replica:
         return np.interp(decodes, numbers, mean)
 
     @cached_property
-    def load(self) -> float:
-        """Utilisation of the slots: arriving work over the fastest that they can serve."""
-        return self.rate * self.demand.decode_steps * float(self.step(np.array([self.slots]))[0]) / self.slots
-
-    @cached_property
     def _delays(self) -> tuple[Floats, Floats]:
         """First two moments of the time that a prompt adds to the steps, beside each number of decodes."""
         prompts, _, weight = (np.asarray(part, float) for part in self.scenario.offered.grid())
@@ -96,7 +93,7 @@ class Replica:
         for n in self._steps[0]:
             context = n * self.demand.decode_context
             alone = float(self.scenario.step_seconds(0, 0, 0, float(n), context, float(n)))
-            chunks = np.ceil(prompts / max(1.0, self.scenario.max_num_batched_tokens - n))
+            chunks = prefill_chunks(self.scenario, prompts, float(n))
             added = prefill_seconds(self.scenario, prompts, float(n), context) - chunks * alone
             first.append(float(added @ weight))
             second.append(float(added**2 @ weight))
@@ -116,14 +113,15 @@ class Replica:
             return np.ones(1)
         served = np.arange(1, self.slots + 1, dtype=float)
         departures = served / (self.demand.decode_steps * self.step(served))
+        departures[-1] = self.limit.rate  # with every slot taken, what the engine serves at saturation
         numbers = self._steps[0]
         first, second = (np.interp(served, numbers, moment) for moment in self._delays)
         variance = self.rate * (1 + 2 * departures * first + departures**2 * second) + departures
         up, down = (variance + self.rate - departures) / 2, (variance - self.rate + departures) / 2
-        tail = int(np.ceil(np.log(1e-12) / np.log(up[-1] / down[-1]))) if up[-1] < down[-1] else 0
+        tail = min(MOST_WAITING, int(np.ceil(np.log(1e-12) / np.log(up[-1] / down[-1]))))
         ups = np.concatenate([[self.rate], up[:-1], np.full(tail, up[-1])])
         downs = np.concatenate([down, np.full(tail, down[-1])])
-        logs = np.concatenate([[0.0], np.cumsum(np.log(ups / downs))])
+        logs = np.concatenate([[0.0], np.cumsum(np.log(np.maximum(ups / downs, 1e-300)))])
         law = np.exp(logs - logs.max())
         return np.asarray(law / law.sum())
 
@@ -135,8 +133,11 @@ class Replica:
     @cached_property
     def running(self) -> float:
         """Mean number of sequences that hold a slot: those that decode, and prompts in their steps."""
-        step = float(self.step(np.array([max(1.0, self.decoding)]))[0])
-        return self.decoding + self.rate * self.demand.prefill_steps * step
+        prompts, _, weight = (np.asarray(part, float) for part in self.scenario.offered.grid())
+        context = self.decoding * self.demand.decode_context
+        return self.decoding + self.rate * float(
+            prefill_seconds(self.scenario, prompts, self.decoding, context) @ weight
+        )
 
     # Waiting for a slot
 
@@ -144,9 +145,9 @@ class Replica:
     def slot_wait(self) -> tuple[float, float]:
         """Probability that a request waits for a slot, and the mean wait of those that do, s."""
         waits = float(self.decodes[self.slots :].sum())
-        busy = self.slots / (self.demand.decode_steps * float(self.step(np.array([self.slots]))[0]))
-        spread = (1 + self._decode_scv) / 2
-        return waits, spread / max(busy - self.rate, 1e-300) if waits > 0 else 0.0
+        if waits == 0:
+            return 0.0, 0.0
+        return waits, (1 + self._decode_scv) / 2 / (self.limit.rate - self.rate)
 
     @cached_property
     def _decode_scv(self) -> float:
@@ -189,18 +190,26 @@ class Replica:
     def ttft_quantile(self, level: float) -> float:
         """Quantile of the time to first token, s: a prompt's law plus an exponential wait for a slot."""
         atoms, weight = self.first_token
+        return _bisect(lambda t: self._later(t, atoms, weight), 1 - level, self._latest)
+
+    def _later(self, t: float, atoms: Floats, weight: Floats) -> float:
+        """Probability of more than ``t``: of atoms, each with the wait for a slot on top."""
         waits, wait = self.slot_wait
+        late = atoms > t
+        still = np.exp(-(t - atoms[~late]) / wait) @ weight[~late] if waits > 0 else 0.0
+        return float(weight[late].sum() + waits * still)
 
-        def beyond(t: float) -> float:
-            late = atoms > t
-            still = np.exp(-(t - atoms[~late]) / wait) @ weight[~late] if waits > 0 else 0.0
-            return float(weight[late].sum() + waits * still)
-
-        return _bisect(beyond, 1 - level, float(atoms[-1]) + 60 * wait)
+    @property
+    def _latest(self) -> float:
+        return float(self.first_token[0][-1]) + 60 * self.slot_wait[1]
 
     @cached_property
     def tpot_mean(self) -> float:
-        """Mean time per output token, s: by Little's law for the sequences that decode."""
+        """Mean time per output token, s: by Little's law for the sequences that decode.
+
+        Weighted by tokens; the mean over requests, which is what benchmarks print, weighs short
+        answers more and lies above it where prompts are long (1 % on conversations).
+        """
         return self.decoding / (self.rate * self.demand.decode_steps)
 
     def tpot_quantile(self, level: float) -> float:
@@ -246,14 +255,53 @@ class Replica:
         return mean, np.maximum(variance, (1e-6 * mean) ** 2)
 
     def e2el_quantile(self, level: float) -> float:
-        """Quantile of the end-to-end latency, s, of the spread of the output lengths alone."""
-        _, outputs, weight = (np.asarray(part, float) for part in self.scenario.offered.grid())
-        return self.ttft_mean + weighted_quantile(outputs - 1, weight, level) * self.tpot_mean
+        """Quantile of the end-to-end latency, s: the time to first token, and ``O - 1`` mean steps.
+
+        The two are taken as independent, and the steps of a long answer as many enough for
+        their mean.
+        """
+        atoms, weight = _fewer(*self.first_token)
+        _, outputs, shares = (np.asarray(part, float) for part in self.scenario.offered.grid())
+        tpot = self.tpot_mean if self.demand.decode_steps > 0 else 0.0
+        decoding, shares = _fewer((outputs - 1) * tpot, shares)
+        sums = (atoms[:, None] + decoding).ravel()
+        mass = (weight[:, None] * shares).ravel()
+        return _bisect(lambda t: self._later(t, sums, mass), 1 - level, self._latest + float(decoding[-1]))
 
     @cached_property
     def e2el_mean(self) -> float:
         """Mean end-to-end latency, s."""
+        if self.demand.decode_steps <= 0:
+            return self.ttft_mean
         return self.ttft_mean + self.demand.decode_steps * self.tpot_mean
+
+    # Where it holds
+
+    @property
+    def outside(self) -> list[str]:
+        """Which of its conditions do not hold; empty where all do."""
+        scenario, found = self.scenario, []
+        if self.slot_wait[0] > RARE:
+            found.append(f"{self.slot_wait[0]:.0%} of the requests wait for a slot: the tail of the wait is too short")
+        sequences = min(int(np.searchsorted(self.decodes.cumsum(), 0.99)), self.slots)
+        if sequences * self.demand.held > scenario.kv_tokens:
+            found.append("the KV cache fills at times; preemptions are not counted")
+        law = scenario.offered
+        if law.mean_input * (1 + law.scv_input) > scenario.max_num_batched_tokens:
+            found.append("most prompt tokens are of prompts longer than the token budget")
+        if scenario.long_prefill_token_threshold is not None:
+            found.append("long_prefill_token_threshold is not counted")
+        return found
+
+
+def _fewer(values: Floats, weight: Floats, groups: int = 200) -> tuple[Floats, Floats]:
+    """At most so many atoms of about equal weight in place of many, their mean kept; rising."""
+    order = np.argsort(values)
+    values, weight = values[order], weight[order]
+    group = np.minimum((weight.cumsum() / weight.sum() * groups).astype(int), groups - 1)
+    mass = np.asarray(np.bincount(group, weight, groups), float)
+    sums = np.asarray(np.bincount(group, weight * values, groups), float)
+    return sums[mass > 0] / mass[mass > 0], mass[mass > 0]
 
 
 def _bisect(beyond: Callable[[float], float], target: float, high: float) -> float:

@@ -1,0 +1,82 @@
+"""A twin: one claim of theory, and the scenario on which the simulation is to bear it out."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from secondorder.analytic import solve
+from secondorder.scenarios.queue import Queue
+from secondorder.scenarios.serving import Serving
+from secondorder.simulate.output import RunLength, recommended_length
+from secondorder.simulate.queues import after, measure, run, warm_up
+from secondorder.simulate.queues.answer import RELAXATIONS
+from secondorder.simulate.queues.run import has_recursion
+
+Kind = Literal["exact", "approximation", "bound"]
+Amounts: TypeAlias = Mapping[str, float]
+Formula: TypeAlias = Callable[[Any], Amounts]
+"""Of a scenario, its closed forms by metric (SI)."""
+Witness: TypeAlias = Callable[[Any, int, int, int], Amounts]
+"""Of a scenario, a number of customers, a seed and a replication, what was measured, by metric (SI)."""
+
+MEAN, QUANTILE = 0.05, 0.10
+"""Margins of a mean (or a probability) and of a p99 of an exact claim, unless a twin states others."""
+FIRST = 20
+"""Replications whose spread fixes how many there must be."""
+
+
+def ladder_top(scenario: Queue | Serving) -> Amounts:
+    """The closed form of the highest order, metric by metric."""
+    answer = solve(scenario)
+    return {metric: answer.best(metric).amount for metric in answer}
+
+
+def one_replication(queue: Queue, customers: int, seed: int, replication: int) -> Amounts:
+    """A replication of a queue without its warm-up: an eleventh of it (``recommended_length``)."""
+    start, end = after(queue, customers, max(customers // 11, min(warm_up(queue), customers // 2)))
+    return measure(queue, run(queue, customers, seed=seed, replication=replication), start, end)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Twin:
+    """One claim, judged metric by metric against margins stated beforehand.
+
+    - ``title``: the claim in at most 32 characters; ``claim``: in a sentence.
+    - ``kind``: *exact*, *approximation*, or *bound* (from above).
+    - ``margins``: of each metric that is judged, how far formula and truth may be apart; for a
+      bound, how far the truth may exceed it.
+    - ``formula`` and ``witness``: the two sides; that of the highest order of ``solve`` and one
+      replication of the queue where none are named.
+    - ``customers``: of a replication; by the design rule where none are given.
+    - ``quick``: whether it takes less than a second or two.
+    """
+
+    title: str
+    claim: str
+    suite: str
+    kind: Kind = "exact"
+    scenario: Queue | Serving
+    margins: Mapping[str, float] = field(default_factory=lambda: {"wait_mean": MEAN})
+    formula: Formula = ladder_top
+    witness: Witness = one_replication
+    customers: int | None = None
+    quick: bool = False
+
+    @property
+    def length(self) -> RunLength:
+        """Replications by the design rule: long enough for the p99 where one is judged."""
+        if self.customers is not None:
+            return RunLength(FIRST, self.customers, self.customers // 11)
+        assert isinstance(self.scenario, Queue)
+        quantile = 0.99 if any(metric.endswith("_p99") for metric in self.margins) else None
+        relaxation = warm_up(self.scenario) / RELAXATIONS
+        return recommended_length(relaxation=max(relaxation, 10.0), quantile=quantile, replications=FIRST)
+
+    @property
+    def speed(self) -> float:
+        """Customers that are simulated in a second of one core, roughly."""
+        if isinstance(self.scenario, Serving):
+            return 2e4
+        if not has_recursion(self.scenario):
+            return 4e5
+        return 8e6 if self.scenario.servers == 1 or type(self.scenario.routing).__name__ != "Shared" else 3e6
