@@ -240,7 +240,7 @@ def test_a_mistake_inside_a_field_is_named_from_the_outside(key: str, value: Any
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[servin]\n", "plan.toml: table: got 'servin', expected serving; did you mean serving?"),
+        ("[servin]\n", "plan.toml: table: got 'servin', expected serving, queue; did you mean serving?"),
         ("serving = 3\n", "plan.toml: serving: got 3, expected a table [serving]"),
         ("[serving]\n", "plan.toml: serving.model: got nothing"),
     ],

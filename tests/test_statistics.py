@@ -227,7 +227,7 @@ def test_a_run_that_fills_is_cut_a_drifting_or_short_one_is_called_transient():
     assert drifting.label.startswith("transient")
     with pytest.raises(NotEnoughData, match="steady state"):
         drifting.cleared(noise)
-    assert "more than half" in warm_up(noise - 8 * np.exp(-time / 3_000)).why
+    assert "half or more" in warm_up(noise - 8 * np.exp(-time / 3_000)).why
     assert not warm_up(waits(rng, 0.95, 10, 15_000, empty=True)).steady  # ten relaxation times
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from cyclopts import App, CycloptsError
 
 from secondorder import __version__
-from secondorder.cli import demo, plans, queue, roofline, serve, zoo
+from secondorder.cli import demo, plans, queue, roofline, serve, validate, zoo
 from secondorder.cli.output import leave_stdout
 from secondorder.cli.usage import told
 from secondorder.errors import SecondOrderError
@@ -38,6 +38,7 @@ _COMMANDS: Sequence[tuple[Callable[..., None], str]] = (
     (plans.simulate, plans.example("simulate --seed 1")),
     (plans.compare, plans.example("compare --margin 0.05")),
     (plans.sweep, plans.example('sweep --vary "arrivals.rate=2 request/s,8 request/s"')),
+    (validate.validate, validate.EXAMPLE),
 )
 for place, (command, example) in enumerate(_COMMANDS):
     app.command(command, help_epilogue=example, sort_key=place)

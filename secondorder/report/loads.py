@@ -31,7 +31,7 @@ def study_grids(study: LoadStudy, metrics: Sequence[str], *, objective: Quantity
             label = (f"{load:.0%}", f"{load * study.saturation:.1f}/s")
             rows.append(line(label, estimates, verdicts))
         above = [*_heading(study), TITLES[metric]] if not grids else [TITLES[metric]]
-        below = _lesson(study, objective) if metric == metrics[-1] else []
+        below = ["", *_lesson(study, objective)] if metric == metrics[-1] else []
         grids.append(ladder(("load", "rate"), rows, above, below))
     if study.replays:
         grids.append(_replay_grid(study, metrics))

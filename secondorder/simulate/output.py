@@ -158,8 +158,8 @@ def warm_up(replications: npt.ArrayLike) -> WarmUp:
 def judged_cut(rows: Floats, cut: int) -> WarmUp:
     """A cut of all ``rows``, refused past half of the run or where what it leaves still drifts."""
     length = rows.shape[1]
-    if cut > length / 2:
-        return WarmUp(cut, False, f"the warm-up takes {cut:,} of {length:,} observations, more than half")
+    if 2 * cut >= length - 10:  # the end of what MSER-5 looks at
+        return WarmUp(cut, False, f"the warm-up takes {cut:,} of {length:,} observations, half or more")
     left = rows[:, cut:]
     times = left.shape[1] / correlation_time(left)
     if times < CORRELATION_TIMES:

@@ -220,7 +220,7 @@ def _steady_answer(scenario: Serving, runs: list[Run], length: int) -> Answer:
     warm = mser5(np.mean([r.requests["e2el"].to_numpy() for r in runs], axis=0))
     start = max(warm, *(_beginning(r.requests) for r in runs))
     ends = [_end(r.requests) for r in runs]
-    too_short = start > length / 2 or min(ends) - start < length / 4
+    too_short = 2 * start >= length - 10 or min(ends) - start < length / 4
     if too_short:
         start, ends = 0, [length] * len(runs)
     values = [_metrics(scenario, r, start, end) for r, end in zip(runs, ends, strict=True)]

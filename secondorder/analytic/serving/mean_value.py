@@ -1,13 +1,17 @@
 """Order 1: mean values. Little's law for the batch, and prefill as a share of the time."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from secondorder.analytic.serving.idle import prefill_chunks, prefill_seconds
-from secondorder.analytic.serving.saturation import demand
+from secondorder.analytic.serving.saturation import Demand, demand
 from secondorder.errors import Unstable
 from secondorder.scenarios.serving import Serving
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,38 +31,80 @@ class MeanValue:
 def mean_value(scenario: Serving, rate: float) -> MeanValue:
     """The fixed point of Little's law for a replica that never queues.
 
-    ``B = rate E[O - 1] TPOT``, ``TPOT = T(B)/(1 - rate s(B))``: a decode step of ``B``
-    sequences, slowed by the share of time ``rate s(B)`` that prompts take, ``s(B)`` the mean
-    time that a prompt adds to the step it is computed in. ``TTFT`` is the step with the prompt
-    in it. *Approximation*: means only, no waiting. *Valid when* far below saturation.
-    ``Unstable`` when there is no fixed point. *Source*: Little 1961.
+    ``B = rate E[O - 1] TPOT`` with the mean step ``TPOT`` the greater of
+
+    - ``T(B)/(1 - rate s(B))``: prompts come one at a time, each adding ``s(B)`` to the steps
+      that it is computed in;
+    - ``T`` of the mean batch, ``B`` decodes and ``rate E[I] TPOT`` prompt tokens, once every
+      step holds a prompt.
+
+    ``TTFT`` is the step with the prompt in it. *Approximation*: means only, no waiting. *Valid
+    when* far below saturation. ``Unstable`` when there is no fixed point. *Source*: Little 1961.
     """
-    need, law = demand(scenario), scenario.offered
-    prompts, _, weight = (np.asarray(part, float) for part in law.grid())
-
-    def prefill(batch: float) -> float:
-        return float(prefill_seconds(scenario, prompts, batch, batch * need.decode_context) @ weight)
-
-    def step(batch: float) -> float:
-        if batch == 0:
-            return 0.0
-        return float(scenario.step_seconds(0.0, 0.0, 0.0, batch, batch * need.decode_context, batch))
-
-    batch = share = 0.0
-    tpot = step(1.0)
+    means = _Means(scenario, rate, demand(scenario))
+    batch, tpot = 0.0, means.step(1.0)
     for _ in range(500):
-        together = prefill(batch)
-        chunks = float(prefill_chunks(scenario, prompts, batch) @ weight)
-        share = rate * (together - chunks * step(batch))
-        if share >= 1 or batch > 1e6:
-            raise Unstable(
-                f"{scenario.name}: prefill alone takes {share:.2f} of the time at {rate:.3g} request/s; "
-                "lower the rate or add replicas"
-            )
-        tpot = step(max(batch, 1.0)) / (1 - share)
-        following = rate * need.decode_steps * tpot
+        tpot = max(means.apart(batch), means.together(batch))
+        following = rate * means.need.decode_steps * tpot
         if abs(following - batch) <= 1e-9 * max(1.0, batch):
             break
         batch = following
-    ttft = prefill(batch)
-    return MeanValue(decodes=batch, prefill_share=share, ttft=ttft, tpot=tpot, e2el=ttft + need.decode_steps * tpot)
+    ttft = means.prefill(batch)
+    share = 1 - means.step(max(batch, 1.0)) / tpot if tpot > 0 else 0.0
+    e2el = ttft + means.need.decode_steps * tpot
+    return MeanValue(decodes=batch, prefill_share=share, ttft=ttft, tpot=tpot, e2el=e2el)
+
+
+@dataclass(frozen=True)
+class _Means:
+    """Mean steps of a scenario at a rate, beside a mean number of decodes."""
+
+    scenario: Serving
+    rate: float
+    need: Demand
+
+    @cached_property
+    def _prompts(self) -> tuple[Floats, Floats]:
+        prompts, _, weight = self.scenario.offered.grid()
+        return np.asarray(prompts, float), np.asarray(weight, float)
+
+    def prefill(self, batch: float) -> float:
+        """Steps of a prompt, s."""
+        prompts, weight = self._prompts
+        return float(prefill_seconds(self.scenario, prompts, batch, batch * self.need.decode_context) @ weight)
+
+    def step(self, batch: float) -> float:
+        """A step without a prompt, s."""
+        if batch == 0:
+            return 0.0
+        return float(self.scenario.step_seconds(0.0, 0.0, 0.0, batch, batch * self.need.decode_context, batch))
+
+    def apart(self, batch: float) -> float:
+        """The mean step where prompts come one at a time, s."""
+        prompts, weight = self._prompts
+        chunks = float(prefill_chunks(self.scenario, prompts, batch) @ weight)
+        share = self.rate * (self.prefill(batch) - chunks * self.step(batch))
+        if share >= 1 or batch > 1e6:
+            raise Unstable(
+                f"{self.scenario.name}: prefill alone takes {share:.2f} of the time at {self.rate:.3g} request/s; "
+                "lower the rate or add replicas"
+            )
+        return self.step(max(batch, 1.0)) / (1 - share)
+
+    def together(self, batch: float) -> float:
+        """The step of the mean batch, s: it takes in the prompt tokens that arrive while it lasts."""
+        prompts, weight = self._prompts
+        pairs = float((prompts * (prompts + 1) / 2) @ weight) / self.need.prompt
+        context = batch * self.need.decode_context
+        seconds = self.step(max(batch, 1.0))
+        for _ in range(200):
+            tokens = self.rate * self.need.prompt * seconds
+            rows = batch + tokens / self.need.prompt
+            following = float(self.scenario.step_seconds(tokens, pairs * tokens, tokens, batch, context, rows))
+            if tokens > self.scenario.max_num_batched_tokens:
+                raise Unstable(f"{self.scenario.name}: more prompt tokens arrive in a step than the budget takes")
+            if abs(following - seconds) < 1e-9 * seconds:
+                break
+            seconds = following
+        prompts_per_step = self.rate * seconds
+        return seconds if prompts_per_step >= 1 else 0.0

@@ -24,6 +24,7 @@ Floats = npt.NDArray[np.float64]
 
 LEVELS = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)  # of the number of decodes at which prompts are solved
 RARE = 0.01  # share of requests that may wait for a slot
+LONG_PROMPTS = 1.5  # token budgets in the prompt of a mean token
 MOST_WAITING = 100_000
 SHARES = (0.06, 0.115, 0.2, 0.25, 0.2, 0.115, 0.06)  # of the time that each stands for
 
@@ -287,7 +288,7 @@ class Replica:
         if sequences * self.demand.held > scenario.kv_tokens:
             found.append("the KV cache fills at times; preemptions are not counted")
         law = scenario.offered
-        if law.mean_input * (1 + law.scv_input) > scenario.max_num_batched_tokens:
+        if law.mean_input * (1 + law.scv_input) > LONG_PROMPTS * scenario.max_num_batched_tokens:
             found.append("most prompt tokens are of prompts longer than the token budget")
         if scenario.long_prefill_token_threshold is not None:
             found.append("long_prefill_token_threshold is not counted")

@@ -66,7 +66,7 @@ def pollaczek_khinchine(scenario: Serving) -> Amounts:
 def constant_services(scenario: Serving) -> Amounts:
     assert isinstance(scenario.lengths, Lengths)
     seconds = float(_services(scenario.lengths)[0][0])
-    first = 1e-3 + 1e-5 * float(scenario.lengths.grid(points=1)[0][0])
+    first = 1e-3 + 1e-5 * float(scenario.lengths.grid(points=512)[0][0])
     given: dict[str, Any] = {"arrival_rate": scenario.rate, "mean_service": seconds, "servers": 1}
     wait, slow = float(mdc.mean_wait(**given)), float(mdc.wait_quantile(0.99, **given))
     return {"ttft_mean": wait + first, "ttft_p99": slow + first, "e2el_mean": wait + seconds}
@@ -125,7 +125,7 @@ def _chat(load: float) -> Twin:
         f"ladder, order 2, {load:.0%} load",
         f"a bulk queue of prompts beside processor sharing, conversations on an H100 at {load:.0%} of saturation",
         serving(rate, lengths=lengths.azure_conv_2023),
-        {"ttft_mean": 0.1, "ttft_p99": 0.1, "tpot_mean": 0.1, "e2el_mean": 0.1},
+        {"ttft_mean": 0.1, "ttft_p99": 0.15, "tpot_mean": 0.1, "e2el_mean": 0.1},
         kind="approximation",
     )
 
@@ -139,14 +139,14 @@ def twins() -> tuple[Twin, ...]:
             "engine of 1 slot, rho 0.5",
             "one sequence at a time is M/G/1: Pollaczek-Khinchine",
             one_at_a_time(0.5, spread),
-            {"ttft_mean": MEAN, "e2el_mean": MEAN},
+            {"ttft_mean": 0.1, "e2el_mean": MEAN},
             formula=pollaczek_khinchine,
         ),
         twin(
             "engine of 1 slot, M/D/1",
             "one sequence of fixed length at a time has the p99 of M/D/1",
             one_at_a_time(0.8, fixed),
-            {"ttft_mean": MEAN, "ttft_p99": QUANTILE},
+            {"ttft_mean": MEAN, "ttft_p99": QUANTILE, "e2el_mean": MEAN},
             formula=constant_services,
             customers=20_000,
         ),
@@ -167,6 +167,7 @@ def twins() -> tuple[Twin, ...]:
             kind="approximation",
             formula=at_most,
             witness=overloaded,
+            customers=2_500,
         ),
         twin(
             "saturation, 16 slots",
@@ -176,14 +177,16 @@ def twins() -> tuple[Twin, ...]:
             kind="approximation",
             formula=at_most,
             witness=overloaded,
+            customers=2_500,
         ),
         twin(
             "saturation, 4,000 blocks",
             "where the cache binds, an upper bound: preempted work is not counted",
             replace(chat, num_gpu_blocks=4_000),
-            {"request_throughput": 0.01},
+            {"request_throughput": MEAN},
             kind="bound",
             formula=at_most,
             witness=overloaded,
+            customers=2_500,
         ),
     )

@@ -26,9 +26,10 @@ FIRST = 20
 
 
 def ladder_top(scenario: Queue | Serving) -> Amounts:
-    """The closed form of the highest order, metric by metric."""
+    """The closed form of the highest order, metric by metric; order 0, a customer alone, claims nothing."""
     answer = solve(scenario)
-    return {metric: answer.best(metric).amount for metric in answer}
+    best = {metric: answer.best(metric) for metric in answer}
+    return {metric: estimate.amount for metric, estimate in best.items() if estimate.order != 0}
 
 
 def one_replication(queue: Queue, customers: int, seed: int, replication: int) -> Amounts:

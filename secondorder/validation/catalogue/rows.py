@@ -1,0 +1,44 @@
+"""Judged twins and borders as records (SI, for JSON and CSV)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from secondorder.validation.borders import LEVELS, Border
+from secondorder.validation.catalogue.judge import Judged
+
+
+def judged_record(judged: Judged) -> Mapping[str, Any]:
+    """One metric of one twin."""
+    twin, error = judged.twin, judged.error
+    return {
+        "suite": twin.suite,
+        "twin": twin.title,
+        "claim": twin.claim,
+        "kind": twin.kind,
+        "metric": judged.metric,
+        "formula": judged.formula,
+        "simulated": judged.simulated.mean,
+        "ci_low": judged.simulated.low,
+        "ci_high": judged.simulated.high,
+        "error": error.mean,
+        "error_low": error.low,
+        "error_high": error.high,
+        "margin": judged.margin,
+        "verdict": str(judged.verdict),
+        "how": judged.how,
+    }
+
+
+def border_record(border: Border) -> Mapping[str, Any]:
+    """One formula on one shape of queue, in the columns of the twins: where it is more than so much off."""
+    off = "; ".join(f"more than {level:.0%} off {border.beyond(level)}" for level in LEVELS)
+    return {
+        "suite": "borders",
+        "twin": f"{border.formula}, {border.shape.name}",
+        "claim": off,
+        "kind": "approximation",
+        "metric": border.shape.metric,
+        **dict.fromkeys(("formula", "simulated", "ci_low", "ci_high", "error", "error_low", "error_high", "margin")),
+        "verdict": "",
+        "how": f"over the utilisation, against {border.shape.against}",
+    }
