@@ -99,7 +99,8 @@ class Answer(Mapping[str, tuple[Estimate, ...]]):
 def row(scenario: str, estimate: Estimate, verdict: str = "") -> tuple[object, ...]:
     """An estimate as a row of the table."""
     e = estimate
-    note = e.note if e.in_domain else f"outside its domain: {e.note}"
+    plain = e.in_domain or e.note.startswith("not enough data")
+    note = e.note if plain else f"outside its domain: {e.note}"
     return scenario, e.metric, e.unit, e.source, e.order, e.amount, e.low, e.high, verdict, note
 
 

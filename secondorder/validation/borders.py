@@ -19,9 +19,9 @@ from secondorder.validation.utilisation import at_utilisation
 LEVELS = (0.05, 0.10, 0.25)
 FINE = tuple(round(float(rho), 3) for rho in np.arange(0.05, 0.981, 0.01))
 """Loads at which two closed forms are compared."""
-COARSE = (0.2, 0.4, 0.6, 0.8, 0.9)
+COARSE = (0.3, 0.5, 0.7, 0.8, 0.9)
 """Loads that are simulated."""
-WIDTH, BUDGET = 0.015, 3.0
+WIDTH, BUDGET = 0.012, 5.0
 """Relative half-width wanted of a simulated point, and seconds of one core, roughly, that it may take."""
 
 

@@ -19,11 +19,14 @@ from secondorder.scenarios.queue import (
     Queue,
     Shared,
 )
-from secondorder.simulate.output import student
+from secondorder.simulate.output import recommended_length, student
 from secondorder.simulate.queues.measures import measure, over_time
 from secondorder.simulate.queues.records import Floats, Run
 from secondorder.simulate.queues.run import Path, has_recursion, run
 from secondorder.workloads.arrivals import MarkovModulated, TraceArrivals
+
+FEW_FOR_A_MEAN, FEW_FOR_A_TAIL = 100, 300
+"""Relaxation times kept below which the intervals of means, and of p90 and p99, miss the truth too often."""
 
 RELAXATIONS = 5
 """Relaxation times that the empty start is given to be forgotten: what is left of it is below exp(-5)."""
@@ -229,12 +232,17 @@ def simulate_queue(
         return _transient(queue, seed, replications, requests, jobs)
     queue.check_stable()
     longest = LONGEST if has_recursion(queue) and queue.servers == 1 else LONGEST_BY_EVENTS
-    length = requests or min(max(FIRST_LENGTH, 20 * warm_up(queue)), longest)
+    length = requests or min(max(FIRST_LENGTH, _recommended(queue)), longest)
     while True:
         answer = _steady(queue, seed, replications, length, jobs)
         if requests is not None or length >= longest or _known(answer):
             return answer
         length = min(2 * length, longest)
+
+
+def _recommended(queue: Queue) -> int:
+    """Customers of a replication for which the intervals keep their confidence (``output.recommended_length``)."""
+    return recommended_length(relaxation=warm_up(queue) / RELAXATIONS).customers
 
 
 def _known(answer: Answer) -> bool:
@@ -266,7 +274,13 @@ def _steady(queue: Queue, seed: int, replications: int, length: int, jobs: int) 
     else:
         end_cut = f" and the last {length - end:,} as the end" if end < length else ""
         how = f"simulated, steady state: {how}, the first {start:,} cut as warm-up{end_cut}"
-    return _answer(queue, values, how + _two_states(queue), why if short else "", runs[0])
+    if short:
+        return _answer(queue, values, how + _two_states(queue), runs[0], why, why)
+    times = (end - start) * RELAXATIONS / warm_up(queue)
+    scarce = f"not enough data: {times:.2g} relaxation times; use at least {_recommended(queue):,} requests"
+    of_means = scarce if times < FEW_FOR_A_MEAN else ""
+    of_tails = scarce if times < FEW_FOR_A_TAIL else ""
+    return _answer(queue, values, how + _two_states(queue), runs[0], of_means, of_tails)
 
 
 def _two_states(queue: Queue) -> str:
@@ -285,7 +299,7 @@ def _transient(queue: Queue, seed: int, replications: int, requests: int | None,
     runs = replicate(queue, seed=seed, replications=replications, customers=length, jobs=jobs)
     values = [measure(queue, r) for r in runs]
     how = f"simulated, transient: {replications} replications of {length:,} requests, nothing cut"
-    return _answer(queue, values, how, "", runs[0])
+    return _answer(queue, values, how, runs[0])
 
 
 def _story(queue: Queue) -> int:
@@ -299,11 +313,20 @@ def _story(queue: Queue) -> int:
     return math.ceil(queue.rate * (si(queue.outage.begin) + down + 2 * down * rho / (1 - rho)))
 
 
-def _answer(queue: Queue, values: Sequence[dict[str, float]], how: str, why: str, shown: Run) -> Answer:
+def _answer(
+    queue: Queue, values: Sequence[dict[str, float]], how: str, shown: Run, of_means: str = "", of_tails: str = ""
+) -> Answer:
+    """The estimates; ``of_means`` and ``of_tails`` say why the data is not enough for them, if it is not."""
     import pandas as pd
 
     estimates = [
-        _estimate(queue, metric, [value[metric] for value in values if metric in value], why) for metric in values[0]
+        _estimate(
+            queue,
+            metric,
+            [value[metric] for value in values if metric in value],
+            of_tails if metric.endswith(("_p90", "_p99")) else of_means,
+        )
+        for metric in values[0]
     ]
     series = pd.DataFrame(over_time(shown)) if queue.transient else None
     return Answer(scenario=queue.name, estimates=tuple(estimates), how=how, requests=shown.frame, series=series)

@@ -54,7 +54,12 @@ class Judged:
 
 
 def run_catalogue(
-    twins: Sequence[Twin], *, seed: int = 0, thorough: bool = False, jobs: int = 1, done: Callable[[], object] = id
+    twins: Sequence[Twin],
+    *,
+    seed: int = 0,
+    thorough: bool = False,
+    jobs: int = 1,
+    done: Callable[[], object] = lambda: None,
 ) -> list[Judged]:
     """All twins, ``jobs`` at a time, and their verdicts as a family. ``done`` is called after each."""
     judged = [each for found in _all(twins, seed, thorough, jobs, done) for each in found]

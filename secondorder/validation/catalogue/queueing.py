@@ -223,7 +223,7 @@ def _disciplines() -> list[Twin]:
         exact("M/H2/1-PS, rho 0.7, scv 4", insensitive, queue(0.7, "hyperexponential 1 s scv=4", **sharing), RESPONSE),
         exact("priorities, rho 0.7", "Cobham: two classes, M/G/1", queue(0.7, None, discipline=classes), by_class),
         exact(
-            "priorities, 4 servers, rho 0.8",
+            "priorities, M/M/4, rho 0.8",
             "Cobham: two classes, M/M/c",
             queue(3.2, servers=4, discipline=Priorities(shares=(0.25, 0.75))),
             by_class,
@@ -297,7 +297,7 @@ def _closed_and_batched() -> list[Twin]:
             load,
         ),
         exact(
-            "closed, 10, constant thinking",
+            "closed, constant thinking",
             "mean value analysis: any law of the thinking",
             queue(Closed(customers=10, think="10 s")),
             load,
@@ -351,7 +351,7 @@ def _two_moment_formulas() -> list[Twin]:
     ]
     twins += [
         bound(
-            f"Kingman's bound, {shape}",
+            f"Kingman bound, {shape}",
             "Kingman 1962: no GI/G/1 waits longer on average",
             scenario,
             {"wait_mean": MEAN},
@@ -362,7 +362,7 @@ def _two_moment_formulas() -> list[Twin]:
     return [
         *twins,
         approximation(
-            "p99 as M/M/1 (1+scv)/2, rho .5",
+            "p99 as (1+scv)/2, rho 0.5",
             "the shortcut for the p99 wait of M/H2/1",
             queue(0.5, "hyperexponential 1 s scv=4"),
             {"wait_p99": 0.1},

@@ -26,7 +26,7 @@ from secondorder.validation.coverage import Coverage, pooled
 LEAST, MOST = 0.93, 0.97
 """Between these the pooled coverage of nominal 95 % intervals must lie."""
 REPLICATIONS = 10
-SECONDS, FEWEST, MANY = 14.0, 4, 60
+SECONDS, SECONDS_FOR_P99, FEWEST, MANY = 14.0, 22.0, 4, 80
 """Of one core, roughly, for each system; and how few and how many seeds it has."""
 SEEN, LONGEST = 50, 5_000_000
 """How often a replication must see an event, and how many customers it may take to."""
@@ -55,12 +55,16 @@ class System:
     rows: tuple[Row, ...]
 
     @property
+    def quantile(self) -> bool:
+        """Whether a p99 is known of it."""
+        return any(row.metric.endswith("_p99") for row in self.rows)
+
+    @property
     def length(self) -> RunLength:
         """By the design rule; long enough to see each event 50 times, and thrice as long with a lognormal service."""
-        p99 = any(row.metric.endswith("_p99") for row in self.rows)
         length = recommended_length(
             relaxation=max(10.0, warm_up(self.queue) / RELAXATIONS),
-            quantile=0.99 if p99 else None,
+            quantile=0.99 if self.quantile else None,
             replications=REPLICATIONS,
         )
         kept = (length.customers - length.warm_up) * (HEAVY if "M/LN" in self.name else 1)
@@ -76,7 +80,7 @@ class System:
 
     @property
     def seeds(self) -> int:
-        return max(FEWEST, min(MANY, int(SECONDS / self.cost)))
+        return max(FEWEST, min(MANY, int((SECONDS_FOR_P99 if self.quantile else SECONDS) / self.cost)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,7 +257,9 @@ def _lines(file: Path) -> list[dict[str, str]]:
     try:
         lines = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
     except OSError:
-        raise FileError(str(file), given="no such file", expected=expected, remedy="name one with --reference") from None
+        raise FileError(
+            str(file), given="no such file", expected=expected, remedy="name one with --reference"
+        ) from None
     if not lines or not {"name", "parameters", "quantity", "value"} <= set(lines[0]):
         raise FileError(str(file), given="other columns", expected=expected)
     return lines
@@ -261,7 +267,9 @@ def _lines(file: Path) -> list[dict[str, str]]:
 
 def _title(name: str, p: P) -> str:
     """In few characters: the parameters that differ within the file."""
-    shown = {k: v for k, v in p.items() if k not in ("mu", "D", "mean_service", "law", "alpha_ms", "tau0_ms", "service")}
+    shown = {
+        k: v for k, v in p.items() if k not in ("mu", "D", "mean_service", "law", "alpha_ms", "tau0_ms", "service")
+    }
     short = {"lam_per_ms": "load", "offered_load": "a", "bmax": "b", "job_size": "x", "think": "Z"}
     texts = [f"{short.get(k, k)} {str(v).partition('/alpha')[0].partition('*')[0]}" for k, v in shown.items()]
     return f"{name.removesuffix(' finite bmax')}, {' '.join(texts)}"

@@ -97,7 +97,7 @@ def infinite_slots(scenario: Serving) -> Amounts:
 
 
 def at_most(scenario: Serving) -> Amounts:
-    return {"request_throughput": saturation(scenario).rate}
+    return {"throughput": saturation(scenario).rate}
 
 
 def overloaded(scenario: Serving, customers: int, seed: int, replication: int) -> Amounts:
@@ -105,14 +105,14 @@ def overloaded(scenario: Serving, customers: int, seed: int, replication: int) -
     flooded = replace(scenario, arrivals=Poisson(f"{3 * saturation(scenario).rate!r} request/s"))
     finish = np.sort(run(flooded, draw(flooded, customers, seed, replication)).requests["finish"].to_numpy())
     first, last = int(0.3 * customers), int(0.8 * customers)
-    return {"request_throughput": float((last - first) / (finish[last] - finish[first]))}
+    return {"throughput": float((last - first) / (finish[last] - finish[first]))}
 
 
 # The twins
 
 
 def twin(title: str, claim: str, scenario: Serving, margins: dict[str, float], **options: Any) -> Twin:
-    defaults: dict[str, Any] = {"witness": one_service, "customers": 4_000}
+    defaults: dict[str, Any] = {"witness": one_service, "customers": 4_000, "pace": 2e4}
     return Twin(
         title=title, claim=claim, suite="serving", scenario=scenario, margins=margins, **{**defaults, **options}
     )
@@ -145,10 +145,10 @@ def twins() -> tuple[Twin, ...]:
         twin(
             "engine of 1 slot, M/D/1",
             "one sequence of fixed length at a time has the p99 of M/D/1",
-            one_at_a_time(0.8, fixed),
+            one_at_a_time(0.5, fixed),
             {"ttft_mean": MEAN, "ttft_p99": QUANTILE, "e2el_mean": MEAN},
             formula=constant_services,
-            customers=20_000,
+            customers=8_000,
         ),
         twin(
             "engine of infinite slots",
@@ -163,30 +163,33 @@ def twins() -> tuple[Twin, ...]:
             "saturation, conversations",
             "balance of slots and tokens",
             chat,
-            {"request_throughput": 0.03},
+            {"throughput": 0.03},
             kind="approximation",
             formula=at_most,
             witness=overloaded,
-            customers=2_500,
+            customers=1_500,
+            pace=4e3,
         ),
         twin(
             "saturation, 16 slots",
             "balance of slots and tokens",
             replace(chat, max_num_seqs=16),
-            {"request_throughput": 0.03},
+            {"throughput": 0.03},
             kind="approximation",
             formula=at_most,
             witness=overloaded,
-            customers=2_500,
+            customers=1_500,
+            pace=4e3,
         ),
         twin(
             "saturation, 4,000 blocks",
             "where the cache binds, an upper bound: preempted work is not counted",
             replace(chat, num_gpu_blocks=4_000),
-            {"request_throughput": MEAN},
+            {"throughput": MEAN},
             kind="bound",
             formula=at_most,
             witness=overloaded,
-            customers=2_500,
+            customers=1_500,
+            pace=4e3,
         ),
     )

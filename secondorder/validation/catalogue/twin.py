@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from secondorder.analytic import solve
-from secondorder.scenarios.queue import Queue
+from secondorder.scenarios.queue import BatchService, Queue, Shared
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.output import RunLength, recommended_length
 from secondorder.simulate.queues import after, measure, run, warm_up
@@ -42,13 +42,14 @@ def one_replication(queue: Queue, customers: int, seed: int, replication: int) -
 class Twin:
     """One claim, judged metric by metric against margins stated beforehand.
 
-    - ``title``: the claim in at most 32 characters; ``claim``: in a sentence.
+    - ``title``: the claim in at most 28 characters; ``claim``: in a sentence.
     - ``kind``: *exact*, *approximation*, or *bound* (from above).
     - ``margins``: of each metric that is judged, how far formula and truth may be apart; for a
       bound, how far the truth may exceed it.
     - ``formula`` and ``witness``: the two sides; that of the highest order of ``solve`` and one
       replication of the queue where none are named.
     - ``customers``: of a replication; by the design rule where none are given.
+    - ``pace``: customers that the witness simulates in a second of one core, roughly, where it is not a queue's.
     - ``quick``: whether it takes less than a second or two.
     """
 
@@ -61,6 +62,7 @@ class Twin:
     formula: Formula = ladder_top
     witness: Witness = one_replication
     customers: int | None = None
+    pace: float | None = None
     quick: bool = False
 
     @property
@@ -76,8 +78,12 @@ class Twin:
     @property
     def speed(self) -> float:
         """Customers that are simulated in a second of one core, roughly."""
-        if isinstance(self.scenario, Serving):
-            return 2e4
+        if self.pace is not None:
+            return self.pace
+        assert isinstance(self.scenario, Queue)
+        if isinstance(self.scenario.discipline, BatchService):
+            return 1.5e6
         if not has_recursion(self.scenario):
             return 4e5
-        return 8e6 if self.scenario.servers == 1 or type(self.scenario.routing).__name__ != "Shared" else 3e6
+        lindley = self.scenario.servers == 1 or not isinstance(self.scenario.routing, Shared)
+        return 8e6 if lindley else 3e6
