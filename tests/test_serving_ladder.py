@@ -215,3 +215,95 @@ def test_saturation_falls_with_the_length_of_the_answers():
 def test_more_requests_than_slots_are_drawn_from_one_seed():
     scenario = service()
     assert draw(scenario, 10, 1).rate != draw(scenario, 10, 2).rate
+
+
+# Limits, and where the ladder ends
+
+
+def at(scenario: Serving, rate: float) -> Serving:
+    return replace(scenario, arrivals=so.Poisson(f"{rate!r} request/s"))
+
+
+def test_order_2_tends_to_the_idle_engine_as_the_load_goes_to_0():
+    answer = so.solve(service(arrivals=so.Poisson("0.01 request/s")))
+    for metric in ("ttft_mean", "ttft_p50", "ttft_p99", "tpot_mean", "e2el_mean"):
+        idle_engine, queueing = answer[metric][0], answer.best(metric)
+        assert queueing.amount == pytest.approx(idle_engine.amount, rel=0.05), metric
+
+
+@pytest.mark.parametrize("rate", [0.5, 2.0])
+def test_order_2_meets_the_engine_at_low_loads(rate):
+    scenario = service(arrivals=so.Poisson(f"{rate} request/s"))
+    truth = so.simulate(scenario, seed=1, requests=2_000)
+    for metric in ("ttft_mean", "ttft_p99", "tpot_mean"):
+        assert so.solve(scenario).best(metric).amount == pytest.approx(truth.best(metric).amount, rel=0.1), metric
+
+
+@pytest.mark.parametrize("share", [0.9, 0.99, 0.9999])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"max_num_seqs": 2, "lengths": so.Lengths(input=30_000, output=so.Geometric(64))},
+        {"max_num_seqs": 8, "lengths": so.Lengths(input=8_000, output=so.Geometric(64))},
+        {"max_num_seqs": 4},
+        {},
+    ],
+)
+def test_the_wait_grows_towards_saturation_and_stays_finite_below_it(changes, share):
+    scenario = service(**changes)
+    limit = saturation(scenario)
+    answer = so.solve(at(scenario, share * limit.rate))
+    mean = answer.best("ttft_mean").amount
+    assert answer.best("e2el_p99").amount > answer.best("ttft_p99").amount > mean > 0
+    assert mean < 1e3 / (limit.rate * (1 - share))
+    if share > 0.99:
+        assert not answer.best("ttft_mean").in_domain  # it says that most requests wait for a slot
+
+
+@pytest.mark.parametrize("changes", [{"max_num_batched_tokens": 256}, {"max_num_batched_tokens": 512}])
+def test_a_small_token_budget_is_solved_up_to_its_saturation(changes):
+    scenario = service(**changes)
+    scenario = at(scenario, 0.9 * saturation(scenario).rate)
+    truth = so.simulate(scenario, seed=1, requests=4_000, replications=5).best("tpot_mean").amount
+    assert so.solve(scenario)["tpot_mean"][1].amount == pytest.approx(truth, rel=0.1)
+
+
+def test_a_service_of_single_tokens_has_a_ladder():
+    answer = so.solve(service(arrivals=so.Poisson("20 request/s"), lengths=so.Lengths(input=1000, output=1)))
+    truth = so.simulate(
+        service(arrivals=so.Poisson("20 request/s"), lengths=so.Lengths(input=1000, output=1)), requests=4_000
+    )
+    assert answer.best("ttft_mean").amount == pytest.approx(truth.best("ttft_mean").amount, rel=0.1)
+
+
+def test_conditions_that_do_not_hold_are_named():
+    long_prompts = so.solve(service(arrivals=so.Poisson("0.2 request/s"), lengths=so.Lengths(input=16_000, output=64)))
+    assert "token budget" in long_prompts.best("ttft_mean").note
+    threshold = so.solve(service(long_prefill_token_threshold=256))
+    assert "long_prefill_token_threshold" in threshold.best("ttft_mean").note
+    crowded = service(max_num_seqs=32, lengths=so.Lengths(input=1920, output=128))
+    crowded = at(crowded, 0.9 * saturation(crowded).rate)
+    assert "wait for a slot" in so.solve(crowded).best("ttft_p99").note
+
+
+def test_a_trace_whose_prefix_hits_may_carry_it_is_not_called_an_overload():
+    count = 400
+    requests = Requests(
+        arrival=np.arange(count) / 40.0,
+        input_tokens=[1936] * count,
+        output_tokens=[8] * count,
+        hash_ids=tuple(np.arange(120) for _ in range(count)),
+        hash_block=16,
+    )
+    scenario = service(arrivals=so.Trace(name="shared", requests=requests), lengths=None, enable_prefix_caching=True)
+    assert scenario.rate > saturation(scenario).rate
+    answer = so.solve(scenario)
+    assert {e.order for e in answer["ttft_mean"]} == {0}
+    assert "prefix hits" in answer.best("saturation_rate").note
+
+
+def test_an_overload_too_short_to_fill_the_slots_is_outside_the_fluid():
+    limit = saturation(service()).rate
+    requests = Requests(arrival=np.arange(100) / (1.8 * limit), input_tokens=[1155] * 100, output_tokens=[211] * 100)
+    answer = so.solve(service(arrivals=so.Trace(name="short", requests=requests), lengths=None))
+    assert not answer.best("ttft_mean").in_domain

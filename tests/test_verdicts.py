@@ -125,3 +125,50 @@ def test_mser_finds_the_end_of_a_warm_up_and_cuts_nothing_from_a_steady_series()
 def test_an_estimate_is_a_quantity():
     estimate = Estimate(metric="ttft_p99", amount=0.25, unit="s", source="simulation")
     assert estimate.value == so.quantity("250 ms", "s")
+
+
+def test_simulated_throughput_is_the_offered_rate_in_a_steady_state(scenario):
+    """The engine takes as long to fill as its longest request lasts; that time is no throughput."""
+    busy = replace(scenario, arrivals=so.Poisson("28 request/s"))
+    answer = so.simulate(busy, seed=3, requests=4_000)
+    for metric, truth in (("request_throughput", 28.0), ("output_throughput", 28.0 * busy.offered.mean_output)):
+        estimate = answer.best(metric)
+        slack = 1.5 * (estimate.high - estimate.low) / 2
+        assert abs(estimate.amount - truth) < slack, metric
+
+
+def test_what_the_simulation_does_not_know_breaks_nothing(scenario):
+    unsure = Estimate(metric="m", amount=1.0, unit="s", source="simulation", low=0.9, high=1.1, in_domain=False)
+    from secondorder.validation.verdicts import verdict
+
+    assert verdict(5.0, unsure, 0.1) is Verdict.NOT_ENOUGH_DATA
+
+
+@pytest.mark.parametrize(
+    "options", [{"seed": -1}, {"seed": 1.5}, {"requests": 0}, {"requests": 10.0}, {"replications": 1}, {"jobs": 0}]
+)
+def test_options_that_make_no_sense_are_refused_by_name(scenario, options):
+    with pytest.raises(InputError, match=next(iter(options))):
+        so.simulate(scenario, **options)
+
+
+def test_a_stable_queue_near_saturation_is_not_refused():
+    one = so.Serving(
+        model=so.models.llama_3_1_8b,
+        accelerator=so.accelerators.h100_sxm,
+        arrivals=so.Poisson("1 request/s"),
+        lengths=so.Lengths(input=100, output=so.Geometric(50)),
+        max_num_seqs=1,
+    )
+    from secondorder.analytic.serving import saturation
+
+    busy = replace(one, arrivals=so.Poisson(f"{0.95 * saturation(one).rate} request/s"))
+    for seed in range(10):
+        so.simulate(busy, seed=seed, requests=2_500, replications=4)
+
+
+def test_a_sweep_keeps_its_good_points_beside_an_infeasible_one(scenario):
+    grid = {"precision": ["fp16"], "accelerator": [so.accelerators.h100_sxm, so.accelerators.t4]}
+    frame = sweep(scenario, grid, requests=300, replications=2)
+    assert set(frame["verdict"]) > {"infeasible"}
+    assert "do not fit" in frame[frame["verdict"] == "infeasible"]["note"].iloc[0]

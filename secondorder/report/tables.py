@@ -177,7 +177,8 @@ class _Marks:
         """A cell's text with the mark of the estimate's note."""
         if estimate is None or not estimate.note:
             return text
-        outside = "" if estimate.in_domain else _OUTSIDE
+        plain = estimate.in_domain or estimate.note.startswith("not enough data")
+        outside = "" if plain else _OUTSIDE
         number = self._numbers.setdefault(outside + estimate.note, len(self._numbers) + 1)
         return text + superscript(number)
 
