@@ -24,6 +24,11 @@ layers: .venv/installed
 units: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+validate: .venv/installed
+	SECONDORDER_TWINS=all $(BIN)/python -m pytest -n 2 tests/test_catalogue.py
+	$(BIN)/secondorder validate
+	$(BIN)/secondorder validate --coverage
+
 bench: .venv/installed
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/real_engine.py

@@ -6,6 +6,7 @@
 import json
 import os
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -113,10 +114,9 @@ def test_arrivals_two_percent_too_fast_are_caught(title: str, monkeypatch: pytes
 
 
 def test_a_server_that_idles_while_work_waits_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = recursions.lindley
-    monkeypatch.setattr(
-        "secondorder.simulate.queues.run.lindley", lambda arrival, service: right(arrival, service + 0.02)
-    )  # a fiftieth of a service goes by before the next one begins
+    runs, right = import_module("secondorder.simulate.queues.run"), recursions.lindley
+    lazy = 0.02  # of a service goes by before the next one begins
+    monkeypatch.setattr(runs, "lindley", lambda arrival, service: right(arrival, service + lazy))
     assert verdicts("M/M/1, rho 0.8")["wait_mean"] is Verdict.BREAKS
 
 
@@ -218,8 +218,8 @@ def test_a_system_has_the_closed_form_that_its_rows_state(known: tuple[list[refe
 
 
 def test_intervals_hold_reference_values_as_often_as_they_say(known: tuple[list[reference.System], list]) -> None:
-    cheap = sorted(known[0], key=lambda system: system.cost)[:8]
-    rows = reference.covered([replace(system) for system in cheap], seed=1)
+    cheap = sorted(known[0], key=lambda system: system.cost)[:6]
+    rows = reference.covered(cheap, seed=1)
     for quantile in (False, True):
         low, high = reference.pool(rows, quantile=quantile).bounds(0.999)
         assert low <= reference.MOST

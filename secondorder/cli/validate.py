@@ -35,6 +35,8 @@ Exit code 4 if an exact claim or a bound breaks; approximations are shown with t
 borders past which they are more than 5, 10 and 25 % off.
 """
 
+CORES = min(2, os.cpu_count() or 1)
+
 Seed = Annotated[int, Parameter(group=SIMULATION, converter=at_least(0), help="Of the random numbers.")]
 Jobs = Annotated[int, Parameter(group=SIMULATION, converter=at_least(1), help="Processes that share the work.")]
 
@@ -50,7 +52,7 @@ def validate(
     ] = False,
     reference: Annotated[str | None, Parameter(help="File of reference values for --coverage.")] = None,
     seed: Seed = 0,
-    jobs: Jobs = min(2, os.cpu_count() or 1),
+    jobs: Jobs = CORES,
     out: Output = PRINTED,
 ) -> None:
     """Run the catalogue of claims: each closed form beside its simulation, with a verdict."""
@@ -137,7 +139,8 @@ def _pool_record(name: str, found: "Coverage") -> dict[str, Any]:
 
 
 def _excluded_record(each: "Excluded") -> dict[str, Any]:
-    return _record("excluded", *each.row.rsplit(": ", 1), None, None, each.why)
+    system, _, quantity = each.row.rpartition(": ")
+    return _record("excluded", system, quantity, None, None, each.why)
 
 
 def _record(

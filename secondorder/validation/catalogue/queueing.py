@@ -1,6 +1,6 @@
 """Twins of the queueing closed forms. Times are in units of a mean service of 1 s, but for batches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from secondorder.analytic import batch, gg1, ggc, mg1
@@ -20,7 +20,7 @@ from secondorder.validation.catalogue.twin import MEAN, QUANTILE, Amounts, Formu
 
 WAITS = {"wait_mean": MEAN, "wait_p99": QUANTILE}
 RESPONSE = {"response_mean": MEAN}
-NVIDIA = {"per_item": "0.1438 s", "per_batch": "1.8874 s"}
+NVIDIA: Mapping[str, Any] = {"per_item": "0.1438 s", "per_batch": "1.8874 s"}
 """Batch times of Inoue (2021), figure 4, in thousandths."""
 
 
@@ -121,13 +121,12 @@ def bound(title: str, claim: str, scenario: Queue, margins: dict[str, float], fo
 def _first_come() -> list[Twin]:
     wait = {**WAITS, "prob_wait": 0.02}
     return [
-        exact("M/M/1, rho 0.5", "Erlang: the wait of M/M/1 is exponential past 0", queue(0.5), wait, quick=True),
+        exact("M/M/1, rho 0.5", "Erlang: the wait of M/M/1 is exponential past 0", queue(0.5), wait),
         exact(
             "M/M/1, rho 0.8",
             "Erlang: wait and response of M/M/1",
             queue(0.8),
             {**wait, "response_p99": QUANTILE},
-            quick=True,
         ),
         exact("M/M/1, rho 0.95", "Erlang: M/M/1 near saturation", queue(0.95)),
         exact("M/M/2, rho 0.8", "Erlang C: two servers, one line", queue(1.6, servers=2), wait),
@@ -137,15 +136,12 @@ def _first_come() -> list[Twin]:
             queue(6.4, servers=8),
             {"wait_mean": MEAN, "response_p99": QUANTILE},
         ),
-        exact(
-            "M/D/1, rho 0.8", "Erlang's series: constant services", queue(0.8, "deterministic 1 s"), WAITS, quick=True
-        ),
+        exact("M/D/1, rho 0.8", "Erlang's series: constant services", queue(0.8, "deterministic 1 s"), WAITS),
         exact(
             "M/E4/1, rho 0.8",
             "Pollaczek-Khinchine, inverted: Erlang services",
             queue(0.8, "erlang 1 s stages=4"),
             {**WAITS, "response_p99": QUANTILE},
-            quick=True,
         ),
         exact(
             "M/H2/1, rho 0.8, scv 4",
@@ -159,7 +155,7 @@ def _first_come() -> list[Twin]:
             queue(0.5, "lognormal 1 s scv=4"),
             customers=200_000,
         ),
-        exact("E4/M/1, rho 0.8", "GI/M/1: regular gaps", queue(renewal("erlang 1.25 s stages=4")), WAITS, quick=True),
+        exact("E4/M/1, rho 0.8", "GI/M/1: regular gaps", queue(renewal("erlang 1.25 s stages=4")), WAITS),
         exact(
             "H2/M/1, rho 0.8, ca2 4",
             "GI/M/1: hyperexponential gaps",
@@ -183,7 +179,7 @@ def _first_come() -> list[Twin]:
 
 def _finite() -> list[Twin]:
     loss = {"blocking_prob": MEAN}
-    eight = {"servers": 10, "room": 10}
+    ten: dict[str, Any] = {"servers": 10, "room": 10}
     erlang = "Erlang B does not depend on the law of the service"
     return [
         exact(
@@ -193,9 +189,9 @@ def _finite() -> list[Twin]:
             {"blocking_prob": MEAN, "wait_mean": MEAN, "wait_p99": QUANTILE},
         ),
         exact("M/M/4/20, load 0.95", "birth and death: several servers", queue(3.8, servers=4, room=20), loss),
-        exact("M/M/10/10, exponential", erlang, queue(8.0, **eight), loss),
-        exact("M/G/10/10, deterministic", erlang, queue(8.0, "deterministic 1 s", **eight), loss),
-        exact("M/G/10/10, lognormal scv 4", erlang, queue(8.0, "lognormal 1 s scv=4", **eight), loss),
+        exact("M/M/10/10, exponential", erlang, queue(8.0, **ten), loss),
+        exact("M/G/10/10, deterministic", erlang, queue(8.0, "deterministic 1 s", **ten), loss),
+        exact("M/G/10/10, lognormal scv 4", erlang, queue(8.0, "lognormal 1 s scv=4", **ten), loss),
         exact(
             "M/G/inf, lognormal scv 4",
             "with servers for everybody the mean number is the load, whatever the law",
@@ -207,7 +203,7 @@ def _finite() -> list[Twin]:
 
 
 def _disciplines() -> list[Twin]:
-    sharing = {"discipline": ProcessorSharing()}
+    sharing: dict[str, Any] = {"discipline": ProcessorSharing()}
     classes = Priorities(shares=(0.25, 0.75), services=("deterministic 1 s", "hyperexponential 1 s scv=4"))  # type: ignore[arg-type]
     by_class = {"wait_mean_class_1": MEAN, "wait_mean_class_2": 0.1}
     rude = Priorities(shares=classes.shares, services=classes.services, preemptive=True)
@@ -262,7 +258,6 @@ def _routed() -> list[Twin]:
             "Flatto and Hahn: the last of two tasks",
             queue(0.8, servers=2, routing=ForkJoin()),
             RESPONSE,
-            quick=True,
         ),
         approximation(
             "fork-join of 8, rho 0.8",
@@ -313,7 +308,6 @@ def _closed_and_batched() -> list[Twin]:
             "Inoue: a GPU that takes all that wait",
             take_all,
             {"response_mean": 0.02, "batch_mean": 0.02},
-            quick=True,
         ),
         bound(
             "take-all batches, bound",
@@ -321,7 +315,6 @@ def _closed_and_batched() -> list[Twin]:
             take_all,
             {"response_mean": 0.01},
             inoue_bound,
-            quick=True,
         ),
         exact(
             "batches of up to 8, load 0.9",

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -59,7 +60,7 @@ class System:
         """Whether a p99 is known of it."""
         return any(row.metric.endswith("_p99") for row in self.rows)
 
-    @property
+    @cached_property
     def length(self) -> RunLength:
         """By the design rule; long enough to see each event 50 times, and thrice as long with a lognormal service."""
         length = recommended_length(

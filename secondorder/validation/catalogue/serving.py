@@ -1,6 +1,7 @@
 """Twins of the serving engine: degenerate engines that are textbook queues, and the ladder at three loads."""
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,7 @@ def _chat(load: float) -> Twin:
     )
 
 
+@cache
 def twins() -> tuple[Twin, ...]:
     """Made when they are asked for: a saturation rate takes a second."""
     fixed, spread = Lengths(input=100, output=20), Lengths(input=Geometric(200), output=Geometric(50))

@@ -50,7 +50,6 @@ class Twin:
       replication of the queue where none are named.
     - ``customers``: of a replication; by the design rule where none are given.
     - ``pace``: customers that the witness simulates in a second of one core, roughly, where it is not a queue's.
-    - ``quick``: whether it takes less than a second or two.
     """
 
     title: str
@@ -63,7 +62,6 @@ class Twin:
     witness: Witness = one_replication
     customers: int | None = None
     pace: float | None = None
-    quick: bool = False
 
     @property
     def length(self) -> RunLength:
@@ -74,6 +72,11 @@ class Twin:
         quantile = 0.99 if any(metric.endswith("_p99") for metric in self.margins) else None
         relaxation = warm_up(self.scenario) / RELAXATIONS
         return recommended_length(relaxation=max(relaxation, 10.0), quantile=quantile, replications=FIRST)
+
+    @property
+    def quick(self) -> bool:
+        """Whether it must hold, and a run by the design rule takes a third of a second or less."""
+        return self.kind != "approximation" and self.length.total <= 0.35 * self.speed
 
     @property
     def speed(self) -> float:
