@@ -22,7 +22,7 @@ layers: .venv/installed
 	$(BIN)/lint-imports
 
 units: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 validate: .venv/installed
 	SECONDORDER_TWINS=all $(BIN)/python -m pytest -n 2 tests/test_catalogue.py

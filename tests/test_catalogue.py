@@ -218,7 +218,7 @@ def test_a_system_has_the_closed_form_that_its_rows_state(known: tuple[list[refe
 
 
 def test_intervals_hold_reference_values_as_often_as_they_say(known: tuple[list[reference.System], list]) -> None:
-    cheap = sorted(known[0], key=lambda system: system.cost)[:6]
+    cheap = sorted(known[0], key=lambda system: system.cost)[:4]
     rows = reference.covered(cheap, seed=1)
     for quantile in (False, True):
         low, high = reference.pool(rows, quantile=quantile).bounds(0.999)

@@ -115,7 +115,7 @@ def _coverage(reference: str | None, seed: int, jobs: int, out: Output) -> None:
     seeds = sum(system.seeds for system in systems)
     took = f"{seeds:,} seeds in {time.monotonic() - began:,.0f} s on {jobs} process{'es' if jobs > 1 else ''}"
     records = [*map(_row_record, rows), *starmap(_pool_record, pools.items()), *map(_excluded_record, excluded)]
-    emit(records, [_coverage_grid(rows, pools, took), _excluded_grid(excluded)], out)
+    emit(records, [_coverage_grid(rows, pools, excluded, took)], out)
     if missed := [name for name, found in pools.items() if not LEAST <= found.share <= MOST]:
         raise ConstraintNotMet(f"coverage outside {LEAST:.0%} to {MOST:.0%}: {', '.join(missed)}")
 
@@ -154,19 +154,22 @@ def _record(
     }  # fmt: skip
 
 
-def _coverage_grid(rows: "Sequence[Covered]", pools: "Mapping[str, Coverage]", took: str) -> "Grid":
+def _coverage_grid(
+    rows: "Sequence[Covered]", pools: "Mapping[str, Coverage]", excluded: "Sequence[Excluded]", took: str
+) -> "Grid":
     from secondorder.report.tables import Grid
     from secondorder.validation.catalogue.reference import LEAST, MOST
 
     lines = [[each.row.system, each.row.metric, *_shares(each.coverage)] for each in rows]
-    lines += [["all", name, *_shares(found)] for name, found in pools.items()]
+    lines += [[f"all {name}", "", *_shares(found)] for name, found in pools.items()]
     return Grid(
-        header=["system", "metric", "intervals", "held", "95 %"],
+        header=["system", "metric", "of", "held", "95 %"],
         rows=lines,
         above=[
             f"how often 95 % intervals of 10 replications hold the exact value; {took}",
             f"all: to lie between {LEAST:.0%} and {MOST:.0%}; rows of one system share their runs",
         ],
+        below=_left_out(excluded),
         numbers=frozenset({2, 3, 4}),
         breaks=frozenset({len(rows) - 1}),
     )
@@ -177,20 +180,15 @@ def _shares(found: "Coverage") -> list[str]:
     return [f"{found.intervals:,}", f"{found.share:.1%}", f"{low:.0%} to {high:.0%}"]
 
 
-def _excluded_grid(excluded: "Sequence[Excluded]") -> "Grid":
-    """Rows that are not simulated, by the reason."""
-    from secondorder.report.tables import Grid
-
+def _left_out(excluded: "Sequence[Excluded]") -> list[str]:
+    """The rows that are not simulated, by the reason."""
     reasons: dict[str, list[str]] = {}
     for each in excluded:
         reasons.setdefault(each.why, []).append(each.row)
-    below = [f"{why}: {'; '.join(rows)}" for why, rows in reasons.items()]
-    return Grid(
-        header=["not simulated", "rows"],
-        rows=[[why, str(len(rows))] for why, rows in reasons.items()],
-        below=below,
-        numbers=frozenset({1}),
-    )
+    return [
+        f"not simulated: {len(excluded)} rows",
+        *(f"- {why} ({len(rows)}): {'; '.join(dict.fromkeys(rows))}" for why, rows in reasons.items()),
+    ]
 
 
 def _twins_grid(suite: str, judged: "Sequence[Judged]") -> "Grid":
@@ -239,17 +237,19 @@ def _borders_grid(borders: "Sequence[Border]") -> "Grid":
     from secondorder.report.tables import Grid
     from secondorder.validation.borders import COARSE, FINE, LEVELS
 
-    rows = [
-        [each.formula, each.shape.name, each.shape.against, *(each.beyond(level) for level in LEVELS)]
-        for each in borders
-    ]
+    rows = [[each.formula, _shape(each), *(each.beyond(level) for level in LEVELS)] for each in borders]
     shapes = [each.shape.name for each in borders]
     return Grid(
-        header=["formula", "of", "against", *(f"> {level:.0%} off" for level in LEVELS)],
+        header=["formula", "of", *(f"> {level:.0%} off" for level in LEVELS)],
         rows=rows,
         above=[
             "borders: the utilisations at which an approximation is more than so much off, between "
-            f"{FINE[0]:g} and {FINE[-1]:g} ({COARSE[0]:g} and {COARSE[-1]:g} against the simulation)"
+            f"{FINE[0]:g} and {FINE[-1]:g}; * against the simulation, between {COARSE[0]:g} and {COARSE[-1]:g}, "
+            "where a..b is a border somewhere from a to b; the others against exact closed forms"
         ],
         breaks=frozenset(k for k in range(len(shapes) - 1) if shapes[k] != shapes[k + 1]),
     )
+
+
+def _shape(border: "Border") -> str:
+    return border.shape.name if border.shape.exact else f"{border.shape.name} *"

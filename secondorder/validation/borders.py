@@ -75,9 +75,9 @@ def region(loads: Sequence[float], beyond: Sequence[bool | None]) -> str:
     """Where something holds, from where it does, does not, or may: its borders lie between the two.
 
     >>> region([0.1, 0.2, 0.3, 0.4], [True, True, False, False]), region([0.1, 0.2], [False, False])
-    ('below 0.25', 'nowhere')
+    ('< 0.25', 'nowhere')
     >>> region([0.1, 0.3, 0.5, 0.7, 0.9], [False, True, None, False, True])
-    '0.2 to 0.3-0.7, above 0.8'
+    '0.2-0.3..0.7, > 0.8'
     """
     parts, place = [], 0
     while place < len(loads):
@@ -102,13 +102,13 @@ def region(loads: Sequence[float], beyond: Sequence[bool | None]) -> str:
 
 def _between(one: float, other: float, steps: int) -> str:
     """Neighbours are halved; with loads between them that do not tell, both are named."""
-    return f"{round((one + other) / 2, 2):g}" if steps == 1 else f"{one:.2g}-{other:.2g}"
+    return f"{round((one + other) / 2, 2):g}" if steps == 1 else f"{one:.2g}..{other:.2g}"
 
 
 def _span(begin: str | None, end: str | None) -> str:
     if begin is None:
-        return "everywhere" if end is None else f"below {end}"
-    return f"above {begin}" if end is None else f"{begin} to {end}"
+        return "everywhere" if end is None else f"< {end}"
+    return f"> {begin}" if end is None else f"{begin}-{end}"
 
 
 def borders_of(shape: Shape, seed: int = 0) -> list[Border]:

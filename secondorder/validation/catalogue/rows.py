@@ -31,7 +31,7 @@ def judged_record(judged: Judged) -> Mapping[str, Any]:
 
 def border_record(border: Border) -> Mapping[str, Any]:
     """One formula on one shape of queue, in the columns of the twins: where it is more than so much off."""
-    off = "; ".join(f"more than {level:.0%} off {border.beyond(level)}" for level in LEVELS)
+    off = "; ".join(f"more than {level:.0%} off at {border.beyond(level)}" for level in LEVELS)
     return {
         "suite": "borders",
         "twin": f"{border.formula}, {border.shape.name}",

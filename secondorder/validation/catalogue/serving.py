@@ -119,13 +119,11 @@ def twin(title: str, claim: str, scenario: Serving, margins: dict[str, float], *
     )
 
 
-def _chat(load: float) -> Twin:
-    usual = serving(1.0, lengths=lengths.azure_conv_2023)
-    rate = load * saturation(usual).rate
+def _ladder(chat: Serving, rate: float, load: float) -> Twin:
     return twin(
         f"ladder, order 2, {load:.0%} load",
         f"a bulk queue of prompts beside processor sharing, conversations on an H100 at {load:.0%} of saturation",
-        serving(rate, lengths=lengths.azure_conv_2023),
+        replace(chat, arrivals=Poisson(f"{load * rate!r} request/s")),
         {"ttft_mean": 0.1, "ttft_p99": 0.15, "tpot_mean": 0.1, "e2el_mean": 0.1},
         kind="approximation",
     )
@@ -136,6 +134,7 @@ def twins() -> tuple[Twin, ...]:
     """Made when they are asked for: a saturation rate takes a second."""
     fixed, spread = Lengths(input=100, output=20), Lengths(input=Geometric(200), output=Geometric(50))
     chat = serving(1.0, lengths=lengths.azure_conv_2023)
+    limit = saturation(chat).rate
     return (
         twin(
             "engine of 1 slot, rho 0.5",
@@ -160,7 +159,7 @@ def twins() -> tuple[Twin, ...]:
             formula=infinite_slots,
             customers=2_000,
         ),
-        *map(_chat, (0.3, 0.6, 0.85)),
+        *(_ladder(chat, limit, load) for load in (0.3, 0.6, 0.85)),
         twin(
             "saturation, conversations",
             "balance of slots and tokens",
