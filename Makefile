@@ -32,6 +32,8 @@ validate: .venv/installed
 bench: .venv/installed
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/real_engine.py
+	$(BIN)/python benchmarks/queue_speed.py
+	$(BIN)/python benchmarks/variance_reduction.py
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -24,6 +24,7 @@ from secondorder.validation.catalogue import reference, run_catalogue, run_twin,
 from secondorder.validation.catalogue import twin as twin_module
 from secondorder.validation.catalogue.judge import ENOUGH
 from secondorder.validation.catalogue.twin import Twin, one_replication
+from secondorder.validation.coverage import Coverage
 from secondorder.validation.verdicts import Verdict
 from secondorder.workloads.arrivals import Poisson
 
@@ -178,7 +179,7 @@ def test_borders_of_closed_forms_are_where_their_errors_cross() -> None:
     smooth = next(shape for shape in borders.SHAPES if shape.exact == "M/D/c")
     allen, _ = borders.borders_of(smooth)
     assert allen.formula == "Allen-Cunneen"
-    border = float(allen.beyond(0.05).removeprefix("below "))
+    border = float(allen.beyond(0.05).removeprefix("< "))
     within = {point.rho: point.beyond(0.05) for point in allen.points}
     assert all(beyond == (rho < border) for rho, beyond in within.items())
     assert all(abs(point.low) < 0.12 for point in allen.points if point.rho > 0.6)
@@ -215,6 +216,22 @@ def test_a_system_has_the_closed_form_that_its_rows_state(known: tuple[list[refe
         for row in system.rows:
             if row.metric in solved:
                 assert solved[row.metric] == pytest.approx(row.truth, rel=1e-4), row
+
+
+def test_coverage_is_printed_in_80_columns_and_lists_what_is_left_out(
+    known: tuple[list[reference.System], list], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at_once(systems: list[reference.System], **_: object) -> list[reference.Covered]:
+        return [reference.Covered(row=row, coverage=Coverage(957, 1000)) for system in systems for row in system.rows]
+
+    monkeypatch.setattr(reference, "covered", at_once)
+    assert main(["validate", "--coverage", "--reference", str(REFERENCE)]) == 0
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "a limit of infinitely many servers (4): supermarket" in printed
+    monkeypatch.setattr(reference, "LEAST", 0.96)
+    assert main(["validate", "--coverage", "--reference", str(REFERENCE), "--format", "csv"]) == 4
+    assert "coverage outside 96% to 97%" in capsys.readouterr().err
 
 
 def test_intervals_hold_reference_values_as_often_as_they_say(known: tuple[list[reference.System], list]) -> None:
@@ -283,7 +300,7 @@ def test_validate_prints_claims_and_verdicts_in_80_columns(
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
     assert "queueing: 7 of 7 agree" in printed
-    assert "below 0.73" in printed
+    assert "< 0.73" in printed
 
 
 def test_validate_fails_where_an_exact_claim_breaks(

@@ -27,7 +27,7 @@ from secondorder.validation.coverage import Coverage, pooled
 LEAST, MOST = 0.93, 0.97
 """Between these the pooled coverage of nominal 95 % intervals must lie."""
 REPLICATIONS = 10
-SECONDS, SECONDS_FOR_P99, FEWEST, MANY = 14.0, 22.0, 4, 80
+SECONDS, SECONDS_FOR_P99, FEWEST, MANY = 10.0, 18.0, 4, 80
 """Of one core, roughly, for each system; and how few and how many seeds it has."""
 SEEN, LONGEST = 50, 5_000_000
 """How often a replication must see an event, and how many customers it may take to."""
@@ -266,14 +266,23 @@ def _lines(file: Path) -> list[dict[str, str]]:
     return lines
 
 
+UNTOLD = {
+    "mu", "D", "mean_service", "law", "alpha_ms", "tau0_ms", "service", "b0", "b1", "b2", "p0", "p1", "b0_s",
+    "b1_s", "prefill", "ctx_cost", "mean_out", "KV", "prompt", "output", "lam_per_s", "step_s", "rel_halfwidth",
+    "conf",
+}  # fmt: skip
+"""Parameters that are the same in all rows of a name."""
+SHORT = {"lam_per_ms": "load", "offered_load": "a", "bmax": "b", "job_size": "x", "think": "Z", "setup": ""}
+
+
 def _title(name: str, p: P) -> str:
     """In few characters: the parameters that differ within the file."""
-    shown = {
-        k: v for k, v in p.items() if k not in ("mu", "D", "mean_service", "law", "alpha_ms", "tau0_ms", "service")
+    shown = {k: v for k, v in p.items() if k not in UNTOLD and not (k == "r21" and v == p.get("r12"))}
+    values = {
+        k: str(v).partition("/alpha")[0].partition("*")[0].replace("deterministic", "det") for k, v in shown.items()
     }
-    short = {"lam_per_ms": "load", "offered_load": "a", "bmax": "b", "job_size": "x", "think": "Z"}
-    texts = [f"{short.get(k, k)} {str(v).partition('/alpha')[0].partition('*')[0]}" for k, v in shown.items()]
-    return f"{name.removesuffix(' finite bmax')}, {' '.join(texts)}"
+    words = " ".join(f"{SHORT.get(k, k)} {value}" for k, value in values.items()).split()
+    return f"{name.removesuffix(' finite bmax').partition(' as ')[0]}, {' '.join(words)}".removesuffix(", ")
 
 
 # Coverage
