@@ -172,6 +172,13 @@ def test_the_command_line_says_what_a_short_run_near_saturation_would_need(
     assert "use at least" in note
 
 
+def test_help_keeps_to_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "the borders past which they are more than 5, 10 and 25 % off." in lines
+
+
 # Borders
 
 
@@ -317,6 +324,7 @@ def test_validate_fails_where_an_exact_claim_breaks(
     rows = json.loads(printed.out)
     assert next(row["verdict"] for row in rows if row["twin"] == "M/E4/1, rho 0.8") == "breaks"
     assert all(isinstance(row["how"], str) for row in rows)
+    assert {row["unit"] for row in rows if row["suite"] == "queueing"} == {"s"}
 
 
 def test_an_interval_of_the_error_is_that_of_the_simulation_turned_round() -> None:

@@ -31,8 +31,8 @@ Examples:
 
   secondorder validate --coverage --reference queueing.csv
 
-Exit code 4 if an exact claim or a bound breaks; approximations are shown with the
-borders past which they are more than 5, 10 and 25 % off.
+Exit code 4 if an exact claim or a bound breaks. Approximations are shown with
+the borders past which they are more than 5, 10 and 25 % off.
 """
 
 CORES = min(2, os.cpu_count() or 1)
@@ -55,7 +55,7 @@ def validate(
     jobs: Jobs = CORES,
     out: Output = PRINTED,
 ) -> None:
-    """Run the catalogue of claims: each closed form beside its simulation, with a verdict."""
+    """Run the catalogue of claims: closed forms beside simulations, with verdicts."""
     check_output(out)
     if coverage:
         _coverage(reference, seed, jobs, out)
@@ -131,25 +131,35 @@ def _reference(given: str | None) -> Path:
 
 
 def _row_record(each: "Covered") -> dict[str, Any]:
-    return _record("row", each.row.system, each.row.quantity, each.row.truth, each.coverage, "")
+    from secondorder.validation.catalogue.rows import unit_of
+
+    unit = unit_of(each.row.metric)
+    return _record("row", each.row.system, each.row.metric, each.row.truth, each.coverage, unit=unit)
 
 
 def _pool_record(name: str, found: "Coverage") -> dict[str, Any]:
-    return _record("pool", "all", name, None, found, "")
+    return _record("pool", "all", name, None, found)
 
 
 def _excluded_record(each: "Excluded") -> dict[str, Any]:
     system, _, quantity = each.row.rpartition(": ")
-    return _record("excluded", system, quantity, None, None, each.why)
+    return _record("excluded", system, quantity, None, None, note=each.why)
 
 
 def _record(
-    kind: str, system: str, quantity: str, truth: float | None, found: "Coverage | None", note: str
+    kind: str,
+    system: str,
+    quantity: str,
+    truth: float | None,
+    found: "Coverage | None",
+    *,
+    unit: str = "",
+    note: str = "",
 ) -> dict[str, Any]:
     low, high = found.bounds() if found else (None, None)
     counts = (found.intervals, found.share) if found else (None, None)
     return {
-        "kind": kind, "system": system, "quantity": quantity, "truth": truth, "intervals": counts[0],
+        "kind": kind, "system": system, "metric": quantity, "unit": unit, "truth": truth, "intervals": counts[0],
         "coverage": counts[1], "ci_low": low, "ci_high": high, "note": note,
     }  # fmt: skip
 

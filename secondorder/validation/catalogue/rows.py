@@ -1,5 +1,6 @@
 """Judged twins and borders as records (SI, for JSON and CSV)."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,13 +17,14 @@ def judged_record(judged: Judged) -> Mapping[str, Any]:
         "claim": twin.claim,
         "kind": twin.kind,
         "metric": judged.metric,
+        "unit": unit_of(judged.metric),
         "formula": judged.formula,
         "simulated": judged.simulated.mean,
         "ci_low": judged.simulated.low,
         "ci_high": judged.simulated.high,
         "error": error.mean,
         "error_low": error.low,
-        "error_high": error.high,
+        "error_high": error.high if error.high != math.inf else None,
         "margin": judged.margin,
         "verdict": str(judged.verdict),
         "how": judged.how,
@@ -38,7 +40,15 @@ def border_record(border: Border) -> Mapping[str, Any]:
         "claim": off,
         "kind": "approximation",
         "metric": border.shape.metric,
+        "unit": "",
         **dict.fromkeys(("formula", "simulated", "ci_low", "ci_high", "error", "error_low", "error_high", "margin")),
         "verdict": "",
         "how": f"over the utilisation, against {border.shape.against}",
     }
+
+
+def unit_of(metric: str) -> str:
+    """Of a metric's values: times in s, rates in requests per s, the others without."""
+    if metric == "throughput":
+        return "request/s"
+    return "s" if metric.startswith(("wait_", "response_", "ttft_", "tpot_", "e2el_")) else ""

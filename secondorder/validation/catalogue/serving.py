@@ -168,7 +168,7 @@ def twins() -> tuple[Twin, ...]:
             kind="approximation",
             formula=at_most,
             witness=overloaded,
-            customers=1_500,
+            customers=3_000,
             pace=8e3,
         ),
         twin(
@@ -179,7 +179,7 @@ def twins() -> tuple[Twin, ...]:
             kind="approximation",
             formula=at_most,
             witness=overloaded,
-            customers=1_500,
+            customers=3_000,
             pace=8e3,
         ),
         twin(
@@ -190,7 +190,7 @@ def twins() -> tuple[Twin, ...]:
             kind="approximation",
             formula=at_most,
             witness=overloaded,
-            customers=1_500,
+            customers=3_000,
             pace=8e3,
         ),
     )
