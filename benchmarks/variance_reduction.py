@@ -10,12 +10,12 @@ import numpy as np
 
 from secondorder.analytic import mmc
 from secondorder.analytic.run_length import relaxation_time
+from secondorder.laws import Erlang, LogNormal
 from secondorder.simulate.output import recommended_length, student
 from secondorder.simulate.queues.recursions import lindley
 from secondorder.simulate.streams import stream
 from secondorder.validation.coverage import Coverage
 from secondorder.validation.variance_reduction import controlled, exponential_twin, paired_difference
-from secondorder.workloads.laws import Erlang, LogNormal
 
 REPLICATIONS = 400
 

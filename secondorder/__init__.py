@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from secondorder import laws as laws
     from secondorder.analytic import solve as solve
     from secondorder.analytic.roofline import roofline as roofline
     from secondorder.errors import ConstraintNotMet as ConstraintNotMet
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from secondorder.validation.comparison import Comparison as Comparison
     from secondorder.validation.comparison import compare as compare
     from secondorder.validation.sweeps import sweep as sweep
-    from secondorder.workloads import laws as laws
     from secondorder.workloads.arrivals import Deterministic as Deterministic
     from secondorder.workloads.arrivals import Gamma as Gamma
     from secondorder.workloads.arrivals import MarkovModulated as MarkovModulated
@@ -99,7 +99,7 @@ _WHERE = {
 _MODULE = {name: module for module, names in _WHERE.items() for name in names}
 
 __version__ = version("secondorder")
-_MODULES = {"laws": "workloads.laws", "simulate": "simulate"}
+_MODULES = {"laws": "laws", "simulate": "simulate"}
 """Names that are modules themselves."""
 
 __all__ = [*sorted(_MODULE), *_MODULES]

@@ -44,8 +44,7 @@ from secondorder.analytic import (
     staffing,
 )
 from secondorder.errors import InfeasibleError, InputError, Unstable
-from secondorder.workloads.arrivals import MarkovModulated
-from secondorder.workloads.laws import (
+from secondorder.laws import (
     Deterministic,
     EmpiricalLaw,
     Erlang,
@@ -56,6 +55,7 @@ from secondorder.workloads.laws import (
     Pareto,
     Weibull,
 )
+from secondorder.workloads.arrivals import MarkovModulated
 
 close = partial(pytest.approx, rel=1e-9)
 quick = settings(max_examples=40, deadline=None)

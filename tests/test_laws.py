@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from secondorder.errors import InputError, UnitError, UnknownName
-from secondorder.workloads.laws import (
+from secondorder.laws import (
     LAWS,
     Deterministic,
     EmpiricalLaw,

@@ -34,7 +34,7 @@ from secondorder.analytic import (
     setup_time,
     staffing,
 )
-from secondorder.workloads.laws import LogNormal
+from secondorder.laws import LogNormal
 
 FILE = Path(__file__).parents[2] / "shared" / "reference" / "queueing.csv"
 INVERTED = {("M/LN/1", "p99_wait"), ("M/LN/1", "p99_response"), ("M/M/1-PS", "p99_response")}

@@ -2,7 +2,7 @@
 
 An arrival finds n in the system with probability ``(1 - sigma) sigma^n``, where ``sigma`` solves
 ``sigma = A*(mu (1 - sigma))``, ``A*`` the transform of the gap. ``gap`` is one of
-``workloads.laws``, or anything with its ``moment(k)`` in s^k and its ``laplace(s)``.
+``laws``, or anything with its ``moment(k)`` in s^k and its ``laplace(s)``.
 """
 
 import math
@@ -22,7 +22,7 @@ def prob_wait(*, gap: ServiceLaw, service_rate: float) -> float:
 
     *Source*: Kleinrock, Queueing Systems I (1975), section 6.3 (G/M/1).
 
-    >>> from secondorder.workloads.laws import Exponential
+    >>> from secondorder.laws import Exponential
     >>> round(prob_wait(gap=Exponential("1.25 s"), service_rate=1.0), 12)
     0.8
     """
@@ -35,7 +35,7 @@ def mean_wait(*, gap: ServiceLaw, service_rate: float) -> float:
     *Exact*. ``gap`` the law between arrivals, ``service_rate`` in 1/s; one queue at a time.
     Errors: ``Unstable`` where ``rho >= 1``, ``InputError``. *Source*: as ``prob_wait``.
 
-    >>> from secondorder.workloads.laws import Hyperexponential
+    >>> from secondorder.laws import Hyperexponential
     >>> round(mean_wait(gap=Hyperexponential("1.25 s", scv=4), service_rate=1.0), 2)
     9.82
     """
@@ -49,7 +49,7 @@ def mean_response(*, gap: ServiceLaw, service_rate: float) -> float:
     *Exact*. ``gap`` the law between arrivals, ``service_rate`` in 1/s; one queue at a time.
     Errors: ``Unstable`` where ``rho >= 1``, ``InputError``. *Source*: as ``prob_wait``.
 
-    >>> from secondorder.workloads.laws import Exponential
+    >>> from secondorder.laws import Exponential
     >>> round(mean_response(gap=Exponential("2 s"), service_rate=1.0), 9)
     2.0
     """
@@ -62,7 +62,7 @@ def wait_tail(t: Real, *, gap: ServiceLaw, service_rate: float) -> Real:
     *Exact*. ``t`` in s, any shape; ``gap`` the law between arrivals, ``service_rate`` in 1/s; one
     queue at a time. Errors: ``Unstable`` where ``rho >= 1``, ``InputError``. *Source*: as ``prob_wait``.
 
-    >>> from secondorder.workloads.laws import Exponential
+    >>> from secondorder.laws import Exponential
     >>> round(wait_tail(2.0, gap=Exponential("1.25 s"), service_rate=1.0), 6)
     0.536256
     """
@@ -77,7 +77,7 @@ def wait_quantile(p: Real, *, gap: ServiceLaw, service_rate: float) -> Real:
     one queue at a time. Errors: ``Unstable`` where ``rho >= 1``, ``InputError``.
     *Source*: inverse of ``wait_tail``.
 
-    >>> from secondorder.workloads.laws import Exponential
+    >>> from secondorder.laws import Exponential
     >>> round(wait_quantile(0.99, gap=Exponential("2 s"), service_rate=1.0), 6)
     7.824046
     """
@@ -91,7 +91,7 @@ def response_tail(t: Real, *, gap: ServiceLaw, service_rate: float) -> Real:
     *Exact*. ``t`` in s, any shape; ``gap`` the law between arrivals, ``service_rate`` in 1/s; one
     queue at a time. Errors: ``Unstable`` where ``rho >= 1``, ``InputError``. *Source*: as ``prob_wait``.
 
-    >>> from secondorder.workloads.laws import Exponential
+    >>> from secondorder.laws import Exponential
     >>> round(response_tail(3.0, gap=Exponential("2 s"), service_rate=1.0), 9)
     0.22313016
     """
@@ -105,7 +105,7 @@ def response_quantile(p: Real, *, gap: ServiceLaw, service_rate: float) -> Real:
     one queue at a time. Errors: ``Unstable`` where ``rho >= 1``, ``InputError``.
     *Source*: inverse of ``response_tail``.
 
-    >>> from secondorder.workloads.laws import Exponential
+    >>> from secondorder.laws import Exponential
     >>> round(response_quantile(0.99, gap=Exponential("2 s"), service_rate=1.0), 6)
     9.21034
     """

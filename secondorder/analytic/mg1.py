@@ -1,7 +1,7 @@
 """M/G/1: Poisson arrivals, any service law, one server, first come first served.
 
 The mean needs two moments of the service, the variance three, and a quantile the whole law:
-one of ``workloads.laws``, or anything with its ``moment(k)`` in s^k and its ``laplace(s)``.
+one of ``laws``, or anything with its ``moment(k)`` in s^k and its ``laplace(s)``.
 """
 
 from collections.abc import Callable
@@ -82,7 +82,7 @@ def wait_tail(t: Real, *, arrival_rate: float, service: ServiceLaw, tolerance: f
 
     *Source*: Pollaczek-Khinchine transform, Kleinrock I (1975), section 5.7; Abate and Whitt 1995.
 
-    >>> from secondorder.workloads.laws import Exponential
+    >>> from secondorder.laws import Exponential
     >>> round(wait_tail(2.0, arrival_rate=0.8, service=Exponential("1 s")), 7)
     0.536256
     """
@@ -96,7 +96,7 @@ def wait_quantile(p: Real, *, arrival_rate: float, service: ServiceLaw, toleranc
     ``arrival_rate`` in 1/s, one queue at a time. Errors: ``Unstable`` where ``rho >= 1``,
     ``InputError``. *Source*: inverse of ``wait_tail``.
 
-    >>> from secondorder.workloads.laws import Exponential
+    >>> from secondorder.laws import Exponential
     >>> round(wait_quantile(0.99, arrival_rate=0.5, service=Exponential("1 s")), 5)
     7.82405
     """
@@ -110,7 +110,7 @@ def response_tail(t: Real, *, arrival_rate: float, service: ServiceLaw, toleranc
     ``arrival_rate`` in 1/s, one queue at a time. Errors: ``Unstable`` where ``rho >= 1``,
     ``InputError``. *Source*: as ``wait_tail``.
 
-    >>> from secondorder.workloads.laws import Exponential
+    >>> from secondorder.laws import Exponential
     >>> round(response_tail(3.0, arrival_rate=0.5, service=Exponential("1 s")), 7)
     0.2231302
     """
@@ -124,7 +124,7 @@ def response_quantile(p: Real, *, arrival_rate: float, service: ServiceLaw, tole
     ``arrival_rate`` in 1/s, one queue at a time. Errors: ``Unstable`` where ``rho >= 1``,
     ``InputError``. *Source*: inverse of ``response_tail``.
 
-    >>> from secondorder.workloads.laws import LogNormal
+    >>> from secondorder.laws import LogNormal
     >>> round(response_quantile(0.99, arrival_rate=0.5, service=LogNormal("1 s", scv=4)), 4)
     31.5714
     """

@@ -2,7 +2,7 @@
 
 A phase-type time starts in phase i with probability ``start[i]`` and moves at the rates of
 ``generator`` (1/s) until it leaves. ``Exponential``, ``Erlang`` and ``Hyperexponential`` of
-``workloads.laws`` give both with ``phases()``.
+``laws`` give both with ``phases()``.
 """
 
 import numpy as np

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from secondorder import laws
 from secondorder.analytic import (
     batch,
     closed,
@@ -37,6 +38,7 @@ from secondorder.analytic import (
 from secondorder.analytic.erlang import erlang_b, erlang_c
 from secondorder.analytic.inversion import quantile
 from secondorder.errors import InputError
+from secondorder.laws import Service
 from secondorder.quantities import si
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.queue import (
@@ -48,10 +50,9 @@ from secondorder.scenarios.queue import (
     ProcessorSharing,
     Queue,
     Random,
-    Service,
     Shared,
 )
-from secondorder.workloads import arrivals, laws
+from secondorder.workloads import arrivals
 
 LEVELS = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
@@ -216,6 +217,8 @@ def _law_quantile(law: Service, p: float) -> float:
             return float(law.least * (1 - p) ** (-1 / shape))
         case laws.Weibull(shape=shape):
             return float(law.scale * (-math.log1p(-p)) ** (1 / shape))
+        case laws.Normal():
+            return float(mean + law.sigma * ndtri(p))
         case laws.Hyperexponential():
             return _mixture_quantile(law.probability, *law.means, p)
         case laws.EmpiricalLaw(values=values):

@@ -41,6 +41,7 @@ from secondorder.scenarios.queue import (
     read_comers,
 )
 from secondorder.scenarios.steptime import Affine, Roofline, StepTime
+from secondorder.spelling import read
 from secondorder.workloads.arrivals import (
     Arrivals,
     Deterministic,
@@ -53,7 +54,6 @@ from secondorder.workloads.huggingface import from_config
 from secondorder.workloads.lengths import MARGINALS, Empirical, Lengths, Marginal, read_lengths, read_marginal
 from secondorder.workloads.models import models
 from secondorder.workloads.network import Network
-from secondorder.workloads.spelling import read
 from secondorder.workloads.traces import Trace, read_trace
 from secondorder.workloads.transformer import Transformer
 from secondorder.zoo import Zoo

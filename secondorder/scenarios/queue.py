@@ -1,7 +1,7 @@
 """A queue: who comes, how long a service lasts, who serves, and by which rules.
 
 >>> from secondorder.workloads.arrivals import Poisson
->>> from secondorder.workloads.laws import LogNormal
+>>> from secondorder.laws import LogNormal
 >>> queue = Queue(arrivals=Poisson("8 request/s"), service=LogNormal("100 ms", scv=4))
 >>> round(queue.utilisation, 9)
 0.8
@@ -20,57 +20,17 @@ from typing import TypeAlias
 
 import numpy as np
 
+from secondorder.arrays import Floats
 from secondorder.errors import InputError, Unstable
-from secondorder.quantities import Checked, Count, Duration, Quantity, Rate, Unit, registry, si
+from secondorder.laws import Deterministic, Service, Time, Timed, read_law, time_law
+from secondorder.quantities import Checked, Count, Duration, Rate, Unit, registry, si
 from secondorder.workloads.arrivals import Arrivals, TraceArrivals, read_arrivals
-from secondorder.workloads.laws import Deterministic, EmpiricalLaw, Law, read_law
-from secondorder.workloads.requests import Floats
-
-Service: TypeAlias = Law | EmpiricalLaw
-"""Any law of ``workloads.laws``."""
-
-Time: TypeAlias = Service | Quantity | str
-"""A law of a time; a fixed time ("5 s") is a constant law, and a line ("exponential 5 s") is read."""
-
-
-def time_law(value: Time, what: str) -> Service:
-    """The law that a field's value stands for.
-
-    >>> time_law("5 s", "setup") == Deterministic("5 s") == time_law("deterministic 5 s", "setup")
-    True
-    """
-    if isinstance(value, str) and value.strip()[:1].isalpha():
-        return read_law(value, what)
-    if isinstance(value, str | Quantity):
-        return Deterministic(Unit("s", positive=True).read(value, what))
-    if not isinstance(value, Service):
-        raise InputError(what, given=repr(value), expected='a law such as laws.Exponential("100 ms"), or a fixed time')
-    return value
-
-
-class _Timed(Checked):
-    """A frozen dataclass whose fields named in ``_times`` become laws when it is made."""
-
-    _times: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in self._times:
-            if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, time_law(value, name))
-        super().__post_init__()
-
-    def law(self, name: str) -> Service:
-        """The law in a field."""
-        value = getattr(self, name)
-        assert isinstance(value, Service)
-        return value
-
 
 # Arrivals beside those of workloads.arrivals
 
 
 @dataclass(frozen=True, kw_only=True)
-class Renewal(_Timed):
+class Renewal(Timed):
     """Independent gaps of any law of a time: Erlang, hyperexponential, lognormal, Pareto, measured.
 
     >>> Renewal(gap="erlang 125 ms stages=4").rate, Renewal(gap="erlang 125 ms stages=4").scv
@@ -101,7 +61,7 @@ class Renewal(_Timed):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Closed(_Timed):
+class Closed(Timed):
     """A fixed number of ``customers`` that think, come, are served, and think again.
 
     >>> Closed(customers=20, think="exponential 10 s").law("think").mean
@@ -248,7 +208,7 @@ Routing: TypeAlias = Shared | Random | JoinShortest | ForkJoin
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience(_Timed):
+class Patience(Timed):
     """How long an attempt lasts before the customer gives it up, and what comes then.
 
     - ``withdrawn``: the customer leaves the line if the service has not begun within ``limit``
@@ -281,12 +241,12 @@ class Outage(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Queue(_Timed):
+class Queue(Timed):
     """Customers that come, wait and are served.
 
     - ``arrivals``: a law of ``workloads.arrivals``, ``Renewal``, a ``Closed`` population, or a line
       such as "poisson 8 request/s".
-    - ``service``: a law of ``workloads.laws``, or a line such as "lognormal 100 ms scv=4"; none
+    - ``service``: a law of ``laws``, or a line such as "lognormal 100 ms scv=4"; none
       where the discipline brings its own times (``BatchService``, ``Priorities`` with ``services``).
     - ``servers``: how many serve, all alike.
     - ``room``: customers that the system holds, in service and waiting; others are turned away.

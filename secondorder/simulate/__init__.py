@@ -9,17 +9,23 @@ from typing import Any
 
 from secondorder.errors import InputError
 from secondorder.scenarios.answers import Answer
+from secondorder.scenarios.collective import Collective
+from secondorder.scenarios.pipeline import Pipeline
 from secondorder.scenarios.queue import Queue
+from secondorder.scenarios.scenario import Scenario, no_scenario
 from secondorder.scenarios.serving import Serving
+from secondorder.scenarios.training import Training
+from secondorder.scenarios.training_step import TrainingStep
 
 
 def simulate(
-    scenario: Serving | Queue, *, seed: int = 0, replications: int = 10, requests: int | None = None, jobs: int = 1
+    scenario: Scenario, *, seed: int = 0, replications: int = 10, requests: int | None = None, jobs: int = 1
 ) -> Answer:
     """Simulate a scenario: estimates with 95 % confidence intervals.
 
-    The same scenario and seed give the same result. The run length is chosen when
-    ``requests`` is not given. ``jobs`` processes share the replications.
+    The same scenario and seed give the same result. ``requests`` is the length of a run of a
+    ``Serving`` or ``Queue`` scenario, chosen when it is not given; the others have their own length. ``jobs``
+    processes share the replications.
     """
     match scenario:
         case Serving():
@@ -30,7 +36,27 @@ def simulate(
             from secondorder.simulate.queues import simulate_queue
 
             return simulate_queue(scenario, seed=seed, replications=replications, requests=requests, jobs=jobs)
-    raise InputError("scenario", given=type(scenario).__name__, expected="a Serving or a Queue scenario")
+    if requests is not None:
+        given = f"{requests} for a {type(scenario).__name__}"
+        raise InputError("requests", given=given, expected="none: nobody asks for anything there")
+    match scenario:
+        case Training():
+            from secondorder.simulate.training import simulate_training
+
+            return simulate_training(scenario, seed=seed, replications=replications, jobs=jobs)
+        case TrainingStep():
+            from secondorder.simulate.training_step import simulate_step
+
+            return simulate_step(scenario, seed=seed, replications=replications, jobs=jobs)
+        case Collective():
+            from secondorder.simulate.collectives import simulate_collective
+
+            return simulate_collective(scenario, seed=seed, replications=replications, jobs=jobs)
+        case Pipeline():
+            from secondorder.simulate.collectives import simulate_pipeline
+
+            return simulate_pipeline(scenario, seed=seed, replications=replications, jobs=jobs)
+    raise no_scenario(scenario)
 
 
 class _Callable(ModuleType):

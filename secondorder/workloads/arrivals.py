@@ -20,10 +20,10 @@ from typing import Annotated, Any, ClassVar, Protocol, Self, TypeAlias
 import numpy as np
 import pint
 
+from secondorder.arrays import EqualByValue, Floats
 from secondorder.errors import InputError, UnknownName
 from secondorder.quantities import Checked, Positive, Quantity, Rate, Unit, registry, si
 from secondorder.workloads import requests
-from secondorder.workloads.requests import EqualByValue, Floats
 
 RateOrZero = Annotated[Quantity | str, Unit("request/s")]
 Sojourn = Annotated[Quantity | str, Unit("s", positive=True)]

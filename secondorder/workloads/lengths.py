@@ -30,10 +30,11 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 import numpy as np
 from annotated_types import Ge
 
+from secondorder import spelling
+from secondorder.arrays import EqualByValue, Floats, Integers
 from secondorder.errors import InputError, UnknownName
 from secondorder.quantities import Count, Positive
-from secondorder.workloads import spelling
-from secondorder.workloads.requests import EqualByValue, Floats, Integers, token_counts
+from secondorder.workloads.requests import token_counts
 from secondorder.zoo import Source, Zoo
 
 MAX_SUPPORT = 2**22

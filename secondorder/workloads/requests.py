@@ -8,40 +8,17 @@ array([100,   7])
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from secondorder.arrays import EqualByValue, Floats, Integers
 from secondorder.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Floats: TypeAlias = npt.NDArray[np.float64]
-Integers: TypeAlias = npt.NDArray[np.int64]
-
-
-class EqualByValue:
-    """A frozen dataclass with arrays among its fields: equal, and of equal hash, where their values are."""
-
-    def _values(self) -> tuple[object, ...]:
-        return tuple(_hashable(getattr(self, field.name)) for field in fields(self) if field.compare)  # type: ignore[arg-type]
-
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
-            return NotImplemented
-        return self._values() == other._values()
-
-    def __hash__(self) -> int:
-        return hash(self._values())
-
-
-def _hashable(value: object) -> object:
-    if isinstance(value, np.ndarray):
-        return value.dtype.str, value.tobytes()
-    return tuple(map(_hashable, value)) if isinstance(value, tuple) else value
 
 
 def times(what: str, values: npt.ArrayLike) -> Floats:

@@ -25,8 +25,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from secondorder.arrays import Floats, Integers
 from secondorder.errors import InputError, SecondOrderError
-from secondorder.workloads.requests import Floats, Integers, Requests
+from secondorder.workloads.requests import Requests
 
 PAIRS = 2000
 BINS = 20

@@ -43,11 +43,12 @@ from typing import Any
 
 import numpy as np
 
+from secondorder.arrays import Floats, Integers
 from secondorder.errors import FileError, InputError, UnknownName
 from secondorder.quantities import Duration, Quantity, Rate, Unit, quantity, registry, si
 from secondorder.workloads.arrivals import TraceArrivals
 from secondorder.workloads.lengths import Empirical
-from secondorder.workloads.requests import Floats, Integers, Requests
+from secondorder.workloads.requests import Requests
 
 
 class TraceWarning(UserWarning):

@@ -1,0 +1,247 @@
+"""A training run of weeks: steps, checkpoints, failures, restarts and repairs.
+
+>>> run = Training(
+...     failures="exponential 8240 s", checkpoint=Checkpoint(interval="994 s", write="60 s"),
+...     recovery=Recovery(restart="300 s"))
+>>> run.mtbf, run.write_seconds
+(8240.0, 60.0)
+
+Clocks: failures strike in work, in checkpoint writes and in restarts. They do not strike in a
+downtime (detection, replacement, waiting for a repair): nothing runs then that could fail.
+
+``interval`` is the WORK between checkpoints, the ``tau`` of the formulas, and not the period.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Annotated, TypeAlias
+
+from annotated_types import Ge
+
+from secondorder.errors import InputError
+from secondorder.fleets.clusters import Storage
+from secondorder.fleets.failures import FailureProcess, FailureRates, failure_rates, read_failures
+from secondorder.laws import Time, Timed, time_law
+from secondorder.quantities import Checked, Count, Duration, Efficiency, Unit, registry, si
+from secondorder.scenarios.training_step import TrainingStep
+
+# Checkpoints
+
+
+class _Checkpoint(Checked):
+    """What all kinds of checkpoint check."""
+
+    interval: Duration
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if si(self.interval) == 0:
+            remedy = "a run without checkpoints starts from nothing after each failure: state the work it would lose"
+            raise InputError("interval", given="0 s", expected="a positive quantity in s", remedy=remedy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint(_Checkpoint):
+    """Training stops for ``write`` after each ``interval`` of work; by default as long as the storage takes."""
+
+    interval: Duration
+    write: Duration | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsyncCheckpoint(_Checkpoint):
+    """Training stops for ``pause`` (a copy to host memory); then a ``drain`` writes it while training goes on.
+
+    There is one buffer: the next pause waits until the drain before it is over, so that a drain
+    longer than the interval holds training up. A failure loses what is not yet drained: the run goes
+    back to the last checkpoint that is. The drain is that of the storage's bandwidth where none is given.
+    """
+
+    interval: Duration
+    pause: Duration
+    drain: Duration | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoLevelCheckpoint(_Checkpoint):
+    """A light checkpoint (``write``: memory of a peer, local disk) after each ``interval``; after every ``every``-th
+    interval also a durable one (``durable_write``) right after it.
+
+    A share ``light_share`` of the failures can be made good from the light one, with ``light_restart``;
+    the others go back to the durable one, with the run's own restart.
+    """
+
+    interval: Duration
+    write: Duration
+    every: Count
+    durable_write: Duration | None = None
+    light_share: Efficiency
+    light_restart: Duration
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifiedCheckpoint(_Checkpoint):
+    """Silent errors, Poisson with mean time ``silent_mtbf`` between them, strike in work only; a ``verify`` before each
+    write finds them, and the run goes back to the checkpoint before, which was verified."""
+
+    interval: Duration
+    verify: Duration
+    silent_mtbf: Duration
+    write: Duration | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if si(self.silent_mtbf) == 0:
+            raise InputError("silent_mtbf", given="0 s", expected="a positive quantity in s")
+
+
+CheckpointPolicy: TypeAlias = Checkpoint | AsyncCheckpoint | TwoLevelCheckpoint | VerifiedCheckpoint
+
+# What follows a failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovery(Checked):
+    """What lies between a failure and work.
+
+    First a downtime in which nothing runs and nothing fails: ``detection`` until the failure is
+    noticed, ``replacement`` of what failed. Then the ``restart`` (processes, loading of the checkpoint,
+    warming up), in which the next failure may strike and which then begins anew.
+    """
+
+    restart: Duration = "0 s"
+    detection: Duration = "0 s"
+    replacement: Duration = "0 s"
+
+    @property
+    def downtime(self) -> float:
+        """``detection + replacement`` in s."""
+        return si(self.detection) + si(self.replacement)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spares(Timed):
+    """Each failure sends a node to repair; one of ``count`` spares takes its place, or the run waits for a repair.
+
+    ``repair`` is a law or a fixed time; ``crews`` repair one node each (as many as it takes where none
+    are given). A repaired node is a spare again, or ends the wait.
+    """
+
+    _times = ("repair",)
+    count: Annotated[int, Ge(0)]
+    repair: Time
+    crews: Count | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Checked):
+    """A run that works, checkpoints, fails and comes back.
+
+    - ``failures``: a process of ``fleets.failures``, a line such as "exponential 3 h" or "stationary 2048
+      weibull 6000 h shape=0.7", or rates of the zoo for the step's cluster ("llama_3"); the cluster's
+      own where none are given.
+    - ``checkpoint``: ``Checkpoint``, ``AsyncCheckpoint``, ``TwoLevelCheckpoint`` or ``VerifiedCheckpoint``.
+    - ``recovery``: detection, replacement and restart.
+    - ``spares``: spare nodes and their repair; without them a failed node is replaced at once.
+    - ``step``: a ``TrainingStep``, or the law of the time of one; without it work is a fluid.
+    - ``storage``: where checkpoints go, if their writing times are to follow from their size.
+    - ``duration``: how long the run is watched; or ``work``: what it has to do, in time without failures
+      and checkpoints, and the run ends when that is done.
+
+    Errors: ``InputError`` for what cannot be meant.
+    """
+
+    failures: FailureProcess | FailureRates | str | None = None
+    checkpoint: CheckpointPolicy
+    recovery: Recovery = field(default_factory=Recovery)
+    spares: Spares | None = None
+    step: TrainingStep | Time | None = None
+    storage: Storage | None = None
+    duration: Duration | None = None
+    work: Duration | None = None
+    name: str = "training"
+
+    def __post_init__(self) -> None:
+        if self.step is not None and not isinstance(self.step, TrainingStep):
+            object.__setattr__(self, "step", time_law(self.step, "step"))
+        super().__post_init__()
+        if self.storage is None and isinstance(self.step, TrainingStep):
+            object.__setattr__(self, "storage", self.step.cluster.storage)
+        object.__setattr__(self, "failures", self._process())
+        if self.duration is not None and self.work is not None:
+            raise InputError("work", given="work beside a duration", expected="one of the two")
+        if self.duration is None and self.work is None:
+            object.__setattr__(self, "duration", Unit("s").read("30 day", "duration"))
+        for name in ("duration", "work"):
+            if (value := getattr(self, name)) is not None and si(value) == 0:
+                raise InputError(name, given="0 s", expected="a positive quantity in s")
+        self.write_seconds  # a write whose length nothing gives is refused here  # noqa: B018
+
+    def _process(self) -> FailureProcess:
+        given = self.failures
+        if isinstance(given, str):
+            given = failure_rates[given.strip()] if given.strip() in failure_rates else read_failures(given)
+        if given is None:
+            given = self.step.cluster.failures if isinstance(self.step, TrainingStep) else None
+        if given is None:
+            expected = 'a process of failures such as "exponential 3 h"'
+            raise InputError("failures", given="none, and none of the cluster", expected=expected)
+        if not isinstance(given, FailureRates):
+            return given
+        if not isinstance(self.step, TrainingStep):
+            remedy = "give a step with its cluster, or the process: rates.process(16384)"
+            raise InputError(
+                "failures", given=f"rates of one {given.per}", expected="how many there are", remedy=remedy
+            )
+        return given.process(self.step.cluster.count(given.per))
+
+    # What follows from the fields
+
+    @property
+    def process(self) -> FailureProcess:
+        """The process of failures, read."""
+        assert isinstance(self.failures, FailureProcess)
+        return self.failures
+
+    @property
+    def mtbf(self) -> float:
+        """Mean time between failures in the long run, in s of the failures' clock."""
+        return self.process.mtbf
+
+    @property
+    def interval(self) -> float:
+        """Work between checkpoints in s."""
+        return si(self.checkpoint.interval)
+
+    @cached_property
+    def write_seconds(self) -> float:
+        """What a checkpoint's own write takes when nobody else writes, in s: of the drain, of the durable level."""
+        match self.checkpoint:
+            case Checkpoint(write=given) | VerifiedCheckpoint(write=given) | AsyncCheckpoint(drain=given):
+                pass
+            case TwoLevelCheckpoint(durable_write=given):
+                pass
+        if given is not None:
+            return si(given)
+        if self.storage is None or not isinstance(self.step, TrainingStep):
+            word = {AsyncCheckpoint: "drain", TwoLevelCheckpoint: "durable_write"}.get(type(self.checkpoint), "write")
+            expected = "a time, or a step and a storage from which it follows"
+            raise InputError(f"checkpoint.{word}", given="none", expected=expected)
+        return self.storage.write_seconds(self.step.job.checkpoint_bytes, self.step.cluster.nodes)
+
+    @property
+    def blocking_seconds(self) -> float:
+        """For how long a checkpoint stops the work where nobody else writes, in s; of two levels the light one."""
+        match self.checkpoint:
+            case AsyncCheckpoint(pause=pause):
+                return si(pause)
+            case TwoLevelCheckpoint(write=write):
+                return si(write)
+            case VerifiedCheckpoint(verify=verify):
+                return si(verify) + self.write_seconds
+        return self.write_seconds
+
+    def at(self, interval: float) -> "Training":
+        """The same run with another interval, in s."""
+        checkpoint = replace(self.checkpoint, interval=registry.Quantity(interval, "s"))
+        return replace(self, checkpoint=checkpoint)
