@@ -20,9 +20,27 @@ if TYPE_CHECKING:
     from secondorder.errors import Unstable as Unstable
     from secondorder.fleets.accelerators import Accelerator as Accelerator
     from secondorder.fleets.accelerators import accelerators as accelerators
+    from secondorder.fleets.clusters import Cluster as Cluster
+    from secondorder.fleets.clusters import Fabric as Fabric
+    from secondorder.fleets.clusters import Link as Link
+    from secondorder.fleets.clusters import Node as Node
+    from secondorder.fleets.clusters import Storage as Storage
+    from secondorder.fleets.clusters import clusters as clusters
+    from secondorder.fleets.clusters import fabrics as fabrics
+    from secondorder.fleets.clusters import nodes as nodes
+    from secondorder.fleets.clusters import storages as storages
+    from secondorder.fleets.failures import Bursts as Bursts
+    from secondorder.fleets.failures import FailureRates as FailureRates
+    from secondorder.fleets.failures import NewNodes as NewNodes
+    from secondorder.fleets.failures import PlatformRenewal as PlatformRenewal
+    from secondorder.fleets.failures import ReplicatedPairs as ReplicatedPairs
+    from secondorder.fleets.failures import StationaryNodes as StationaryNodes
+    from secondorder.fleets.failures import failure_rates as failure_rates
     from secondorder.quantities import quantity as quantity
     from secondorder.scenarios.answers import Answer as Answer
     from secondorder.scenarios.answers import Estimate as Estimate
+    from secondorder.scenarios.collective import Collective as Collective
+    from secondorder.scenarios.pipeline import Pipeline as Pipeline
     from secondorder.scenarios.queue import BatchService as BatchService
     from secondorder.scenarios.queue import Closed as Closed
     from secondorder.scenarios.queue import FirstCome as FirstCome
@@ -40,6 +58,14 @@ if TYPE_CHECKING:
     from secondorder.scenarios.steptime import Affine as Affine
     from secondorder.scenarios.steptime import Roofline as Roofline
     from secondorder.scenarios.steptime import Table as Table
+    from secondorder.scenarios.training import AsyncCheckpoint as AsyncCheckpoint
+    from secondorder.scenarios.training import Checkpoint as Checkpoint
+    from secondorder.scenarios.training import Recovery as Recovery
+    from secondorder.scenarios.training import Spares as Spares
+    from secondorder.scenarios.training import Training as Training
+    from secondorder.scenarios.training import TwoLevelCheckpoint as TwoLevelCheckpoint
+    from secondorder.scenarios.training import VerifiedCheckpoint as VerifiedCheckpoint
+    from secondorder.scenarios.training_step import TrainingStep as TrainingStep
     from secondorder.validation.comparison import Comparison as Comparison
     from secondorder.validation.comparison import compare as compare
     from secondorder.validation.sweeps import sweep as sweep
@@ -60,6 +86,8 @@ if TYPE_CHECKING:
     from secondorder.workloads.network import Network as Network
     from secondorder.workloads.traces import Trace as Trace
     from secondorder.workloads.traces import read_trace as read_trace
+    from secondorder.workloads.training import Layout as Layout
+    from secondorder.workloads.training import TrainingJob as TrainingJob
     from secondorder.workloads.transformer import Transformer as Transformer
 
 _WHERE = {
@@ -67,6 +95,29 @@ _WHERE = {
     "analytic.roofline": ["roofline"],
     "errors": ["ConstraintNotMet", "InfeasibleError", "InputError", "SecondOrderError", "Unstable"],
     "fleets.accelerators": ["Accelerator", "accelerators"],
+    "fleets.clusters": ["Cluster", "Fabric", "Link", "Node", "Storage", "clusters", "fabrics", "nodes", "storages"],
+    "fleets.failures": [
+        "Bursts",
+        "FailureRates",
+        "NewNodes",
+        "PlatformRenewal",
+        "ReplicatedPairs",
+        "StationaryNodes",
+        "failure_rates",
+    ],
+    "scenarios.collective": ["Collective"],
+    "scenarios.pipeline": ["Pipeline"],
+    "scenarios.training": [
+        "AsyncCheckpoint",
+        "Checkpoint",
+        "Recovery",
+        "Spares",
+        "Training",
+        "TwoLevelCheckpoint",
+        "VerifiedCheckpoint",
+    ],
+    "scenarios.training_step": ["TrainingStep"],
+    "workloads.training": ["Layout", "TrainingJob"],
     "quantities": ["quantity"],
     "scenarios.answers": ["Answer", "Estimate"],
     "scenarios.queue": [

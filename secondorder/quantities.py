@@ -93,6 +93,7 @@ _PREFIXED = {
     "byte/s": ("B", "/s"),
     "FLOP": ("FLOP", ""),
     "FLOP/s": ("FLOP", "/s"),
+    "token/s": ("token", "/s"),
 }
 _SCALES = (
     (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"),

@@ -1,5 +1,7 @@
 """Laws of service: their moments, transforms, samples and spellings agree with each other and with mpmath."""
 
+from itertools import pairwise
+
 import mpmath
 import numpy as np
 import pytest
@@ -179,7 +181,7 @@ def test_a_law_is_read_from_a_line(text, law):
 @pytest.mark.parametrize(
     ("text", "error", "part"),
     [
-        ("lognormol 1 s scv=4", UnknownName, "did you mean lognormal?"),
+        ("lognormol 1 s scv=4", UnknownName, "did you mean lognormal or normal?"),
         ("lognormal 1 s svc=4", UnknownName, "field of lognormal: got 'svc', expected mean, scv; did you mean"),
         ("lognormal 1 s", InputError, "without scv, expected lognormal <mean> scv=<scv>"),
         ("exponential 1", UnitError, "without a unit"),
@@ -215,10 +217,50 @@ def test_an_empirical_law_needs_times(values):
 def test_laws_are_values():
     assert EmpiricalLaw([1.0, 2.0]) == EmpiricalLaw(np.array([1.0, 2.0]))
     assert hash(Exponential("1 s")) == hash(Exponential("1000 ms"))
-    assert set(LAWS) == {law.word for law in EVERY if not isinstance(law, EmpiricalLaw)}
+    assert set(LAWS) == {law.word for law in EVERY if not isinstance(law, EmpiricalLaw)} | {"normal"}
 
 
 @pytest.mark.parametrize("bad", [-1.0, float("nan"), -0.1 + 2j])
 def test_the_transform_is_for_the_right_half_plane(bad):
     with pytest.raises(InputError, match="real part of at least 0"):
         LogNormal("1 s", 4).laplace(bad)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "exponential 2 s",
+        "deterministic 2 s",
+        "erlang 2 s stages=3",
+        "hyperexponential 2 s scv=4",
+        "lognormal 2 s scv=2",
+        "pareto 2 s shape=3.5",
+        "gamma 2 s scv=3",
+        "weibull 2 s shape=0.7",
+        "normal 2 s scv=0.04",
+    ],
+)
+def test_survival_excess_and_residual_life_belong_together(text: str) -> None:
+    """Against integrals of the survival function, and draws against both."""
+    from scipy.integrate import quad
+    from scipy.stats import kstest
+
+    from secondorder.laws import residual
+
+    law = read_law(text)
+    for t in (0.0, 0.3, 1.9, 4.0):
+        breaks = [x for x in (2.0, 10.0, 100.0) if x > t]
+        edges = [t, *breaks, np.inf]
+        area = sum(quad(lambda x: float(law.survival(x)), a, b, limit=200)[0] for a, b in pairwise(edges))
+        assert float(law.excess(t)) == pytest.approx(area, rel=1e-6, abs=1e-9)
+    rng = np.random.default_rng(5)
+    draws = residual(law, 4_000, rng)
+    assert kstest(draws, lambda t: 1 - law.excess(t) / law.moment(1)).pvalue > 1e-4
+    if not text.startswith("deterministic"):
+        assert kstest(law.sample(4_000, rng), lambda t: 1 - law.survival(t)).pvalue > 1e-4
+
+
+def test_survival_of_measured_times_counts_them() -> None:
+    law = EmpiricalLaw([1.0, 2.0, 2.0, 5.0])
+    assert law.survival([0.0, 1.0, 2.0, 4.9, 5.0]).tolist() == [1.0, 0.75, 0.25, 0.25, 0.0]
+    assert law.excess([0.0, 2.0, 6.0]).tolist() == [2.5, 0.75, 0.0]

@@ -14,7 +14,7 @@ from typing import Any
 from cyclopts import App, CycloptsError
 
 from secondorder import __version__
-from secondorder.cli import demo, plans, queue, roofline, serve, validate, zoo
+from secondorder.cli import demo, plans, queue, roofline, serve, train, validate, zoo
 from secondorder.cli.output import leave_stdout
 from secondorder.cli.usage import told
 from secondorder.errors import SecondOrderError
@@ -33,6 +33,7 @@ _COMMANDS: Sequence[tuple[Callable[..., None], str]] = (
     (zoo.zoo, zoo.EXAMPLE),
     (roofline.roofline, roofline.EXAMPLE),
     (serve.serve, serve.EXAMPLE),
+    (train.train, train.EXAMPLE),
     (queue.queue, queue.EXAMPLE),
     (plans.solve, plans.example("solve")),
     (plans.simulate, plans.example("simulate --seed 1")),

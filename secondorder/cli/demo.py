@@ -29,7 +29,7 @@ def demo(
     ] = None,
     objective: Annotated[str, Parameter(help="The p99 of the time to first token that users accept.")] = "500 ms",
     seed: Annotated[int, Parameter(group=SIMULATION, converter=at_least(0), help="Of the random numbers.")] = 1,
-    margin: Margin = 0.10,
+    margin: Margin = None,
     jobs: Annotated[int, Parameter(group=SIMULATION, converter=at_least(1), help="Processes that share the work.")] = 2,
     figure: Annotated[str, Parameter(group=OUTPUT, help="File of the picture: .png, .svg or .pdf.")] = "out/demo.png",
     out: Output = PRINTED,

@@ -23,6 +23,28 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from secondorder.errors import FileError, InputError, UnknownName
 from secondorder.fleets.accelerators import Accelerator, accelerators
+from secondorder.fleets.clusters import (
+    Cluster,
+    Fabric,
+    Link,
+    Node,
+    Storage,
+    clusters,
+    fabrics,
+    nodes,
+    storages,
+)
+from secondorder.fleets.failures import (
+    Bursts,
+    FailureProcess,
+    FailureRates,
+    NewNodes,
+    PlatformRenewal,
+    ReplicatedPairs,
+    StationaryNodes,
+    failure_rates,
+)
+from secondorder.laws import Time
 from secondorder.scenarios.queue import (
     BatchService,
     Closed,
@@ -41,6 +63,15 @@ from secondorder.scenarios.queue import (
     read_comers,
 )
 from secondorder.scenarios.steptime import Affine, Roofline, StepTime
+from secondorder.scenarios.training import (
+    AsyncCheckpoint,
+    Checkpoint,
+    CheckpointPolicy,
+    Recovery,
+    TwoLevelCheckpoint,
+    VerifiedCheckpoint,
+)
+from secondorder.scenarios.training_step import TrainingStep
 from secondorder.spelling import read
 from secondorder.workloads.arrivals import (
     Arrivals,
@@ -68,6 +99,19 @@ DISCIPLINES: dict[str, type] = {
     "batch": BatchService,
 }
 ROUTINGS: dict[str, type] = {"shared": Shared, "random": Random, "jsq": JoinShortest, "fork-join": ForkJoin}
+CHECKPOINTS: dict[str, type] = {
+    "blocking": Checkpoint,
+    "async": AsyncCheckpoint,
+    "two-level": TwoLevelCheckpoint,
+    "verified": VerifiedCheckpoint,
+}
+FAILURES: dict[str, type] = {
+    "renewal": PlatformRenewal,
+    "stationary": StationaryNodes,
+    "new": NewNodes,
+    "bursts": Bursts,
+    "pairs": ReplicatedPairs,
+}
 STEP_TIMES: dict[str, type] = {"roofline": Roofline, "affine": Affine}
 
 
@@ -202,6 +246,61 @@ class Door:
             return read(value, kinds, what=what, example=next(iter(kinds)))
         return self._of_kind(what, value, kinds, expected)
 
+    # Fleets and training
+
+    def checkpoint(self, what: str, value: Any) -> Any:
+        """A line such as ``blocking 30 min write=60 s``, or a table with its kind."""
+        return self._rule(what, value, CHECKPOINTS, '"blocking 30 min write=60 s", or a table with its kind')
+
+    def failures(self, what: str, value: Any) -> Any:
+        """A line that the scenario reads, or a table with its kind."""
+        if isinstance(value, str | FailureProcess):
+            return value
+        return self._of_kind(what, value, FAILURES, '"exponential 3 h", or a table with its kind')
+
+    def recovery(self, what: str, value: Any) -> Any:
+        """A line such as ``300 s detection=30 s``, or a table."""
+        return self._line_or_table(what, value, Recovery, "300 s detection=30 s")
+
+    def link(self, what: str, value: Any) -> Any:
+        """A line such as ``50 GB/s latency=5 us``, or a table."""
+        return self._line_or_table(what, value, Link, "50 GB/s latency=5 us")
+
+    def step(self, what: str, value: Any) -> Any:
+        """A law of a time, or a table with the fields of a training step."""
+        if not isinstance(value, Mapping):
+            return value
+        with told_from(what):
+            return self.build(TrainingStep, value)
+
+    def cluster(self, what: str, value: Any) -> Cluster:
+        """A name of the zoo or a table (``like`` names one to start from)."""
+        return self._entry(what, value, clusters, Cluster, "a name such as llama_3_16k, or a table")  # type: ignore[no-any-return]
+
+    def node(self, what: str, value: Any) -> Node:
+        """As ``cluster``."""
+        return self._entry(what, value, nodes, Node, "a name such as dgx_h100, or a table")  # type: ignore[no-any-return]
+
+    def fabric(self, what: str, value: Any) -> Fabric:
+        """As ``cluster``."""
+        return self._entry(what, value, fabrics, Fabric, "a name of the zoo, or a table")  # type: ignore[no-any-return]
+
+    def storage(self, what: str, value: Any) -> Storage:
+        """As ``cluster``."""
+        return self._entry(what, value, storages, Storage, "a name of the zoo, or a table")  # type: ignore[no-any-return]
+
+    def failure_rates(self, what: str, value: Any) -> FailureRates:
+        """As ``cluster``."""
+        return self._entry(what, value, failure_rates, FailureRates, "a name such as llama_3, or a table")  # type: ignore[no-any-return]
+
+    def _line_or_table(self, what: str, value: Any, kind: type, example: str) -> Any:
+        if isinstance(value, str):
+            return read(f"{what} {value}", {what.lower(): kind}, what=what, example=example)
+        if not isinstance(value, Mapping):
+            return value
+        with told_from(what):
+            return self.build(kind, value)
+
     def patience(self, what: str, value: Any) -> Any:
         """A line such as ``5 s retries=3``, or a table."""
         if isinstance(value, str):
@@ -234,6 +333,17 @@ _READERS: Mapping[Any, Callable[[Door, str, Any], Any]] = {
     Discipline: Door.discipline,
     Routing: Door.routing,
     Patience | None: Door.patience,
+    CheckpointPolicy: Door.checkpoint,
+    FailureProcess | FailureRates | str | None: Door.failures,
+    Recovery: Door.recovery,
+    TrainingStep | Time | None: Door.step,
+    Link: Door.link,
+    Link | None: Door.link,
+    Cluster: Door.cluster,
+    Node: Door.node,
+    Fabric: Door.fabric,
+    Storage | None: Door.storage,
+    FailureRates | None: Door.failure_rates,
 }
 """How a field of each type may be spelled beside the value itself."""
 

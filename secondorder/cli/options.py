@@ -57,32 +57,51 @@ def _field(tokens: Sequence[Token]) -> str:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """How a scenario is simulated."""
+class Replications:
+    """How often a scenario is simulated."""
 
     seed: Annotated[int, Parameter(group=SIMULATION, converter=at_least(0), help="Of the random numbers.")] = 0
     replications: Annotated[
-        int, Parameter(group=SIMULATION, converter=at_least(2), help="Independent runs; intervals come from these.")
-    ] = 10
-    num_prompts: Annotated[
         int | None,
-        Parameter(group=SIMULATION, converter=at_least(1), help="Requests of each run. Default: as many as it takes."),
+        Parameter(
+            group=SIMULATION,
+            converter=at_least(2),
+            help="Independent runs; intervals come from these. Default: 10, of training 100.",
+        ),
     ] = None
     jobs: Annotated[int, Parameter(group=SIMULATION, converter=at_least(1), help="Processes that share the work.")] = 1
 
     @property
     def arguments(self) -> dict[str, Any]:
         """As ``simulate`` takes them."""
-        return {
-            "seed": self.seed, "replications": self.replications, "requests": self.num_prompts, "jobs": self.jobs
-        }  # fmt: skip
+        return {"seed": self.seed, "replications": self.replications, "jobs": self.jobs}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Run(Replications):
+    """How a scenario with requests is simulated."""
+
+    num_prompts: Annotated[
+        int | None,
+        Parameter(group=SIMULATION, converter=at_least(1), help="Requests of each run. Default: as many as it takes."),
+    ] = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """As ``simulate`` takes them."""
+        return {**super().arguments, "requests": self.num_prompts}
 
 
 USUAL = Run()
 
 Margin = Annotated[
-    float,
-    Parameter(group=SIMULATION, converter=share, help="How far off a formula may be and still agree, a share."),
+    float | None,
+    Parameter(
+        group=SIMULATION,
+        converter=share,
+        help="How far off a formula may be and still agree, a share. Default: 0.1, of training 0.005.",
+    ),
 ]
 
 Format = Literal["table", "json", "csv", "markdown"]

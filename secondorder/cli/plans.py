@@ -19,6 +19,7 @@ from the plan's own folder.
 """
 
 import tomllib
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -31,8 +32,7 @@ from secondorder.cli.output import check_output, emit, patience, records, show
 from secondorder.errors import FileError, InputError, UnknownName
 
 if TYPE_CHECKING:
-    from secondorder.scenarios.queue import Queue
-    from secondorder.scenarios.serving import Serving
+    from secondorder.scenarios.scenario import Scenario
 
 
 def example(command: str) -> str:
@@ -53,7 +53,7 @@ where plan.toml holds
 """
 
 
-Plan = Annotated[str, Parameter(help="TOML file; a table [serving] or [queue] has the scenario's fields.")]
+Plan = Annotated[str, Parameter(help="TOML file; its table [serving], [queue], [training]... has the fields.")]
 
 
 def solve(plan: Plan, /, *, out: Output = PRINTED) -> None:
@@ -75,7 +75,7 @@ def simulate(plan: Plan, /, *, run: Run = USUAL, out: Output = PRINTED) -> None:
     show(answer, out)
 
 
-def compare(plan: Plan, /, *, margin: Margin = 0.1, run: Run = USUAL, out: Output = PRINTED) -> None:
+def compare(plan: Plan, /, *, margin: Margin = None, run: Run = USUAL, out: Output = PRINTED) -> None:
     """Solve and simulate a plan, and judge each closed form."""
     from secondorder.validation.comparison import compare
 
@@ -91,7 +91,7 @@ def sweep(
     /,
     *,
     vary: Annotated[list[str], Parameter(help="FIELD=VALUE,VALUE...; may be repeated for a grid.", negative="")],
-    margin: Margin = 0.1,
+    margin: Margin = None,
     run: Run = USUAL,
     out: Output = PRINTED,
 ) -> None:
@@ -145,24 +145,41 @@ def _toml(text: str) -> Any:
         return text
 
 
-def read_plan(name: str) -> "Serving | Queue":
+def read_plan(name: str) -> "Scenario":
     """The scenario of a plan file. Errors name the file and the key."""
     from secondorder.cli.doors import Door, told_from
+    from secondorder.scenarios.collective import Collective
+    from secondorder.scenarios.pipeline import Pipeline
     from secondorder.scenarios.queue import Queue
     from secondorder.scenarios.serving import Serving
+    from secondorder.scenarios.training import Training
+    from secondorder.scenarios.training_step import TrainingStep
 
-    systems: dict[str, type[Serving | Queue]] = {"serving": Serving, "queue": Queue}
+    systems: dict[str, type[Scenario]] = {
+        "serving": Serving,
+        "queue": Queue,
+        "training": Training,
+        "training_step": TrainingStep,
+        "collective": Collective,
+        "pipeline": Pipeline,
+    }
     tables = _tables(name)
     for word in tables:
         if word not in systems:
             raise UnknownName.among(f"{name}: table", word, systems)
     if not tables:
-        raise FileError(name, given="an empty plan", expected="a table [serving] or [queue]")
+        raise FileError(name, given="an empty plan", expected=f"a table {tables_of(systems)}")
     ((word, table),) = tables.items()
     if not isinstance(table, dict):
         raise InputError(f"{name}: {word}", given=repr(table), expected=f"a table [{word}]")
     with told_from(f"{name}: {word}"):
         return Door(Path(name).parent).build(systems[word], table)
+
+
+def tables_of(systems: Iterable[str]) -> str:
+    """The tables that a plan may have, in words."""
+    *most, last = (f"[{word}]" for word in systems)
+    return f"{', '.join(most)} or {last}"
 
 
 def _tables(name: str) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def queue(
         str | None, Parameter(group=OUTPUT, help="Picture of the metric against the utilisation: .png, .svg or .pdf.")
     ] = None,
     simulate: Annotated[bool, Parameter(help="Also simulate, and judge the closed forms.")] = True,
-    margin: Margin = 0.1,
+    margin: Margin = None,
     run: Run = USUAL,
     out: Output = PRINTED,
 ) -> None:

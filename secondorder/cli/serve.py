@@ -171,7 +171,7 @@ def serve(
     workload: Workload = Workload(),
     engine: Engine = Engine(),
     simulate: Annotated[bool, Parameter(help="Also simulate, and judge the closed forms.")] = True,
-    margin: Margin = 0.1,
+    margin: Margin = None,
     run: Run = USUAL,
     out: Output = PRINTED,
 ) -> None:

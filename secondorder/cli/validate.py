@@ -1,5 +1,6 @@
 """``secondorder validate``: the closed forms against the simulation, claim by claim."""
 
+import math
 import os
 import sys
 import time
@@ -7,13 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby, starmap
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from secondorder.cli.options import PRINTED, SIMULATION, Output, at_least
 from secondorder.cli.output import check_output, emit
-from secondorder.errors import ConstraintNotMet
+from secondorder.errors import ConstraintNotMet, UnknownName
 
 if TYPE_CHECKING:
     from secondorder.report.tables import Grid
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from secondorder.validation.catalogue import Judged
     from secondorder.validation.catalogue.reference import Covered, Excluded
     from secondorder.validation.coverage import Coverage
+    from secondorder.validation.published import Published
 
 EXAMPLE = """\
 Examples:
@@ -43,7 +46,7 @@ Jobs = Annotated[int, Parameter(group=SIMULATION, converter=at_least(1), help="P
 
 def validate(
     *,
-    suite: Annotated[str | None, Parameter(help="Only these claims: queueing or serving.")] = None,
+    suite: Annotated[str | None, Parameter(help="Only these: queueing, serving, training, or published.")] = None,
     thorough: Annotated[
         bool, Parameter(help="Margins of exact claims 2.5 times stricter; takes far longer.", negative="")
     ] = False,
@@ -65,17 +68,23 @@ def validate(
 
 def _catalogue(suite: str | None, thorough: bool, seed: int, jobs: int, out: Output) -> None:
     from secondorder.validation.borders import SHAPES, borders_of
-    from secondorder.validation.catalogue import run_catalogue, twins
-    from secondorder.validation.catalogue.rows import border_record, judged_record
+    from secondorder.validation.catalogue import SUITES, run_catalogue, twins
+    from secondorder.validation.catalogue.rows import border_record, judged_record, published_record
+    from secondorder.validation.published import published
 
-    chosen = twins(suite)
+    if suite not in (None, "published", *SUITES):
+        raise UnknownName.among("suite", str(suite), [*SUITES, "published"])
+    chosen = () if suite == "published" else twins(suite)
     shapes = SHAPES if suite in (None, "queueing") else ()
     with progress("validating", len(chosen) + len(shapes)) as done:
         judged = run_catalogue(chosen, seed=seed, thorough=thorough, jobs=jobs, done=done)
         borders = [each for found in in_parallel(borders_of, shapes, seed, jobs, done) for each in found]
     grids = [_twins_grid(name, list(group)) for name, group in groupby(judged, key=lambda each: each.twin.suite)]
     grids += [_borders_grid(borders)] if borders else []
-    emit([*map(judged_record, judged), *map(border_record, borders)], grids, out)
+    figures = published(seed=seed) if suite in (None, "published") else []
+    grids += [_published_grid(figures)] if figures else []
+    rows = [*map(judged_record, judged), *map(border_record, borders), *map(published_record, figures)]
+    emit(rows, grids, out)
     if broken := dict.fromkeys(f"{each.twin.title} ({each.metric})" for each in judged if each.fails):
         raise ConstraintNotMet(f"{len(broken)} that must hold broke: {'; '.join(broken)}")
 
@@ -210,7 +219,8 @@ def _twins_grid(suite: str, judged: "Sequence[Judged]") -> "Grid":
     above = [
         f"{suite}: {held} of {len(judged)} agree",
         "error: formula/simulated - 1 in %, ± 95 %; a formula agrees if within the margin (a bound if the "
-        "simulation is not above it by more), with 95 % confidence for all claims at once; M: million customers",
+        "simulation is not above it by more), with 95 % confidence for all claims at once; after the number of "
+        "runs stands how many customers or stories they hold",
     ]
     header = ["claim", "metric", "error", "margin", "verdict"]
     return Grid(header=header, rows=rows, above=above, numbers=frozenset({2, 3}))
@@ -232,7 +242,7 @@ def _cells(judged: "Judged") -> list[str]:
     error = judged.error
     assert error.low is not None
     assert error.high is not None
-    shown = f"{100 * error.mean:+.1f} ± {50 * (error.high - error.low):.1f}"
+    shown = f"{100 * error.mean:+.1f} ± {50 * abs(error.high - error.low):.1f}"
     return [judged.metric.replace("_class_", " "), shown, f"{100 * judged.margin:.2g} %", str(judged.verdict)]
 
 
@@ -240,7 +250,55 @@ def _length(group: "Sequence[Judged]") -> str:
     """The longest of its runs: replications and customers."""
     longest = max((each.how for each in group), key=lambda how: int(how.split()[2].replace(",", "")))
     count, _, customers, _ = longest.split(";")[0].split()
-    return f"{count} runs, {int(customers.replace(',', '')) / 1e6:.2g} M"
+    total = int(customers.replace(",", ""))
+    return f"{count} runs, {total / 1e6:.2g} M" if total >= 1e5 else f"{count} runs, {total:,}"
+
+
+def _published_grid(figures: "Sequence[Published]") -> "Grid":
+    """Two lines a claim: what and how it fares, and by whom; the notes below."""
+    from secondorder.report.tables import Grid, superscript
+
+    rows: list[list[str]] = []
+    notes: list[str] = []
+    sources = list(dict.fromkeys(figure.source for figure in figures))
+    for figure in figures:
+        mark = ""
+        if figure.note:
+            notes += [figure.note] if figure.note not in notes else []
+            mark = superscript(notes.index(figure.note) + 1)
+        first, *rest = wrap(f"{figure.claim} [{sources.index(figure.source) + 1}]{mark}", 30)
+        rows.append([first, _theirs(figure), _ours(figure), figure.unit, _mismatch(figure)])
+        rows += [[line, "", "", "", ""] for line in rest]
+    agreed = sum(figure.verdict == "agrees" for figure in figures)
+    above = [f"published: {agreed} of {len(figures)} agree; ours with its interval, if it has one"]
+    below = [f"[{place + 1}] {source}" for place, source in enumerate(sources)]
+    below += [f"{superscript(place + 1)} {note}" for place, note in enumerate(notes)]
+    header = ["claim", "theirs", "ours", "", "verdict"]
+    return Grid(header=header, rows=rows, above=above, below=below, numbers=frozenset({1, 2}))
+
+
+def _theirs(figure: "Published") -> str:
+    least, most = figure.least, figure.most
+    if math.isnan(least):
+        return ""
+    if most == math.inf:
+        return f">= {_brief(least)}"
+    return _brief(least) if least == most else f"{_brief(least)} to {_brief(most)}"
+
+
+def _ours(figure: "Published") -> str:
+    ours = figure.ours
+    if ours.low is None or ours.high is None:
+        return _brief(ours.mean)
+    return f"{_brief(ours.mean)} ({_brief(ours.low)} to {_brief(ours.high)})"
+
+
+def _brief(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _mismatch(figure: "Published") -> str:
+    return "mismatch" if figure.mismatch else "open" if figure.verdict == "not enough data" else str(figure.verdict)
 
 
 def _borders_grid(borders: "Sequence[Border]") -> "Grid":

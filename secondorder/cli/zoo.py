@@ -19,12 +19,18 @@ Examples:
 
   secondorder zoo                         all of it
   secondorder zoo accelerators h100       those with h100 in the name
-  secondorder zoo models llama_3_1_8b     one entry, its figures and their sources
+  secondorder zoo models llama_3_1_8b     one entry, with its sources
+  secondorder zoo clusters                what training has run on
 """
 
 
 def zoo(
-    collection: Annotated[str, Parameter(help="accelerators, models or lengths. Default: all.")] = "",
+    collection: Annotated[
+        str,
+        Parameter(
+            help="accelerators, nodes, fabrics, storages, clusters, failure_rates, models or lengths. Default: all."
+        ),
+    ] = "",
     name: Annotated[str, Parameter(help="An entry to show, or a part of the names to list.")] = "",
     /,
     *,
@@ -51,10 +57,21 @@ def zoo(
 
 def _collections() -> "dict[str, Zoo[Any]]":
     from secondorder.fleets.accelerators import accelerators
+    from secondorder.fleets.clusters import clusters, fabrics, nodes, storages
+    from secondorder.fleets.failures import failure_rates
     from secondorder.workloads.lengths import lengths
     from secondorder.workloads.models import models
 
-    return {"accelerators": accelerators, "models": models, "lengths": lengths}
+    return {
+        "accelerators": accelerators,
+        "nodes": nodes,
+        "fabrics": fabrics,
+        "storages": storages,
+        "clusters": clusters,
+        "failure_rates": failure_rates,
+        "models": models,
+        "lengths": lengths,
+    }
 
 
 def _find(collections: "Mapping[str, Zoo[Any]]", part: str) -> dict[str, list[str]]:
@@ -83,7 +100,9 @@ class _Figure:
         if isinstance(self.value, int) and not self.unit:
             return str(self.value) if self.name == "released" else f"{self.value:,}"
         if self.unit == "byte" and self.value % 2**30 == 0:
-            return f"{self.value / 2**30:g} GiB"
+            return f"{self.value / 2**30:,.10g} GiB"
+        if self.unit == "s" and self.value >= 3600:
+            return pretty(self.value / 3600, "h")
         return pretty(self.value, self.unit)
 
 
@@ -115,28 +134,38 @@ class _Shown:
         ]
 
 
-def _figures(entry: Any, within: str = "", source: "Source | str" = "default") -> Iterator[_Figure]:
+def _figures(entry: Any) -> Iterator[_Figure]:
     """The fields of an entry, those of its parts included."""
-    sources = getattr(entry, "sources", {})
-    for field in fields(entry):
-        value = getattr(entry, field.name)
+    yield from _fields(entry, "", getattr(entry, "sources", {}), "default")
+
+
+def _fields(part: Any, within: str, sources: "Mapping[str, Source]", source: "Source | str") -> Iterator[_Figure]:
+    for field in fields(part):
+        value, name = getattr(part, field.name), within + field.name
         if field.name not in ("sources", "source", "note", "weight", "input", "output") and value is not None:
-            yield from _parts(within + field.name, value, sources.get(field.name, source))
+            yield from _parts(name, value, sources, sources.get(name, source))
 
 
-def _parts(name: str, value: Any, source: "Source | str") -> Iterator[_Figure]:
+def _parts(name: str, value: Any, sources: "Mapping[str, Source]", source: "Source | str") -> Iterator[_Figure]:
     from secondorder.quantities import Quantity, si
 
     if isinstance(value, Mapping):
         for key, part in value.items():
-            yield from _parts(f"{name}.{key}", part, source)
+            yield from _parts(f"{name}.{key}", part, sources, source)
+    elif hasattr(value, "sources"):  # an entry of its own: only its name
+        yield _Figure(name, _key(value), "", source)
     elif is_dataclass(value):
-        yield from _figures(value, f"{name}.", source)
+        yield from _fields(value, f"{name}.", sources, source)
     elif isinstance(value, Quantity):
         unit = f"{value.u:~D}".replace(" ", "")
         yield _Figure(name, si(value), {"B": "byte", "B/s": "byte/s"}.get(unit, unit), source)
     elif name != "name":
         yield _Figure(name, value, "", source)
+
+
+def _key(entry: Any) -> str:
+    """The name by which the zoo knows an entry."""
+    return next(name for one in _collections().values() for name, known in one.items() if known is entry)
 
 
 # What follows from the figures
@@ -145,6 +174,32 @@ def _parts(name: str, value: Any, source: "Source | str") -> Iterator[_Figure]:
 def _of_accelerator(accelerator: Any) -> Iterator[_Figure]:
     for precision in accelerator.peak:
         yield _Figure(f"ridge_point.{precision}", accelerator.ridge_point(precision), "FLOP/byte")
+
+
+def _of_node(node: Any) -> Iterator[_Figure]:
+    from secondorder.quantities import si
+
+    if "bf16" in node.accelerator.peak:
+        yield _Figure("peak.bf16", node.accelerators * node.accelerator.peak_flops("bf16"), "FLOP/s")
+    yield _Figure("memory_capacity", node.accelerators * si(node.accelerator.memory_capacity), "byte")
+
+
+def _of_cluster(cluster: Any) -> Iterator[_Figure]:
+    yield _Figure("accelerators", cluster.accelerators)
+    for figure in _of_node(cluster.node):
+        yield _Figure(figure.name, cluster.nodes * figure.value, figure.unit)
+    if cluster.failures is not None:
+        yield _Figure("mtbf", cluster.failures.mtbf(cluster.count(cluster.failures.per)), "s")
+
+
+def _of_failure_rates(rates: Any) -> Iterator[_Figure]:
+    if rates.mttf is None:
+        yield _Figure("mttf", 1 / rates.rate, "s")
+    yield _Figure("failures_in_1000_days", 1000 * 86_400 * rates.rate)
+
+
+def _nothing(_: Any) -> Iterator[_Figure]:
+    yield from ()
 
 
 def _of_model(model: Any) -> Iterator[_Figure]:
@@ -167,6 +222,11 @@ def _of_lengths(law: Any) -> Iterator[_Figure]:
 
 _DERIVED: Mapping[str, Callable[[Any], Iterator[_Figure]]] = {
     "accelerators": _of_accelerator,
+    "nodes": _of_node,
+    "fabrics": _nothing,
+    "storages": _nothing,
+    "clusters": _of_cluster,
+    "failure_rates": _of_failure_rates,
     "models": _of_model,
     "lengths": _of_lengths,
 }
@@ -183,6 +243,27 @@ _COLUMNS = {
         "power": "power",
         "released": "year",
     },
+    "nodes": {
+        "accelerator": "accelerator",
+        "accelerators": "number",
+        "link.bandwidth": "links",
+        "link.latency": "latency",
+        "power": "power",
+    },
+    "fabrics": {
+        "link.bandwidth": "bandwidth",
+        "link.latency": "latency",
+        "oversubscription": "oversubscription",
+    },
+    "storages": {"write_bandwidth": "write", "read_bandwidth": "read", "node_bandwidth": "one node"},
+    "clusters": {
+        "node": "node",
+        "nodes": "nodes",
+        "accelerators": "accelerators",
+        "fabric": "fabric",
+        "mtbf": "mtbf",
+    },
+    "failure_rates": {"per": "of one", "mttf": "mttf", "failures_in_1000_days": "in 1,000 days"},
     "models": {
         "parameters": "parameters",
         "active_parameters": "active",
@@ -208,12 +289,17 @@ def _lists(shown: list[_Shown]) -> "Iterator[Grid]":
     for noun in dict.fromkeys(one.noun for one in shown):
         entries = [one for one in shown if one.noun == noun]
         columns = _COLUMNS[noun]
-        rows = []
+        rows, words = [], set[int]()
         for one in entries:
             figures = {figure.name: figure for figure in one.figures}
             rows.append([one.name, *(_short(figures[name]) if name in figures else "" for name in columns)])
-        numbers = frozenset(range(1, len(columns) + 1))
+            words |= {place for place, name in enumerate(columns, 1) if _is_word(figures.get(name))}
+        numbers = frozenset(range(1, len(columns) + 1)) - words
         yield Grid(header=[noun, *columns.values()], rows=rows, numbers=numbers)
+
+
+def _is_word(figure: _Figure | None) -> bool:
+    return figure is not None and isinstance(figure.value, str)
 
 
 def _short(figure: _Figure) -> str:

@@ -40,7 +40,7 @@ def knee_figure(study: LoadStudy, *, objective: Quantity | str) -> "Figure":
             xycoords=("data", "axes fraction"), textcoords="offset points", ha="left", va="center", fontsize=8,
         )  # fmt: skip
         axes.set_xlim(0, study.saturation * 1.06)
-        _tidy(axes)
+        tidy(axes)
     figure.suptitle(_title(study), fontsize=10)
     return figure
 
@@ -54,10 +54,10 @@ def utilisation_figure(study: UtilisationStudy) -> "Figure":
     for axes, metric in zip(figure.subplots(1, count, squeeze=False)[0], study.metrics, strict=True):
         _draw_orders(axes, study, metric)
         truth = [answer.best(metric) for answer in study.simulated]
-        _dots(axes, study.dots, truth, 1.0)
+        dots(axes, study.dots, truth, 1.0)
         unit = study.solved[0].best(metric).unit
         axes.set(xlabel="utilisation", ylabel=f"{metric} ({unit})" if unit else metric, xlim=(0, 1), ylim=(0, None))
-        _tidy(axes)
+        tidy(axes)
     figure.suptitle(_queue_title(study.queue), fontsize=10)
     return figure
 
@@ -112,7 +112,7 @@ def _draw(axes: Any, study: LoadStudy, metric: str, *, orders: tuple[int, ...], 
             axes.plot(rates, [scale * v for v in values], color=colour, linestyle=style, linewidth=1.8, label=label)
     rates = [load * study.saturation for load in study.loads]
     truth = [point.simulated.best(metric) for point in study.points]
-    _dots(axes, rates, truth, scale)
+    dots(axes, rates, truth, scale)
     if study.replays:
         values = [scale * replay.best(metric).amount for replay in study.replays]
         axes.plot(
@@ -120,7 +120,7 @@ def _draw(axes: Any, study: LoadStudy, metric: str, *, orders: tuple[int, ...], 
         )
 
 
-def _dots(axes: Any, places: Sequence[float], truth: Sequence[Estimate], scale: float) -> None:
+def dots(axes: Any, places: Sequence[float], truth: Sequence[Estimate], scale: float) -> None:
     """Simulated values with their intervals."""
     if not truth:
         return
@@ -134,10 +134,11 @@ def _dots(axes: Any, places: Sequence[float], truth: Sequence[Estimate], scale: 
     )  # fmt: skip
 
 
-def _tidy(axes: Any) -> None:
+def tidy(axes: Any, where: str = "upper left") -> None:
+    """A grid, no frame, a legend."""
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, loc="upper left")
+    axes.legend(frameon=False, fontsize=8, loc=where)
 
 
 def _objective(axes: Any, study: LoadStudy, objective: Quantity | str) -> None:

@@ -79,7 +79,7 @@ def comparison_grid(comparison: Comparison) -> Grid:
     above = [
         f"{comparison.scenario}: {comparison.solved.how}",
         f"{comparison.simulated.how}",
-        f"± is a 95 % interval; a formula agrees if within {comparison.margin:.0%} of all of it",
+        f"± is a 95 % interval; a formula agrees if within {100 * comparison.margin:g} % of all of it",
     ]
     return ladder(("metric",), lines, above, _score(comparison))
 

@@ -180,7 +180,7 @@ class Training(Checked):
     def _process(self) -> FailureProcess:
         given = self.failures
         if isinstance(given, str):
-            given = failure_rates[given.strip()] if given.strip() in failure_rates else read_failures(given)
+            given = read_failures(given) if " " in given.strip() else failure_rates[given.strip()]
         if given is None:
             given = self.step.cluster.failures if isinstance(self.step, TrainingStep) else None
         if given is None:

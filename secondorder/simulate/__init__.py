@@ -19,14 +19,17 @@ from secondorder.scenarios.training_step import TrainingStep
 
 
 def simulate(
-    scenario: Scenario, *, seed: int = 0, replications: int = 10, requests: int | None = None, jobs: int = 1
+    scenario: Scenario, *, seed: int = 0, replications: int | None = None, requests: int | None = None, jobs: int = 1
 ) -> Answer:
     """Simulate a scenario: estimates with 95 % confidence intervals.
 
-    The same scenario and seed give the same result. ``requests`` is the length of a run of a
-    ``Serving`` or ``Queue`` scenario, chosen when it is not given; the others have their own length. ``jobs``
-    processes share the replications.
+    The same scenario and seed give the same result. There are 10 ``replications`` if no other number is
+    given, and 100 of a training run. ``requests`` is the length of a run of a ``Serving`` or ``Queue`` scenario,
+    chosen when it is not given; the others have a length of their own. ``jobs`` processes share the
+    replications.
     """
+    if replications is None:
+        replications = 100 if isinstance(scenario, Training) else 10
     match scenario:
         case Serving():
             from secondorder.simulate.serving import simulate_serving

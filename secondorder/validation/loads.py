@@ -68,7 +68,7 @@ def load_study(
     seed: int = 0,
     replications: int = 10,
     requests: int | None = None,
-    margin: float = MARGIN,
+    margin: float | None = None,
     jobs: int = 1,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
 ) -> LoadStudy:
@@ -84,6 +84,7 @@ def load_study(
     for load in loads:
         if not 0 < load < 1:
             raise InputError("loads", given=load, expected="shares of saturation between 0 and 1")
+    margin = MARGIN if margin is None else margin
     limit = saturation(scenario).rate
     line_loads = tuple(sorted({*(load for load in LINE if load <= max(loads)), *loads}))
     options = {"seed": seed, "replications": replications, "requests": requests}

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from secondorder.errors import InfeasibleError, InputError, UnknownName
 from secondorder.scenarios.answers import COLUMNS
-from secondorder.scenarios.queue import Queue
-from secondorder.scenarios.serving import Serving
-from secondorder.validation.comparison import MARGIN, compare
+from secondorder.scenarios.scenario import Scenario
+from secondorder.validation.comparison import compare
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,12 +39,12 @@ def _replaced(value: Any, path: list[str], new: Any, whole: str) -> Any:
 
 
 def sweep(
-    scenario: Serving | Queue,
+    scenario: Scenario,
     grid: Mapping[str, Sequence[Any]],
     *,
     seed: int = 0,
-    margin: float = MARGIN,
-    replications: int = 10,
+    margin: float | None = None,
+    replications: int | None = None,
     requests: int | None = None,
     jobs: int = 1,
 ) -> "pd.DataFrame":
@@ -78,7 +77,7 @@ def _at(scenario: Any, point: Mapping[str, Any]) -> Any:
         return error
 
 
-def _frame(scenario: Serving | Queue, options: dict[str, Any]) -> "pd.DataFrame":
+def _frame(scenario: Scenario, options: dict[str, Any]) -> "pd.DataFrame":
     """The comparison at one point, or one row that says why there is none."""
     import pandas as pd
 

@@ -33,7 +33,7 @@ def utilisation_study(
     *,
     simulated: bool = True,
     seed: int = 0,
-    replications: int = 10,
+    replications: int | None = None,
     requests: int | None = None,
     jobs: int = 1,
 ) -> UtilisationStudy:

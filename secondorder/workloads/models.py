@@ -8,7 +8,7 @@ Most entries are a ``Transformer``; those of ``kind = "network"`` are a ``Networ
 25557032
 >>> models.llama_8b
 Traceback (most recent call last):
-secondorder.errors.UnknownName: models: got 'llama_8b', expected one of 9 names; did you mean llama_3_1_8b or ...
+secondorder.errors.UnknownName: models: got 'llama_8b', expected one of ... names; did you mean llama_3_1_8b or ...
 """
 
 from collections.abc import Callable, Mapping

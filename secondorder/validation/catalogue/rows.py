@@ -6,6 +6,7 @@ from typing import Any
 
 from secondorder.validation.borders import LEVELS, Border
 from secondorder.validation.catalogue.judge import Judged
+from secondorder.validation.published import Published
 
 
 def judged_record(judged: Judged) -> Mapping[str, Any]:
@@ -47,8 +48,28 @@ def border_record(border: Border) -> Mapping[str, Any]:
     }
 
 
+def published_record(row: Published) -> Mapping[str, Any]:
+    """A published claim, in the columns of the twins: theirs is the formula, ours the simulation."""
+    low, high = (edge if math.isfinite(edge) else None for edge in (row.least, row.most))
+    return {
+        "suite": "published",
+        "twin": row.claim,
+        "claim": row.source,
+        "kind": "published",
+        "metric": row.claim,
+        "unit": row.unit,
+        "formula": low,
+        "simulated": row.ours.mean,
+        "ci_low": row.ours.low,
+        "ci_high": row.ours.high,
+        **dict.fromkeys(("error", "error_low", "error_high", "margin")),
+        "verdict": str(row.verdict),
+        "how": row.note if low == high else f"theirs to {high}; {row.note}",
+    }
+
+
 def unit_of(metric: str) -> str:
     """Of a metric's values: times in s, rates in requests per s, the others without."""
     if metric == "throughput":
         return "request/s"
-    return "s" if metric.startswith(("wait_", "response_", "ttft_", "tpot_", "e2el_")) else ""
+    return "s" if metric.startswith(("wait_", "response_", "ttft_", "tpot_", "e2el_", "time_")) else ""

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from secondorder.analytic import solve
 from secondorder.scenarios.queue import BatchService, Queue, Shared
-from secondorder.scenarios.serving import Serving
+from secondorder.scenarios.scenario import Scenario
 from secondorder.simulate.output import RunLength, recommended_length
 from secondorder.simulate.queues import after, measure, run, warm_up
 from secondorder.simulate.queues.answer import RELAXATIONS
@@ -25,7 +25,7 @@ FIRST = 20
 """Replications whose spread fixes how many there must be."""
 
 
-def ladder_top(scenario: Queue | Serving) -> Amounts:
+def ladder_top(scenario: Scenario) -> Amounts:
     """The closed form of the highest order, metric by metric; order 0, a customer alone, claims nothing."""
     answer = solve(scenario)
     best = {metric: answer.best(metric) for metric in answer}
@@ -56,7 +56,7 @@ class Twin:
     claim: str
     suite: str
     kind: Kind = "exact"
-    scenario: Queue | Serving
+    scenario: Scenario
     margins: Mapping[str, float] = field(default_factory=lambda: {"wait_mean": MEAN})
     formula: Formula = ladder_top
     witness: Witness = one_replication

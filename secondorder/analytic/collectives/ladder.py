@@ -1,0 +1,307 @@
+"""The ladders of closed forms for a collective and for a pipeline, rung by rung.
+
+- Order 0: alone, ideal: latency and bandwidth with nothing slow; a pipeline without a bubble.
+- Order 1: means: slow links and ranks, the bubble, sends; no jitter.
+- Order 2: jitter, where theory is: exact, or an approximation with the error that was measured. Where there is
+  none, no claim is made; the note of order 1 then gives bounds, if they are known.
+
+Each estimate's ``note`` begins with exact, approximation or bound.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from secondorder.analytic.collectives import alpha_beta, bubble, critical_path, last_passage, ring, stragglers, tree
+from secondorder.laws import Deterministic, Exponential, Gamma, LogNormal, Normal, Service
+from secondorder.laws import Erlang as ErlangLaw
+from secondorder.quantities import si
+from secondorder.scenarios.answers import Answer, Estimate
+from secondorder.scenarios.collective import Collective
+from secondorder.scenarios.pipeline import Pipeline
+
+LEAD = 0.01
+"""Share of the whole that the last rank's lead may be where a steady cost is called exact."""
+
+LIGHT = (ErlangLaw, Gamma, LogNormal, Normal)
+"""Laws for which the approximations by two moments were compared with simulations."""
+
+
+def _rungs(order: int, source: str, note: str, amounts: Mapping[str, float]) -> Iterator[Estimate]:
+    outside = note.startswith("outside: ")
+    units = {"time_mean": "s", "time_p99": "s", "algorithm_bandwidth": "byte/s", "bus_bandwidth": "byte/s"}
+    for metric, amount in amounts.items():
+        yield Estimate(
+            metric=metric,
+            amount=float(amount),
+            unit=units.get(metric, ""),
+            source=source,
+            order=order,
+            in_domain=not outside,
+            note=note.removeprefix("outside: "),
+        )
+
+
+def _answer(name: str, estimates: list[Estimate], how: str) -> Answer:
+    metrics = dict.fromkeys(e.metric for e in estimates)
+    ranked = tuple(e for metric in metrics for e in estimates if e.metric == metric)
+    return Answer(scenario=name, estimates=ranked, how=how)
+
+
+# Collectives
+
+
+def solve_collective(collective: Collective) -> Answer:
+    """The closed forms of a collective, every order.
+
+    ``time_mean``, ``time_p99`` (s): of one operation; ``algorithm_bandwidth``, ``bus_bandwidth`` (byte/s);
+    ``stage_cost``: the time over that of its hops without jitter and slow parts. Errors: ``InputError``.
+
+    >>> from secondorder.fleets.clusters import Link
+    >>> ring = Collective(ranks=8, size="1 GB", link=Link(bandwidth="50 GB/s"), jitter="exponential", repeats=100)
+    >>> [str(rung) for rung in solve_collective(ring)["stage_cost"]]
+    ['1', '1', '1.88']
+    """
+    ideal = ideal_seconds(collective)
+    estimates = [*_ideal(collective, ideal), *_slow(collective, ideal), *_jitter(collective, ideal)]
+    how = f"closed forms of {collective.operation} by {collective.algorithm} among {collective.ranks} ranks"
+    return _answer(collective.name, estimates, how)
+
+
+def ideal_seconds(collective: Collective) -> float:
+    """By the alpha-beta formula of the algorithm, or as measured; nothing slow, no jitter."""
+    if collective.measured is not None:
+        sizes, times = np.array(collective.measured, dtype=np.float64).T
+        return float(np.interp(si(collective.size), sizes, times))
+    size, link = si(collective.size), collective.link
+    given = {"ranks": collective.ranks, "size": size, "bandwidth": si(link.bandwidth), "latency": si(link.latency)}
+    match collective.operation, collective.algorithm:
+        case "all_reduce", "hierarchical":
+            assert collective.node_link is not None
+            node = {
+                "ranks_per_node": collective.ranks_per_node,
+                "node_bandwidth": si(collective.node_link.bandwidth),
+                "node_latency": si(collective.node_link.latency),
+            }
+            return float(alpha_beta.hierarchical_all_reduce(**given, **node))  # type: ignore[arg-type]
+        case "all_reduce", algorithm:
+            return float(getattr(alpha_beta, f"{algorithm}_all_reduce")(**given))
+        case _, "halving_doubling":
+            return float(alpha_beta.halving(**given))  # type: ignore[arg-type]
+        case operation, _:
+            return float(getattr(alpha_beta, operation)(**given))
+
+
+def _amounts(collective: Collective, time: float, ideal: float) -> dict[str, float]:
+    given = {"ranks": collective.ranks, "size": si(collective.size), "time": time}
+    return {
+        "time_mean": time,
+        "algorithm_bandwidth": si(collective.size) / time,
+        "bus_bandwidth": float(alpha_beta.bus_bandwidth(operation=collective.operation, **given)),  # type: ignore[arg-type]
+        "stage_cost": time / ideal,
+    }
+
+
+def _ideal(collective: Collective, ideal: float) -> Iterator[Estimate]:
+    measured = collective.measured is not None
+    source = "measured table" if measured else f"alpha-beta model ({collective.algorithm})"
+    note = "measured, linear between the sizes" if measured else "bound: no jitter, nothing slow"
+    yield from _rungs(0, source, note, _amounts(collective, ideal, ideal) | {"time_p99": ideal})
+
+
+def _slow(collective: Collective, ideal: float) -> Iterator[Estimate]:
+    law = _chance(collective)
+    note = "exact without jitter" if law is None else f"bound: no jitter{_bounds(collective, law, ideal)}"
+    time, source = ideal, "slow parts (none)"
+    if not collective.even:
+        round_a_ring = collective.algorithm == "ring"
+        slowest = ideal * ring.slow_link(factors=_factors(collective)) if round_a_ring else 0.0
+        time = slowest or critical_path.seconds(collective)
+        source = "slowest link of the ring" if round_a_ring else "longest path"
+    yield from _rungs(1, source, note, _amounts(collective, time, ideal) | {"time_p99": time})
+
+
+def _factors(collective: Collective) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Of the hop to each rank of a ring."""
+    n = collective.ranks
+    return np.array([collective.factor((rank - 1) % n, rank) for rank in range(n)])
+
+
+def _chance(collective: Collective) -> Service | None:
+    if collective.jitter is None or isinstance(collective.jitter, Deterministic):
+        return None
+    return collective.law("jitter")
+
+
+def _bounds(collective: Collective, law: Service, ideal: float) -> str:
+    if not collective.even:
+        return ""
+    barrier = ideal * float(stragglers.factor(law, count=collective.ranks))
+    return f"; with a barrier after each stage at most {barrier:.4g} s"
+
+
+def _jitter(collective: Collective, ideal: float) -> Iterator[Estimate]:
+    law = _chance(collective)
+    if law is None:
+        return
+    pair = collective.ranks == 2 and collective.algorithm != "tree" and collective.even
+    trees = collective.algorithm == "tree" and collective.even and collective.repeats == 1
+    if pair:
+        yield from _pair(collective, law, ideal)
+    elif collective.algorithm == "ring":
+        yield from _ring(collective, law, ideal)
+    elif trees and law.scv <= tree.SPREAD:
+        yield from _tree(collective, law, ideal)
+
+
+def _pair(collective: Collective, law: Service, ideal: float) -> Iterator[Estimate]:
+    time = ideal * ring.two_ranks_stage_cost(law=law)
+    yield from _rungs(2, "two ranks: the later of two", "exact", _amounts(collective, time, ideal))
+
+
+def _ring(collective: Collective, law: Service, ideal: float) -> Iterator[Estimate]:
+    stages = len(collective.stages) * collective.repeats
+    if isinstance(law, Exponential):
+        factors = _factors(collective)
+        even = collective.even
+        cost = (
+            float(ring.exponential_stage_cost(ranks=collective.ranks))
+            if even
+            else ring.uneven_exponential_stage_cost(means=factors)
+        )
+        source = "ring of exponential hops: 2 - 1/n" if even else "closed cycle of exponential servers"
+        note = "exact, past the first operations"
+        share = float(ring.lead(ranks=collective.ranks)) * float(factors.max()) / (stages * cost)
+        if share > LEAD:
+            note = f"outside: steady state; the last rank's lead adds up to {100 * share:.2g} % to so few operations"
+    elif collective.even and isinstance(law, LIGHT):
+        cost = float(ring.approximate_stage_cost(scv=law.scv, ranks=collective.ranks))
+        source, note = "ring by two moments", "approximation: linear in the cv, within 2.5 %"
+        if law.scv > ring.APPROXIMATE_TO**2:
+            note = f"outside: {note} up to a cv of {ring.APPROXIMATE_TO}"
+    else:
+        return
+    yield from _rungs(2, source, note, _amounts(collective, ideal * cost, ideal))
+
+
+def _tree(collective: Collective, law: Service, ideal: float) -> Iterator[Estimate]:
+    both = collective.operation == "all_reduce"
+    found = (tree.all_reduce if both else tree.reduction)(law=law, ranks=collective.ranks)
+    hop = collective.stages[0].seconds
+    amounts = _amounts(collective, found.mean * hop, ideal) | {"time_p99": found.quantile(0.99) * hop}
+    yield from _rungs(2, "tree: recursion of laws", "exact, to 0.1 %", amounts)
+
+
+# Pipelines
+
+
+def solve_pipeline(pipeline: Pipeline) -> Answer:
+    """The closed forms of a pipeline, every order.
+
+    ``time_mean``, ``time_p99`` (s): of a step; ``bubble_fraction``: the share of it that a stage idles, over all
+    stages; ``in_flight``: microbatches whose activations the first stage holds at most. Errors: ``InputError``.
+
+    >>> wave = Pipeline(stages=2, microbatches=2, schedule="forward", forward="exponential 1 s")
+    >>> [str(rung) for rung in solve_pipeline(wave)["time_mean"]]
+    ['2 s', '3 s', '3.5 s']
+    """
+    estimates = [*_full(pipeline), *_bubble(pipeline), *_passes(pipeline)]
+    how = f"closed forms of {pipeline.microbatches} microbatches in {pipeline.stages} stages, {pipeline.schedule}"
+    return _answer(pipeline.name, estimates, how)
+
+
+def _full(pipeline: Pipeline) -> Iterator[Estimate]:
+    time = pipeline.microbatches * sum(pipeline.seconds)
+    amounts = {"time_mean": time, "time_p99": time, "bubble_fraction": 0.0}
+    yield from _rungs(0, "stages always busy", "bound: no bubble, nothing slow, no jitter", amounts)
+
+
+def _bubble(pipeline: Pipeline) -> Iterator[Estimate]:
+    time, note = _still(pipeline)
+    factors = np.array(pipeline.factors)
+    busy = pipeline.microbatches * sum(pipeline.seconds) * float(factors.mean())
+    if _random(pipeline) and not note.startswith("outside"):
+        note = f"bound: no jitter; {note}"
+    amounts = {"time_mean": time, "time_p99": time, "bubble_fraction": 1 - busy / time}
+    yield from _rungs(1, "bubble of the schedule", note, amounts)
+    held = float(bubble.in_flight(**_shape(pipeline)))  # type: ignore[arg-type]
+    yield from _rungs(1, "order of work of the schedule", "exact", {"in_flight": held})
+
+
+def _shape(pipeline: Pipeline) -> dict[str, int | str]:
+    return {
+        "stages": pipeline.stages,
+        "microbatches": pipeline.microbatches,
+        "schedule": pipeline.schedule,
+        "interleaving": pipeline.interleaving,
+    }
+
+
+def _still(pipeline: Pipeline) -> tuple[float, str]:
+    """The time in s without jitter, and how far it may be trusted."""
+    forward, backward = pipeline.seconds
+    factors, send, schedule = np.array(pipeline.factors), pipeline.send_seconds, pipeline.schedule
+    delays = send * float(bubble.send_delays(**_shape(pipeline)))  # type: ignore[arg-type]
+    even = bool((factors == factors[0]).all())
+    work = bubble.uneven_time(
+        forward=factors * forward,
+        backward=factors * backward,
+        microbatches=pipeline.microbatches,
+        interleaving=pipeline.interleaving,
+    )
+    note = "exact without jitter"
+    if schedule == "1f1b" and not even:
+        note = "outside: stages alike; it is an upper bound, since 1f1b fills and drains behind a slow stage"
+    elif schedule == "interleaved" and not even:
+        note = "outside: stages alike, when interleaved"
+    elif schedule == "interleaved" and send * pipeline.interleaving > min(forward, backward) * factors[0]:
+        note = "outside: sends no longer than the pass of a chunk; it is a lower bound"
+    return work + delays, note
+
+
+def _random(pipeline: Pipeline) -> bool:
+    return any(pipeline.chances(name) for name in _names(pipeline))
+
+
+def _names(pipeline: Pipeline) -> list[str]:
+    return ["forward"] if pipeline.backward is None else ["forward", "backward"]
+
+
+def _passes(pipeline: Pipeline) -> Iterator[Estimate]:
+    """Jitter: of one stage or one microbatch the mean needs no theory; waves are last-passage percolation."""
+    if not _random(pipeline):
+        return
+    delays = pipeline.send_seconds * float(bubble.send_delays(**_shape(pipeline)))  # type: ignore[arg-type]
+    if pipeline.stages == 1 or pipeline.microbatches == 1:
+        amounts = {"time_mean": _still(pipeline)[0]}
+        yield from _rungs(2, "passes one after another", "exact", amounts)
+        return
+    if pipeline.schedule not in ("forward", "gpipe") or any(factor != 1 for factor in pipeline.factors):
+        return
+    waves = [_wave(pipeline, name, mean) for name, mean in zip(_names(pipeline), pipeline.seconds, strict=False)]
+    if any(wave is None for wave in waves):
+        return
+    found = [wave for wave in waves if wave is not None]
+    note = next((note for _, note in found if note.startswith("outside")), min(note for _, note in found))
+    time = sum(seconds for seconds, _ in found) + delays
+    yield from _rungs(2, "last-passage percolation", note, {"time_mean": time})
+    if pipeline.schedule == "forward" and note == "exact":
+        p99 = last_passage.exponential_quantile(0.99, stages=pipeline.stages, microbatches=pipeline.microbatches)
+        amounts = {"time_p99": pipeline.seconds[0] * float(p99) + delays}
+        yield from _rungs(2, "last-passage percolation", note, amounts)
+
+
+def _wave(pipeline: Pipeline, name: str, mean: float) -> tuple[float, str] | None:
+    """The mean in s of one wave, and how far it may be trusted; None where there is no theory."""
+    shape = {"stages": pipeline.stages, "microbatches": pipeline.microbatches}
+    match pipeline.chances(name):
+        case ():
+            return (pipeline.stages + pipeline.microbatches - 1) * mean, "exact"
+        case (Exponential(),):
+            return mean * float(last_passage.exponential_mean(**shape)), "exact"
+        case (law,) if isinstance(law, LIGHT):
+            note = "approximation: linear in the cv, within 1 %"
+            if law.scv > last_passage.APPROXIMATE_TO**2:
+                note = f"outside: {note} up to a cv of {last_passage.APPROXIMATE_TO}"
+            return mean * float(last_passage.approximate_mean(scv=law.scv, **shape)), note
+    return None

@@ -1,0 +1,315 @@
+"""One step of training in closed form: arithmetic alone, with bubble and communication, with jitter and stragglers.
+
+=====  ===================================================================================================
+order  step time
+=====  ===================================================================================================
+0      ``model FLOPs / (peak compute_efficiency)``: the work of the model, perfectly parallel
+1      ``pipeline + exposed gradients + optimiser + gathered weights``, means only. The pipeline is
+       ``sum (f+b) + (m-1) max (f+b) + 2 (p-1) send`` with 1f1b; gpipe has its two maxima apart; interleaved
+       ``m S + sum of the first p-1 (f+b) + 2 (p v - 1) send``, ``S`` the most that a stage has in all its chunks
+2      the longest path through all passes, in mean and spread (``critical_path``), the greatest over the replicas;
+       without jitter this is the simulation to the last digits
+=====  ===================================================================================================
+
+Order 1 is exact for gpipe. For 1f1b it is where the last stage is the slowest and, from each stage ``i`` on, the way
+to it and back takes no longer than ``p - i`` of its passes both ways: only ``p - i`` microbatches are in flight
+there, so that slower sends hold up the next one (1 to 3 % of a step at 5 % of a pass). For interleaved it is where
+chunks are alike but for a shorter first and a longer last one, nothing has to be sent round the replicas, and a
+send takes no longer than a pass. A slow stage before the last hides some of its work in the bubble, and gradients
+of a stage behind the first may be sent last. An estimate says which of these fails.
+
+Replicas are alike and independent but for their ``slow_ranks``; a step waits for the slowest,
+``E[max] = integral of 1 - product of Phi((t - mean_r)/sd_r)``.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from secondorder.analytic.arguments import Floats
+from secondorder.analytic.collectives.alpha_beta import reduce_scatter, ring_all_reduce
+from secondorder.analytic.collectives.bubble import bubble_fraction
+from secondorder.analytic.collectives.overlap import exposed
+from secondorder.analytic.critical_path import Durations, ends, greatest
+from secondorder.errors import InputError
+from secondorder.laws import Service
+from secondorder.scenarios.answers import Answer, Estimate
+from secondorder.scenarios.training_step import Message, Parts, TrainingStep
+
+LARGEST_SCV = 0.0625
+"""Of the jitter, up to which the critical path's mean is known to be good to 1 % (``tests/test_training_step.py``)."""
+
+
+def solve_step(scenario: TrainingStep) -> Answer:
+    """The ladder of each metric of a step: time, utilisation, tokens a second, bubble, communication, memory.
+
+    ``step_time_mean``, ``step_time_p99`` and ``exposed_communication`` in s (by how much the step would be shorter if
+    communication took no time); ``mfu`` the share of the peak that goes into the model's own arithmetic;
+    ``throughput`` in token/s; ``bubble_fraction`` the share of the pipeline's time in which a stage idles;
+    ``memory`` in byte, of the fullest accelerator.
+    """
+    parts = scenario.parts
+    means = [ideal_step(scenario), first_order_step(scenario)]
+    texts = ["arithmetic alone", "pipeline and exposed communication"]
+    paths, why = _paths_of(scenario)
+    if paths is not None:
+        means.append(paths.mean)
+        texts.append("critical path of the slowest replica")
+    notes = ["", _FirstOrder(parts, float(scenario.slowness.max())).doubt, why]
+
+    def estimate(metric: str, order: int, amount: float, unit: str, source: str = "") -> Estimate:
+        note = notes[order]
+        return Estimate(
+            metric=metric, amount=amount, unit=unit, source=source or texts[order], order=order,
+            in_domain=not note, note=note,
+        )  # fmt: skip
+
+    rows = [estimate("step_time_mean", order, mean, "s") for order, mean in enumerate(means)]
+    if paths is not None:
+        rows.append(estimate("step_time_p99", 2, paths.quantile(0.99), "s"))
+    for order, mean in enumerate(means):
+        rows.append(estimate("mfu", order, scenario.model_flops_utilisation(mean), ""))
+    rows += [estimate("throughput", order, scenario.job.tokens / mean, "token/s") for order, mean in enumerate(means)]
+    bubble = bubble_fraction(
+        stages=parts.stages, microbatches=parts.microbatches, schedule=parts.schedule, interleaving=parts.interleaving
+    )
+    rows.append(estimate("bubble_fraction", 1, float(bubble), "", "bubble of equal stages"))
+    quiet = first_order_step(scenario, parts.silent())
+    rows.append(estimate("exposed_communication", 0, 0.0, "s"))
+    rows.append(estimate("exposed_communication", 1, means[1] - quiet, "s"))
+    if paths is not None:
+        rows.append(estimate("bubble_fraction", 2, max(paths.idle, 0.0), ""))
+        silent = _Paths(scenario, parts.silent())
+        rows.append(estimate("exposed_communication", 2, paths.mean - silent.mean, "s"))
+    memory = Estimate(
+        metric="memory", amount=scenario.memory.total, unit="byte", source="Korthikanti 2022, ZeRO", order=1,
+        note=str(scenario.memory),
+    )  # fmt: skip
+    how = f"{parts.replicas} replicas of {parts.stages} stages, {parts.microbatches} microbatches, {parts.schedule}"
+    return Answer(scenario=scenario.name, estimates=(*rows, memory), how=how)
+
+
+def mean_step(scenario: TrainingStep) -> float:
+    """The best closed form of the mean time of a step, in s: order 2, or order 1 where a jitter has no variance.
+
+    *Exact* without jitter. *Source*: Clark 1961, for the jitter.
+    """
+    paths, _ = _paths_of(scenario)
+    return first_order_step(scenario) if paths is None else paths.mean
+
+
+def ideal_step(scenario: TrainingStep) -> float:
+    """Order 0, in s: ``model FLOPs / (peak of all accelerators x compute_efficiency)``."""
+    return scenario.job.model_flops / (scenario.peak * scenario.compute_efficiency)
+
+
+def first_order_step(scenario: TrainingStep, parts: Parts | None = None) -> float:
+    """Order 1, in s: means only, the slowest replica's; see the module for where it is exact."""
+    parts = scenario.parts if parts is None else parts
+    return _FirstOrder(parts, float(scenario.slowness.max())).seconds
+
+
+class _FirstOrder:
+    """Means of the passes of a replica, chunk by chunk, and what they add up to."""
+
+    def __init__(self, parts: Parts, slow: float) -> None:
+        self.parts = parts
+        self.forward = np.maximum(parts.forward * slow + parts.forward_exchange, parts.forward_floor)
+        behind = parts.backward * slow + parts.backward_exchange
+        self.backward, self.last = np.maximum(behind, parts.backward_floor), np.maximum(behind, parts.last_floor)
+        self.added = _added(parts, self.last)
+
+    @property
+    def both(self) -> Floats:
+        """Forward and backward of one microbatch on each chunk."""
+        found: Floats = self.forward + self.backward
+        return found
+
+    @property
+    def stage(self) -> Floats:
+        """The same on each stage, all its chunks."""
+        found: Floats = self.both.reshape(self.parts.interleaving, self.parts.stages).sum(axis=0)
+        return found
+
+    @property
+    def pipeline(self) -> float:
+        """Until the first chunk's last backward pass has ended."""
+        parts, m = self.parts, self.parts.microbatches
+        through = float((self.forward + self.last).sum()) + 2 * (len(self.both) - 1) * parts.send
+        match parts.schedule:
+            case "gpipe":
+                return through + (m - 1) * float(self.forward.max() + self.backward.max())
+            case "1f1b":
+                return through + (m - 1) * float(self.both.max())
+        ahead = float(self.both[: parts.stages - 1].sum())
+        return m * float(self.stage.max()) + ahead + 2 * (len(self.both) - 1) * parts.send
+
+    @property
+    def sent(self) -> Floats:
+        """Until each chunk's gradients are sent: its last pass ends before those of the chunks in front of it."""
+        behind = self.last + self.parts.send
+        found: Floats = self.pipeline - (behind.cumsum() - behind) + self.added
+        return found
+
+    @property
+    def seconds(self) -> float:
+        """The step."""
+        return float(self.sent.max()) + _after(self.parts)
+
+    @property
+    def doubt(self) -> str:
+        """Why it need not be exact; nothing where it is."""
+        parts, p, near = self.parts, self.parts.stages, 1 + 1e-9
+        if p == 1:
+            return ""
+        if self.sent.max() > self.sent[0] * near or (parts.interleaving > 1 and self.added.any()):
+            return "gradients of a later chunk end last"
+        if (self.backward > self.last * near).any():
+            return "gradients that go round for every microbatch slow it down"
+        if parts.schedule == "gpipe":
+            return ""
+        if self.stage.max() > self.stage[-1] * near:
+            return "a stage before the last is the slowest"
+        if parts.schedule == "interleaved":
+            if self.both[:-1].max() > self.both[1:-1].min() * near:
+                return "chunks take unequal times"
+            return "" if parts.send <= self.forward[1:-1].min() else "a send takes longer than a pass"
+        ahead = np.arange(p, 0, -1)  # microbatches in flight on each stage
+        there_and_back = self.stage[::-1].cumsum()[::-1] + 2 * (ahead - 1) * parts.send
+        if (there_and_back > ahead * self.stage[-1] * near).any():
+            return "the way to the last stage and back takes longer than the microbatches in flight"
+        return ""
+
+
+# What comes after the passes
+
+
+def _seconds(message: Message, rounds: int) -> float:
+    formula: Callable[..., object] = ring_all_reduce if rounds == 2 else reduce_scatter
+    found = formula(ranks=message.ranks, size=message.size, bandwidth=message.bandwidth, latency=message.latency)
+    assert isinstance(found, float)
+    return found
+
+
+def _added(parts: Parts, last: Floats) -> Floats:
+    """What gradients add after each chunk's last backward pass: its own tail, and the chunks still to be sent."""
+    bucket = np.array([
+        sum(_seconds(m._replace(size=m.size / parts.buckets), parts.gradient_rounds) for m in messages)
+        for messages in parts.gradients
+    ])  # fmt: skip
+    share = np.ones(parts.buckets) / parts.buckets
+    tails = np.asarray(exposed(compute=np.outer(last, share), comm=np.outer(bucket, np.ones(parts.buckets))))
+    whole = (bucket * parts.buckets).reshape(parts.interleaving, parts.stages)
+    found: Floats = tails + (np.cumsum(whole, axis=0) - whole).reshape(-1)
+    return found
+
+
+def _after(parts: Parts) -> float:
+    """Optimiser and gathered weights, in s."""
+    return parts.optimiser + max(sum(_seconds(m, 1) for m in stage) for stage in parts.weights)
+
+
+# Order 2
+
+
+def _paths_of(scenario: TrainingStep) -> tuple["_Paths | None", str]:
+    """The critical paths, and in how far they are to be trusted."""
+    if scenario.jitter is None:
+        return _Paths(scenario, scenario.parts), ""
+    try:
+        scv = scenario.law("jitter").scv
+    except InputError:
+        return None, "the jitter has no variance"
+    note = f"a jitter of scv {scv:.3g}, above {LARGEST_SCV}" if scv > LARGEST_SCV else ""
+    return _Paths(scenario, scenario.parts), note
+
+
+class _Paths:
+    """When the replicas are done: a normal for each kind of replica, and how many of the kind there are."""
+
+    def __init__(self, scenario: TrainingStep, parts: Parts) -> None:
+        law = None if scenario.jitter is None else scenario.law("jitter")
+        factors, self.counts = np.unique(scenario.slowness, return_counts=True)
+        kinds = [_replica(parts, float(factor), law) for factor in factors]
+        self.means, variances, idle = (np.array(column) for column in zip(*kinds, strict=True))
+        self.sds = np.sqrt(variances)
+        self.idle = float(np.average(idle, weights=self.counts))
+        self.after = _after(parts)
+
+    @property
+    def mean(self) -> float:
+        """``after + E[max]``, by Gauss-Legendre quadrature of the distribution function."""
+        low, high = self._range()
+        if high <= low:
+            return self.after + high
+        nodes, weights = np.polynomial.legendre.leggauss(400)
+        t = low + (high - low) * (nodes + 1) / 2
+        return float(self.after + high - (high - low) / 2 * (weights * self._distribution(t)).sum())
+
+    def quantile(self, share: float) -> float:
+        """Of the step's time, in s."""
+        low, high = self._range()
+        if high <= low:
+            return self.after + high
+        from scipy.optimize import brentq
+
+        return self.after + float(brentq(lambda t: float(self._distribution(np.array(t))) - share, low, high))
+
+    def _range(self) -> tuple[float, float]:
+        """Where the greatest lies, all but 1e-15 of it."""
+        return float((self.means - 8 * self.sds).max()), float((self.means + 9 * self.sds).max())
+
+    def _distribution(self, t: Floats) -> Floats:
+        """``P(all are done by t)``; a kind without spread is done at its mean, which lies below the range."""
+        from scipy.special import log_ndtr
+
+        total = np.zeros(np.shape(t))
+        for mean, sd, count in zip(self.means, self.sds, self.counts, strict=True):
+            if sd > 0:
+                total = total + count * log_ndtr((t - mean) / sd)
+        return np.asarray(np.exp(total))
+
+
+def _replica(parts: Parts, factor: float, law: Service | None) -> tuple[float, float, float]:
+    """Mean and variance of when a replica's gradients are all sent, and the share of its pipeline that is idle."""
+    pair = partial(_moments, factor=factor, law=law)
+    forward = pair(parts.forward, parts.forward_exchange, parts.forward_floor)
+    backward = pair(parts.backward, parts.backward_exchange, parts.backward_floor)
+    last = pair(parts.backward, parts.backward_exchange, parts.last_floor)
+    mean, covariance = ends(
+        durations=Durations(forward, backward, last), send=parts.send, stages=parts.stages,
+        microbatches=parts.microbatches, schedule=parts.schedule, interleaving=parts.interleaving,
+    )  # fmt: skip
+    top, variance = greatest(mean + _added(parts, last[0]), covariance)
+    busy = (parts.microbatches * (forward[0] + backward[0]) + last[0] - backward[0]).sum()
+    return top, variance, float(1 - busy / parts.stages / greatest(mean, covariance)[0])
+
+
+def _moments(
+    compute: Floats, exchange: Floats, floor: Floats, *, factor: float, law: Service | None
+) -> tuple[Floats, Floats]:
+    """Mean and variance of ``max(factor compute J + exchange, floor)`` for the jitter ``J``, chunk by chunk."""
+    work = factor * compute
+    if law is None:
+        return np.maximum(work + exchange, floor), np.zeros_like(work)
+    mean, variance = work + exchange, work**2 * law.scv
+    for k in np.flatnonzero(floor > exchange):
+        if work[k] == 0:
+            mean[k] = floor[k]
+            continue
+        least = (floor[k] - exchange[k]) / work[k]
+        over = float(law.excess(least))
+        mean[k] = floor[k] + work[k] * over
+        variance[k] = work[k] ** 2 * max(_squared_excess(law, float(least)) - over**2, 0.0)
+    return mean, variance
+
+
+def _squared_excess(law: Service, least: float) -> float:
+    """``E[max(J - least, 0)^2] = 2 integral of the excess from least on``."""
+    from scipy.integrate import quad
+
+    spread = max(law.scv, 1e-6) ** 0.5
+    cuts = [least, max(least, 1 + 3 * spread), max(least, 1 + 30 * spread), np.inf]
+    pieces = [quad(lambda t: float(law.excess(t)), a, b)[0] for a, b in zip(cuts, cuts[1:]) if b > a]  # noqa: B905, RUF007
+    return 2 * float(sum(pieces))

@@ -1,0 +1,343 @@
+"""Studies of a training run as tables and figures: over the interval, the spares, the size of the cluster."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from secondorder.fleets.failures import Bursts, NewNodes, PlatformRenewal, ReplicatedPairs, StationaryNodes
+from secondorder.quantities import pretty
+from secondorder.report.plots import BLUE, GREEN, GREY, INK, dots, tidy
+from secondorder.report.tables import Grid, ladder, line
+from secondorder.scenarios.answers import COLUMNS, Answer, Estimate, row
+from secondorder.scenarios.training import Training
+from secondorder.simulate.output import Interval
+from secondorder.validation.comparison import TRAINING_MARGIN
+from secondorder.validation.intervals import Choice, IntervalStudy
+from secondorder.validation.scaling import ScalingStudy, Size
+from secondorder.validation.spares import SparesStudy
+from secondorder.validation.verdicts import verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+Study: TypeAlias = IntervalStudy | SparesStudy | ScalingStudy
+STYLES = {0: ("no failures", GREY, ":"), 1: ("first order", GREEN, "--"), 2: ("exact, or nearest to it", BLUE, "-")}
+
+
+def study_grids(study: Study) -> list[Grid]:
+    """The tables of a study."""
+    match study:
+        case IntervalStudy():
+            return [_choices(study), _over_intervals(study)]
+        case SparesStudy():
+            return [_over_spares(study, "availability"), _over_spares(study, "goodput")]
+        case ScalingStudy():
+            return [_over_sizes(study), _costs(study)]
+
+
+def study_frame(study: Study) -> "pd.DataFrame":
+    """All estimates of a study in one tidy frame, with what was varied in front."""
+    import pandas as pd
+
+    rows = [(value, *rest) for value, rest in _rows(study)]
+    return pd.DataFrame(rows, columns=[_varied(study), *COLUMNS])
+
+
+def study_figure(study: Study) -> "Figure":
+    """Closed forms as lines, simulations as dots with bars."""
+    match study:
+        case IntervalStudy():
+            return _interval_figure(study)
+        case SparesStudy():
+            return _spares_figure(study)
+        case ScalingStudy():
+            return _scaling_figure(study)
+
+
+# Rows of frames
+
+
+def _varied(study: Study) -> str:
+    return {IntervalStudy: "interval", SparesStudy: "spares", ScalingStudy: "accelerators"}[type(study)]
+
+
+def _rows(study: Study) -> list[tuple[float, tuple[object, ...]]]:
+    name = study.scenario.name
+    match study:
+        case IntervalStudy():
+            points: list[tuple[float, Sequence[Estimate], Sequence[Estimate]]] = [
+                (tau, solved["goodput"], [study.simulated[k]]) for k, (tau, solved) in _dots(study)
+            ]
+            points += [(tau, solved["goodput"], ()) for tau, solved in zip(study.line, study.solved, strict=True)]
+            points.sort(key=lambda point: point[0])
+        case SparesStudy():
+            points = [(count, *_pair(solved, found)) for count, solved, found in _counts(study)]
+        case ScalingStudy():
+            points = [(size.accelerators, *_pair(size.solved, size.simulated)) for size in study.sizes]
+    return [(value, each) for value, solved, found in points for each in _judged(name, solved, found)]
+
+
+def _dots(study: IntervalStudy) -> Any:
+    return enumerate(zip(study.dots, study.points, strict=True))
+
+
+def _counts(study: SparesStudy) -> list[tuple[int, Answer, Answer | None]]:
+    found = study.simulated or (None,) * len(study.counts)
+    return list(zip(study.counts, study.solved, found, strict=True))
+
+
+def _pair(solved: Answer, simulated: Answer | None) -> tuple[Sequence[Estimate], Sequence[Estimate]]:
+    return solved.estimates, simulated.estimates if simulated else ()
+
+
+def _judged(name: str, solved: Sequence[Estimate], simulated: Sequence[Estimate]) -> list[tuple[object, ...]]:
+    truth = {each.metric: each for each in simulated}
+    rows = []
+    for each in solved:
+        judged = verdict(each.amount, truth[each.metric], TRAINING_MARGIN) if each.metric in truth else ""
+        rows.append(row(name, each, str(judged)))
+    return rows + [row(name, each) for each in simulated]
+
+
+# Grids
+
+
+def _line(label: tuple[str, ...], metric: str, solved: Answer, simulated: Estimate | None) -> Any:
+    formulas = [replace(each, note=each.note.partition(";")[0]) for each in solved[metric]]  # one note for all rows
+    verdicts = {}
+    if simulated is not None:
+        verdicts = {id(each): str(verdict(each.amount, simulated, TRAINING_MARGIN)) for each in formulas}
+    return line(label, [*formulas, *([simulated] if simulated else [])], verdicts)
+
+
+def _choices(study: IntervalStudy) -> Grid:
+    shown = bool(study.simulated)
+    header = ["chosen by", "interval", "goodput", "regret", *["simulated", "regret"] * shown]
+    rows = [_choice(each) for each in study.choices]
+    above = [heading(study.scenario), study.how]
+    below = ["regret: share of the best goodput that is lost; Young and Daly for exponential failures"]
+    if study.plateau is not None:
+        low, high = (pretty(tau, "s") for tau in study.plateau)
+        below.append(f"simulated, the best is somewhere between {low} and {high}")
+    return Grid(header=header, rows=rows, above=above, below=below, numbers=frozenset(range(1, len(header))))
+
+
+def _choice(choice: Choice) -> list[str]:
+    cells = [choice.who, pretty(choice.interval, "s"), f"{choice.goodput:.4f}", f"{100 * max(choice.regret, 0):.3f} %"]
+    if choice.simulated is not None and choice.simulated_regret is not None:
+        cells += [_plus_minus(choice.simulated, 4), _plus_minus(choice.simulated_regret, 3, 100) + " %"]
+    return cells
+
+
+def _plus_minus(interval: Interval, decimals: int, scale: float = 1) -> str:
+    middle = scale * interval.mean
+    if interval.low is None or interval.high is None:
+        return f"{middle:.{decimals}f}"
+    return f"{middle:.{decimals}f} ± {scale * (interval.high - interval.low) / 2:.{decimals}f}"
+
+
+def _over_intervals(study: IntervalStudy) -> Grid:
+    if study.simulated:
+        places: Any = zip(study.dots, study.points, study.simulated, strict=True)
+    else:
+        places = [(tau, solved, None) for tau, solved in list(zip(study.line, study.solved, strict=True))[::6]]
+    lines = [_line((pretty(tau, "s"),), "goodput", solved, found) for tau, solved, found in places]
+    return ladder(("interval",), lines, ["goodput: share of the wall time that is work kept"], [])
+
+
+def _over_spares(study: SparesStudy, metric: str) -> Grid:
+    lines = [
+        _line((str(count),), metric, solved, found.best(metric) if found else None)
+        for count, solved, found in _counts(study)
+    ]
+    above = {
+        "availability": [
+            heading(study.scenario),
+            study.how,
+            "availability: share of the time not waiting for a repair",
+        ],
+        "goodput": ["goodput: share of the wall time that is work kept"],
+    }[metric]
+    below = [] if metric == "availability" else _advice(study)
+    return ladder(("spares",), lines, above, below)
+
+
+def _advice(study: SparesStudy) -> list[str]:
+    wanted = [(share, study.enough(share)) for share in (0.99, 0.999, 0.9999)]
+    said = [f"{count} for {share:.4g}" for share, count in wanted if count is not None]
+    return [f"fewest of these spares for an availability: {', '.join(said)}"] if said else []
+
+
+def _over_sizes(study: ScalingStudy) -> Grid:
+    lines = [
+        _line(
+            (f"{size.accelerators:,}", pretty(size.interval, "s")),
+            "goodput",
+            size.solved,
+            size.simulated.best("goodput") if size.simulated else None,
+        )
+        for size in study.sizes
+    ]
+    above = [heading(study.scenario), study.how, "goodput, each size at its own best interval"]
+    return ladder(("accelerators", "interval"), lines, above, [f"left out: {why}" for why in study.left_out])
+
+
+def _costs(study: ScalingStudy) -> Grid:
+    priced = any(size.price is not None for size in study.sizes)
+    header = ["accelerators", "mtbf", "goodput", "worth", *["USD/hour paid", "USD/hour kept"] * priced]
+    throughput = any("throughput" in size.solved for size in study.sizes)
+    header += ["tokens/s"] * throughput
+    rows = [_cost(size, priced, throughput) for size in study.sizes]
+    below = ["worth: accelerators that never fail and would do as much"]
+    if priced:
+        below.append("kept: for an hour of one accelerator's work that is kept")
+    return Grid(header=header, rows=rows, below=below, numbers=frozenset(range(len(header))))
+
+
+def _cost(size: Size, priced: bool, throughput: bool) -> list[str]:
+    goodput = best(size, "goodput").amount
+    cells = [
+        f"{size.accelerators:,}",
+        pretty(size.scenario.mtbf, "s"),
+        f"{goodput:.4f}",
+        f"{size.effective(goodput):,.0f}",
+    ]
+    if priced:
+        paid, kept = size.price, size.cost(goodput)
+        cells += ["" if paid is None else f"{paid:.3g}", "" if kept is None else f"{kept:.3g}"]
+    if throughput:
+        cells.append(f"{best(size, 'throughput').amount:,.0f}" if "throughput" in size.solved else "")
+    return cells
+
+
+def best(size: Size, metric: str) -> Estimate:
+    """The simulated estimate where there is one, else that of the highest order."""
+    answer = size.simulated if size.simulated is not None and metric in size.simulated else size.solved
+    return answer.best(metric)
+
+
+def heading(scenario: Training) -> str:
+    """What a study is about."""
+    law = KINDS[type(scenario.process)]
+    between, stop = pretty(scenario.mtbf, "s"), pretty(scenario.blocking_seconds, "s")
+    return f"{scenario.name}: a failure every {between} ({law}), {stop} for a checkpoint"
+
+
+KINDS: Mapping[type, str] = {
+    PlatformRenewal: "platform renewed",
+    StationaryNodes: "nodes of all ages",
+    NewNodes: "nodes new at the start",
+    Bursts: "in bursts",
+    ReplicatedPairs: "replicated pairs",
+}
+
+# Figures
+
+
+def _axes(count: int) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2 * count if count > 1 else 6.4, 4.4), dpi=130, layout="constrained")
+    return figure, figure.subplots(1, count, squeeze=False)[0]
+
+
+def _draw(
+    axes: Any, xs: Sequence[float], answers: Sequence[Answer], metric: str, scale: Callable[[int, float], float]
+) -> None:
+    """The closed forms of a metric along ``xs``; ``scale`` turns the value at a place into what is drawn."""
+    for order, (label, colour, style) in STYLES.items():
+        points = [
+            (x, scale(place, e.amount))
+            for place, (x, answer) in enumerate(zip(xs, answers, strict=True))
+            for e in answer.get(metric, ())
+            if e.order == order
+        ]
+        if points:
+            axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, linewidth=1.8, label=label)
+
+
+def round_ticks(axes: Any, values: Sequence[float]) -> None:
+    """Ticks at 1, 2 and 5 times the powers of ten of a logarithmic axis."""
+    low, high = min(values), max(values)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [step * 10.0**power for power in powers for step in (1, 2, 5) if low <= step * 10.0**power <= high]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+
+
+def _times(estimate: Estimate, factor: float) -> Estimate:
+    """An estimate and its interval, so many times as large."""
+    low, high = (None if edge is None else factor * edge for edge in (estimate.low, estimate.high))
+    return replace(estimate, amount=factor * estimate.amount, low=low, high=high)
+
+
+def _under(estimate: Estimate, above: float) -> Estimate:
+    """``above`` divided by an estimate and by its interval."""
+    low, high = (None if edge is None else above / edge for edge in (estimate.high, estimate.low))
+    return replace(estimate, amount=above / estimate.amount, low=low, high=high)
+
+
+def _same(_: int, value: float) -> float:
+    return value
+
+
+MARKS: Mapping[str, tuple[str, str]] = {"Young": ("v", GREEN), "Daly": ("^", GREY), "best": ("*", INK)}
+
+
+def _interval_figure(study: IntervalStudy) -> "Figure":
+    figure, (axes,) = _axes(1)
+    hours = [tau / 3600 for tau in study.line]
+    _draw(axes, hours, study.solved, "goodput", _same)
+    dots(axes, [tau / 3600 for tau in study.dots], study.simulated, 1.0)
+    for choice in study.choices:
+        marker, colour = MARKS[choice.who]
+        name = f"{choice.who}: {pretty(choice.interval, 's')}"
+        axes.plot([choice.interval / 3600], [choice.goodput], marker, color=colour, markersize=9, label=name, zorder=4)
+    low = min([e.amount for e in study.simulated] + [answer.best("goodput").amount for answer in study.solved])
+    axes.set(xscale="log", xlabel="work between checkpoints (h)", ylabel="goodput (share of wall time)")
+    round_ticks(axes, hours)
+    axes.set_ylim(max(0.0, low - 0.05), 1.0)
+    tidy(axes, "lower center")
+    figure.suptitle(heading(study.scenario), fontsize=9)
+    return figure  # type: ignore[no-any-return]
+
+
+def _spares_figure(study: SparesStudy) -> "Figure":
+    figure, panels = _axes(2)
+    for axes, metric in zip(panels, ("availability", "goodput"), strict=True):
+        _draw(axes, study.counts, study.solved, metric, _same)
+        dots(axes, study.counts, [answer.best(metric) for answer in study.simulated], 1.0)
+        axes.set(xlabel="spare nodes", ylabel=f"{metric} (share of wall time)")
+        axes.set_ylim(max(0.0, axes.get_ylim()[0]), 1.01)
+        tidy(axes, "lower right")
+    figure.suptitle(heading(study.scenario), fontsize=9)
+    return figure  # type: ignore[no-any-return]
+
+
+def _scaling_figure(study: ScalingStudy) -> "Figure":
+    priced = all(size.price is not None for size in study.sizes)
+    figure, panels = _axes(2 + priced)
+    counts = [size.accelerators for size in study.sizes]
+    solved = [size.solved for size in study.sizes]
+    simulated = [size.simulated.best("goodput") for size in study.sizes if size.simulated is not None]
+    _draw(panels[0], counts, solved, "goodput", _same)
+    dots(panels[0], counts[: len(simulated)], simulated, 1.0)
+    worth = [_times(each, count) for each, count in zip(simulated, counts, strict=False)]
+    dots(panels[1], counts[: len(worth)], worth, 1.0)
+    panels[0].set(ylabel="goodput (share of wall time)", ylim=(0, 1.02))
+    _draw(panels[1], counts, solved, "goodput", lambda place, value: counts[place] * value)
+    panels[1].plot(counts, counts, color=INK, linewidth=0.8, linestyle=(0, (1, 2)), label="all that are paid for")
+    panels[1].set(ylabel="accelerators' worth of work kept", yscale="log")
+    if priced:
+        _draw(panels[2], counts, solved, "goodput", lambda place, value: study.sizes[place].cost(value) or 0.0)
+        prices = [size.price or 0.0 for size in study.sizes]
+        costs = [_under(each, price) for each, price in zip(simulated, prices, strict=False)]
+        dots(panels[2], counts[: len(costs)], costs, 1.0)
+        panels[2].set(ylabel="cost of an hour of work kept (USD/accelerator)")
+    for axes in panels:
+        axes.set(xscale="log", xlabel="accelerators")
+        tidy(axes, "best")
+    figure.suptitle(heading(study.scenario), fontsize=9)
+    return figure  # type: ignore[no-any-return]

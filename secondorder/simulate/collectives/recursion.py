@@ -1,0 +1,41 @@
+"""A collective without events: when each rank has done each operation, straight from the times of the hops.
+
+Stage by stage, all runs at once: who receives goes on at ``max(own, sender's) + hop``, who only sends when its
+message is there, the others as they were.
+"""
+
+from collections.abc import Iterable
+from itertools import cycle
+
+import numpy as np
+
+from secondorder.arrays import Floats, Integers
+from secondorder.scenarios.collective import Collective, Stage
+
+
+def ends(collective: Collective, hops: Iterable[Floats]) -> Floats:
+    """When each rank has done each operation, in s: (repeats, ranks, ...).
+
+    ``hops``: for each stage of each operation how long each rank takes to receive, in s, (ranks, ...). *Exact*,
+    bit for bit what messages on SimPy give (``events``).
+    """
+    moves = [_move(stage) for stage in collective.stages]
+    now: Floats = np.zeros(collective.ranks)
+    found = []
+    for number, ((senders, gives, takers), times) in enumerate(zip(cycle(moves), hops), 1):
+        if number == 1:
+            now = np.zeros(times.shape)
+        now = np.maximum(now, now[senders]) + times
+        if len(gives):
+            now[gives] = now[takers]
+        if number % len(moves) == 0:
+            found.append(now)
+    return np.stack(found)
+
+
+def _move(stage: Stage) -> tuple[Integers, Integers, Integers]:
+    """Whom each takes from; who only gives, and to whom."""
+    senders = np.array(stage.senders)
+    receives = senders != np.arange(len(senders))
+    takers = np.flatnonzero(receives & ~receives[senders])
+    return senders, senders[takers], takers

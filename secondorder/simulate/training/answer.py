@@ -1,0 +1,162 @@
+"""From runs to an answer: means with Student intervals, quantiles with those of order statistics."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from secondorder.errors import InputError
+from secondorder.quantities import pretty, si
+from secondorder.scenarios.answers import Answer, Estimate
+from secondorder.scenarios.training import Training
+from secondorder.scenarios.training_step import TrainingStep
+from secondorder.simulate.output import student
+from secondorder.simulate.training.causes import step_of
+from secondorder.simulate.training.job import run
+from secondorder.simulate.training.recorder import Story
+
+UNITS = {"time_to_train": "s", "throughput": "token/s"}
+QUANTILES = {"p5": 0.05, "p95": 0.95}
+
+
+def runs(
+    scenario: Training, *, seed: int = 0, replications: int = 10, jobs: int = 1, first: int = 0, log: bool = False
+) -> list[Story]:
+    """Replications ``first, first + 1, ...``, each from streams of its own; ``jobs`` processes share them.
+
+    The stories do not depend on how many there are, nor on ``jobs``. Errors: those of ``run``.
+
+    >>> from secondorder.scenarios.training import Checkpoint
+    >>> scenario = Training(failures="exponential 3 h", checkpoint=Checkpoint(interval="30 min", write="60 s"))
+    >>> [len(story.failures) for story in runs(scenario, replications=3)]
+    [252, 250, 241]
+    """
+    one = partial(run, scenario, seed=seed, log=log, step=step_of(scenario, seed))
+    return _each(one, range(first, first + replications), jobs)
+
+
+def _each(one: Callable[..., Story], numbers: range, jobs: int) -> list[Story]:
+    if jobs == 1:
+        return [one(replication=k) for k in numbers]
+    from joblib import Parallel, delayed
+
+    return list(Parallel(n_jobs=jobs)(delayed(one)(replication=k) for k in numbers))
+
+
+def simulate_training(scenario: Training, *, seed: int = 0, replications: int = 100, jobs: int = 1) -> Answer:
+    """Independent runs of a training job, with 95 % intervals.
+
+    ``goodput``, ``checkpoint_share``, ``rework_share``, ``restart_share`` and ``downtime_share`` (with the waiting for
+    repairs) are shares of the wall time and add to 1; ``availability`` is the share not spent waiting for a repair;
+    ``failures_mean`` the number in a run; ``time_to_train`` how long the work took; ``throughput`` the tokens of the
+    steps kept, by the wall time. Means have Student's intervals; ``_p5`` and ``_p95`` are sample quantiles
+    over the runs with an interval of order statistics, which takes 72 of them. The ``series`` of the answer
+    is the log of the first run.
+
+    Errors: ``InputError``; ``InfeasibleError`` where the work is never done.
+
+    >>> from secondorder.scenarios.training import Checkpoint
+    >>> scenario = Training(failures="exponential 3 h", checkpoint=Checkpoint(interval="30 min", write="60 s"))
+    >>> simulate_training(scenario).best("failures_p95").__str__()
+    '271 (262 to 291)'
+    """
+    if replications < 2:
+        raise InputError("replications", given=replications, expected="at least 2, for an interval")
+    one = partial(run, scenario, seed=seed, step=step_of(scenario, seed))
+    stories = _each(partial(one, log=False), range(replications), jobs)
+    values = [measure(scenario, story) for story in stories]
+    found = {metric: [value[metric] for value in values] for metric in values[0]}
+    estimates = [_mean(metric, each) for metric, each in found.items()]
+    for metric in ("goodput", "failures"):
+        each = found["goodput"] if metric == "goodput" else found["failures_mean"]
+        estimates += [_quantile(f"{metric}_{name}", each, level) for name, level in QUANTILES.items()]
+    return Answer(
+        scenario=scenario.name,
+        estimates=tuple(estimates),
+        how=_how(scenario, replications),
+        series=one(replication=0).frame,
+    )
+
+
+def measure(scenario: Training, story: Story) -> dict[str, float]:
+    """The metrics of one run."""
+    wall = story.wall
+    found = {
+        "goodput": story.goodput,
+        "checkpoint_share": story.checkpoint / wall,
+        "rework_share": story.rework / wall,
+        "restart_share": story.restart / wall,
+        "downtime_share": story.downtime / wall,
+        "failures_mean": float(len(story.failures)),
+    }
+    if scenario.spares is not None:
+        found["availability"] = story.availability
+    if scenario.work is not None:
+        found["time_to_train"] = wall
+    if isinstance(scenario.step, TrainingStep):
+        found["throughput"] = story.steps * scenario.step.job.tokens / wall
+    return found
+
+
+def _how(scenario: Training, replications: int) -> str:
+    if scenario.duration is None:
+        return f"simulated: {replications} runs to the last checkpoint of the work"
+    days = pretty(si(scenario.duration) / 86_400, "")
+    return f"simulated: {replications} runs of {days} days; work since the last checkpoint counts as kept"
+
+
+def _mean(metric: str, values: Sequence[float]) -> Estimate:
+    interval = student(values)
+    return Estimate(
+        metric=metric,
+        amount=interval.mean,
+        unit=UNITS.get(metric, ""),
+        source="simulation",
+        low=interval.low,
+        high=interval.high,
+    )
+
+
+def _quantile(metric: str, values: Sequence[float], level: float) -> Estimate:
+    ranks = order_ranks(len(values), level)
+    ranked = np.sort(values)
+    low, high = (-math.inf, math.inf) if ranks is None else (ranked[ranks[0] - 1], ranked[ranks[1] - 1])
+    note = "" if ranks else f"not enough data: an interval takes at least {replications_for(level)} replications"
+    return Estimate(
+        metric=metric,
+        amount=float(np.quantile(ranked, level, method="inverted_cdf")),
+        unit=UNITS.get(metric, ""),
+        source="simulation",
+        low=float(low),
+        high=float(high),
+        in_domain=ranks is not None,
+        note=note,
+    )
+
+
+def order_ranks(n: int, level: float, confidence: float = 0.95) -> tuple[int, int] | None:
+    """Ranks (from 1) between whose order statistics the quantile lies with this confidence; None if ``n`` is too small.
+
+    The greatest ``r`` with ``P(B < r)`` and the least ``s`` with ``P(B >= s)`` at most ``(1 - confidence)/2``, ``B``
+    binomial of ``n`` and ``level``. *Exact* as a bound for any law. *Source*: David and Nagaraja, Order
+    Statistics (2003), section 7.1.
+
+    >>> order_ranks(100, 0.05), order_ranks(71, 0.05), order_ranks(72, 0.05)
+    ((1, 11), None, (1, 9))
+    """
+    from scipy.special import bdtr
+
+    tail = (1 - confidence) / 2
+    below = np.asarray(bdtr(np.arange(n, dtype=float), n, level))  # P(B <= k), k = 0 .. n-1
+    low, high = int(np.count_nonzero(below <= tail)), int(np.argmax(below >= 1 - tail)) + 1
+    return (low, high) if low >= 1 and below[-1] >= 1 - tail else None
+
+
+def replications_for(level: float, confidence: float = 0.95) -> int:
+    """How many it takes for ``order_ranks``.
+
+    >>> replications_for(0.05), replications_for(0.95)
+    (72, 72)
+    """
+    return math.ceil(math.log((1 - confidence) / 2) / math.log(max(level, 1 - level)))

@@ -1,0 +1,83 @@
+"""All that chance decides in one run, each cause from a stream of its own."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import repeat
+
+import numpy as np
+
+from secondorder.arrays import Floats
+from secondorder.laws import Deterministic, Service
+from secondorder.quantities import si
+from secondorder.scenarios.training import Training, TwoLevelCheckpoint, VerifiedCheckpoint
+from secondorder.scenarios.training_step import TrainingStep
+from secondorder.simulate.streams import stream
+from secondorder.simulate.training.failures import NEVER, draws, gaps
+
+SAMPLES = 1000
+"""Steps that the law of a ``TrainingStep`` is measured on."""
+
+
+@dataclass(kw_only=True)
+class Causes:
+    """What will happen; by default nothing does.
+
+    - ``failures``: gaps between failures, on the running clock.
+    - ``light``: of each failure whether a light checkpoint makes it good.
+    - ``silent``: gaps between silent errors, on the clock of work.
+    - ``repairs``: how long each repair takes.
+    - ``others``: gaps between the writes of other jobs.
+    - ``steps``: so many step times; none where work is a fluid or steps are all alike.
+    """
+
+    failures: Iterator[float] = field(default_factory=lambda: repeat(NEVER))
+    light: Iterator[bool] = field(default_factory=lambda: repeat(True))
+    silent: Iterator[float] = field(default_factory=lambda: repeat(NEVER))
+    repairs: Iterator[float] = field(default_factory=lambda: repeat(0.0))
+    others: Iterator[float] = field(default_factory=lambda: iter(()))
+    steps: Callable[[int], Floats] | None = None
+
+
+def draw(scenario: Training, seed: int, replication: int, step: Service | None) -> Causes:
+    """Of one replication; ``step`` is the law of a step."""
+
+    def chance(cause: str) -> np.random.Generator:
+        return stream(seed, replication, cause)
+
+    causes = Causes(failures=gaps(scenario.process, chance("failures")))
+    match scenario.checkpoint:
+        case TwoLevelCheckpoint(light_share=share):
+            causes.light = coins(share, chance("severity"))
+        case VerifiedCheckpoint(silent_mtbf=mtbf):
+            causes.silent = waits(si(mtbf), chance("silent errors"))
+    if scenario.spares is not None:
+        causes.repairs = draws(scenario.spares.law("repair"), chance("repairs"))
+    storage = scenario.storage
+    if storage is not None and storage.other_write is not None:
+        causes.others = waits(si(storage.other_write) / storage.busy, chance("other writes"))
+    if step is not None and not isinstance(step, Deterministic):
+        rng = chance("steps")
+        causes.steps = lambda count: step.sample(count, rng)
+    return causes
+
+
+def coins(share: float, rng: np.random.Generator) -> Iterator[bool]:
+    """True with this probability, without end."""
+    while True:
+        yield rng.random() < share
+
+
+def waits(mean: float, rng: np.random.Generator) -> Iterator[float]:
+    """Gaps of a Poisson process, without end."""
+    while True:
+        yield from (mean * rng.standard_exponential(256)).tolist()
+
+
+def step_of(scenario: Training, seed: int) -> Service | None:
+    """The law of the time of a step; that of a ``TrainingStep`` is measured on its own simulation."""
+    if not isinstance(scenario.step, TrainingStep):
+        assert scenario.step is None or isinstance(scenario.step, Service)
+        return scenario.step
+    from secondorder.simulate.training_step import step_law
+
+    return step_law(scenario.step, seed=seed, samples=SAMPLES)

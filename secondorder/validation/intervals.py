@@ -1,0 +1,166 @@
+"""The checkpoint interval: goodput over it, the best by each formula and by simulation, and what a wrong one costs."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from secondorder.analytic import solve
+from secondorder.analytic.training import interval
+from secondorder.analytic.training.interval import daly, young
+from secondorder.arrays import Floats
+from secondorder.quantities import pretty, si
+from secondorder.scenarios.answers import Answer, Estimate
+from secondorder.scenarios.training import Training, TwoLevelCheckpoint
+from secondorder.simulate.output import Interval, student
+from secondorder.simulate.training import runs
+
+DOTS, SPAN = 9, 6.0
+"""Simulated intervals, and how far they reach on both sides of the best: a sixth to six times."""
+FINE = 61
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """An interval (s of work) that somebody would choose, and what it gives.
+
+    ``regret`` is the share of the best goodput that is lost with it, by closed form; ``simulated`` the
+    goodput, and ``simulated_regret`` the loss, of the same runs with the best interval (common random numbers).
+    """
+
+    who: str
+    interval: float
+    goodput: float
+    regret: float
+    simulated: Interval | None = None
+    simulated_regret: Interval | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntervalStudy:
+    """``solved`` along ``line``; ``points`` (solved) and ``simulated`` (goodput) at ``dots``; ``choices``. In s.
+
+    ``plateau``: the nearest simulated intervals on both sides of the best that are worse than it by more than
+    chance (paired 95 % intervals).
+    """
+
+    scenario: Training
+    line: tuple[float, ...]
+    solved: tuple[Answer, ...]
+    points: tuple[Answer, ...]
+    dots: tuple[float, ...]
+    simulated: tuple[Estimate, ...]
+    choices: tuple[Choice, ...]
+    plateau: tuple[float, float] | None
+    how: str
+
+
+def best_interval(scenario: Training) -> float:
+    """The work between checkpoints that the closed form of the highest order finds best, in s.
+
+    >>> from secondorder.scenarios.training import Checkpoint, Recovery, Training
+    >>> run = Training(failures="exponential 8240 s", recovery=Recovery(restart="300 s"),
+    ...     checkpoint=Checkpoint(interval="1 h", write="60 s"))
+    >>> round(best_interval(run))   # M (1 + W(-exp(-1 - delta/M)))
+    955
+    """
+    guess = float(young(write=_cost(scenario), mtbf=scenario.mtbf))
+    return interval.best_interval(partial(_goodput, scenario), low=guess / 20, high=20 * guess)
+
+
+def interval_study(
+    scenario: Training, *, seed: int = 0, replications: int | None = None, jobs: int = 1, simulated: bool = True
+) -> IntervalStudy:
+    """Goodput over the interval, whatever interval the scenario has."""
+    top = best_interval(scenario)
+    reach = np.geomspace(top / SPAN, top * SPAN, FINE)
+    line = tuple(float(tau) for tau in reach)
+    cost, mtbf = _cost(scenario), scenario.mtbf
+    chosen = {"Young": float(young(write=cost, mtbf=mtbf)), "Daly": float(daly(write=cost, mtbf=mtbf)), "best": top}
+    most = _goodput(scenario, top)
+    choices = [
+        Choice(who=who, interval=tau, goodput=(g := _goodput(scenario, tau)), regret=1 - g / most)
+        for who, tau in chosen.items()
+    ]
+    dots: tuple[float, ...] = ()
+    found: tuple[Estimate, ...] = ()
+    plateau: tuple[float, float] | None = None
+    how = "closed forms only"
+    if simulated:
+        dots = tuple(float(tau) for tau in np.geomspace(top / SPAN, top * SPAN, DOTS))
+        count = replications or 100
+        sample = partial(_goodputs, scenario, seed=seed, replications=count, jobs=jobs)
+        samples = [sample(tau) for tau in dots]
+        found = tuple(_estimate(values) for values in samples)
+        plateau = _plateau(dots, samples)
+        choices = _with_runs(choices, sample)
+        how = f"{count} runs of {length(scenario)} at each dot, the same failures at all"
+    return IntervalStudy(
+        scenario=scenario,
+        line=line,
+        solved=tuple(solve(scenario.at(tau)) for tau in line),
+        points=tuple(solve(scenario.at(tau)) for tau in dots),
+        dots=dots,
+        simulated=found,
+        choices=tuple(choices),
+        plateau=plateau,
+        how=how,
+    )
+
+
+def _goodput(scenario: Training, interval: float) -> float:
+    return solve(scenario.at(interval)).best("goodput").amount
+
+
+def _goodputs(scenario: Training, interval: float, *, seed: int, replications: int, jobs: int) -> Floats:
+    """Of each run; the same failures strike at every interval."""
+    stories = runs(scenario.at(interval), seed=seed, replications=replications, jobs=jobs)
+    return np.array([story.goodput for story in stories])
+
+
+def _with_runs(choices: list[Choice], sample: "partial[Floats]") -> list[Choice]:
+    """The choices with their simulated goodput, and its loss against that of the last, the best."""
+    values = [sample(choice.interval) for choice in choices]
+    losses = [1 - each.mean() / values[-1].mean() for each in values]
+    return [
+        replace(choice, simulated=student(each), simulated_regret=_ratio_loss(each, values[-1], loss))
+        for choice, each, loss in zip(choices, values, losses, strict=True)
+    ]
+
+
+def _ratio_loss(values: Floats, best_values: Floats, loss: float) -> Interval:
+    """``1 - mean/best mean`` of paired runs, its interval by the delta method."""
+    spread = student((best_values - values) - loss * best_values)
+    top = float(best_values.mean())
+    assert spread.low is not None
+    assert spread.high is not None
+    return Interval(loss, loss + spread.low / top, loss + spread.high / top)
+
+
+def _estimate(values: Floats) -> Estimate:
+    found = student(values)
+    return Estimate(metric="goodput", amount=found.mean, unit="", source="simulation", low=found.low, high=found.high)
+
+
+def _plateau(dots: tuple[float, ...], samples: list[Floats]) -> tuple[float, float]:
+    top = max(range(len(dots)), key=lambda k: float(samples[k].mean()))
+    gaps = [student(samples[top] - values) for values in samples]
+    worse = [tau for tau, gap in zip(dots, gaps, strict=True) if gap.low is not None and gap.low > 0]
+    below, above = [tau for tau in worse if tau < dots[top]], [tau for tau in worse if tau > dots[top]]
+    return max(below, default=dots[0]), min(above, default=dots[-1])
+
+
+def _cost(scenario: Training) -> float:
+    """What one checkpoint takes from work, in s; the durable level's share with it."""
+    durable = 0.0
+    if isinstance(scenario.checkpoint, TwoLevelCheckpoint):
+        durable = scenario.write_seconds / scenario.checkpoint.every
+    return scenario.blocking_seconds + durable
+
+
+def length(scenario: Training) -> str:
+    """How long a run is, in words."""
+    given, word = (scenario.duration, "") if scenario.work is None else (scenario.work, " of work")
+    assert given is not None
+    days = si(given) / 86_400
+    return (f"{days:.3g} days" if days >= 2 else pretty(si(given), "s")) + word

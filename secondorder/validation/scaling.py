@@ -1,0 +1,155 @@
+"""The size of the cluster: more accelerators do more work and fail more often."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from secondorder.analytic import solve
+from secondorder.errors import InfeasibleError, InputError
+from secondorder.fleets.failures import (
+    Bursts,
+    FailureProcess,
+    NewNodes,
+    PlatformRenewal,
+    ReplicatedPairs,
+    StationaryNodes,
+)
+from secondorder.quantities import Quantity, quantity, registry, si
+from secondorder.scenarios.answers import Answer
+from secondorder.scenarios.training import Training
+from secondorder.scenarios.training_step import TrainingStep
+from secondorder.simulate import simulate
+from secondorder.validation.intervals import best_interval, length
+
+FACTORS = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """A cluster of so many ``accelerators``, at its own best ``interval`` (s of work).
+
+    ``price``: USD for an accelerator and hour, None where it is not known.
+    """
+
+    accelerators: int
+    scenario: Training
+    interval: float
+    solved: Answer
+    simulated: Answer | None
+    price: float | None
+
+    def effective(self, goodput: float) -> float:
+        """Accelerators whose work is kept."""
+        return self.accelerators * goodput
+
+    def cost(self, goodput: float) -> float | None:
+        """USD for an hour of one accelerator's work that is kept."""
+        return None if self.price is None else self.price / goodput
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingStudy:
+    """``sizes`` of the cluster, the smallest first; ``left_out`` says which are not possible, and why."""
+
+    scenario: Training
+    sizes: tuple[Size, ...]
+    left_out: tuple[str, ...]
+    how: str
+
+
+def scaling_study(
+    scenario: Training,
+    *,
+    accelerators: int | None = None,
+    price: Quantity | str | None = None,
+    seed: int = 0,
+    replications: int | None = None,
+    jobs: int = 1,
+    simulated: bool = True,
+) -> ScalingStudy:
+    """Goodput and cost at sizes from a sixteenth to four times the scenario's.
+
+    Failures come at a rate in proportion to the size. A step is laid out anew with more or fewer replicas
+    of the model and the same global batch; the time of a write is kept where it was given, and follows from
+    the storage where it was not. The interval is the best one at each size. ``accelerators``: of the
+    scenario as it is, where no step says it; ``price``: of an accelerator and hour, the cluster's if none is given.
+
+    Errors: ``InputError`` without a size.
+    """
+    step = scenario.step
+    if isinstance(step, TrainingStep):
+        if accelerators not in (None, step.cluster.accelerators):
+            raise InputError("accelerators", given=accelerators, expected=f"the cluster's {step.cluster.accelerators}")
+        accelerators = step.cluster.accelerators
+        price = step.cluster.price if price is None else price
+    if accelerators is None:
+        raise InputError("accelerators", given="nothing", expected="how many the run has, or a model and its cluster")
+    cost = None if price is None else si(quantity(price, "USD/s", "price")) * 3600
+    sizes, left_out = [], []
+    options = {"seed": seed, "replications": replications or 100, "jobs": jobs}
+    for factor in FACTORS:
+        count = accelerators * factor
+        try:
+            sizes.append(_size(scenario, factor, round(count), cost, options if simulated else None))
+        except (InfeasibleError, InputError) as error:
+            left_out.append(f"{count:,.6g}: {error}")
+    how = f"{options['replications']} runs of {length(scenario)} at each dot" if simulated else "closed forms only"
+    return ScalingStudy(scenario=scenario, sizes=tuple(sizes), left_out=tuple(left_out), how=how)
+
+
+def _size(scenario: Training, factor: float, count: int, price: float | None, options: dict[str, Any] | None) -> Size:
+    sized = _scaled(scenario, factor)
+    interval = best_interval(sized)
+    sized = sized.at(interval)
+    return Size(
+        accelerators=count,
+        scenario=sized,
+        interval=interval,
+        solved=solve(sized),
+        simulated=None if options is None else simulate(sized, **options),
+        price=price,
+    )
+
+
+def _scaled(scenario: Training, factor: float) -> Training:
+    changes: dict[str, Any] = {"failures": scaled(scenario.process, factor)}
+    if isinstance(scenario.step, TrainingStep):
+        changes["step"] = _with_replicas(scenario.step, factor)
+    return replace(scenario, **changes)
+
+
+def _with_replicas(step: TrainingStep, factor: float) -> TrainingStep:
+    """The step on a cluster of another size: the replicas of the model are more or fewer."""
+    layout, cluster = step.job.layout, step.cluster
+    replicas, nodes = layout.data_parallel * factor, cluster.nodes * factor
+    if replicas != int(replicas) or nodes != int(nodes):
+        given = f"{replicas:g} replicas on {nodes:g} nodes"
+        raise InputError("data_parallel", given=given, expected="whole replicas on whole nodes")
+    job = replace(step.job, layout=replace(layout, data_parallel=int(replicas)))
+    return replace(step, job=job, cluster=replace(cluster, nodes=int(nodes)))
+
+
+def scaled(process: FailureProcess, factor: float) -> FailureProcess:
+    """The failures of a platform ``factor`` times as large.
+
+    >>> scaled(PlatformRenewal(gap="exponential 3 h"), 2).mtbf
+    5400.0
+
+    Errors: ``InputError`` where that would not be whole nodes.
+    """
+    match process:
+        case PlatformRenewal():
+            gap = process.law("gap")
+            return PlatformRenewal(gap=gap.at(registry.Quantity(gap.moment(1) / factor, "s")))
+        case StationaryNodes(nodes=nodes) | NewNodes(nodes=nodes):
+            return replace(process, nodes=_whole("nodes", nodes * factor))
+        case Bursts(mtbf_calm=calm, mtbf_storm=storm):
+            faster = (registry.Quantity(si(each) / factor, "s") for each in (calm, storm))
+            return replace(process, **dict(zip(("mtbf_calm", "mtbf_storm"), faster, strict=True)))
+        case ReplicatedPairs(pairs=pairs):
+            return replace(process, pairs=_whole("pairs", pairs * factor))
+
+
+def _whole(what: str, count: float) -> int:
+    if count != int(count):
+        raise InputError(what, given=f"{count:g}", expected="a whole number at every size")
+    return int(count)
