@@ -67,7 +67,7 @@ def _heading(study: LoadStudy) -> list[str]:
     scenario = study.scenario
     return [
         f"{scenario.model.name} on {scenario.accelerator.name}: saturates at {study.saturation:.1f} request/s",
-        f"± is a 95 % interval; a formula agrees if within {study.margin:.0%} of all of it",
+        f"± is a 95 % interval; a formula agrees if within {100 * study.margin:g} % of all of it",
     ]
 
 
