@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from secondorder import laws as laws
     from secondorder.analytic import solve as solve
+    from secondorder.analytic.compression import compress as compress
+    from secondorder.analytic.inverse_roofline import candidates as candidates
+    from secondorder.analytic.inverse_roofline import required as required
     from secondorder.analytic.roofline import roofline as roofline
     from secondorder.errors import ConstraintNotMet as ConstraintNotMet
     from secondorder.errors import InfeasibleError as InfeasibleError
@@ -36,10 +39,20 @@ if TYPE_CHECKING:
     from secondorder.fleets.failures import ReplicatedPairs as ReplicatedPairs
     from secondorder.fleets.failures import StationaryNodes as StationaryNodes
     from secondorder.fleets.failures import failure_rates as failure_rates
+    from secondorder.fleets.prices import prices as prices
+    from secondorder.fleets.regions import Facility as Facility
+    from secondorder.fleets.regions import Region as Region
+    from secondorder.fleets.regions import facilities as facilities
+    from secondorder.fleets.regions import regions as regions
     from secondorder.quantities import quantity as quantity
     from secondorder.scenarios.answers import Answer as Answer
     from secondorder.scenarios.answers import Estimate as Estimate
     from secondorder.scenarios.collective import Collective as Collective
+    from secondorder.scenarios.data_loading import DataLoading as DataLoading
+    from secondorder.scenarios.expert_routing import ExpertRouting as ExpertRouting
+    from secondorder.scenarios.footprint import Footprint as Footprint
+    from secondorder.scenarios.inference import Inference as Inference
+    from secondorder.scenarios.ownership import Ownership as Ownership
     from secondorder.scenarios.pipeline import Pipeline as Pipeline
     from secondorder.scenarios.queue import BatchService as BatchService
     from secondorder.scenarios.queue import Closed as Closed
@@ -54,10 +67,14 @@ if TYPE_CHECKING:
     from secondorder.scenarios.queue import Random as Random
     from secondorder.scenarios.queue import Renewal as Renewal
     from secondorder.scenarios.queue import Shared as Shared
+    from secondorder.scenarios.reasoning import Reasoning as Reasoning
+    from secondorder.scenarios.scaling_law import ScalingLaw as ScalingLaw
     from secondorder.scenarios.serving import Serving as Serving
+    from secondorder.scenarios.shared_cluster import SharedCluster as SharedCluster
     from secondorder.scenarios.steptime import Affine as Affine
     from secondorder.scenarios.steptime import Roofline as Roofline
     from secondorder.scenarios.steptime import Table as Table
+    from secondorder.scenarios.topology import Topology as Topology
     from secondorder.scenarios.training import AsyncCheckpoint as AsyncCheckpoint
     from secondorder.scenarios.training import Checkpoint as Checkpoint
     from secondorder.scenarios.training import Recovery as Recovery
@@ -68,6 +85,8 @@ if TYPE_CHECKING:
     from secondorder.scenarios.training_step import TrainingStep as TrainingStep
     from secondorder.validation.comparison import Comparison as Comparison
     from secondorder.validation.comparison import compare as compare
+    from secondorder.validation.sensitivity import sensitivity as sensitivity
+    from secondorder.validation.sensitivity import sobol as sobol
     from secondorder.validation.sweeps import sweep as sweep
     from secondorder.workloads.arrivals import Deterministic as Deterministic
     from secondorder.workloads.arrivals import Gamma as Gamma
@@ -118,6 +137,20 @@ _WHERE = {
     ],
     "scenarios.training_step": ["TrainingStep"],
     "workloads.training": ["Layout", "TrainingJob"],
+    "analytic.compression": ["compress"],
+    "analytic.inverse_roofline": ["candidates", "required"],
+    "fleets.prices": ["prices"],
+    "fleets.regions": ["Facility", "Region", "facilities", "regions"],
+    "scenarios.data_loading": ["DataLoading"],
+    "scenarios.expert_routing": ["ExpertRouting"],
+    "scenarios.footprint": ["Footprint"],
+    "scenarios.inference": ["Inference"],
+    "scenarios.ownership": ["Ownership"],
+    "scenarios.reasoning": ["Reasoning"],
+    "scenarios.scaling_law": ["ScalingLaw"],
+    "scenarios.shared_cluster": ["SharedCluster"],
+    "scenarios.topology": ["Topology"],
+    "validation.sensitivity": ["sensitivity", "sobol"],
     "quantities": ["quantity"],
     "scenarios.answers": ["Answer", "Estimate"],
     "scenarios.queue": [

@@ -64,7 +64,9 @@ class UnknownName(InputError, AttributeError, KeyError):
     def among(cls, what: str, name: str, known: Iterable[str]) -> "UnknownName":
         """The error for ``name``, with the nearest of the ``known`` names."""
         names = list(known)
-        near = get_close_matches(name.lower().replace("-", "_"), names, n=3, cutoff=0.5)
+        wanted = name.lower().replace("-", "_")
+        begun = [each for each in names if len(wanted) > 2 and each.startswith(wanted)]
+        near = list(dict.fromkeys([*begun, *get_close_matches(wanted, names, n=3, cutoff=0.5)]))[:3]
         few = ", ".join(names) if len(names) <= 8 else f"one of {len(names)} names"
         remedy = f"did you mean {' or '.join(near)}?" if near else ""
         return cls(what, given=repr(name), expected=few, remedy=remedy)

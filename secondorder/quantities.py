@@ -93,6 +93,7 @@ _PREFIXED = {
     "byte/s": ("B", "/s"),
     "FLOP": ("FLOP", ""),
     "FLOP/s": ("FLOP", "/s"),
+    "token": ("token", ""),
     "token/s": ("token", "/s"),
 }
 _SCALES = (

@@ -367,7 +367,8 @@ def test_a_sweep_has_a_column_for_each_field_as_it_was_written(capsys: pytest.Ca
 def test_the_zoo_filters_by_a_part_of_the_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["zoo", "accelerators", "h100"]) == 0
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]]
-    assert listed == ["h100_sxm", "h100_pcie"]
+    assert {"h100_sxm", "h100_pcie"} <= set(listed)
+    assert all("h100" in name for name in listed)
 
 
 def test_the_zoo_shows_an_entry_with_the_source_of_each_figure(capsys: pytest.CaptureFixture[str]) -> None:

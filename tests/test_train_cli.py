@@ -7,7 +7,7 @@ import pytest
 
 import secondorder as so
 from secondorder.cli import main
-from secondorder.cli.plans import read_plan
+from secondorder.cli.plan_files import read_scenario
 from secondorder.scenarios.answers import COLUMNS
 from secondorder.scenarios.training import AsyncCheckpoint, Training, TwoLevelCheckpoint, VerifiedCheckpoint
 
@@ -42,7 +42,11 @@ REFUSED = {
     "a picture of nothing": ([*RUN, "--figure", "x.png"], 2, "figure: got a picture without a study"),
     "spares study without spares": ([*RUN, "--study", "spares"], 2, "spares: got none"),
     "scaling study without a size": ([*RUN, "--study", "scaling"], 2, "accelerators: got nothing"),
-    "a layout that does not divide the cluster": ([*MODEL, "--data-parallel", "1024", "--tensor-parallel", "8"], 2, "16384"),
+    "a layout that does not divide the cluster": (
+        [*MODEL, "--data-parallel", "1024", "--tensor-parallel", "8"],
+        2,
+        "16384",
+    ),
     "a layout that does not fit": (
         [*MODEL[:2], "llama_3_1_405b", *MODEL[3:], "--data-parallel", "2048", "--tensor-parallel", "8"],
         3,
@@ -128,7 +132,7 @@ BODIES = {
 @pytest.mark.parametrize("checkpoint", BODIES)
 def test_a_plan_spells_every_checkpoint(checkpoint: str, tmp_path: Path) -> None:
     plan = written(tmp_path, f'[training]\nfailures = "exponential 3 h"\ncheckpoint = {checkpoint}\n')
-    assert read_plan(plan) == Training(failures="exponential 3 h", checkpoint=BODIES[checkpoint])
+    assert read_scenario(plan) == Training(failures="exponential 3 h", checkpoint=BODIES[checkpoint])
 
 
 def test_a_plan_spells_failures_recovery_and_spares(tmp_path: Path) -> None:
@@ -144,7 +148,7 @@ step = "lognormal 4 s scv=0.01"
 duration = "10 day"
 """,
     )
-    assert read_plan(plan) == so.Training(
+    assert read_scenario(plan) == so.Training(
         failures="stationary 2048 weibull 6000 h shape=0.7",
         checkpoint=so.Checkpoint(interval="30 min", write="60 s"),
         recovery=so.Recovery(restart="300 s", detection="30 s"),
@@ -169,12 +173,12 @@ slow_links = { 3 = 2.0 }
 """,
     )
     link = so.Link(bandwidth="50 GB/s", latency="5 us")
-    assert read_plan(ring) == so.Collective(
+    assert read_scenario(ring) == so.Collective(
         operation="all_reduce", algorithm="ring", ranks=64, size="1 GB", link=link, jitter="lognormal scv=0.04",
         slow_links={3: 2.0},
     )  # fmt: skip
     pipe = written(tmp_path, '[pipeline]\nstages = 8\nmicrobatches = 32\nforward = "10 ms"\nbackward = "20 ms"\n')
-    assert read_plan(pipe) == so.Pipeline(stages=8, microbatches=32, forward="10 ms", backward="20 ms")
+    assert read_scenario(pipe) == so.Pipeline(stages=8, microbatches=32, forward="10 ms", backward="20 ms")
 
 
 def test_a_sweep_reaches_into_a_training_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

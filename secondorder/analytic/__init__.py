@@ -2,10 +2,21 @@
 
 from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.collective import Collective
+from secondorder.scenarios.data_loading import DataLoading
+from secondorder.scenarios.disaggregated import Disaggregated
+from secondorder.scenarios.expert_routing import ExpertRouting
+from secondorder.scenarios.footprint import Footprint
+from secondorder.scenarios.inference import Inference
+from secondorder.scenarios.ownership import Ownership
 from secondorder.scenarios.pipeline import Pipeline
 from secondorder.scenarios.queue import Queue
+from secondorder.scenarios.reasoning import Reasoning
+from secondorder.scenarios.scaling_law import ScalingLaw
 from secondorder.scenarios.scenario import Scenario, no_scenario
 from secondorder.scenarios.serving import Serving
+from secondorder.scenarios.shared_cluster import SharedCluster
+from secondorder.scenarios.speculative import Speculative
+from secondorder.scenarios.topology import Topology
 from secondorder.scenarios.training import Training
 from secondorder.scenarios.training_step import TrainingStep
 
@@ -40,4 +51,48 @@ def solve(scenario: Scenario) -> Answer:
             from secondorder.analytic.collectives.ladder import solve_pipeline
 
             return solve_pipeline(scenario)
+        case Inference():
+            from secondorder.analytic.inference import solve_inference
+
+            return solve_inference(scenario)
+        case Speculative():
+            from secondorder.analytic.serving.speculative import solve_speculative
+
+            return solve_speculative(scenario)
+        case Disaggregated():
+            from secondorder.analytic.serving.disaggregated import solve_disaggregated
+
+            return solve_disaggregated(scenario)
+        case ExpertRouting():
+            from secondorder.analytic.expert_routing import solve_expert_routing
+
+            return solve_expert_routing(scenario)
+        case DataLoading():
+            from secondorder.analytic.data_loading import solve_data_loading
+
+            return solve_data_loading(scenario)
+        case SharedCluster():
+            from secondorder.analytic.shared_cluster import solve_shared_cluster
+
+            return solve_shared_cluster(scenario)
+        case Topology():
+            from secondorder.analytic.topology import solve_topology
+
+            return solve_topology(scenario)
+        case Ownership():
+            from secondorder.analytic.ownership import solve_ownership
+
+            return solve_ownership(scenario)
+        case Footprint():
+            from secondorder.analytic.footprint import solve_footprint
+
+            return solve_footprint(scenario)
+        case ScalingLaw():
+            from secondorder.analytic.scaling_laws import solve_scaling_law
+
+            return solve_scaling_law(scenario)
+        case Reasoning():
+            from secondorder.analytic.reasoning import solve_reasoning
+
+            return solve_reasoning(scenario)
     raise no_scenario(scenario)

@@ -14,7 +14,7 @@ from typing import Any
 from cyclopts import App, CycloptsError
 
 from secondorder import __version__
-from secondorder.cli import demo, plans, queue, roofline, serve, train, validate, zoo
+from secondorder.cli import demo, plans, queue, roofline, schema, sensitivity, serve, systems, train, validate, zoo
 from secondorder.cli.output import leave_stdout
 from secondorder.cli.usage import told
 from secondorder.errors import SecondOrderError
@@ -39,10 +39,21 @@ _COMMANDS: Sequence[tuple[Callable[..., None], str]] = (
     (plans.simulate, plans.example("simulate --seed 1")),
     (plans.compare, plans.example("compare --margin 0.05")),
     (plans.sweep, plans.example('sweep --vary "arrivals.rate=2 request/s,8 request/s"')),
+    (plans.check, plans.example("check")),
+    (sensitivity.sensitivity, sensitivity.EXAMPLE),
+    (schema.schema, schema.EXAMPLE),
     (validate.validate, validate.EXAMPLE),
 )
 for place, (command, example) in enumerate(_COMMANDS):
     app.command(command, help_epilogue=example, sort_key=place)
+for word, (title, _) in systems.COMMANDS.items():
+    app.command(
+        f"secondorder.cli.systems:{word}",
+        name=word.replace("_", "-"),
+        help=title,
+        help_epilogue=systems.example(word),
+        sort_key=len(_COMMANDS),
+    )
 
 
 def main(tokens: Sequence[str] | None = None) -> int:

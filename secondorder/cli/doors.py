@@ -44,6 +44,7 @@ from secondorder.fleets.failures import (
     StationaryNodes,
     failure_rates,
 )
+from secondorder.fleets.regions import Facility, Region, facilities, regions
 from secondorder.laws import Time
 from secondorder.scenarios.queue import (
     BatchService,
@@ -112,6 +113,17 @@ FAILURES: dict[str, type] = {
     "bursts": Bursts,
     "pairs": ReplicatedPairs,
 }
+ZOOS: dict[Any, tuple[Zoo[Any], str]] = {
+    Accelerator: (accelerators, "h100_sxm"),
+    Cluster: (clusters, "llama_3_16k"),
+    Node: (nodes, "dgx_h100"),
+    Fabric: (fabrics, "infiniband_ndr"),
+    Storage: (storages, "tectonic_llama_3"),
+    FailureRates: (failure_rates, "llama_3"),
+    Region: (regions, "poland"),
+    Facility: (facilities, "microsoft"),
+}
+"""What may be called by its name in a plan."""
 STEP_TIMES: dict[str, type] = {"roofline": Roofline, "affine": Affine}
 
 
@@ -136,6 +148,8 @@ class Door:
         hint = _hints(kind)[name]
         if reader := _READERS.get(hint):
             return reader(self, name, value)
+        if known := next((member for member in (hint, *get_args(hint)) if member in ZOOS), None):
+            return self.known(name, value, known)
         nested = [member for member in (hint, *get_args(hint)) if isinstance(member, type) and is_dataclass(member)]
         if len(nested) == 1 and isinstance(value, Mapping):
             with told_from(name):
@@ -162,9 +176,12 @@ class Door:
         example = "a name such as llama_3_1_8b, a config.json, or a table"
         return self._entry(what, value, models, Transformer, example)  # type: ignore[no-any-return]
 
-    def accelerator(self, what: str, value: Any) -> Accelerator:
-        """A name of the zoo or a table (``like`` names one to start from)."""
-        return self._entry(what, value, accelerators, Accelerator, "a name such as h100_sxm, or a table")  # type: ignore[no-any-return]
+    def known(self, what: str, value: Any, kind: type) -> Any:
+        """A name of the zoo or a table (``like`` names one to start from); a value of the type passes as it is."""
+        if value is None or isinstance(value, kind):
+            return value
+        zoo, example = ZOOS[kind]
+        return self._entry(what, value, zoo, kind, f"a name such as {example}, or a table")
 
     def _entry(self, what: str, value: Any, zoo: Zoo[Any], kind: type, expected: str) -> Any:
         if isinstance(value, str):
@@ -273,26 +290,6 @@ class Door:
         with told_from(what):
             return self.build(TrainingStep, value)
 
-    def cluster(self, what: str, value: Any) -> Cluster:
-        """A name of the zoo or a table (``like`` names one to start from)."""
-        return self._entry(what, value, clusters, Cluster, "a name such as llama_3_16k, or a table")  # type: ignore[no-any-return]
-
-    def node(self, what: str, value: Any) -> Node:
-        """As ``cluster``."""
-        return self._entry(what, value, nodes, Node, "a name such as dgx_h100, or a table")  # type: ignore[no-any-return]
-
-    def fabric(self, what: str, value: Any) -> Fabric:
-        """As ``cluster``."""
-        return self._entry(what, value, fabrics, Fabric, "a name of the zoo, or a table")  # type: ignore[no-any-return]
-
-    def storage(self, what: str, value: Any) -> Storage:
-        """As ``cluster``."""
-        return self._entry(what, value, storages, Storage, "a name of the zoo, or a table")  # type: ignore[no-any-return]
-
-    def failure_rates(self, what: str, value: Any) -> FailureRates:
-        """As ``cluster``."""
-        return self._entry(what, value, failure_rates, FailureRates, "a name such as llama_3, or a table")  # type: ignore[no-any-return]
-
     def _line_or_table(self, what: str, value: Any, kind: type, example: str) -> Any:
         if isinstance(value, str):
             return read(f"{what} {value}", {what.lower(): kind}, what=what, example=example)
@@ -324,7 +321,7 @@ class Door:
 
 _READERS: Mapping[Any, Callable[[Door, str, Any], Any]] = {
     Transformer: Door.model,
-    Accelerator: Door.accelerator,
+    Transformer | Network: Door.network,
     Arrivals | Trace: Door.arrivals,
     Lengths | Empirical | None: Door.lengths,
     Marginal | int: Door.length,
@@ -339,11 +336,6 @@ _READERS: Mapping[Any, Callable[[Door, str, Any], Any]] = {
     TrainingStep | Time | None: Door.step,
     Link: Door.link,
     Link | None: Door.link,
-    Cluster: Door.cluster,
-    Node: Door.node,
-    Fabric: Door.fabric,
-    Storage | None: Door.storage,
-    FailureRates | None: Door.failure_rates,
 }
 """How a field of each type may be spelled beside the value itself."""
 

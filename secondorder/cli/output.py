@@ -27,14 +27,20 @@ Record = Mapping[str, Any]
 
 def show(result: "Answer | Comparison", out: Output) -> None:
     """An answer or a comparison."""
+    show_all([result], out)
+
+
+def show_all(results: "Sequence[Answer | Comparison]", out: Output) -> None:
+    """Answers or comparisons, one after the other."""
     from secondorder.report.tables import answer_grid, comparison_grid
     from secondorder.scenarios.answers import Answer
 
-    grid = answer_grid(result) if isinstance(result, Answer) else comparison_grid(result)
+    grids = [answer_grid(each) if isinstance(each, Answer) else comparison_grid(each) for each in results]
     if out.format in ("json", "csv"):
-        for line in grid.above:
-            print(line, file=sys.stderr)
-    emit(records(result.frame), [grid], out)
+        for grid in grids:
+            for line in grid.above:
+                print(line, file=sys.stderr)
+    emit([record for each in results for record in records(each.frame)], grids, out)
 
 
 def records(frame: "pd.DataFrame") -> list[Record]:
@@ -52,13 +58,13 @@ def emit(rows: Sequence[Record], grids: Iterable["Grid"], out: Output) -> None:
     """Print records as JSON or CSV, or grids as tables."""
     match out.format:
         case "json":
-            _write(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n", out)
+            write(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n", out)
         case "csv":
-            _write(_csv(rows), out)
+            write(_csv(rows), out)
         case "markdown":
             from secondorder.report.tables import markdown
 
-            _write("\n".join(map(markdown, grids)), out)
+            write("\n".join(map(markdown, grids)), out)
         case "table":
             _tables(list(grids), out)
 
@@ -79,7 +85,7 @@ def _tables(grids: Sequence["Grid"], out: Output) -> None:
         return
     text = io.StringIO()
     _render(grids, Console(file=text, width=_UNCUT, color_system=None))
-    _write("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()), out)
+    write("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()), out)
 
 
 _UNCUT = 1_000
@@ -95,7 +101,8 @@ def _render(grids: Sequence["Grid"], console: Any) -> None:
         render(grid, console)
 
 
-def _write(text: str, out: Output) -> None:
+def write(text: str, out: Output) -> None:
+    """Text to standard output, or to the file that was named."""
     if out.output is None:
         _print(text)
         return

@@ -1,38 +1,20 @@
-"""Commands over a plan file: ``solve``, ``simulate``, ``compare`` and ``sweep``.
+"""Commands over a plan file: ``solve``, ``simulate``, ``compare``, ``sweep`` and ``check``."""
 
-A plan is a TOML file with one table a scenario, whose keys are the fields of the dataclass::
-
-    [serving]
-    model = "llama_3_1_8b"
-    accelerator = "h100_sxm"
-    lengths = "azure_conv_2023"
-    max_num_seqs = 256
-    goodput = { ttft = "200 ms" }
-
-    [serving.arrivals]
-    kind = "poisson"
-    rate = "8 request/s"
-
-The ``kind`` of the arrivals may also be gamma, deterministic, markov, or trace with its
-``file``; ``arrivals = "poisson 8 request/s"`` says the same in one line. Files are looked for
-from the plan's own folder.
-"""
-
-import tomllib
-from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from secondorder.cli.options import PRINTED, USUAL, Margin, Output, Run
-from secondorder.cli.output import check_output, emit, patience, records, show
-from secondorder.errors import FileError, InputError, UnknownName
+from secondorder.cli.output import check_output, emit, patience, records, show_all
+from secondorder.cli.plan_files import plain_value, read_plan
+from secondorder.errors import ConstraintNotMet, InputError
 
 if TYPE_CHECKING:
-    from secondorder.scenarios.scenario import Scenario
+    from secondorder.report.tables import Grid
+    from secondorder.scenarios.answers import Answer
+    from secondorder.validation.constraints import Checked
 
 
 def example(command: str) -> str:
@@ -50,40 +32,107 @@ where plan.toml holds
   accelerator = "h100_sxm"
   arrivals = "poisson 8 request/s"
   lengths = "azure_conv_2023"
+  assert = ["ttft_p99 < 500 ms"]
+
+Any scenario has its table: [queue], [training]... ("secondorder schema"); several
+of a kind are [[serving]] tables, each with a name.
 """
 
 
-Plan = Annotated[str, Parameter(help="TOML file; its table [serving], [queue], [training]... has the fields.")]
+Plan = Annotated[str, Parameter(help="TOML file; its tables have the fields of scenarios.")]
+Which = Annotated[str | None, Parameter(name="--scenario", help="Only the scenario of this name.")]
 
 
-def solve(plan: Plan, /, *, out: Output = PRINTED) -> None:
+def solve(plan: Plan, /, *, which: Which = None, out: Output = PRINTED) -> None:
     """Answer a plan by closed forms, every order."""
     from secondorder.analytic import solve
 
     check_output(out)
-    show(solve(read_plan(plan)), out)
+    show_all([solve(each.scenario) for each in read_plan(plan).chosen(which)], out)
 
 
-def simulate(plan: Plan, /, *, run: Run = USUAL, out: Output = PRINTED) -> None:
+def simulate(plan: Plan, /, *, which: Which = None, run: Run = USUAL, out: Output = PRINTED) -> None:
     """Simulate a plan event by event, with 95 % intervals."""
     from secondorder.simulate import simulate
 
     check_output(out)
-    scenario = read_plan(plan)
+    planned = read_plan(plan).chosen(which)
     with patience("simulating"):
-        answer = simulate(scenario, **run.arguments)
-    show(answer, out)
+        answers = [simulate(each.scenario, **_arguments(each.scenario, run)) for each in planned]
+    show_all(answers, out)
 
 
-def compare(plan: Plan, /, *, margin: Margin = None, run: Run = USUAL, out: Output = PRINTED) -> None:
+def compare(
+    plan: Plan, /, *, which: Which = None, margin: Margin = None, run: Run = USUAL, out: Output = PRINTED
+) -> None:
     """Solve and simulate a plan, and judge each closed form."""
     from secondorder.validation.comparison import compare
 
     check_output(out)
-    scenario = read_plan(plan)
+    planned = read_plan(plan).chosen(which)
     with patience("simulating"):
-        comparison = compare(scenario, margin=margin, **run.arguments)
-    show(comparison, out)
+        found = [compare(each.scenario, margin=margin, **_arguments(each.scenario, run)) for each in planned]
+    show_all(found, out)
+
+
+def check(
+    plan: Plan,
+    /,
+    *,
+    which: Which = None,
+    simulate: Annotated[bool, Parameter(help="Judge by simulation where there is one; else by closed forms.")] = True,
+    run: Run = USUAL,
+    out: Output = PRINTED,
+) -> None:
+    """Check what a plan asserts: exit code 4 unless all of it is met.
+
+    A simulated value meets a constraint if all of its interval does; what is
+    undecided counts as not met.
+    """
+    from secondorder.validation.constraints import check, check_sum
+
+    check_output(out)
+    file = read_plan(plan)
+    planned = file.chosen(which)
+    overall = file.constraints if which is None else ()
+    if not overall and not any(each.constraints for each in planned):
+        raise InputError(plan, given="nothing asserted", expected='assert = ["ttft_p99 < 500 ms"] in a table')
+    with patience("checking"):
+        answers = [_judge(each.scenario, simulate, run) for each in planned]
+    pairs = zip(planned, answers, strict=True)
+    found = [check(constraint, answer) for each, answer in pairs for constraint in each.constraints]
+    found += [check_sum(constraint, answers) for constraint in overall]
+    emit([_record(each) for each in found], [_checked_grid(found)], out)
+    if broken := [str(each) for each in found if each.outcome != "met"]:
+        raise ConstraintNotMet(f"{len(broken)} of {len(found)} not met: {'; '.join(broken)}")
+
+
+def _judge(scenario: Any, simulated: bool, run: Run) -> "Answer":
+    """Simulated where it can be and is wanted; closed forms for what the simulation does not have."""
+    from secondorder.analytic import solve
+    from secondorder.simulate import can_simulate, simulate
+
+    if not (simulated and can_simulate(scenario)):
+        return solve(scenario)
+    answer = simulate(scenario, **_arguments(scenario, run))
+    solved = solve(scenario)
+    rest = tuple(e for metric in solved if metric not in answer for e in solved[metric])
+    return replace(answer, estimates=(*answer.estimates, *rest))
+
+
+def _record(each: "Checked") -> dict[str, Any]:
+    e = each.estimate
+    return {
+        "scenario": each.scenario, "constraint": str(each.constraint), "metric": e.metric, "unit": e.unit,
+        "value": e.amount, "ci_low": e.low, "ci_high": e.high, "outcome": str(each.outcome),
+    }  # fmt: skip
+
+
+def _checked_grid(found: "list[Checked]") -> "Grid":
+    from secondorder.report.tables import Grid
+
+    rows = [[each.scenario, str(each.constraint), str(each.estimate), str(each.outcome)] for each in found]
+    return Grid(header=["scenario", "asserted", "found", "outcome"], rows=rows)
 
 
 def sweep(
@@ -91,6 +140,7 @@ def sweep(
     /,
     *,
     vary: Annotated[list[str], Parameter(help="FIELD=VALUE,VALUE...; may be repeated for a grid.", negative="")],
+    which: Which = None,
     margin: Margin = None,
     run: Run = USUAL,
     out: Output = PRINTED,
@@ -103,14 +153,23 @@ def sweep(
     from secondorder.validation.sweeps import sweep
 
     check_output(out)
-    scenario = read_plan(plan)
+    scenario = read_plan(plan).one(which)
     spelt = dict(_varied(text) for text in vary)
     grid = {path: [read_value(scenario, path, text) for text in texts] for path, texts in spelt.items()}
     with patience("simulating"):
-        frame = sweep(scenario, grid, margin=margin, **run.arguments)
+        frame = sweep(scenario, grid, margin=margin, **_arguments(scenario, run))
     for path, texts in spelt.items():
         frame[path] = frame[path].map({str(value): text for value, text in zip(grid[path], texts, strict=True)})
     emit(records(frame), sweep_grids(frame, list(grid)), out)
+
+
+def _arguments(scenario: Any, run: Run) -> dict[str, Any]:
+    """As ``simulate`` takes them; a number of requests goes to the scenarios that have some."""
+    from secondorder.scenarios.queue import Queue
+    from secondorder.scenarios.serving import Serving
+
+    given = run.arguments
+    return given if isinstance(scenario, Serving | Queue) else {**given, "requests": None}
 
 
 def _varied(text: str) -> tuple[str, list[str]]:
@@ -132,62 +191,6 @@ def read_value(scenario: Any, path: str, text: str) -> Any:
         owner = getattr(owner, name)
     check_field(owner, last, ".".join(outer))
     with told_from(".".join(outer)) if outer else nullcontext():
-        value = Door().field(type(owner), last, _toml(text))
+        value = Door().field(type(owner), last, plain_value(text))
         replace(owner, **{last: value})  # refused here, by the name it has in the plan
     return value
-
-
-def _toml(text: str) -> Any:
-    """A number, a truth value or a table as TOML writes it; else the text itself."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def read_plan(name: str) -> "Scenario":
-    """The scenario of a plan file. Errors name the file and the key."""
-    from secondorder.cli.doors import Door, told_from
-    from secondorder.scenarios.collective import Collective
-    from secondorder.scenarios.pipeline import Pipeline
-    from secondorder.scenarios.queue import Queue
-    from secondorder.scenarios.serving import Serving
-    from secondorder.scenarios.training import Training
-    from secondorder.scenarios.training_step import TrainingStep
-
-    systems: dict[str, type[Scenario]] = {
-        "serving": Serving,
-        "queue": Queue,
-        "training": Training,
-        "training_step": TrainingStep,
-        "collective": Collective,
-        "pipeline": Pipeline,
-    }
-    tables = _tables(name)
-    for word in tables:
-        if word not in systems:
-            raise UnknownName.among(f"{name}: table", word, systems)
-    if not tables:
-        raise FileError(name, given="an empty plan", expected=f"a table {tables_of(systems)}")
-    ((word, table),) = tables.items()
-    if not isinstance(table, dict):
-        raise InputError(f"{name}: {word}", given=repr(table), expected=f"a table [{word}]")
-    with told_from(f"{name}: {word}"):
-        return Door(Path(name).parent).build(systems[word], table)
-
-
-def tables_of(systems: Iterable[str]) -> str:
-    """The tables that a plan may have, in words."""
-    *most, last = (f"[{word}]" for word in systems)
-    return f"{', '.join(most)} or {last}"
-
-
-def _tables(name: str) -> dict[str, Any]:
-    expected = "a plan (TOML)"
-    try:
-        return tomllib.loads(Path(name).read_text(encoding="utf-8"))
-    except OSError as error:
-        reasons = {FileNotFoundError: "no such file", IsADirectoryError: "a directory"}
-        raise FileError(name, given=reasons.get(type(error), "an unreadable file"), expected=expected) from None
-    except ValueError as error:  # not TOML, or not even text
-        raise FileError(name, given=f"no TOML ({error})", expected=expected) from None

@@ -1,11 +1,15 @@
-"""``secondorder roofline``: one forward pass, and what binds it."""
+"""``secondorder roofline``: one forward pass and what binds it, or many beside each other."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from secondorder.cli.options import PRINTED, Output, at_least, efficiency
-from secondorder.cli.output import check_output, emit, records
+from secondorder.cli.options import OUTPUT, PRINTED, Output, at_least, efficiency
+from secondorder.cli.output import Record, check_output, emit, records
+from secondorder.errors import InfeasibleError, InputError, SecondOrderError, UnknownName
 
 if TYPE_CHECKING:
     from secondorder.analytic.roofline import RooflineAnswer
@@ -16,6 +20,9 @@ EXAMPLE = """\
 Examples:
 
   secondorder roofline resnet50 a100_80gb --batch-size 32
+
+  secondorder roofline resnet50 a100_80gb,h100_sxm,t4 --batch-size 1,8,64
+    --figure roofline.png
 
   secondorder roofline llama_3_1_8b h100_sxm --precision bf16
     --input-tokens 1 --context-tokens 2000 --batch-size 64     (a decode step)
@@ -36,23 +43,28 @@ UNITS = {
     "mfu": "",
     "footprint": "byte",
     "energy": "J",
+    "energy_per_input": "J",
 }
 
 
 def roofline(
     model: Annotated[str, Parameter(help="A name of the zoo, or a Hugging Face config.json.")],
-    accelerator: Annotated[str, Parameter(help="A name of the zoo.")],
+    accelerator: Annotated[str, Parameter(help="A name of the zoo, or several: a100_80gb,h100_sxm.")],
     /,
     *,
-    batch_size: Annotated[int, Parameter(group=PASS, converter=at_least(1), help="Inputs, or sequences.")] = 1,
-    precision: Annotated[str, Parameter(group=PASS, help="Of weights, cache and arithmetic.")] = "fp16",
+    batch_size: Annotated[str, Parameter(group=PASS, help="Inputs, or sequences; or several: 1,8,64.")] = "1",
+    precision: Annotated[str, Parameter(group=PASS, help="Of arithmetic; or several: fp16,fp8.")] = "fp16",
+    weight_precision: Annotated[str | None, Parameter(group=PASS, help="Of stored weights. Default: the same.")] = None,
+    kv_precision: Annotated[str | None, Parameter(group=PASS, help="Of the cache. Default: the same.")] = None,
     input_tokens: Annotated[
-        int | None,
-        Parameter(group=PASS, converter=at_least(1), help="New tokens of each sequence of a language model."),
+        str | None, Parameter(group=PASS, help="New tokens of each sequence of a language model; or several.")
     ] = None,
     context_tokens: Annotated[
-        int, Parameter(group=PASS, converter=at_least(0), help="Tokens of each that are cached already.")
-    ] = 0,
+        str, Parameter(group=PASS, help="Tokens of each that are cached already; or several.")
+    ] = "0",
+    passes: Annotated[
+        int, Parameter(group=PASS, converter=at_least(1), help="Through the model, such as denoising steps.")
+    ] = 1,
     compute_efficiency: Annotated[
         float, Parameter(group=PASS, converter=efficiency, help="Share of the datasheet's FLOP/s.")
     ] = 1.0,
@@ -60,42 +72,144 @@ def roofline(
         float, Parameter(group=PASS, converter=efficiency, help="Share of the datasheet's byte/s.")
     ] = 1.0,
     kernel_overhead: Annotated[str, Parameter(group=PASS, help="Time of each layer that nothing hides.")] = "10 us",
+    figure: Annotated[
+        str | None, Parameter(group=OUTPUT, help="Picture of the roofline and the passes: .png, .svg or .pdf.")
+    ] = None,
     out: Output = PRINTED,
 ) -> None:
-    """Time one forward pass, and say what binds it."""
-    from secondorder.analytic.roofline import roofline
+    """Time one forward pass, or several beside each other, and say what binds them."""
     from secondorder.cli.doors import Door
+    from secondorder.fleets.accelerators import bytes_per_value
 
     check_output(out)
-    found = roofline(
-        Door().network("model", model),
-        Door().accelerator("accelerator", accelerator),
-        batch_size=batch_size,
-        precision=precision,
-        input_tokens=input_tokens,
-        context_tokens=context_tokens,
-        compute_efficiency=compute_efficiency,
-        memory_efficiency=memory_efficiency,
-        kernel_overhead=kernel_overhead,
-    )
-    answer = as_answer(found)
-    emit(records(answer.frame), [_grid(answer, found)], out)
+    if figure is not None:
+        from secondorder.report.plots import check_figure
+
+        check_figure(figure)
+    for name in (weight_precision, kv_precision):
+        if name is not None:
+            bytes_per_value(name)
+    network = Door().network("model", model)
+    options = {
+        "weight_precision": weight_precision,
+        "kv_precision": kv_precision,
+        "passes": passes,
+        "compute_efficiency": compute_efficiency,
+        "memory_efficiency": memory_efficiency,
+        "kernel_overhead": kernel_overhead,
+    }
+    swept: dict[str, list[Any]] = {
+        "accelerator": _names("accelerator", accelerator),
+        "precision": _names("precision", precision),
+        "batch_size": _wholes("batch_size", batch_size, 1),
+        "input_tokens": [None] if input_tokens is None else _wholes("input_tokens", input_tokens, 1),
+        "context_tokens": _wholes("context_tokens", context_tokens, 0),
+    }
+    points = [_point(network, place, options) for place in _places(swept)]
+    found = [point for point in points if point.answer is not None]
+    if not found:
+        raise points[0].error or AssertionError
+    if figure is not None:
+        _draw(found, swept, figure)
+    if len(points) == 1:
+        answer = as_answer(found[0].found)
+        emit(records(answer.frame), [_grid(answer, found[0].found)], out)
+    else:
+        varied = [name for name, values in swept.items() if len(values) > 1]
+        emit([row for point in points for row in _records(point)], [_table(points, varied)], out)
+
+
+# Points of a sweep
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was asked, and what was found or why it was not."""
+
+    asked: dict[str, Any]
+    title: str
+    answer: "RooflineAnswer | None"
+    error: SecondOrderError | None = None
+
+    @property
+    def found(self) -> "RooflineAnswer":
+        assert self.answer is not None
+        return self.answer
+
+    @property
+    def why(self) -> str:
+        """In a table's cell."""
+        return f"no {self.asked['precision']}" if isinstance(self.error, UnknownName) else "does not fit"
+
+
+def _places(swept: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    return (dict(zip(swept, values, strict=True)) for values in product(*swept.values()))
+
+
+def _point(network: Any, place: dict[str, Any], options: dict[str, Any]) -> Point:
+    """A part that lacks the precision, or the memory, is told beside the others; another mistake ends it all."""
+    from secondorder.analytic.roofline import roofline
+    from secondorder.cli.doors import Door
+    from secondorder.fleets.accelerators import Accelerator, bytes_per_value
+
+    part: Accelerator = Door().known("accelerator", place["accelerator"], Accelerator)
+    bytes_per_value(place["precision"])
+    title = f"{network.name} on {part.name}"
+    numbers = {name: value for name, value in place.items() if name != "accelerator"}
+    try:
+        part.peak_flops(place["precision"])
+        return Point(place, title, roofline(network, part, **numbers, **options))
+    except (InfeasibleError, UnknownName) as error:
+        return Point(place, title, None, error)
+
+
+def _names(what: str, text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise InputError(what, given=repr(text), expected="a name, or several with a comma between")
+    return names
+
+
+def _wholes(what: str, text: str, least: int) -> list[int]:
+    numbers = []
+    for part in text.split(","):
+        digits = part.strip().replace("_", "")
+        if not digits.isascii() or not digits.isdigit() or int(digits) < least:
+            expected = f"an integer of at least {least}, or several with a comma between"
+            raise InputError(what, given=part.strip() or "nothing", expected=expected)
+        numbers.append(int(digits))
+    return numbers
+
+
+def _records(point: Point) -> list[Record]:
+    from secondorder.scenarios.answers import COLUMNS
+
+    asked = {name: value for name, value in point.asked.items() if value is not None}
+    if point.answer is None:
+        blank = dict.fromkeys(COLUMNS, None)
+        why = {"metric": "latency", "unit": "s", "source": SOURCE, "verdict": "infeasible", "note": str(point.error)}
+        return [{**asked, **blank, "scenario": point.title, **why}]
+    return [{**asked, **row} for row in records(as_answer(point.answer).frame)]
+
+
+# One answer
 
 
 def as_answer(found: "RooflineAnswer") -> "Answer":
     """The pass as estimates of order 0; a note marks what binds."""
     from secondorder.scenarios.answers import Answer, Estimate
 
+    known = [metric for metric in UNITS if found.power is not None or not metric.startswith("energy")]
     estimates = [
         Estimate(
             metric=metric,
             amount=float(getattr(found, metric)),
-            unit=unit,
+            unit=UNITS[metric],
             source=SOURCE,
             order=0,
             note="the bottleneck" if metric == found.bottleneck else "",
         )
-        for metric, unit in UNITS.items()
+        for metric in known
     ]
     title = f"{found.model} on {found.accelerator}"
     return Answer(scenario=title, estimates=tuple(estimates), how=f"{found.precision}, batch {found.batch_size}")
@@ -106,7 +220,8 @@ def _grid(answer: "Answer", found: "RooflineAnswer") -> "Grid":
 
     rows = [[e.metric, str(e), _meaning(e.metric, found)] for e in answer.estimates]
     above = [f"{answer.scenario}: {answer.how}, bound by {found.bottleneck}"]
-    return Grid(header=["figure", "value", ""], rows=rows, above=above, numbers=frozenset({1}))
+    below = [] if found.power is not None else ["no energy: no source gives the part's power"]
+    return Grid(header=["figure", "value", ""], rows=rows, above=above, below=below, numbers=frozenset({1}))
 
 
 def _meaning(metric: str, found: "RooflineAnswer") -> str:
@@ -120,7 +235,77 @@ def _meaning(metric: str, found: "RooflineAnswer") -> str:
         "ridge_point": "where arithmetic and memory take equally long",
         "mfu": "share of the datasheet's peak",
         "footprint": "memory held",
-        "energy": "at full power, an upper bound",
+        "energy": f"full power in kernels, {100 * found.idle_power:g} % of it in overhead",
+        "energy_per_input": "of the pass, over its batch",
     }
     text = meanings.get(metric, "")
     return f"{text}  <- binds" if metric == found.bottleneck else text
+
+
+# Many answers
+
+SHORT = {"accelerator": "accelerator", "precision": "prec", "batch_size": "batch", "input_tokens": "input"}
+SHORT["context_tokens"] = "context"
+
+
+def _table(points: Sequence[Point], varied: Sequence[str]) -> "Grid":
+    """A row a point: what varies, and what came of it."""
+    from secondorder.report.tables import Grid
+
+    header = [*(SHORT[name] for name in varied), "latency", "inputs/s", "bound by", "MFU", "FLOP/B", "J/input"]
+    rows = [[*(str(point.asked[name]) for name in varied), *_cells(point)] for point in points]
+    one = next(point for point in points if point.answer is not None)
+    fixed = [f"{SHORT[name]} {one.asked[name]}" for name in SHORT if name not in varied and one.asked[name]]
+    first = len(varied)
+    left = {place for place, name in enumerate(varied) if name in ("accelerator", "precision")} | {first + 2}
+    asked = [point.asked[varied[0]] for point in points]
+    groups = [place for place, (this, following) in enumerate(pairwise(asked)) if this != following]
+    return Grid(
+        header=header,
+        rows=rows,
+        above=[f"{one.found.model}: {', '.join(fixed)}" if fixed else one.found.model],
+        below=list(_reasons(points)),
+        numbers=frozenset(range(len(header))) - frozenset(left),
+        breaks=frozenset(groups) if len(varied) > 1 else frozenset(),
+    )
+
+
+def _reasons(points: Sequence[Point]) -> Iterator[str]:
+    """Why points are not feasible: the first of each part and precision."""
+    told = set()
+    for point in points:
+        where = point.asked["accelerator"], point.asked["precision"]
+        if point.error is not None and where not in told:
+            told.add(where)
+            yield str(point.error)
+
+
+def _cells(point: Point) -> list[str]:
+    from secondorder.quantities import pretty
+
+    if point.answer is None:
+        return ["", "", point.why, "", "", ""]
+    found = point.answer
+    energy = "" if found.power is None else pretty(float(found.energy_per_input), "")
+    return [
+        pretty(float(found.latency), "s"),
+        pretty(float(found.throughput), ""),
+        str(found.bottleneck),
+        f"{100 * float(found.mfu):.3g} %",
+        pretty(float(found.intensity), ""),
+        energy,
+    ]
+
+
+def _draw(found: Sequence[Point], swept: dict[str, list[Any]], path: str) -> None:
+    import sys
+
+    from secondorder.report.plots import save
+    from secondorder.report.roofline import roofline_figure
+
+    varied = [name for name in ("batch_size", "input_tokens", "context_tokens") if len(swept[name]) > 1]
+    labelled = [
+        (", ".join(f"{SHORT[name]} {point.asked[name]}" for name in varied or ["batch_size"]), point.found)
+        for point in found
+    ]
+    print(f"picture: {save(roofline_figure(labelled), path)}", file=sys.stderr)

@@ -275,11 +275,11 @@ def _counted(failures: Any, accelerators: Any) -> Any:
 
 def _no_interval(table: dict[str, Any]) -> InputError:
     """The error for a missing interval, with what the formulas would choose."""
+    from secondorder.analytic.training.ladder import best_training_interval
     from secondorder.quantities import pretty
-    from secondorder.validation.intervals import best_interval
 
     scenario = read_training({**table, "checkpoint": {**table["checkpoint"], "interval": "1 h"}})
-    best = pretty(best_interval(scenario), "s")
+    best = pretty(best_training_interval(scenario), "s")
     remedy = f"the best by closed form is {best}; --study interval shows how much it matters"
     return InputError("interval", given="nothing", expected="a time of work between checkpoints", remedy=remedy)
 

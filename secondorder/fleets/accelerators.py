@@ -7,6 +7,8 @@
 >>> h100.peak_flops("fp4")
 Traceback (most recent call last):
 secondorder.errors.UnknownName: precision of NVIDIA H100 SXM: got 'fp4', expected fp64, fp32, tf32, ...
+>>> accelerators.tpu_v6e.power is None                    # not published, never 0
+True
 """
 
 from collections.abc import Mapping
@@ -47,8 +49,9 @@ class Accelerator(Checked):
     operations counted alike; a precision that is not there is one that the part cannot be
     asked for. ``memory_capacity`` and ``memory_bandwidth`` are of the memory that holds
     weights and caches; of the capacity, error correction and the driver keep some (``note``).
-    ``power`` is the maximum board or module power. ``link_bandwidth`` is that of the device's
-    scale-up links together, in one direction; it is absent where the part has only PCIe.
+    ``power`` is the maximum board or module power; it is absent where none is published, and
+    ``rated_power`` is then an error. ``link_bandwidth`` is that of the device's scale-up links
+    together, in one direction; it is absent where the part has only PCIe.
     ``released`` is the year of the announcement.
     """
 
@@ -58,7 +61,7 @@ class Accelerator(Checked):
     peak: Mapping[str, Quantity | str]
     memory_bandwidth: Bandwidth
     memory_capacity: DataSize
-    power: Power
+    power: Power | None = None
     link_bandwidth: Bandwidth | None = None
     note: str = ""
     sources: Mapping[str, Source] = field(default_factory=dict, repr=False, compare=False)
@@ -79,6 +82,25 @@ class Accelerator(Checked):
             return si(self.peak[precision])
         except KeyError:
             raise UnknownName.among(f"precision of {self.name}", precision, self.peak) from None
+
+    @property
+    def rated_power(self) -> float:
+        """``power`` in W. ``InputError`` where none is published.
+
+        >>> accelerators.h100_sxm.rated_power
+        700.0
+        >>> accelerators.tpu_v6e.rated_power
+        Traceback (most recent call last):
+        secondorder.errors.InputError: power of Google TPU v6e (Trillium): got no figure, expected its maximum ...
+        """
+        if self.power is None:
+            raise InputError(
+                f"power of {self.name}",
+                given="no figure",
+                expected="its maximum power",
+                remedy="give it with dataclasses.replace(accelerator, power='300 W')",
+            )
+        return si(self.power)
 
     def ridge_point(self, precision: str) -> float:
         """Operational intensity (FLOP/byte) at which compute and memory take equally long.

@@ -208,8 +208,11 @@ def _score(comparison: Comparison) -> list[str]:
 def _scale(row: Line) -> tuple[float, str]:
     """The unit that a row's numbers are shown in, and how many SI units it is."""
     shown = row.witness or row.best
-    if shown is None or not shown.unit:
+    if shown is None:
         return 1.0, ""
+    if not shown.unit:
+        power = 3 * (math.floor(math.log10(abs(shown.amount))) // 3) if abs(shown.amount) >= 1e6 else 0
+        return 10.0**power, f"e{power}" if power else ""
     symbol = pretty(shown.amount, shown.unit).partition(" ")[2]
     return si(quantity(f"1 {symbol}", shown.unit)), symbol.replace("request", "req").replace("token", "tok")
 

@@ -50,6 +50,10 @@ class Collective(Timed):
       recursive_doubling (all_reduce), halving_doubling (all_reduce; its halves are reduce_scatter and
       all_gather), hierarchical (all_reduce: rings within nodes of ``ranks_per_node`` over ``node_link``, and
       between nodes), pairwise (all_to_all).
+    - ``ranks``: how many take part.
+    - ``link``: bandwidth and latency of each rank's own link, "50 GB/s latency=5 us".
+    - ``ranks_per_node``: of the hierarchical algorithm, with ``node_link`` inside.
+    - ``node_link``: the link of a rank within its node.
     - ``jitter``: a law of mean 1 as a factor on each hop, drawn anew and independently ("lognormal scv=0.04").
     - ``slow_links``: factors that stay on the hops over a link: ``{(3, 4): 2.0}`` from rank 3 to rank 4;
       ``{3: 2.0}`` is the link from rank 3 to the next. ``slow_ranks``: on all that a rank sends.

@@ -35,6 +35,7 @@ class Serving(Checked):
 
     - ``precision``, ``kv_precision``: of weights and arithmetic, and of the cache (the same if
       not given).
+    - ``tensor_parallel_size``: accelerators that share each layer.
     - ``max_num_seqs``, ``max_num_batched_tokens``: sequences that run at once, tokens in a step.
     - ``max_model_len``: longest prompt plus output (the model's own limit if not given).
     - ``gpu_memory_utilization``: share of the memory the engine may use; of it, weights and
@@ -42,6 +43,7 @@ class Serving(Checked):
       holds the cache, in blocks of ``block_size`` tokens. ``num_gpu_blocks`` states the number
       of blocks instead.
     - ``long_prefill_token_threshold``: a prompt gets at most so many tokens a step.
+    - ``enable_chunked_prefill``: a prompt may be spread over steps.
     - ``enable_prefix_caching``: keep blocks of finished requests, evict the least recently used.
     - ``async_scheduling``: a step is scheduled while the one before it runs.
     - ``step_time``: ``Roofline``, ``Affine`` or ``Table``.

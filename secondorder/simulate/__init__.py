@@ -10,12 +10,31 @@ from typing import Any
 from secondorder.errors import InputError
 from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.collective import Collective
+from secondorder.scenarios.data_loading import DataLoading
+from secondorder.scenarios.disaggregated import Disaggregated
+from secondorder.scenarios.expert_routing import ExpertRouting
+from secondorder.scenarios.footprint import Footprint
+from secondorder.scenarios.inference import Inference
+from secondorder.scenarios.ownership import Ownership
 from secondorder.scenarios.pipeline import Pipeline
 from secondorder.scenarios.queue import Queue
+from secondorder.scenarios.reasoning import Reasoning
+from secondorder.scenarios.scaling_law import ScalingLaw
 from secondorder.scenarios.scenario import Scenario, no_scenario
 from secondorder.scenarios.serving import Serving
+from secondorder.scenarios.shared_cluster import SharedCluster
+from secondorder.scenarios.speculative import Speculative
+from secondorder.scenarios.topology import Topology
 from secondorder.scenarios.training import Training
 from secondorder.scenarios.training_step import TrainingStep
+
+CLOSED_FORMS_ONLY = (Speculative, Disaggregated, Topology)
+"""Scenarios in which nothing is random, or whose simulation is yet to come."""
+
+
+def can_simulate(scenario: Scenario) -> bool:
+    """Whether there is a simulation of such a scenario."""
+    return not isinstance(scenario, CLOSED_FORMS_ONLY)
 
 
 def simulate(
@@ -41,7 +60,7 @@ def simulate(
             return simulate_queue(scenario, seed=seed, replications=replications, requests=requests, jobs=jobs)
     if requests is not None:
         given = f"{requests} for a {type(scenario).__name__}"
-        raise InputError("requests", given=given, expected="none: nobody asks for anything there")
+        raise InputError("requests", given=given, expected="none: its runs have a length of their own")
     match scenario:
         case Training():
             from secondorder.simulate.training import simulate_training
@@ -59,6 +78,40 @@ def simulate(
             from secondorder.simulate.collectives import simulate_pipeline
 
             return simulate_pipeline(scenario, seed=seed, replications=replications, jobs=jobs)
+        case Inference():
+            from secondorder.simulate.inference import simulate_inference
+
+            return simulate_inference(scenario, seed=seed, replications=replications, jobs=jobs)
+        case ExpertRouting():
+            from secondorder.simulate.expert_routing import simulate_expert_routing
+
+            return simulate_expert_routing(scenario, seed=seed, replications=replications, jobs=jobs)
+        case DataLoading():
+            from secondorder.simulate.data_loading import simulate_data_loading
+
+            return simulate_data_loading(scenario, seed=seed, replications=replications, jobs=jobs)
+        case SharedCluster():
+            from secondorder.simulate.shared_cluster import simulate_shared_cluster
+
+            return simulate_shared_cluster(scenario, seed=seed, replications=replications, jobs=jobs)
+        case Ownership():
+            from secondorder.simulate.ownership import simulate_ownership
+
+            return simulate_ownership(scenario, seed=seed, replications=replications, jobs=jobs)
+        case Footprint():
+            from secondorder.simulate.footprint import simulate_footprint
+
+            return simulate_footprint(scenario, seed=seed, replications=replications, jobs=jobs)
+        case ScalingLaw():
+            from secondorder.simulate.scaling_law import simulate_scaling_law
+
+            return simulate_scaling_law(scenario, seed=seed, replications=replications, jobs=jobs)
+        case Reasoning():
+            from secondorder.simulate.reasoning import simulate_reasoning
+
+            return simulate_reasoning(scenario, seed=seed, replications=replications, jobs=jobs)
+    if isinstance(scenario, CLOSED_FORMS_ONLY):
+        raise InputError("scenario", given=type(scenario).__name__, expected="one that can be simulated")
     raise no_scenario(scenario)
 
 

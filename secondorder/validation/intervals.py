@@ -6,8 +6,8 @@ from functools import partial
 import numpy as np
 
 from secondorder.analytic import solve
-from secondorder.analytic.training import interval
 from secondorder.analytic.training.interval import daly, young
+from secondorder.analytic.training.ladder import best_training_interval, long_run_goodput
 from secondorder.arrays import Floats
 from secondorder.quantities import pretty, si
 from secondorder.scenarios.answers import Answer, Estimate
@@ -55,31 +55,18 @@ class IntervalStudy:
     how: str
 
 
-def best_interval(scenario: Training) -> float:
-    """The work between checkpoints that the closed form of the highest order finds best, in s.
-
-    >>> from secondorder.scenarios.training import Checkpoint, Recovery, Training
-    >>> run = Training(failures="exponential 8240 s", recovery=Recovery(restart="300 s"),
-    ...     checkpoint=Checkpoint(interval="1 h", write="60 s"))
-    >>> round(best_interval(run))   # M (1 + W(-exp(-1 - delta/M)))
-    955
-    """
-    guess = float(young(write=_cost(scenario), mtbf=scenario.mtbf))
-    return interval.best_interval(partial(_goodput, scenario), low=guess / 20, high=20 * guess)
-
-
 def interval_study(
     scenario: Training, *, seed: int = 0, replications: int | None = None, jobs: int = 1, simulated: bool = True
 ) -> IntervalStudy:
     """Goodput over the interval, whatever interval the scenario has."""
-    top = best_interval(scenario)
+    top = best_training_interval(scenario)
     reach = np.geomspace(top / SPAN, top * SPAN, FINE)
     line = tuple(float(tau) for tau in reach)
     cost, mtbf = _cost(scenario), scenario.mtbf
     chosen = {"Young": float(young(write=cost, mtbf=mtbf)), "Daly": float(daly(write=cost, mtbf=mtbf)), "best": top}
-    most = _goodput(scenario, top)
+    most = long_run_goodput(scenario.at(top))
     choices = [
-        Choice(who=who, interval=tau, goodput=(g := _goodput(scenario, tau)), regret=1 - g / most)
+        Choice(who=who, interval=tau, goodput=(g := long_run_goodput(scenario.at(tau))), regret=1 - g / most)
         for who, tau in chosen.items()
     ]
     dots: tuple[float, ...] = ()
@@ -106,10 +93,6 @@ def interval_study(
         plateau=plateau,
         how=how,
     )
-
-
-def _goodput(scenario: Training, interval: float) -> float:
-    return solve(scenario.at(interval)).best("goodput").amount
 
 
 def _goodputs(scenario: Training, interval: float, *, seed: int, replications: int, jobs: int) -> Floats:

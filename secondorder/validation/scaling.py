@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from secondorder.analytic import solve
+from secondorder.analytic.training.ladder import best_training_interval
 from secondorder.errors import InfeasibleError, InputError
 from secondorder.fleets.failures import (
     Bursts,
@@ -18,7 +19,7 @@ from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.training import Training
 from secondorder.scenarios.training_step import TrainingStep
 from secondorder.simulate import simulate
-from secondorder.validation.intervals import best_interval, length
+from secondorder.validation.intervals import length
 
 FACTORS = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -98,7 +99,7 @@ def scaling_study(
 
 def _size(scenario: Training, factor: float, count: int, price: float | None, options: dict[str, Any] | None) -> Size:
     sized = _scaled(scenario, factor)
-    interval = best_interval(sized)
+    interval = best_training_interval(sized)
     sized = sized.at(interval)
     return Size(
         accelerators=count,

@@ -155,7 +155,7 @@ def _whole(what: str, value: Any, least: int) -> Any:
     if type(value) is int and value >= least:
         return value
     try:
-        array = np.asarray(value, dtype=np.float64)
+        array = np.array(np.nan) if isinstance(value, str) else np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         array = np.array(np.nan)
     wrong = ~((array >= least) & (array == np.floor(array)) & np.isfinite(array))

@@ -17,7 +17,6 @@ from secondorder.fleets.accelerators import bytes_per_value
 from secondorder.quantities import Checked, Computation, Count, si
 from secondorder.zoo import Source
 
-
 CountOrZero = Annotated[int, Ge(0)]
 
 
@@ -54,8 +53,8 @@ class Network(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.looked_up_parameters > self.parameters:
-            given, most = self.looked_up_parameters, f"at most the {self.parameters} parameters"
-            raise InputError("looked_up_parameters", given=given, expected=most)
+            most = f"at most the {self.parameters} parameters"
+            raise InputError("looked_up_parameters", given=self.looked_up_parameters, expected=most)
         if bool(self.looked_up_parameters) != bool(self.looked_up_per_input):
             given = f"{self.looked_up_per_input} of {self.looked_up_parameters} looked_up_parameters"
             raise InputError("looked_up_per_input", given=given, expected="both above 0, or neither")

@@ -1,0 +1,260 @@
+"""What compression does to time and memory: quantisation, pruning, distillation. Of accuracy it says nothing.
+
+>>> from secondorder.fleets.accelerators import accelerators
+>>> from secondorder.workloads.models import models
+>>> llama, h100 = models.llama_3_1_8b, accelerators.h100_sxm
+>>> four_bits = Quantised(weights="int4", group_size=128, head="bf16")
+>>> decode = compress(llama, h100, four_bits, precision="bf16", input_tokens=1, context_tokens=2048)
+>>> prefill = compress(llama, h100, four_bits, precision="bf16", input_tokens=2048)
+>>> round(decode.speedup, 2), round(prefill.speedup, 2)
+(2.73, 1.0)
+
+What a method costs in accuracy depends on the model, the data and the recipe; no figure is made up for it here.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias
+
+from annotated_types import Ge, Gt, Le
+
+from secondorder.analytic.roofline import RooflineAnswer, roofline, timed
+from secondorder.errors import DoesNotFit, InputError
+from secondorder.fleets.accelerators import Accelerator, bytes_per_value
+from secondorder.quantities import Checked, Count, Quantity, si
+from secondorder.workloads.forward_pass import ForwardPass, Whole, forward_pass
+from secondorder.workloads.network import Network
+from secondorder.workloads.transformer import Transformer
+
+Model: TypeAlias = Transformer | Network
+Share = Annotated[float, Gt(0), Le(1)]
+
+SPARSE_PRECISIONS = ("tf32", "fp16", "bf16", "fp8", "int8", "int4", "fp4")
+"""Those for which parts with 2:4 sparsity print a rate of twice the dense one."""
+SCALE_BYTES = 2.0
+"""Of the fp16 scale that a group of weights shares."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantised(Checked):
+    """Numbers stored, and perhaps computed with, at another precision.
+
+    - ``weights``: what weights are stored in.
+    - ``arithmetic``: what is computed in; not given, that of the model: weights are widened on the way, and only
+      fewer bytes are read (``weight-only``).
+    - ``cache``: what a language model's cache is stored in; not given, the arithmetic's.
+    - ``group_size``: weights that share a scale of fp16; not given, so many that it does not count.
+    - ``head``: what embedding and output head are stored in, where they are left out; not given, as the weights.
+    """
+
+    weights: str
+    arithmetic: str | None = None
+    cache: str | None = None
+    group_size: Count | None = None
+    head: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for precision in (self.weights, self.arithmetic, self.cache, self.head):
+            if precision is not None:
+                bytes_per_value(precision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unstructured(Checked):
+    """Single weights set to 0 wherever they stand, a share ``kept``.
+
+    Dense kernels compute and read the zeros all the same: nothing is gained. With ``sparse_kernels`` weights lie in
+    memory as a bit each and the kept values, and are widened on the chip: fewer bytes, the same arithmetic.
+    *Source*: Xia et al., Flash-LLM (2023), "load as sparse, compute as dense".
+    """
+
+    kept: Share
+    sparse_kernels: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoOfFour(Checked):
+    """Two of every four weights set to 0, on parts whose matrix units skip them: at most twice as fast.
+
+    Weights take ``1/2 + 1/(8 bytes)`` of their bytes: half the values and two bits for each. Where the part does not
+    have it, nothing is gained. ``speed``: of sparse over dense arithmetic, where the part's is not known here, or was
+    measured.
+    *Source*: Mishra et al., Accelerating Sparse Deep Neural Networks (2021), sections 3.1 and 3.2.
+    """
+
+    speed: Annotated[float, Ge(1), Le(2)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Structured(Checked):
+    """Whole channels, neurons or heads taken out: matrices become smaller, a share ``kept`` of their weights stays.
+
+    FLOPs on weights and their bytes shrink alike; attention's pairs, the cache and activations are counted as before,
+    so the gain is a *lower bound* where heads or channels go.
+    """
+
+    kept: Share
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distilled:
+    """Another, smaller model, trained to do the same."""
+
+    student: Model
+
+
+Method: TypeAlias = Quantised | Unstructured | TwoOfFour | Structured | Distilled
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressionAnswer:
+    """A pass before and after; ``why_not`` says why there is none before: the model did not fit.
+
+    ``weights_before`` and ``weights_after`` in byte. Accuracy is not in it.
+    """
+
+    method: Method
+    before: RooflineAnswer | None
+    after: RooflineAnswer
+    weights_before: float
+    weights_after: float
+    why_not: str = ""
+
+    @property
+    def speedup(self) -> Any:
+        """``latency before / latency after``; ``DoesNotFit`` where there was none before."""
+        if self.before is None:
+            raise DoesNotFit(self.why_not)
+        return self.before.latency / self.after.latency
+
+    @property
+    def weight_ratio(self) -> float:
+        """``weights_after / weights_before``."""
+        return self.weights_after / self.weights_before
+
+
+def compress(
+    model: Model,
+    accelerator: Accelerator,
+    method: Method,
+    *,
+    batch_size: Whole = 1,
+    precision: str = "fp16",
+    compute_efficiency: float = 1.0,
+    memory_efficiency: float = 1.0,
+    kernel_overhead: Quantity | str = "10 µs",
+    **work: Any,
+) -> CompressionAnswer:
+    """A pass before and after ``method``: options are those of ``roofline``, and mean the same.
+
+    ``latency = max(matrix FLOPs/(peak s e_c) + pair FLOPs/(peak e_c), bytes/(bandwidth e_m)) + overhead``, with the
+    method's bytes and its ``peak`` and ``s``; all matrices are compressed unless the method leaves some out.
+
+    *Upper bound* on the gain: widening, rescaling and decoding take no time, sparse matrix units reach their full
+    rate. Errors: ``UnknownName`` for a precision that the part lacks, ``InputError`` where no source says whether the
+    part has 2:4 sparsity, ``DoesNotFit`` where it does not fit even so.
+    """
+    rates: dict[str, Any] = {"compute_efficiency": compute_efficiency, "memory_efficiency": memory_efficiency}
+    rest: dict[str, Any] = {"batch_size": batch_size, "kernel_overhead": kernel_overhead}
+    before, why = None, ""
+    try:
+        before = roofline(model, accelerator, precision=precision, **rates, **rest, **work)
+    except DoesNotFit as error:
+        why = str(error)
+    plain = forward_pass(model, batch_size=batch_size, precision=precision, **work)
+    if isinstance(method, Distilled):
+        count = forward_pass(method.student, batch_size=batch_size, precision=precision, **work)
+        after = roofline(method.student, accelerator, precision=precision, **rates, **rest, **work)
+    else:
+        stored = work.get("weight_precision") or precision
+        count, computed, sparse = _compressed(model, accelerator, method, plain, batch_size, precision, stored, work)
+        speed = accelerator.peak_flops(computed) * compute_efficiency
+        after = timed(
+            count,
+            model,
+            accelerator,
+            precision=computed,
+            speed=speed,
+            bandwidth=si(accelerator.memory_bandwidth) * memory_efficiency,
+            compute=(count.matrix_flops / sparse + count.pair_flops) / speed,
+            **rest,
+        )
+    return CompressionAnswer(
+        method=method,
+        before=before,
+        after=after,
+        weights_before=plain.held_weights,
+        weights_after=count.held_weights,
+        why_not=why,
+    )
+
+
+def sparse_speed(accelerator: Accelerator, precision: str) -> float:
+    """Of 2:4 sparse over dense arithmetic by the datasheet: 2 or, where the part does not have it, 1.
+
+    NVIDIA's data-centre and desktop parts have it from Ampere (2020) on, AMD's from CDNA 3 (2023) on, at the
+    precisions of matrix units. ``InputError`` for other vendors: no source was read.
+    *Source*: NVIDIA A100 Tensor Core GPU Architecture (2020); AMD CDNA 3 Architecture (2023).
+
+    >>> from secondorder.fleets.accelerators import accelerators
+    >>> sparse_speed(accelerators.a100_80gb, "fp16"), sparse_speed(accelerators.t4, "fp16")
+    (2.0, 1.0)
+    """
+    first = {"NVIDIA": 2020, "AMD": 2023}.get(accelerator.vendor)
+    if first is None:
+        raise InputError(
+            f"2:4 sparsity of {accelerator.name}",
+            given="no figure",
+            expected="how much faster its sparse arithmetic is",
+            remedy="give it: TwoOfFour(speed=1.0) where it has none",
+        )
+    return 2.0 if accelerator.released >= first and precision in SPARSE_PRECISIONS else 1.0
+
+
+def _compressed(
+    model: Model,
+    accelerator: Accelerator,
+    method: Quantised | Unstructured | TwoOfFour | Structured,
+    plain: ForwardPass,
+    batch_size: Whole,
+    precision: str,
+    stored: str,
+    work: dict[str, Any],
+) -> tuple[ForwardPass, str, float]:
+    """The work that is left, the precision of its arithmetic, and how much faster arithmetic on weights is."""
+    width = bytes_per_value(stored)
+    match method:
+        case Quantised():
+            return _quantised(model, method, batch_size, precision, work), method.arithmetic or precision, 1.0
+        case Unstructured():
+            share = min(1.0, method.kept + 1 / (8 * width)) if method.sparse_kernels else 1.0
+            return _lighter(plain, share), precision, 1.0
+        case TwoOfFour():
+            speed = method.speed if method.speed is not None else sparse_speed(accelerator, precision)
+            return _lighter(plain, 0.5 + 1 / (8 * width) if speed > 1 else 1.0), precision, speed
+        case Structured():
+            return _lighter(plain, method.kept)._replace(matrix_flops=plain.matrix_flops * method.kept), precision, 1.0
+
+
+def _lighter(work: ForwardPass, share: float) -> ForwardPass:
+    """The same work on weights that take a share of their bytes."""
+    return work._replace(weight_bytes=work.weight_bytes * share, held_weights=work.held_weights * share)
+
+
+def _quantised(model: Model, method: Quantised, batch: Whole, precision: str, work: dict[str, Any]) -> ForwardPass:
+    options = {**work, "weight_precision": method.weights}
+    if method.cache is not None:
+        options["kv_precision"] = method.cache
+    count = forward_pass(model, batch_size=batch, precision=method.arithmetic or precision, **options)
+    width = bytes_per_value(method.weights)
+    scales = 1 + SCALE_BYTES / (method.group_size * width) if method.group_size is not None else 1.0
+    if method.head is None:
+        return _lighter(count, scales)
+    if not isinstance(model, Transformer):
+        raise InputError("head", given=method.head, expected=f"none, as {model.name} is no language model")
+    more = bytes_per_value(method.head) - width * scales
+    held = _lighter(count, scales)
+    return held._replace(
+        weight_bytes=held.weight_bytes + more * model.head_parameters,
+        held_weights=held.held_weights + more * (model.head_parameters + model.embedding_parameters),
+    )

@@ -1,0 +1,199 @@
+"""Energy, carbon and water of a fleet in closed form: where the mean of a product is not the product of the means.
+
+Power in W, times in s, energy in kWh, intensity in kgCO2e/kWh, carbon in kgCO2e.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from secondorder.analytic.arguments import Floats, Real, non_negative, plain, positive
+from secondorder.errors import InputError
+from secondorder.fleets.regions import Region
+from secondorder.quantities import si
+from secondorder.scenarios.answers import Answer, Estimate
+from secondorder.scenarios.footprint import JOULES_PER_KWH, Footprint
+
+OVERFLOW = 1e-3
+"""Share of the work past an hour's capacity above which the closed forms are out of their domain."""
+
+
+def power(*, rated: Real, utilisation: Real, idle_share: Real) -> Real:
+    """Power in W at a utilisation: ``rated (idle_share + (1 - idle_share) utilisation)``.
+
+    *Approximation*: linear between rest and full work. ``rated`` in W, the others shares from 0 to 1; all broadcast.
+    Errors: ``InputError``. *Source*: Fan, Weber and Barroso, Power provisioning for a warehouse-sized computer (2007).
+
+    >>> power(rated=700.0, utilisation=0.5, idle_share=0.3).__round__(9)
+    455.0
+    """
+    idle, busy = _share("idle_share", idle_share), _share("utilisation", utilisation)
+    return plain(positive("rated", rated) * (idle + (1 - idle) * busy))
+
+
+def energy(*, power: Real, seconds: Real) -> Real:
+    """Energy in kWh: ``power seconds / 3.6e6``.
+
+    *Exact*. ``power`` in W, ``seconds`` in s; broadcast. Errors: ``InputError``. *Source*: definition.
+
+    >>> energy(power=1000.0, seconds=3600.0)
+    1.0
+    """
+    return plain(non_negative("power", power) * non_negative("seconds", seconds) / JOULES_PER_KWH)
+
+
+def mean_product(*, power: npt.ArrayLike, intensity: npt.ArrayLike) -> float:
+    """Mean of power times intensity over the hours: ``mean(power) mean(intensity) + cov(power, intensity)``.
+
+    *Exact*. ``power`` in W and ``intensity`` in kgCO2e/kWh, one value an hour, alike many; the result in W kgCO2e/kWh.
+    Errors: ``InputError``. *Source*: definition of the covariance (over n, not n - 1).
+
+    >>> mean_product(power=[1.0, 3.0], intensity=[2.0, 1.0]), 2.0 * 1.5
+    (2.5, 3.0)
+    """
+    x, y = non_negative("power", np.asarray(power)), non_negative("intensity", np.asarray(intensity))
+    if x.shape != y.shape or not x.size:
+        raise InputError("intensity", given=f"{y.size} hours", expected=f"as many as of power, {x.size}")
+    covariance = ((x - x.mean()) * (y - y.mean())).mean()
+    return float(x.mean() * y.mean() + covariance)
+
+
+def noise_factor(*, load_scv: Real, intensity_scv: Real, correlation: Real) -> Real:
+    """Mean of the product of two lognormal factors of mean 1: ``exp(r s1 s2)``, ``s^2 = ln(1 + scv)``.
+
+    *Exact*. ``correlation`` ``r`` of the logarithms, -1 to 1; all broadcast. Errors: ``InputError``. *Source*: the
+    sum of jointly normal variables is normal; Aitchison and Brown, The Lognormal Distribution (1957).
+
+    >>> round(noise_factor(load_scv=0.25, intensity_scv=0.25, correlation=1.0), 9)    # E[X^2] = 1 + scv
+    1.25
+    """
+    one, other = np.log1p(non_negative("load_scv", load_scv)), np.log1p(non_negative("intensity_scv", intensity_scv))
+    between = np.asarray(correlation, float)
+    if not (np.abs(between) <= 1).all():
+        raise InputError("correlation", given=correlation, expected="-1 to 1")
+    return plain(np.exp(between * np.sqrt(one * other)))
+
+
+def overflow(*, utilisation: Real, load_scv: Real) -> Real:
+    """Mean share of an hour's capacity that is asked for beyond it: ``E[max(u X - 1, 0)]``, ``X`` lognormal of mean 1.
+
+    ``u Phi(d) - Phi(d - s)``, ``s^2 = ln(1 + scv)``, ``d = ln(u)/s + s/2``. *Exact*. Both broadcast. Errors:
+    ``InputError``. *Source*: Black and Scholes (1973), equation 13, without interest.
+
+    >>> round(overflow(utilisation=1.0, load_scv=0.0), 9), round(overflow(utilisation=0.8, load_scv=0.04), 6)
+    (0.0, 0.011489)
+    """
+    from scipy.special import ndtr
+
+    u, spread = non_negative("utilisation", utilisation), np.sqrt(np.log1p(non_negative("load_scv", load_scv)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        d = np.log(u) / spread + spread / 2
+        found = u * ndtr(d) - ndtr(d - spread)
+    return plain(np.where((spread == 0) | (u == 0), np.maximum(u - 1, 0), found))
+
+
+def carbon_by_region(scenario: Footprint, regions: Mapping[str, Region]) -> dict[str, float]:
+    """Carbon of the same fleet in each region, in kgCO2e, the least first: operation, and making it where known.
+
+    The order-2 figure of ``solve_footprint``. Errors: ``InputError`` where the regions' intensities are on
+    different bases, and do not compare.
+
+    >>> from secondorder.fleets.accelerators import accelerators
+    >>> from secondorder.fleets.regions import facilities, regions
+    >>> fleet = Footprint(
+    ...     accelerator=accelerators.h100_sxm, accelerators=64, power_overhead=1.8, utilisation=0.5,
+    ...     horizon="365 day", region=regions.poland, facility=facilities.microsoft)
+    >>> found = carbon_by_region(fleet, {name: regions[name] for name in ("poland", "norway", "quebec")})
+    >>> {name: round(kg / 1e3) for name, kg in found.items()}
+    {'quebec': 15, 'norway': 16, 'poland': 356}
+    """
+    bases = {region.basis for region in regions.values()}
+    if len(bases) > 1:
+        remedy = "compare US states with one another"
+        raise InputError(
+            "regions", given=f"intensities by {', '.join(sorted(bases))}", expected="one basis", remedy=remedy
+        )
+    answers = {name: solve_footprint(replace(scenario, region=region)) for name, region in regions.items()}
+    found = {
+        name: (a.best("carbon") if "carbon" in a else a.best("carbon_operational")).amount
+        for name, a in answers.items()
+    }
+    return dict(sorted(found.items(), key=lambda pair: pair[1]))
+
+
+def solve_footprint(scenario: Footprint) -> Answer:
+    """Closed forms: ``energy`` (kWh), ``carbon_operational``, ``carbon_embodied``, ``carbon`` (kgCO2e), ``water`` (L).
+
+    Totals over the horizon; with a ``rate`` also ``energy_per_request``, ``carbon_per_request`` and, with the tokens,
+    ``carbon_per_token``. Order 0 takes rated power all the time, order 1 the means, order 2 the mean of the
+    product of power and intensity. ``carbon`` is told where ``embodied`` is known, ``water`` where ``wue`` is.
+
+    Outside their domain where more than a thousandth of the work exceeds its hour's capacity: it is done later.
+    """
+    s = scenario
+    seconds, asked, intensity = si(s.horizon), s.hourly_utilisation, s.hourly_intensity
+    mean = float(asked.mean())
+    rated, at_mean = _at_meter(s, 1.0), _at_meter(s, mean)
+    idle = _at_meter(s, 0.0)
+    factor = float(noise_factor(load_scv=s.load_scv, intensity_scv=s.intensity_scv, correlation=s.correlation))
+    resting = np.full_like(asked, idle)
+    working = (rated - idle) * asked
+    product = mean_product(power=resting, intensity=intensity) + factor * mean_product(
+        power=working, intensity=intensity
+    )
+    kwh = [float(energy(power=watts, seconds=seconds)) for watts in (rated, at_mean)]
+    operational = [*(each * float(intensity.mean()) for each in kwh), product * seconds / JOULES_PER_KWH]
+    beyond = float(np.sum(overflow(utilisation=asked, load_scv=s.load_scv)) / max(asked.sum(), 1e-300))
+    good = beyond <= OVERFLOW
+    note = "" if good else f"{100 * beyond:.2g} % of the work exceeds its hour's capacity, and is done later"
+    rows: list[Estimate] = []
+
+    def add(metric: str, amounts: list[float], unit: str, sources: tuple[str, ...], orders: tuple[int, ...]) -> None:
+        for amount, source, order in zip(amounts, sources, orders, strict=True):
+            late = order == 2 and not good
+            rows.append(
+                Estimate(
+                    metric=metric, amount=amount, unit=unit, source=source, order=order,
+                    in_domain=not late, note=note if late else "",
+                )
+            )  # fmt: skip
+
+    two, three = _SOURCES[:2], _SOURCES
+    add("utilisation", [mean], "", ("mean of the profile",), (1,))
+    add("energy", kwh, "kWh", two, (0, 1))
+    add("carbon_operational", operational, "kgCO2e", three, (0, 1, 2))
+    totals = operational
+    if (embodied := s.embodied_carbon) is not None:
+        add("carbon_embodied", [embodied], "kgCO2e", ("straight line over the service life",), (1,))
+        totals = [each + embodied for each in operational]
+        add("carbon", totals, "kgCO2e", three, (0, 1, 2))
+    if (water := s.water_per_kwh) is not None:
+        add("water", [each * water for each in kwh], "L", two, (0, 1))
+    if s.rate is not None:
+        requests = si(s.rate) * seconds
+        full = requests / s.utilisation
+        add("energy_per_request", [kwh[0] / full, kwh[1] / requests], "kWh/request", two, (0, 1))
+        each = [totals[0] / full, totals[1] / requests, totals[2] / requests]
+        add("carbon_per_request", each, "kgCO2e/request", three, (0, 1, 2))
+        if s.tokens_per_request is not None:
+            add("carbon_per_token", [x / s.tokens_per_request for x in each], "kgCO2e/token", three, (0, 1, 2))
+    unknown = [what for what, value in (("embodied", s.embodied), ("wue", s.facility.wue)) if value is None]
+    how = f"{s.region.name}, {s.region.basis}" + (f"; not told for want of {', '.join(unknown)}" if unknown else "")
+    return Answer(scenario=s.name, estimates=tuple(rows), how=how)
+
+
+_SOURCES = ("full work, mean intensity", "mean power, mean intensity", "mean of power x intensity, by the hour")
+
+
+def _at_meter(s: Footprint, utilisation: float) -> float:
+    computers = power(rated=s.rated_power, utilisation=utilisation, idle_share=s.idle_share)
+    return float(computers) * s.facility.pue
+
+
+def _share(what: str, value: Real) -> Floats:
+    found = non_negative(what, value)
+    if (found > 1).any():
+        raise InputError(what, given=f"{found.max():.6g}", expected="shares from 0 to 1")
+    return found

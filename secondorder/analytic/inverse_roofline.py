@@ -1,0 +1,239 @@
+"""The roofline read backwards: what a latency or a throughput asks of the hardware, the batch, the efficiency.
+
+>>> from secondorder.fleets.accelerators import accelerators
+>>> from secondorder.workloads.models import models
+>>> llama = models.llama_3_1_8b
+>>> need = required(llama, latency="5 ms", precision="bf16", input_tokens=1, context_tokens=2048)
+>>> round(need.bandwidth / 1e12, 2), round(need.peak / 1e12, 1)
+(3.26, 3.4)
+
+Options beside the objective are those of ``roofline``, and mean the same; a batch size or a length is one number.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from secondorder.analytic.roofline import RooflineAnswer, roofline
+from secondorder.errors import DoesNotFit, InfeasibleError, InputError
+from secondorder.fleets.accelerators import Accelerator, accelerators
+from secondorder.quantities import Quantity, Unit, pretty, si
+from secondorder.workloads.forward_pass import forward_pass
+from secondorder.workloads.network import Network
+from secondorder.workloads.transformer import Transformer
+
+Model = Transformer | Network
+Objective = Quantity | str
+LARGEST_BATCH = 2**40
+_EFFICIENCIES = ("compute_efficiency", "memory_efficiency")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Required:
+    """The least of a part that meets an objective: ``peak`` in FLOP/s, ``bandwidth`` in byte/s, ``capacity`` in byte.
+
+    Each is needed, and all three together are enough. ``latency`` (s) is the most that a pass may take.
+    """
+
+    latency: float
+    peak: float
+    bandwidth: float
+    capacity: float
+
+
+def required(
+    model: Model,
+    *,
+    latency: Objective | None = None,
+    throughput: Objective | None = None,
+    batch_size: int = 1,
+    precision: str = "fp16",
+    kernel_overhead: Quantity | str = "10 µs",
+    compute_efficiency: float = 1.0,
+    memory_efficiency: float = 1.0,
+    **work: Any,
+) -> Required:
+    """The peak, bandwidth and capacity that a pass needs to meet ``latency``, or ``throughput``, at this batch size.
+
+    ``peak = FLOPs/(e_c (T - overhead))``, ``bandwidth = bytes/(e_m (T - overhead))``, ``T`` the latency, or
+    ``batch_size/throughput``. *Exact* inverse of ``roofline``. Errors: ``InfeasibleError`` where the overhead alone
+    takes as long, ``InputError``.
+    """
+    most = _most(latency, throughput, batch_size)
+    count = forward_pass(model, batch_size=batch_size, precision=precision, **work)
+    overhead = count.layers * si(Unit("s").read(kernel_overhead, "kernel_overhead"))
+    if most <= overhead:
+        raise InfeasibleError(
+            f"{model.name} in {pretty(most, 's')}: its {count.layers} layers' overhead alone takes "
+            f"{pretty(overhead, 's')} on any part; use a larger objective, or a smaller kernel_overhead"
+        )
+    left = most - overhead
+    return Required(
+        latency=most,
+        peak=float(count.flops) / left / compute_efficiency,
+        bandwidth=float(count.bytes) / left / memory_efficiency,
+        capacity=float(count.footprint),
+    )
+
+
+def largest_batch(model: Model, accelerator: Accelerator, *, latency: Objective, **options: Any) -> RooflineAnswer:
+    """The pass of the largest batch that fits and takes at most ``latency``.
+
+    *Exact*: the latency never falls as the batch grows. Errors: ``InfeasibleError`` where a batch of 1 takes longer,
+    ``DoesNotFit``, ``InputError``.
+
+    >>> from secondorder.workloads.models import models
+    >>> largest_batch(models.resnet50, accelerators.a100_80gb, latency="5 ms").batch_size
+    171
+    """
+    most = _latency(latency)
+    alone = roofline(model, accelerator, batch_size=1, **options)
+    if alone.latency > most:
+        raise InfeasibleError(
+            f"{model.name} on {accelerator.name} in {pretty(most, 's')}: a batch of 1 takes "
+            f"{pretty(float(alone.latency), 's')}, bound by {alone.bottleneck}"
+        )
+    return _last(lambda batch: _fitting(model, accelerator, batch, options), lambda found: bool(found.latency <= most))
+
+
+def smallest_batch(model: Model, accelerator: Accelerator, *, throughput: Objective, **options: Any) -> RooflineAnswer:
+    """The pass of the smallest batch that serves ``throughput``, in inputs (requests) a second.
+
+    *Exact*: the throughput never falls as the batch grows. Errors: ``InfeasibleError``, which tells the most that the
+    part reaches, ``DoesNotFit``, ``InputError``.
+
+    >>> from secondorder.workloads.models import models
+    >>> smallest_batch(models.resnet50, accelerators.a100_80gb, throughput="10_000 request/s").batch_size
+    7
+    """
+    least = _throughput(throughput)
+    best = _last(lambda batch: _fitting(model, accelerator, batch, options), lambda found: True)
+    if best.throughput < least:
+        raise InfeasibleError(
+            f"{model.name} on {accelerator.name} at {least:.6g} request/s: the largest batch that fits, "
+            f"{best.batch_size:,}, reaches {float(best.throughput):.6g}, bound by {best.bottleneck}"
+        )
+    low, high = 0, int(best.batch_size)
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = roofline(model, accelerator, batch_size=middle, **options)
+        low, high = (low, middle) if found.throughput >= least else (middle, high)
+    return roofline(model, accelerator, batch_size=high, **options)
+
+
+def implied_efficiency(
+    model: Model, accelerator: Accelerator, *, latency: Objective, batch_size: int = 1, **options: Any
+) -> float:
+    """The efficiency of both arithmetic and memory at which the roofline meets a (measured) ``latency``.
+
+    ``e = max(FLOPs/peak, bytes/bandwidth) / (T - overhead)``. *Exact* inverse of ``roofline``. Errors:
+    ``InfeasibleError`` where ``e`` would be above 1: the datasheet does not allow it, ``DoesNotFit``, ``InputError``.
+
+    >>> from secondorder.workloads.models import models
+    >>> llama = {"precision": "bf16", "input_tokens": 1}
+    >>> implied_efficiency(models.llama_3_1_8b, accelerators.h100_sxm, latency="0.8 ms", **llama)
+    Traceback (most recent call last):
+    secondorder.errors.InfeasibleError: Llama 3.1 8B on NVIDIA H100 SXM in 800 µs: the datasheet allows 4.8 ms,
+    bound by memory
+    """
+    for name in _EFFICIENCIES:
+        if name in options:
+            raise InputError(name, given=options[name], expected="none: it is what is asked for")
+    found, most = roofline(model, accelerator, batch_size=batch_size, **options), _latency(latency)
+    if found.latency > most:
+        raise InfeasibleError(
+            f"{model.name} on {accelerator.name} in {pretty(most, 's')}: the datasheet allows "
+            f"{pretty(float(found.latency), 's')}, bound by {found.bottleneck}"
+        )
+    return float(max(found.compute, found.memory) / (most - found.overhead))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A part beside an objective: its pass where there is one, and in ``why`` what speaks against it, if anything."""
+
+    accelerator: Accelerator
+    answer: RooflineAnswer | None
+    why: str = ""
+
+    @property
+    def meets(self) -> bool:
+        return not self.why
+
+
+def candidates(
+    model: Model,
+    among: Mapping[str, Accelerator] | Iterable[Accelerator] | None = None,
+    *,
+    latency: Objective | None = None,
+    throughput: Objective | None = None,
+    batch_size: int = 1,
+    **options: Any,
+) -> tuple[Candidate, ...]:
+    """Each part of the zoo (or of ``among``) beside an objective at this batch size; those that meet it first.
+
+    In each group the fastest first; then those that lack the precision or the memory. Errors: ``InputError``.
+
+    >>> from secondorder.workloads.models import models
+    >>> llama = {"precision": "bf16", "input_tokens": 1, "context_tokens": 2048}
+    >>> parts = [accelerators.t4, accelerators.a100_80gb, accelerators.h100_sxm]
+    >>> [(c.accelerator.name, c.why) for c in candidates(models.llama_3_1_8b, parts, latency="5 ms", **llama)]
+    [('NVIDIA H100 SXM', ''), ('NVIDIA A100 80GB SXM', 'takes 7.81 ms, bound by memory'), ('NVIDIA T4', 'has no bf16')]
+    """
+    most = _most(latency, throughput, batch_size)
+    parts = accelerators if among is None else among
+    values = (part for _, part in parts.items()) if hasattr(parts, "items") else parts
+    found = [_candidate(model, part, most, batch_size, options) for part in values]
+    return tuple(sorted(found, key=lambda c: (bool(c.why), float(c.answer.latency) if c.answer else float("inf"))))
+
+
+def _candidate(model: Model, part: Accelerator, most: float, batch: int, options: Mapping[str, Any]) -> Candidate:
+    precision = options.get("precision", "fp16")
+    if precision not in part.peak:
+        return Candidate(accelerator=part, answer=None, why=f"has no {precision}")
+    try:
+        answer = roofline(model, part, batch_size=batch, **options)
+    except DoesNotFit as error:
+        return Candidate(accelerator=part, answer=None, why=str(error))
+    late = f"takes {pretty(float(answer.latency), 's')}, bound by {answer.bottleneck}"
+    return Candidate(accelerator=part, answer=answer, why=late if answer.latency > most else "")
+
+
+def _fitting(model: Model, accelerator: Accelerator, batch: int, options: Mapping[str, Any]) -> RooflineAnswer | None:
+    try:
+        return roofline(model, accelerator, batch_size=batch, **options)
+    except DoesNotFit:
+        if batch == 1:
+            raise
+        return None
+
+
+def _last(at: Callable[[int], RooflineAnswer | None], good: Callable[[RooflineAnswer], bool]) -> RooflineAnswer:
+    """The largest batch that fits and is good, by doubling and halving; a batch of 1 is both."""
+    low, high = 1, 2
+    while (found := at(high)) is not None and good(found):
+        if high >= LARGEST_BATCH:
+            raise InputError("batch_size", given="no limit", expected="a part whose memory or latency sets one")
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = at(middle)
+        low, high = (middle, high) if found is not None and good(found) else (low, middle)
+    best = at(low)
+    assert best is not None
+    return best
+
+
+def _most(latency: Objective | None, throughput: Objective | None, batch_size: int) -> float:
+    if (latency is None) == (throughput is None):
+        given = "neither" if latency is None else "both"
+        raise InputError("objective", given=given, expected="either a latency or a throughput")
+    return _latency(latency) if latency is not None else batch_size / _throughput(throughput)
+
+
+def _latency(value: Objective | None) -> float:
+    return si(Unit("s", positive=True).read(value, "latency"))
+
+
+def _throughput(value: Objective | None) -> float:
+    return si(Unit("request/s", positive=True).read(value, "throughput"))

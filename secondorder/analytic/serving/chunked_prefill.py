@@ -1,0 +1,143 @@
+"""Chunked prefill: a small budget makes even gaps between tokens, a large one a short time to first token.
+
+A step of budget ``b`` beside ``D`` decodes takes ``b - D`` prompt tokens and lasts ``T(b - D, D)``; that is the
+longest gap that a decoding sequence sees. A prompt of ``I`` tokens takes ``ceil(I / (b - D))`` such steps, each of
+which reads the weights, and the cache of the chunks before it, again. Without chunks the gap is the whole prompt's
+step.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from secondorder.analytic.arguments import Floats, non_negative, one, one_whole
+from secondorder.analytic.serving.idle import prefill_seconds, weighted_quantile
+from secondorder.analytic.serving.mean_value import mean_value
+from secondorder.analytic.serving.prefill import PrefillQueue
+from secondorder.analytic.serving.saturation import demand, saturation
+from secondorder.errors import InfeasibleError, InputError, Unstable
+from secondorder.quantities import si
+from secondorder.scenarios.answers import Answer, Estimate
+from secondorder.scenarios.chunked_prefill import ChunkedPrefill
+from secondorder.scenarios.serving import Serving
+
+ALONE, STEPS = "idle engine", "steps of a prompt beside the mean decodes"
+QUEUE = "bulk prefill queue (after Inoue 2021)"
+
+
+def time_to_first_token(serving: Serving, prompt: float, *, budget: int, decodes: float = 0.0) -> float:
+    """Time in s of the steps of a prompt, ``sum_k T(chunk_k after the chunks before it, D)``; no waiting.
+
+    *Exact* for the step time while ``decodes`` sequences decode beside it. Errors: ``InputError`` where they leave no
+    room in the budget.
+    """
+    changed = replace(serving, max_num_batched_tokens=_checked(budget, decodes))
+    context = decodes * demand(serving).decode_context
+    return float(prefill_seconds(changed, np.array([one("prompt", prompt)]), decodes, context)[0])
+
+
+def longest_gap(serving: Serving, prompt: float, *, budget: int | None, decodes: float) -> float:
+    """The longest step in s that a decoding sequence sees while a prompt is computed, alone among the prompts.
+
+    ``max_k T(chunk_k after the chunks before it, D)``. ``budget`` None is no chunking: one step for all of it.
+    *Exact* for the step time. Errors: as ``time_to_first_token``.
+    """
+    tokens = one("prompt", prompt)
+    room = tokens if budget is None else min(tokens, _checked(budget, decodes) - decodes)
+    before = np.arange(int(np.ceil(tokens / room))) * room
+    chunk = np.minimum(tokens - before, room)
+    pairs, ends = chunk * before + chunk * (chunk + 1) / 2, before + chunk >= tokens
+    context, zero = decodes * demand(serving).decode_context, 0 * chunk
+    times = serving.step_seconds(chunk, pairs, before + chunk, zero + decodes, zero + context, zero + decodes + ends)
+    return float(np.max(times))
+
+
+def budget_for(serving: Serving, prompt: float, *, itl: float, decodes: float) -> int:
+    """The largest budget, in tokens, with which ``longest_gap`` stays within ``itl`` (s).
+
+    By bisection: a step grows with its tokens. *Exact* for the step time. ``InfeasibleError`` where even a prompt
+    token a step is too slow.
+    """
+    most, low = one("itl", itl), int(np.floor(non_negative("decodes", decodes))) + 1
+    high = low + int(np.ceil(one("prompt", prompt)))
+    if longest_gap(serving, prompt, budget=low, decodes=decodes) > most:
+        least = longest_gap(serving, prompt, budget=low, decodes=decodes)
+        raise InfeasibleError(
+            f"{serving.name}: a step of {decodes:.3g} decodes and one prompt token takes {least * 1e3:.3g} ms, "
+            f"{most * 1e3:.3g} ms are allowed; lower the rate or add replicas"
+        )
+    if longest_gap(serving, prompt, budget=high, decodes=decodes) <= most:
+        return high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if longest_gap(serving, prompt, budget=middle, decodes=decodes) <= most:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def gap_law(serving: Serving, *, rate: float, decodes: float) -> tuple[Floats, Floats]:
+    """Law of the gaps between tokens beside a steady number of decodes: steps (s) and how often each is met.
+
+    The steps of ``PrefillQueue``; its domain. ``Unstable`` where prompts arrive faster than the budget takes them.
+    """
+    context = decodes * demand(serving).decode_context
+    queue = PrefillQueue(scenario=serving, rate=rate, decodes=decodes, decode_context=context)
+    if queue.fill >= 1:
+        raise Unstable(f"{serving.name}: more prompt tokens arrive in a step than the budget takes; raise it")
+    return queue.step_seconds[np.minimum(np.arange(queue.size), queue.cap)], queue.backlog
+
+
+def solve_chunked_prefill(scenario: ChunkedPrefill) -> Answer:
+    """What the budget of a step does to a service at its load.
+
+    ``ttft_mean`` without waiting, alone (order 0) and beside the mean decodes (order 1); ``itl_mean``, ``itl_p99``
+    (order 2: over all tokens) and ``itl_max``, the longest step that one prompt of the longest kind makes;
+    ``unchunked_itl_max`` the same without chunks; ``prefill_share`` of the decode time; ``budget`` the largest that
+    keeps ``itl``, where that is given.
+    """
+    serving = scenario.serving
+    serving.check_law()
+    rate, limit = serving.rate, saturation(serving)
+    if rate >= limit.rate:
+        raise Unstable(
+            f"{scenario.name}: {rate:.4g} request/s offered, but the engine saturates at {limit.rate:.4g} "
+            f"(bound by the {limit.binds}); lower the rate or add replicas"
+        )
+    means = mean_value(serving, rate)
+    decodes, longest = max(1.0, means.decodes), float(serving.offered.max_input)
+    prompts, _, weight = (np.asarray(part, float) for part in serving.offered.grid())
+    budget = serving.max_num_batched_tokens
+    note = f"beside {decodes:.3g} decodes"
+    rows = [
+        _row("ttft_mean", float(prefill_seconds(serving, prompts) @ weight), "s", ALONE, 0),
+        _row("ttft_mean", means.ttft, "s", STEPS, 1, f"{note}, without a wait"),
+        _row("itl_mean", means.tpot, "s", STEPS, 1, note),
+        _row("itl_max", longest_gap(serving, longest, budget=budget, decodes=decodes), "s", STEPS, 1, note),
+        _row("unchunked_itl_max", longest_gap(serving, longest, budget=None, decodes=decodes), "s", STEPS, 1, note),
+        _row("prefill_share", means.prefill_share, "", STEPS, 1, note),
+    ]
+    steps, share = gap_law(serving, rate=rate, decodes=decodes)
+    rows += [
+        _row("itl_mean", float(steps @ share), "s", QUEUE, 2, note),
+        _row("itl_p99", weighted_quantile(steps, share, 0.99), "s", QUEUE, 2, note),
+        _row("saturation_rate", limit.rate, "request/s", "balance of slots and tokens", 2, f"bound by the {limit.binds}"),
+    ]
+    if scenario.itl is not None:
+        found = budget_for(serving, longest, itl=si(scenario.itl), decodes=decodes)
+        rows.append(_row("budget", float(found), "token", STEPS, 1, note))
+    ranked = [e for metric in dict.fromkeys(e.metric for e in rows) for e in rows if e.metric == metric]
+    how = f"closed forms of a budget of {budget} tokens a step at {rate:.4g} request/s"
+    return Answer(scenario=scenario.name, estimates=tuple(ranked), how=how)
+
+
+def _checked(budget: int, decodes: float) -> int:
+    tokens = one_whole("budget", budget)
+    if tokens <= decodes:
+        raise InputError("budget", given=tokens, expected=f"more than the {decodes:.4g} decodes of a step")
+    return tokens
+
+
+def _row(metric: str, amount: float, unit: str, source: str, order: int, note: str = "") -> Estimate:
+    return Estimate(metric=metric, amount=amount, unit=unit, source=source, order=order, note=note)

@@ -1,0 +1,225 @@
+"""Prefix caching: how much of the prompts is found, and what that saves.
+
+A hit saves the computation of its tokens, not their place: the cache still holds them, and every decode step still
+reads them. The share that is found follows from the trace and the size of the cache (Mattson's stack distances, one
+pass for all sizes), or is given.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from secondorder.analytic.arguments import Floats, Real, non_negative, one_whole, plain, positive
+from secondorder.analytic.serving.idle import weighted_quantile
+from secondorder.analytic.serving.ladder import ladder
+from secondorder.analytic.serving.mean_value import mean_value
+from secondorder.analytic.serving.saturation import saturation
+from secondorder.arrays import Integers
+from secondorder.errors import InputError, Unstable
+from secondorder.scenarios.answers import Answer, Estimate
+from secondorder.scenarios.prefix_caching import PrefixCaching
+from secondorder.scenarios.serving import Serving
+from secondorder.workloads.requests import Requests
+
+STACK, GIVEN, ALONE = "stack distances (Mattson 1970)", "given", "idle engine"
+NEVER = np.iinfo(np.int64).max
+"""The depth of a block that was not seen before."""
+CROWDED = 0.2
+"""Share of a step's budget up to which the decodes may be left out of account in it."""
+
+
+def effective_prefill(*, prompt: Real, hit_ratio: Real) -> Real:
+    """Tokens of a prompt that are computed: ``(1 - h) I``. *Exact*; both broadcast. Errors: ``InputError``.
+
+    >>> effective_prefill(prompt=2048.0, hit_ratio=0.75)
+    512.0
+    """
+    hit = non_negative("hit_ratio", hit_ratio)
+    if (hit >= 1).any():
+        raise InputError("hit_ratio", given=float(hit.max()), expected="below 1: the last token is always computed")
+    return plain((1 - hit) * positive("prompt", prompt))
+
+
+# What is found
+
+
+def stack_depths(requests: Requests) -> list[Integers]:
+    """How many other blocks were used since each whole block of each prompt was last used; ``NEVER`` where it was not.
+
+    A block is found in a cache of ``C`` blocks if its depth is below ``C``, for every ``C`` at once. A request uses
+    its blocks when it ends, the first one last, so that the end of a prefix is forgotten before its beginning; the
+    blocks of its answer are its own. *Exact* for requests served one after the other; of those served together, the
+    running ones hold blocks that the others then lack. *Source*: Mattson, Gecsei, Slutz, Traiger, Evaluation
+    techniques for storage hierarchies (1970).
+
+    Errors: ``InputError`` for requests that do not know their prefixes.
+    """
+    if requests.hash_ids is None:
+        raise InputError("requests", given="no hash_ids", expected="requests that know their prefixes")
+    size = requests.hash_block
+    prompts, outputs = np.asarray(requests.input_tokens), np.asarray(requests.output_tokens)
+    used = -(-(prompts + outputs - 1) // size)  # the last token is never cached
+    recent = _Recent(int(used.sum()))
+    last: dict[int, int] = {}
+    found = []
+    for hashes, prompt, blocks in zip(requests.hash_ids, prompts.tolist(), used.tolist(), strict=True):
+        shared = np.asarray(hashes)[: prompt // size].tolist()
+        depths = [recent.since(last[block]) if block in last else NEVER for block in shared]
+        found.append(np.array(depths, dtype=np.int64))
+        recent.use(blocks - len(shared))
+        for block in reversed(shared):
+            if block in last:
+                recent.forget(last[block])
+            last[block] = recent.use(1)
+    return found
+
+
+class _Recent:
+    """Uses in order of time, counted by a binary indexed tree (Fenwick 1994)."""
+
+    def __init__(self, size: int) -> None:
+        self.tree, self.now, self.total = [0] * (size + 1), 0, 0
+
+    def use(self, count: int) -> int:
+        """So many uses now, and the time of the last one."""
+        for _ in range(count):
+            self._add(1, self.now)
+            self.now += 1
+        self.total += count
+        return self.now - 1
+
+    def forget(self, time: int) -> None:
+        self._add(-1, time)
+        self.total -= 1
+
+    def since(self, time: int) -> int:
+        """Uses after ``time`` that are not forgotten."""
+        before, at = 0, time + 1
+        while at > 0:
+            before += self.tree[at]
+            at -= at & -at
+        return self.total - before
+
+    def _add(self, amount: int, time: int) -> None:
+        at = time + 1
+        while at < len(self.tree):
+            self.tree[at] += amount
+            at += at & -at
+
+
+def hit_tokens(requests: Requests, capacity: int, depths: list[Integers] | None = None) -> Integers:
+    """Prompt tokens of each request that a cache of ``capacity`` blocks of ``hash_block`` tokens still holds.
+
+    The leading blocks whose depth is below the capacity, never the last token. ``depths`` where they are known.
+    Domain and errors as ``stack_depths``.
+    """
+    size, limit = requests.hash_block, one_whole("capacity", capacity)
+    found = []
+    for prompt, depth in zip(np.asarray(requests.input_tokens).tolist(), depths or stack_depths(requests), strict=True):
+        missing = np.flatnonzero(depth >= limit)
+        leading = int(missing[0]) if len(missing) else len(depth)
+        found.append(min(leading, (prompt - 1) // size) * size)
+    return np.array(found, dtype=np.int64)
+
+
+def hit_ratios(requests: Requests, capacities: list[int]) -> Floats:
+    """Share of all prompt tokens that is found, for each capacity in blocks of the trace. Domain: ``stack_depths``."""
+    depths, total = stack_depths(requests), float(np.sum(requests.input_tokens))
+    return np.array([hit_tokens(requests, capacity, depths).sum() / total for capacity in capacities])
+
+
+# What it saves
+
+
+def prompt_seconds(serving: Serving, prompts: Floats, cached: Floats) -> Floats:
+    """Time in s to compute each prompt alone, after its first ``cached`` tokens, in chunks of the budget.
+
+    *Exact* for the scenario's step time. Arrays of one length.
+    """
+    room = serving.long_prefill_token_threshold or serving.max_num_batched_tokens
+    room = min(room, serving.max_num_batched_tokens)
+    total, before = np.zeros_like(prompts), cached.astype(float)
+    while (before < prompts).any():
+        chunk = np.minimum(prompts - before, room)
+        pairs, after = chunk * before + chunk * (chunk + 1) / 2, before + chunk
+        seconds = serving.step_seconds(chunk, pairs, after, 0 * chunk, 0 * chunk, (after == prompts) * (chunk > 0))
+        total += np.where(chunk > 0, seconds, 0.0)
+        before = after
+    return total
+
+
+def solve_prefix_caching(scenario: PrefixCaching) -> Answer:
+    """The metrics of a service with its hits, and what it would be without them.
+
+    With a ratio given: the ladder of the service whose prompts each hit that share. With a trace: order 0 with each
+    request's own hits, and mean values (order 1) for Poisson arrivals of its rate. ``uncached_...`` are the service's
+    without hits.
+    """
+    serving = scenario.serving
+    if scenario.hit_ratio is not None:
+        serving.check_law()
+        ratio, rows = scenario.hit_ratio, [*_uniform(scenario)]
+    else:
+        ratio, rows = _recorded(scenario)
+    bare, kept = saturation(scenario.with_hits(0.0)), saturation(scenario.with_hits(ratio))
+    note = f"bound by the {kept.binds}"
+    if kept.decodes > CROWDED * serving.max_num_batched_tokens:
+        note += f"; {kept.decodes:.0f} decodes leave less of the budget than is counted"
+    known = ";" not in note and kept.binds != "KV cache"
+    source = GIVEN if scenario.hit_ratio is not None else STACK
+    mean = serving.offered.mean_input
+    rows = [e for e in rows if e.metric not in ("saturation_rate", "utilisation")]
+    rows += [
+        _row("prefix_hit_rate", ratio, "", source, 1),
+        _row("prefill_tokens_mean", float(effective_prefill(prompt=mean, hit_ratio=ratio)), "token", source, 1),
+        Estimate(
+            metric="saturation_rate", amount=kept.rate, unit="request/s", source="balance of slots and tokens", order=2,
+            in_domain=known, note=note,
+        ),
+        _row("uncached_saturation_rate", bare.rate, "request/s", "balance of slots and tokens", 2),
+        _row("utilisation", serving.rate / kept.rate, "", "balance of slots and tokens", 2),
+    ]  # fmt: skip
+    how = f"closed forms at {serving.rate:.4g} request/s, {ratio:.1%} of the prompt tokens found"
+    return Answer(scenario=scenario.name, estimates=tuple(rows), how=how)
+
+
+def _uniform(scenario: PrefixCaching) -> Iterator[Estimate]:
+    """The ladder, each prompt with the same share of hits; and the idle engine without them."""
+    yield from ladder(scenario.cached).estimates
+    prompts, _, weight = (np.asarray(part, float) for part in scenario.serving.offered.grid())
+    cold = prompt_seconds(scenario.serving, prompts, 0 * prompts)
+    yield _row("uncached_ttft_mean", float(cold @ weight), "s", ALONE, 0)
+
+
+def _recorded(scenario: PrefixCaching) -> tuple[float, list[Estimate]]:
+    """The share found in a trace, the idle engine with each request's own hits, and mean values."""
+    serving, requests = scenario.serving, scenario.recorded
+    assert requests is not None
+    capacity = serving.kv_tokens // requests.hash_block
+    if capacity < 1:
+        given, expected = f"{serving.kv_tokens} tokens of cache", f"room for a block of {requests.hash_block} tokens"
+        raise InputError("serving", given=given, expected=expected)
+    hits, prompts = hit_tokens(requests, capacity).astype(float), np.asarray(requests.input_tokens, float)
+    ratio, weight = float(hits.sum() / prompts.sum()), np.full(len(prompts), 1 / len(prompts))
+    rows = []
+    for prefix, cached in (("", hits), ("uncached_", 0 * hits)):
+        ttft = prompt_seconds(serving, prompts, cached)
+        rows += [
+            _row(f"{prefix}ttft_mean", float(ttft.mean()), "s", ALONE, 0),
+            _row(f"{prefix}ttft_p99", weighted_quantile(ttft, weight, 0.99), "s", ALONE, 0),
+        ]
+    note = "a finite trace, taken for Poisson arrivals of its mean rate, each prompt with the mean share of hits"
+    try:
+        means = mean_value(scenario.with_hits(ratio), serving.rate)
+    except Unstable:
+        return ratio, rows
+    for metric, amount in (("ttft_mean", means.ttft), ("tpot_mean", means.tpot), ("e2el_mean", means.e2el)):
+        source = "mean value (Little 1961)"
+        rows.append(
+            Estimate(metric=metric, amount=amount, unit="s", source=source, order=1, in_domain=False, note=note)
+        )
+    return ratio, sorted(rows, key=lambda e: e.metric)
+
+
+def _row(metric: str, amount: float, unit: str, source: str, order: int) -> Estimate:
+    return Estimate(metric=metric, amount=amount, unit=unit, source=source, order=order)

@@ -1,0 +1,97 @@
+"""Quantisation: what smaller weights, a smaller cache and faster arithmetic each change.
+
+Decoding waits for bytes, so it gains at most what the bytes shrink by; prefill waits for arithmetic, so it gains what
+the rate grows by, which is nothing where only the weights are stored smaller. Part of a step is neither (the host,
+the links), and gains nothing.
+"""
+
+import numpy as np
+
+from secondorder.analytic.arguments import Real, non_negative, plain, positive
+from secondorder.analytic.serving.idle import idle
+from secondorder.analytic.serving.ladder import ladder
+from secondorder.analytic.serving.saturation import demand, saturation
+from secondorder.errors import Unstable
+from secondorder.fleets.accelerators import bytes_per_value
+from secondorder.scenarios.answers import Answer, Estimate
+from secondorder.scenarios.quantisation import Quantisation
+
+BYTES, RATES, ALONE = "ratio of the bytes of a step", "ratio of the arithmetic rates", "idle engine"
+BALANCE = "balance of slots and tokens"
+
+
+def decode_bound(*, weights: Real, cache: Real, weights_after: Real, cache_after: Real) -> Real:
+    """The most that a decode step can gain: ``(W + K) / (W' + K')``, bytes read before over bytes read after.
+
+    *Bound* from above for a step that waits for memory; the host's share of a step, and arithmetic where it binds,
+    keep it below. Bytes; all broadcast. Errors: ``InputError``. *Source*: roofline (Williams et al. 2009).
+
+    >>> decode_bound(weights=16e9, cache=0.0, weights_after=4e9, cache_after=0.0)
+    4.0
+    >>> decode_bound(weights=16e9, cache=16e9, weights_after=4e9, cache_after=16e9)      # a cache left as it was
+    1.6
+    """
+    before = positive("weights", weights) + non_negative("cache", cache)
+    return plain(before / (positive("weights_after", weights_after) + non_negative("cache_after", cache_after)))
+
+
+def step_bytes(scenario: Quantisation, *, batch: float, context: float) -> tuple[float, float, float, float]:
+    """Bytes of a decode step of ``batch`` sequences: weights and cache, before and after. *Exact* for the shape."""
+    serving, after = scenario.serving, scenario.quantised
+    model = serving.model
+    tokens = batch * (context + 1)  # read, and the new one written
+    more = bytes_per_value(scenario.kept_precision) - bytes_per_value(scenario.weight_precision)
+    weights_after = model.touched_bytes(batch, scenario.weight_precision) + more * model.head_parameters
+    return (
+        model.touched_bytes(batch, serving.precision),
+        tokens * serving.engine.kv_bytes_per_token,
+        weights_after,
+        tokens * after.engine.kv_bytes_per_token,
+    )
+
+
+def solve_quantisation(scenario: Quantisation) -> Answer:
+    """The ladder of the quantised service, what it takes in memory, and its gains over the service as it is.
+
+    ``decode_speedup``: order 0 the bound by bytes, order 1 of one sequence on the step time. ``prefill_speedup``:
+    order 0 the ratio of the rates, order 1 of a prompt alone. ``saturation_speedup``: of the highest rates. The
+    ladder's metrics are left out where the load is too high for the quantised service, with a note.
+    """
+    before, after = scenario.serving, scenario.quantised
+    before.check_law()
+    try:
+        rows = [e for e in ladder(after).estimates if e.metric not in ("saturation_rate", "utilisation")]
+        how = f"closed forms at {after.rate:.4g} request/s"
+    except Unstable:
+        rows, how = [], f"{after.rate:.4g} request/s are past saturation: no latencies"
+    context = demand(before).decode_context
+    weights, cache, weights_after, cache_after = step_bytes(scenario, batch=1.0, context=context)
+    bound = decode_bound(weights=weights, cache=cache, weights_after=weights_after, cache_after=cache_after)
+    part = before.accelerator
+    faster = part.peak_flops(scenario.compute_precision) / part.peak_flops(before.precision)
+    alone, alone_after = idle(before), idle(after)
+    rows += [
+        _row("weight_bytes", scenario.weight_bytes, "byte", "parameters times bytes", 0),
+        _row("kv_bytes_per_token", after.engine.kv_bytes_per_token, "byte", "shape of the cache", 0),
+        _row("kv_tokens", float(after.kv_tokens), "token", "what the weights leave", 0),
+        _row("kv_tokens_gain", after.kv_tokens / before.kv_tokens, "", "what the weights leave", 0),
+        _row("decode_speedup", float(bound), "", BYTES, 0, "a bound from above"),
+    ]
+    if before.offered.mean_output > 1:
+        steps = [float(np.nansum(one.tpot * one.weight) / one.weight[np.isfinite(one.tpot)].sum()) for one in (alone, alone_after)]
+        rows.append(_row("decode_speedup", steps[0] / steps[1], "", ALONE, 1))
+    limit, limit_after = saturation(before), saturation(after)
+    gain = float(alone.ttft @ alone.weight) / float(alone_after.ttft @ alone_after.weight)
+    rows += [
+        _row("prefill_speedup", faster, "", RATES, 0, "a bound from above where prompts are long"),
+        _row("prefill_speedup", gain, "", ALONE, 1),
+        _row("saturation_speedup", limit_after.rate / limit.rate, "", BALANCE, 2),
+        _row("saturation_rate", limit_after.rate, "request/s", BALANCE, 2, f"bound by the {limit_after.binds}"),
+        _row("utilisation", after.rate / limit_after.rate, "", BALANCE, 2),
+    ]
+    return Answer(scenario=scenario.name, estimates=tuple(rows), how=how)
+
+
+def _row(metric: str, amount: float, unit: str, source: str, order: int, note: str = "") -> Estimate:
+    return Estimate(metric=metric, amount=amount, unit=unit, source=source, order=order, note=note)
+

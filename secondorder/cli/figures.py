@@ -1,0 +1,206 @@
+"""Every figure of an entry of the zoo, in SI units, with its source; those that follow from others too."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from secondorder.zoo import Source, Zoo
+
+
+def collections() -> "dict[str, Zoo[Any]]":
+    """The collections by name."""
+    from secondorder.fleets.accelerators import accelerators
+    from secondorder.fleets.clusters import clusters, fabrics, nodes, storages
+    from secondorder.fleets.failures import failure_rates
+    from secondorder.fleets.prices import prices
+    from secondorder.fleets.regions import facilities, regions
+    from secondorder.workloads.lengths import lengths
+    from secondorder.workloads.models import models
+
+    return {
+        "accelerators": accelerators,
+        "prices": prices,
+        "nodes": nodes,
+        "fabrics": fabrics,
+        "storages": storages,
+        "clusters": clusters,
+        "failure_rates": failure_rates,
+        "regions": regions,
+        "facilities": facilities,
+        "models": models,
+        "lengths": lengths,
+    }
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of an entry, SI, and where it comes from."""
+
+    name: str
+    value: Any
+    unit: str = ""
+    source: "Source | str" = "counted"
+
+    def __str__(self) -> str:
+        from secondorder.quantities import pretty
+
+        if isinstance(self.value, (bool, str)):
+            return str(self.value).lower() if isinstance(self.value, bool) else self.value
+        if isinstance(self.value, int) and not self.unit:
+            return str(self.value) if self.name in ("released", "year") else f"{self.value:,}"
+        if self.unit == "byte" and self.value % 2**30 == 0:
+            return f"{self.value / 2**30:,.10g} GiB"
+        if self.name == "memory_capacity" and self.value < 2**20 and self.value % 2**10 == 0:
+            return f"{self.value / 2**10:,.10g} KiB"
+        if self.unit == "s" and self.value >= 3600:
+            return pretty(self.value / 3600, "h")
+        if self.unit.startswith("kgCO2e"):
+            return pretty(1000 * self.value, self.unit.removeprefix("k"))
+        return pretty(self.value, self.unit)
+
+    @property
+    def short(self) -> str:
+        """As in a list: large counts in billions, millions or thousands."""
+        from secondorder.quantities import pretty
+
+        if not self.name.endswith(("parameters", "activations")) or self.value < 1000:
+            return str(self)
+        scale, letter = next((s, c) for s, c in ((1e9, "B"), (1e6, "M"), (1e3, "k")) if self.value >= s)
+        return f"{pretty(self.value / scale, '')} {letter}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of a collection."""
+
+    noun: str
+    name: str
+    known: Any
+
+    @cached_property
+    def figures(self) -> dict[str, Figure]:
+        """By name."""
+        every = [
+            *_fields(self.known, "", getattr(self.known, "sources", {}), "default"),
+            *_DERIVED[self.noun](self.known),
+        ]
+        return {figure.name: figure for figure in every}
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """One row a figure."""
+        return [
+            {
+                "collection": self.noun,
+                "name": self.name,
+                "figure": figure.name,
+                "value": figure.value,
+                "unit": figure.unit,
+                "source": str(figure.source),
+            }
+            for figure in self.figures.values()
+        ]
+
+
+def _fields(part: Any, within: str, sources: "Mapping[str, Source]", source: "Source | str") -> Iterator[Figure]:
+    """The fields of an entry, those of its parts included."""
+    for field in fields(part):
+        value, name = getattr(part, field.name), within + field.name
+        if field.name not in ("sources", "source", "note", "weight", "input", "output") and value is not None:
+            yield from _parts(name, value, sources, sources.get(name, source))
+
+
+def _parts(name: str, value: Any, sources: "Mapping[str, Source]", source: "Source | str") -> Iterator[Figure]:
+    from secondorder.quantities import Quantity, si
+
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _parts(f"{name}.{key}", part, sources, source)
+    elif hasattr(value, "sources"):  # an entry of its own: only its name
+        yield Figure(name, _key(value), "", source)
+    elif is_dataclass(value):
+        yield from _fields(value, f"{name}.", sources, source)
+    elif isinstance(value, Quantity):
+        unit = f"{value.u:~D}".replace(" ", "")
+        yield Figure(name, si(value), {"B": "byte", "B/s": "byte/s"}.get(unit, unit), source)
+    elif name != "name":
+        yield Figure(name, value, "", source)
+
+
+def _key(entry: Any) -> str:
+    """The name by which the zoo knows an entry."""
+    return next(name for one in collections().values() for name, known in one.items() if known is entry)
+
+
+# What follows from the figures
+
+
+def _of_accelerator(accelerator: Any) -> Iterator[Figure]:
+    for precision in accelerator.peak:
+        yield Figure(f"ridge_point.{precision}", accelerator.ridge_point(precision), "FLOP/byte")
+
+
+def _of_price(quote: Any) -> Iterator[Figure]:
+    source = quote.sources["purchase" if quote.rental is None else "rental"]
+    yield Figure("date", source.date, "", source)
+
+
+def _of_node(node: Any) -> Iterator[Figure]:
+    from secondorder.quantities import si
+
+    if "bf16" in node.accelerator.peak:
+        yield Figure("peak.bf16", node.accelerators * node.accelerator.peak_flops("bf16"), "FLOP/s")
+    yield Figure("memory_capacity", node.accelerators * si(node.accelerator.memory_capacity), "byte")
+
+
+def _of_cluster(cluster: Any) -> Iterator[Figure]:
+    yield Figure("accelerators", cluster.accelerators)
+    for figure in _of_node(cluster.node):
+        yield Figure(figure.name, cluster.nodes * figure.value, figure.unit)
+    if cluster.failures is not None:
+        yield Figure("mtbf", cluster.failures.mtbf(cluster.count(cluster.failures.per)), "s")
+
+
+def _of_failure_rates(rates: Any) -> Iterator[Figure]:
+    if rates.mttf is None:
+        yield Figure("mttf", 1 / rates.rate, "s")
+    yield Figure("failures_in_1000_days", 1000 * 86_400 * rates.rate)
+
+
+def _nothing(_: Any) -> Iterator[Figure]:
+    yield from ()
+
+
+def _of_model(model: Any) -> Iterator[Figure]:
+    from secondorder.workloads.transformer import Transformer
+
+    if isinstance(model, Transformer):
+        yield Figure("parameters", int(model.parameters))
+        yield Figure("active_parameters", int(model.active_parameters))
+        yield Figure("kv_bytes_per_token.bf16", model.kv_bytes_per_token("bf16"), "byte")
+    yield Figure("weight_bytes.bf16", model.weight_bytes("bf16"), "byte")
+
+
+def _of_lengths(law: Any) -> Iterator[Figure]:
+    yield Figure("pairs", len(law), "", law.source)
+    for name in ("mean_input", "mean_output", "max_input", "max_output"):
+        yield Figure(name, getattr(law, name), "token", law.source)
+    for name in ("scv_input", "scv_output", "correlation"):
+        yield Figure(name, getattr(law, name), "", law.source)
+
+
+_DERIVED: Mapping[str, Callable[[Any], Iterator[Figure]]] = {
+    "accelerators": _of_accelerator,
+    "prices": _of_price,
+    "nodes": _of_node,
+    "fabrics": _nothing,
+    "storages": _nothing,
+    "clusters": _of_cluster,
+    "failure_rates": _of_failure_rates,
+    "regions": _nothing,
+    "facilities": _nothing,
+    "models": _of_model,
+    "lengths": _of_lengths,
+}

@@ -1,0 +1,104 @@
+"""``secondorder sensitivity``: which field of a plan is worth improving."""
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from secondorder.cli.options import OUTPUT, PRINTED, Output, Replications, at_least, share
+from secondorder.cli.output import check_output, emit, patience, records
+from secondorder.cli.plan_files import read_plan
+from secondorder.cli.plans import Plan, Which, read_value
+from secondorder.errors import InputError
+
+EXAMPLE = """\
+Examples:
+
+  secondorder sensitivity plan.toml --metric goodput
+
+  secondorder sensitivity plan.toml --metric ttft_p99 --field arrivals.rate
+    --field max_num_seqs --figure tornado.png
+
+  secondorder sensitivity plan.toml --metric wait_mean
+    --sobol "arrivals.rate=2 request/s,8 request/s"
+    --sobol "service.mean=50 ms,110 ms"
+"""
+TIMES = Replications()
+
+
+def sensitivity(
+    plan: Plan,
+    /,
+    *,
+    metric: Annotated[str, Parameter(help="The metric that moves.")],
+    which: Which = None,
+    field: Annotated[
+        list[str] | None, Parameter(help="Only this field, arrivals.rate; may be repeated.", negative="")
+    ] = None,
+    by: Annotated[float, Parameter(converter=share, help="How far each field moves both ways, a share.")] = 0.1,
+    sobol: Annotated[
+        list[str] | None,
+        Parameter(help="FIELD=LOW,HIGH: vary all of these at once and split the variance.", negative=""),
+    ] = None,
+    samples: Annotated[int, Parameter(converter=at_least(8), help="Of the split: a power of 2.")] = 256,
+    simulate: Annotated[bool, Parameter(help="Ask the simulation, on common random numbers.", negative="")] = False,
+    figure: Annotated[
+        str | None, Parameter(group=OUTPUT, help="Picture of the fields by what they do: .png, .svg or .pdf.")
+    ] = None,
+    run: Replications = TIMES,
+    out: Output = PRINTED,
+) -> None:
+    """Tell which field of a plan moves a metric, alone and together with others."""
+    check_output(out)
+    scenario = read_plan(plan).one(which)
+    witness = "simulate" if simulate else "solve"
+    if sobol:
+        _together(scenario, metric, sobol, samples, witness, run, out)
+        return
+    _alone(scenario, metric, field, by, witness, figure, run, out)
+
+
+def _alone(
+    scenario: Any,
+    metric: str,
+    fields: list[str] | None,
+    by: float,
+    witness: Any,
+    figure: str | None,
+    run: Replications,
+    out: Output,
+) -> None:
+    import sys
+
+    from secondorder.report.plots import check_figure, save
+    from secondorder.report.sensitivity import sensitivity_grid, tornado_figure
+    from secondorder.validation.sensitivity import sensitivity
+
+    if figure is not None:
+        check_figure(figure)
+    times = {"replications": run.replications or 10, "seed": run.seed, "jobs": run.jobs}
+    with patience("varying"):
+        study = sensitivity(scenario, metric, fields, by=by, witness=witness, **times)
+    emit(records(study.frame), [sensitivity_grid(study)], out)
+    if figure is not None:
+        print(f"picture: {save(tornado_figure(study), figure)}", file=sys.stderr)
+
+
+def _together(
+    scenario: Any, metric: str, texts: list[str], samples: int, witness: Any, run: Replications, out: Output
+) -> None:
+    from secondorder.report.sensitivity import sobol_grid
+    from secondorder.validation.sensitivity import sobol
+
+    ranges = dict(_range(scenario, text) for text in texts)
+    with patience("varying"):
+        study = sobol(scenario, metric, ranges, samples=samples, witness=witness, seed=run.seed, jobs=run.jobs)
+    emit(records(study.frame), [sobol_grid(study)], out)
+
+
+def _range(scenario: Any, text: str) -> tuple[str, tuple[Any, Any]]:
+    path, _, ends = text.partition("=")
+    values = [end.strip() for end in ends.split(",") if end.strip()]
+    if len(values) != 2:
+        raise InputError("sobol", given=repr(text), expected="FIELD=LOW,HIGH such as max_num_seqs=64,128")
+    low, high = (read_value(scenario, path.strip(), end) for end in values)
+    return path.strip(), (low, high)

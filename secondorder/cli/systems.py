@@ -1,0 +1,206 @@
+"""A command for each scenario that has none of its own: its flags are the fields of the dataclass.
+
+A flag takes what a plan takes: a quantity with its unit, a name of the zoo, a line, or a TOML table. The
+fields of a field that is itself a scenario or a job stand beside the others under their own names.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
+from typing import Annotated, Any, get_args, get_type_hints
+
+from cyclopts import Group, Parameter
+
+from secondorder.cli.options import PRINTED, Margin, Output, Replications
+from secondorder.cli.output import check_output, patience, show
+from secondorder.cli.plan_files import plain_value
+
+FLAGS = Group("Fields", sort_key=1)
+TIMES = Replications()
+
+
+@dataclass(frozen=True)
+class _Flag:
+    """A flag, and the place of its field: ``("serving", "model")``."""
+
+    name: str
+    path: tuple[str, ...]
+    text: str
+
+
+def command(kind: type, title: str) -> Callable[..., None]:
+    """The command of a kind of scenario."""
+    flags = {flag.name: flag for flag in _flags(kind)}
+    given = Parameter(group=FLAGS, allow_leading_hyphen=True)
+    members: list[Any] = [
+        (flag.name, Annotated[str | None, given, Parameter(help=flag.text)], field(default=None))
+        for flag in flags.values()
+    ]
+    space = {"__module__": __name__}  # else it passes for a type of the standard library
+    made = make_dataclass(f"{kind.__name__}Flags", members, frozen=True, kw_only=True, namespace=space)
+    table = Parameter(name="*")(made)
+    empty = table()
+
+    def run(
+        *,
+        values: Any = empty,
+        simulate: bool = True,
+        margin: Margin = None,
+        run: Replications = TIMES,
+        out: Output = PRINTED,
+    ) -> None:
+        check_output(out)
+        texts = {name: text for name in flags if (text := getattr(values, name)) is not None}
+        _answer(read(kind, {flags[name].path: text for name, text in texts.items()}), simulate, margin, run, out)
+
+    run.__annotations__["values"] = table
+    run.__annotations__["simulate"] = Annotated[bool, Parameter(help="Also simulate, where something is random.")]
+    run.__doc__ = title
+    return run
+
+
+def read(kind: type, texts: Mapping[tuple[str, ...], str]) -> Any:
+    """The scenario whose fields are spelt by these texts."""
+    from secondorder.cli.doors import Door
+    from secondorder.errors import FileError, InputError
+
+    nested: dict[str, Any] = {}
+    for path, text in texts.items():
+        inner = nested
+        for name in path[:-1]:
+            inner = inner.setdefault(name, {})
+        inner[path[-1]] = plain_value(text)
+    try:
+        return Door().build(kind, nested)
+    except FileError:
+        raise
+    except InputError as error:
+        inside = {".".join(path[:-1]) for path in texts if len(path) > 1}
+        for prefix in sorted(inside, key=len, reverse=True):
+            error.what = error.what.removeprefix(f"{prefix}.")
+        raise
+
+
+def _answer(scenario: Any, simulated: bool, margin: float | None, run: Replications, out: Output) -> None:
+    from secondorder.analytic import solve
+    from secondorder.simulate import can_simulate
+    from secondorder.validation.comparison import compare
+
+    if not (simulated and can_simulate(scenario)):
+        show(solve(scenario), out)
+        return
+    with patience("simulating"):
+        found = compare(scenario, margin=margin, **run.arguments)
+    show(found, out)
+
+
+def _flags(kind: type, path: tuple[str, ...] = (), taken: frozenset[str] = frozenset()) -> Iterator[_Flag]:
+    """A flag for each field; those of a field that is spelt by a table only stand in its place."""
+    from secondorder.cli.schema import field_texts
+
+    texts, hints = field_texts(kind), get_type_hints(kind)
+    for one in fields(kind):
+        if one.name == "sources" or not one.init:
+            continue
+        inner = _table(hints[one.name])
+        if inner is not None:
+            yield from _flags(inner, (*path, one.name), taken | {each.name for each in fields(kind)})
+        elif not (path and (one.name == "name" or one.name in taken)):
+            yield _Flag(one.name, (*path, one.name), _short(texts.get(one.name, "")))
+
+
+def _table(hint: Any) -> type | None:
+    """The dataclass that a field is, if a plan spells it by a table and nothing else."""
+    from secondorder.scenarios.serving import Serving
+    from secondorder.workloads.training import Layout, TrainingJob
+
+    members = [member for member in (hint, *get_args(hint)) if isinstance(member, type) and is_dataclass(member)]
+    plain = [member for member in members if member in (Serving, TrainingJob, Layout)]
+    return plain[0] if plain else None
+
+
+def _short(text: str) -> str:
+    """The first sentence, as a help text."""
+    first = re.split(r"(?<=[a-z)0-9])[.;] ", text)[0].rstrip(".;")
+    if first.count("(") != first.count(")"):
+        first = text.rstrip(".;")
+    capital = first[:1] if "_" in first.partition(" ")[0] else first[:1].upper()
+    return f"{capital}{first[1:]}." if first else ""
+
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "data_loading": (
+        "Storage, decoding workers and prefetching before an accelerator that must not wait.",
+        '--batch-size 256 --sample-size "110 kB" --storage-bandwidth "2 GB/s"\n'
+        '    --workers 6 --decode "exponential 300 ms" --prefetch 2 --step "exponential 50 ms"',
+    ),
+    "shared_cluster": (
+        "Gangs of jobs that wait for accelerators: first come, backfilled, shortest first.",
+        '--accelerators 64 --arrivals "6 request/hour" --sizes "1:0.5 8:0.4 32:0.1"\n'
+        '    --duration "exponential 1 h" --policy easy',
+    ),
+    "topology": (
+        "Switches, links, diameter and bisection of a network, and what these bound.",
+        '--shape "leaf-spine leaves=8 hosts=16 spines=4"\n    --link-bandwidth "50 GB/s" --size "1 GB"',
+    ),
+    "ownership": (
+        "What a fleet costs, owned or rented, at the work that a load gives it.",
+        '--accelerator h100_sxm --accelerators 64 --purchase "30000 USD"\n'
+        "    --server-overhead 1.4 --power-overhead 1.8 --pue 1.2 --maintenance 0.05\n"
+        '    --electricity-price "0.12 USD/kWh" --service-life "4 year"\n'
+        '    --horizon "3 year" --utilisation 0.5',
+    ),
+    "footprint": (
+        "Energy, carbon and water of a fleet in a region.",
+        "--accelerator h100_sxm --accelerators 64 --power-overhead 1.8\n"
+        '    --utilisation 0.5 --horizon "1 year" --region poland --facility microsoft',
+    ),
+    "expert_routing": (
+        "How unevenly a router deals tokens out to experts.",
+        "--tokens 16 --experts 8 --top-k 2 --expert-parallel 8",
+    ),
+    "training_step": (
+        "One step of a training job laid out on a cluster.",
+        "--model gpt_3_175b --cluster opt_175b\n"
+        "    --data-parallel 31 --tensor-parallel 8 --pipeline-parallel 4\n"
+        "    --global-batch 1488 --sequence-length 2048",
+    ),
+    "scaling_law": (
+        "How large a model and how many tokens a budget of compute is best spent on.",
+        '--compute "5.76e23 FLOP" --fit besiroglu_2024',
+    ),
+    "reasoning": (
+        "Sampling several answers, or until one is right: tokens, latency, cost, success.",
+        '--strategy best_of --samples 16 --length "lognormal mean=2000 cv=1"\n'
+        '    --prompt-tokens 500 --prefill "50 ms" --token-time "10 ms" --success 0.3',
+    ),
+    "inference": (
+        "A model run batch by batch, its kernels launched ahead of the device.",
+        "--model resnet50 --accelerator a100_80gb --batch-size 8\n"
+        '    --precision fp16 --launch "exponential 5 us" --jitter exponential',
+    ),
+    "collective": (
+        "A collective operation among ranks, hop by hop.",
+        "--operation all_reduce --algorithm ring --ranks 64\n"
+        '    --size "1 GB" --link "50 GB/s latency=5 us" --jitter "lognormal scv=0.04"',
+    ),
+    "pipeline": (
+        "Microbatches through a pipeline, pass by pass.",
+        '--stages 8 --microbatches 32 --forward "10 ms" --backward "20 ms"\n    --jitter "lognormal scv=0.09"',
+    ),
+}
+"""Title and example of each command, which are shown before anything is imported."""
+
+
+def __getattr__(name: str) -> Any:
+    """The command of a kind of scenario, made when it is first asked for."""
+    from secondorder.scenarios.scenario import SYSTEMS
+
+    if name not in COMMANDS or name not in SYSTEMS:
+        raise AttributeError(name)
+    return command(SYSTEMS[name], COMMANDS[name][0])
+
+
+def example(word: str) -> str:
+    """What the help of a command shows at its end."""
+    return f"Example:\n\n  secondorder {word.replace('_', '-')} {COMMANDS[word][1]}\n"

@@ -1,0 +1,124 @@
+"""What the fields of a scenario do to a metric: tables of 80 columns, and a tornado."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from secondorder.quantities import pretty
+from secondorder.report.plots import BLUE, GREY, INK, ORANGE
+from secondorder.report.tables import Grid, superscript
+from secondorder.validation.sensitivity import Effect, Sensitivity, Skipped, Sobol, described
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_BARS = 15
+"""Fields that a tornado shows; the table has all."""
+LONGEST_PATH = 30
+"""Letters of a path that is shown whole."""
+
+
+def sensitivity_grid(study: Sensitivity) -> Grid:
+    """A row a field, the strongest first; below it the notes and the fields that were not varied."""
+    simulated = study.witness == "simulate"
+    moved = [row for row in study.rows if row.swing or row.elasticity]
+    notes = list(dict.fromkeys(row.note for row in moved if row.note))
+    rows = []
+    for row in moved:
+        mark = superscript(notes.index(row.note) + 1) if row.note else ""
+        ends = [pretty(end, study.unit) for end in (row.at_low, row.at_high)]
+        slope = f"{row.elasticity:+.2f}{mark}"
+        if simulated and row.low is not None and row.high is not None:
+            slope += f" ± {(row.high - row.low) / 2:.2f}"
+        rows.append([_short(row.path), described(row), row.step, *ends, slope])
+    witness = "simulated pairs by common random numbers" if simulated else "closed forms"
+    above = [
+        f"{study.scenario}: {study.metric} = {pretty(study.base, study.unit)}; each field alone, by {witness}",
+        "elasticity: percent of the metric for a percent of the field",
+    ]
+    still = [row.path for row in study.rows if not (row.swing or row.elasticity)]
+    below = [f"{superscript(place)} {note}" for place, note in enumerate(notes, 1)]
+    below += [f"no effect: {', '.join(still)}"] if still else []
+    return Grid(
+        header=["field", "value", "step", "low", "high", "elasticity"], rows=rows, above=above,
+        below=[*below, *_not_varied(study.skipped)], numbers=frozenset({1, 2, 3, 4, 5}),
+    )  # fmt: skip
+
+
+def _short(path: str) -> str:
+    """The end of a long path: what the field is called comes last."""
+    return path if len(path) <= LONGEST_PATH else "…" + path[1 - LONGEST_PATH :]
+
+
+def _not_varied(skipped: Sequence[Skipped]) -> list[str]:
+    """One line a reason, with its fields."""
+    reasons: dict[str, list[str]] = {}
+    for one in skipped:
+        reasons.setdefault(one.reason, []).append(one.path)
+    return [f"not varied, {reason}: {', '.join(paths)}" for reason, paths in reasons.items()]
+
+
+def sobol_grid(study: Sobol) -> Grid:
+    """A row a field: its range, and the shares of the variance that it makes alone and with the others."""
+    rows = []
+    for row in study.rows:
+        unit = row.unit.replace(" ", "").replace("second", "s")
+        rows.append(
+            [
+                _short(row.path),
+                f"{pretty(row.low_value, unit)} to {pretty(row.high_value, unit)}",
+                f"{row.first:.2f} ± {(row.first_high - row.first_low) / 2:.2f}",
+                f"{row.total:.2f} ± {(row.total_high - row.total_low) / 2:.2f}",
+            ]
+        )
+    mean, deviation = pretty(study.mean, study.unit), pretty(study.deviation, study.unit)
+    above = [
+        f"{study.scenario}: {study.metric}, mean {mean}, standard deviation {deviation} over the ranges",
+        "first: share of the variance that a field makes alone; total: with all that it does through others",
+    ]
+    below = [f"{study.interactions:.0%} of the variance is no field's alone: one at a time does not show it"]
+    return Grid(
+        header=["field", "range", "first", "total"], rows=rows, above=above, below=below, numbers=frozenset({2, 3})
+    )
+
+
+def tornado_figure(study: Sensitivity, most: int = MOST_BARS) -> "Figure":
+    """Bars from the metric at each field's lower value to that at its higher one, the widest on top."""
+    from matplotlib.figure import Figure
+
+    shown = [row for row in study.rows if row.swing][:most][::-1]
+    figure = Figure(figsize=(8.4, 1.5 + 0.36 * max(len(shown), 1)), dpi=130, layout="constrained")
+    axes = figure.subplots()
+    for place, row in enumerate(shown):
+        _bar(axes, place, row, study.base, first=place == len(shown) - 1)
+    axes.axvline(study.base, color=INK, linewidth=1)
+    axes.set_yticks(range(len(shown)), [f"{_short(row.path)} {row.step}" for row in shown])
+    axes.set_xlabel(f"{study.metric} ({study.unit})" if study.unit else study.metric)
+    axes.margins(x=0.14)
+    axes.grid(axis="x", alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    if shown:
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
+    witness = "simulated" if study.witness == "simulate" else "closed forms"
+    figure.suptitle(f"{study.scenario}: {study.metric} with each field alone, {witness}", fontsize=10)
+    return figure
+
+
+def _bar(axes: object, place: int, row: Effect, base: float, *, first: bool) -> None:
+    folded = (row.at_low - base) * (row.at_high - base) > 0  # both ends on one side: a peak or a valley lies between
+    for end, colour, label, side in (
+        (row.at_low, BLUE, "field lower", 1),
+        (row.at_high, ORANGE, "field higher", -1),
+    ):
+        middle, height = (place + 0.155 * side, 0.31) if folded else (place, 0.62)
+        axes.barh(middle, end - base, left=base, height=height, color=colour, label=label if first else None)  # type: ignore[attr-defined]
+    right = max(row.at_low, row.at_high, base)
+    axes.annotate(  # type: ignore[attr-defined]
+        f"{row.elasticity:+.2f}",
+        (right, place),
+        (4, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=8,
+        color=GREY,
+    )

@@ -1,0 +1,79 @@
+"""How many replicas a load takes: the load, one replica, and what must be kept.
+
+>>> from secondorder.fleets.accelerators import accelerators
+>>> from secondorder.workloads.lengths import Lengths
+>>> from secondorder.workloads.models import models
+>>> replica = Serving(
+...     model=models.llama_3_1_8b, accelerator=accelerators.h100_sxm, max_num_seqs=32,
+...     arrivals=Poisson("1 request/s"), lengths=Lengths(input=1920, output=128))
+>>> capacity = Capacity(serving=replica, rate="50 request/s", e2el_p99="5 s")
+>>> capacity.objectives, capacity.replica(4).rate
+({'e2el_p99': 5.0}, 12.5)
+"""
+
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from secondorder.errors import InputError
+from secondorder.quantities import Checked, Quantity, Rate, Unit, registry, si
+from secondorder.scenarios.serving import Serving
+from secondorder.workloads.arrivals import Poisson
+
+Objective = Annotated[Quantity | str, Unit("s", positive=True)]
+Price = Annotated[Quantity | str, Unit("USD/hour", positive=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capacity(Checked):
+    """Alike replicas of ``serving`` that share ``rate`` request/s, each request sent to one of them at random.
+
+    - ``serving``: one replica. Its arrivals say the law, which must be Poisson; their rate is replaced by a share of
+      ``rate``.
+    - ``rate``: of all requests together.
+    - ``ttft_p99``, ``tpot_p99``, ``e2el_p99``: what 99 of 100 requests must keep; at least one of the three.
+    - ``price``: of one accelerator for an hour; without it there is no answer about cost.
+
+    A random split of Poisson arrivals is Poisson, so that a replica alone, at its share, tells of all. A balancer
+    that looks at the queues does better.
+
+    Errors: ``InputError`` without an objective, or with arrivals whose random split is not of their own kind.
+    """
+
+    serving: Serving
+    rate: Rate
+    ttft_p99: Objective | None = None
+    tpot_p99: Objective | None = None
+    e2el_p99: Objective | None = None
+    price: Price | None = None
+    name: str = "capacity"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.objectives:
+            raise InputError("ttft_p99", given="no objective", expected="one of ttft_p99, tpot_p99 and e2el_p99")
+        if "tpot_p99" in self.objectives and self.serving.offered.mean_output <= 1:
+            raise InputError("tpot_p99", given="answers of one token", expected="answers that have a time per token")
+        if not isinstance(self.serving.arrivals, Poisson):
+            given = type(self.serving.arrivals).__name__
+            expected = "Poisson arrivals, whose random split is Poisson again"
+            raise InputError("serving.arrivals", given=given, expected=expected)
+
+    @property
+    def objectives(self) -> dict[str, float]:
+        """Those that are given, in s."""
+        given = {name: getattr(self, name) for name in ("ttft_p99", "tpot_p99", "e2el_p99")}
+        return {name: si(most) for name, most in given.items() if most is not None}
+
+    @property
+    def total_rate(self) -> float:
+        """Of all requests, request/s."""
+        return si(self.rate)
+
+    def replica(self, replicas: int) -> Serving:
+        """One of so many replicas, at its share of the rate."""
+        share = registry.Quantity(self.total_rate / replicas, "request/s")
+        return replace(self.serving, arrivals=Poisson(share), name=self.name)
+
+    def cost_rate(self, replicas: int) -> float | None:
+        """USD/s of so many replicas; None where no price is given."""
+        return None if self.price is None else si(self.price) / 3600 * replicas * self.serving.tensor_parallel_size

@@ -1,0 +1,99 @@
+"""A service whose prompts begin with what the cache still holds.
+
+>>> from secondorder.fleets.accelerators import accelerators
+>>> from secondorder.workloads.arrivals import Poisson
+>>> from secondorder.workloads.lengths import Lengths
+>>> from secondorder.workloads.models import models
+>>> serving = Serving(
+...     model=models.llama_3_1_8b, accelerator=accelerators.h100_sxm,
+...     arrivals=Poisson("8 request/s"), lengths=Lengths(input=2048, output=256))
+>>> PrefixCaching(serving=serving, hit_ratio=0.75).cached.max_num_batched_tokens
+8192
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Annotated, Any
+
+from annotated_types import Ge
+
+from secondorder.errors import InputError
+from secondorder.quantities import Checked, registry
+from secondorder.scenarios.serving import Serving
+from secondorder.scenarios.steptime import Engine, StepSeconds, StepTime
+from secondorder.workloads.arrivals import Poisson
+from secondorder.workloads.requests import Requests
+from secondorder.workloads.traces import Trace
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachedPrompts(Checked):
+    """The step time of prompts of which the first ``hit_ratio`` is cached: only the rest is computed.
+
+    Of ``P`` prompt tokens ``(1 - h) P`` are computed, of their ``A`` attention pairs ``(1 - h^2) A`` (the cached
+    tokens would have had the fewest), and all ``C`` tokens of cache are read.
+    """
+
+    step_time: StepTime
+    hit_ratio: Annotated[float, Ge(0)]
+
+    def seconds(self, engine: Engine) -> StepSeconds:
+        inner, hit = self.step_time.seconds(engine), self.hit_ratio
+
+        def seconds(P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:  # noqa: N803 - the table's letters
+            return inner((1 - hit) * P, (1 - hit**2) * A, C, D, K, S)
+
+        return seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrefixCaching(Checked):
+    """A service that keeps the cache of finished prompts, and the share of prompt tokens found in it.
+
+    - ``serving``: the service. Poisson arrivals with lengths, and then a ``hit_ratio``; or a trace that knows its
+      prefixes (``hash_ids``), and then the share is computed for a cache that forgets the least recently used.
+    - ``hit_ratio``: share of the prompt tokens that is found, of each prompt the same; 0 to below 1.
+
+    Errors: ``InputError`` where both or neither say what is shared.
+    """
+
+    serving: Serving
+    hit_ratio: Annotated[float, Ge(0)] | None = None
+    name: str = "prefix_caching"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hit_ratio is not None and self.hit_ratio >= 1:
+            given, expected = self.hit_ratio, "below 1: the last token of a prompt is always computed"
+            raise InputError("hit_ratio", given=given, expected=expected)
+        known = self.recorded is not None and self.recorded.hash_ids is not None
+        if known == (self.hit_ratio is not None):
+            given = "a ratio beside a trace that knows its prefixes" if known else "no ratio, and no prefixes in a trace"
+            raise InputError("hit_ratio", given=given, expected="either a ratio, or a trace with hash_ids")
+
+    @property
+    def recorded(self) -> Requests | None:
+        """The requests of the trace, if there is one."""
+        return self.serving.arrivals.requests if isinstance(self.serving.arrivals, Trace) else None
+
+    @cached_property
+    def cached(self) -> Serving:
+        """The service of the ``hit_ratio`` as one without a cache: with the step time and the budget of the rest."""
+        assert self.hit_ratio is not None
+        return self.with_hits(self.hit_ratio)
+
+    def with_hits(self, hit_ratio: float) -> Serving:
+        """The same for another ratio; a trace is taken for Poisson arrivals of its rate."""
+        serving = self.serving
+        arrivals, lengths = serving.arrivals, serving.lengths
+        if isinstance(arrivals, Trace):
+            arrivals, lengths = Poisson(registry.Quantity(serving.rate, "request/s")), arrivals.lengths
+        return replace(
+            serving,
+            arrivals=arrivals,
+            lengths=lengths,
+            step_time=CachedPrompts(step_time=serving.step_time, hit_ratio=hit_ratio),
+            max_num_batched_tokens=round(serving.max_num_batched_tokens / (1 - hit_ratio)),
+            enable_prefix_caching=False,
+            name=self.name,
+        )

@@ -1,0 +1,143 @@
+"""A service with weights, cache and arithmetic at precisions of their own.
+
+>>> from secondorder.fleets.accelerators import accelerators
+>>> from secondorder.workloads.arrivals import Poisson
+>>> from secondorder.workloads.lengths import Lengths
+>>> from secondorder.workloads.models import models
+>>> serving = Serving(
+...     model=models.llama_3_1_8b, accelerator=accelerators.h100_sxm,
+...     arrivals=Poisson("8 request/s"), lengths=Lengths(input=1024, output=256))
+>>> small = Quantisation(serving=serving, weight_precision="int4", compute_precision="bf16")
+>>> round(small.weight_bytes / 1e9, 2), round(serving.model.weight_bytes("bf16") / 1e9, 2)
+(5.59, 16.06)
+>>> Quantisation(serving=serving, weight_precision="int4", compute_precision="int4")
+Traceback (most recent call last):
+secondorder.errors.UnknownName: precision of NVIDIA H100 SXM: got 'int4', expected fp64, fp32, tf32, fp16, bf16, ...
+"""
+
+import math
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from secondorder.errors import DoesNotFit, InputError
+from secondorder.fleets.accelerators import bytes_per_value
+from secondorder.quantities import Checked, pretty, si
+from secondorder.scenarios.serving import Serving
+from secondorder.scenarios.steptime import Engine, Roofline, StepSeconds
+from secondorder.workloads.transformer import Transformer
+
+
+def quantised_bytes(model: Transformer, values: float, precision: str, kept: float, kept_precision: str) -> float:
+    """Bytes of ``values`` weights at ``precision``, ``kept`` of which stay at ``kept_precision``."""
+    return (values - kept) * bytes_per_value(precision) + kept * bytes_per_value(kept_precision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantisedRoofline(Roofline):
+    """A roofline whose weights are read at one precision and multiplied at another, the engine's.
+
+    ``bytes = (touched weights - head) w + head h + kv (C + K + P + D)``, with ``w`` the bytes of a weight and ``h``
+    those of a value of the output head; FLOPs at the rate of the engine's precision. *Valid when* turning weights
+    into the arithmetic's precision is hidden behind the loads (not so for small kernels, nor for large batches).
+    """
+
+    weight_precision: str
+    embedding_precision: str
+
+    def seconds(self, engine: Engine) -> StepSeconds:
+        model, ranks = engine.model, engine.tensor_parallel_size
+        bandwidth = si(engine.accelerator.memory_bandwidth) * self.memory_efficiency * ranks
+        unlimited = replace(engine.accelerator, memory_bandwidth="1e30 byte/s")
+        compute = super().seconds(replace(engine, accelerator=unlimited))  # arithmetic and all that is added to it
+        fixed, per_token = self._fixed_and_communication(engine)
+        cached, head = engine.kv_bytes_per_token / bandwidth, model.head_parameters
+        more = head * (bytes_per_value(self.embedding_precision) - bytes_per_value(self.weight_precision))
+
+        def seconds(P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:  # noqa: N803 - the table's letters
+            tokens = P + D
+            weights = (model.touched_bytes(tokens, self.weight_precision) + more) / bandwidth
+            slower = np.maximum(
+                compute(P, A, C, D, K, S), weights + cached * (C + K + tokens) + per_token * tokens + fixed
+            )
+            return slower if np.ndim(slower) else float(slower)
+
+        return seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantisation(Checked):
+    """A service, and the same with other precisions.
+
+    - ``serving``: the service as it is; its step time must be a Roofline, for a measured one holds for one precision.
+    - ``weight_precision``: what the weights of the layers are stored in.
+    - ``compute_precision``: of the arithmetic; the accelerator must have a rate for it.
+    - ``kv_precision``: what the cache is stored in (as in ``serving`` if not given).
+    - ``embedding_precision``: of embedding and output head, which are seldom quantised (``serving``'s own precision
+      if not given).
+
+    Scales of quantised groups are not counted: 3 % more bytes for int4 in groups of 128.
+
+    Errors: ``UnknownName`` for a precision that the accelerator has no rate for, never that of another one;
+    ``DoesNotFit``; ``InputError``.
+    """
+
+    serving: Serving
+    weight_precision: str
+    compute_precision: str
+    kv_precision: str | None = None
+    embedding_precision: str | None = None
+    name: str = "quantisation"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if type(self.serving.step_time) is not Roofline:
+            given = f"a {type(self.serving.step_time).__name__}"
+            expected = "a Roofline: a measured step time holds for the precision that it was measured at"
+            raise InputError("serving.step_time", given=given, expected=expected)
+        self.serving.accelerator.peak_flops(self.compute_precision)
+        self.quantised  # a model that does not fit is refused here  # noqa: B018
+
+    @property
+    def kept_precision(self) -> str:
+        """Of embedding and output head."""
+        return self.embedding_precision or self.serving.precision
+
+    @property
+    def weight_bytes(self) -> float:
+        """Bytes of all weights."""
+        model = self.serving.model
+        kept = model.embedding_parameters + model.head_parameters
+        return quantised_bytes(model, model.parameters, self.weight_precision, kept, self.kept_precision)
+
+    @cached_property
+    def quantised(self) -> Serving:
+        """The service at the new precisions: with its step time, and the cache that the weights leave."""
+        serving, given = self.serving, self.serving.step_time
+        assert isinstance(given, Roofline)
+        efficiencies = {field.name: getattr(given, field.name) for field in fields(Roofline)}
+        step_time = QuantisedRoofline(
+            **efficiencies, weight_precision=self.weight_precision, embedding_precision=self.kept_precision
+        )
+        changes = {
+            "precision": self.compute_precision,
+            "kv_precision": self.kv_precision or serving.engine.kv_precision,
+            "step_time": step_time,
+            "name": self.name,
+        }
+        return replace(serving, **changes, num_gpu_blocks=serving.num_gpu_blocks or self._blocks(changes["kv_precision"]))
+
+    def _blocks(self, kv_precision: Any) -> int:
+        serving, ranks = self.serving, self.serving.tensor_parallel_size
+        usable = si(serving.accelerator.memory_capacity) * serving.gpu_memory_utilization * ranks
+        left = usable - self.weight_bytes - si(serving.reserved_memory) * ranks
+        block = replace(serving.engine, kv_precision=kv_precision).kv_bytes_per_token * serving.block_size
+        if left < 2 * block:
+            raise DoesNotFit(
+                f"{serving.model.name} with weights in {self.weight_precision}: {pretty(self.weight_bytes, 'byte')} and "
+                f"{pretty(si(serving.reserved_memory) * ranks, 'byte')} reserved do not fit in {pretty(usable, 'byte')} "
+                f"of {ranks} x {serving.accelerator.name}; use more accelerators or a smaller precision"
+            )
+        return math.floor(left / block)

@@ -1,0 +1,127 @@
+"""How many replicas a load takes, found by simulating one of them at its share of the rate.
+
+A random split of Poisson arrivals is Poisson, and the replicas are alike: one, simulated, tells of all. The number
+is searched with short runs, then settled with runs as long as ``simulate_serving`` finds due; one replica fewer is
+simulated too, and must fail.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+from secondorder.errors import InfeasibleError, Unstable
+from secondorder.scenarios.answers import Answer, Estimate
+from secondorder.scenarios.capacity import Capacity
+from secondorder.simulate.serving import simulate_serving
+
+SEARCH_LENGTH = 4_000
+"""Requests of a replication while the number is searched, or eight times the slots where that is more."""
+NEARLY_IDLE = 0.05
+"""Sequences that run on average below which more replicas would not help."""
+
+Runs = Callable[[int], Answer | None]
+"""The simulated replica of so many; None where its queue grows."""
+
+
+def simulate_capacity(scenario: Capacity, *, seed: int = 0, replications: int = 10, jobs: int = 1) -> Answer:
+    """The least number of replicas whose simulated p99s keep every objective, and what one fewer does.
+
+    ``replicas`` has an interval: from the least number that does not fail for certain (95 % of each p99) to the least
+    that does keep the objectives for certain. The p99s are those of that number, ``..._one_fewer`` those of one less
+    where it is stable.
+
+    Errors: ``InfeasibleError`` where a replica that is nearly idle misses an objective.
+    """
+    length = max(SEARCH_LENGTH, 8 * scenario.serving.max_num_seqs)
+    options = {"seed": seed, "replications": replications, "jobs": jobs}
+
+    @cache
+    def short(replicas: int) -> Answer | None:
+        return _run(scenario, replicas, requests=length, **options)
+
+    @cache
+    def long(replicas: int) -> Answer | None:
+        return _run(scenario, replicas, **options)
+
+    found = _settle(scenario, _search(scenario, short), long)
+    low = high = found
+    while low > 1 and not _fails(scenario, long(low - 1)):
+        low -= 1
+    while not _keeps(scenario, long(high)):
+        high += 1
+    answer = long(found)
+    assert answer is not None
+    rows, told = _fewer(scenario, found, long)
+    estimates = [
+        Estimate(
+            metric="replicas", amount=float(found), unit="", source="simulation", low=float(low), high=float(high),
+            note=told,
+        ),
+        *(answer.best(metric) for metric in scenario.objectives),
+        *(answer.best(metric) for metric in ("running_mean", "kv_usage_mean", "preemptions_per_request")),
+        *rows,
+    ]  # fmt: skip
+    how = f"{answer.how}; one of {found} replicas at {scenario.total_rate / found:.4g} request/s; {told}"
+    return replace(answer, scenario=scenario.name, estimates=tuple(estimates), how=how)
+
+
+def _run(scenario: Capacity, replicas: int, **options: int) -> Answer | None:
+    try:
+        return simulate_serving(scenario.replica(replicas), **options)
+    except Unstable:
+        return None
+
+
+def _meets(scenario: Capacity, answer: Answer | None) -> bool:
+    """Whether the estimates keep every objective."""
+    return answer is not None and all(answer.best(m).amount <= most for m, most in scenario.objectives.items())
+
+
+def _keeps(scenario: Capacity, answer: Answer | None) -> bool:
+    """Whether the intervals keep every objective."""
+    return answer is not None and all((answer.best(m).high or 0.0) <= most for m, most in scenario.objectives.items())
+
+
+def _fails(scenario: Capacity, answer: Answer | None) -> bool:
+    """Whether an interval lies past its objective, or the queue grows."""
+    return answer is None or any((answer.best(m).low or 0.0) > most for m, most in scenario.objectives.items())
+
+
+def _search(scenario: Capacity, run: Runs) -> int:
+    """The least number that meets: by doubling, then bisection."""
+    low, high = 0, 1
+    while not _meets(scenario, run(high)):
+        answer = run(high)
+        if answer is not None and answer.best("running_mean").amount < NEARLY_IDLE:
+            missed = {m: answer.best(m).amount for m, most in scenario.objectives.items() if answer.best(m).amount > most}
+            told = ", ".join(f"{metric} {amount:.4g} s" for metric, amount in missed.items())
+            raise InfeasibleError(
+                f"{scenario.name}: {told} on a replica that is nearly idle; no number of replicas does it: "
+                "use a faster replica, or allow more"
+            )
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _meets(scenario, run(middle)) else (middle, high)
+    return high
+
+
+def _settle(scenario: Capacity, found: int, run: Runs) -> int:
+    """The same with long runs, from the number that short ones gave."""
+    while not _meets(scenario, run(found)):
+        found += 1
+    while found > 1 and _meets(scenario, run(found - 1)):
+        found -= 1
+    return found
+
+
+def _fewer(scenario: Capacity, found: int, run: Runs) -> tuple[list[Estimate], str]:
+    """What one replica fewer does, as estimates and in words."""
+    if found == 1:
+        return [], "one replica does"
+    answer = run(found - 1)
+    if answer is None:
+        return [], f"with {found - 1} the queue grows without limit"
+    rows = [replace(answer.best(m), metric=f"{m}_one_fewer") for m in scenario.objectives]
+    missed = [m for m, most in scenario.objectives.items() if answer.best(m).amount > most]
+    return rows, f"with {found - 1} " + ", ".join(f"{m} is {answer.best(m)}" for m in missed)
