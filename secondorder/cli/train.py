@@ -112,6 +112,9 @@ class Recoveries(_Flags):
     @property
     def table(self) -> dict[str, Any]:
         """As a plan spells it."""
+        if self.restart is None:
+            expected = 'how long it is from a failure\'s repair to work, "0 s" if it takes no time'
+            raise InputError("restart", given="nothing", expected=expected)
         table: dict[str, Any] = {"recovery": self.given("restart", "detection", "replacement")}
         if self.spares is None:
             if stray := self.given("repair", "crews"):

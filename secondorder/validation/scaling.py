@@ -5,6 +5,7 @@ from typing import Any
 
 from secondorder.analytic import solve
 from secondorder.analytic.training.ladder import best_training_interval
+from secondorder.analytic.training_step import mean_step
 from secondorder.errors import InfeasibleError, InputError
 from secondorder.fleets.failures import (
     Bursts,
@@ -69,10 +70,12 @@ def scaling_study(
 ) -> ScalingStudy:
     """Goodput and cost at sizes from a sixteenth to four times the scenario's.
 
-    Failures come at a rate in proportion to the size. A step is laid out anew with more or fewer replicas
-    of the model and the same global batch; the time of a write is kept where it was given, and follows from
-    the storage where it was not. The interval is the best one at each size. ``accelerators``: of the
-    scenario as it is, where no step says it; ``price``: of an accelerator and hour, the cluster's if none is given.
+    Failures come at a rate in proportion to the size. A step is laid out anew with more or fewer replicas of
+    the model and the same global batch, and a stated ``work`` takes less or more time by it (in proportion to
+    the size where there is no step). The time of a write is kept where it was given, and follows from the
+    storage where it was not; spares are as many at every size. The interval is the best one at each size.
+    ``accelerators``: of the scenario as it is, where no step says it; ``price``: of an accelerator and hour,
+    the cluster's if none is given.
 
     Errors: ``InputError`` without a size.
     """
@@ -89,6 +92,9 @@ def scaling_study(
     options = {"seed": seed, "replications": replications or 100, "jobs": jobs}
     for factor in FACTORS:
         count = accelerators * factor
+        if count != int(count):
+            left_out.append(f"{count:g}: no whole number")
+            continue
         try:
             sizes.append(_size(scenario, factor, round(count), cost, options if simulated else None))
         except (InfeasibleError, InputError) as error:
@@ -113,8 +119,12 @@ def _size(scenario: Training, factor: float, count: int, price: float | None, op
 
 def _scaled(scenario: Training, factor: float) -> Training:
     changes: dict[str, Any] = {"failures": scaled(scenario.process, factor)}
+    faster = factor
     if isinstance(scenario.step, TrainingStep):
         changes["step"] = _with_replicas(scenario.step, factor)
+        faster = mean_step(scenario.step) / mean_step(changes["step"])
+    if scenario.work is not None:
+        changes["work"] = registry.Quantity(si(scenario.work) / faster, "s")
     return replace(scenario, **changes)
 
 

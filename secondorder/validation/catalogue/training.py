@@ -117,6 +117,7 @@ def _regimes() -> list[Twin]:
             f"exact, {mtbf:,} {write} {restart} s",
             f"exponential failures every {mtbf:,} s, write {write} s, restart {restart} s",
             blocking(float(mtbf), float(write), float(restart)),
+            pace=60.0 if mtbf > 2_000 else 25.0,
         )
         for mtbf, write, restart in REGIMES
     ]
@@ -226,7 +227,7 @@ def _spares() -> list[Twin]:
     able = {"availability": 0.01}
     found = [
         run_twin_of(
-            f"3 spares, {word} repair",
+            f"3 spares, {word}",
             "able to run 1 - ErlangB(N r/m, S + 1), whatever the law of the repair",
             replace(base, spares=Spares(count=3, repair=law)),
             able,

@@ -1,0 +1,205 @@
+"""Studies of a training run and the published figures, against numbers by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+import secondorder as so
+from secondorder.errors import InputError
+from secondorder.fleets.failures import failure_rates
+from secondorder.scenarios.training import AsyncCheckpoint, Training
+from secondorder.simulate.training import runs
+from secondorder.validation.intervals import interval_study
+from secondorder.validation.published import published
+from secondorder.validation.scaling import scaled, scaling_study
+from secondorder.validation.spares import spares_study
+from secondorder.validation.verdicts import Verdict
+
+MTBF, WRITE, RESTART = 8240.0, 60.0, 300.0
+
+
+def training(**changes: object) -> Training:
+    fields: dict[str, object] = {
+        "failures": f"exponential {MTBF} s",
+        "checkpoint": so.Checkpoint(interval="1 h", write=f"{WRITE} s"),
+        "recovery": so.Recovery(restart=f"{RESTART} s"),
+        "duration": "20 day",
+    }
+    return Training(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def exact(tau: float) -> float:
+    return tau / (MTBF * math.exp(RESTART / MTBF) * math.expm1((tau + WRITE) / MTBF))
+
+
+# The interval
+
+
+def test_the_choices_are_young_daly_and_the_true_optimum() -> None:
+    study = interval_study(training(), simulated=False)
+    grid = np.linspace(500, 1500, 100_001)
+    values = np.array([exact(tau) for tau in grid])
+    chosen = {choice.who: choice for choice in study.choices}
+    assert chosen["Young"].interval == pytest.approx(math.sqrt(2 * WRITE * MTBF))
+    x = WRITE / (2 * MTBF)
+    daly = math.sqrt(2 * WRITE * MTBF) * (1 + math.sqrt(x) / 3 + x / 9) - WRITE
+    assert chosen["Daly"].interval == pytest.approx(daly)
+    assert chosen["best"].interval == pytest.approx(grid[values.argmax()], abs=1)
+    for choice in study.choices:
+        assert choice.goodput == pytest.approx(exact(choice.interval), rel=1e-9)
+        assert choice.regret == pytest.approx(1 - exact(choice.interval) / values.max(), abs=1e-9)
+
+
+def test_the_regret_is_that_of_paired_runs_and_its_interval_of_their_spread() -> None:
+    study = interval_study(training(), replications=12, seed=3)
+    young, best = (choice for choice in study.choices if choice.who in ("Young", "best"))
+    mine = np.array([story.goodput for story in runs(training().at(young.interval), seed=3, replications=12)])
+    theirs = np.array([story.goodput for story in runs(training().at(best.interval), seed=3, replications=12)])
+    found = young.simulated_regret
+    assert found is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert found.mean == pytest.approx(1 - mine.mean() / theirs.mean())
+    ratios = 1 - mine / theirs  # nearly the same linear statistic
+    half = 2.201 * ratios.std(ddof=1) / math.sqrt(12)
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.05)
+
+
+def test_the_simulated_best_lies_between_the_edges_of_the_plateau() -> None:
+    study = interval_study(training(), replications=20, seed=1)
+    assert study.plateau is not None
+    low, high = study.plateau
+    assert low < 954.8 < high
+    assert len(study.dots) == len(study.simulated) == len(study.points)
+
+
+def test_a_drain_decides_an_asynchronous_interval_where_the_pause_does_not() -> None:
+    slow = training(checkpoint=AsyncCheckpoint(interval="1 h", pause="10 ms", drain="600 s"))
+    best = next(choice for choice in interval_study(slow, simulated=False).choices if choice.who == "best")
+    assert best.interval == pytest.approx(600, rel=0.01)
+
+
+# Spares
+
+
+def test_the_spares_study_is_erlangs() -> None:
+    load = 7_200.0 / MTBF
+    study = spares_study(training(spares=so.Spares(count=0, repair="exponential 2 h")), simulated=False)
+    blocked = 1.0
+    for servers, answer in enumerate(study.solved, start=1):
+        blocked = load * blocked / (servers + load * blocked)
+        assert answer.best("availability").amount == pytest.approx(1 - blocked, rel=1e-9)
+    assert study.counts[0] == 0
+    assert study.enough(0.99) == next(
+        n for n, a in zip(study.counts, study.solved, strict=True) if a.best("availability").amount >= 0.99
+    )
+
+
+def test_a_spares_study_needs_spares() -> None:
+    with pytest.raises(InputError, match="spares: got none"):
+        spares_study(training())
+
+
+# The size
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "exponential 3 h",
+        "renewal weibull 3 h shape=0.7",
+        "stationary 2048 weibull 6000 h shape=0.7",
+        "new 2048 weibull 6000 h shape=0.7",
+        "bursts 6 h mtbf_storm=10 min calm=24 h storm=1 h",
+    ],
+)
+def test_twice_the_platform_fails_twice_as_often(line: str) -> None:
+    process = training(failures=line).process
+    assert scaled(process, 2).mtbf == pytest.approx(process.mtbf / 2)
+    assert scaled(process, 0.5).mtbf == pytest.approx(process.mtbf * 2)
+
+
+def test_larger_clusters_fail_more_and_cost_more_for_what_is_kept() -> None:
+    study = scaling_study(training(), accelerators=1024, price="2 USD/hour", simulated=False)
+    assert [size.accelerators for size in study.sizes] == [64, 128, 256, 512, 1024, 2048, 4096]
+    kept = [size.solved.best("goodput").amount for size in study.sizes]
+    assert kept == sorted(kept, reverse=True)
+    for size, goodput in zip(study.sizes, kept, strict=True):
+        assert size.scenario.mtbf * size.accelerators == pytest.approx(MTBF * 1024)
+        assert size.cost(goodput) == pytest.approx(2 / goodput)
+        assert size.effective(goodput) == size.accelerators * goodput
+
+
+def test_stated_work_takes_less_time_on_more_accelerators() -> None:
+    study = scaling_study(training(duration=None, work="10 day"), accelerators=1024, simulated=False)
+    times = [size.solved.best("time_to_train").amount for size in study.sizes]
+    assert times == sorted(times, reverse=True)
+
+
+def test_a_size_that_is_no_whole_number_is_left_out_by_name() -> None:
+    study = scaling_study(training(), accelerators=1000, simulated=False)
+    assert study.left_out == ("62.5: no whole number",)
+
+
+# Published figures
+
+
+ROWS = {row.claim: row for row in published(seed=2)}
+
+
+def test_counts_of_failures_are_those_of_the_rates() -> None:
+    alone, both = (row for claim, row in ROWS.items() if "interruptions" in claim or "network cards" in claim)
+    hours = 16_384 * 54 * 24
+    assert alone.ours.low is not None
+    assert alone.ours.high is not None
+    assert alone.ours.mean == pytest.approx(hours / 50_000, rel=0.02)
+    assert both.ours.mean == pytest.approx(hours / 50_000 + hours / 150_000, rel=0.02)
+    assert alone.ours.high - alone.ours.low == pytest.approx(2 * 1.96 * math.sqrt(hours / 50_000), rel=0.2)
+    assert (alone.verdict, both.verdict) == (Verdict.AGREES, Verdict.BREAKS)
+
+
+def test_the_mismatch_of_the_1_over_n_law_is_reported_as_one() -> None:
+    small, large = (row for claim, row in ROWS.items() if claim.startswith("mean time to failure"))
+    assert small.ours.mean == pytest.approx(1000 / 6.5 / 128 * 24, rel=1e-6)
+    assert (small.least, small.verdict) == (7.9, Verdict.BREAKS)
+    assert large.ours.mean == pytest.approx(1000 / 6.5 / 2048 * 24, rel=1e-6)
+    assert large.verdict is Verdict.AGREES
+
+
+def test_memory_of_gpt_3_is_the_published_one_within_2_percent() -> None:
+    found = [row for claim, row in ROWS.items() if claim.startswith("GPT-3")]
+    assert [row.least for row in found] == [362, 108, 63.8, 21]
+    assert all(row.verdict is Verdict.AGREES for row in found)
+    assert all(row.ours.mean == pytest.approx(row.least, rel=0.02) for row in found)
+
+
+def test_spares_of_bloom_are_the_fewest_by_erlang() -> None:
+    row = ROWS["spare nodes beside 48"]
+    load = failure_rates.meta_rsc_1.rate * 48 * 2 * 86_400
+    blocked, spares = load / (1 + load), 0
+    while 1 - blocked < 0.999:
+        spares += 1
+        blocked = load * blocked / (spares + 1 + load * blocked)
+    assert row.ours.mean == spares
+    assert row.verdict is Verdict.NOT_ENOUGH_DATA
+
+
+def test_independent_jitter_slows_all_jobs_alike() -> None:
+    row = next(row for claim, row in ROWS.items() if "stragglers" in claim)
+    assert row.ours.mean in (0.0, 1.0)
+    assert row.mismatch
+
+
+def test_a_claim_whose_inputs_are_not_published_is_left_open() -> None:
+    opened = [row for row in ROWS.values() if row.verdict is Verdict.NOT_ENOUGH_DATA]
+    assert len(opened) == 5
+    assert all("published" in row.note or "the same" in row.note for row in opened)
+
+
+def test_mtbf_young_and_bubble() -> None:
+    assert ROWS["mean time between failures of 16,384 GPUs with cards"].ours.mean == pytest.approx(37_500 / 16_384)
+    assert ROWS["Young's interval for a write of 60 s there"].ours.mean == pytest.approx(
+        math.sqrt(120 * 3600 * 37_500 / 16_384)
+    )
+    assert ROWS["bubble of 2 stages and 16 microbatches"].ours.mean == pytest.approx(1 / 17)
