@@ -20,12 +20,13 @@ MODEL = [
 ]  # fmt: skip
 
 REFUSED = {
-    "an interval below zero": ([*RUN[:3], "--interval", "-1 s", "--write", "60 s"], 2, "interval: got -1 s"),
-    "an interval of zero": ([*RUN[:3], "--interval", "0 s", "--write", "60 s"], 2, "without checkpoints"),
-    "an interval without a unit": ([*RUN[:3], "--interval", "994", "--write", "60 s"], 2, 'write "994 s"'),
+    "an interval below zero": ([*RUN[:3], "--interval", "-1 s", *RUN[5:]], 2, "interval: got -1 s"),
+    "an interval of zero": ([*RUN[:3], "--interval", "0 s", *RUN[5:]], 2, "without checkpoints"),
+    "an interval without a unit": ([*RUN[:3], "--interval", "994", *RUN[5:]], 2, 'write "994 s"'),
+    "no restart": (RUN[:7], 2, "restart: got nothing"),
     "no interval": ([*RUN[:3], "--write", "60 s", "--restart", "300 s"], 2, "the best by closed form is 955 s"),
-    "no write": (RUN[:5], 2, "write: got none"),
-    "no failures": (["train", "--interval", "1 h", "--write", "60 s"], 2, "failures: got none"),
+    "no write": ([*RUN[:5], *RUN[7:]], 2, "write: got none"),
+    "no failures": (["train", "--interval", "1 h", "--write", "60 s", "--restart", "0 s"], 2, "failures: got none"),
     "spares without a repair": ([*RUN, "--spares", "4"], 2, "repair: got nothing"),
     "a repair without spares": ([*RUN, "--repair", "4 h"], 2, "repair: got repair without spares"),
     "a negative number of spares": ([*RUN, "--spares", "-1", "--repair", "4 h"], 2, "spares: got -1"),
