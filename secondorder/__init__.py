@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from secondorder.analytic.compression import compress as compress
     from secondorder.analytic.inverse_roofline import candidates as candidates
     from secondorder.analytic.inverse_roofline import required as required
+    from secondorder.analytic.layout_search import layouts as layouts
     from secondorder.analytic.roofline import roofline as roofline
     from secondorder.errors import ConstraintNotMet as ConstraintNotMet
     from secondorder.errors import InfeasibleError as InfeasibleError
@@ -48,10 +49,12 @@ if TYPE_CHECKING:
     from secondorder.scenarios.answers import Answer as Answer
     from secondorder.scenarios.answers import Estimate as Estimate
     from secondorder.scenarios.collective import Collective as Collective
+    from secondorder.scenarios.compression import Compression as Compression
     from secondorder.scenarios.data_loading import DataLoading as DataLoading
     from secondorder.scenarios.expert_routing import ExpertRouting as ExpertRouting
     from secondorder.scenarios.footprint import Footprint as Footprint
     from secondorder.scenarios.inference import Inference as Inference
+    from secondorder.scenarios.inverse_roofline import InverseRoofline as InverseRoofline
     from secondorder.scenarios.ownership import Ownership as Ownership
     from secondorder.scenarios.pipeline import Pipeline as Pipeline
     from secondorder.scenarios.queue import BatchService as BatchService
@@ -111,6 +114,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "analytic": ["solve"],
+    "analytic.layout_search": ["layouts"],
     "analytic.roofline": ["roofline"],
     "errors": ["ConstraintNotMet", "InfeasibleError", "InputError", "SecondOrderError", "Unstable"],
     "fleets.accelerators": ["Accelerator", "accelerators"],
@@ -141,6 +145,8 @@ _WHERE = {
     "analytic.inverse_roofline": ["candidates", "required"],
     "fleets.prices": ["prices"],
     "fleets.regions": ["Facility", "Region", "facilities", "regions"],
+    "scenarios.compression": ["Compression"],
+    "scenarios.inverse_roofline": ["InverseRoofline"],
     "scenarios.data_loading": ["DataLoading"],
     "scenarios.expert_routing": ["ExpertRouting"],
     "scenarios.footprint": ["Footprint"],

@@ -208,7 +208,7 @@ def test_efficiencies_divide_and_nothing_else_changes() -> None:
 def naive_step(parts: Parts, ahead: np.ndarray, behind: np.ndarray) -> float:
     """One step, in plain Python: a clock of 'what can begin now', and rings whose every hop is computed."""
     p, m, v = parts.stages, parts.microbatches, parts.interleaving
-    ready = np.zeros((parts.buckets * v, p, parts.replicas))
+    link: list[list[list[tuple[int, float, float]]]] = [[[] for _ in range(parts.replicas)] for _ in range(p)]
     for r in range(parts.replicas):
         ended: dict[tuple[str, int, int], float] = {}
         free = [0.0] * p
@@ -226,33 +226,34 @@ def naive_step(parts: Parts, ahead: np.ndarray, behind: np.ndarray) -> float:
                     continue
                 else:
                     come = ended[before] + (parts.send if before[1] != k and p > 1 else 0.0)
+                start = max(free[s], come)
                 if way == "F":
-                    length = parts.forward[k] * ahead[r, k, i] + parts.forward_exchange[k]
-                    length = max(length, parts.forward_floor[k])
+                    length, floor = parts.forward[k] * ahead[r, k, i], parts.forward_floor[k]
+                    length = max(length + parts.forward_exchange[k], floor)
                 else:
                     length = parts.backward[k] * behind[r, k, i] + parts.backward_exchange[k]
-                    length = max(length, parts.last_floor[k] if i == m - 1 else parts.backward_floor[k])
-                    if i == m - 1:
-                        start = max(free[s], come)
-                        for bucket in range(parts.buckets):
-                            place = (v - 1 - k // p) * parts.buckets + bucket
-                            ready[place, s, r] = start + length * (bucket + 1) / parts.buckets
+                    floor = parts.last_floor[k] if i == m - 1 else parts.backward_floor[k]
+                    length = max(length, floor)
+                link[s][r].append((-1, start, floor))
+                if way == "B" and i == m - 1:
+                    for bucket in range(parts.buckets):
+                        link[s][r].append((k, start + length * (bucket + 1) / parts.buckets, 0.0))
                 free[s] = ended[way, k, i] = max(free[s], come) + length
                 todo[s].pop(0)
                 moved = True
             assert moved
     over = 0.0
     for s in range(p):
-        ranks = np.zeros(parts.replicas)
-        for place in range(parts.buckets * v):
-            chunk = s + p * (v - 1 - place // parts.buckets)
-            ranks = np.maximum(ranks, ready[place, s])
+        ranks = np.zeros(parts.replicas)  # when the link of each has carried all so far
+        for asked in zip(*link[s], strict=True):  # of every rank the same, one after the other
+            chunk = asked[0][0]
+            ranks = np.maximum(ranks, [at for _, at, _ in asked]) + [floor for _, _, floor in asked]
+            if chunk < 0:
+                continue
             for message in parts.gradients[chunk]:
                 hop = message.latency + message.size / parts.buckets / message.ranks / message.bandwidth
                 stages = parts.gradient_rounds * (message.ranks - 1)
                 ranks = finish(ranks, np.full((stages, message.ranks), hop))
-        if not parts.gradients[s]:
-            ranks = np.array([ranks.max()])
         over = max(over, ranks.max())
     gathered = [
         sum((m.ranks - 1) * (m.latency + m.size / m.ranks / m.bandwidth) for m in stage) for stage in parts.weights
@@ -279,6 +280,10 @@ STEPS = [
     small(3, schedule="gpipe", zero_stage=0),
     small(5, pipeline_parallel=3, data_parallel=3, zero_stage=1, buckets=3),
     small(4, schedule="interleaved", interleaving=3, zero_stage=2, fabric="5 GB/s"),
+    small(6, schedule="interleaved", interleaving=2, pipeline_parallel=3, data_parallel=4, zero_stage=2,
+          fabric="100 GB/s", buckets=3),
+    small(4, schedule="interleaved", interleaving=3, data_parallel=4, zero_stage=3, fabric="20 GB/s"),
+    small(1, pipeline_parallel=1, data_parallel=4, zero_stage=3, fabric="10 GB/s"),
     small(4, pipeline_parallel=4, zero_stage=3, fabric="5 GB/s"),
     small(2, pipeline_parallel=1, data_parallel=5, tensor_parallel=2, zero_stage=0, fabric="1 GB/s"),
     small(6, pipeline_parallel=6, stage_layers=(1, 2, 3, 3, 2, 1), slow_ranks={1: 1.5}),
@@ -296,7 +301,42 @@ def test_the_simulated_step_is_that_of_a_naive_one_under_the_same_jitter(step: T
         assert times[k] == pytest.approx(naive_step(parts, ahead[k], behind[k]), rel=1e-12)
 
 
-# The closed forms
+# One link for all that goes round
+
+
+def linked(microbatches: int, zero_stage: int = 3) -> TrainingStep:
+    """Llama 3.1 8B, sequences of 512 on two nodes of 8 H100: a gather takes longer than the passes that hide it."""
+    layout = Layout(data_parallel=16, zero_stage=zero_stage, recomputation="full")
+    batch = 16 * microbatches
+    job = TrainingJob(model=models.llama_3_1_8b, global_batch=batch, sequence_length=512, layout=layout)
+    return TrainingStep(job=job, cluster=dataclasses.replace(clusters.dgx_h100_superpod, nodes=2))
+
+
+def traffic(step: TrainingStep) -> float:
+    """Seconds for which the busiest link carries data-parallel bytes, by what ZeRO sends, and the optimiser's."""
+    parts, m = step.parts, step.job.microbatches
+    rounds = {0: 2, 1: 1 + 1, 2: m + 1, 3: 3 * m}[step.job.layout.zero_stage]  # of all weights or all gradients
+    once = np.array([
+        sum((x.ranks - 1) / x.ranks * x.size / x.bandwidth for x in messages) for messages in parts.gradients
+    ])  # fmt: skip
+    return rounds * float(once.reshape(-1, parts.stages).sum(axis=0).max()) + parts.optimiser
+
+
+@pytest.mark.parametrize(("microbatches", "bytes_alone"), [(1, 0.1418), (2, 0.2836), (4, 0.5671)])
+def test_a_zero_3_step_takes_as_long_as_its_link_is_busy(microbatches: int, bytes_alone: float) -> None:
+    """16 GB out and in at 8 ways of 40 GB/s, three times a microbatch; then the optimiser, 4.2 ms.
+
+    Beside the bytes there is latency alone, of eight buckets instead of one.
+    """
+    step = linked(microbatches)
+    sent = 2 * models.llama_3_1_8b.parameters * 15 / 16 / (8 * 50e9 * 0.8) * 3 * microbatches
+    assert sent == pytest.approx(bytes_alone, rel=0.005)
+    assert traffic(step) == pytest.approx(sent + step.parts.optimiser, rel=1e-9)
+    simulated = float(sample(step, seed=0, replication=0, steps=1).time[0])
+    latency = 15 * step.parts.gradients[0][0].latency * (3 * microbatches - 1 + step.buckets)
+    assert simulated == pytest.approx(traffic(step) + latency, rel=1e-9)
+    assert mean_step(step) == pytest.approx(simulated, rel=1e-12)
+
 
 LAYOUTS = st.fixed_dictionaries(
     {
@@ -343,6 +383,44 @@ def test_without_jitter_order_2_is_the_simulation_and_so_is_order_1_where_nothin
         assert ladder[1].amount == pytest.approx(simulated, rel=1e-9)
     else:
         assert ladder[1].note
+    idle = float(sample(step, seed=0, replication=0, steps=1).idle[0])
+    bubbles = solve_step(step)["bubble_fraction"]
+    assert bubbles[2].amount == pytest.approx(idle, abs=1e-9)
+    for rung in bubbles[:2]:
+        assert rung.note if not rung.in_domain else rung.amount == pytest.approx(idle, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=120)
+@given(drawn=LAYOUTS, jitter=st.sampled_from([0.0, 0.3]))
+def test_no_step_is_shorter_than_what_its_link_carries_or_its_stages_compute(
+    drawn: dict[str, object], jitter: float
+) -> None:
+    step, rng = step_of(drawn), np.random.default_rng(7)
+    parts = step.parts
+    shape = (20, parts.replicas, len(parts.forward), parts.microbatches)
+    law = LogNormal("1 s", scv=jitter or 1e-12)
+    ahead, behind = (law.sample(math.prod(shape), rng).reshape(shape) for _ in range(2))
+    times, _ = run(parts, ahead, behind)
+    work = (parts.forward[:, None] * ahead + parts.backward[:, None] * behind).sum(axis=-1)
+    stages = work.reshape(20, parts.replicas, parts.interleaving, parts.stages).sum(axis=2)
+    least = np.maximum(traffic(step), stages.max(axis=(1, 2)) + parts.optimiser)
+    assert (times >= least * (1 - 1e-9)).all()
+    if not jitter:
+        assert mean_step(step) >= traffic(step) * (1 - 1e-9)
+
+
+def test_gradients_that_hid_behind_a_gather_on_the_same_link_would_be_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The mutant is a link that does two things at once, in either witness."""
+    step, ones = linked(1), np.ones((1, 16, 1, 1))
+    apart = dataclasses.replace(step.parts, last_floor=np.zeros(1))
+    assert run(apart, ones, ones)[0][0] < 0.95 * traffic(step)
+    sent = training_step._added
+    with monkeypatch.context() as patch:
+        free = np.zeros(1)
+        patch.setattr(training_step, "_added", lambda p, last: sent(dataclasses.replace(p, last_floor=free), last))
+        assert mean_step(step) < 0.95 * traffic(step)
 
 
 def test_order_1_is_in_its_domain_for_each_schedule_somewhere() -> None:
@@ -371,24 +449,30 @@ def test_slower_sends_hold_up_1f1b_by_more_than_their_own_time() -> None:
 
 JITTERED = {
     "1f1b": small(16, pipeline_parallel=4, data_parallel=8, jitter="lognormal scv=0.01"),
-    "gpipe": small(8, pipeline_parallel=3, data_parallel=4, schedule="gpipe", jitter="gamma scv=0.0625"),
+    "gpipe": small(8, pipeline_parallel=3, data_parallel=4, schedule="gpipe", jitter="gamma scv=0.05"),
     "interleaved": small(
         8, pipeline_parallel=4, data_parallel=16, schedule="interleaved", interleaving=3, jitter="lognormal scv=0.04"
     ),
     "one stage": small(16, pipeline_parallel=1, data_parallel=64, jitter="normal scv=0.01"),
     "slow rank": small(16, data_parallel=16, jitter="lognormal scv=0.01", slow_ranks={3: 1.08}),
     "ZeRO 3": small(8, data_parallel=8, zero_stage=3, fabric="60 GB/s", jitter="lognormal scv=0.04"),
+    "ZeRO 3, hidden": small(
+        16, data_parallel=2, zero_stage=3, fabric="400 GB/s", micro_batch_size=8, jitter="lognormal scv=0.04"
+    ),
+    "the worst found": small(256, tensor_parallel=1, fabric="500 GB/s", jitter="lognormal scv=0.05"),
 }
 
 
 @pytest.mark.parametrize("name", JITTERED)
-def test_with_jitter_order_2_is_within_1_percent_and_order_1_is_too_short(name: str) -> None:
-    """1 % is what ``LARGEST_SCV`` promises of the mean; 2 % of the 99th percentile, whose normal is thinner-tailed.
+def test_with_jitter_order_2_keeps_its_promises_and_order_1_is_too_short(name: str) -> None:
+    """Promised are 1 % of the mean, 2 % of the 99th percentile, whose normal is thinner-tailed, and 0.01 of the
+    pipeline's time in the bubble; and what is in its domain to the usual 10 %.
 
     Around intervals of 99.9 %, of which the mean's must be short enough to tell.
     """
     step = JITTERED[name]
-    times = sample(step, seed=1, replication=0, steps=1500).time
+    steps = sample(step, seed=1, replication=0, steps=600 if step.job.microbatches > 100 else 1500)
+    times = steps.time
     interval = student(times, 0.999)
     assert interval.low is not None and interval.high is not None  # noqa: PT018
     assert interval.relative_half_width < 0.004
@@ -400,6 +484,39 @@ def test_with_jitter_order_2_is_within_1_percent_and_order_1_is_too_short(name: 
     ordered, ranks = np.sort(times), binom.ppf([0.0005, 0.9995], len(times), 0.99).astype(int)
     low, high = ordered[ranks[0] - 1], ordered[min(ranks[1], len(times) - 1)]
     assert 0.98 * low < closed.best("step_time_p99").amount < 1.02 * high
+    for metric in ("step_time_mean", "mfu", "throughput"):
+        assert not closed[metric][1].in_domain
+        assert "no jitter" in closed[metric][1].note
+    idle, bubbles = student(steps.idle, 0.999), closed["bubble_fraction"]
+    assert idle.low is not None and idle.high is not None  # noqa: PT018
+    assert idle.low - 0.01 < bubbles[2].amount < idle.high + 0.01
+    if step.parts.stages == 1:
+        assert [rung.amount for rung in bubbles] == [0, 0, 0]
+        return
+    assert all("no jitter" in rung.note and not rung.in_domain for rung in bubbles[:2])
+    assert all(rung.amount < idle.low for rung in bubbles[:2] if rung.note.startswith("bound"))
+    assert "0.01 of the pipeline's time" in bubbles[2].note
+    if bubbles[2].in_domain:
+        assert 0.9 * idle.low < bubbles[2].amount < 1.1 * idle.high
+
+
+def test_order_1_is_a_bound_without_jitter_where_nothing_else_stands_against_it() -> None:
+    step = small(8, schedule="gpipe", jitter="lognormal scv=0.04")
+    assert solve_step(step)["step_time_mean"][1].note == "bound: no jitter"
+    assert solve_step(step)["bubble_fraction"][1].note == "bound: no jitter"
+    assert solve_step(dataclasses.replace(step, jitter=None))["step_time_mean"][1].note == ""
+
+
+def test_a_bubble_smaller_than_its_error_is_out_of_its_domain() -> None:
+    bubble = solve_step(small(256, tensor_parallel=1, fabric="500 GB/s", jitter="lognormal scv=0.01")).best(
+        "bubble_fraction"
+    )
+    assert bubble.amount < 0.1
+    assert not bubble.in_domain
+    assert "so small a bubble" in bubble.note
+    strong = solve_step(small(8, jitter="lognormal scv=0.06"))
+    assert not strong.best("step_time_mean").in_domain
+    assert not strong.best("bubble_fraction").in_domain
 
 
 def test_one_stage_without_replicas_has_the_mean_of_its_work() -> None:
@@ -448,7 +565,7 @@ def test_a_wrong_composition_fails_its_twin(monkeypatch: pytest.MonkeyPatch) -> 
     sent = small(8, data_parallel=4, fabric="5 GB/s", jitter="lognormal scv=0.04", zero_stage=0)
     assert agrees(sent)
     with monkeypatch.context() as patch:
-        patch.setattr(training_step, "exposed", lambda compute, comm: np.zeros(len(compute)))
+        patch.setattr(training_step, "_added", lambda parts, last: np.zeros(len(last)))
         assert not agrees(sent)
     many = JITTERED["one stage"]
     assert agrees(many)

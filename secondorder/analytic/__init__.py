@@ -1,12 +1,15 @@
 """Closed forms: one model a module, named by the textbook's noun."""
 
 from secondorder.scenarios.answers import Answer
+from secondorder.scenarios.capacity import Capacity
 from secondorder.scenarios.collective import Collective
+from secondorder.scenarios.compression import Compression
 from secondorder.scenarios.data_loading import DataLoading
 from secondorder.scenarios.disaggregated import Disaggregated
 from secondorder.scenarios.expert_routing import ExpertRouting
 from secondorder.scenarios.footprint import Footprint
 from secondorder.scenarios.inference import Inference
+from secondorder.scenarios.inverse_roofline import InverseRoofline
 from secondorder.scenarios.ownership import Ownership
 from secondorder.scenarios.pipeline import Pipeline
 from secondorder.scenarios.queue import Queue
@@ -43,6 +46,14 @@ def solve(scenario: Scenario) -> Answer:
             from secondorder.analytic.training_step import solve_step
 
             return solve_step(scenario)
+        case Compression():
+            from secondorder.analytic.compression import solve_compression
+
+            return solve_compression(scenario)
+        case InverseRoofline():
+            from secondorder.analytic.inverse_roofline import solve_inverse_roofline
+
+            return solve_inverse_roofline(scenario)
         case Collective():
             from secondorder.analytic.collectives.ladder import solve_collective
 
@@ -55,6 +66,10 @@ def solve(scenario: Scenario) -> Answer:
             from secondorder.analytic.inference import solve_inference
 
             return solve_inference(scenario)
+        case Capacity():
+            from secondorder.analytic.capacity import solve_capacity
+
+            return solve_capacity(scenario)
         case Speculative():
             from secondorder.analytic.serving.speculative import solve_speculative
 

@@ -26,6 +26,10 @@ from secondorder.scenarios.capacity import Capacity
 TEXTBOOK, BALANCE = "decode rate and Erlang C", "balance of slots and tokens"
 QUEUE, GIVEN = "second order of a replica at its share", "price given"
 MOST_REPLICAS = 1_000_000
+IDLE_SHARE = 1_000
+"""Times as many replicas as stability takes: one of them is as good as idle."""
+TAIL_ERROR = 0.3
+"""Of a p99 of the second order, seen on services inside its domain (most are within 0.15)."""
 UNITS = {"ttft_p99": "s", "tpot_p99": "s", "e2el_p99": "s"}
 
 
@@ -65,9 +69,9 @@ class Tail:
     amounts: dict[str, float]
     outside: list[str]
 
-    def missed(self, objectives: dict[str, float]) -> list[str]:
-        """The metrics that do not keep their objective."""
-        return [metric for metric, most in objectives.items() if self.amounts[metric] > most]
+    def missed(self, objectives: dict[str, float], scale: float = 1.0) -> list[str]:
+        """The metrics that do not keep their objective, were the p99s ``scale`` times as long."""
+        return [metric for metric, most in objectives.items() if scale * self.amounts[metric] > most]
 
 
 def tail(scenario: Capacity, replicas: int, limit: Saturation) -> Tail:
@@ -84,7 +88,8 @@ def solve_capacity(scenario: Capacity) -> Answer:
     ``replicas`` of orders 0 to 2; ``saturation_rate`` of a replica, order 0 without prompts; ``utilisation``; the
     p99s at that number; with a ``price`` also ``cost`` (USD/hour), ``cost_per_request`` and ``cost_per_token``
     (an output token). The note of ``replicas`` says why one fewer does not do. ``InfeasibleError`` where no number
-    of replicas keeps an objective. The search relies on p99s that rise with the load.
+    of replicas keeps an objective. The search relies on p99s that rise with the load. Where they rise slowly, a small
+    error of a p99 is many replicas: the note says how many it would be if the p99s were 30 % shorter or longer.
     """
     serving, rate, wanted = scenario.serving, scenario.total_rate, scenario.objectives
     serving.check_law()
@@ -93,12 +98,12 @@ def solve_capacity(scenario: Capacity) -> Answer:
     known = cache(lambda replicas: tail(scenario, replicas, limit))
     found = _search(scenario, known, first)
     chosen = known(found)
-    reason = _why(scenario, known, found, first, limit)
+    reason, band = _why(scenario, known, found, first, limit), _band(scenario, known, first)
     note = "; ".join(chosen.outside)
     rows = [
         *_textbook(scenario, limit),
         _row("replicas", first, "", BALANCE, 1, "no objective: only the queue does not grow"),
-        _row("replicas", found, "", QUEUE, 2, "; ".join(part for part in (reason, note) if part), not note),
+        _row("replicas", found, "", QUEUE, 2, "; ".join(part for part in (reason, band, note) if part), not note),
         _row("saturation_rate", decode_only_rate(serving), "request/s", TEXTBOOK, 0, "prompts are not counted", False),
         _row("saturation_rate", limit.rate, "request/s", BALANCE, 2, f"bound by the {limit.binds}"),
         _row("utilisation", rate / (found * limit.rate), "", BALANCE, 2),
@@ -114,16 +119,27 @@ def solve_capacity(scenario: Capacity) -> Answer:
 
 def _search(scenario: Capacity, known: Callable[[int], Tail], first: int) -> int:
     objectives = scenario.objectives
-    most = max(first, math.ceil(scenario.total_rate / (1e-3 * scenario.total_rate / first)))
+    most = IDLE_SHARE * first
     if missed := known(most).missed(objectives):
-        amount = known(most).amounts[missed[0]]
+        amount, allowed = known(most).amounts[missed[0]], objectives[missed[0]]
         raise InfeasibleError(
-            f"{scenario.name}: {missed[0]} is {amount:.4g} s on a replica that is nearly idle, {objectives[missed[0]]:.4g} "
-            "s are allowed; no number of replicas does it: use a faster replica, or allow more"
+            f"{scenario.name}: {missed[0]} is {amount:.4g} s on a replica that is nearly idle, {allowed:.4g} s are "
+            "allowed; no number of replicas does it: use a faster replica, or allow more"
         )
     found = least(lambda replicas: not known(replicas).missed(objectives), start=first, most=most)
     assert found is not None
     return found
+
+
+def _band(scenario: Capacity, known: Callable[[int], Tail], first: int) -> str:
+    """The replicas if the p99s were shorter or longer than they are computed."""
+
+    def replicas(scale: float) -> str:
+        found = least(lambda n: not known(n).missed(scenario.objectives, scale), start=first, most=IDLE_SHARE * first)
+        return "none" if found is None else str(found)
+
+    shorter, longer = replicas(1 - TAIL_ERROR), replicas(1 + TAIL_ERROR)
+    return f"{shorter} with p99s {TAIL_ERROR:.0%} shorter, {longer} with p99s {TAIL_ERROR:.0%} longer"
 
 
 def _why(scenario: Capacity, known: Callable[[int], Tail], found: int, first: int, limit: Saturation) -> str:

@@ -13,97 +13,30 @@ What a method costs in accuracy depends on the model, the data and the recipe; n
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
-
-from annotated_types import Ge, Gt, Le
+from typing import Any
 
 from secondorder.analytic.roofline import RooflineAnswer, roofline, timed
 from secondorder.errors import DoesNotFit, InputError
 from secondorder.fleets.accelerators import Accelerator, bytes_per_value
-from secondorder.quantities import Checked, Count, Quantity, si
+from secondorder.quantities import Quantity, si
+from secondorder.scenarios.answers import Answer, Estimate
+from secondorder.scenarios.compression import (
+    Compression,
+    Distilled,
+    Method,
+    Model,
+    Quantised,
+    Structured,
+    TwoOfFour,
+    Unstructured,
+)
 from secondorder.workloads.forward_pass import ForwardPass, Whole, forward_pass
-from secondorder.workloads.network import Network
 from secondorder.workloads.transformer import Transformer
-
-Model: TypeAlias = Transformer | Network
-Share = Annotated[float, Gt(0), Le(1)]
 
 SPARSE_PRECISIONS = ("tf32", "fp16", "bf16", "fp8", "int8", "int4", "fp4")
 """Those for which parts with 2:4 sparsity print a rate of twice the dense one."""
 SCALE_BYTES = 2.0
 """Of the fp16 scale that a group of weights shares."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quantised(Checked):
-    """Numbers stored, and perhaps computed with, at another precision.
-
-    - ``weights``: what weights are stored in.
-    - ``arithmetic``: what is computed in; not given, that of the model: weights are widened on the way, and only
-      fewer bytes are read (``weight-only``).
-    - ``cache``: what a language model's cache is stored in; not given, the arithmetic's.
-    - ``group_size``: weights that share a scale of fp16; not given, so many that it does not count.
-    - ``head``: what embedding and output head are stored in, where they are left out; not given, as the weights.
-    """
-
-    weights: str
-    arithmetic: str | None = None
-    cache: str | None = None
-    group_size: Count | None = None
-    head: str | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for precision in (self.weights, self.arithmetic, self.cache, self.head):
-            if precision is not None:
-                bytes_per_value(precision)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unstructured(Checked):
-    """Single weights set to 0 wherever they stand, a share ``kept``.
-
-    Dense kernels compute and read the zeros all the same: nothing is gained. With ``sparse_kernels`` weights lie in
-    memory as a bit each and the kept values, and are widened on the chip: fewer bytes, the same arithmetic.
-    *Source*: Xia et al., Flash-LLM (2023), "load as sparse, compute as dense".
-    """
-
-    kept: Share
-    sparse_kernels: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class TwoOfFour(Checked):
-    """Two of every four weights set to 0, on parts whose matrix units skip them: at most twice as fast.
-
-    Weights take ``1/2 + 1/(8 bytes)`` of their bytes: half the values and two bits for each. Where the part does not
-    have it, nothing is gained. ``speed``: of sparse over dense arithmetic, where the part's is not known here, or was
-    measured.
-    *Source*: Mishra et al., Accelerating Sparse Deep Neural Networks (2021), sections 3.1 and 3.2.
-    """
-
-    speed: Annotated[float, Ge(1), Le(2)] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Structured(Checked):
-    """Whole channels, neurons or heads taken out: matrices become smaller, a share ``kept`` of their weights stays.
-
-    FLOPs on weights and their bytes shrink alike; attention's pairs, the cache and activations are counted as before,
-    so the gain is a *lower bound* where heads or channels go.
-    """
-
-    kept: Share
-
-
-@dataclass(frozen=True, kw_only=True)
-class Distilled:
-    """Another, smaller model, trained to do the same."""
-
-    student: Model
-
-
-Method: TypeAlias = Quantised | Unstructured | TwoOfFour | Structured | Distilled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,3 +191,53 @@ def _quantised(model: Model, method: Quantised, batch: Whole, precision: str, wo
         weight_bytes=held.weight_bytes + more * model.head_parameters,
         held_weights=held.held_weights + more * (model.head_parameters + model.embedding_parameters),
     )
+
+
+SOURCE = "roofline (Williams 2009) before and after"
+
+
+def solve_compression(scenario: Compression) -> Answer:
+    """What a method does to one pass: latency, weights, memory; order 0 is the model as it is.
+
+    >>> from secondorder.fleets.accelerators import accelerators
+    >>> from secondorder.workloads.models import models
+    >>> scenario = Compression(
+    ...     model=models.llama_3_1_8b, accelerator=accelerators.h100_sxm, precision="bf16", input_tokens=1,
+    ...     context_tokens=2048, method="quantised int4 head=bf16 group_size=128")
+    >>> round(solve_compression(scenario).best("speedup").amount, 2)
+    2.73
+    """
+    work: dict[str, Any] = {}
+    if scenario.input_tokens is not None:
+        work = {"input_tokens": scenario.input_tokens, "context_tokens": scenario.context_tokens}
+    found = compress(
+        scenario.model,
+        scenario.accelerator,
+        scenario.way,
+        batch_size=scenario.batch_size,
+        precision=scenario.precision,
+        compute_efficiency=scenario.compute_efficiency,
+        memory_efficiency=scenario.memory_efficiency,
+        **work,
+    )
+    estimates = [
+        *_rungs("latency", "s", found.before and float(found.before.latency), float(found.after.latency)),
+        *_rungs("weights", "byte", found.weights_before, found.weights_after),
+        *_rungs("footprint", "byte", found.before and float(found.before.footprint), float(found.after.footprint)),
+        _rung("weight_ratio", "", 1, found.weight_ratio),
+    ]
+    if found.before is not None:
+        estimates.append(_rung("speedup", "", 1, float(found.speedup)))
+    why = f"; as it is: {found.why_not}" if found.why_not else ""
+    what = f"{scenario.model.name} on {scenario.accelerator.name}, {type(scenario.method).__name__.lower()}"
+    how = f"{what}; bound by {found.after.bottleneck}{why}"
+    return Answer(scenario=scenario.name, estimates=tuple(estimates), how=how)
+
+
+def _rungs(metric: str, unit: str, before: float | None, after: float) -> list[Estimate]:
+    return [*([_rung(metric, unit, 0, before)] if before is not None else []), _rung(metric, unit, 1, after)]
+
+
+def _rung(metric: str, unit: str, order: int, amount: float) -> Estimate:
+    note = "" if order == 0 else "upper bound on the gain: widening and decoding take no time"
+    return Estimate(metric=metric, amount=amount, unit=unit, source=SOURCE, order=order, note=note)

@@ -18,6 +18,8 @@ from secondorder.analytic.roofline import RooflineAnswer, roofline
 from secondorder.errors import DoesNotFit, InfeasibleError, InputError
 from secondorder.fleets.accelerators import Accelerator, accelerators
 from secondorder.quantities import Quantity, Unit, pretty, si
+from secondorder.scenarios.answers import Answer, Estimate
+from secondorder.scenarios.inverse_roofline import InverseRoofline
 from secondorder.workloads.forward_pass import forward_pass
 from secondorder.workloads.network import Network
 from secondorder.workloads.transformer import Transformer
@@ -237,3 +239,43 @@ def _latency(value: Objective | None) -> float:
 
 def _throughput(value: Objective | None) -> float:
     return si(Unit("request/s", positive=True).read(value, "throughput"))
+
+
+def solve_inverse_roofline(scenario: InverseRoofline) -> Answer:
+    """The peak, bandwidth and memory that the objective takes, and which parts of the zoo have them.
+
+    >>> from secondorder.workloads.models import models
+    >>> answer = solve_inverse_roofline(InverseRoofline(
+    ...     model=models.llama_3_1_8b, precision="bf16", latency="10 ms", input_tokens=1, context_tokens=2048))
+    >>> print(answer.best("bandwidth"))
+    1.58 TB/s
+    """
+    options: dict[str, Any] = {
+        "batch_size": scenario.batch_size,
+        "precision": scenario.precision,
+        "compute_efficiency": scenario.compute_efficiency,
+        "memory_efficiency": scenario.memory_efficiency,
+    }
+    if scenario.input_tokens is not None:
+        options |= {"input_tokens": scenario.input_tokens, "context_tokens": scenario.context_tokens}
+    objective: dict[str, Any] = {"latency": scenario.latency, "throughput": scenario.throughput}
+    need = required(scenario.model, **objective, **options)
+    found = candidates(scenario.model, **objective, **options)
+    met = [each.accelerator.name for each in found if each.meets]
+    few = ", ".join(met[:3]) + (f" and {len(met) - 3} others" if len(met) > 3 else "")
+    amounts = {
+        "peak": ("FLOP/s", need.peak),
+        "bandwidth": ("byte/s", need.bandwidth),
+        "capacity": ("byte", need.capacity),
+    }
+    return Answer(
+        scenario=scenario.name,
+        estimates=(
+            *(
+                Estimate(metric=metric, amount=amount, unit=unit, source="roofline, solved for the part", order=1)
+                for metric, (unit, amount) in amounts.items()
+            ),
+            Estimate(metric="parts", amount=float(len(met)), unit="", source="the zoo", order=1),
+        ),
+        how=f"{scenario.model.name} in {pretty(need.latency, 's')}: met by {few or 'no part of the zoo'}",
+    )

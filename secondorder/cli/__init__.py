@@ -14,7 +14,20 @@ from typing import Any
 from cyclopts import App, CycloptsError
 
 from secondorder import __version__
-from secondorder.cli import demo, plans, queue, roofline, schema, sensitivity, serve, systems, train, validate, zoo
+from secondorder.cli import (
+    demo,
+    layouts,
+    plans,
+    queue,
+    roofline,
+    schema,
+    sensitivity,
+    serve,
+    systems,
+    train,
+    validate,
+    zoo,
+)
 from secondorder.cli.output import leave_stdout
 from secondorder.cli.usage import told
 from secondorder.errors import SecondOrderError
@@ -34,6 +47,7 @@ _COMMANDS: Sequence[tuple[Callable[..., None], str]] = (
     (roofline.roofline, roofline.EXAMPLE),
     (serve.serve, serve.EXAMPLE),
     (train.train, train.EXAMPLE),
+    (layouts.layouts, layouts.EXAMPLE),
     (queue.queue, queue.EXAMPLE),
     (plans.solve, plans.example("solve")),
     (plans.simulate, plans.example("simulate --seed 1")),

@@ -179,6 +179,15 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "--model resnet50 --accelerator a100_80gb --batch-size 8\n"
         '    --precision fp16 --launch "exponential 5 us" --jitter exponential',
     ),
+    "inverse_roofline": (
+        "What a part must have for an objective to be met, and which parts have it.",
+        '--model llama_3_1_8b --precision bf16 --latency "10 ms"\n    --input-tokens 1 --context-tokens 2048',
+    ),
+    "compression": (
+        "A forward pass before and after quantisation, pruning or distillation.",
+        "--model llama_3_1_8b --accelerator h100_sxm --precision bf16\n"
+        '    --method "quantised int4 group_size=128 head=bf16" --input-tokens 1',
+    ),
     "collective": (
         "A collective operation among ranks, hop by hop.",
         "--operation all_reduce --algorithm ring --ranks 64\n"

@@ -257,7 +257,7 @@ def read_training(table: dict[str, Any], accelerators: int | None = None, *, cho
     except FileError:
         raise
     except InputError as error:
-        raise _renamed(error) from None
+        raise renamed(error) from None
 
 
 def _counted(failures: Any, accelerators: Any) -> Any:
@@ -290,7 +290,7 @@ def _no_interval(table: dict[str, Any]) -> InputError:
 _PREFIXES = ("checkpoint.", "recovery.", "spares.", "step.job.layout.", "step.job.", "step.")
 
 
-def _renamed(error: InputError) -> InputError:
+def renamed(error: InputError) -> InputError:
     """The error told by the flag's name rather than by the field's place."""
     if error.what == "spares.count":
         error.what = "spares"

@@ -133,10 +133,11 @@ class ReplicatedPairs(Checked):
 
     @property
     def mtbf(self) -> float:
-        """Mean time to interruption in s."""
-        b = self.pairs
-        log_central = math.lgamma(2 * b + 1) - 2 * math.lgamma(b + 1)
-        return (1 + math.exp(b * math.log(4) - log_central)) * si(self.lifetime) / (2 * b)
+        """Mean time to interruption in s; ``4^b / C(2b, b) = sqrt(pi) Gamma(b + 1) / Gamma(b + 1/2)``."""
+        from scipy.special import poch
+
+        ratio = math.sqrt(math.pi) * float(poch(self.pairs + 0.5, 0.5))
+        return (1 + ratio) * si(self.lifetime) / (2 * self.pairs)
 
 
 FailureProcess: TypeAlias = PlatformRenewal | StationaryNodes | NewNodes | Bursts | ReplicatedPairs

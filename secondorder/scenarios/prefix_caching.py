@@ -64,11 +64,13 @@ class PrefixCaching(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.hit_ratio is not None and self.hit_ratio >= 1:
-            given, expected = self.hit_ratio, "below 1: the last token of a prompt is always computed"
-            raise InputError("hit_ratio", given=given, expected=expected)
+            expected = "below 1: the last token of a prompt is always computed"
+            raise InputError("hit_ratio", given=self.hit_ratio, expected=expected)
         known = self.recorded is not None and self.recorded.hash_ids is not None
         if known == (self.hit_ratio is not None):
-            given = "a ratio beside a trace that knows its prefixes" if known else "no ratio, and no prefixes in a trace"
+            given = (
+                "a ratio beside a trace that knows its prefixes" if known else "no ratio, and no prefixes in a trace"
+            )
             raise InputError("hit_ratio", given=given, expected="either a ratio, or a trace with hash_ids")
 
     @property
@@ -85,13 +87,11 @@ class PrefixCaching(Checked):
     def with_hits(self, hit_ratio: float) -> Serving:
         """The same for another ratio; a trace is taken for Poisson arrivals of its rate."""
         serving = self.serving
-        arrivals, lengths = serving.arrivals, serving.lengths
-        if isinstance(arrivals, Trace):
-            arrivals, lengths = Poisson(registry.Quantity(serving.rate, "request/s")), arrivals.lengths
+        replayed = isinstance(serving.arrivals, Trace)
         return replace(
             serving,
-            arrivals=arrivals,
-            lengths=lengths,
+            arrivals=Poisson(registry.Quantity(serving.rate, "request/s")) if replayed else serving.arrivals,
+            lengths=serving.offered,
             step_time=CachedPrompts(step_time=serving.step_time, hit_ratio=hit_ratio),
             max_num_batched_tokens=round(serving.max_num_batched_tokens / (1 - hit_ratio)),
             enable_prefix_caching=False,

@@ -24,7 +24,7 @@ import numpy as np
 
 from secondorder.errors import DoesNotFit, InputError
 from secondorder.fleets.accelerators import bytes_per_value
-from secondorder.quantities import Checked, pretty, si
+from secondorder.quantities import Checked, Count, pretty, si
 from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import Engine, Roofline, StepSeconds
 from secondorder.workloads.transformer import Transformer
@@ -77,6 +77,7 @@ class Quantisation(Checked):
     - ``kv_precision``: what the cache is stored in (as in ``serving`` if not given).
     - ``embedding_precision``: of embedding and output head, which are seldom quantised (``serving``'s own precision
       if not given).
+    - ``tensor_parallel_size``: accelerators of the quantised service (as in ``serving`` if not given).
 
     Scales of quantised groups are not counted: 3 % more bytes for int4 in groups of 128.
 
@@ -89,6 +90,7 @@ class Quantisation(Checked):
     compute_precision: str
     kv_precision: str | None = None
     embedding_precision: str | None = None
+    tensor_parallel_size: Count | None = None
     name: str = "quantisation"
 
     def __post_init__(self) -> None:
@@ -106,6 +108,11 @@ class Quantisation(Checked):
         return self.embedding_precision or self.serving.precision
 
     @property
+    def ranks(self) -> int:
+        """Accelerators of the quantised service."""
+        return self.tensor_parallel_size or self.serving.tensor_parallel_size
+
+    @property
     def weight_bytes(self) -> float:
         """Bytes of all weights."""
         model = self.serving.model
@@ -121,23 +128,28 @@ class Quantisation(Checked):
         step_time = QuantisedRoofline(
             **efficiencies, weight_precision=self.weight_precision, embedding_precision=self.kept_precision
         )
-        changes = {
-            "precision": self.compute_precision,
-            "kv_precision": self.kv_precision or serving.engine.kv_precision,
-            "step_time": step_time,
-            "name": self.name,
-        }
-        return replace(serving, **changes, num_gpu_blocks=serving.num_gpu_blocks or self._blocks(changes["kv_precision"]))
+        kv_precision = self.kv_precision or serving.engine.kv_precision
+        return replace(
+            serving,
+            precision=self.compute_precision,
+            kv_precision=kv_precision,
+            tensor_parallel_size=self.ranks,
+            step_time=step_time,
+            num_gpu_blocks=serving.num_gpu_blocks or self._blocks(kv_precision),
+            name=self.name,
+        )
 
-    def _blocks(self, kv_precision: Any) -> int:
-        serving, ranks = self.serving, self.serving.tensor_parallel_size
+    def _blocks(self, kv_precision: str) -> int:
+        serving, ranks = self.serving, self.ranks
         usable = si(serving.accelerator.memory_capacity) * serving.gpu_memory_utilization * ranks
         left = usable - self.weight_bytes - si(serving.reserved_memory) * ranks
-        block = replace(serving.engine, kv_precision=kv_precision).kv_bytes_per_token * serving.block_size
+        engine = replace(serving.engine, kv_precision=kv_precision, tensor_parallel_size=ranks)
+        block = engine.kv_bytes_per_token * serving.block_size
         if left < 2 * block:
+            weights, reserved = pretty(self.weight_bytes, "byte"), pretty(si(serving.reserved_memory) * ranks, "byte")
             raise DoesNotFit(
-                f"{serving.model.name} with weights in {self.weight_precision}: {pretty(self.weight_bytes, 'byte')} and "
-                f"{pretty(si(serving.reserved_memory) * ranks, 'byte')} reserved do not fit in {pretty(usable, 'byte')} "
-                f"of {ranks} x {serving.accelerator.name}; use more accelerators or a smaller precision"
+                f"{serving.model.name} with weights in {self.weight_precision}: {weights} and {reserved} reserved do "
+                f"not fit in {pretty(usable, 'byte')} of {ranks} x {serving.accelerator.name}; "
+                "use more accelerators or a smaller precision"
             )
         return math.floor(left / block)

@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias, get_args
 
 from secondorder.errors import InputError
+from secondorder.scenarios.capacity import Capacity
 from secondorder.scenarios.collective import Collective
+from secondorder.scenarios.compression import Compression
 from secondorder.scenarios.data_loading import DataLoading
 from secondorder.scenarios.disaggregated import Disaggregated
 from secondorder.scenarios.expert_routing import ExpertRouting
 from secondorder.scenarios.footprint import Footprint
 from secondorder.scenarios.inference import Inference
+from secondorder.scenarios.inverse_roofline import InverseRoofline
 from secondorder.scenarios.ownership import Ownership
 from secondorder.scenarios.pipeline import Pipeline
 from secondorder.scenarios.queue import Queue
@@ -28,9 +31,12 @@ Scenario: TypeAlias = (
     | Queue
     | Training
     | TrainingStep
+    | Compression
+    | InverseRoofline
     | Collective
     | Pipeline
     | Inference
+    | Capacity
     | Speculative
     | Disaggregated
     | ExpertRouting

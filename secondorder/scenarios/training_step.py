@@ -30,12 +30,14 @@ theirs. What is counted:
   all-reduce; 1 and 2 by a reduce-scatter, and after the optimiser an all-gather of the weights that nothing
   overlaps. Where only a share is kept, it also goes round for every other microbatch: gradients with
   ZeRO 2 and 3, weights in both directions with ZeRO 3. That hides behind the pass of the same microbatch
-  as far as it can. Replicas meet at the end of the step only: the waiting for one another within a step
-  that ZeRO 2 and 3 cause under jitter is not counted.
+  as far as it can. All of it has one link: what a pass needs goes first (with ZeRO 3 the weights of the last
+  backward pass too), gradients that wait go when it has gone. Replicas meet at the end of the step only: the
+  waiting for one another within a step that ZeRO 2 and 3 cause under jitter is not counted.
 - **Optimiser**: reads 12 bytes of state and 2 of gradient a parameter, writes 12 and 2, at the memory's bandwidth.
 
 Not counted: the all-reduce of a tied embedding between first and last stage, that of the gradient's norm, loading
-of data, congestion on an oversubscribed fabric (lower ``network_efficiency``).
+of data, congestion on an oversubscribed fabric (lower ``network_efficiency``), and that data-parallel rings share
+their link with sends and with the exchange of tensor-parallel ranks and experts.
 
 Placement: tensor-parallel ranks side by side, then data-parallel ones, then stages (Megatron's order). A ring that
 leaves the node has as many ways out as the node has of its ranks; it is no faster than the node's link.
@@ -81,7 +83,8 @@ class Parts:
 
     A pass takes ``max(compute x jitter + exchange, floor)``: its arithmetic, what it exchanges meanwhile with nothing
     overlapped, and the least that its overlapped collectives need. ``last_floor`` is the floor of the last
-    microbatch's backward pass, whose gradients go by ``gradients`` instead.
+    microbatch's backward pass, whose gradients go by ``gradients`` instead. Floors and gradients of a stage keep
+    one link busy: gradients go when the floors of the passes begun so far have gone.
     """
 
     stages: int

@@ -9,12 +9,15 @@ from typing import Any
 
 from secondorder.errors import InputError
 from secondorder.scenarios.answers import Answer
+from secondorder.scenarios.capacity import Capacity
 from secondorder.scenarios.collective import Collective
+from secondorder.scenarios.compression import Compression
 from secondorder.scenarios.data_loading import DataLoading
 from secondorder.scenarios.disaggregated import Disaggregated
 from secondorder.scenarios.expert_routing import ExpertRouting
 from secondorder.scenarios.footprint import Footprint
 from secondorder.scenarios.inference import Inference
+from secondorder.scenarios.inverse_roofline import InverseRoofline
 from secondorder.scenarios.ownership import Ownership
 from secondorder.scenarios.pipeline import Pipeline
 from secondorder.scenarios.queue import Queue
@@ -28,7 +31,7 @@ from secondorder.scenarios.topology import Topology
 from secondorder.scenarios.training import Training
 from secondorder.scenarios.training_step import TrainingStep
 
-CLOSED_FORMS_ONLY = (Speculative, Disaggregated, Topology)
+CLOSED_FORMS_ONLY = (Compression, InverseRoofline, Speculative, Disaggregated, Topology)
 """Scenarios in which nothing is random, or whose simulation is yet to come."""
 
 
@@ -82,6 +85,10 @@ def simulate(
             from secondorder.simulate.inference import simulate_inference
 
             return simulate_inference(scenario, seed=seed, replications=replications, jobs=jobs)
+        case Capacity():
+            from secondorder.simulate.capacity import simulate_capacity
+
+            return simulate_capacity(scenario, seed=seed, replications=replications, jobs=jobs)
         case ExpertRouting():
             from secondorder.simulate.expert_routing import simulate_expert_routing
 

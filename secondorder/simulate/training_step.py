@@ -2,7 +2,7 @@
 
 Every pass of every microbatch on every chunk of every replica takes its own time; the replicas meet where their
 gradients do, bucket by bucket: a ring whose hops all take one time is over when the last rank was ready
-plus its hops. One sample is one step, and steps are independent.
+plus its hops. A stage's link carries what its passes gather and scatter and its gradients one after the other. One sample is one step, and steps are independent.
 
 >>> from secondorder.fleets.clusters import clusters
 >>> from secondorder.workloads.models import models
@@ -144,11 +144,17 @@ def run(parts: Parts, ahead: Floats, behind: Floats) -> tuple[Floats, Floats]:
 
 
 def _sent(parts: Parts, stage: int, done: Floats, backward: Floats) -> Floats:
-    """When the gradients of a stage are all reduced: chunks in the order in which they end, the last one first."""
+    """When the gradients of a stage are all reduced: chunks in the order in which they end, the last one first.
+
+    ``over`` is when the link has carried all that was asked of it; what a pass gathers goes before its gradients.
+    """
     over: Floats = np.zeros(done.shape[:-2])
     for chunk in range(parts.stages * (parts.interleaving - 1) + stage, -1, -parts.stages):
         end, length = done[..., chunk], backward[..., chunk]
         hop = sum(_hops(m._replace(size=m.size / parts.buckets), parts.gradient_rounds) for m in parts.gradients[chunk])
+        if parts.interleaving > 1:  # passes between the last one of the chunk before and that of this one
+            over = over + (parts.stages - 1) * parts.backward_floor[chunk]
+        over = np.maximum(over, (end - length).max(axis=-1)) + parts.last_floor[chunk]
         for bucket in range(1, parts.buckets + 1):
             ready = end - length * (parts.buckets - bucket) / parts.buckets
             over = np.maximum(over, ready.max(axis=-1)) + hop

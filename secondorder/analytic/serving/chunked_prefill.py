@@ -122,7 +122,9 @@ def solve_chunked_prefill(scenario: ChunkedPrefill) -> Answer:
     rows += [
         _row("itl_mean", float(steps @ share), "s", QUEUE, 2, note),
         _row("itl_p99", weighted_quantile(steps, share, 0.99), "s", QUEUE, 2, note),
-        _row("saturation_rate", limit.rate, "request/s", "balance of slots and tokens", 2, f"bound by the {limit.binds}"),
+        _row(
+            "saturation_rate", limit.rate, "request/s", "balance of slots and tokens", 2, f"bound by the {limit.binds}"
+        ),
     ]
     if scenario.itl is not None:
         found = budget_for(serving, longest, itl=si(scenario.itl), decodes=decodes)

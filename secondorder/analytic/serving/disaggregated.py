@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from secondorder.analytic.arguments import Floats, Real, non_negative, one_whole, plain, positive
+from secondorder.analytic.arguments import Floats, Real, one_whole, positive
 from secondorder.analytic.mg1 import mean_wait
 from secondorder.analytic.serving.idle import weighted_quantile
 from secondorder.analytic.serving.replica import Replica
@@ -140,9 +140,7 @@ def _alone(scenario: Disaggregated) -> list[Estimate]:
     if kept.any():
         rows += [("tpot_mean", float(one.tpot[kept] @ one.weight[kept]) / float(one.weight[kept].sum()))]
     rows += [("e2el_mean", float((one.e2el + scenario.transfer_seconds(prompts)) @ one.weight))]
-    return [
-        Estimate(metric=metric, amount=amount, unit="s", source="idle engine", order=0) for metric, amount in rows
-    ]
+    return [Estimate(metric=metric, amount=amount, unit="s", source="idle engine", order=0) for metric, amount in rows]
 
 
 def _loaded(scenario: Disaggregated) -> list[Estimate]:
@@ -180,7 +178,9 @@ def _collocated(scenario: Disaggregated) -> list[Estimate]:
     """As many replicas that do both, each at its share of the load; without latencies past their saturation."""
     one, replicas = scenario.collocated, scenario.prefill_replicas + scenario.decode_replicas
     limit = saturation(one)
-    rows = [_row("collocated_saturation_rate", replicas * limit.rate, "request/s", TOGETHER, f"bound by the {limit.binds}")]
+    rows = [
+        _row("collocated_saturation_rate", replicas * limit.rate, "request/s", TOGETHER, f"bound by the {limit.binds}")
+    ]
     if one.rate >= limit.rate:
         return rows
     replica = Replica.of(one, one.rate, limit)

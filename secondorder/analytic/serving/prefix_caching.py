@@ -6,6 +6,7 @@ pass for all sizes), or is given.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -165,7 +166,9 @@ def solve_prefix_caching(scenario: PrefixCaching) -> Answer:
     note = f"bound by the {kept.binds}"
     if kept.decodes > CROWDED * serving.max_num_batched_tokens:
         note += f"; {kept.decodes:.0f} decodes leave less of the budget than is counted"
-    known = ";" not in note and kept.binds != "KV cache"
+    if kept.binds == "KV cache":
+        note += "; blocks that running requests share are counted for each of them, with them it is higher"
+    known = ";" not in note
     source = GIVEN if scenario.hit_ratio is not None else STACK
     mean = serving.offered.mean_input
     rows = [e for e in rows if e.metric not in ("saturation_rate", "utilisation")]
@@ -185,7 +188,10 @@ def solve_prefix_caching(scenario: PrefixCaching) -> Answer:
 
 def _uniform(scenario: PrefixCaching) -> Iterator[Estimate]:
     """The ladder, each prompt with the same share of hits; and the idle engine without them."""
-    yield from ladder(scenario.cached).estimates
+    for rung in ladder(scenario.cached).estimates:
+        alike = "each prompt finds the same share: misses in a row of hits lengthen the tail"
+        tail = rung.metric.startswith(("ttft_p", "e2el_p"))
+        yield replace(rung, note="; ".join(filter(None, (rung.note, alike)))) if tail else rung
     prompts, _, weight = (np.asarray(part, float) for part in scenario.serving.offered.grid())
     cold = prompt_seconds(scenario.serving, prompts, 0 * prompts)
     yield _row("uncached_ttft_mean", float(cold @ weight), "s", ALONE, 0)

@@ -54,8 +54,9 @@ def solve_quantisation(scenario: Quantisation) -> Answer:
     """The ladder of the quantised service, what it takes in memory, and its gains over the service as it is.
 
     ``decode_speedup``: order 0 the bound by bytes, order 1 of one sequence on the step time. ``prefill_speedup``:
-    order 0 the ratio of the rates, order 1 of a prompt alone. ``saturation_speedup``: of the highest rates. The
-    ladder's metrics are left out where the load is too high for the quantised service, with a note.
+    order 0 the ratio of the rates, order 1 of a prompt alone; with another number of accelerators both are of all
+    together. ``saturation_speedup``: of the highest rates of a replica. Latencies are left out where the load is too
+    high for the quantised service, and the answer says so.
     """
     before, after = scenario.serving, scenario.quantised
     before.check_law()
@@ -68,22 +69,27 @@ def solve_quantisation(scenario: Quantisation) -> Answer:
     weights, cache, weights_after, cache_after = step_bytes(scenario, batch=1.0, context=context)
     bound = decode_bound(weights=weights, cache=cache, weights_after=weights_after, cache_after=cache_after)
     part = before.accelerator
-    faster = part.peak_flops(scenario.compute_precision) / part.peak_flops(before.precision)
+    ranks = scenario.ranks / before.tensor_parallel_size
+    faster = ranks * part.peak_flops(scenario.compute_precision) / part.peak_flops(before.precision)
+    told = "a bound from above" if ranks == 1 else "links between accelerators are not counted"
     alone, alone_after = idle(before), idle(after)
     rows += [
         _row("weight_bytes", scenario.weight_bytes, "byte", "parameters times bytes", 0),
         _row("kv_bytes_per_token", after.engine.kv_bytes_per_token, "byte", "shape of the cache", 0),
         _row("kv_tokens", float(after.kv_tokens), "token", "what the weights leave", 0),
         _row("kv_tokens_gain", after.kv_tokens / before.kv_tokens, "", "what the weights leave", 0),
-        _row("decode_speedup", float(bound), "", BYTES, 0, "a bound from above"),
+        _row("decode_speedup", ranks * float(bound), "", BYTES, 0, told),
     ]
     if before.offered.mean_output > 1:
-        steps = [float(np.nansum(one.tpot * one.weight) / one.weight[np.isfinite(one.tpot)].sum()) for one in (alone, alone_after)]
+        steps = [
+            float(np.nansum(one.tpot * one.weight) / one.weight[np.isfinite(one.tpot)].sum())
+            for one in (alone, alone_after)
+        ]
         rows.append(_row("decode_speedup", steps[0] / steps[1], "", ALONE, 1))
     limit, limit_after = saturation(before), saturation(after)
     gain = float(alone.ttft @ alone.weight) / float(alone_after.ttft @ alone_after.weight)
     rows += [
-        _row("prefill_speedup", faster, "", RATES, 0, "a bound from above where prompts are long"),
+        _row("prefill_speedup", faster, "", RATES, 0, f"{told}, where prompts are long"),
         _row("prefill_speedup", gain, "", ALONE, 1),
         _row("saturation_speedup", limit_after.rate / limit.rate, "", BALANCE, 2),
         _row("saturation_rate", limit_after.rate, "request/s", BALANCE, 2, f"bound by the {limit_after.binds}"),
@@ -94,4 +100,3 @@ def solve_quantisation(scenario: Quantisation) -> Answer:
 
 def _row(metric: str, amount: float, unit: str, source: str, order: int, note: str = "") -> Estimate:
     return Estimate(metric=metric, amount=amount, unit=unit, source=source, order=order, note=note)
-

@@ -75,12 +75,18 @@ def rounds_for(tokens: int, *, acceptance: float, gamma: int) -> float:
     >>> rounds_for(2, acceptance=0.5, gamma=1)
     1.5
     """
-    law, wanted = round_law(acceptance=acceptance, gamma=gamma), one_whole("tokens", tokens, least=0)
+    wanted = one_whole("tokens", tokens, least=0)
+    return float(_rounds(wanted, round_law(acceptance=acceptance, gamma=gamma))[wanted])
+
+
+def _rounds(most: int, law: Floats) -> Floats:
+    """Mean rounds for 0, 1, ... ``most`` tokens."""
     size = len(law)
-    mean = np.zeros(wanted + size)  # the first entries stand for n <= 0
-    for n in range(size, wanted + size):
-        mean[n] = 1 + law @ mean[n - 1 : n - size - 1 if n > size else None : -1]
-    return float(mean[wanted + size - 1]) if wanted else 0.0
+    mean = np.zeros(size + most)  # the first entries stand for n <= 0
+    backward = law[::-1]
+    for n in range(size, size + most):
+        mean[n] = 1 + backward @ mean[n - size : n]
+    return mean[size - 1 :]
 
 
 def acceptance_of(target: Floats, draft: Floats) -> Real:
@@ -120,7 +126,9 @@ def speedup(*, acceptance: Real, gamma: Whole, cost: Real, check: Real = 1.0) ->
 # What a round costs on an engine
 
 
-def token_seconds(scenario: Speculative, batch: Real, *, context: float | None = None, gamma: int | None = None) -> Real:
+def token_seconds(
+    scenario: Speculative, batch: Real, *, context: float | None = None, gamma: int | None = None
+) -> Real:
     """Time per token of each of ``batch`` sequences, in s: a round over ``E[N]``; no prompts beside it.
 
     ``context`` tokens of cache a sequence (the mean of the scenario's decode steps if not given); another ``gamma``
@@ -168,36 +176,39 @@ class Load:
 def load(scenario: Speculative, rate: float, *, gamma: int | None = None) -> Load:
     """Mean values at ``rate`` request/s: Little's law for the decodes, and prompts that hold up the rounds.
 
-    ``B = rate E[O - 1] TPOT``, ``TPOT = T(B) / (E[N] (1 - rate s(B)))``, with ``T`` a round and ``s`` what a prompt
-    adds: its steps beside the decodes less those without it, and the draft's own pass over it. *Approximation*: means
-    only, no waiting, prompts one at a time. *Valid when* far below saturation. ``Unstable`` without a fixed point.
-    *Source*: Little 1961, and ``serving.mean_value`` with rounds for steps.
+    ``B = rate E[R] T(B) / (1 - rate s(B))``, ``TPOT = B / (rate E[O - 1])``, with ``R`` the rounds of an answer (its
+    last one yields more than wanted), ``T`` a round and ``s`` what a prompt adds: its steps beside the decodes less
+    those without it, and the draft's own pass over it. *Approximation*: means only, no waiting, prompts one at a time.
+    *Valid when* far below saturation. ``Unstable`` without a fixed point. *Source*: Little 1961, and
+    ``serving.mean_value`` with rounds for steps.
     """
     serving, drafted = scenario.serving, scenario.gamma if gamma is None else gamma
     need = demand(serving)
     most = min(serving.max_num_seqs, (scenario.kv_tokens if drafted else serving.kv_tokens) / need.held)
+    rounds = _mean_rounds(scenario, drafted)
+
+    def wanted(batch: float) -> float:
+        """Sequences that decode, by Little's law, where ``batch`` share a round."""
+        lasts = float(scenario.round(max(batch, 1.0), need.decode_context, drafted))
+        free = 1 - rate * _prompt(scenario, batch, drafted)[1]
+        return rate * rounds * lasts / free if free > 0 else np.inf
+
     low, high = 0.0, float(most)
-    if _excess(scenario, rate, high, drafted) > 0:
+    if wanted(high) > high:
         given = f"{rate:.4g} request/s need more than the {high:.0f} sequences that slots and cache allow"
         raise Unstable(f"{scenario.name}: with gamma {drafted}, {given}; lower the rate or add replicas")
     while high - low > 1e-9 * max(1.0, high):
         middle = (low + high) / 2
-        if _excess(scenario, rate, middle, drafted) > 0:
-            low = middle
-        else:
-            high = middle
-    tpot = _tpot(scenario, rate, high, drafted)
+        low, high = (middle, high) if wanted(middle) > middle else (low, middle)
+    tpot = wanted(high) / (rate * need.decode_steps)
     return Load(decodes=high, tpot=tpot, ttft=_prompt(scenario, high, drafted)[0])
 
 
-def _excess(scenario: Speculative, rate: float, batch: float, gamma: int) -> float:
-    """Sequences that Little's law wants beyond ``batch``."""
-    return rate * demand(scenario.serving).decode_steps * _tpot(scenario, rate, batch, gamma) - batch
-
-
-def _tpot(scenario: Speculative, rate: float, batch: float, gamma: int) -> float:
-    free = 1 - rate * _prompt(scenario, batch, gamma)[1]
-    return float(token_seconds(scenario, max(batch, 1.0), gamma=gamma)) / free if free > 0 else np.inf
+def _mean_rounds(scenario: Speculative, gamma: int) -> float:
+    """Of an answer after its first token, over the law of the lengths."""
+    law = scenario.serving.offered
+    table = _rounds(int(law.max_output), round_law(acceptance=scenario.acceptance, gamma=gamma))
+    return law.expect(lambda _, o: np.interp(o - 1, np.arange(len(table)), table))
 
 
 def _prompt(scenario: Speculative, batch: float, gamma: int) -> tuple[float, float]:
@@ -236,10 +247,14 @@ def solve_speculative(scenario: Speculative) -> Answer:
     gammas = np.arange(MOST_GAMMA + 1)
     gains = np.asarray(speedup(acceptance=scenario.acceptance, gamma=gammas, cost=drafted / alone))
     rows = [
-        Estimate(metric="tpot_mean", amount=alone / paper, unit="s", source=PAPER, order=0, in_domain=not note, note=note),
+        Estimate(
+            metric="tpot_mean", amount=alone / paper, unit="s", source=PAPER, order=0, in_domain=not note, note=note
+        ),
         Estimate(metric="speedup", amount=paper, unit="", source=PAPER, order=0, in_domain=not note, note=note),
         Estimate(metric="gamma_best", amount=float(gammas[gains.argmax()]), unit="", source=PAPER, order=0),
-        _row("tokens_per_round", float(tokens_per_round(acceptance=scenario.acceptance, gamma=scenario.gamma)), "", PAPER),
+        _row(
+            "tokens_per_round", float(tokens_per_round(acceptance=scenario.acceptance, gamma=scenario.gamma)), "", PAPER
+        ),
     ]
     with_draft, without = load(scenario, serving.rate), load(scenario, serving.rate, gamma=0)
     batch = max(1.0, with_draft.decodes)

@@ -4,12 +4,15 @@ Clocks: failures strike in work, in pauses and in restarts, not in a downtime. T
 pause waits until the drain before it is over. A failure goes back to the last checkpoint that is drained.
 """
 
+import math
+
 import numpy as np
 
-from secondorder.analytic.arguments import Real, non_negative, plain, positive
+from secondorder.analytic.arguments import Real, non_negative, one, plain, positive
 from secondorder.analytic.training.cycle import Cycle
 from secondorder.analytic.training.durable_series import durable_segments
 from secondorder.analytic.training.gap_survival import Gap
+from secondorder.analytic.training.periodic import segments
 
 
 def async_goodput(
@@ -67,4 +70,53 @@ def async_cycle(*, gap: Gap, interval: float, pause: float, drain: float, restar
         restart=gap.mean - float(gap.excess(restart)),
         downtime=downtime,
         total=gap.mean + downtime,
+    )
+
+
+def async_run(
+    *,
+    work: float,
+    interval: float,
+    pause: float,
+    drain: float,
+    mtbf: float,
+    restart: float = 0.0,
+    downtime: float = 0.0,
+) -> Cycle:
+    """From the start until all ``work`` is durable, under Poisson failures; the last interval may be shorter.
+
+    ``E[T] = (M + D) sum_k (1 - p_k) / a_k`` over the segments: ``p_k`` is the probability that segment ``k`` is durable
+    without a failure since the one before it was, ``e^(-P_k/M)`` with ``P_k = max(W_k, L) + b``, of the first
+    ``e^(-(W_1 + b + L)/M)``; ``a_k = e^(-(R + W_k + b + L)/M)`` that after a failure. A pause that is kept keeps the
+    wait before it if no failure came between; the last drain is waited for. *Exact*. All in s; the cycle's
+    amounts are to a scale at which none overflows. Errors: ``InputError``.
+
+    *Source*: the time to go through a chain of states from each of which a failure leads to a restart.
+
+    >>> times = {"interval": 600.0, "pause": 5.0, "drain": 300.0, "restart": 300.0, "mtbf": 8240.0}
+    >>> round(1500.0 / async_run(work=1500.0, **times).goodput, 2)   # 600, 600 and 300 s of work
+    2026.35
+    """
+    m, tau = one("mtbf", mtbf), one("interval", interval)
+    b, wait, r, down = (
+        float(non_negative(*pair))
+        for pair in (("pause", pause), ("drain", drain), ("restart", restart), ("downtime", downtime))
+    )
+    whole, left = segments(one("work", work), tau)
+    lengths = np.array([tau] * (whole > 1) + [left] * (whole > 0 and left > 0))  # after the first
+    repeats = np.array([whole - 1.0] * (whole > 1) + [1.0] * (whole > 0 and left > 0))
+    first = tau if whole else left
+    stalls, periods = np.maximum(wait - lengths, 0.0), np.maximum(lengths, wait) + b
+    # E[failures], times the chance to outlast a restart and the longest segment
+    failures = -math.expm1(-(first + b + wait) / m)
+    failures += float((repeats * -np.expm1(-periods / m) * np.exp((lengths - first) / m)).sum())
+    scale = math.exp(-(r + first + b + wait) / m)
+    kept_stalls = float((repeats * stalls * np.exp(-periods / m)).sum())
+    pauses = b * (1 + float(repeats.sum()))
+    return Cycle(
+        kept=work * scale,
+        checkpoint=(pauses + kept_stalls + wait) * scale,
+        restart=-m * math.expm1(-r / m) * failures,
+        downtime=down * failures,
+        total=(m + down) * failures,
     )

@@ -241,6 +241,7 @@ def failures_until_done(
     (42.47, 31.0, 55.0)
     """
     length, times = np.asarray(lengths, np.float64), np.asarray(repeats, np.float64)
+    length, times = length[times > 0], times[times > 0]
     first, again = np.exp(-length / mtbf), np.exp(-(restart + length) / mtbf)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         mean = float((times * (1 - first) / again).sum())

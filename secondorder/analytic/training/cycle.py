@@ -1,5 +1,7 @@
 """Where the wall time goes, on average, from one failure or checkpoint to the next."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -38,3 +40,34 @@ class Cycle:
             "downtime_share": self.downtime,
         }
         return {name: amount / self.total for name, amount in amounts.items()}
+
+
+def in_turn(parts: Sequence[tuple[float, Cycle]]) -> Cycle:
+    """One cycle after the other, each repeated until it has kept so much work (s): ``sum W_k / (sum W_k / g_k)``.
+
+    *Exact* for ratios of means. Its total is 1. Where one of them makes no headway the run stays in it.
+    *Source*: means add.
+
+    >>> slow, fast = Cycle(kept=1.0, checkpoint=0.0, restart=1.0, downtime=0.0, total=2.0), Cycle(
+    ...     kept=1.0, checkpoint=0.0, restart=0.0, downtime=0.0, total=1.0)
+    >>> in_turn([(10.0, slow), (20.0, fast)]).shares["restart_share"]
+    0.25
+    """
+    if len(parts) == 1:
+        return parts[0][1]
+    times = [work / cycle.goodput if cycle.goodput > 0 else math.inf for work, cycle in parts]
+    total = sum(times)
+    if math.isinf(total):
+        return parts[times.index(max(times))][1]
+    shared = [(time / total, cycle.shares) for time, (_, cycle) in zip(times, parts, strict=True)]
+
+    def mean(name: str) -> float:
+        return sum(weight * shares[name] for weight, shares in shared)
+
+    return Cycle(
+        kept=mean("goodput"),
+        checkpoint=mean("checkpoint_share"),
+        restart=mean("restart_share"),
+        downtime=mean("downtime_share"),
+        total=1.0,
+    )

@@ -146,10 +146,10 @@ def _bursts(process: Bursts) -> Gap:
 
 
 def _pairs(process: ReplicatedPairs) -> Gap:
-    from scipy.special import betainc, betaln
+    from scipy.special import betainc
 
     pairs, lifetime = process.pairs, si(process.lifetime)
-    scale = lifetime * math.exp(pairs * math.log(4) + float(betaln(pairs, pairs + 1)))
+    scale = 2 * process.mtbf - lifetime / pairs  # mu 4^b B(b, b+1), without a difference of logarithms
 
     def survival(t: npt.ArrayLike) -> Floats:
         failed = -np.expm1(-np.asarray(t, np.float64) / lifetime)

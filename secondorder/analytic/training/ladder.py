@@ -1,28 +1,29 @@
 """The ladder of closed forms for a training run under failures, rung by rung.
 
-- Order 0: nothing fails; checkpoints alone take time.
+- Order 0: nothing fails; checkpoints alone take time, and the last drain of an asynchronous one.
 - Order 1: means; a failure costs half an interval, a restart and a downtime (Young 1974 and after).
 - Order 2: the process of failures as it is, from one failure or checkpoint to the next: exact where theory is.
 
 Each estimate's ``note`` begins with exact or approximation. Shares are those of a long run: the start and the end of a
-short one are left out, and it is put outside of the domain.
+short one are left out, and it is put outside of the domain. Of a run with ``work`` they are those of the mean time that
+it takes, whatever is left for the last interval; an interval is never longer than the work.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import assert_never
 
 from secondorder.analytic.training import counts
-from secondorder.analytic.training.asynchronous import async_cycle, async_first_order
-from secondorder.analytic.training.cycle import Cycle
+from secondorder.analytic.training.asynchronous import async_cycle, async_first_order, async_run
+from secondorder.analytic.training.cycle import Cycle, in_turn
 from secondorder.analytic.training.gap_survival import Gap, exponential_gap, is_poisson, palm_gap
-from secondorder.analytic.training.interval import best_interval, young
+from secondorder.analytic.training.interval import best_interval, daly, young
 from secondorder.analytic.training.new_nodes import AgingRun, aging_run
-from secondorder.analytic.training.periodic import blocking_cycle, expected_time, first_order_goodput, segments
+from secondorder.analytic.training.periodic import blocking_cycle, first_order_goodput, segments
 from secondorder.analytic.training.shared_storage import forgets_within, mean_storage_wait, queueing_cycle
-from secondorder.analytic.training.silent import silent_cycle, silent_expected_time, silent_first_order
+from secondorder.analytic.training.silent import silent_cycle, silent_first_order
 from secondorder.analytic.training.spares import (
     availability,
     availability_with_crews,
@@ -33,7 +34,7 @@ from secondorder.analytic.training.two_level import TwoLevels
 from secondorder.errors import InputError
 from secondorder.fleets.failures import NewNodes, PlatformRenewal, ReplicatedPairs
 from secondorder.laws import Exponential, Service
-from secondorder.quantities import si
+from secondorder.quantities import registry, si
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.training import (
     AsyncCheckpoint,
@@ -50,7 +51,7 @@ LITTLE = "Little 1961"
 RATE = "rates add"
 
 SHORT = 0.01
-"""Weight of a run's start and end from which the shares of a long run are put outside of their domain."""
+"""Weight of a run's start and end, or of what a first order leaves out, beyond which shares are out of domain."""
 
 MOST_FAILURES = 1e9
 """Times between failures that work may take."""
@@ -92,17 +93,89 @@ def long_run_goodput(scenario: Training) -> float:
 def best_training_interval(scenario: Training) -> float:
     """The interval in s of the highest ``long_run_goodput``, all else equal; numerical, to a relative 1e-6.
 
-    Searched from a tenth of Young's interval, or a 10,000th of the MTBF if that is less, to ten MTBF.
-    Errors: ``InputError``.
+    Searched to ten MTBF, from a tenth of Young's interval or of the drain, or from a 10,000th of the MTBF if
+    that is less. A run with ``work`` is cut into equal intervals, the best number of them. Where checkpoints take
+    no time at all, one step. Errors: ``InputError``, also where work is then a fluid.
 
     >>> run = Training(failures="exponential 8240 s", checkpoint=Checkpoint(interval="600 s", write="60 s"))
     >>> round(best_training_interval(run))   # the exact optimum, 954.8 s
     955
+    >>> round(best_training_interval(replace(run, duration=None, work="2000 s")))
+    1000
     """
-    blocking, mtbf = scenario.blocking_seconds, scenario.mtbf
-    first = 1e-4 * mtbf if blocking == 0 else float(young(write=blocking, mtbf=mtbf)) / 10
-    low = min(first, 1e-4 * mtbf)
-    return best_interval(lambda tau: long_run_goodput(scenario.at(tau)), low=low, high=10 * mtbf)
+    run, cost = _Run(scenario=scenario), _cost(scenario)
+    drain = run.write if isinstance(scenario.checkpoint, AsyncCheckpoint) else 0.0
+    if cost + drain == 0:
+        if run.step is not None:
+            return run.step
+        remedy = "the shorter their interval, the better: give one"
+        raise InputError("interval", given="checkpoints that take no time", expected="some time", remedy=remedy)
+    mtbf = run.mtbf
+    if isinstance(scenario.checkpoint, VerifiedCheckpoint):
+        mtbf = min(mtbf, si(scenario.checkpoint.silent_mtbf))
+    shortest = [1e-4 * mtbf]
+    if cost > 0:
+        shortest.append(float(young(write=cost, mtbf=mtbf / run.every)) / 10)
+    if drain > 0:
+        shortest.append(drain / 10)
+    best = best_interval(lambda tau: _endless_goodput(scenario.at(tau)), low=min(shortest), high=10 * run.mtbf)
+    if run.work is None:
+        return best
+    cuts = run.work / best
+    equal = {run.work / max(1, number) for number in (math.floor(cuts), math.ceil(cuts))}
+    return max(equal, key=lambda tau: long_run_goodput(scenario.at(tau)))
+
+
+def _endless_goodput(scenario: Training) -> float:
+    """Without what is left for a last interval, which would make the goodput a saw of the interval."""
+    run = _Run(scenario=scenario)
+    if run.work is None:
+        return run.shares["goodput"]
+    if not run.aging:
+        return long_run_goodput(replace(scenario, work=None))
+    interval = max(1.0, math.ceil(run.work / scenario.interval)) * scenario.interval
+    return long_run_goodput(replace(scenario, work=registry.Quantity(interval, "s")))
+
+
+def classic_intervals(scenario: Training) -> dict[str, float]:
+    """Young's and Daly's interval in s, by the time for which a checkpoint stops the work; empty where it stops none.
+
+    Of two levels the durable write counts by its share. A drain is left out: ``classic_note``. Errors: ``InputError``.
+
+    >>> run = Training(failures="exponential 8240 s", checkpoint=Checkpoint(interval="600 s", write="60 s"))
+    >>> {who: round(interval, 1) for who, interval in classic_intervals(run).items()}
+    {'Young': 994.4, 'Daly': 954.8}
+    """
+    cost, mtbf = _cost(scenario), scenario.mtbf
+    if cost == 0:
+        return {}
+    return {"Young": float(young(write=cost, mtbf=mtbf)), "Daly": float(daly(write=cost, mtbf=mtbf))}
+
+
+def classic_note(scenario: Training) -> str:
+    """What Young's and Daly's intervals leave out, in words; empty where they have all that they take.
+
+    >>> slow = AsyncCheckpoint(interval="600 s", pause="1 s", drain="600 s")
+    >>> classic_note(Training(failures="exponential 8240 s", checkpoint=slow))
+    'Young and Daly see the pause alone (1 s): at their interval (128 s) the drain (600 s) holds training up'
+    """
+    classic = classic_intervals(scenario)
+    if not classic:
+        return "Young and Daly have no interval: a checkpoint stops no work"
+    young_interval, drain = classic["Young"], _Run(scenario=scenario).write
+    if not isinstance(scenario.checkpoint, AsyncCheckpoint) or drain == 0:
+        return ""
+    note = f"Young and Daly see the pause alone ({scenario.blocking_seconds:.4g} s)"
+    if drain > young_interval:
+        return f"{note}: at their interval ({young_interval:.3g} s) the drain ({drain:.4g} s) holds training up"
+    return f"{note}: the work lost during a drain ({drain:.4g} s) is left out"
+
+
+def _cost(scenario: Training) -> float:
+    """For how long a checkpoint stops the work where nothing holds it up, in s; the durable level's share with it."""
+    policy = scenario.checkpoint
+    durable = scenario.write_seconds / policy.every if isinstance(policy, TwoLevelCheckpoint) else 0.0
+    return scenario.blocking_seconds + durable
 
 
 # What the rungs share
@@ -128,13 +201,31 @@ class _Run:
 
     @cached_property
     def interval(self) -> float:
-        """Work between checkpoints: whole steps, as many as fill the scenario's interval."""
-        return _whole_steps(self.scenario.interval, self.step)
+        """Work between checkpoints: whole steps, as many as fill the scenario's interval; no more than the work."""
+        interval = _whole_steps(self.scenario.interval, self.step)
+        return interval if self.work is None else min(interval, self.work)
 
     @cached_property
     def work(self) -> float | None:
         """What has to be done, in whole steps."""
         return None if self.scenario.work is None else _whole_steps(si(self.scenario.work), self.step)
+
+    @property
+    def every(self) -> int:
+        """Intervals from one durable checkpoint to the next."""
+        policy = self.scenario.checkpoint
+        return policy.every if isinstance(policy, TwoLevelCheckpoint) else 1
+
+    @cached_property
+    def stretches(self) -> list[tuple[list[float], int]]:
+        """The intervals from one durable checkpoint to the next, and how often they come."""
+        full = [self.interval] * self.every
+        if self.work is None:
+            return [(full, 1)]
+        whole, left = segments(self.work, self.interval)
+        count, more = divmod(whole, self.every)
+        rest = [self.interval] * more + [left] * (left > 0)
+        return [(works, repeats) for works, repeats in ((full, count), (rest, 1)) if works and repeats]
 
     @cached_property
     def mtbf(self) -> float:
@@ -164,17 +255,30 @@ class _Run:
     @cached_property
     def blocking(self) -> float:
         """For how long a checkpoint stops an interval's work on average, when nothing fails."""
+        return self.stopped([self.interval] * self.every) / self.every
+
+    def stopped(self, works: list[float]) -> float:
+        """For how long checkpoints stop the work of these intervals up to a durable one, when nothing fails."""
         match self.scenario.checkpoint:
             case Checkpoint():
-                return self.write
+                return len(works) * self.write
             case AsyncCheckpoint(pause=pause):
-                return si(pause)
-            case TwoLevelCheckpoint(write=light, every=every):
-                return si(light) + self.write / every
+                return sum(si(pause) + max(0.0, self.write - work) for work in works)
+            case TwoLevelCheckpoint(write=light):
+                return len(works) * si(light) + self.write
             case VerifiedCheckpoint(verify=verify):
-                return si(verify) + self.write
+                return len(works) * (si(verify) + self.write)
             case policy:
                 assert_never(policy)
+
+    @cached_property
+    def quiet_goodput(self) -> float:
+        """When nothing fails. A run's first checkpoint finds no drain to wait for; its last drain is waited for."""
+        work = sum(count * sum(works) for works, count in self.stretches)
+        stopped = sum(count * self.stopped(works) for works, count in self.stretches)
+        if self.work is not None and isinstance(self.scenario.checkpoint, AsyncCheckpoint):
+            stopped += min(self.write, self.interval)
+        return work / (work + stopped)
 
     @cached_property
     def downtime(self) -> float:
@@ -230,7 +334,11 @@ class _Run:
 
     def cycle(self, gap: Gap, downtime: float) -> Cycle:
         """Where the time goes in the long run, with such gaps between failures."""
-        tau, restart, storage = self.interval, self.restart, self.scenario.storage
+        return in_turn([(count * sum(works), self.cycle_of(works, gap, downtime)) for works, count in self.stretches])
+
+    def cycle_of(self, works: list[float], gap: Gap, downtime: float) -> Cycle:
+        """The same of these intervals, over and over."""
+        tau, restart, storage = works[0], self.restart, self.scenario.storage
         match self.scenario.checkpoint:
             case Checkpoint() if gap.memoryless and storage is not None and storage.other_write is not None:
                 return queueing_cycle(
@@ -248,8 +356,8 @@ class _Run:
                 return async_cycle(
                     gap=gap, interval=tau, pause=si(pause), drain=self.write, restart=restart, downtime=downtime
                 )
-            case TwoLevelCheckpoint(every=every):
-                return self.levels_at(gap.mean, downtime).cycle(interval=tau, every=every)
+            case TwoLevelCheckpoint():
+                return self.levels_at(gap.mean, downtime).cycle_of(works)
             case VerifiedCheckpoint(verify=verify, silent_mtbf=silent):
                 return silent_cycle(
                     interval=tau,
@@ -282,6 +390,17 @@ class _Run:
         """Of the wall time, order 2."""
         if self.aging:
             return self.aged.shares
+        policy = self.scenario.checkpoint
+        if isinstance(policy, AsyncCheckpoint) and self.poisson and self.work is not None:
+            return async_run(
+                work=self.work,
+                interval=self.interval,
+                pause=si(policy.pause),
+                drain=self.write,
+                mtbf=self.mtbf,
+                restart=self.restart,
+                downtime=self.downtime,
+            ).shares
         return self.cycle(palm_gap(self.scenario.process), self.downtime).shares
 
     @cached_property
@@ -289,36 +408,11 @@ class _Run:
         """How long the run lasts: what it is watched for, or the mean time until its work is done."""
         if self.scenario.duration is not None:
             return si(self.scenario.duration)
-        work = self.work
-        assert work is not None
+        assert self.work is not None
         if self.aging:
             return self.aged.wall
-        exact = self.poisson and self.storage_wait == 0
-        match self.scenario.checkpoint:
-            case Checkpoint() if exact:
-                return expected_time(
-                    work=work,
-                    interval=self.interval,
-                    write=self.write,
-                    mtbf=self.mtbf,
-                    restart=self.restart,
-                    downtime=self.downtime,
-                )
-            case TwoLevelCheckpoint(every=every):
-                return self.levels.expected_time(work=work, interval=self.interval, every=every)
-            case VerifiedCheckpoint(verify=verify, silent_mtbf=silent):
-                return silent_expected_time(
-                    work=work,
-                    interval=self.interval,
-                    write=self.write,
-                    verify=si(verify),
-                    silent_mtbf=si(silent),
-                    mtbf=self.mtbf,
-                    restart=self.restart,
-                    downtime=self.downtime,
-                )
         goodput = self.shares["goodput"]
-        return work / goodput if goodput > 0 else math.inf
+        return self.work / goodput if goodput > 0 else math.inf
 
     @property
     def stuck(self) -> bool:
@@ -328,13 +422,12 @@ class _Run:
     @cached_property
     def edge(self) -> float:
         """How much the start and the end of the run may weigh: what they take at most, over its length."""
-        policy = self.scenario.checkpoint
-        open_work = self.interval + self.blocking
-        match policy:
-            case AsyncCheckpoint():
-                open_work += self.write
-            case TwoLevelCheckpoint(every=every):
-                open_work *= every
+        last, _ = self.stretches[-1]
+        open_work = (self.interval + self.blocking) * self.every
+        if len(self.stretches) > 1:
+            open_work += sum(last)
+        if isinstance(self.scenario.checkpoint, AsyncCheckpoint):
+            open_work += self.write
         waited = 0.0  # the shelf is full at the start
         if self.scenario.spares is not None:
             repair = self.scenario.spares.law("repair").moment(1)
@@ -368,9 +461,12 @@ def _whole_steps(time: float, step: float | None) -> float:
 
 
 def _order_0(run: _Run) -> Iterator[Estimate]:
-    goodput = run.interval / (run.interval + run.blocking)
+    goodput = run.quiet_goodput
     metrics = [*_from_goodput(run, goodput), ("checkpoint_share", 1 - goodput, "")]
-    yield from _rungs(metrics, 0, NO_FAILURES, "exact where nothing fails", True)
+    note, sound = "exact where nothing fails", True
+    if run.work is None and run.blocking * run.every > SHORT * run.wall:
+        note, sound = f"{note}, in the long run; the run is short beside a checkpoint", False
+    yield from _rungs(metrics, 0, NO_FAILURES, note, sound)
 
 
 def _order_1(run: _Run) -> Iterator[Estimate]:
@@ -387,7 +483,7 @@ def _order_1(run: _Run) -> Iterator[Estimate]:
                     interval=tau, pause=si(pause), drain=run.write, mtbf=m, restart=run.restart, downtime=down
                 )
             )
-            writes, lost = (max(tau, run.write) + si(pause) - tau) / tau, tau / 2 + run.write
+            lost = tau / 2 + run.write
         case TwoLevelCheckpoint(every=every, light_share=q, light_restart=light):
             goodput = run.levels.first_order(interval=tau, every=every)
             back, lost = q * si(light) + (1 - q) * run.restart, (q + (1 - q) * every) * tau / 2
@@ -415,15 +511,31 @@ def _order_1(run: _Run) -> Iterator[Estimate]:
         ("downtime_share", down / m, ""),
     ]
     size = (lost + lost + run.blocking + back + down) / m
-    small = size**2 / 2 <= SHORT
-    note = "approximation: times far below the time between failures"
-    if not small:
-        note += f"; what a failure costs is {size:.3g} of it"
+    rough = list(_beyond_first_order(writes, size))
     if goodput < 0:
-        note += "; below 0, it means nothing"
+        rough.append("below 0, it means nothing")
     if run.aging:
-        note, small = f"{note}; by the rate of the long run, though nodes start new", False
-    yield from _rungs(metrics, 1, FIRST_ORDER, note, small)
+        rough.append("by the rate of the long run, though nodes start new")
+    if run.edge > SHORT:
+        rough.append(_short(run))
+    note = "; ".join(
+        ["approximation: times far below the time between failures, checkpoints far below intervals", *rough]
+    )
+    yield from _rungs(metrics, 1, FIRST_ORDER, note, not rough)
+
+
+def _beyond_first_order(writes: float, size: float) -> Iterator[str]:
+    """Which conditions of the first order fail, if checkpoints take ``writes`` of an interval, a failure ``size`` of an MTBF.
+
+    It leaves out ``1/(1 + w) - (1 - w) = w^2/(1 + w)`` of the writes, about ``s^2`` of the failures, and
+    ``w s/(1 + w)`` of both.
+    """
+    alone = {
+        f"checkpoints take {writes:.3g} of an interval": writes**2 / (1 + writes),
+        f"what a failure costs is {size:.3g} of it": size**2 / 2,
+    }
+    if sum(alone.values()) + writes * size / (1 + writes) > SHORT:
+        yield from (reason for reason, left_out in alone.items() if left_out >= max(alone.values()) / 4)
 
 
 def _order_2(run: _Run) -> Iterator[Estimate]:
@@ -473,11 +585,15 @@ def _soundness(run: _Run) -> tuple[str, bool]:
     rough = list(_approximations(run))
     note = "approximation: " + "; ".join(rough) if rough else "exact in the long run"
     if run.edge > SHORT:
-        rough.append("short")
-        note += f"; the run is short: its start and end may weigh {min(run.edge, 1.0):.2g}"
+        rough.append(_short(run))
+        note += f"; {rough[-1]}"
     if isinstance(run.scenario.checkpoint, AsyncCheckpoint) and run.write > run.interval:
         note += f"; the drain ({run.write:.4g} s) is longer than the interval and holds training up"
     return note, not rough
+
+
+def _short(run: _Run) -> str:
+    return f"the run is short: its start and end may weigh {min(run.edge, 1.0):.2g}"
 
 
 def _approximations(run: _Run) -> Iterator[str]:
@@ -547,12 +663,11 @@ def _found(run: _Run) -> counts.Counts:
         note, sound = f"{note}; the waits for repairs are taken at their mean", False
     if run.work is not None:
         if isinstance(scenario.checkpoint, Checkpoint) and run.poisson and run.storage_wait == 0:
-            whole, left = segments(run.work, run.interval)
-            lengths, repeats = [run.interval + run.write], [whole]
-            if left:
-                lengths, repeats = [*lengths, left + run.write], [*repeats, 1]
             mean, low, high = counts.failures_until_done(
-                lengths=lengths, repeats=repeats, restart=run.restart, mtbf=run.mtbf
+                lengths=[works[0] + run.write for works, _ in run.stretches],
+                repeats=[count for _, count in run.stretches],
+                restart=run.restart,
+                mtbf=run.mtbf,
             )
             note, sound = "exact: until the work is done", True
         else:

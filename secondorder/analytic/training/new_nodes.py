@@ -3,6 +3,7 @@
 Taken, at each age, as Poisson failures of the rate at that age: ``N m(t)``, ``m`` the renewal density.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,6 +41,7 @@ def aging_run(
     each is followed by, in s. In each of 200 spans of age ``M`` is the span over the failures in it, ``N (H(t2) -
     H(t1))``, and the wall time is the span and the downtime of those. *Approximation*. *Valid when* there are many
     nodes, and the rate changes slowly against the time between failures and against a segment. All in s.
+    Infinite, with the shares of the long run, where failures leave no time for the work.
     Errors: ``InputError`` unless just one of ``duration`` and ``work`` is given.
 
     *Source*: superposition tends to Poisson: Grigelionis 1963.
@@ -64,7 +66,7 @@ def aging_run(
             return run
         age *= 4
         if age > target * 4.0**20:
-            raise InputError("work", given=f"{target:.6g} s", expected="work that failures leave time for")
+            return AgingRun(wall=math.inf, failures=math.inf, shares=cycle(process.mtbf).shares)
 
 
 def _aged(

@@ -96,10 +96,11 @@ def expected_time(
         float(non_negative(*pair)) for pair in (("write", write), ("restart", restart), ("downtime", downtime))
     )
     whole, left = segments(one("work", work), tau)
-    lengths = np.array([tau + d, left + d if left else 0.0])
+    parts = [(count, length + d) for count, length in ((whole, tau), (1, left)) if count and length]
+    lengths = np.array([length for _, length in parts])
     with np.errstate(over="ignore"):
         each = (m + down) * np.exp((r + lengths) / m) * -np.expm1(-lengths / m)
-    return float((whole * each[0] if whole else 0.0) + (each[1] if left else 0.0))
+    return float(sum(count * time for (count, _), time in zip(parts, each.tolist(), strict=True)))
 
 
 def segments(work: float, interval: float) -> tuple[int, float]:

@@ -1,8 +1,8 @@
 """How often many parts fail together: rates that add, pairs that stand in for one another."""
 
-import math
-
 from secondorder.analytic.arguments import Real, Whole, each, plain, positive, whole
+from secondorder.fleets.failures import ReplicatedPairs
+from secondorder.quantities import registry
 
 
 def fleet_mtbf(*, count: Real, mttf: Real) -> Real:
@@ -31,7 +31,7 @@ def together(*mtbf: Real) -> Real:
 def mean_time_to_interruption(*, pairs: Whole, lifetime: Real) -> Real:
     """Mean time in s until both of one of ``b`` pairs have failed: ``(1 + 4^b / C(2b, b)) mu / (2b)``.
 
-    In logarithms, to a relative 1e-12 also for very many pairs. *Exact*. *Valid when* lifetimes are exponential and
+    To a relative 1e-12 also for very many pairs. *Exact*. *Valid when* lifetimes are exponential and
     the failed one of a pair is not replaced before the interruption. ``lifetime`` ``mu`` in s; broadcast.
     Errors: ``InputError``.
 
@@ -44,8 +44,4 @@ def mean_time_to_interruption(*, pairs: Whole, lifetime: Real) -> Real:
 
 
 def _interruption(pairs: int, lifetime: float) -> float:
-    from scipy.special import poch
-
-    # 4^b / C(2b, b) = Gamma(b + 1) Gamma(1/2) / Gamma(b + 1/2)
-    ratio = math.sqrt(math.pi) * float(poch(pairs + 0.5, 0.5))
-    return (1 + ratio) * lifetime / (2 * pairs)
+    return ReplicatedPairs(pairs=pairs, lifetime=registry.Quantity(lifetime, "s")).mtbf

@@ -69,8 +69,12 @@ def queueing_cycle(
     """
     m = one("mtbf", mtbf)
     alone, meets = math.exp(-(interval + write) / m), storage_wait_transform(1 / m, busy=busy, other_write=other_write)
-    phi = alone * meets
-    count = math.exp(-restart / m) * phi / (1 - phi)
+    x = other_write / m
+    # 1 - phi: struck in what it takes itself, or else in the wait
+    struck = -math.expm1(-(interval + write) / m) + alone * busy * _residual_gap(x) / (
+        1 - busy * (1 - _residual_gap(x))
+    )
+    count = math.exp(-restart / m) * alone * meets / struck
     # E[W e^(-W/M)] / E[e^(-W/M)]: the wait of a segment that is kept
     waited = _wait_when_kept(1 / m, busy, other_write)
     return Cycle(
@@ -86,5 +90,12 @@ def _wait_when_kept(s: float, busy: float, other_write: float) -> float:
     """``-d/ds ln E[e^(-s W)]`` by ``busy f'(x) w / (1 - busy f(x))``, ``f(x) = (1 - e^-x)/x``, ``x = s w``."""
     x = s * other_write
     residual = -math.expm1(-x) / x
-    slope = (residual - math.exp(-x)) / x if x > 1e-4 else 0.5 - x / 3  # -f'(x)
+    slope = (residual - math.exp(-x)) / x if x > 1e-4 else 0.5 - x / 3 + x**2 / 8  # -f'(x)
     return busy * slope * other_write / (1 - busy * residual)
+
+
+def _residual_gap(x: float) -> float:
+    """``1 - (1 - e^-x)/x``, by its series where that loses digits."""
+    if x > 1e-2:
+        return (x + math.expm1(-x)) / x
+    return x / 2 * (1 - x / 3 * (1 - x / 4 * (1 - x / 5 * (1 - x / 6))))

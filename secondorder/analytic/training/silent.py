@@ -98,7 +98,8 @@ def silent_cycle(
     success = through * clean * written
     tried = m * (-math.expm1(-(interval + verify) / m) - through * clean * math.expm1(-write / m))
     # all of it times success * outlast: the means themselves may exceed what a float holds
-    back = (1 - success) * -m * math.expm1(-restart / m)
+    failed = -math.expm1(-(interval + verify + write) / m - interval / silent_mtbf)  # 1 - success, with all its digits
+    back = failed * -m * math.expm1(-restart / m)
     running = outlast * tried + back
     down = running * downtime / m
     scale = success * outlast

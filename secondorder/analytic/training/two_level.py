@@ -82,8 +82,12 @@ class TwoLevels:
 
     def cycle(self, *, interval: float, every: int) -> Cycle:
         """From one durable checkpoint to the next. *Exact*: see ``expected_time``."""
-        running, restart, scale = self._passage([interval] * every)
-        return self._cycle(every * interval, every, running, restart, scale)
+        return self.cycle_of([interval] * every)
+
+    def cycle_of(self, works: list[float]) -> Cycle:
+        """The same with intervals of such lengths."""
+        running, restart, scale = self._passage(works)
+        return self._cycle(sum(works), len(works), running, restart, scale)
 
     def expected_time(self, *, work: float, interval: float, every: int) -> float:
         """Mean wall time in s until ``work`` is done and durable; the last interval may be shorter.
@@ -127,14 +131,15 @@ class TwoLevels:
         r1, r2 = _outlast(self.light_restart / m), _outlast(self.restart / m)
         d = (1 - q) + q * r1
         pending = np.zeros(2)  # running and restart time from here to the durable checkpoint or a hard failure
-        reach = 1.0
+        reach, missed = 1.0, 0.0
         for length in [self.durable_write, *(work + self.write for work in reversed(works))]:
-            p = _outlast(length / m)
-            e = p + (1 - p) * (1 - q) / d
-            again = q * (1 - p) * m * (1 - r1) / d
-            pending = (np.array([m * (1 - p) + again, again]) + p * pending) / e
-            reach *= p / e
-        hard = (1 - reach) * m * (1 - r2)
+            p, struck = _outlast(length / m), _struck(length / m)
+            lost = struck * (1 - q) / d
+            e = p + lost
+            again = q * struck * m * _struck(self.light_restart / m) / d
+            pending = (np.array([m * struck + again, again]) + p * pending) / e
+            reach, missed = reach * p / e, missed + reach * lost / e
+        hard = missed * m * _struck(self.restart / m)
         running, restart = r2 * pending + hard
         return float(running), float(restart), reach * r2
 
@@ -142,3 +147,8 @@ class TwoLevels:
 def _outlast(ratio: float) -> float:
     """``e^-ratio``; what is below ``e^-HOPELESS`` stands for nothing, so that no product underflows."""
     return math.exp(-min(ratio, HOPELESS))
+
+
+def _struck(ratio: float) -> float:
+    """``1 - e^-ratio`` likewise, with all its digits."""
+    return -math.expm1(-min(ratio, HOPELESS))
