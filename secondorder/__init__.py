@@ -48,15 +48,20 @@ if TYPE_CHECKING:
     from secondorder.quantities import quantity as quantity
     from secondorder.scenarios.answers import Answer as Answer
     from secondorder.scenarios.answers import Estimate as Estimate
+    from secondorder.scenarios.capacity import Capacity as Capacity
+    from secondorder.scenarios.chunked_prefill import ChunkedPrefill as ChunkedPrefill
     from secondorder.scenarios.collective import Collective as Collective
     from secondorder.scenarios.compression import Compression as Compression
     from secondorder.scenarios.data_loading import DataLoading as DataLoading
+    from secondorder.scenarios.disaggregated import Disaggregated as Disaggregated
     from secondorder.scenarios.expert_routing import ExpertRouting as ExpertRouting
     from secondorder.scenarios.footprint import Footprint as Footprint
     from secondorder.scenarios.inference import Inference as Inference
     from secondorder.scenarios.inverse_roofline import InverseRoofline as InverseRoofline
     from secondorder.scenarios.ownership import Ownership as Ownership
     from secondorder.scenarios.pipeline import Pipeline as Pipeline
+    from secondorder.scenarios.prefix_caching import PrefixCaching as PrefixCaching
+    from secondorder.scenarios.quantisation import Quantisation as Quantisation
     from secondorder.scenarios.queue import BatchService as BatchService
     from secondorder.scenarios.queue import Closed as Closed
     from secondorder.scenarios.queue import FirstCome as FirstCome
@@ -74,6 +79,7 @@ if TYPE_CHECKING:
     from secondorder.scenarios.scaling_law import ScalingLaw as ScalingLaw
     from secondorder.scenarios.serving import Serving as Serving
     from secondorder.scenarios.shared_cluster import SharedCluster as SharedCluster
+    from secondorder.scenarios.speculative import Speculative as Speculative
     from secondorder.scenarios.steptime import Affine as Affine
     from secondorder.scenarios.steptime import Roofline as Roofline
     from secondorder.scenarios.steptime import Table as Table
@@ -147,6 +153,12 @@ _WHERE = {
     "fleets.regions": ["Facility", "Region", "facilities", "regions"],
     "scenarios.compression": ["Compression"],
     "scenarios.inverse_roofline": ["InverseRoofline"],
+    "scenarios.capacity": ["Capacity"],
+    "scenarios.speculative": ["Speculative"],
+    "scenarios.disaggregated": ["Disaggregated"],
+    "scenarios.prefix_caching": ["PrefixCaching"],
+    "scenarios.chunked_prefill": ["ChunkedPrefill"],
+    "scenarios.quantisation": ["Quantisation"],
     "scenarios.data_loading": ["DataLoading"],
     "scenarios.expert_routing": ["ExpertRouting"],
     "scenarios.footprint": ["Footprint"],

@@ -12,6 +12,8 @@ from scipy.stats import binom
 
 from secondorder.analytic import critical_path, training_step
 from secondorder.analytic.training_step import first_order_step, ideal_step, mean_step, solve_step
+from secondorder.cli.doors import Door
+from secondorder.cli.train import Steps
 from secondorder.errors import DoesNotFit, InputError
 from secondorder.fleets.accelerators import accelerators
 from secondorder.fleets.clusters import Cluster, Fabric, Link, Node, clusters
@@ -390,12 +392,16 @@ def test_without_jitter_order_2_is_the_simulation_and_so_is_order_1_where_nothin
         assert rung.note if not rung.in_domain else rung.amount == pytest.approx(idle, abs=1e-9)
 
 
+SHORT = st.sampled_from([("1f1b", 1, 1), ("1f1b", 2, 1), ("interleaved", 2, 2)])
+"""Pipelines whose bubble does not leave their links time to spare."""
+
+
 @settings(deadline=None, max_examples=120)
-@given(drawn=LAYOUTS, jitter=st.sampled_from([0.0, 0.3]))
+@given(drawn=LAYOUTS, shape=SHORT, jitter=st.sampled_from([0.0, 0.3]))
 def test_no_step_is_shorter_than_what_its_link_carries_or_its_stages_compute(
-    drawn: dict[str, object], jitter: float
+    drawn: dict[str, object], shape: tuple[str, int, int], jitter: float
 ) -> None:
-    step, rng = step_of(drawn), np.random.default_rng(7)
+    step, rng = step_of({**drawn, "shape": shape}), np.random.default_rng(7)
     parts = step.parts
     shape = (20, parts.replicas, len(parts.forward), parts.microbatches)
     law = LogNormal("1 s", scv=jitter or 1e-12)
@@ -666,3 +672,28 @@ def test_what_does_not_fit_for_its_activations_is_told_to_recompute() -> None:
         small(1024, schedule="gpipe", recomputation="none")
     with pytest.raises(DoesNotFit, match="use a smaller micro_batch_size"):
         small(1024, schedule="gpipe", micro_batch_size=2)
+
+
+# In the command line
+
+
+def test_each_flag_of_a_step_lands_where_its_field_is() -> None:
+    flags = Steps(
+        model="llama_3_1_8b", global_batch=32, sequence_length=512, cluster="dgx_h100_superpod", data_parallel=4,
+        sequence_parallel="false", dropout="true", precision="fp8", network_efficiency=0.7,
+        slow_ranks="{3 = 1.2}", reserved_memory="2 GiB",
+    )  # fmt: skip
+    table = flags.table["step"]
+    table["cluster"] = cluster(2)
+    step = Door().build(TrainingStep, table)
+    assert (step.job.layout.sequence_parallel, step.job.dropout, step.job.precision) == (False, True, "fp8")
+    assert (step.network_efficiency, step.slow_ranks) == (0.7, {3: 1.2})
+    assert step.reserved_memory.m_as("GiB") == pytest.approx(2)
+    assert step.slowness.tolist() == [1, 1, 1, 1.2]
+    for fields, line in [
+        ({"dropout": "maybe"}, "dropout: got 'maybe'"), ({"slow_ranks": "3"}, "slow_ranks: got 3, expected a table"),
+        ({"slow_ranks": "{9 = 2.0}"}, "slow_ranks: got 9, expected a replica's index, 0 to 3"),
+    ]:  # fmt: skip
+        other = dataclasses.replace(flags, **fields).table["step"]
+        with pytest.raises(InputError, match=line):
+            Door().build(TrainingStep, {**other, "cluster": cluster(2)})

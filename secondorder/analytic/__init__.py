@@ -2,6 +2,7 @@
 
 from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.capacity import Capacity
+from secondorder.scenarios.chunked_prefill import ChunkedPrefill
 from secondorder.scenarios.collective import Collective
 from secondorder.scenarios.compression import Compression
 from secondorder.scenarios.data_loading import DataLoading
@@ -12,6 +13,8 @@ from secondorder.scenarios.inference import Inference
 from secondorder.scenarios.inverse_roofline import InverseRoofline
 from secondorder.scenarios.ownership import Ownership
 from secondorder.scenarios.pipeline import Pipeline
+from secondorder.scenarios.prefix_caching import PrefixCaching
+from secondorder.scenarios.quantisation import Quantisation
 from secondorder.scenarios.queue import Queue
 from secondorder.scenarios.reasoning import Reasoning
 from secondorder.scenarios.scaling_law import ScalingLaw
@@ -78,6 +81,18 @@ def solve(scenario: Scenario) -> Answer:
             from secondorder.analytic.serving.disaggregated import solve_disaggregated
 
             return solve_disaggregated(scenario)
+        case PrefixCaching():
+            from secondorder.analytic.serving.prefix_caching import solve_prefix_caching
+
+            return solve_prefix_caching(scenario)
+        case ChunkedPrefill():
+            from secondorder.analytic.serving.chunked_prefill import solve_chunked_prefill
+
+            return solve_chunked_prefill(scenario)
+        case Quantisation():
+            from secondorder.analytic.serving.quantisation import solve_quantisation
+
+            return solve_quantisation(scenario)
         case ExpertRouting():
             from secondorder.analytic.expert_routing import solve_expert_routing
 

@@ -179,6 +179,41 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "--model resnet50 --accelerator a100_80gb --batch-size 8\n"
         '    --precision fp16 --launch "exponential 5 us" --jitter exponential',
     ),
+    "capacity": (
+        "How many replicas a rate takes under objectives on p99, and what binds.",
+        "--model llama_3_1_8b --accelerator h100_sxm\n"
+        '    --arrivals "poisson 1 request/s" --lengths "input=1920 output=128"\n'
+        '    --max-num-seqs 32 --rate "50 request/s" --e2el-p99 "5 s"',
+    ),
+    "speculative": (
+        "Speculative decoding: a draft model proposes tokens, the model verifies them.",
+        "--model llama_3_1_70b --accelerator h200 --tensor-parallel-size 2\n"
+        '    --arrivals "poisson 0.2 request/s" --lengths "input=512 output=256"\n'
+        "    --draft llama_3_1_8b --gamma 4 --acceptance 0.8",
+    ),
+    "disaggregated": (
+        "Prefill and decoding on replicas of their own, the cache sent between them.",
+        "--model llama_3_1_8b --accelerator h100_sxm\n"
+        '    --arrivals "poisson 20 request/s" --lengths "input=2048 output=geometric 256"\n'
+        '    --prefill-replicas 2 --decode-replicas 2 --link "50 GB/s latency=10 us"',
+    ),
+    "prefix_caching": (
+        "What a share of prompt tokens that are cached already saves.",
+        "--model llama_3_1_8b --accelerator h100_sxm\n"
+        '    --arrivals "poisson 8 request/s" --lengths "input=2048 output=256"\n'
+        "    --enable-prefix-caching true --hit-ratio 0.75",
+    ),
+    "chunked_prefill": (
+        "The budget of tokens of a step: first tokens against gaps between tokens.",
+        "--model llama_3_1_8b --accelerator h100_sxm --lengths azure_conv_2023\n"
+        '    --arrivals "poisson 8 request/s" --max-num-batched-tokens 512 --itl "30 ms"',
+    ),
+    "quantisation": (
+        "A service with its weights, arithmetic and cache at other precisions.",
+        "--model llama_3_1_8b --accelerator h100_sxm\n"
+        '    --arrivals "poisson 8 request/s" --lengths "input=1024 output=256"\n'
+        "    --weight-precision int4 --compute-precision bf16",
+    ),
     "inverse_roofline": (
         "What a part must have for an objective to be met, and which parts have it.",
         '--model llama_3_1_8b --precision bf16 --latency "10 ms"\n    --input-tokens 1 --context-tokens 2048',

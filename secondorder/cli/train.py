@@ -149,18 +149,28 @@ class Steps(_Flags):
     stage_layers: Annotated[str | None, _step("Layers of each piece where they differ, 7,14x8,7.")] = None
     zero_stage: Annotated[int | None, _step("0 to 3: what replicas shard. Default: 1.", converter=plain)] = None
     recomputation: Annotated[str | None, _step("none, selective or full. Default: selective.")] = None
+    sequence_parallel: Annotated[str | None, _step("true or false. Default: true.")] = None
+    precision: Annotated[str | None, _step("Of the arithmetic. Default: bf16.")] = None
+    dropout: Annotated[str | None, _step("Whether its masks take memory.")] = None
     compute_efficiency: Annotated[float | None, _step("Share of the peak in matrix code.", converter=plain)] = None
+    network_efficiency: Annotated[float | None, _step("Share of the links' bandwidth.", converter=plain)] = None
     jitter: Annotated[str | None, _step('Factor of each piece of work, "lognormal scv=0.01".')] = None
+    slow_ranks: Annotated[str | None, _step('Always slow replicas, "{3 = 1.2}".')] = None
+    reserved_memory: Annotated[str | None, _step("Of each accelerator, beside the job.")] = None
     step_time: Annotated[str | None, _step("Instead of a model: the law of a step's time.")] = None
 
     _LAYOUT = (
         "data_parallel", "tensor_parallel", "pipeline_parallel", "expert_parallel", "micro_batch_size", "schedule",
-        "interleaving", "stage_layers", "zero_stage", "recomputation",
+        "interleaving", "stage_layers", "zero_stage", "recomputation", "sequence_parallel",
     )  # fmt: skip
+    _JOB = ("model", "global_batch", "sequence_length", "precision", "dropout")
+    _WRITTEN = ("sequence_parallel", "dropout", "slow_ranks")  # as TOML writes a truth value or a table
 
     @property
     def table(self) -> dict[str, Any]:
         """As a plan spells it."""
+        from secondorder.cli.plan_files import plain_value
+
         given = self.given(*(field.name for field in fields(self)))
         law = given.pop("step_time", None)
         if law is not None and given:
@@ -169,10 +179,11 @@ class Steps(_Flags):
             return {"step": law}
         if not given:
             return {}
+        given |= {name: plain_value(given[name]) for name in self._WRITTEN if name in given}
         layout = {name: given.pop(name) for name in self._LAYOUT if name in given}
         if "stage_layers" in layout:
             layout["stage_layers"] = _layers(layout["stage_layers"])
-        job = {name: given.pop(name) for name in ("model", "global_batch", "sequence_length") if name in given}
+        job = {name: given.pop(name) for name in self._JOB if name in given}
         return {"step": {"job": {**job, "layout": layout}, **given}}
 
 

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias, get_args
 
 from secondorder.errors import InputError
 from secondorder.scenarios.capacity import Capacity
+from secondorder.scenarios.chunked_prefill import ChunkedPrefill
 from secondorder.scenarios.collective import Collective
 from secondorder.scenarios.compression import Compression
 from secondorder.scenarios.data_loading import DataLoading
@@ -16,6 +17,8 @@ from secondorder.scenarios.inference import Inference
 from secondorder.scenarios.inverse_roofline import InverseRoofline
 from secondorder.scenarios.ownership import Ownership
 from secondorder.scenarios.pipeline import Pipeline
+from secondorder.scenarios.prefix_caching import PrefixCaching
+from secondorder.scenarios.quantisation import Quantisation
 from secondorder.scenarios.queue import Queue
 from secondorder.scenarios.reasoning import Reasoning
 from secondorder.scenarios.scaling_law import ScalingLaw
@@ -39,6 +42,9 @@ Scenario: TypeAlias = (
     | Capacity
     | Speculative
     | Disaggregated
+    | PrefixCaching
+    | ChunkedPrefill
+    | Quantisation
     | ExpertRouting
     | DataLoading
     | SharedCluster

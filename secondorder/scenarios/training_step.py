@@ -156,6 +156,8 @@ class TrainingStep(Timed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        ranks = {int(rank) if str(rank).isdigit() else rank: factor for rank, factor in self.slow_ranks.items()}
+        object.__setattr__(self, "slow_ranks", ranks)  # plan files write numbers as text
         self._check_layout()
         self._check_slow_ranks()
         if self.jitter is not None and abs(self.law("jitter").moment(1) - 1) > 1e-9:

@@ -10,6 +10,7 @@ from typing import Any
 from secondorder.errors import InputError
 from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.capacity import Capacity
+from secondorder.scenarios.chunked_prefill import ChunkedPrefill
 from secondorder.scenarios.collective import Collective
 from secondorder.scenarios.compression import Compression
 from secondorder.scenarios.data_loading import DataLoading
@@ -20,6 +21,8 @@ from secondorder.scenarios.inference import Inference
 from secondorder.scenarios.inverse_roofline import InverseRoofline
 from secondorder.scenarios.ownership import Ownership
 from secondorder.scenarios.pipeline import Pipeline
+from secondorder.scenarios.prefix_caching import PrefixCaching
+from secondorder.scenarios.quantisation import Quantisation
 from secondorder.scenarios.queue import Queue
 from secondorder.scenarios.reasoning import Reasoning
 from secondorder.scenarios.scaling_law import ScalingLaw
@@ -31,7 +34,16 @@ from secondorder.scenarios.topology import Topology
 from secondorder.scenarios.training import Training
 from secondorder.scenarios.training_step import TrainingStep
 
-CLOSED_FORMS_ONLY = (Compression, InverseRoofline, Speculative, Disaggregated, Topology)
+CLOSED_FORMS_ONLY = (
+    Compression,
+    InverseRoofline,
+    Speculative,
+    Disaggregated,
+    PrefixCaching,
+    ChunkedPrefill,
+    Quantisation,
+    Topology,
+)
 """Scenarios in which nothing is random, or whose simulation is yet to come."""
 
 

@@ -511,7 +511,7 @@ def _order_1(run: _Run) -> Iterator[Estimate]:
         ("downtime_share", down / m, ""),
     ]
     size = (lost + lost + run.blocking + back + down) / m
-    rough = list(_beyond_first_order(writes, size))
+    rough = list(_beyond_first_order(writes, size, down / m))
     if goodput < 0:
         rough.append("below 0, it means nothing")
     if run.aging:
@@ -524,7 +524,7 @@ def _order_1(run: _Run) -> Iterator[Estimate]:
     yield from _rungs(metrics, 1, FIRST_ORDER, note, not rough)
 
 
-def _beyond_first_order(writes: float, size: float) -> Iterator[str]:
+def _beyond_first_order(writes: float, size: float, down: float) -> Iterator[str]:
     """Which conditions of the first order fail, if checkpoints take ``writes`` of an interval, a failure ``size`` of an MTBF.
 
     It leaves out ``1/(1 + w) - (1 - w) = w^2/(1 + w)`` of the writes, about ``s^2`` of the failures, and
@@ -532,7 +532,7 @@ def _beyond_first_order(writes: float, size: float) -> Iterator[str]:
     """
     alone = {
         f"checkpoints take {writes:.3g} of an interval": writes**2 / (1 + writes),
-        f"what a failure costs is {size:.3g} of it": size**2 / 2,
+        f"what a failure costs is {size:.3g} of it": (size**2 + down**2) / 2,
     }
     if sum(alone.values()) + writes * size / (1 + writes) > SHORT:
         yield from (reason for reason, left_out in alone.items() if left_out >= max(alone.values()) / 4)
