@@ -34,6 +34,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/real_engine.py
 	$(BIN)/python benchmarks/queue_speed.py
 	$(BIN)/python benchmarks/variance_reduction.py
+	$(BIN)/python benchmarks/roofline_speed.py
 	$(BIN)/python benchmarks/training_speed.py
 	$(BIN)/python benchmarks/collective_speed.py
 

@@ -21,6 +21,7 @@ def gpt(**layout: object) -> TrainingJob:
         model=GPT,
         global_batch=512,
         sequence_length=2048,
+        dropout=True,
         layout=Layout(**{**PUBLISHED, **layout}),  # type: ignore[arg-type]
     )
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from scipy import integrate, linalg, stats
 
 from secondorder.analytic.training import counts, interval, periodic, replication, shared_storage, silent, spares
-from secondorder.analytic.training.asynchronous import async_cycle, async_first_order, async_goodput
+from secondorder.analytic.training.asynchronous import async_cycle, async_first_order, async_goodput, async_run
+from secondorder.analytic.training.cycle import Cycle, in_turn
 from secondorder.analytic.training.durable_series import TERMS, durable_segments
 from secondorder.analytic.training.gap_survival import Gap, exponential_gap, palm_gap
 from secondorder.analytic.training.new_nodes import aging_run
@@ -204,6 +205,15 @@ def test_expected_time_with_a_shorter_last_segment_is_that_of_a_naive_run():
     assert abs(2000.0 / exact_goodput(**ROUGH, downtime=50.0) - times.mean()) > spread
 
 
+@pytest.mark.filterwarnings("error")
+def test_work_without_end_is_without_end_and_without_a_warning():
+    assert expected_time(work=2000.0, interval=900.0, write=300.0, restart=600.0, mtbf=1e-3) == math.inf
+    assert expected_time(work=1800.0, interval=900.0, write=300.0, restart=600.0, mtbf=1e-3) == math.inf
+    for repeats in ([3, 1], [0, 1], [3, 0]):
+        found = counts.failures_until_done(lengths=[10.0, 5.0], repeats=repeats, restart=20.0, mtbf=1e-3)
+        assert found == (math.inf, math.inf, math.inf)
+
+
 def test_whole_segments_take_work_over_goodput():
     assert expected_time(work=9000.0, **ROUGH) == pytest.approx(9000.0 / exact_goodput(**ROUGH), rel=1e-12)
     assert expected_time(work=1.0, interval=1.0, write=1e7, mtbf=1.0) == math.inf
@@ -371,6 +381,17 @@ def test_a_locally_poisson_run_of_new_nodes_is_near_a_naive_one():
     assert long_run - np.mean(found) > 0.03
 
 
+def test_work_for_which_new_nodes_leave_no_time_has_no_end():
+    process, times = read_failures("new 500 weibull 1500 h shape=0.7"), {"write": 60.0, "restart": 0.0}
+    run = aging_run(
+        process=process,
+        work=1e8,
+        downtime=lambda m: 0.0,
+        cycle=lambda m: blocking_cycle(gap=exponential_gap(m), interval=1e8, downtime=0.0, **times),
+    )
+    assert (run.wall, run.failures, run.shares["goodput"]) == (math.inf, math.inf, 0.0)
+
+
 # Counts
 
 
@@ -498,6 +519,45 @@ def test_async_with_a_weibull_gap_is_that_of_a_naive_run():
     assert cycle.goodput == pytest.approx(g, abs=spread)
 
 
+def naive_async_time(
+    work: float, tau: float, pause: float, drain: float, restart: float, down: float, gap: Callable[[], float]
+) -> float:
+    """Wall time until all work is durable: after each failure the moments at which the rest would be."""
+    left, wall, back = work, 0.0, 0.0
+    while True:
+        end, now, free, kept, rest = gap(), back, 0.0, 0.0, left
+        while rest > 1e-9:
+            piece = min(tau, rest)
+            now = max(now + piece, free) + pause
+            free, rest = now + drain, rest - piece
+            kept += piece if free <= end else 0.0
+        if free <= end:
+            return wall + free
+        wall, left, back = wall + end + down, left - kept, restart
+
+
+@pytest.mark.parametrize(("work", "drain"), [(1500.0, 250.0), (1210.0, 700.0), (1200.0, 900.0), (400.0, 900.0)])
+def test_the_time_until_async_work_is_durable_is_that_of_a_naive_run(work, drain):
+    """A shorter last interval, a drain that holds training up, all the work in less than an interval."""
+    gap, times = draw_gaps(1500.0), {"pause": 20.0, "drain": drain, "restart": 200.0}
+    walls = np.array([naive_async_time(work, 600.0, *times.values(), 50.0, gap) for _ in range(20_000)])
+    spread = Z * walls.std() / math.sqrt(len(walls))
+    found = async_run(work=work, interval=600.0, mtbf=1500.0, downtime=50.0, **times)
+    assert work / found.goodput == pytest.approx(walls.mean(), abs=spread)
+    assert sum(found.shares.values()) == pytest.approx(1.0)
+    long_run = async_goodput(interval=600.0, mtbf=1500.0, downtime=50.0, **times)
+    assert abs(work / long_run - walls.mean()) > spread  # without the start and the end
+
+
+def test_async_work_of_many_intervals_takes_its_time_at_the_goodput_of_the_long_run():
+    """What the start and the end take does not grow with the work."""
+    times = {"interval": 200.0, "pause": 5.0, "drain": 300.0, "restart": 100.0, "downtime": 40.0, "mtbf": 2000.0}
+    many, more = (n * 200.0 / async_run(work=n * 200.0, **times).goodput for n in (1_000, 3_000))
+    assert more - many == pytest.approx(2_000 * 200.0 / async_goodput(**times), rel=1e-10)
+    calm = async_run(work=1000.0, **times | {"mtbf": 1e20})  # 5 pauses, 4 waits of 100 s for the drain, the last drain
+    assert calm.shares["checkpoint_share"] == pytest.approx(725 / 1725, rel=1e-12)
+
+
 def test_async_without_a_drain_is_blocking():
     assert async_goodput(interval=994.4, pause=60.0, drain=0.0, restart=300.0, mtbf=8240.0) == pytest.approx(
         exact_goodput(**CALM), rel=1e-12
@@ -573,6 +633,33 @@ def test_two_levels_with_one_kind_of_failure_are_one_level():
     assert durable.expected_time(work=3000.0, interval=497.2, every=2) == pytest.approx(
         expected_time(work=3000.0, **CALM, downtime=70.0), rel=1e-9
     )
+
+
+@pytest.mark.parametrize("mtbf", [1e12, 1e16, 1e18, 1e20, 1e25])
+def test_nothing_cancels_where_failures_never_come(mtbf):
+    """What is left out, the times over the MTBF, is below 1e-8 here."""
+    levels = TwoLevels(
+        write=10.0, durable_write=150.0, light_share=0.3, light_restart=80.0, restart=400.0, downtime=50.0, mtbf=mtbf
+    )
+    assert levels.cycle(interval=300.0, every=4).goodput == pytest.approx(1200 / 1390, rel=5e3 / mtbf + 1e-12)
+    path = {"busy": 0.5, "other_write": 20.0}  # whose wait is 10 s
+    queued = shared_storage.queueing_cycle(interval=300.0, write=10.0, restart=400.0, downtime=50.0, mtbf=mtbf, **path)
+    assert queued.goodput == pytest.approx(300 / 320, rel=5e3 / mtbf + 1e-12)
+    assert queued.shares["checkpoint_share"] == pytest.approx(20 / 320, rel=5e3 / mtbf + 1e-12)
+    errors = {"silent_mtbf": 1e4, "verify": 20.0, "write": 10.0, "restart": 400.0}
+    rare = silent.silent_cycle(interval=300.0, mtbf=mtbf, downtime=50.0, **errors)
+    known = silent.silent_segment_time(interval=300.0, silent_rate=1e-4, **{k: errors[k] for k in list(errors)[1:]})
+    assert rare.goodput == pytest.approx(300 / known, rel=5e3 / mtbf + 1e-12)
+
+
+def test_hard_failures_keep_their_digits_at_any_mtbf():
+    """The restart share times the MTBF tends to the mean restart: it is made of nothing but failures."""
+    for mtbf in (1e10, 1e15, 1e20):
+        levels = TwoLevels(
+            write=0.0, durable_write=0.0, light_share=0.25, light_restart=80.0, restart=400.0, downtime=0.0, mtbf=mtbf
+        )
+        share = levels.cycle(interval=300.0, every=4).shares["restart_share"]
+        assert share * mtbf == pytest.approx(0.25 * 80 + 0.75 * 400, rel=1e4 / mtbf + 1e-12)
 
 
 def test_the_overhead_of_levels_is_what_the_first_order_leaves_at_its_best():
@@ -752,6 +839,16 @@ def test_a_million_pairs_are_interrupted_after_the_birthday_time():
     assert mean == pytest.approx((1 + math.sqrt(math.pi * b) * (1 + 1 / (8 * b))) / (2 * b), rel=1e-11)
 
 
+@pytest.mark.parametrize("pairs", [10**8, 10**10, 10**12])
+def test_very_many_pairs_keep_their_digits(pairs):
+    """Also the gap, whose excess at 0 is its mean. A difference of log gammas of 1e10 is off by 1e-5."""
+    birthday = (1 + math.sqrt(math.pi * pairs) * (1 + 1 / (8 * pairs))) / (2 * pairs)
+    process = ReplicatedPairs(pairs=pairs, lifetime="1 s")
+    assert process.mtbf == pytest.approx(birthday, rel=1e-12)
+    assert replication.mean_time_to_interruption(pairs=pairs, lifetime=1.0) == process.mtbf
+    assert float(palm_gap(process).excess(0.0)) == pytest.approx(birthday, rel=1e-12)
+
+
 # Shared storage
 
 
@@ -810,7 +907,31 @@ def test_an_idle_path_costs_nothing():
     assert sum(found.shares.values()) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("x", ["1e-12", "0.0099999", "0.0100001", "3", "200"])
+def test_the_wait_of_a_kept_segment_keeps_its_digits(x):
+    """``phi`` in fifty digits, from the transform itself."""
+    getcontext().prec = 60
+    w, busy = Decimal(x), Decimal("0.6")
+    wait = (1 - busy) / (1 - busy * (1 - (-w).exp()) / w)
+    phi = (-Decimal(3) * w).exp() * wait  # interval and write are three other writes long
+    found = shared_storage.queueing_cycle(
+        mtbf=1.0, interval=2 * float(w), write=float(w), restart=0.0, downtime=0.0, busy=0.6, other_write=float(w)
+    )
+    assert found.goodput == pytest.approx(float(2 * w * phi / (1 - phi)), rel=1e-12)
+
+
 # Where the time goes
+
+
+def test_cycles_in_turn_take_the_sum_of_their_times():
+    """10 s of work at a goodput of a half and 20 s at one of 0.8: 45 s; one without headway takes all the time."""
+    half = Cycle(kept=2.0, checkpoint=1.0, restart=0.5, downtime=0.25, total=4.0)
+    most = Cycle(kept=80.0, checkpoint=20.0, restart=0.0, downtime=0.0, total=100.0)
+    both = in_turn([(10.0, half), (20.0, most)])
+    assert both.goodput == pytest.approx(30 / 45)
+    assert list(both.shares.values()) == pytest.approx([30 / 45, 10 / 45, 1.25 / 45, 2.5 / 45, 1.25 / 45])
+    stuck = Cycle(kept=0.0, checkpoint=0.0, restart=1.0, downtime=0.0, total=2.0)
+    assert in_turn([(10.0, half), (1.0, stuck), (20.0, most)]) == stuck
 
 
 def test_the_shares_of_a_blocking_run_are_those_of_a_naive_one():

@@ -220,13 +220,14 @@ def solve_compression(scenario: Compression) -> Answer:
         memory_efficiency=scenario.memory_efficiency,
         **work,
     )
+    before = found.before
     estimates = [
-        *_rungs("latency", "s", found.before and float(found.before.latency), float(found.after.latency)),
+        *_rungs("latency", "s", None if before is None else float(before.latency), float(found.after.latency)),
         *_rungs("weights", "byte", found.weights_before, found.weights_after),
-        *_rungs("footprint", "byte", found.before and float(found.before.footprint), float(found.after.footprint)),
+        *_rungs("footprint", "byte", None if before is None else float(before.footprint), float(found.after.footprint)),
         _rung("weight_ratio", "", 1, found.weight_ratio),
     ]
-    if found.before is not None:
+    if before is not None:
         estimates.append(_rung("speedup", "", 1, float(found.speedup)))
     why = f"; as it is: {found.why_not}" if found.why_not else ""
     what = f"{scenario.model.name} on {scenario.accelerator.name}, {type(scenario.method).__name__.lower()}"

@@ -27,7 +27,7 @@ Replicas are alike and independent but for their ``slow_ranks``; a step waits fo
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -111,7 +111,7 @@ def _bubbles(scenario: TrainingStep, paths: "_Paths | None", why: str) -> Iterat
     idle = float(np.average([kind.idle for kind in kinds], weights=counts))
     rows = [
         (float(equal), "equal stages", max(kind.uneven for kind in kinds)),
-        (idle, "idle time of the slowest stage's pipeline", max(kind.held_up for kind in kinds)),
+        (idle, "idle time of the first-order pipeline", max(kind.held_up for kind in kinds)),
     ]
     for order, (amount, source, doubt) in enumerate(rows):
         note = _without_jitter(doubt) if noisy else doubt
@@ -320,7 +320,7 @@ class _Paths:
         low, high = self._range()
         if high <= low:
             return self.after + high
-        nodes, weights = np.polynomial.legendre.leggauss(400)
+        nodes, weights = _gauss()
         t = low + (high - low) * (nodes + 1) / 2
         return float(self.after + high - (high - low) / 2 * (weights * self._distribution(t)).sum())
 
@@ -348,6 +348,13 @@ class _Paths:
         return np.asarray(np.exp(total))
 
 
+@cache
+def _gauss() -> tuple[Floats, Floats]:
+    """Nodes and weights on (-1, 1), of 400 places."""
+    nodes, weights = np.polynomial.legendre.leggauss(400)
+    return nodes, weights
+
+
 def _replica(parts: Parts, factor: float, law: Service | None) -> tuple[float, float, float]:
     """Mean and variance of when a replica's gradients are all sent, and the share of its pipeline that is idle."""
     pair = partial(_moments, factor=factor, law=law)
@@ -360,8 +367,8 @@ def _replica(parts: Parts, factor: float, law: Service | None) -> tuple[float, f
     )  # fmt: skip
     top, variance = greatest(mean + _added(parts, last[0]), covariance)
     busy = (parts.microbatches * (forward[0] + backward[0]) + last[0] - backward[0]).sum()
-    idle = 1 - busy / parts.stages / greatest(mean, covariance)[0]
-    return top, variance, max(float(idle), 0.0)
+    idle = 1 - float(busy) / parts.stages / greatest(mean, covariance)[0] if parts.stages > 1 else 0.0
+    return top, variance, max(idle, 0.0)
 
 
 def _moments(

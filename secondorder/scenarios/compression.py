@@ -105,7 +105,7 @@ def read_method(text: str) -> Method:
         "two-of-four": TwoOfFour,
         "structured": Structured,
     }
-    return read(text, kinds, what="method", example="quantised int4")  # type: ignore[no-any-return]
+    return read(text, kinds, what="method", example="quantised int4")
 
 
 @dataclass(frozen=True, kw_only=True)

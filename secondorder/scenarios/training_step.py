@@ -5,12 +5,12 @@
 >>> from secondorder.workloads.training import Layout
 >>> step = TrainingStep(
 ...     job=TrainingJob(
-...         model=models.bloom_176b, global_batch=2048, sequence_length=2048,
+...         model=models.bloom_176b, global_batch=2048, sequence_length=2048, dropout=False,
 ...         layout=Layout(data_parallel=8, tensor_parallel=4, pipeline_parallel=12, micro_batch_size=2,
 ...             recomputation="full", sequence_parallel=False, stage_layers=(5, *[6] * 10, 5))),
 ...     cluster=clusters.bloom)
 >>> print(step.memory)
-stage 0 of 12: weights 7.96 GB, gradients 7.96 GB, optimiser 5.97 GB, activations 12 x 646 MB: 29.7 GB
+stage 0 of 12: weights 7.96 GB, gradients 7.96 GB, optimiser 5.97 GB, activations 12 x 587 MB: 28.9 GB
 
 The scenario holds what both witnesses need, in seconds and bytes: ``parts``. How these add up to a step is
 theirs. What is counted:

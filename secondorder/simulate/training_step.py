@@ -2,7 +2,8 @@
 
 Every pass of every microbatch on every chunk of every replica takes its own time; the replicas meet where their
 gradients do, bucket by bucket: a ring whose hops all take one time is over when the last rank was ready
-plus its hops. A stage's link carries what its passes gather and scatter and its gradients one after the other. One sample is one step, and steps are independent.
+plus its hops. A stage's link carries what its passes gather and scatter, and its gradients, one after the other.
+One sample is one step, and steps are independent.
 
 >>> from secondorder.fleets.clusters import clusters
 >>> from secondorder.workloads.models import models

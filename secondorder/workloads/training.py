@@ -124,7 +124,7 @@ class TrainingJob(Checked):
     sequence_length: Count
     layout: Layout = field(default_factory=Layout)
     precision: str = "bf16"
-    dropout: bool = True
+    dropout: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -20,7 +20,7 @@ recomputation keeps ``2 s b h``.
 
 >>> from secondorder.workloads.models import models
 >>> from secondorder.workloads.training import Layout, TrainingJob
->>> job = TrainingJob(model=models.gpt_3_175b, global_batch=1536, sequence_length=2048,
+>>> job = TrainingJob(model=models.gpt_3_175b, global_batch=1536, sequence_length=2048, dropout=True,
 ...     layout=Layout(data_parallel=32, tensor_parallel=4, pipeline_parallel=2, zero_stage=2))
 >>> print(fullest(job))
 stage 0 of 2: weights 43.8 GB, gradients 1.37 GB, optimiser 8.21 GB, activations 2 x 10.3 GB: 73.9 GB

@@ -95,7 +95,7 @@ def async_run(
 
     >>> times = {"interval": 600.0, "pause": 5.0, "drain": 300.0, "restart": 300.0, "mtbf": 8240.0}
     >>> round(1500.0 / async_run(work=1500.0, **times).goodput, 2)   # 600, 600 and 300 s of work
-    2026.35
+    2001.4
     """
     m, tau = one("mtbf", mtbf), one("interval", interval)
     b, wait, r, down = (

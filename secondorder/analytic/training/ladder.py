@@ -27,6 +27,7 @@ from secondorder.analytic.training.silent import silent_cycle, silent_first_orde
 from secondorder.analytic.training.spares import (
     availability,
     availability_with_crews,
+    head_start,
     most_available,
     wait_for_repair,
 )
@@ -118,23 +119,21 @@ def best_training_interval(scenario: Training) -> float:
         shortest.append(float(young(write=cost, mtbf=mtbf / run.every)) / 10)
     if drain > 0:
         shortest.append(drain / 10)
-    best = best_interval(lambda tau: _endless_goodput(scenario.at(tau)), low=min(shortest), high=10 * run.mtbf)
+
+    def search(endless: Training) -> float:
+        return best_interval(lambda tau: long_run_goodput(endless.at(tau)), low=min(shortest), high=10 * run.mtbf)
+
     if run.work is None:
-        return best
+        return search(scenario)
+    # without what is left for a last interval, which would make the goodput a saw of the interval
+    endless = replace(scenario, work=None, duration=scenario.work)
+    best = search(endless)
+    wall = _Run(scenario=scenario.at(best)).wall
+    if run.aging and wall < math.inf:  # most work in the time that it takes is least time for the work
+        best = search(replace(endless, duration=registry.Quantity(wall, "s")))
     cuts = run.work / best
     equal = {run.work / max(1, number) for number in (math.floor(cuts), math.ceil(cuts))}
     return max(equal, key=lambda tau: long_run_goodput(scenario.at(tau)))
-
-
-def _endless_goodput(scenario: Training) -> float:
-    """Without what is left for a last interval, which would make the goodput a saw of the interval."""
-    run = _Run(scenario=scenario)
-    if run.work is None:
-        return run.shares["goodput"]
-    if not run.aging:
-        return long_run_goodput(replace(scenario, work=None))
-    interval = max(1.0, math.ceil(run.work / scenario.interval)) * scenario.interval
-    return long_run_goodput(replace(scenario, work=registry.Quantity(interval, "s")))
 
 
 def classic_intervals(scenario: Training) -> dict[str, float]:
@@ -430,8 +429,13 @@ class _Run:
             open_work += self.write
         waited = 0.0  # the shelf is full at the start
         if self.scenario.spares is not None:
-            repair = self.scenario.spares.law("repair").moment(1)
-            waited = repair * self.wait_at(self.mtbf) / (self.mtbf + self.downtime)
+            spares = self.scenario.spares
+            waited = head_start(
+                mtbf=self.mtbf + self.scenario.recovery.downtime,
+                repair=spares.law("repair").moment(1),
+                spares=spares.count,
+                crews=spares.crews,
+            )
         time = min(self.restart, self.mtbf) + self.downtime + min(open_work, self.mtbf) + waited
         return time / self.wall + self.begun
 
@@ -471,7 +475,7 @@ def _order_0(run: _Run) -> Iterator[Estimate]:
 
 def _order_1(run: _Run) -> Iterator[Estimate]:
     tau, m, down = run.interval, run.mtbf, run.downtime
-    back, lost, writes = run.restart, tau / 2, run.blocking / tau
+    back, lost, writes, aside = run.restart, tau / 2, run.blocking / tau, down / m
     match run.scenario.checkpoint:
         case Checkpoint():
             goodput = float(
@@ -501,6 +505,7 @@ def _order_1(run: _Run) -> Iterator[Estimate]:
                 )
             )
             back, lost = run.restart * (1 + m * rate), tau / 2 + tau * rate * m
+            aside += run.restart * rate
         case policy:
             assert_never(policy)
     metrics = [
@@ -511,7 +516,7 @@ def _order_1(run: _Run) -> Iterator[Estimate]:
         ("downtime_share", down / m, ""),
     ]
     size = (lost + lost + run.blocking + back + down) / m
-    rough = list(_beyond_first_order(writes, size, down / m))
+    rough = list(_beyond_first_order(writes, size, aside))
     if goodput < 0:
         rough.append("below 0, it means nothing")
     if run.aging:
@@ -524,15 +529,16 @@ def _order_1(run: _Run) -> Iterator[Estimate]:
     yield from _rungs(metrics, 1, FIRST_ORDER, note, not rough)
 
 
-def _beyond_first_order(writes: float, size: float, down: float) -> Iterator[str]:
-    """Which conditions of the first order fail, if checkpoints take ``writes`` of an interval, a failure ``size`` of an MTBF.
+def _beyond_first_order(writes: float, size: float, aside: float) -> Iterator[str]:
+    """Which conditions of the first order fail, where checkpoints take ``writes`` of an interval and failures ``size``.
 
-    It leaves out ``1/(1 + w) - (1 - w) = w^2/(1 + w)`` of the writes, about ``s^2`` of the failures, and
-    ``w s/(1 + w)`` of both.
+    It leaves out ``1/(1 + w) - (1 - w) = w^2/(1 + w)`` of the writes, of the failures ``s^2/2`` at most, of
+    both ``w s/(1 + w)``. What is spent ``aside``, where nothing can fail, counts like a write: half of its
+    square is in the size.
     """
     alone = {
         f"checkpoints take {writes:.3g} of an interval": writes**2 / (1 + writes),
-        f"what a failure costs is {size:.3g} of it": (size**2 + down**2) / 2,
+        f"what a failure costs is {size:.3g} of it": (size**2 + aside**2) / 2,
     }
     if sum(alone.values()) + writes * size / (1 + writes) > SHORT:
         yield from (reason for reason, left_out in alone.items() if left_out >= max(alone.values()) / 4)

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from secondorder.errors import InputError
+from secondorder.laws import EmpiricalLaw
 from secondorder.quantities import pretty, si
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.training import Training
@@ -50,7 +52,8 @@ def simulate_training(scenario: Training, *, seed: int = 0, replications: int = 
     ``goodput``, ``checkpoint_share``, ``rework_share``, ``restart_share`` and ``downtime_share`` (with the waiting for
     repairs) are shares of the wall time and add to 1; ``availability`` is the share not spent waiting for a repair;
     ``failures_mean`` the number in a run; ``time_to_train`` how long the work took; ``throughput`` the tokens of the
-    steps kept, by the wall time. Means have Student's intervals; ``_p5`` and ``_p95`` are sample quantiles
+    steps kept, by the wall time. Means have Student's intervals; that of ``throughput`` also holds the standard error
+    of the law of a step, which all runs draw from; ``_p5`` and ``_p95`` are sample quantiles
     over the runs with an interval of order statistics, which takes 72 of them. The ``series`` of the answer
     is the log of the first run.
 
@@ -63,11 +66,14 @@ def simulate_training(scenario: Training, *, seed: int = 0, replications: int = 
     """
     if replications < 2:
         raise InputError("replications", given=replications, expected="at least 2, for an interval")
-    one = partial(run, scenario, seed=seed, step=step_of(scenario, seed))
+    law = step_of(scenario, seed)
+    one = partial(run, scenario, seed=seed, step=law)
     stories = _each(partial(one, log=False), range(replications), jobs)
     values = [measure(scenario, story) for story in stories]
     found = {metric: [value[metric] for value in values] for metric in values[0]}
     estimates = [_mean(metric, each) for metric, each in found.items()]
+    if isinstance(scenario.step, TrainingStep) and isinstance(law, EmpiricalLaw):
+        estimates = [_by_law(each, law) if each.metric == "throughput" else each for each in estimates]
     for metric in ("goodput", "failures"):
         each = found["goodput"] if metric == "goodput" else found["failures_mean"]
         estimates += [_quantile(f"{metric}_{name}", each, level) for name, level in QUANTILES.items()]
@@ -116,6 +122,20 @@ def _mean(metric: str, values: Sequence[float]) -> Estimate:
         low=interval.low,
         high=interval.high,
     )
+
+
+def _by_law(estimate: Estimate, law: EmpiricalLaw) -> Estimate:
+    """An estimate in proportion to the pace of steps, wider by what the sample behind their law leaves open.
+
+    The two errors are independent: half widths add as squares, that of the law ``1.96 cv/sqrt(samples)``.
+    """
+    samples = len(law.values)
+    error = math.sqrt(law.scv / samples)
+    if not error or estimate.low is None or estimate.high is None:
+        return estimate
+    half = math.hypot((estimate.high - estimate.low) / 2, 1.96 * error * estimate.amount)
+    note = f"the law of a step, from {samples} simulated ones, has a standard error of {100 * error:.2g} %"
+    return replace(estimate, low=estimate.amount - half, high=estimate.amount + half, note=note)
 
 
 def _quantile(metric: str, values: Sequence[float], level: float) -> Estimate:
