@@ -907,7 +907,7 @@ def test_an_idle_path_costs_nothing():
     assert sum(found.shares.values()) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("x", ["1e-12", "0.0099999", "0.0100001", "3", "200"])
+@pytest.mark.parametrize("x", ["1e-12", "0.00009999", "0.00010001", "0.0099999", "0.0100001", "3", "200"])
 def test_the_wait_of_a_kept_segment_keeps_its_digits(x):
     """``phi`` in fifty digits, from the transform itself."""
     getcontext().prec = 60
@@ -918,6 +918,9 @@ def test_the_wait_of_a_kept_segment_keeps_its_digits(x):
         mtbf=1.0, interval=2 * float(w), write=float(w), restart=0.0, downtime=0.0, busy=0.6, other_write=float(w)
     )
     assert found.goodput == pytest.approx(float(2 * w * phi / (1 - phi)), rel=1e-12)
+    slope = (1 - (-w).exp()) / w**2 - (-w).exp() / w
+    waited = busy * slope * w / (1 - busy * (1 - (-w).exp()) / w)  # E[W e^-W] / E[e^-W]
+    assert found.shares["checkpoint_share"] == pytest.approx(float((w + waited) * phi / (1 - phi)), rel=1e-11)
 
 
 # Where the time goes

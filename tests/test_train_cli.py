@@ -38,7 +38,7 @@ REFUSED = {
     "an unknown law": (["train", "--failures", "weibul 3 h", *RUN[3:]], 2, "did you mean weibull?"),
     "unknown rates": (["train", "--failures", "llama", *RUN[3:]], 2, "did you mean llama_3"),
     "rates without a number": (["train", "--failures", "llama_3", *RUN[3:]], 2, "rates of one accelerator"),
-    "two kinds of checkpoints": ([*RUN, "--pause", "1 s", "--every", "3"], 2, "async and two-level"),
+    "two kinds of checkpoints": ([*RUN, "--pause", "1 s", "--every", "3"], 2, "async and two_level"),
     "a duration beside work": ([*RUN, "--duration", "1 day", "--work", "1 day"], 2, "work: got work beside a duration"),
     "a picture of nothing": ([*RUN, "--figure", "x.png"], 2, "figure: got a picture without a study"),
     "spares study without spares": ([*RUN, "--study", "spares"], 2, "spares: got none"),
@@ -121,7 +121,7 @@ BODIES = {
         interval="20 min", pause="2 s", drain="3 min"
     ),
     '"async 20 min pause=2 s drain=3 min"': AsyncCheckpoint(interval="20 min", pause="2 s", drain="3 min"),
-    '"two-level 5 min write=2 s every=6 durable_write=60 s light_share=0.8 light_restart=30 s"': TwoLevelCheckpoint(
+    '"two_level 5 min write=2 s every=6 durable_write=60 s light_share=0.8 light_restart=30 s"': TwoLevelCheckpoint(
         interval="5 min", write="2 s", every=6, durable_write="60 s", light_share=0.8, light_restart="30 s"
     ),
     '"verified 20 min verify=5 s silent_mtbf=9 h write=1 min"': VerifiedCheckpoint(

@@ -20,6 +20,7 @@ from secondorder.analytic.training.ladder import (
     solve_training,
 )
 from secondorder.analytic.training.periodic import exact_goodput, expected_time
+from secondorder.analytic.training.silent import silent_optimum
 from secondorder.analytic.training.spares import head_start
 from secondorder.analytic.training_step import mean_step
 from secondorder.errors import InputError
@@ -311,6 +312,25 @@ def test_the_last_interval_weighs_in_the_edge():
     assert weights[1] > 1.5 * weights[0] * 40 / 79
 
 
+def test_a_restart_and_a_downtime_weigh_in_the_edge_and_on_order_one_too():
+    """None comes before the first interval: a day of fifty, in which the long run has one."""
+    rare, short = "exponential 50 day", Checkpoint(interval="600 s", write="1 s")
+    for recovery in (Recovery(restart="1 day"), Recovery(restart="0 s", detection="1 day")):
+        _, first, best = solve_training(run(rare, short, recovery=recovery, duration="50 day"))["goodput"]
+        assert not best.in_domain
+        assert not first.in_domain
+        assert "may weigh 0.02" in best.note
+        assert "may weigh 0.02" in first.note
+
+
+def test_silent_errors_whose_restarts_take_much_are_beyond_first_order():
+    """``1/(1 + x)`` and ``1 - x`` are .013 apart at .12, where ``x^2/2`` is .007."""
+    often = VerifiedCheckpoint(interval="10 s", verify="1 ms", write="1 ms", silent_mtbf="10000 s")
+    _, first, best = solve_training(run("exponential 1e9 s", often, recovery=Recovery(restart="1200 s")))["goodput"]
+    assert best.amount - first.amount == pytest.approx(1 / 1.12 - 0.88, abs=1e-3)
+    assert not first.in_domain
+
+
 def naive_head_start(mtbf: float, repair: float, spares: int, crews: int, horizon: float) -> float:
     """Of the chain of nodes in repair, from none: availability less that of the long run, added up over the horizon."""
     chain = np.diag([1 / mtbf] * (spares + 1), 1)
@@ -543,3 +563,12 @@ def test_new_nodes_of_exponential_lifetimes_and_of_nearly_those_have_one_best_in
     exact = best_training_interval(run(work="6 h"))
     near = best_training_interval(run("new 100 weibull 824000 s shape=1.001", work="6 h"))
     assert near == pytest.approx(exact, rel=0.05)
+
+
+def test_the_best_interval_is_found_far_below_youngs_too():
+    silent = VerifiedCheckpoint(interval="1 h", verify="0.5 s", write="0.5 s", silent_mtbf="10000 s")
+    best = best_training_interval(run("exponential 1e12 s", silent))
+    assert best == pytest.approx(silent_optimum(write=0.5, verify=0.5, silent_rate=1e-4), rel=0.02)
+    levels = replace(LEVELS, write="0.9 s", every=400, durable_write="40 s", light_share=0.05, light_restart="1 s")
+    found = best_training_interval(run("exponential 1e9 s", levels))
+    assert found == pytest.approx(math.sqrt(2 * (0.9 + 40 / 400) * 1e9 / (0.05 + 0.95 * 400)), rel=0.02)

@@ -64,14 +64,7 @@ from secondorder.scenarios.queue import (
     read_comers,
 )
 from secondorder.scenarios.steptime import Affine, Roofline, StepTime
-from secondorder.scenarios.training import (
-    AsyncCheckpoint,
-    Checkpoint,
-    CheckpointPolicy,
-    Recovery,
-    TwoLevelCheckpoint,
-    VerifiedCheckpoint,
-)
+from secondorder.scenarios.training import CHECKPOINTS, CheckpointPolicy, Recovery, read_checkpoint
 from secondorder.scenarios.training_step import TrainingStep
 from secondorder.spelling import read
 from secondorder.workloads.arrivals import (
@@ -100,12 +93,6 @@ DISCIPLINES: dict[str, type] = {
     "batch": BatchService,
 }
 ROUTINGS: dict[str, type] = {"shared": Shared, "random": Random, "jsq": JoinShortest, "fork-join": ForkJoin}
-CHECKPOINTS: dict[str, type] = {
-    "blocking": Checkpoint,
-    "async": AsyncCheckpoint,
-    "two-level": TwoLevelCheckpoint,
-    "verified": VerifiedCheckpoint,
-}
 FAILURES: dict[str, type] = {
     "renewal": PlatformRenewal,
     "stationary": StationaryNodes,
@@ -267,7 +254,11 @@ class Door:
 
     def checkpoint(self, what: str, value: Any) -> Any:
         """A line such as ``blocking 30 min write=60 s``, or a table with its kind."""
-        return self._rule(what, value, CHECKPOINTS, '"blocking 30 min write=60 s", or a table with its kind')
+        if isinstance(value, str):
+            return read_checkpoint(value)
+        if isinstance(value, Mapping):
+            value = {**value, "kind": str(value.get("kind", "blocking")).replace("-", "_")}
+        return self._of_kind(what, value, CHECKPOINTS, '"blocking 30 min write=60 s", or a table with its kind')
 
     def failures(self, what: str, value: Any) -> Any:
         """A line that the scenario reads, or a table with its kind."""
@@ -330,7 +321,7 @@ _READERS: Mapping[Any, Callable[[Door, str, Any], Any]] = {
     Discipline: Door.discipline,
     Routing: Door.routing,
     Patience | None: Door.patience,
-    CheckpointPolicy: Door.checkpoint,
+    CheckpointPolicy | str: Door.checkpoint,
     FailureProcess | FailureRates | str | None: Door.failures,
     Recovery: Door.recovery,
     TrainingStep | Time | None: Door.step,

@@ -155,6 +155,8 @@ def sweep(
     check_output(out)
     scenario = read_plan(plan).one(which)
     spelt = dict(_varied(text) for text in vary)
+    if len(spelt) < len(vary):
+        raise InputError("vary", given="a field twice", expected="all its values in one: FIELD=VALUE,VALUE")
     grid = {path: [read_value(scenario, path, text) for text in texts] for path, texts in spelt.items()}
     with patience("simulating"):
         frame = sweep(scenario, grid, margin=margin, **_arguments(scenario, run))

@@ -27,8 +27,9 @@ Examples:
 
   secondorder train --model llama_3_1_405b --cluster llama_3_16k
     --data-parallel 128 --tensor-parallel 8 --pipeline-parallel 16
-    --stage-layers 7,14x8,7 --global-batch 2048 --sequence-length 8192
-    --interval "30 min" --restart "5 min" --study scaling
+    --schedule interleaved --interleaving 8 --stage-layers 0,126x1,0
+    --zero-stage 2 --compute-efficiency 0.56 --global-batch 2048
+    --sequence-length 8192 --interval "30 min" --restart "5 min"
 
 Failures: "exponential MTBF"; of other laws one must say what is as new after a
 failure: "renewal LAW" (all), "stationary NODES LAW", "new NODES LAW"; "bursts
@@ -77,7 +78,7 @@ class Checkpoints(_Flags):
     pause: Annotated[str | None, _checkpoint("Asynchronous: for how long the copy to host memory stops it.")] = None
     drain: Annotated[str | None, _checkpoint("Asynchronous: how long the write in the background takes.")] = None
     every: Annotated[int | None, _checkpoint("Two levels: each so-many-th is durable.", converter=plain)] = None
-    durable_write: Annotated[str | None, _checkpoint("Two levels: for how long the durable write stops it.")] = None
+    durable_write: Annotated[str | None, _checkpoint("Two levels: the durable write, after the light one.")] = None
     light_share: Annotated[
         float | None, _checkpoint("Two levels: share of failures that the light one is good for.", converter=plain)
     ] = None
@@ -88,13 +89,18 @@ class Checkpoints(_Flags):
     @property
     def table(self) -> dict[str, Any]:
         """As a plan spells it."""
-        marks = {"pause": "async", "drain": "async", "every": "two-level", "silent_mtbf": "verified"}
-        marks |= {"durable_write": "two-level", "light_share": "two-level", "light_restart": "two-level"}
+        marks = {"pause": "async", "drain": "async", "every": "two_level", "silent_mtbf": "verified"}
+        marks |= {"durable_write": "two_level", "light_share": "two_level", "light_restart": "two_level"}
         marks |= {"verify": "verified"}
         kinds = dict.fromkeys(kind for name, kind in marks.items() if getattr(self, name) is not None)
         if len(kinds) > 1:
             raise InputError("checkpoint", given=f"flags of {' and '.join(kinds)} checkpoints", expected="those of one")
-        return {"kind": next(iter(kinds), "blocking"), **self.given()}
+        kind = next(iter(kinds), "blocking")
+        if kind == "async" and self.write is not None:
+            raise InputError(
+                "write", given="--write beside --pause or --drain", expected="--drain: an asynchronous write"
+            )
+        return {"kind": kind, **self.given()}
 
 
 @Parameter(name="*")
@@ -152,7 +158,9 @@ class Steps(_Flags):
     sequence_parallel: Annotated[str | None, _step("true or false. Default: true.")] = None
     precision: Annotated[str | None, _step("Of the arithmetic. Default: bf16.")] = None
     dropout: Annotated[str | None, _step("Whether its masks take memory.")] = None
-    compute_efficiency: Annotated[float | None, _step("Share of the peak in matrix code.", converter=plain)] = None
+    compute_efficiency: Annotated[
+        float | None, _step("Share of the peak in matrix code. Default: 0.5.", converter=plain)
+    ] = None
     network_efficiency: Annotated[float | None, _step("Share of the links' bandwidth.", converter=plain)] = None
     jitter: Annotated[str | None, _step('Factor of each piece of work, "lognormal scv=0.01".')] = None
     slow_ranks: Annotated[str | None, _step('Always slow replicas, "{3 = 1.2}".')] = None
@@ -235,9 +243,14 @@ def train(
     table["checkpoint"] = checkpoints.table
     if study is None and figure is not None:
         raise InputError("figure", given="a picture without a study", expected="--study interval, spares or scaling")
+    if price is not None and study != "scaling":
+        raise InputError("price", given="a price without --study scaling", expected="the study of which it is a part")
     scenario = read_training(table, accelerators, choosing=study in ("interval", "scaling"))
+    if accelerators is not None and study != "scaling":
+        _check_needed(failures, accelerators, scenario)
     if study is not None:
-        _study(study, scenario, accelerators, price, figure, simulate, run, out)
+        given = checkpoints.interval is not None
+        _study(study, scenario, accelerators, price, figure, simulate, run, out, given=given)
         return
     if not simulate:
         show(solve(scenario), out)
@@ -245,6 +258,17 @@ def train(
     with patience("simulating"):
         comparison = compare(scenario, margin=margin, **run.arguments)
     show(comparison, out)
+
+
+def _check_needed(failures: str | None, accelerators: int, scenario: "Training") -> None:
+    """Refuse a number of accelerators that changes nothing."""
+    from secondorder.scenarios.training_step import TrainingStep
+
+    if isinstance(scenario.step, TrainingStep) and accelerators != scenario.step.cluster.accelerators:
+        expected = f"the cluster's {scenario.step.cluster.accelerators}, or none"
+        raise InputError("accelerators", given=accelerators, expected=expected)
+    if failures is not None and " " in failures.strip():
+        raise InputError("accelerators", given=accelerators, expected=f'none: "{failures}" is of all together')
 
 
 def read_training(table: dict[str, Any], accelerators: int | None = None, *, choosing: bool = False) -> "Training":
@@ -321,6 +345,8 @@ def _study(
     simulated: bool,
     run: Replications,
     out: Output,
+    *,
+    given: bool,
 ) -> None:
     import sys
 
@@ -337,7 +363,7 @@ def _study(
         found: Any
         match study:
             case "interval":
-                found = interval_study(scenario, **options)
+                found = interval_study(scenario, given=given, **options)
             case "spares":
                 found = spares_study(scenario, **options)
             case "scaling":

@@ -233,7 +233,7 @@ def _interval(estimate: Estimate | None, scale: float) -> str:
     if estimate is None or estimate.low is None or estimate.high is None:
         return _number(estimate, scale)
     half = (estimate.high - estimate.low) / 2 / scale
-    if half == 0 or not math.isfinite(half):
+    if half <= 1e-9 * abs(estimate.amount / scale) or not math.isfinite(half):
         return _number(estimate, scale)
     decimals = _decimals(estimate.amount / scale)
     rounded = f"{half:,.{decimals}f}" if half >= 0.5 * 10**-decimals else f"{half:.1g}"

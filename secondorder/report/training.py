@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from secondorder.fleets.failures import Bursts, NewNodes, PlatformRenewal, ReplicatedPairs, StationaryNodes
 from secondorder.quantities import pretty
-from secondorder.report.plots import BLUE, GREEN, GREY, INK, dots, tidy
+from secondorder.report.plots import BLUE, GREEN, GREY, INK, ORANGE, dots, tidy
 from secondorder.report.tables import Grid, ladder, line
 from secondorder.scenarios.answers import COLUMNS, Answer, Estimate, row
 from secondorder.scenarios.training import Training
@@ -283,7 +283,12 @@ def _same(_: int, value: float) -> float:
     return value
 
 
-MARKS: Mapping[str, tuple[str, str]] = {"Young": ("v", GREEN), "Daly": ("^", GREY), "best": ("*", INK)}
+MARKS: Mapping[str, tuple[str, str]] = {
+    "given": ("s", ORANGE),
+    "Young": ("v", GREEN),
+    "Daly": ("^", GREY),
+    "best": ("*", INK),
+}
 
 
 def _interval_figure(study: IntervalStudy) -> "Figure":

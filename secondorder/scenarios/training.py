@@ -18,12 +18,13 @@ from typing import Annotated, TypeAlias
 
 from annotated_types import Ge
 
-from secondorder.errors import InputError
+from secondorder.errors import InputError, UnknownName
 from secondorder.fleets.clusters import Storage
 from secondorder.fleets.failures import FailureProcess, FailureRates, failure_rates, read_failures
-from secondorder.laws import Time, Timed, time_law
+from secondorder.laws import LAWS, Time, Timed, time_law
 from secondorder.quantities import Checked, Count, Duration, Efficiency, Unit, registry, si
 from secondorder.scenarios.training_step import TrainingStep
+from secondorder.spelling import read
 
 # Checkpoints
 
@@ -97,6 +98,24 @@ class VerifiedCheckpoint(_Checkpoint):
 
 CheckpointPolicy: TypeAlias = Checkpoint | AsyncCheckpoint | TwoLevelCheckpoint | VerifiedCheckpoint
 
+CHECKPOINTS: dict[str, type] = {
+    "blocking": Checkpoint,
+    "async": AsyncCheckpoint,
+    "two_level": TwoLevelCheckpoint,
+    "verified": VerifiedCheckpoint,
+}
+"""The kinds by the word that plans call them by."""
+
+
+def read_checkpoint(text: str) -> CheckpointPolicy:
+    """A checkpoint in one line: ``blocking 30 min write=60 s``, ``async 30 min pause=5 s drain=3 min``.
+
+    >>> read_checkpoint("blocking 30 min write=60 s") == Checkpoint(interval="30 min", write="60 s")
+    True
+    """
+    return read(text, CHECKPOINTS, what="checkpoint", example="blocking 30 min write=60 s")  # type: ignore[no-any-return]
+
+
 # What follows a failure
 
 
@@ -133,6 +152,18 @@ class Spares(Timed):
     crews: Count | None = None
 
 
+def _named_failures(text: str) -> FailureProcess | FailureRates:
+    """A process in a line, or rates by their name."""
+    if " " in text:
+        return read_failures(text)
+    if text in failure_rates:
+        return failure_rates[text]
+    if text in LAWS or text in ("renewal", "stationary", "new", "bursts", "pairs", ""):
+        expected = "a process with its times, or a name of failure_rates"
+        raise InputError("failures", given=repr(text), expected=expected, remedy='write "exponential 3 h"')
+    raise UnknownName.among("failures", text, failure_rates)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Training(Checked):
     """A run that works, checkpoints, fails and comes back.
@@ -140,7 +171,8 @@ class Training(Checked):
     - ``failures``: a process of ``fleets.failures``, a line such as "exponential 3 h" or "stationary 2048
       weibull 6000 h shape=0.7", or rates of the zoo for the step's cluster ("llama_3"); the cluster's
       own where none are given.
-    - ``checkpoint``: ``Checkpoint``, ``AsyncCheckpoint``, ``TwoLevelCheckpoint`` or ``VerifiedCheckpoint``.
+    - ``checkpoint``: ``Checkpoint``, ``AsyncCheckpoint``, ``TwoLevelCheckpoint`` or ``VerifiedCheckpoint``, or a line
+      such as "blocking 30 min write=60 s".
     - ``recovery``: detection, replacement and restart.
     - ``spares``: spare nodes and their repair; without them a failed node is replaced at once.
     - ``step``: a ``TrainingStep``, or the law of the time of one; without it work is a fluid.
@@ -152,7 +184,7 @@ class Training(Checked):
     """
 
     failures: FailureProcess | FailureRates | str | None = None
-    checkpoint: CheckpointPolicy
+    checkpoint: CheckpointPolicy | str
     recovery: Recovery = field(default_factory=Recovery)
     spares: Spares | None = None
     step: TrainingStep | Time | None = None
@@ -162,6 +194,8 @@ class Training(Checked):
     name: str = "training"
 
     def __post_init__(self) -> None:
+        if isinstance(self.checkpoint, str):
+            object.__setattr__(self, "checkpoint", read_checkpoint(self.checkpoint))
         if self.step is not None and not isinstance(self.step, TrainingStep):
             object.__setattr__(self, "step", time_law(self.step, "step"))
         super().__post_init__()
@@ -180,7 +214,7 @@ class Training(Checked):
     def _process(self) -> FailureProcess:
         given = self.failures
         if isinstance(given, str):
-            given = read_failures(given) if " " in given.strip() else failure_rates[given.strip()]
+            given = _named_failures(given.strip())
         if given is None:
             given = self.step.cluster.failures if isinstance(self.step, TrainingStep) else None
         if given is None:
@@ -189,7 +223,9 @@ class Training(Checked):
         if not isinstance(given, FailureRates):
             return given
         if not isinstance(self.step, TrainingStep):
-            remedy = "give a step with its cluster, or the process: rates.process(16384)"
+            remedy = (
+                "give a step with its cluster, or their number: accelerators on the command line, rates.process(16384)"
+            )
             raise InputError(
                 "failures", given=f"rates of one {given.per}", expected="how many there are", remedy=remedy
             )
@@ -204,6 +240,12 @@ class Training(Checked):
         return self.failures
 
     @property
+    def policy(self) -> CheckpointPolicy:
+        """The checkpoints, read."""
+        assert not isinstance(self.checkpoint, str)
+        return self.checkpoint
+
+    @property
     def mtbf(self) -> float:
         """Mean time between failures in the long run, in s of the failures' clock."""
         return self.process.mtbf
@@ -211,12 +253,12 @@ class Training(Checked):
     @property
     def interval(self) -> float:
         """Work between checkpoints in s."""
-        return si(self.checkpoint.interval)
+        return si(self.policy.interval)
 
     @cached_property
     def write_seconds(self) -> float:
         """What a checkpoint's own write takes when nobody else writes, in s: of the drain, of the durable level."""
-        match self.checkpoint:
+        match self.policy:
             case Checkpoint(write=given) | VerifiedCheckpoint(write=given) | AsyncCheckpoint(drain=given):
                 pass
             case TwoLevelCheckpoint(durable_write=given):
@@ -224,7 +266,7 @@ class Training(Checked):
         if given is not None:
             return si(given)
         if self.storage is None or not isinstance(self.step, TrainingStep):
-            word = {AsyncCheckpoint: "drain", TwoLevelCheckpoint: "durable_write"}.get(type(self.checkpoint), "write")
+            word = {AsyncCheckpoint: "drain", TwoLevelCheckpoint: "durable_write"}.get(type(self.policy), "write")
             expected = "a time, or a step and a storage from which it follows"
             raise InputError(f"checkpoint.{word}", given="none", expected=expected)
         return self.storage.write_seconds(self.step.job.checkpoint_bytes, self.step.cluster.nodes)
@@ -232,7 +274,7 @@ class Training(Checked):
     @property
     def blocking_seconds(self) -> float:
         """For how long a checkpoint stops the work where nobody else writes, in s; of two levels the light one."""
-        match self.checkpoint:
+        match self.policy:
             case AsyncCheckpoint(pause=pause):
                 return si(pause)
             case TwoLevelCheckpoint(write=write):
@@ -243,5 +285,5 @@ class Training(Checked):
 
     def at(self, interval: float) -> "Training":
         """The same run with another interval, in s."""
-        checkpoint = replace(self.checkpoint, interval=registry.Quantity(interval, "s"))
+        checkpoint = replace(self.policy, interval=registry.Quantity(interval, "s"))
         return replace(self, checkpoint=checkpoint)

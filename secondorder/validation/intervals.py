@@ -56,14 +56,22 @@ class IntervalStudy:
 
 
 def interval_study(
-    scenario: Training, *, seed: int = 0, replications: int | None = None, jobs: int = 1, simulated: bool = True
+    scenario: Training,
+    *,
+    given: bool = False,
+    seed: int = 0,
+    replications: int | None = None,
+    jobs: int = 1,
+    simulated: bool = True,
 ) -> IntervalStudy:
-    """Goodput over the interval, whatever interval the scenario has."""
+    """Goodput over the interval; with ``given`` the scenario's own is one of the choices."""
     top = best_training_interval(scenario)
     reach = np.geomspace(top / SPAN, top * SPAN, FINE)
     line = tuple(float(tau) for tau in reach)
     cost, mtbf = _cost(scenario), scenario.mtbf
     chosen = {"Young": float(young(write=cost, mtbf=mtbf)), "Daly": float(daly(write=cost, mtbf=mtbf)), "best": top}
+    if given:
+        chosen = {"given": scenario.interval, **chosen}
     most = long_run_goodput(scenario.at(top))
     choices = [
         Choice(who=who, interval=tau, goodput=(g := long_run_goodput(scenario.at(tau))), regret=1 - g / most)
@@ -136,8 +144,8 @@ def _plateau(dots: tuple[float, ...], samples: list[Floats]) -> tuple[float, flo
 def _cost(scenario: Training) -> float:
     """What one checkpoint takes from work, in s; the durable level's share with it."""
     durable = 0.0
-    if isinstance(scenario.checkpoint, TwoLevelCheckpoint):
-        durable = scenario.write_seconds / scenario.checkpoint.every
+    if isinstance(scenario.policy, TwoLevelCheckpoint):
+        durable = scenario.write_seconds / scenario.policy.every
     return scenario.blocking_seconds + durable
 
 

@@ -56,8 +56,9 @@ def head_start(*, mtbf: float, repair: float, spares: int, crews: int | None = N
     """Time in s that a run waits less than in the long run because no node is in repair at its start.
 
     ``M B sum_k C_k (1 - C_k) / pi_k`` over ``k = 0 ... S``: ``pi_k`` the share of time with ``k`` nodes in repair,
-    ``C_k`` with at most ``k``, ``B = 1 - C_S``. *Exact* in the limit of a long run, a bound for a shorter one. *Valid when*
-    failures are Poisson, repairs exponential, and no other downtime follows. Times in s. Errors: ``InputError``.
+    ``C_k`` with at most ``k``, ``B = 1 - C_S``. *Exact* in the limit of a long run, a bound for a shorter one.
+    *Valid when* failures are Poisson, repairs exponential, and no other downtime follows. Times in s.
+    Errors: ``InputError``.
 
     *Source*: deviation of a birth-death chain: mean times to its last state from 0 and in balance; Keilson 1979.
 

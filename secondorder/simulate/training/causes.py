@@ -45,7 +45,7 @@ def draw(scenario: Training, seed: int, replication: int, step: Service | None) 
         return stream(seed, replication, cause)
 
     causes = Causes(failures=gaps(scenario.process, chance("failures")))
-    match scenario.checkpoint:
+    match scenario.policy:
         case TwoLevelCheckpoint(light_share=share):
             causes.light = coins(share, chance("severity"))
         case VerifiedCheckpoint(silent_mtbf=mtbf):

@@ -18,8 +18,8 @@ from secondorder.simulate.training.recorder import Process, Recorder, Savepoint,
 from secondorder.simulate.training.storage import shared_path
 from secondorder.simulate.training.work import work_of
 
-MOST_IN_VAIN = 100_000
-"""Failures without a new durable checkpoint after which a run with work to do is given up."""
+MOST_IN_VAIN = 20_000
+"""Failures without a new durable checkpoint after which a run is given up."""
 
 
 def run(
@@ -33,7 +33,7 @@ def run(
     Clocks: failures strike in work, in blocking writes, pauses and verifications and in restarts, not in a
     downtime. End: at ``duration``, where work that is not yet in a checkpoint counts as kept, since nothing has
     lost it (but not work that a silent error has spoiled); or when ``work`` is done and its last checkpoint durable.
-    Errors: ``InfeasibleError`` where ``work`` is never done.
+    Errors: ``InfeasibleError`` where it gets nowhere: failure upon failure without a new checkpoint.
 
     >>> from secondorder.scenarios.training import Checkpoint, Recovery
     >>> story = run(Training(failures="exponential 8240 s", checkpoint=Checkpoint(interval="994 s", write="60 s"),
@@ -76,7 +76,7 @@ class Job:
         self.elapsed = 0.0  # in the segment that the end cuts short
         self.must_end = scenario.work is not None
         self.in_vain = self.best = 0
-        self.saving = saving(self, scenario.checkpoint)
+        self.saving = saving(self, scenario.policy)
         self.running = env.event()
         self.training = env.process(self.live())
         env.process(self.fail())
@@ -164,10 +164,10 @@ class Job:
         self.segment, self.elapsed = saved.segments, 0.0
 
     def check_headway(self) -> None:
-        """Give a run up that has work to do and never gets it done."""
+        """Give a run up that gets nowhere."""
         saved = self.saving.saved.segments
         self.in_vain, self.best = (self.in_vain + 1, self.best) if saved == self.best else (0, saved)
-        if self.must_end and self.in_vain > MOST_IN_VAIN:
+        if self.in_vain > MOST_IN_VAIN:
             raise InfeasibleError(
                 f"the run makes no headway: {MOST_IN_VAIN:,} failures and no new checkpoint; "
                 "shorten the interval, the write or the restart"
