@@ -118,6 +118,8 @@ def _choices(study: IntervalStudy) -> Grid:
     rows = [_choice(each) for each in study.choices]
     above = [heading(study.scenario), study.how]
     below = ["regret: share of the best goodput that is lost; Young and Daly for exponential failures"]
+    if study.note:
+        below.append(study.note)
     if study.plateau is not None:
         low, high = (pretty(tau, "s") for tau in study.plateau)
         below.append(f"simulated, the best is somewhere between {low} and {high}")

@@ -113,7 +113,7 @@ def read_checkpoint(text: str) -> CheckpointPolicy:
     >>> read_checkpoint("blocking 30 min write=60 s") == Checkpoint(interval="30 min", write="60 s")
     True
     """
-    return read(text, CHECKPOINTS, what="checkpoint", example="blocking 30 min write=60 s")  # type: ignore[no-any-return]
+    return read(text, CHECKPOINTS, what="checkpoint", example="blocking 30 min write=60 s")
 
 
 # What follows a failure

@@ -6,12 +6,16 @@ from functools import partial
 import numpy as np
 
 from secondorder.analytic import solve
-from secondorder.analytic.training.interval import daly, young
-from secondorder.analytic.training.ladder import best_training_interval, long_run_goodput
+from secondorder.analytic.training.ladder import (
+    best_training_interval,
+    classic_intervals,
+    classic_note,
+    long_run_goodput,
+)
 from secondorder.arrays import Floats
 from secondorder.quantities import pretty, si
 from secondorder.scenarios.answers import Answer, Estimate
-from secondorder.scenarios.training import Training, TwoLevelCheckpoint
+from secondorder.scenarios.training import Training
 from secondorder.simulate.output import Interval, student
 from secondorder.simulate.training import runs
 
@@ -41,7 +45,7 @@ class IntervalStudy:
     """``solved`` along ``line``; ``points`` (solved) and ``simulated`` (goodput) at ``dots``; ``choices``. In s.
 
     ``plateau``: the nearest simulated intervals on both sides of the best that are worse than it by more than
-    chance (paired 95 % intervals).
+    chance (paired 95 % intervals). ``note``: what Young and Daly do not see here.
     """
 
     scenario: Training
@@ -53,6 +57,7 @@ class IntervalStudy:
     choices: tuple[Choice, ...]
     plateau: tuple[float, float] | None
     how: str
+    note: str = ""
 
 
 def interval_study(
@@ -68,8 +73,7 @@ def interval_study(
     top = best_training_interval(scenario)
     reach = np.geomspace(top / SPAN, top * SPAN, FINE)
     line = tuple(float(tau) for tau in reach)
-    cost, mtbf = _cost(scenario), scenario.mtbf
-    chosen = {"Young": float(young(write=cost, mtbf=mtbf)), "Daly": float(daly(write=cost, mtbf=mtbf)), "best": top}
+    chosen = {**classic_intervals(scenario), "best": top}
     if given:
         chosen = {"given": scenario.interval, **chosen}
     most = long_run_goodput(scenario.at(top))
@@ -100,6 +104,7 @@ def interval_study(
         choices=tuple(choices),
         plateau=plateau,
         how=how,
+        note=classic_note(scenario),
     )
 
 
@@ -139,14 +144,6 @@ def _plateau(dots: tuple[float, ...], samples: list[Floats]) -> tuple[float, flo
     worse = [tau for tau, gap in zip(dots, gaps, strict=True) if gap.low is not None and gap.low > 0]
     below, above = [tau for tau in worse if tau < dots[top]], [tau for tau in worse if tau > dots[top]]
     return max(below, default=dots[0]), min(above, default=dots[-1])
-
-
-def _cost(scenario: Training) -> float:
-    """What one checkpoint takes from work, in s; the durable level's share with it."""
-    durable = 0.0
-    if isinstance(scenario.policy, TwoLevelCheckpoint):
-        durable = scenario.write_seconds / scenario.policy.every
-    return scenario.blocking_seconds + durable
 
 
 def length(scenario: Training) -> str:

@@ -105,15 +105,15 @@ def best_training_interval(scenario: Training) -> float:
     1000
     """
     run, cost = _Run(scenario=scenario), _cost(scenario)
-    drain = run.write if isinstance(scenario.checkpoint, AsyncCheckpoint) else 0.0
+    drain = run.write if isinstance(scenario.policy, AsyncCheckpoint) else 0.0
     if cost + drain == 0:
         if run.step is not None:
             return run.step
         remedy = "the shorter their interval, the better: give one"
         raise InputError("interval", given="checkpoints that take no time", expected="some time", remedy=remedy)
     mtbf = run.mtbf
-    if isinstance(scenario.checkpoint, VerifiedCheckpoint):
-        mtbf = min(mtbf, si(scenario.checkpoint.silent_mtbf))
+    if isinstance(scenario.policy, VerifiedCheckpoint):
+        mtbf = min(mtbf, si(scenario.policy.silent_mtbf))
     shortest = [1e-4 * mtbf]
     if cost > 0:
         shortest.append(float(young(write=cost, mtbf=mtbf / run.every)) / 10)
@@ -162,7 +162,7 @@ def classic_note(scenario: Training) -> str:
     if not classic:
         return "Young and Daly have no interval: a checkpoint stops no work"
     young_interval, drain = classic["Young"], _Run(scenario=scenario).write
-    if not isinstance(scenario.checkpoint, AsyncCheckpoint) or drain == 0:
+    if not isinstance(scenario.policy, AsyncCheckpoint) or drain == 0:
         return ""
     note = f"Young and Daly see the pause alone ({scenario.blocking_seconds:.4g} s)"
     if drain > young_interval:
@@ -172,7 +172,7 @@ def classic_note(scenario: Training) -> str:
 
 def _cost(scenario: Training) -> float:
     """For how long a checkpoint stops the work where nothing holds it up, in s; the durable level's share with it."""
-    policy = scenario.checkpoint
+    policy = scenario.policy
     durable = scenario.write_seconds / policy.every if isinstance(policy, TwoLevelCheckpoint) else 0.0
     return scenario.blocking_seconds + durable
 
@@ -212,7 +212,7 @@ class _Run:
     @property
     def every(self) -> int:
         """Intervals from one durable checkpoint to the next."""
-        policy = self.scenario.checkpoint
+        policy = self.scenario.policy
         return policy.every if isinstance(policy, TwoLevelCheckpoint) else 1
 
     @cached_property
@@ -258,7 +258,7 @@ class _Run:
 
     def stopped(self, works: list[float]) -> float:
         """For how long checkpoints stop the work of these intervals up to a durable one, when nothing fails."""
-        match self.scenario.checkpoint:
+        match self.scenario.policy:
             case Checkpoint():
                 return len(works) * self.write
             case AsyncCheckpoint(pause=pause):
@@ -275,7 +275,7 @@ class _Run:
         """When nothing fails. A run's first checkpoint finds no drain to wait for; its last drain is waited for."""
         work = sum(count * sum(works) for works, count in self.stretches)
         stopped = sum(count * self.stopped(works) for works, count in self.stretches)
-        if self.work is not None and isinstance(self.scenario.checkpoint, AsyncCheckpoint):
+        if self.work is not None and isinstance(self.scenario.policy, AsyncCheckpoint):
             stopped += min(self.write, self.interval)
         return work / (work + stopped)
 
@@ -319,7 +319,7 @@ class _Run:
         return self.levels_at(self.mtbf, self.downtime)
 
     def levels_at(self, mtbf: float, downtime: float) -> TwoLevels:
-        policy = self.scenario.checkpoint
+        policy = self.scenario.policy
         assert isinstance(policy, TwoLevelCheckpoint)
         return TwoLevels(
             write=si(policy.write),
@@ -338,7 +338,7 @@ class _Run:
     def cycle_of(self, works: list[float], gap: Gap, downtime: float) -> Cycle:
         """The same of these intervals, over and over."""
         tau, restart, storage = works[0], self.restart, self.scenario.storage
-        match self.scenario.checkpoint:
+        match self.scenario.policy:
             case Checkpoint() if gap.memoryless and storage is not None and storage.other_write is not None:
                 return queueing_cycle(
                     mtbf=gap.mean,
@@ -389,7 +389,7 @@ class _Run:
         """Of the wall time, order 2."""
         if self.aging:
             return self.aged.shares
-        policy = self.scenario.checkpoint
+        policy = self.scenario.policy
         if isinstance(policy, AsyncCheckpoint) and self.poisson and self.work is not None:
             return async_run(
                 work=self.work,
@@ -425,7 +425,7 @@ class _Run:
         open_work = (self.interval + self.blocking) * self.every
         if len(self.stretches) > 1:
             open_work += sum(last)
-        if isinstance(self.scenario.checkpoint, AsyncCheckpoint):
+        if isinstance(self.scenario.policy, AsyncCheckpoint):
             open_work += self.write
         waited = 0.0  # the shelf is full at the start
         if self.scenario.spares is not None:
@@ -476,7 +476,7 @@ def _order_0(run: _Run) -> Iterator[Estimate]:
 def _order_1(run: _Run) -> Iterator[Estimate]:
     tau, m, down = run.interval, run.mtbf, run.downtime
     back, lost, writes, aside = run.restart, tau / 2, run.blocking / tau, down / m
-    match run.scenario.checkpoint:
+    match run.scenario.policy:
         case Checkpoint():
             goodput = float(
                 first_order_goodput(interval=tau, write=run.write, mtbf=m, restart=run.restart, downtime=down)
@@ -571,7 +571,7 @@ def _rungs(metrics: list[Metric], order: int, source: str, note: str, sound: boo
 def _source(run: _Run) -> str:
     if run.aging:
         return "locally Poisson failures of aging nodes"
-    match run.scenario.checkpoint:
+    match run.scenario.policy:
         case Checkpoint() if run.storage_wait > 0 and run.poisson:
             return "Daly 2006 with the wait of M/D/1"
         case Checkpoint() if run.poisson:
@@ -593,7 +593,7 @@ def _soundness(run: _Run) -> tuple[str, bool]:
     if run.edge > SHORT:
         rough.append(_short(run))
         note += f"; {rough[-1]}"
-    if isinstance(run.scenario.checkpoint, AsyncCheckpoint) and run.write > run.interval:
+    if isinstance(run.scenario.policy, AsyncCheckpoint) and run.write > run.interval:
         note += f"; the drain ({run.write:.4g} s) is longer than the interval and holds training up"
     return note, not rough
 
@@ -604,7 +604,7 @@ def _short(run: _Run) -> str:
 
 def _approximations(run: _Run) -> Iterator[str]:
     scenario = run.scenario
-    policy, storage, spares = scenario.checkpoint, scenario.storage, scenario.spares
+    policy, storage, spares = scenario.policy, scenario.storage, scenario.spares
     if run.stuck:
         yield "the run makes no headway"
     if run.aging:
@@ -637,7 +637,7 @@ def _approximations(run: _Run) -> Iterator[str]:
 
 def _path_share(run: _Run) -> float:
     """Of the time that this run's own writes keep the path busy, when nothing fails."""
-    policy, write = run.scenario.checkpoint, run.scenario.write_seconds
+    policy, write = run.scenario.policy, run.scenario.write_seconds
     match policy:
         case TwoLevelCheckpoint(every=every):
             return write / (every * (run.interval + run.blocking))
@@ -668,7 +668,7 @@ def _found(run: _Run) -> counts.Counts:
     if run.downtime > 1.001 * scenario.recovery.downtime and scenario.spares is not None:
         note, sound = f"{note}; the waits for repairs are taken at their mean", False
     if run.work is not None:
-        if isinstance(scenario.checkpoint, Checkpoint) and run.poisson and run.storage_wait == 0:
+        if isinstance(scenario.policy, Checkpoint) and run.poisson and run.storage_wait == 0:
             mean, low, high = counts.failures_until_done(
                 lengths=[works[0] + run.write for works, _ in run.stretches],
                 repeats=[count for _, count in run.stretches],
