@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MPLBACKEND := Agg
 
-.PHONY: demo test lint types layers units readme validate bench clean
+.PHONY: demo test lint types layers units validate bench docs clean
 
 demo: .venv/installed
 	$(BIN)/secondorder demo
@@ -12,8 +12,8 @@ demo: .venv/installed
 test: lint types layers units
 
 lint: .venv/installed
-	$(BIN)/ruff check secondorder tests benchmarks
-	$(BIN)/ruff format --check secondorder tests benchmarks
+	$(BIN)/ruff check secondorder tests benchmarks docs
+	$(BIN)/ruff format --check secondorder tests benchmarks docs
 
 types: .venv/installed
 	$(BIN)/mypy
@@ -37,6 +37,11 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/roofline_speed.py
 	$(BIN)/python benchmarks/training_speed.py
 	$(BIN)/python benchmarks/collective_speed.py
+	$(BIN)/python benchmarks/first_order.py
+
+docs: .venv/installed
+	$(BIN)/python docs/make_reference.py > docs/reference.md
+	$(BIN)/python benchmarks/first_order.py --markdown > docs/first_order.md
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

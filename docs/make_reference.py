@@ -1,0 +1,81 @@
+"""Print docs/reference.md: every public name, one line each, by module.
+
+python docs/make_reference.py > docs/reference.md
+"""
+
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import secondorder as so
+from secondorder.zoo import Zoo
+
+PACKAGES = ("analytic", "simulate", "validation")
+HEAD = """\
+# Reference
+
+Every public name, with the first sentence of its docstring. `help(name)` has the rest: formula, conditions, units,
+errors, source and an example that runs. Printed by `python docs/make_reference.py > docs/reference.md`.
+
+## The front door: `import secondorder as so`
+
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD, *(f"- `so.{name}`: {said(getattr(so, name))}\n" for name in sorted(so.__all__, key=str.lower))]
+    for package in PACKAGES:
+        parts.append(f"\n## `secondorder.{package}`\n")
+        for module in modules(package):
+            found = list(public(module))
+            if found:
+                parts.append(f"\n### `{module.__name__}`\n\n{said(module)}\n\n")
+                parts += [line(thing) for thing in found]
+    return "".join(parts)
+
+
+def modules(package: str) -> Iterator[ModuleType]:
+    """A package, and all that is in it, by name."""
+    root = import_module(f"secondorder.{package}")
+    yield root
+    for found in sorted(pkgutil.walk_packages(root.__path__, f"{root.__name__}."), key=lambda each: each.name):
+        yield import_module(found.name)
+
+
+def public(module: ModuleType) -> Iterator[Any]:
+    """Functions and classes that the module defines and does not keep to itself, as they stand in it."""
+    for name, thing in vars(module).items():
+        if not name.startswith("_") and getattr(thing, "__module__", None) == module.__name__ and callable(thing):
+            yield thing
+
+
+def signature(thing: Any) -> str:
+    """Name and parameters, without their types."""
+    if isinstance(thing, type):
+        return thing.__name__
+    shown = [
+        each.replace(annotation=inspect.Parameter.empty, default=inspect.Parameter.empty)
+        for each in inspect.signature(thing).parameters.values()
+    ]
+    return f"{thing.__name__}{inspect.Signature(shown)}"
+
+
+def line(thing: Any) -> str:
+    """An entry; formulas of the catalogue's claims have no docstring of their own."""
+    return f"- `{signature(thing)}`: {said(thing)}".removesuffix(": ") + "\n"
+
+
+def said(thing: Any) -> str:
+    """The first paragraph of the docstring, as one line; of a zoo, its first names."""
+    if isinstance(thing, Zoo):
+        first, second, *_ = thing
+        return f"Entries by name, with their sources: `{first}`, `{second}`, ..."
+    return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split()).replace("``", "`")
+
+
+if __name__ == "__main__":
+    print(page(), end="")
