@@ -9,10 +9,11 @@ import pytest
 from secondorder.cli import main
 from secondorder.cli.plan_files import read_plan
 from secondorder.cli.schema import field_texts, plan_schema
-from secondorder.cli.systems import COMMANDS
+from secondorder.cli.systems import COMMANDS, example
 from secondorder.errors import UnitError, UnknownName
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.scenario import SYSTEMS
+from secondorder.simulate import CLOSED_FORMS_ONLY
 from secondorder.validation.constraints import Outcome, check, check_sum, read_constraint
 
 QUEUES = """\
@@ -154,7 +155,10 @@ def test_the_example_in_the_help_of_a_command_runs(word: str, capsys: pytest.Cap
     import shlex
 
     name = word.replace("_", "-")
-    assert main([name, *shlex.split(COMMANDS[word][1]), "--no-simulate"]) == 0
+    told = example(word).partition("secondorder ")[2].replace("\\\n", " ")
+    assert shlex.split(told) == [name, *shlex.split(COMMANDS[word][1])]  # as it is pasted
+    closed = SYSTEMS[word] in CLOSED_FORMS_ONLY
+    assert main([*shlex.split(told), *([] if closed else ["--no-simulate"])]) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
     assert main([name, "--help"]) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80

@@ -275,7 +275,7 @@ def solve_inverse_roofline(scenario: InverseRoofline) -> Answer:
                 Estimate(metric=metric, amount=amount, unit=unit, source="roofline, solved for the part", order=1)
                 for metric, (unit, amount) in amounts.items()
             ),
-            Estimate(metric="parts", amount=float(len(met)), unit="", source="the zoo", order=1),
+            Estimate(metric="parts", amount=float(len(met)), unit="", source="the zoo", order=1, note=", ".join(met)),
         ),
         how=f"{scenario.model.name} in {pretty(need.latency, 's')}: met by {few or 'no part of the zoo'}",
     )

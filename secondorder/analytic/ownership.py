@@ -179,8 +179,8 @@ def solve_ownership(scenario: Ownership) -> Answer:
 
     - ``capital``, ``energy_cost``, ``maintenance``, ``total_cost`` (USD), ``cost_per_hour``, ``energy`` (kWh),
       ``utilisation`` of what is on, ``accelerators_on``. Order 0 takes all at full work, order 1 the work there is.
-    - With a ``rental``: ``rental_cost`` of the accelerators on, ``break_even_utilisation``, ``break_even_horizon``
-      (s), each where there is one.
+    - With a ``rental``: ``rental_cost`` (by the hour of use; of the accelerators on where a load is given),
+      ``break_even_utilisation``, ``break_even_horizon`` (s), each where there is one.
     - With a load: ``cost_per_million_requests`` and ``..._tokens``, ``rental_per_million_requests``, ``prob_wait``,
       ``wait_mean``, ``wait_p99`` (s), ``within_objective`` (share), ``cost_per_million_within`` (USD for a million
       that met it), ``replicas_needed`` to keep the objective for 99 % at the peak. Order 1 takes mean load and mean
@@ -210,14 +210,14 @@ def _rented(s: Ownership, rows: list[Estimate]) -> list[str]:
     if s.rental is None:
         return []
     hours, rental = si(s.horizon) / HOUR, si(s.rental)
-    rows.append(_row("rental_cost", s.on * rental * hours, "USD", 1, "accelerators on"))
+    # paid by the hour of use where no load says how many are on
+    used, paid = (s.busy, "rented by the hour of use") if s.rate is None else (s.on, "rented while on")
+    rows.append(_row("rental_cost", used * rental * hours, "USD", 1, paid))
     idle, full = s.costs(s.accelerators, 0.0).total, s.costs(s.accelerators, s.accelerators).total
     each = s.accelerators * hours
     share = float(break_even_utilisation(fixed=idle / each, proportional=(full - idle) / each, rental=rental))
     costs = s.costs(s.on, s.busy)
     running = (costs.energy + costs.maintenance) / si(s.horizon)
-    # paid by the hour of use where no load says how many are on
-    used = s.busy if s.rate is None else s.on
     after = float(break_even_horizon(outlay=s.outlay, running=running, rental=used * rental / HOUR))
     notes = []
     if share <= 1:
@@ -225,7 +225,7 @@ def _rented(s: Ownership, rows: list[Estimate]) -> list[str]:
     else:
         notes.append("renting by the hour of use is cheaper at any utilisation")
     if after <= si(s.service_life):
-        rows.append(_row("break_even_horizon", after, "s", 1, "payback, no resale"))
+        rows.append(_row("break_even_horizon", after, "s", 1, f"payback, no resale; {paid}"))
     else:
         notes.append("the purchase is not paid back within the service life")
     return notes
@@ -245,7 +245,7 @@ def _loaded(s: Ownership, rows: list[Estimate]) -> list[str]:
     if s.rental is not None:
         paid = s.on * si(s.rental) / HOUR
         each = float(cost_per_million(cost_rate=paid, arrival_rate=rate))
-        rows.append(_row("rental_per_million_requests", each, "USD", 1, "accelerators on"))
+        rows.append(_row("rental_per_million_requests", each, "USD", 1, "rented while on"))
     return _waiting(s, rows, rate, mu, real)
 
 

@@ -30,6 +30,8 @@ class _Flag:
 
 def command(kind: type, title: str) -> Callable[..., None]:
     """The command of a kind of scenario."""
+    from secondorder.simulate import CLOSED_FORMS_ONLY
+
     flags = {flag.name: flag for flag in _flags(kind)}
     given = Parameter(group=FLAGS, allow_leading_hyphen=True)
     members: list[Any] = [
@@ -40,6 +42,9 @@ def command(kind: type, title: str) -> Callable[..., None]:
     made = make_dataclass(f"{kind.__name__}Flags", members, frozen=True, kw_only=True, namespace=space)
     table = Parameter(name="*")(made)
     empty = table()
+
+    def closed(*, values: Any = empty, out: Output = PRINTED) -> None:
+        run(values=values, simulate=False, out=out)
 
     def run(
         *,
@@ -53,10 +58,10 @@ def command(kind: type, title: str) -> Callable[..., None]:
         texts = {name: text for name in flags if (text := getattr(values, name)) is not None}
         _answer(read(kind, {flags[name].path: text for name, text in texts.items()}), simulate, margin, run, out)
 
-    run.__annotations__["values"] = table
+    closed.__annotations__["values"] = run.__annotations__["values"] = table
     run.__annotations__["simulate"] = Annotated[bool, Parameter(help="Also simulate, where something is random.")]
-    run.__doc__ = title
-    return run
+    closed.__doc__ = run.__doc__ = title
+    return closed if kind in CLOSED_FORMS_ONLY else run
 
 
 def read(kind: type, texts: Mapping[tuple[str, ...], str]) -> Any:
@@ -247,4 +252,10 @@ def __getattr__(name: str) -> Any:
 
 def example(word: str) -> str:
     """What the help of a command shows at its end."""
-    return f"Example:\n\n  secondorder {word.replace('_', '-')} {COMMANDS[word][1]}\n"
+    words = re.findall(r'--[\w-]+(?: (?:"[^"]*"|[^-\s]\S*))?', COMMANDS[word][1])
+    lines = [f"  secondorder {word.replace('_', '-')}"]
+    for each in words:
+        if len(lines[-1]) + len(each) > 70:
+            lines.append("   ")
+        lines[-1] += f" {each}"
+    return "Example:\n\n" + " \\\n".join(lines) + "\n"

@@ -63,7 +63,8 @@ class Ownership(Timed):
     - ``rental``: what one accelerator costs to rent for an hour, host and electricity included, to compare with.
     - ``rate``: mean rate of the requests; ``profile`` its hourly values (24 make a day), "flat", or "sinusoid
       swing=0.6 peak=15"; ``service`` a law or a fixed time.
-    - ``accelerators_per_replica``; ``slots``: requests that a replica serves at once.
+    - ``accelerators_per_replica``: how many work together as one.
+    - ``slots``: requests that a replica serves at once.
     - ``wait_objective``: wait before service that a request should not exceed.
     - ``tokens_per_request``: for the cost of tokens.
     - ``target_utilisation``: with it replicas follow the load: at each hour's start as many are ordered as bring the
