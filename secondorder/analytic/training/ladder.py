@@ -35,7 +35,7 @@ from secondorder.analytic.training.two_level import TwoLevels
 from secondorder.errors import InputError
 from secondorder.fleets.failures import NewNodes, PlatformRenewal, ReplicatedPairs
 from secondorder.laws import Exponential, Service
-from secondorder.quantities import registry, si
+from secondorder.quantities import pretty, registry, si
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.training import (
     AsyncCheckpoint,
@@ -650,7 +650,8 @@ def _counts(run: _Run) -> Iterator[Estimate]:
     if run.stuck:
         return
     mean = run.wall / (run.mtbf + run.downtime)
-    steady = not run.aging and run.begun <= SHORT
+    waits = run.downtime > 1.001 * run.scenario.recovery.downtime
+    steady = not run.aging and run.begun <= SHORT and not waits
     rate_note = "exact in the long run" if steady else "approximation: the rate of the long run"
     yield from _rungs([("failures_mean", mean, "")], 1, RATE, rate_note, steady)
     found = _found(run)
@@ -666,7 +667,8 @@ def _found(run: _Run) -> counts.Counts:
     known = counts.failures_over(process=scenario.process, horizon=run.wall, downtime=run.downtime)
     note, mean, low, high, sound = known.note, known.mean, known.p5, known.p95, known.spread_in_domain
     if run.downtime > 1.001 * scenario.recovery.downtime and scenario.spares is not None:
-        note, sound = f"{note}; the waits for repairs are taken at their mean", False
+        note, sound = "approximation: the waits for repairs are taken at their mean, from the start on", False
+        known = replace(known, mean_in_domain=False)
     if run.work is not None:
         if isinstance(scenario.policy, Checkpoint) and run.poisson and run.storage_wait == 0:
             mean, low, high = counts.failures_until_done(
@@ -705,7 +707,7 @@ def _order(estimate: Estimate) -> int:
 
 
 def _how(run: _Run) -> str:
-    text = f"closed forms at {run.mtbf:.4g} s between failures"
+    text = f"closed forms, a failure every {pretty(run.mtbf, 's')}"
     if run.step is not None:
-        text += f", intervals of {run.interval:.4g} s: whole steps of {run.step:.4g} s"
+        text += f", intervals of {pretty(run.interval, 's')}: whole steps of {pretty(run.step, 's')}"
     return text
