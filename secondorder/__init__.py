@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from secondorder.scenarios.ownership import Ownership as Ownership
     from secondorder.scenarios.pipeline import Pipeline as Pipeline
     from secondorder.scenarios.prefix_caching import PrefixCaching as PrefixCaching
+    from secondorder.scenarios.private_training import PrivateTraining as PrivateTraining
     from secondorder.scenarios.quantisation import Quantisation as Quantisation
     from secondorder.scenarios.queue import BatchService as BatchService
     from secondorder.scenarios.queue import Closed as Closed
@@ -171,6 +172,7 @@ _WHERE = {
     "validation.sensitivity": ["sensitivity", "sobol"],
     "quantities": ["quantity"],
     "scenarios.answers": ["Answer", "Estimate"],
+    "scenarios.private_training": ["PrivateTraining"],
     "scenarios.queue": [
         "BatchService",
         "Closed",

@@ -14,6 +14,7 @@ from secondorder.scenarios.inverse_roofline import InverseRoofline
 from secondorder.scenarios.ownership import Ownership
 from secondorder.scenarios.pipeline import Pipeline
 from secondorder.scenarios.prefix_caching import PrefixCaching
+from secondorder.scenarios.private_training import PrivateTraining
 from secondorder.scenarios.quantisation import Quantisation
 from secondorder.scenarios.queue import Queue
 from secondorder.scenarios.reasoning import Reasoning
@@ -57,6 +58,10 @@ def solve(scenario: Scenario) -> Answer:
             from secondorder.analytic.inverse_roofline import solve_inverse_roofline
 
             return solve_inverse_roofline(scenario)
+        case PrivateTraining():
+            from secondorder.analytic.private_training import solve_private_training
+
+            return solve_private_training(scenario)
         case Collective():
             from secondorder.analytic.collectives.ladder import solve_collective
 

@@ -228,6 +228,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "--model llama_3_1_8b --accelerator h100_sxm --precision bf16\n"
         '    --method "quantised int4 group_size=128 head=bf16" --input-tokens 1',
     ),
+    "private_training": (
+        "What differential privacy costs a step of training.",
+        "--model llama_3_1_8b --batch-size 8 --sequence-length 2048 --clipping ghost",
+    ),
     "collective": (
         "A collective operation among ranks, hop by hop.",
         "--operation all_reduce --algorithm ring --ranks 64\n"

@@ -18,6 +18,7 @@ from secondorder.scenarios.inverse_roofline import InverseRoofline
 from secondorder.scenarios.ownership import Ownership
 from secondorder.scenarios.pipeline import Pipeline
 from secondorder.scenarios.prefix_caching import PrefixCaching
+from secondorder.scenarios.private_training import PrivateTraining
 from secondorder.scenarios.quantisation import Quantisation
 from secondorder.scenarios.queue import Queue
 from secondorder.scenarios.reasoning import Reasoning
@@ -36,6 +37,7 @@ Scenario: TypeAlias = (
     | TrainingStep
     | Compression
     | InverseRoofline
+    | PrivateTraining
     | Collective
     | Pipeline
     | Inference

@@ -22,6 +22,7 @@ from secondorder.scenarios.inverse_roofline import InverseRoofline
 from secondorder.scenarios.ownership import Ownership
 from secondorder.scenarios.pipeline import Pipeline
 from secondorder.scenarios.prefix_caching import PrefixCaching
+from secondorder.scenarios.private_training import PrivateTraining
 from secondorder.scenarios.quantisation import Quantisation
 from secondorder.scenarios.queue import Queue
 from secondorder.scenarios.reasoning import Reasoning
@@ -37,6 +38,7 @@ from secondorder.scenarios.training_step import TrainingStep
 CLOSED_FORMS_ONLY = (
     Compression,
     InverseRoofline,
+    PrivateTraining,
     Speculative,
     Disaggregated,
     PrefixCaching,
