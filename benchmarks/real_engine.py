@@ -26,6 +26,9 @@ def main() -> None:
     parser.add_argument("--accelerator", default="rtx_pro_6000")
     parser.add_argument("--model", default="llama_3_1_8b")
     options = parser.parse_args()
+    if options.folder == DATA and not DATA.is_dir():
+        print(f"skipped: no measured run at {DATA}; name its folder")
+        return
     measured = read_measured_run(options.folder)
     scenario = measured.scenario(so.models[options.model], so.accelerators[options.accelerator])
     print(f"{measured.name}: {len(measured.requests)} requests, {scenario.kv_blocks:,} KV blocks derived")
