@@ -5,9 +5,8 @@
 Seconds are those of the processor, the least of several, since machines are shared.
 """
 
-import time
-
 import numpy as np
+from timing import seconds
 
 import secondorder as so
 from secondorder.analytic.collectives import last_passage
@@ -18,16 +17,6 @@ from secondorder.simulate.collectives import events, hops, pipeline, recursion, 
 from secondorder.simulate.streams import stream
 
 LINK = Link(bandwidth="50 GB/s", latency="5 us")
-
-
-def seconds(action, repeats: int = 3) -> float:
-    """The least processor time of several."""
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        action()
-        times.append(time.process_time() - start)
-    return min(times)
 
 
 def collectives() -> None:

@@ -7,33 +7,15 @@ a fixed pure-Python loop in the same run.
 """
 
 import resource
-import time
 
 import numpy as np
 import simpy
+from timing import loop, seconds
 
 import secondorder as so
 from secondorder.simulate.queues import measure, run
 
 LOAD = 0.8
-
-
-def seconds(action, repeats: int = 3) -> float:
-    """The least processor time of several."""
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        action()
-        times.append(time.process_time() - start)
-    return min(times)
-
-
-def loop() -> int:
-    """Ten million additions, to compare with."""
-    total = 0
-    for i in range(10_000_000):
-        total += i
-    return total
 
 
 def textbook(customers: int) -> float:

@@ -9,8 +9,9 @@ same run, since machines differ and are shared.
 import resource
 import subprocess
 import sys
-import time
 from dataclasses import replace
+
+from timing import loop, seconds
 
 import secondorder as so
 from secondorder.simulate.serving import draw, run
@@ -23,24 +24,6 @@ def conversations(rate: str) -> so.Serving:
         arrivals=so.Poisson(rate),
         lengths=so.lengths.azure_conv_2023,
     )
-
-
-def seconds(action, repeats: int = 3) -> float:
-    """The least of several times."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def loop() -> int:
-    """Ten million additions, to compare with."""
-    total = 0
-    for i in range(10_000_000):
-        total += i
-    return total
 
 
 def served_per_second(scenario: so.Serving, count: int = 20_000) -> float:

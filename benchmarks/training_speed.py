@@ -12,6 +12,7 @@ import resource
 import time
 
 import numpy as np
+from timing import loop, seconds
 
 from secondorder.scenarios.training import (
     AsyncCheckpoint,
@@ -55,24 +56,6 @@ SCENARIOS = {
     "steps of 5 s, lognormal": training(step="lognormal 5 s scv=0.01"),
     "spares, one crew": training(spares=Spares(count=16, repair="lognormal 2.5 h scv=4", crews=1)),
 }
-
-
-def seconds(action, repeats: int = 3) -> float:
-    """The least processor time of several."""
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        action()
-        times.append(time.process_time() - start)
-    return min(times)
-
-
-def loop() -> int:
-    """Ten million additions, to compare with."""
-    total = 0
-    for i in range(10_000_000):
-        total += i
-    return total
 
 
 def plain(tau: float = 900.0, write: float = 45.0, seed: int = 0) -> float:

@@ -18,11 +18,10 @@ from functools import partial
 import numpy as np
 
 from secondorder.arrays import Floats
-from secondorder.errors import InputError
 from secondorder.quantities import si
-from secondorder.scenarios.answers import Answer, Estimate
+from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.footprint import HOUR, JOULES_PER_KWH, Footprint
-from secondorder.simulate.output import student
+from secondorder.simulate.replications import estimates, replicated
 from secondorder.simulate.streams import stream
 
 HOURS = 90 * 24
@@ -35,28 +34,9 @@ def simulate_footprint(scenario: Footprint, *, seed: int = 0, replications: int 
     Metrics and units as those of ``solve_footprint``. A cycle goes before as warm-up. Intervals are Student's over
     the replications, of the expected total; one horizon alone varies more. Errors: ``InputError``, ``InfeasibleError``.
     """
-    if replications < 1:
-        raise InputError("replications", given=replications, expected="at least 1")
-    if jobs == 1:
-        found = [measure(scenario, seed=seed, replication=r) for r in range(replications)]
-    else:
-        from joblib import Parallel, delayed
-
-        found = Parallel(n_jobs=jobs)(
-            delayed(partial(measure, scenario, seed=seed))(replication=r) for r in range(replications)
-        )
-    rows = []
-    for metric, unit in _UNITS.items():
-        if metric in found[0]:
-            interval = student([each[metric] for each in found])
-            rows.append(
-                Estimate(
-                    metric=metric, amount=interval.mean, unit=unit, source="simulated",
-                    low=interval.low, high=interval.high,
-                )
-            )  # fmt: skip
+    found = replicated(partial(_once, scenario, seed), replications, jobs)
     how = f"{replications} x {_length(scenario):,} hours, seed {seed}"
-    return Answer(scenario=scenario.name, estimates=tuple(rows), how=how)
+    return Answer(scenario=scenario.name, estimates=estimates(found, _UNITS), how=how)
 
 
 _UNITS = {
@@ -74,6 +54,10 @@ _UNITS = {
 
 def _length(scenario: Footprint) -> int:
     return scenario.hours * -(-HOURS // scenario.hours)
+
+
+def _once(scenario: Footprint, seed: int, replication: int) -> dict[str, float]:
+    return measure(scenario, seed=seed, replication=replication)
 
 
 def measure(scenario: Footprint, *, seed: int, replication: int) -> dict[str, float]:

@@ -25,10 +25,10 @@ import numpy as np
 from secondorder.arrays import Floats
 from secondorder.errors import InputError
 from secondorder.quantities import si
-from secondorder.scenarios.answers import Answer, Estimate
+from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.footprint import HOUR
 from secondorder.scenarios.ownership import Ownership
-from secondorder.simulate.output import student
+from secondorder.simulate.replications import estimates, replicated
 from secondorder.simulate.streams import stream
 
 REQUESTS = 100_000
@@ -49,28 +49,10 @@ def simulate_ownership(scenario: Ownership, *, seed: int = 0, replications: int 
     if scenario.rate is None:
         expected = "requests to simulate: without them the cost is not left to chance"
         raise InputError("rate", given="none", expected=expected)
-    if replications < 1:
-        raise InputError("replications", given=replications, expected="at least 1")
     scenario.check_stable()
-    if jobs == 1:
-        found = [measure(scenario, seed=seed, replication=r) for r in range(replications)]
-    else:
-        from joblib import Parallel, delayed
-
-        once = delayed(partial(measure, scenario, seed=seed))
-        found = Parallel(n_jobs=jobs)(once(replication=r) for r in range(replications))
-    rows = []
-    for metric, unit in _UNITS.items():
-        if all(metric in each for each in found):
-            interval = student([each[metric] for each in found])
-            rows.append(
-                Estimate(
-                    metric=metric, amount=interval.mean, unit=unit, source="simulated",
-                    low=interval.low, high=interval.high,
-                )
-            )  # fmt: skip
+    found = replicated(partial(_once, scenario, seed), replications, jobs)
     how = f"{replications} x {_hours(scenario)[1]} hours, seed {seed}"
-    return Answer(scenario=scenario.name, estimates=tuple(rows), how=how)
+    return Answer(scenario=scenario.name, estimates=estimates(found, _UNITS), how=how)
 
 
 _UNITS = {
@@ -98,6 +80,10 @@ def _hours(scenario: Ownership) -> tuple[int, int]:
     day = cycle * ceil(WARM_UP / cycle) if cycle < WARM_UP else WARM_UP
     a_cycle = float(scenario.hourly_rates.sum()) * HOUR
     return day, cycle * max(ceil(REQUESTS / a_cycle), ceil(WARM_UP / cycle))
+
+
+def _once(scenario: Ownership, seed: int, replication: int) -> dict[str, float]:
+    return measure(scenario, seed=seed, replication=replication)
 
 
 def measure(scenario: Ownership, *, seed: int, replication: int) -> dict[str, float]:
