@@ -11,15 +11,14 @@ from scipy.linalg import expm
 
 import secondorder as so
 from secondorder.analytic.training.interval import optimum
-from secondorder.analytic.training.ladder import (
-    SHORT,
+from secondorder.analytic.training.ladder import SHORT, solve_training
+from secondorder.analytic.training.periodic import exact_goodput, expected_time
+from secondorder.analytic.training.run_interval import (
     best_training_interval,
     classic_intervals,
     classic_note,
     long_run_goodput,
-    solve_training,
 )
-from secondorder.analytic.training.periodic import exact_goodput, expected_time
 from secondorder.analytic.training.silent import silent_optimum
 from secondorder.analytic.training.spares import head_start
 from secondorder.analytic.training_step import mean_step

@@ -313,7 +313,7 @@ def _counted(failures: Any, accelerators: Any) -> Any:
 
 def _no_interval(table: dict[str, Any]) -> InputError:
     """The error for a missing interval, with what the formulas would choose."""
-    from secondorder.analytic.training.ladder import best_training_interval
+    from secondorder.analytic.training.run_interval import best_training_interval
     from secondorder.quantities import pretty
 
     scenario = read_training({**table, "checkpoint": {**table["checkpoint"], "interval": "1 h"}})

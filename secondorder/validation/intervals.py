@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from secondorder.analytic import solve
-from secondorder.analytic.training.ladder import (
+from secondorder.analytic.training.run_interval import (
     best_training_interval,
     classic_intervals,
     classic_note,

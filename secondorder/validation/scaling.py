@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from secondorder.analytic import solve
-from secondorder.analytic.training.ladder import best_training_interval
+from secondorder.analytic.training.run_interval import best_training_interval
 from secondorder.analytic.training_step import mean_step
 from secondorder.errors import InfeasibleError, InputError
 from secondorder.fleets.failures import (

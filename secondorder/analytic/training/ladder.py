@@ -11,31 +11,18 @@ it takes, whatever is left for the last interval; an interval is never longer th
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import assert_never
 
 from secondorder.analytic.training import counts
-from secondorder.analytic.training.asynchronous import async_cycle, async_first_order, async_run
-from secondorder.analytic.training.cycle import Cycle, in_turn
-from secondorder.analytic.training.gap_survival import Gap, exponential_gap, is_poisson, palm_gap
-from secondorder.analytic.training.interval import best_interval, daly, young
-from secondorder.analytic.training.new_nodes import AgingRun, aging_run
-from secondorder.analytic.training.periodic import blocking_cycle, first_order_goodput, segments
-from secondorder.analytic.training.shared_storage import forgets_within, mean_storage_wait, queueing_cycle
-from secondorder.analytic.training.silent import silent_cycle, silent_first_order
-from secondorder.analytic.training.spares import (
-    availability,
-    availability_with_crews,
-    head_start,
-    most_available,
-    wait_for_repair,
-)
-from secondorder.analytic.training.two_level import TwoLevels
-from secondorder.errors import InputError
-from secondorder.fleets.failures import NewNodes, PlatformRenewal, ReplicatedPairs
+from secondorder.analytic.training.asynchronous import async_first_order
+from secondorder.analytic.training.periodic import first_order_goodput
+from secondorder.analytic.training.run import MOST_SPARES, Run
+from secondorder.analytic.training.shared_storage import forgets_within
+from secondorder.analytic.training.silent import silent_first_order
+from secondorder.analytic.training.spares import most_available
 from secondorder.laws import Exponential, Service
-from secondorder.quantities import pretty, registry, si
+from secondorder.quantities import pretty, si
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.training import (
     AsyncCheckpoint,
@@ -54,12 +41,6 @@ RATE = "rates add"
 SHORT = 0.01
 """Weight of a run's start and end, or of what a first order leaves out, beyond which shares are out of domain."""
 
-MOST_FAILURES = 1e9
-"""Times between failures that work may take."""
-
-MOST_SPARES = 400
-"""Spares up to which the chain of nodes in repair is solved with the downtime in it."""
-
 Metric = tuple[str, float, str]
 
 
@@ -74,397 +55,14 @@ def solve_training(scenario: Training) -> Answer:
     >>> [str(rung) for rung in solve_training(run)["goodput"]]
     ['0.943', '0.843', '0.852']
     """
-    run = _Run(scenario=scenario)
+    run = Run(scenario=scenario)
     estimates = [*_order_0(run), *_order_1(run), *_order_2(run), *_counts(run), *_availability(run)]
     metrics = dict.fromkeys(e.metric for e in estimates)
     ranked = tuple(e for metric in metrics for e in sorted(estimates, key=_order) if e.metric == metric)
     return Answer(scenario=scenario.name, estimates=ranked, how=_how(run))
 
 
-def long_run_goodput(scenario: Training) -> float:
-    """The goodput of the highest order alone, for a search over scenarios. Errors: ``InputError``.
-
-    >>> run = Training(failures="exponential 8240 s", checkpoint=Checkpoint(interval="994.4 s", write="60 s"))
-    >>> round(long_run_goodput(run), 4)
-    0.884
-    """
-    return _Run(scenario=scenario).shares["goodput"]
-
-
-def best_training_interval(scenario: Training) -> float:
-    """The interval in s of the highest ``long_run_goodput``, all else equal; numerical, to a relative 1e-6.
-
-    Searched to ten MTBF, from a tenth of Young's interval or of the drain, or from a 10,000th of the MTBF if
-    that is less. A run with ``work`` is cut into equal intervals, the best number of them. Where checkpoints take
-    no time at all, one step. Errors: ``InputError``, also where work is then a fluid.
-
-    >>> run = Training(failures="exponential 8240 s", checkpoint=Checkpoint(interval="600 s", write="60 s"))
-    >>> round(best_training_interval(run))   # the exact optimum, 954.8 s
-    955
-    >>> round(best_training_interval(replace(run, duration=None, work="2000 s")))
-    1000
-    """
-    run, cost = _Run(scenario=scenario), _cost(scenario)
-    drain = run.write if isinstance(scenario.policy, AsyncCheckpoint) else 0.0
-    if cost + drain == 0:
-        if run.step is not None:
-            return run.step
-        remedy = "the shorter their interval, the better: give one"
-        raise InputError("interval", given="checkpoints that take no time", expected="some time", remedy=remedy)
-    mtbf = run.mtbf
-    if isinstance(scenario.policy, VerifiedCheckpoint):
-        mtbf = min(mtbf, si(scenario.policy.silent_mtbf))
-    shortest = [1e-4 * mtbf]
-    if cost > 0:
-        shortest.append(float(young(write=cost, mtbf=mtbf / run.every)) / 10)
-    if drain > 0:
-        shortest.append(drain / 10)
-
-    def search(endless: Training) -> float:
-        return best_interval(lambda tau: long_run_goodput(endless.at(tau)), low=min(shortest), high=10 * run.mtbf)
-
-    if run.work is None:
-        return search(scenario)
-    # without what is left for a last interval, which would make the goodput a saw of the interval
-    endless = replace(scenario, work=None, duration=scenario.work)
-    best = search(endless)
-    wall = _Run(scenario=scenario.at(best)).wall
-    if run.aging and wall < math.inf:  # most work in the time that it takes is least time for the work
-        best = search(replace(endless, duration=registry.Quantity(wall, "s")))
-    cuts = run.work / best
-    equal = {run.work / max(1, number) for number in (math.floor(cuts), math.ceil(cuts))}
-    return max(equal, key=lambda tau: long_run_goodput(scenario.at(tau)))
-
-
-def classic_intervals(scenario: Training) -> dict[str, float]:
-    """Young's and Daly's interval in s, by the time for which a checkpoint stops the work; empty where it stops none.
-
-    Of two levels the durable write counts by its share. A drain is left out: ``classic_note``. Errors: ``InputError``.
-
-    >>> run = Training(failures="exponential 8240 s", checkpoint=Checkpoint(interval="600 s", write="60 s"))
-    >>> {who: round(interval, 1) for who, interval in classic_intervals(run).items()}
-    {'Young': 994.4, 'Daly': 954.8}
-    """
-    cost, mtbf = _cost(scenario), scenario.mtbf
-    if cost == 0:
-        return {}
-    return {"Young": float(young(write=cost, mtbf=mtbf)), "Daly": float(daly(write=cost, mtbf=mtbf))}
-
-
-def classic_note(scenario: Training) -> str:
-    """What Young's and Daly's intervals leave out, in words; empty where they have all that they take.
-
-    >>> slow = AsyncCheckpoint(interval="600 s", pause="1 s", drain="600 s")
-    >>> classic_note(Training(failures="exponential 8240 s", checkpoint=slow))
-    'Young and Daly see the pause alone (1 s): at their interval (128 s) the drain (600 s) holds training up'
-    """
-    classic = classic_intervals(scenario)
-    if not classic:
-        return "Young and Daly have no interval: a checkpoint stops no work"
-    young_interval, drain = classic["Young"], _Run(scenario=scenario).write
-    if not isinstance(scenario.policy, AsyncCheckpoint) or drain == 0:
-        return ""
-    note = f"Young and Daly see the pause alone ({scenario.blocking_seconds:.4g} s)"
-    if drain > young_interval:
-        return f"{note}: at their interval ({young_interval:.3g} s) the drain ({drain:.4g} s) holds training up"
-    return f"{note}: the work lost during a drain ({drain:.4g} s) is left out"
-
-
-def _cost(scenario: Training) -> float:
-    """For how long a checkpoint stops the work where nothing holds it up, in s; the durable level's share with it."""
-    policy = scenario.policy
-    durable = scenario.write_seconds / policy.every if isinstance(policy, TwoLevelCheckpoint) else 0.0
-    return scenario.blocking_seconds + durable
-
-
-# What the rungs share
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Run:
-    """A scenario read: times in s, and what follows from them."""
-
-    scenario: Training
-
-    @cached_property
-    def step(self) -> float | None:
-        """Mean time of a step; None where work is a fluid."""
-        match self.scenario.step:
-            case None:
-                return None
-            case TrainingStep() as step:
-                return _mean_step(step)
-            case law:
-                assert isinstance(law, Service)
-                return law.moment(1)
-
-    @cached_property
-    def interval(self) -> float:
-        """Work between checkpoints: whole steps, as many as fill the scenario's interval; no more than the work."""
-        interval = _whole_steps(self.scenario.interval, self.step)
-        return interval if self.work is None else min(interval, self.work)
-
-    @cached_property
-    def work(self) -> float | None:
-        """What has to be done, in whole steps."""
-        return None if self.scenario.work is None else _whole_steps(si(self.scenario.work), self.step)
-
-    @property
-    def every(self) -> int:
-        """Intervals from one durable checkpoint to the next."""
-        policy = self.scenario.policy
-        return policy.every if isinstance(policy, TwoLevelCheckpoint) else 1
-
-    @cached_property
-    def stretches(self) -> list[tuple[list[float], int]]:
-        """The intervals from one durable checkpoint to the next, and how often they come."""
-        full = [self.interval] * self.every
-        if self.work is None:
-            return [(full, 1)]
-        whole, left = segments(self.work, self.interval)
-        count, more = divmod(whole, self.every)
-        rest = [self.interval] * more + [left] * (left > 0)
-        return [(works, repeats) for works, repeats in ((full, count), (rest, 1)) if works and repeats]
-
-    @cached_property
-    def mtbf(self) -> float:
-        return self.scenario.mtbf
-
-    @cached_property
-    def restart(self) -> float:
-        return si(self.scenario.recovery.restart)
-
-    @cached_property
-    def poisson(self) -> bool:
-        return is_poisson(self.scenario.process)
-
-    @cached_property
-    def storage_wait(self) -> float:
-        """Mean wait of a write for the path."""
-        storage = self.scenario.storage
-        if storage is None or storage.other_write is None:
-            return 0.0
-        return mean_storage_wait(busy=storage.busy, other_write=si(storage.other_write))
-
-    @cached_property
-    def write(self) -> float:
-        """Mean time until a checkpoint is written: waiting for the path and the write itself."""
-        return self.scenario.write_seconds + self.storage_wait
-
-    @cached_property
-    def blocking(self) -> float:
-        """For how long a checkpoint stops an interval's work on average, when nothing fails."""
-        return self.stopped([self.interval] * self.every) / self.every
-
-    def stopped(self, works: list[float]) -> float:
-        """For how long checkpoints stop the work of these intervals up to a durable one, when nothing fails."""
-        match self.scenario.policy:
-            case Checkpoint():
-                return len(works) * self.write
-            case AsyncCheckpoint(pause=pause):
-                return sum(si(pause) + max(0.0, self.write - work) for work in works)
-            case TwoLevelCheckpoint(write=light):
-                return len(works) * si(light) + self.write
-            case VerifiedCheckpoint(verify=verify):
-                return len(works) * (si(verify) + self.write)
-            case policy:
-                assert_never(policy)
-
-    @cached_property
-    def quiet_goodput(self) -> float:
-        """When nothing fails. A run's first checkpoint finds no drain to wait for; its last drain is waited for."""
-        work = sum(count * sum(works) for works, count in self.stretches)
-        stopped = sum(count * self.stopped(works) for works, count in self.stretches)
-        if self.work is not None and isinstance(self.scenario.policy, AsyncCheckpoint):
-            stopped += min(self.write, self.interval)
-        return work / (work + stopped)
-
-    @cached_property
-    def downtime(self) -> float:
-        """After a failure: detection, replacement, mean wait for a repair."""
-        return self.downtime_at(self.mtbf)
-
-    def downtime_at(self, mtbf: float) -> float:
-        return self.scenario.recovery.downtime + self.wait_at(mtbf)
-
-    def wait_at(self, mtbf: float) -> float:
-        """Mean wait of a failure for a repair."""
-        spares, recovery = self.scenario.spares, self.scenario.recovery
-        if spares is None:
-            return 0.0
-        repair = spares.law("repair").moment(1)
-        aside = recovery.downtime == 0 and spares.crews is None
-        if not aside and spares.count <= MOST_SPARES and not self.aging:
-            return wait_for_repair(
-                mtbf=mtbf,
-                repair=repair,
-                spares=spares.count,
-                crews=spares.crews,
-                detection=si(recovery.detection),
-                replacement=si(recovery.replacement),
-            )
-        if spares.crews is None:
-            able = float(availability(mtbf=mtbf, repair=repair, spares=spares.count))
-        else:
-            able = float(availability_with_crews(mtbf=mtbf, repair=repair, spares=spares.count, crews=spares.crews))
-        return mtbf * (1 / able - 1)
-
-    @property
-    def aging(self) -> bool:
-        """Whether the failures' rate changes over the run."""
-        return isinstance(self.scenario.process, NewNodes) and not self.poisson
-
-    @cached_property
-    def levels(self) -> TwoLevels:
-        return self.levels_at(self.mtbf, self.downtime)
-
-    def levels_at(self, mtbf: float, downtime: float) -> TwoLevels:
-        policy = self.scenario.policy
-        assert isinstance(policy, TwoLevelCheckpoint)
-        return TwoLevels(
-            write=si(policy.write),
-            durable_write=self.write,
-            light_share=policy.light_share,
-            light_restart=si(policy.light_restart),
-            restart=self.restart,
-            downtime=downtime,
-            mtbf=mtbf,
-        )
-
-    def cycle(self, gap: Gap, downtime: float) -> Cycle:
-        """Where the time goes in the long run, with such gaps between failures."""
-        return in_turn([(count * sum(works), self.cycle_of(works, gap, downtime)) for works, count in self.stretches])
-
-    def cycle_of(self, works: list[float], gap: Gap, downtime: float) -> Cycle:
-        """The same of these intervals, over and over."""
-        tau, restart, storage = works[0], self.restart, self.scenario.storage
-        match self.scenario.policy:
-            case Checkpoint() if gap.memoryless and storage is not None and storage.other_write is not None:
-                return queueing_cycle(
-                    mtbf=gap.mean,
-                    interval=tau,
-                    write=self.scenario.write_seconds,
-                    restart=restart,
-                    downtime=downtime,
-                    busy=storage.busy,
-                    other_write=si(storage.other_write),
-                )
-            case Checkpoint():
-                return blocking_cycle(gap=gap, interval=tau, write=self.write, restart=restart, downtime=downtime)
-            case AsyncCheckpoint(pause=pause):
-                return async_cycle(
-                    gap=gap, interval=tau, pause=si(pause), drain=self.write, restart=restart, downtime=downtime
-                )
-            case TwoLevelCheckpoint():
-                return self.levels_at(gap.mean, downtime).cycle_of(works)
-            case VerifiedCheckpoint(verify=verify, silent_mtbf=silent):
-                return silent_cycle(
-                    interval=tau,
-                    write=self.write,
-                    verify=si(verify),
-                    silent_mtbf=si(silent),
-                    mtbf=gap.mean,
-                    restart=restart,
-                    downtime=downtime,
-                )
-            case policy:
-                assert_never(policy)
-
-    @cached_property
-    def aged(self) -> AgingRun:
-        """The run of new nodes."""
-        process = self.scenario.process
-        assert isinstance(process, NewNodes)
-        duration = None if self.scenario.duration is None else si(self.scenario.duration)
-        return aging_run(
-            process=process,
-            cycle=lambda mtbf: self.cycle(exponential_gap(mtbf), self.downtime_at(mtbf)),
-            downtime=self.downtime_at,
-            duration=duration,
-            work=self.work,
-        )
-
-    @cached_property
-    def shares(self) -> dict[str, float]:
-        """Of the wall time, order 2."""
-        if self.aging:
-            return self.aged.shares
-        policy = self.scenario.policy
-        if isinstance(policy, AsyncCheckpoint) and self.poisson and self.work is not None:
-            return async_run(
-                work=self.work,
-                interval=self.interval,
-                pause=si(policy.pause),
-                drain=self.write,
-                mtbf=self.mtbf,
-                restart=self.restart,
-                downtime=self.downtime,
-            ).shares
-        return self.cycle(palm_gap(self.scenario.process), self.downtime).shares
-
-    @cached_property
-    def wall(self) -> float:
-        """How long the run lasts: what it is watched for, or the mean time until its work is done."""
-        if self.scenario.duration is not None:
-            return si(self.scenario.duration)
-        assert self.work is not None
-        if self.aging:
-            return self.aged.wall
-        goodput = self.shares["goodput"]
-        return self.work / goodput if goodput > 0 else math.inf
-
-    @property
-    def stuck(self) -> bool:
-        """Whether the work meets so many failures that it will not be done."""
-        return self.work is not None and self.wall > MOST_FAILURES * self.mtbf
-
-    @cached_property
-    def edge(self) -> float:
-        """How much the start and the end of the run may weigh: what they take at most, over its length."""
-        last, _ = self.stretches[-1]
-        open_work = (self.interval + self.blocking) * self.every
-        if len(self.stretches) > 1:
-            open_work += sum(last)
-        if isinstance(self.scenario.policy, AsyncCheckpoint):
-            open_work += self.write
-        waited = 0.0  # the shelf is full at the start
-        if self.scenario.spares is not None:
-            spares = self.scenario.spares
-            waited = head_start(
-                mtbf=self.mtbf + self.scenario.recovery.downtime,
-                repair=spares.law("repair").moment(1),
-                spares=spares.count,
-                crews=spares.crews,
-            )
-        time = min(self.restart, self.mtbf) + self.downtime + min(open_work, self.mtbf) + waited
-        return time / self.wall + self.begun
-
-    @cached_property
-    def begun(self) -> float:
-        """By how much failures are too many or too few, relatively, since the platform is as new at the start."""
-        process = self.scenario.process
-        if not isinstance(process, PlatformRenewal | ReplicatedPairs):
-            return 0.0
-        try:
-            return abs(counts.gap_scv(process) - 1) / 2 * (self.mtbf + self.downtime) / self.wall
-        except InputError:  # no variance
-            return math.inf
-
-
-def _mean_step(step: TrainingStep) -> float:
-    from secondorder.analytic.training_step import mean_step
-
-    return float(mean_step(step))
-
-
-def _whole_steps(time: float, step: float | None) -> float:
-    return time if step is None else max(1, math.ceil(time / step - 1e-9)) * step
-
-
-# The rungs
-
-
-def _order_0(run: _Run) -> Iterator[Estimate]:
+def _order_0(run: Run) -> Iterator[Estimate]:
     goodput = run.quiet_goodput
     metrics = [*_from_goodput(run, goodput), ("checkpoint_share", 1 - goodput, "")]
     note, sound = "exact where nothing fails", True
@@ -473,7 +71,7 @@ def _order_0(run: _Run) -> Iterator[Estimate]:
     yield from _rungs(metrics, 0, NO_FAILURES, note, sound)
 
 
-def _order_1(run: _Run) -> Iterator[Estimate]:
+def _order_1(run: Run) -> Iterator[Estimate]:
     tau, m, down = run.interval, run.mtbf, run.downtime
     back, lost, writes, aside = run.restart, tau / 2, run.blocking / tau, down / m
     match run.scenario.policy:
@@ -544,7 +142,7 @@ def _beyond_first_order(writes: float, size: float, aside: float) -> Iterator[st
         yield from (reason for reason, left_out in alone.items() if left_out >= max(alone.values()) / 4)
 
 
-def _order_2(run: _Run) -> Iterator[Estimate]:
+def _order_2(run: Run) -> Iterator[Estimate]:
     note, sound = _soundness(run)
     shares = run.shares
     metrics: list[Metric] = [(name, value, "") for name, value in shares.items()]
@@ -554,7 +152,7 @@ def _order_2(run: _Run) -> Iterator[Estimate]:
     yield from _rungs(metrics, 2, _source(run), note, sound)
 
 
-def _from_goodput(run: _Run, goodput: float) -> Iterator[Metric]:
+def _from_goodput(run: Run, goodput: float) -> Iterator[Metric]:
     yield "goodput", goodput, ""
     if run.work is not None and goodput > 0:
         yield "time_to_train", run.work / goodput, "s"
@@ -568,7 +166,7 @@ def _rungs(metrics: list[Metric], order: int, source: str, note: str, sound: boo
         yield Estimate(metric=metric, amount=amount, unit=unit, source=source, order=order, in_domain=sound, note=note)
 
 
-def _source(run: _Run) -> str:
+def _source(run: Run) -> str:
     if run.aging:
         return "locally Poisson failures of aging nodes"
     match run.scenario.policy:
@@ -586,7 +184,7 @@ def _source(run: _Run) -> str:
             assert_never(policy)
 
 
-def _soundness(run: _Run) -> tuple[str, bool]:
+def _soundness(run: Run) -> tuple[str, bool]:
     """The note of order 2, and whether all that it takes is there."""
     rough = list(_approximations(run))
     note = "approximation: " + "; ".join(rough) if rough else "exact in the long run"
@@ -598,11 +196,11 @@ def _soundness(run: _Run) -> tuple[str, bool]:
     return note, not rough
 
 
-def _short(run: _Run) -> str:
+def _short(run: Run) -> str:
     return f"the run is short: its start and end may weigh {min(run.edge, 1.0):.2g}"
 
 
-def _approximations(run: _Run) -> Iterator[str]:
+def _approximations(run: Run) -> Iterator[str]:
     scenario = run.scenario
     policy, storage, spares = scenario.policy, scenario.storage, scenario.spares
     if run.stuck:
@@ -635,7 +233,7 @@ def _approximations(run: _Run) -> Iterator[str]:
             yield "an interval varies with its steps"
 
 
-def _path_share(run: _Run) -> float:
+def _path_share(run: Run) -> float:
     """Of the time that this run's own writes keep the path busy, when nothing fails."""
     policy, write = run.scenario.policy, run.scenario.write_seconds
     match policy:
@@ -646,7 +244,7 @@ def _path_share(run: _Run) -> float:
     return write / (run.interval + run.blocking)
 
 
-def _counts(run: _Run) -> Iterator[Estimate]:
+def _counts(run: Run) -> Iterator[Estimate]:
     if run.stuck:
         return
     mean = run.wall / (run.mtbf + run.downtime)
@@ -662,7 +260,7 @@ def _counts(run: _Run) -> Iterator[Estimate]:
         yield from _rungs(spread, 2, source, found.note, found.spread_in_domain)
 
 
-def _found(run: _Run) -> counts.Counts:
+def _found(run: Run) -> counts.Counts:
     scenario = run.scenario
     known = counts.failures_over(process=scenario.process, horizon=run.wall, downtime=run.downtime)
     note, mean, low, high, sound = known.note, known.mean, known.p5, known.p95, known.spread_in_domain
@@ -686,7 +284,7 @@ def _found(run: _Run) -> counts.Counts:
     )
 
 
-def _availability(run: _Run) -> Iterator[Estimate]:
+def _availability(run: Run) -> Iterator[Estimate]:
     spares = run.scenario.spares
     if spares is None:
         return
@@ -706,7 +304,7 @@ def _order(estimate: Estimate) -> int:
     return estimate.order
 
 
-def _how(run: _Run) -> str:
+def _how(run: Run) -> str:
     text = f"closed forms, a failure every {pretty(run.mtbf, 's')}"
     if run.step is not None:
         text += f", intervals of {pretty(run.interval, 's')}: whole steps of {pretty(run.step, 's')}"
