@@ -259,6 +259,13 @@ def test_few_nodes_cannot_fill_the_storage_and_many_cannot_exceed_it() -> None:
     assert storage.write_seconds(80e9, nodes=127) == pytest.approx(1)
 
 
+def test_a_small_cluster_does_not_fill_a_large_storage_through_its_links() -> None:
+    fast = Storage(write_bandwidth="7 TB/s", read_bandwidth="7 TB/s")
+    small, large = (replace(clusters.llama_3_16k, nodes=nodes) for nodes in (4, 2048))
+    assert small.write_seconds(1.6e12, fast) == pytest.approx(1.0)  # 32 links of 50 GB/s
+    assert large.write_seconds(1.6e12, fast) == pytest.approx(1.6 / 7)
+
+
 def test_bloom_wrote_its_checkpoint_in_40_s() -> None:
     storage = clusters.bloom.storage
     assert storage is not None

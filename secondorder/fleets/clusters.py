@@ -140,6 +140,17 @@ class Cluster(Checked):
         """How many of them there are."""
         return self.accelerators if what == "accelerator" else self.nodes
 
+    def write_seconds(self, size: float, storage: Storage) -> float:
+        """To write so many bytes of all nodes at once: as fast as the storage takes them and the fabric sends them.
+
+        >>> small = Cluster(name="small", node=clusters.llama_3_16k.node, nodes=2, fabric=clusters.llama_3_16k.fabric)
+        >>> fast = Storage(write_bandwidth="7 TB/s", read_bandwidth="7 TB/s")
+        >>> round(small.write_seconds(800e9, fast), 6)   # 16 links of 50 GB/s
+        1.0
+        """
+        links = self.accelerators * si(self.fabric.link.bandwidth)
+        return max(storage.write_seconds(size, self.nodes), size / links)
+
 
 def _nodes() -> dict[str, Node]:
     return {
