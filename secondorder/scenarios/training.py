@@ -269,7 +269,7 @@ class Training(Checked):
             word = {AsyncCheckpoint: "drain", TwoLevelCheckpoint: "durable_write"}.get(type(self.policy), "write")
             expected = "a time, or a step and a storage from which it follows"
             raise InputError(f"checkpoint.{word}", given="none", expected=expected)
-        return self.storage.write_seconds(self.step.job.checkpoint_bytes, self.step.cluster.nodes)
+        return self.step.cluster.write_seconds(self.step.job.checkpoint_bytes, self.storage)
 
     @property
     def blocking_seconds(self) -> float:
