@@ -73,6 +73,7 @@ def test_every_figure_of_an_entry_has_a_value_and_a_source(noun: str) -> None:
         for row in entry.records:
             assert row["value"] is not None
             assert row["source"]
+            assert {"url", "checked", "note"} <= row.keys()
 
 
 def test_one_entry_shows_its_sources(printed: Any) -> None:
@@ -101,6 +102,19 @@ def test_a_precision_a_maker_and_a_ridge_point_are_figures_too(printed: Any) -> 
     low = printed("accelerators", "--where", "ridge_point.bf16 < 100 FLOP/byte")
     assert {"h20", "mi100", "rtx_3090"} <= set(names(low))
     assert "ridge_point.bf16" in low.splitlines()[0]
+
+
+def test_a_figure_may_be_called_by_its_heading(printed: Any) -> None:
+    assert printed("accelerators", "--sort", "year") == printed("accelerators", "--sort", "released")
+    assert printed("accelerators", "--where", "memory > 100 GB", "--sort", "bandwidth") == printed(
+        "accelerators", "--where", "memory_capacity > 100 GB", "--sort", "memory_bandwidth"
+    )
+    assert names(printed("fabrics", "--sort", "bandwidth"))  # another list, another figure
+
+
+def test_a_list_shows_the_larger_of_two_and_an_entry_every_digit(printed: Any) -> None:
+    assert "1.84 PFLOP/s" in next(line for line in printed("accelerators").splitlines() if line.startswith("tpu_v6e"))
+    assert "1.979 PFLOP/s" in printed("accelerators", "h100_sxm")
 
 
 @given(
@@ -166,7 +180,7 @@ def test_equals_keep_the_order_of_the_file() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--where", "memory > 80 GB"], ["where: got 'memory'", "memory_bandwidth", "peak.fp64|fp32", "did you mean"]),
+        (["--where", "memori > 80 GB"], ["where: got 'memori'", "memory_bandwidth", "peak.fp64|fp32", "did you mean"]),
         (["--sort", "speed"], ["sort: got 'speed'", "memory_bandwidth", "released"]),
         (["--where", "memory_capacity > 80"], ["memory_capacity: got 80 without a unit", 'write "80 byte"']),
         (["--where", "memory_capacity > 80 W"], ["memory_capacity: got 80 W", "a quantity in byte"]),

@@ -44,8 +44,12 @@ class Figure:
     source: "Source | str" = "counted"
 
     def __str__(self) -> str:
+        """What has a source as its file has it, every digit, to be laid beside it; what is counted in three."""
         from secondorder.quantities import pretty
 
+        return self._told(pretty if self.source == "counted" else _whole)
+
+    def _told(self, number: "Callable[[float, str], str]") -> str:
         if isinstance(self.value, (bool, str)):
             return str(self.value).lower() if isinstance(self.value, bool) else self.value
         if isinstance(self.value, int) and not self.unit:
@@ -55,20 +59,27 @@ class Figure:
         if self.name == "memory_capacity" and self.value < 2**20 and self.value % 2**10 == 0:
             return f"{self.value / 2**10:,.10g} KiB"
         if self.unit == "s" and self.value >= 3600:
-            return pretty(self.value / 3600, "h")
+            return number(self.value / 3600, "h")
         if self.unit.startswith("kgCO2e"):
-            return pretty(1000 * self.value, self.unit.removeprefix("k"))
-        return pretty(self.value, self.unit)
+            return number(1000 * self.value, self.unit.removeprefix("k"))
+        return number(self.value, self.unit)
 
     @property
     def short(self) -> str:
-        """As in a list: large counts in billions, millions or thousands."""
+        """As in a list: three digits, large counts in billions, millions or thousands."""
         from secondorder.quantities import pretty
 
         if not self.name.endswith(("parameters", "activations")) or self.value < 1000:
-            return str(self)
+            return self._told(pretty)
         scale, letter = next((s, c) for s, c in ((1e9, "B"), (1e6, "M"), (1e3, "k")) if self.value >= s)
         return f"{pretty(self.value / scale, '')} {letter}"
+
+
+def _whole(value: float, unit: str) -> str:
+    from secondorder.quantities import readable
+
+    scale, symbol = readable(value, unit)
+    return f"{value / scale:,.7g} {symbol}".strip()
 
 
 @dataclass(frozen=True)
@@ -99,6 +110,7 @@ class Entry:
                 "value": figure.value,
                 "unit": figure.unit,
                 "source": str(figure.source),
+                **{key: getattr(figure.source, key, "") for key in ("url", "checked", "note")},
             }
             for figure in self.figures.values()
         ]

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,10 +61,12 @@ def zoo(
 ) -> None:
     """List what is known by name, or show one with its sources."""
     check_output(out)
-    conditions = [condition(text) for text in where or ()]
     found = _found(collection, name)
+    headings = _headings(found)
+    conditions = [replace(one, figure=headings.get(one.figure, one.figure)) for one in map(condition, where or ())]
     shown = meeting(found, conditions)
     if sort is not None:
+        sort = headings.get(sort, sort)
         check_figure("sort", sort, found)
         shown = sorted_by(sort, shown)
     if not shown:
@@ -162,10 +165,16 @@ _COLUMNS: Mapping[str, Mapping[str, str]] = {
         "correlation": "correlation",
     },
 }
-"""The figures that a list shows, and what it calls them; of two, the first that an entry has."""
+"""The figures that a list shows, and what it calls them; of two, the larger that an entry has."""
 
 _GROUPS = {"accelerators": "vendor", "regions": "basis"}
 """The figure by which rows are grouped."""
+
+
+def _headings(found: Sequence[Entry]) -> dict[str, str]:
+    """The figure that stands under each heading of their lists, where it is one figure."""
+    columns = [column for noun in dict.fromkeys(map(_list, found)) for column in _COLUMNS[noun].items()]
+    return {heading: figure for figure, heading in columns if " " not in figure}
 
 
 def _lists(shown: Sequence[Entry], asked: Sequence[str], grouped: bool) -> "Iterator[Grid]":
@@ -204,7 +213,8 @@ def _breaks(groups: Sequence[str]) -> frozenset[int]:
 
 
 def _figure(entry: Entry, column: str) -> Figure | None:
-    return next((entry.figures[name] for name in column.split() if name in entry.figures), None)
+    known = [entry.figures[name] for name in column.split() if name in entry.figures]
+    return known[0] if len(known) == 1 else max(known, key=lambda figure: figure.value, default=None)
 
 
 def _cell(entry: Entry, column: str) -> str:

@@ -51,7 +51,7 @@ class Accelerator(Checked):
     weights and caches; of the capacity, error correction and the driver keep some (``note``).
     ``power`` is the maximum board or module power; it is absent where none is published, and
     ``rated_power`` is then an error. ``link_bandwidth`` is that of the device's scale-up links
-    together, in one direction; it is absent where the part has only PCIe.
+    together, in one direction; it is absent where none was found (PCIe alone, or a bridge that is bought apart).
     ``released`` is the year of the announcement.
     """
 
