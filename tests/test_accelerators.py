@@ -103,6 +103,7 @@ OWN_STEPS: dict[str, dict[tuple[str, str], float]] = {
     "tpu_v4i": {("bf16", "int8"): 1},
     "tpu_v4": {("bf16", "int8"): 1},
     "tpu_v5p": {("bf16", "fp8"): 1},
+    "tpu_v6e": {("bf16", "fp8"): 1},
     "trainium1": {("tf32", "fp16"): 1, ("fp16", "fp8"): 1, ("bf16", "fp8"): 1},
     "inferentia2": {("tf32", "fp16"): 1, ("fp16", "fp8"): 1, ("bf16", "fp8"): 1},
     "trainium2": {("tf32", "fp16"): 1},
@@ -160,6 +161,7 @@ UNITS = {
     "tpu_v3": ("bf16", 4 * 2 * 16_384, 0.94), "tpu_v4i": ("bf16", 4 * 2 * 16_384, 1.05),
     "tpu_v4": ("bf16", 8 * 2 * 16_384, 1.05),
     "jetson_orin_nano_super": ("fp32", 1024 * 2, 1.02), "jetson_agx_orin": ("fp32", 2048 * 2, 1.3),
+    "jetson_thor": ("fp16", 20 * 8192, 1.575),
 }  # fmt: skip
 """Dense operations a clock cycle of the whole part, and its clock in GHz, from the makers' architecture papers."""
 
@@ -197,6 +199,8 @@ def test_a_bandwidth_is_bus_times_rate(name: str, bus: tuple[int, float]) -> Non
         ("jetson_orin_nano_super", "int8", 67),
         ("jetson_orin_nx", "int8", 100),
         ("jetson_agx_orin", "int8", 275),
+        ("jetson_thor", "fp16", 517),
+        ("jetson_thor", "int8", 1035),
         ("jetson_thor", "fp4", 2070),
     ],
 )
@@ -215,6 +219,24 @@ def test_figures_that_circulate_wrong_are_right_here() -> None:
 
 
 # Sizes
+
+
+LINKS = {
+    "p100": (4, 20), "v100": (6, 25), "a100_40gb": (12, 25), "a100_80gb": (12, 25), "h100_sxm": (18, 25),
+    "h200": (18, 25), "b200": (18, 50), "gb300": (18, 50), "mi100": (3, 46), "mi210": (3, 50), "mi250x": (8, 50),
+    "mi300a": (3, 64), "mi300x": (7, 64), "mi325x": (7, 64), "mi355x": (7, 76.8), "gaudi_2": (24, 12.5),
+    "gaudi_3": (24, 25), "tpu_v3": (4, 70), "tpu_v4": (6, 50), "tpu_v5e": (4, 50), "tpu_v5p": (6, 100),
+    "tpu_v6e": (4, 100), "tpu_v7": (6, 100),
+}  # fmt: skip
+"""Scale-up links of the part that it can use at once, and GB/s of each in one direction."""
+
+
+@pytest.mark.parametrize(("name", "links"), LINKS.items())
+def test_the_link_bandwidth_is_that_of_all_links_in_one_direction(name: str, links: tuple[int, float]) -> None:
+    number, each = links
+    printed = accelerators[name].link_bandwidth
+    assert printed is not None
+    assert si(printed) == pytest.approx(number * each * 1e9)
 
 
 @EVERY

@@ -2,7 +2,7 @@
 
 >>> poland, quebec = regions.poland, regions.quebec
 >>> round(poland.carbon_intensity.m / quebec.carbon_intensity.m, 1)
-24.5
+24.1
 >>> regions.poland.electricity_price is None, facilities.meta.wue is None    # not known, never 0
 (True, True)
 """
