@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export MPLBACKEND := Agg
+# Small matrices, two test processes: threads of the linear algebra would only wait for each other.
+export OPENBLAS_NUM_THREADS := 1
 
 .PHONY: demo test lint types layers units validate bench docs clean
 

@@ -15,6 +15,7 @@ secondorder.errors.UnitError: rate: got 8 without a unit, expected a quantity in
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib.resources import files
@@ -69,42 +70,77 @@ def si(value: Quantity | str) -> float:
 
 
 def pretty(value: float, unit: str) -> str:
-    """``value`` in ``unit`` with a readable prefix.
+    """``value`` in ``unit``, shown in the unit that it is best read in.
 
-    >>> pretty(0.00481, "s"), pretty(3.35e12, "byte/s"), pretty(8.0, "request/s")
-    ('4.81 ms', '3.35 TB/s', '8 request/s')
+    >>> pretty(0.00481, "s"), pretty(31_557_600.0, "s"), pretty(3.35e12, "byte/s"), pretty(8.0, "request/s")
+    ('4.81 ms', '1 year', '3.35 TB/s', '8 request/s')
+    >>> pretty(6 / 3600, "job/s"), pretty(2.5e-7, "USD/token")
+    ('6 job/h', '0.25 USD/Mtoken')
     """
     if not math.isfinite(value):
         return f"{value} {unit}".strip()
-    if unit in _PREFIXED and value != 0:
-        symbol, rest = _PREFIXED[unit]
-        scale, prefix = next(((s, p) for s, p in _SCALES if abs(value) >= s * 0.9995), (1.0, ""))
-        if unit == "s" and value >= 0.9995:
-            scale, prefix = 1.0, ""
-        if unit != "s" and scale < 1:
-            scale, prefix = 1.0, ""
-        return f"{_digits(value / scale)} {prefix}{symbol}{rest}"
-    return f"{_digits(value)} {unit}".strip()
+    scale, symbol = readable(value, unit)
+    return f"{_digits(value / scale)} {symbol}".strip()
 
 
-_PREFIXED = {
-    "s": ("s", ""),
-    "byte": ("B", ""),
-    "byte/s": ("B", "/s"),
-    "FLOP": ("FLOP", ""),
-    "FLOP/s": ("FLOP", "/s"),
-    "token": ("token", ""),
-    "token/s": ("token", "/s"),
+def readable(value: float, unit: str) -> tuple[float, str]:
+    """How many ``unit`` the unit is that ``value`` is best read in, and its symbol.
+
+    Below 1000 s a time takes a prefix (ms, µs), from there on it is told in min, h, day or year, the largest that
+    it is at least one of. Data and FLOPs take a prefix from 1000 on, tokens from a million on. What comes less often
+    than once in 10 s is told by the hour or the day; what is for a token, for a million of them; energy in Wh to GWh
+    and carbon in gCO2e to tCO2e.
+
+    >>> readable(7200.0, "s"), readable(0.02, "s"), readable(2e9, "byte/s")
+    ((3600.0, 'h'), (0.001, 'ms'), (1000000000.0, 'GB/s'))
+    """
+    size = abs(value)
+    if not size or not math.isfinite(size):
+        return 1.0, unit
+    above, slash, below = unit.partition("/")
+    if above in _STEPS and (below in ("", "s") or above not in _DATA):
+        each, below = (1e-6, "Mtoken") if below == "token" else (1.0, below)
+        scale, symbol = _largest(size / each, _LONG if unit == "s" and size >= 1000 * _ROUNDED else _STEPS[above])
+        return scale * each, f"{symbol}{slash}{below}"
+    if below == "s" and size < _RARE:
+        return (1 / 3600, f"{above}/h") if size * 3600 >= _RARE else (1 / 86_400, f"{above}/day")
+    return (1e-6, f"{above}/Mtoken") if below == "token" else (1.0, unit)
+
+
+Scales = tuple[tuple[float, str], ...]
+
+
+def _prefixed(symbol: str, prefixes: str) -> Scales:
+    powers = {"E": 1e18, "P": 1e15, "T": 1e12, "G": 1e9, "M": 1e6, "k": 1e3}
+    return (*((powers[prefix], f"{prefix}{symbol}") for prefix in prefixes), (1.0, symbol))
+
+
+_STEPS: Mapping[str, Scales] = {
+    "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),
+    "byte": _prefixed("B", "EPTGMk"),
+    "FLOP": _prefixed("FLOP", "EPTGMk"),
+    "token": _prefixed("token", "EPTGM"),
+    "kWh": ((1e6, "GWh"), (1e3, "MWh"), (1.0, "kWh"), (1e-3, "Wh")),
+    "kgCO2e": ((1e3, "tCO2e"), (1.0, "kgCO2e"), (1e-3, "gCO2e")),
 }
-_SCALES = (
-    (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"),
-    (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"),
-)  # fmt: skip
+"""What a unit's numbers are shown in, the largest first."""
+_LONG: Scales = ((365.25 * 86_400.0, "year"), (86_400.0, "day"), (3600.0, "h"), (60.0, "min"))
+_DATA = ("s", "byte", "FLOP", "token")
+"""Told by themselves or by the second, and as they are where they are for something else."""
+_ROUNDED = 0.9995
+"""Of a unit, from which on three digits round to one of it."""
+_RARE = 0.1 * _ROUNDED
+"""Of a second, an hour: what comes less often is told by the next longer time."""
+
+
+def _largest(size: float, scales: Scales) -> tuple[float, str]:
+    """The largest of the scales that ``size`` is at least one of, else the smallest."""
+    return next(((scale, symbol) for scale, symbol in scales if size >= scale * _ROUNDED), scales[-1])
 
 
 def _digits(value: float) -> str:
     """Three significant digits, thousands kept whole."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 * _ROUNDED else f"{value:.3g}"
 
 
 @lru_cache(maxsize=256)
@@ -175,6 +211,8 @@ class Unit:
 
 Duration = Annotated[Quantity | str, Unit("s")]
 Rate = Annotated[Quantity | str, Unit("request/s", positive=True)]
+SampleRate = Annotated[Quantity | str, Unit("sample/s", positive=True)]
+JobRate = Annotated[Quantity | str, Unit("job/s", positive=True)]
 DataSize = Annotated[Quantity | str, Unit("byte")]
 Bandwidth = Annotated[Quantity | str, Unit("byte/s", positive=True)]
 ComputeRate = Annotated[Quantity | str, Unit("FLOP/s", positive=True)]

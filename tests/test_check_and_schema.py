@@ -1,20 +1,35 @@
 """Plans with several scenarios and constraints, their schema, and a command for every scenario."""
 
+import io
 import json
+import re
+import shlex
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
+from rich.console import Console
 
-from secondorder.cli import main
-from secondorder.cli.plan_files import read_plan
-from secondorder.cli.schema import field_texts, plan_schema
-from secondorder.cli.systems import COMMANDS, example
+from secondorder.cli import app, main
+from secondorder.cli.doors import Door
+from secondorder.cli.fields import ShownField, field_texts, shown_fields
+from secondorder.cli.plan_files import plain_value, read_plan
+from secondorder.cli.schema import plan_schema, table_schema
+from secondorder.cli.systems import COMMANDS, OPTIONAL, example, example_values, read
 from secondorder.errors import UnitError, UnknownName
+from secondorder.laws import read_shape as factor_law
+from secondorder.laws import time_law
+from secondorder.quantities import Unit
 from secondorder.scenarios.answers import Answer, Estimate
+from secondorder.scenarios.compression import read_method
+from secondorder.scenarios.footprint import read_profile
 from secondorder.scenarios.scenario import SYSTEMS
+from secondorder.scenarios.topology import read_shape
 from secondorder.simulate import CLOSED_FORMS_ONLY
 from secondorder.validation.constraints import Outcome, check, check_sum, read_constraint
+from secondorder.workloads.training import Layout, TrainingJob
 
 QUEUES = """\
 [[queue]]
@@ -152,8 +167,6 @@ def test_every_scenario_has_a_command_and_a_title() -> None:
 
 @pytest.mark.parametrize("word", COMMANDS)
 def test_the_example_in_the_help_of_a_command_runs(word: str, capsys: pytest.CaptureFixture[str]) -> None:
-    import shlex
-
     name = word.replace("_", "-")
     told = example(word).partition("secondorder ")[2].replace("\\\n", " ")
     assert shlex.split(told) == [name, *shlex.split(COMMANDS[word][1])]  # as it is pasted
@@ -164,11 +177,164 @@ def test_the_example_in_the_help_of_a_command_runs(word: str, capsys: pytest.Cap
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("word", SYSTEMS)
-def test_a_scenario_says_in_its_docstring_what_its_fields_are(word: str) -> None:
-    from dataclasses import fields
+# What each field is: in the docstring, in the help, in the schema
 
-    kind = SYSTEMS[word]
-    told = field_texts(kind)
-    named = {field.name for field in fields(kind)} - {"name"}
-    assert {name for name in named if name not in told} <= {"model", "accelerator", "lengths"}
+KINDS = {**SYSTEMS, "job": TrainingJob, "layout": Layout}
+
+
+@pytest.mark.parametrize("word", KINDS)
+def test_a_docstring_has_an_item_of_its_own_for_each_field(word: str) -> None:
+    kind = KINDS[word]
+    bullets = [line.strip() for line in (kind.__doc__ or "").splitlines() if line.strip().startswith("- ")]
+    heads = [re.fullmatch(r"- ``(\w+)``: \S.*", line) for line in bullets]
+    assert all(heads), "one field an item, and a text behind it"
+    assert sorted(head[1] for head in heads if head) == sorted(field.name for field in fields(kind) if field.init)
+    texts = field_texts(kind)
+    assert set(texts) == {field.name for field in fields(kind) if field.init}
+    assert len(set(texts.values())) == len(texts), "no text is shared"
+    assert all(10 < len(text) <= 210 and text.endswith(".") and "``" not in text for text in texts.values())
+
+
+@pytest.mark.parametrize("word", KINDS)
+def test_the_schema_has_the_text_of_each_field(word: str) -> None:
+    table = table_schema(KINDS[word])
+    assert {name: value["description"] for name, value in table["properties"].items()} == field_texts(KINDS[word])
+    for one in shown_fields(KINDS[word]).values():
+        if one.table is not None:
+            assert table["properties"][one.name]["properties"] == table_schema(one.table)["properties"]
+
+
+def flags_of(word: str) -> dict[str, ShownField]:
+    """The flags of a command by name: a table has those of its fields, unless an outer one has the name."""
+    outer = shown_fields(SYSTEMS[word])
+    inner = [one for each in outer.values() if each.table for one in shown_fields(each.table).values()]
+    inner += [one for each in inner if each.table for one in shown_fields(each.table).values()]
+    found = {one.name: one for one in [*inner, *outer.values()] if one.table is None}
+    return {name.replace("_", "-"): one for name, one in found.items()}
+
+
+@pytest.mark.parametrize("word", COMMANDS)
+def test_the_help_has_text_kind_choices_and_default_of_each_field(word: str) -> None:
+    wide = io.StringIO()
+    app.help_print([word.replace("_", "-")], console=Console(file=wide, width=600, color_system=None))
+    printed = wide.getvalue()
+    assert " STR" not in printed
+    for flag, one in flags_of(word).items():
+        (line,) = (line for line in printed.splitlines() if re.match(rf"│ (\*  |   )?--{flag} ", line))
+        assert one.text in line
+        assert ("[required]" in line) == one.due
+        assert (f"[default: {one.default}]" in line) == (one.default is not None)
+        assert one.metavar in line or flag == "long-prefill-token-threshold"
+        assert not one.choices or f"[choices: {', '.join(one.choices)}]" in line
+
+
+@pytest.mark.parametrize("word", COMMANDS)
+def test_the_defaults_that_the_help_shows_are_those_of_the_scenario(word: str) -> None:
+    from secondorder.cli.systems import _flags
+
+    flags = {flag.field.name: flag for flag in _flags(SYSTEMS[word], OPTIONAL)}
+    given = {flags[name].path: text for name, text in example_values(word).items()}
+    shown = {flag.path: flag.field.default for flag in flags.values() if flag.field.default is not None}
+    assert read(SYSTEMS[word], {**shown, **given}) == read(SYSTEMS[word], given)
+
+
+READERS = {"shape": read_shape, "method": read_method, **dict.fromkeys(("load", "profile"), partial(read_profile, "x"))}
+
+
+@pytest.mark.parametrize("word", KINDS)
+def test_the_examples_in_the_texts_can_be_read(word: str) -> None:
+    kind = KINDS[word]
+    hints = get_type_hints(kind, include_extras=True)
+    for name, text in field_texts(kind).items():
+        tables = re.findall(r"\{.*?\}", text)
+        assert all(isinstance(plain_value(table), dict) for table in tables)
+        for spelt in re.findall(r'"(.*?)"', re.sub(r"\{.*?\}", "", text)):
+            units = [
+                extra for each in (hints[name], *get_args(hints[name])) for extra in getattr(each, "__metadata__", ())
+            ]
+            unit = next((each for each in units if isinstance(each, Unit)), None)
+            if unit is not None:
+                unit.read(spelt, name)
+            elif name in READERS:
+                READERS[name](spelt)
+            elif name in getattr(kind, "_shapes", ()):
+                factor_law(spelt, name)
+            elif name in getattr(kind, "_times", ()):
+                time_law(spelt, name)
+            else:
+                Door().field(kind, name, plain_value(spelt))
+
+
+# What is missing
+
+
+@pytest.mark.parametrize("word", COMMANDS)
+def test_a_command_without_flags_names_all_that_are_due(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name = word.replace("_", "-")
+    assert main([name]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"secondorder: {name}: --")
+    assert err.count("\n") == 1
+    due = [flag for flag, one in flags_of(word).items() if one.due]
+    values = example_values(word)
+    assert all(f"--{flag}" in err.partition(": got nothing")[0] for flag in due)
+    assert all(f"--{flag} {quoted(values[flag.replace('-', '_')])}" in err for flag in due) or len(due) == 1
+    assert err.endswith(f'see "secondorder {name} --help"\n')
+
+
+def quoted(text: str) -> str:
+    return f'"{text}"' if " " in text else text
+
+
+@pytest.mark.parametrize("word", COMMANDS)
+def test_a_flag_that_is_missing_is_named_with_what_it_takes(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name, values = word.replace("_", "-"), example_values(word)
+    for flag, one in flags_of(word).items():
+        if one.due:
+            others = {f"--{other.replace('_', '-')}": text for other, text in values.items() if other != one.name}
+            assert main([name, *(part for pair in others.items() for part in pair)]) == 2
+            err = capsys.readouterr().err
+            assert err.startswith(f"secondorder: {name}: --{flag}: got nothing, expected ")
+            expected = " or ".join(one.choices) or f" such as {quoted(values[one.name])}"
+            assert expected in err
+
+
+@pytest.mark.parametrize("word", SYSTEMS)
+def test_a_plan_names_the_fields_that_are_missing(
+    word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = written(tmp_path, f"[{word}]\n")
+    assert main(["solve", plan]) == 2
+    err = capsys.readouterr().err
+    first, *others = (one for one in shown_fields(SYSTEMS[word]).values() if one.due)
+    assert err.startswith(f"secondorder: {plan}: {word}.{first.name}: got nothing, expected ")
+    assert "expected a value" not in err
+    assert err.count("\n") == 1
+    assert all(other.name in err.partition("; ")[2] for other in others)
+    if first.table is not None:
+        assert all(one.name in err for one in shown_fields(first.table).values() if one.due)
+
+
+def test_a_plan_says_what_a_missing_field_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    start = '[footprint]\naccelerator = "h100_sxm"\naccelerators = 4\nregion = "poland"\nfacility = "microsoft"\n'
+    assert main(["solve", written(tmp_path, start + "utilisation = 0.5\nhorizon = '1 year'\n")]) == 2
+    told = "footprint.power_overhead: got nothing, expected a number of at least 1, such as 1.8\n"
+    assert capsys.readouterr().err.endswith(told)
+    assert main(["solve", written(tmp_path, start + "utilisation = 0.5\npower_overhead = 1.8\n")]) == 2
+    assert capsys.readouterr().err.endswith('horizon: got nothing, expected a quantity in s, such as "1 year"\n')
+
+
+def test_a_word_that_is_no_choice_is_refused_with_the_near_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reasoning", "--strategy", "best-off", "--samples", "2"]) == 2
+    assert "strategy: got 'best-off', expected best_of or majority" in (err := capsys.readouterr().err)
+    assert "did you mean best_of?" in err
+
+
+def test_a_flag_takes_a_table_as_toml_or_json(capsys: pytest.CaptureFixture[str]) -> None:
+    told = []
+    for spelt in ("{2 = 1.3}", '{"2": 1.3}'):
+        assert main(["pipeline", *shlex.split(COMMANDS["pipeline"][1]), "--slow-stages", spelt, "--no-simulate"]) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1]
+    assert main(["pipeline", *shlex.split(COMMANDS["pipeline"][1]), "--no-simulate"]) == 0
+    assert capsys.readouterr().out != told[0]

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,8 +14,9 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from secondorder.cli import main
+from secondorder.cli import app, main
 from secondorder.cli.serve import Engine
 from secondorder.scenarios.answers import COLUMNS
 from secondorder.scenarios.serving import Serving
@@ -105,7 +108,7 @@ REFUSED = {
     "a misspelt flag that is due": (["serve", "--modl", "x"], 2, "option: got '--modl'", "did you mean --model"),
     "a misspelt command": (["serv"], 2, "command: got 'serv'", "did you mean serve?"),
     "an unknown option of the program": (["--versio"], 2, "option: got '--versio'", "did you mean --version?"),
-    "a flag without its value": (["zoo", "--format"], 2, "format: got nothing", "expected a value"),
+    "a flag without its value": (["zoo", "--format"], 2, "zoo: --format: got nothing", "expected table or json"),
     "a flag given twice": ([*SERVE, "--seed", "1", "--seed", "2"], 2, "seed: got two values", "expected one"),
     "a format that does not exist": (["zoo", "--format", "xml"], 2, "format: got 'xml'", "expected table or json"),
     "one argument too many": (["zoo", "models", "resnet50", "x"], 2, "arguments: got 'x'", "expected no further one"),
@@ -139,8 +142,10 @@ REFUSED = {
     "a directory for a plan": (["solve", "."], 2, ".: got a directory", "expected a plan (TOML)"),
     "an empty plan": (["compare", "empty.toml"], 2, "empty.toml: got an empty plan", "a table [serving]"),
     "a plan that is no TOML": (["simulate", "broken.toml"], 2, "broken.toml: got no TOML", "expected a plan (TOML)"),
-    "no plan": (["solve"], 2, "plan: got nothing", "expected a value"),
-    "a sweep of nothing": (["sweep", "plan.toml"], 2, "vary: got nothing", "expected a value"),
+    "no plan": (["solve"], 2, "solve: PLAN: got nothing", "expected a plan file such as plan.toml"),
+    "a sweep of nothing": (
+        ["sweep", "plan.toml"], 2, "sweep: --vary: got nothing", 'such as "arrivals.rate=2 request/s,8 request/s"',
+    ),
     "a sweep of a misspelt field": (
         ["sweep", "plan.toml", "--vary", "max_num_seq=3"], 2, "got 'max_num_seq'", "did you mean max_num_seqs",
     ),
@@ -199,14 +204,44 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-@pytest.mark.parametrize(
-    "command", [[], *([verb] for verb in ["demo", "zoo", "roofline", "serve", "solve", "simulate", "compare", "sweep"])]
-)
-def test_help_keeps_to_80_columns(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*command, "--help"]) == 0
-    printed = capsys.readouterr()
-    assert max(map(len, printed.out.splitlines())) <= 80
-    assert not command or "Example" in printed.out
+VERBS = [name for name in app if not name.startswith("-")]
+
+
+def shown_help(*command: str) -> str:
+    """At 80 columns, whatever the terminal."""
+    text = io.StringIO()
+    app.help_print(list(command), console=Console(file=text, width=80, color_system=None))
+    return text.getvalue()
+
+
+@pytest.mark.parametrize("command", VERBS)
+def test_help_keeps_to_80_columns_and_clips_nothing(command: str) -> None:
+    printed = shown_help(command)
+    assert max(map(len, printed.splitlines())) <= 80
+    shown = [each for each in app[command].assemble_argument_collection() if each.show and not each.children]
+    assert shown
+    assert all(re.search(rf"{name}\b", printed) for each in shown for name in each.names)
+    assert " STR" not in printed
+    assert "Default: " not in printed
+
+
+@pytest.mark.parametrize("command", VERBS)
+def test_help_ends_with_examples_that_a_shell_takes(command: str) -> None:
+    epilogue = str(app[command].help_epilogue)
+    printed = [line.rstrip() for line in shown_help(command).splitlines()]
+    assert set(epilogue.splitlines()) <= set(printed), "no line of it is folded"
+    joined = re.sub(r" {5,}.*$", "", re.sub(r"\\\n +", "", epilogue), flags=re.MULTILINE)  # remarks stand behind gaps
+    examples = re.findall(rf"^  secondorder {command}\b.*", joined, re.MULTILINE)
+    assert examples
+    for one in examples:
+        app.parse_args(shlex.split(one)[1:], exit_on_error=False, print_error=False)
+
+
+def test_the_help_of_all_keeps_to_80_columns() -> None:
+    printed = shown_help()
+    assert max(map(len, printed.splitlines())) <= 80
+    assert all(re.search(rf"^│ {name} ", printed, re.MULTILINE) for name in VERBS)
+    assert set(str(app.help_epilogue).splitlines()) <= set(printed.splitlines())
 
 
 def test_help_and_version_are_quick() -> None:
@@ -227,7 +262,8 @@ def test_the_help_shows_the_defaults_of_the_scenario(capsys: pytest.CaptureFixtu
     words = " ".join(capsys.readouterr().out.replace("│", " ").split())
     shown = {field.name: field.default for field in fields(Serving) if type(field.default) in (int, float, str, bool)}
     for name in shown.keys() - {"name"}:
-        assert f"[default: {shown[name]}]" in words.partition(f" --{name.replace('_', '-')} ")[2][:160]
+        default = str(shown[name]).lower() if isinstance(shown[name], bool) else shown[name]
+        assert f"[default: {default}]" in words.partition(f" --{name.replace('_', '-')} ")[2][:160]
 
 
 def test_the_flags_name_every_field_of_the_scenario() -> None:
@@ -269,7 +305,7 @@ def test_a_table_shows_the_ladder_the_simulation_and_the_verdict(capsys: pytest.
     assert main([*SERVE, *SHORT]) == 0
     printed = capsys.readouterr().out
     (row,) = (line for line in printed.splitlines() if line.startswith("ttft_mean"))
-    assert all(float(rung) > 0 for rung in row.split()[1:4])
+    assert all(float(rung.rstrip("¹²³")) > 0 for rung in row.split()[1:4])
     assert " ± " in row
     assert row.endswith(("not enough data", "%"))
     assert "of 12 at order 0" in printed
@@ -362,6 +398,31 @@ def test_a_sweep_has_a_column_for_each_field_as_it_was_written(capsys: pytest.Ca
     assert tuple(rows[0]) == ("arrivals.rate", "lengths.output", *COLUMNS)
     assert {row["arrivals.rate"] for row in rows} == {"2 request/s", "4 request/s"}
     assert {row["lengths.output"] for row in rows} == {"geometric 9"}
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_sweep_may_go_without_simulation_and_keep_one_metric(capsys: pytest.CaptureFixture[str]) -> None:
+    ask = ["sweep", "plan.toml", "--vary", "arrivals.rate=2 request/s,4 request/s,900 request/s", "--no-simulate"]
+    assert main([*ask, "--metric", "tpot_mean", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["metric"] for row in rows} == {"tpot_mean", ""}
+    assert [row["verdict"] for row in rows if not row["metric"]] == ["infeasible"]  # past saturation
+    assert all(row["order"] is not None and not row["verdict"] for row in rows if row["metric"])
+    assert main([*ask, "--metric", "tpot_mean"]) == 0
+    printed = capsys.readouterr().out
+    assert "tpot_mean" in printed
+    assert "ttft_mean" not in printed
+    assert main([*ask, "--metric", "tpot_maen"]) == 2
+    assert "did you mean tpot_mean" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_cannot_be_simulated_is_swept_by_closed_forms(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("fabric.toml").write_text('[topology]\nshape = "fat-tree 8"\nlink_bandwidth = "50 GB/s"\nsize = "1 GB"\n')
+    assert main(["sweep", "fabric.toml", "--vary", "shape=fat-tree 8,fat-tree 16", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["shape"] for row in rows} == {"fat-tree 8", "fat-tree 16"}
+    assert [row["value"] for row in rows if row["metric"] == "endpoints"] == [128, 1024]
 
 
 def test_the_zoo_filters_by_a_part_of_the_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from secondorder.analytic.collectives import ring as maxplus
 from secondorder.errors import InputError, UnknownName
 from secondorder.fleets.clusters import Link
 from secondorder.laws import EmpiricalLaw, LogNormal, Pareto, read_law
+from secondorder.quantities import quantity, si
 from secondorder.scenarios.collective import Collective
 from secondorder.simulate.collectives import events, hops, operations, recursion, ring, simulate_collective
 from secondorder.simulate.collectives import overlap as overlapped
@@ -467,7 +468,7 @@ def test_answers_of_both_witnesses_have_the_same_metrics_and_the_ideal_below_the
     assert sorted(solved) == sorted(metrics)
     assert [e.order for e in solved["time_mean"]] == [0, 1]  # no theory, no claim
     assert "with a barrier after each stage at most" in solved.best("time_mean").note
-    barrier = float(solved.best("time_mean").note.split("at most ")[1].split(" s")[0])
+    barrier = si(quantity(solved.best("time_mean").note.split("at most ")[1], "s"))
     assert solved.best("time_mean").amount < simulated.best("time_mean").amount < barrier
     assert simulated.best("time_p99").amount > simulated.best("time_mean").high
     assert simulated == simulate_collective(scenario, seed=1)

@@ -290,3 +290,8 @@ def test_what_cannot_be_meant_is_refused_in_one_line(options, error, message):
 def test_a_missing_fact_is_an_error_that_names_it():
     with pytest.raises(TypeError, match="storage_bandwidth"):
         DataLoading(batch_size=1, sample_size="1 B", workers=1, decode="1 s", prefetch=1, step="1 s")
+
+
+def test_what_is_loaded_are_samples_by_both_witnesses():
+    assert {each.unit for each in solve_data_loading(loading())["throughput"]} == {"sample/s"}
+    assert simulate_data_loading(loading(), seed=1, replications=2).best("throughput").unit == "sample/s"

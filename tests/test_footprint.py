@@ -84,6 +84,13 @@ def test_what_is_not_known_is_not_told_as_nothing():
     assert {"water", "carbon"} <= set(simulate_footprint(fleet(embodied="1 kgCO2e", service_life="1 year")))
 
 
+def test_a_simulation_says_how_long_it_is_and_whether_anything_was_drawn():
+    still, drawn = fleet(), fleet(load_scv=0.1)
+    assert simulate_footprint(still, seed=1).how == "hour by hour through 90 days, scaled to the horizon"
+    assert simulate_footprint(drawn, seed=1).how.startswith("10 replications hour by hour through 90 days")
+    assert "seed 1" in simulate_footprint(drawn, seed=1).how
+
+
 # Regions
 
 

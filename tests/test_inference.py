@@ -350,3 +350,8 @@ def test_decode_and_denoising_are_scenarios_too() -> None:
 def test_a_scenario_that_is_none_is_refused(changes: dict, error: type[Exception], told: str) -> None:
     with pytest.raises(error, match=told):
         replace(EXPONENTIAL, **changes)
+
+
+def test_what_is_put_through_are_samples_by_both_witnesses() -> None:
+    assert {each.unit for each in so.solve(EXPONENTIAL)["throughput"]} == {"sample/s"}
+    assert simulate_inference(EXPONENTIAL, seed=1, replications=2).best("throughput").unit == "sample/s"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from secondorder.analytic.ownership import (
     break_even_horizon,
     break_even_utilisation,
-    cost_per_million,
+    cost_per_request,
     pointwise_mean_wait,
     pointwise_prob_wait,
     pointwise_wait_quantile,
@@ -96,11 +96,11 @@ def test_shares_add_up_and_horizons_too():
 
 def test_a_request_costs_what_the_load_leaves_it_and_not_what_full_work_would():
     """24 slots of 10 s take 2.4 request/s; 1 comes: 2.4 times the capital of each."""
-    full, real = (rung.amount for rung in solve_ownership(daily())["cost_per_million_requests"])
+    full, real = (rung.amount for rung in solve_ownership(daily())["cost_per_request"])
     costs = daily().costs(24, 10)
-    assert real == pytest.approx(costs.total / (YEARS_3 * HOUR) * 1e6)
+    assert real == pytest.approx(costs.total / (YEARS_3 * HOUR))
     assert 2.2 < real / full < 2.4
-    assert best(daily(tokens_per_request=500), "cost_per_million_tokens") == pytest.approx(real / 500)
+    assert best(daily(tokens_per_request=500), "cost_per_token") == pytest.approx(real / 500)
 
 
 def test_a_missing_price_is_an_error_that_names_it():
@@ -162,7 +162,7 @@ def test_more_of_anything_costs_more(u, more, field):
 @settings(derandomize=True, max_examples=30, deadline=None)
 @given(rate=st.floats(0.1, 1.0), more=st.floats(0.01, 0.2))
 def test_a_busier_fleet_s_requests_are_cheaper(rate, more):
-    one, other = (best(daily(rate=f"{x} request/s"), "cost_per_million_requests") for x in (rate, rate + more))
+    one, other = (best(daily(rate=f"{x} request/s"), "cost_per_request") for x in (rate, rate + more))
     assert other < one
 
 
@@ -327,7 +327,7 @@ SLOW = daily(
 
 
 def test_under_a_slow_day_the_pointwise_form_holds_and_the_mean_load_does_not():
-    metrics = ("prob_wait", "wait_mean", "wait_p99", "within_objective", "cost_per_million_within")
+    metrics = ("prob_wait", "wait_mean", "wait_p99", "within_objective", "cost_per_request_within")
     answer = solve_ownership(SLOW)
     for metric, interval in simulated(SLOW, metrics).items():
         steady, pointwise = answer[metric]
@@ -339,8 +339,8 @@ def test_under_a_slow_day_the_pointwise_form_holds_and_the_mean_load_does_not():
 
 def test_costs_under_a_day_are_those_of_the_mean_load():
     scenario = replace(SLOW, rental="3.29 USD/hour", tokens_per_request=300)
-    metrics = ("energy", "total_cost", "utilisation", "cost_per_million_requests", "rental_per_million_requests")
-    for metric, interval in simulated(scenario, (*metrics, "cost_per_million_tokens")).items():
+    metrics = ("energy", "total_cost", "utilisation", "cost_per_request", "rental_per_request")
+    for metric, interval in simulated(scenario, (*metrics, "cost_per_token")).items():
         assert interval.low <= best(scenario, metric) <= interval.high, metric
 
 
@@ -359,9 +359,9 @@ def test_a_boot_breaks_the_pointwise_form_which_says_so():
 
 def test_a_following_fleet_is_cheaper_to_rent_and_keeps_the_objective_less_often():
     peak = replace(FOLLOWING, target_utilisation=None, boot=None, accelerators=20)  # 1.59 x 10 s / .8
-    metrics = ("rental_per_million_requests", "within_objective", "utilisation")
+    metrics = ("rental_per_request", "within_objective", "utilisation")
     always, following = simulated(peak, metrics), simulated(FOLLOWING, metrics)
-    assert following["rental_per_million_requests"].high < 0.75 * always["rental_per_million_requests"].low
+    assert following["rental_per_request"].high < 0.75 * always["rental_per_request"].low
     assert following["within_objective"].high < always["within_objective"].low
     assert following["utilisation"].low > always["utilisation"].high
 
@@ -452,5 +452,5 @@ def test_a_fleet_without_a_load_is_not_simulated():
         pointwise_wait_quantile(1.0, arrival_rates=[0.5], service_rate=1.0, servers=[1])
     with pytest.raises(InputError, match="slots left"):
         serve(np.array([0.0, 2.0]), np.array([1.0, 1.0]), 1, iter([(1.5, -1)]))
-    assert cost_per_million(cost_rate=1.0, arrival_rate=np.array([1.0, 2.0])).tolist() == [1e6, 5e5]
+    assert cost_per_request(cost_rate=1.0, arrival_rate=np.array([1.0, 2.0])).tolist() == [1.0, 0.5]
     assert si(daily().rate) == 1.0

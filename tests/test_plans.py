@@ -186,7 +186,7 @@ MISTAKES_ELSEWHERE = {
     'goodput = { tfft = "1 s" }': ("serving.goodput: got 'tfft'", "did you mean ttft"),
     "name = 3": ("serving.name: got 3", "expected a string"),
     'step_time = "rofline"': ("serving.step_time: got 'rofline'", "did you mean roofline"),
-    'step_time = { kind = "affine" }': ("serving.step_time.per_step: got nothing", "expected a value"),
+    'step_time = { kind = "affine" }': ("serving.step_time.per_step: got nothing", "expected a number"),
     'step_time = { kind = "roofline", memory_efficiency = 2 }': (
         "serving.step_time.memory_efficiency: got 2",
         "at most 1",

@@ -27,6 +27,9 @@ READ = [
     ("2.5 USD/h", "USD/s", 2.5 / 3600),
     ("80%", "", 0.8),
     ("1_000 s", "s", 1000.0),
+    ("6 job/hour", "job/s", 6 / 3600),
+    ("500 samples/s", "sample/s", 500.0),
+    ("3 USD/Mtoken", "USD/token", 3e-6),
 ]
 
 
@@ -40,6 +43,8 @@ REFUSED = [
     ("8", "request/s", UnitError, r"got 8 without a unit"),
     ("8 token/s", "request/s", UnitError, r"token / time"),
     ("8 GB", "s", UnitError, r"expected a quantity in s"),
+    ("6 request/hour", "job/s", UnitError, r"request / time.*, expected a quantity in job/s$"),
+    ("500 request/s", "sample/s", UnitError, r"expected a quantity in sample/s$"),
     ("8 Req/s", "request/s", UnitError, r"'Req/s' is not a unit"),
     ("nan s", "s", InputError, r"finite"),
     ("inf s", "s", InputError, r"finite"),
@@ -84,6 +89,29 @@ def test_pretty_text_is_within_half_a_digit_of_the_value(value):
     number, unit = text.split(" ")
     scale = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}[unit.removesuffix("B/s")]
     assert float(number) * scale == pytest.approx(value, rel=0.006)
+
+
+@given(
+    st.floats(1e-9, 1e12),
+    st.sampled_from(["s", "byte", "FLOP/s", "token", "token/s", "job/s", "USD/token", "kgCO2e/token", "kWh", "USD"]),
+)
+def test_pretty_text_reads_back_to_the_value_in_any_unit(value, unit):
+    assert si(quantity(pretty(value, unit).replace(",", ""), unit)) == pytest.approx(value, rel=0.006)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.9999, "1 s"), (999.4, "999 s"), (999.6, "16.7 min"), (3599.0, "1 h"), (86_399.0, "1 day"),
+        (54 * 86_400.0, "54 day"), (365 * 86_400.0, "365 day"), (3.156e7, "1 year"), (-7200.0, "-2 h"), (0.0, "0 s"),
+    ],
+)  # fmt: skip
+def test_a_time_is_told_in_the_largest_unit_that_it_is_one_of(seconds, shown):
+    assert pretty(seconds, "s") == shown
+
+
+def test_no_number_rounds_to_a_power_of_ten_with_an_exponent():
+    assert pretty(999.7, "request/s") == "1,000 request/s"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -280,7 +280,7 @@ def test_a_call_is_fast_and_a_million_points_take_less_than_a_second() -> None:
 @settings(deadline=None, derandomize=True)
 @given(st.integers(1, 200), st.floats(0.0006, 1.0), st.sampled_from(["latency", "throughput"]))
 def test_a_part_of_just_what_is_required_just_meets_the_objective(batch: int, seconds: float, kind: str) -> None:
-    objective = {"latency": f"{seconds!r} s"} if kind == "latency" else {"throughput": f"{batch / seconds!r} request/s"}
+    objective = {"latency": f"{seconds!r} s"} if kind == "latency" else {"throughput": f"{batch / seconds!r} sample/s"}
     need = required(RESNET, batch_size=batch, **objective)
     part = so.Accelerator(
         name="just enough", vendor="x", released=2024, peak={"fp16": f"{need.peak!r} FLOP/s"},
@@ -295,7 +295,7 @@ def test_an_objective_below_the_overhead_is_infeasible_on_any_part() -> None:
     with pytest.raises(InfeasibleError, match="overhead alone takes 500 µs"):
         required(RESNET, latency="400 µs")
     with pytest.raises(InputError, match="either a latency or a throughput"):
-        required(RESNET, latency="1 ms", throughput="1 request/s")
+        required(RESNET, latency="1 ms", throughput="1 sample/s")
 
 
 @settings(deadline=None, derandomize=True)
@@ -312,7 +312,7 @@ def test_the_largest_batch_meets_the_latency_and_one_more_does_not(milliseconds:
 @settings(deadline=None, derandomize=True)
 @given(st.floats(1, 36_000))
 def test_the_smallest_batch_serves_the_throughput_and_one_less_does_not(rate: float) -> None:
-    found = smallest_batch(RESNET, A100, throughput=f"{rate!r} request/s")
+    found = smallest_batch(RESNET, A100, throughput=f"{rate!r} sample/s")
     assert found.throughput >= rate
     if found.batch_size > 1:
         assert so.roofline(RESNET, A100, batch_size=found.batch_size - 1).throughput < rate
@@ -320,7 +320,7 @@ def test_the_smallest_batch_serves_the_throughput_and_one_less_does_not(rate: fl
 
 def test_a_throughput_past_the_part_tells_the_most_that_it_reaches() -> None:
     with pytest.raises(InfeasibleError, match=r"batch that fits, 3,862, reaches 37963\.6, bound by compute"):
-        smallest_batch(RESNET, A100, throughput="40000 request/s")
+        smallest_batch(RESNET, A100, throughput="40000 sample/s")
     with pytest.raises(InfeasibleError, match="a batch of 1 takes 547 µs"):
         largest_batch(RESNET, A100, latency="0.5 ms")
 

@@ -19,7 +19,7 @@ from secondorder.analytic.scaling_laws import (
     solve_scaling_law,
     training_time,
 )
-from secondorder.errors import InfeasibleError, InputError, UnknownName
+from secondorder.errors import InfeasibleError, InputError, UnitError, UnknownName
 from secondorder.scenarios.scaling_law import FITS, ScalingLaw
 from secondorder.simulate.scaling_law import simulate_scaling_law
 
@@ -130,6 +130,26 @@ def test_propagated_errors_agree_with_drawn_constants(errors: str) -> None:
         assert np.log(solved.best(metric).amount) == pytest.approx(np.log(drawn.best(metric).amount), abs=within)
     low, high = drawn.best("tokens_per_parameter_p2_5").amount, drawn.best("tokens_per_parameter_p97_5").amount
     assert low < 20 < high  # the rule of thumb lies in either band
+
+
+def test_each_order_is_told_with_the_fit_that_it_is_of() -> None:
+    answer = solve_scaling_law(ScalingLaw(compute="5.76e23 FLOP"))
+    assert "order 1 by the fit hoffmann_2022, order 2 by the fit besiroglu_2024" in answer.how
+    assert [each.source for each in answer["parameters"]] == [
+        "20 tokens a parameter",
+        "hoffmann_2022",
+        "besiroglu_2024",
+    ]
+    assert "fit hoffmann_2022" in answer["parameters"][1].note
+
+
+def test_the_price_of_training_is_that_of_an_accelerator_for_an_hour() -> None:
+    law = ScalingLaw(
+        compute="3.6e21 FLOP", accelerators=10, peak="1e15 FLOP/s", mfu=0.5, price="2 USD/hour"
+    )  # 720,000 s of 10 accelerators
+    assert solve_scaling_law(law).best("training_cost").amount == pytest.approx(720_000 / 3600 * 10 * 2)
+    with pytest.raises(UnitError, match='write "2 USD/hour"'):
+        ScalingLaw(compute="1e21 FLOP", accelerators=10, peak="1e15 FLOP/s", mfu=0.5, price=2)  # type: ignore[arg-type]
 
 
 def test_errors_taken_as_independent_are_far_too_wide_to_be_true() -> None:

@@ -12,9 +12,12 @@ from secondorder.fleets.clusters import Link
 from secondorder.report.sensitivity import sensitivity_grid, sobol_grid, tornado_figure
 from secondorder.report.tables import WIDTH, render
 from secondorder.scenarios.collective import Collective
+from secondorder.scenarios.inverse_roofline import InverseRoofline
 from secondorder.scenarios.pipeline import Pipeline
 from secondorder.scenarios.queue import Queue
+from secondorder.scenarios.training import Recovery, Training
 from secondorder.validation.sensitivity import numeric_fields, sensitivity, sobol, sobol_indices
+from secondorder.workloads.models import models
 
 MM1 = Queue(arrivals="poisson 8 request/s", service="exponential 100 ms")
 
@@ -101,18 +104,44 @@ def test_a_field_that_can_only_rise_is_moved_up_alone_and_one_that_cannot_move_i
     servers = sensitivity(queue, "wait_mean", ["servers"])["servers"]
     assert servers.step == "+1"
     assert servers.at_low == servers.base
-    assert "cannot be 1: queue: utilisation 1.4" in servers.note
+    assert "it cannot be 1: queue: utilisation 1.4" in servers.note
     alone = sensitivity(MM1, "wait_mean", ["servers"])["servers"]  # of 1, with 0 below it
-    assert (alone.step, alone.note) == ("+1", "one side only, as it has no logarithm at 0")
+    assert (alone.step, alone.note) == ("+1", "one side only: 0 has no logarithm")
     ring = Collective(
         ranks=8, size="1 GB", link=Link(bandwidth="50 GB/s", latency="5 us"), algorithm="halving_doubling"
     )
     found = sensitivity(ring, "time_mean")
     reasons = {one.path: one.reason for one in found.skipped}
     assert "expected a power of two" in reasons["ranks"]
-    assert reasons["operation"] == "a word, not a number"
+    assert reasons["operation"] == "text or a choice"
     assert reasons["jitter"] == "not given"
     assert {row.path for row in found.rows} == {"size", "link.bandwidth", "link.latency", "repeats"}
+
+
+def test_a_staircase_is_told_by_the_slope_between_the_ends() -> None:
+    """How many parts meet a latency stays as it is for a small change, and not for a large one."""
+    wanted = InverseRoofline(
+        model=models.llama_3_1_8b, precision="bf16", latency="10 ms", input_tokens=1, context_tokens=2048
+    )
+    effect = sensitivity(wanted, "parts", ["latency"], by=0.3)["latency"]
+    assert effect.at_low < effect.base < effect.at_high
+    assert effect.elasticity == pytest.approx(math.log(effect.at_high / effect.at_low) / math.log(1.3 / 0.7))
+    assert effect.note.startswith("not smooth here")
+
+
+def test_what_was_not_varied_reads_as_a_sentence() -> None:
+    run = Training(failures="exponential 3 h", checkpoint="blocking 30 min write=60 s", recovery=Recovery())
+    below = sensitivity_grid(sensitivity(run, "goodput")).below
+    zeros = next(line for line in below if line.startswith("not varied (0, and a share of 0 is 0): "))
+    assert "recovery.restart" in zeros
+    assert not any("of which a share is nothing" in line for line in below)
+
+
+def test_a_small_share_of_interactions_is_not_told_as_a_negative_one() -> None:
+    found = sobol(MM1, "wait_mean", {"arrivals.rate": ("5 request/s", "9 request/s")}, samples=64)
+    told = " ".join(sobol_grid(found).below)
+    assert "-" not in told
+    assert ("each field acts by itself" in told) == (found.interactions < 0.005)
 
 
 def test_no_field_is_dropped_without_a_word() -> None:

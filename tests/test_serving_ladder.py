@@ -18,6 +18,7 @@ from secondorder.analytic.serving.saturation import demand, saturation
 from secondorder.errors import InputError, Unstable
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving import draw, run
+from secondorder.validation.verdicts import Verdict, verdict
 from secondorder.workloads.requests import Requests
 
 AFFINE = so.Affine(
@@ -99,6 +100,42 @@ def test_the_prefill_queue_has_the_mean_step_of_a_naive_one(rate):
     assert queue.mean_step == pytest.approx(float(np.mean(means)), abs=spread + 0.01 * queue.mean_step)
 
 
+def naive_runs(queue: PrefillQueue, steps: int, length: int, rng: np.random.Generator) -> np.ndarray:
+    """Durations of the ``length`` steps after each prompt's last one: a queue of prompts, first come, first served."""
+    prompts = iter(queue.scenario.offered.sample(steps * 4, rng)[0].tolist())
+    waiting, durations, ended = [], [], []
+    tokens = np.arange(queue.cap + 1) * queue.cell
+    for step in range(steps):
+        room, taken = queue.room, 0.0
+        while waiting and room > 0:
+            part = min(waiting[0], room)
+            room, taken = room - part, taken + part
+            waiting[0] -= part
+            if waiting[0] == 0:
+                waiting.pop(0)
+                ended.append(step)
+        durations.append(float(np.interp(taken, tokens, queue.step_seconds)))
+        waiting += [next(prompts) for _ in range(rng.poisson(queue.rate * durations[-1]))]
+    total = np.concatenate([[0.0], np.cumsum(durations)])
+    first = np.array([step for step in ended if 200 < step < steps - length - 1]) + 1
+    return total[first + length] - total[first]
+
+
+@pytest.mark.parametrize("length", [1, 4, 30])
+def test_the_steps_after_a_prompt_are_longer_than_most_as_in_a_naive_queue(length):
+    """The first steps of a decoding request compute what arrived during its own prompt's step."""
+    queue = PrefillQueue(scenario=service(), rate=20.0, decodes=20.0, decode_context=25_000.0)
+    rng = np.random.default_rng(5)
+    runs = [naive_runs(queue, 8_000, length, rng) for _ in range(8)]
+    first, second, _ = queue.run_moments(np.array([float(length)]))
+    mean, deviation = length * queue.mean_step + first[0], np.sqrt(second[0] - first[0] ** 2)
+    for value, found in ((mean, [r.mean() for r in runs]), (deviation, [r.std() for r in runs])):
+        spread = 4 * np.std(found, ddof=1) / np.sqrt(len(found))
+        assert value == pytest.approx(float(np.mean(found)), abs=spread + 0.015 * value)
+    if length == 1:
+        assert mean > 1.2 * queue.mean_step
+
+
 def test_the_prefill_queue_without_load_is_a_decode_step_and_the_law_of_the_prompt():
     queue = PrefillQueue(scenario=service(), rate=1e-6, decodes=10.0, decode_context=12_000.0)
     step = float(queue.scenario.step_seconds(0, 0, 0, 10, 12_000, 10))
@@ -166,6 +203,103 @@ def test_order_2_is_within_15_percent_of_the_engine_on_other_services(share):
         ("e2el_p99", replica.e2el_quantile(0.99)),
     ):
         assert value == pytest.approx(answer.best(metric).amount, rel=0.15), metric
+
+
+@pytest.mark.parametrize("rate", [700, 800])
+def test_order_2_follows_a_step_that_bends(rate):
+    """Short prompts by the datasheet: near 300 sequences arithmetic takes over from memory, and the step, flat until
+    then, grows with them. A straight line over the wide gap between 181 and 431 was 15 and 31 % too high."""
+    scenario = service(
+        arrivals=so.Poisson(f"{rate} request/s"),
+        lengths=so.Lengths(input=16, output=so.Geometric(64)),
+        step_time=so.Roofline(compute_efficiency=1, memory_efficiency=1, host_overhead="0 s"),
+        max_num_batched_tokens=2048,
+        max_num_seqs=1024,
+    )
+    truth, answer = so.simulate(scenario, seed=1, replications=4, requests=16_000), so.solve(scenario)
+    for metric in ("tpot_mean", "running_mean"):
+        assert answer.best(metric).amount == pytest.approx(truth.best(metric).amount, rel=0.05), metric
+
+
+METRICS = ("ttft_mean", "ttft_p50", "ttft_p90", "ttft_p99", "tpot_mean", "tpot_p99", "e2el_mean", "e2el_p99")
+LOGNORMAL = so.Lengths(input=so.LogNormal(78, cv=1.5, maximum=16_000), output=so.Geometric(162))
+
+
+@pytest.mark.parametrize(
+    ("share", "changes"),
+    [
+        # a few steps each, begun together with the prompts of a long step: mean values were 55 % low
+        (0.8, {"lengths": so.lengths.azure_code_2023, "max_num_seqs": 64, "max_num_batched_tokens": 8192,
+               "model": so.models.qwen3_32b, "accelerator": so.accelerators.b200}),
+        # all answers alike: the p99 end to end is that of their steps, 27 % above the mean step's
+        (0.3, {"lengths": so.Lengths(input=942, output=35), "max_num_seqs": 16,
+               "model": so.models.qwen2_5_14b, "accelerator": so.accelerators.a100_80gb}),
+        # prompts far shorter than the budget, now and then a long one
+        (0.3, {"lengths": LOGNORMAL, "max_num_seqs": 64, "max_num_batched_tokens": 8192}),
+        # attention to long prompts costs more a token than to mean ones
+        (0.2, {"model": so.models.qwen2_5_0_5b, "accelerator": so.accelerators.l4, "max_num_seqs": 32}),
+        # steps that are never longer than a full one
+        (0.6, {"lengths": so.Lengths(input=so.LogNormal(269, cv=1.5, maximum=16_000), output=so.Geometric(22)),
+                "accelerator": so.accelerators.l40s}),
+    ],
+)  # fmt: skip
+def test_inside_its_domain_order_2_is_within_10_percent_of_the_engine(share, changes):
+    """Found among random services; breaks where no value of the simulated 95 % interval is within 10 %."""
+    scenario = service(**changes)
+    scenario = at(scenario, share * saturation(scenario).rate)
+    closed, truth = so.solve(scenario), so.simulate(scenario, seed=1, requests=4_000, replications=5)
+    for metric in METRICS:
+        found = closed.best(metric)
+        assert found.in_domain, found.note
+        assert verdict(found.amount, truth.best(metric), 0.1) is not Verdict.BREAKS, metric
+    steps = scenario.offered.mean_output - 1
+    if changes["lengths" if "lengths" in changes else "model"] == so.Lengths(input=942, output=35):
+        mean_steps = closed.best("ttft_p99").amount + steps * closed.best("tpot_mean").amount
+        assert verdict(mean_steps, truth.best("e2el_p99"), 0.1) is Verdict.BREAKS  # as it was before
+
+
+def test_prompts_of_several_budgets_wait_as_in_the_engine_where_nothing_decodes():
+    """A queue cut at ten steps had a p99 that was 19 % short; its end follows from the decay of its tail."""
+    scenario = service(lengths=so.Lengths(input=4096, output=1))
+    scenario = at(scenario, 0.7 * saturation(scenario).rate)
+    truth = so.simulate(scenario, seed=1, requests=8_000, replications=8)
+    for metric in ("ttft_mean", "ttft_p90", "ttft_p99"):
+        assert verdict(so.solve(scenario).best(metric).amount, truth.best(metric), 0.1) is not Verdict.BREAKS, metric
+
+
+def test_requests_that_wait_for_cache_or_slots_put_the_second_order_outside_its_domain():
+    crowded = service(lengths=so.Lengths(input=so.Geometric(80), output=so.Geometric(291)), max_num_seqs=16)
+    crowded = at(crowded, 0.55 * saturation(crowded).rate)
+    assert 0.005 < Replica.of(crowded, crowded.rate).slot_wait[0] < 0.02  # where the 99th percentile leaps
+    assert "wait for a slot" in so.solve(crowded).best("ttft_p99").note
+    tight = service(lengths=so.Lengths(input=so.Geometric(2600), output=so.Geometric(80)), num_gpu_blocks=4_000,
+                    max_num_batched_tokens=4096, max_num_seqs=64)  # fmt: skip
+    low, high = (at(tight, share * saturation(tight).rate) for share in (0.1, 0.9))
+    assert Replica.of(low, low.rate).cache_overflow < 0.002
+    assert "KV cache" in so.solve(high).best("ttft_p99").note
+
+
+def test_means_alone_are_outside_their_domain_where_the_queue_moves_them():
+    answer = so.solve(service(arrivals=so.Poisson("24 request/s")))
+    first = answer["ttft_mean"][1]
+    assert first.order == 1
+    assert not first.in_domain
+    assert "waits" in first.note
+    idle_engine = so.solve(service(arrivals=so.Poisson("0.01 request/s")))
+    assert idle_engine["tpot_mean"][1].in_domain
+
+
+def test_means_are_told_at_moderate_load_of_very_short_prompts():
+    """A prompt rides in a step that decodes read the weights for anyway; alone it would take one of its own."""
+    scenario = service(
+        arrivals=so.Poisson("400 request/s"),
+        lengths=so.Lengths(input=16, output=so.Geometric(64)),
+        step_time=so.Roofline(compute_efficiency=1, memory_efficiency=1, host_overhead="0 s"),
+        max_num_seqs=1024,
+    )
+    first = next(e for e in so.solve(scenario)["tpot_mean"] if e.order == 1)
+    truth = so.simulate(scenario, seed=1, replications=4, requests=8_000)
+    assert first.amount == pytest.approx(truth.best("tpot_mean").amount, rel=0.02)
 
 
 # The textbook, and overload

@@ -19,6 +19,7 @@ from secondorder.analytic.serving.chunked_prefill import (
 )
 from secondorder.analytic.serving.disaggregated import limits, matched_split, solve_disaggregated, transfer_wait
 from secondorder.analytic.serving.idle import weighted_quantile
+from secondorder.analytic.serving.mean_value import mean_value
 from secondorder.analytic.serving.prefix_caching import (
     hit_ratios,
     hit_tokens,
@@ -590,3 +591,73 @@ def test_quantised_services_saturate_where_their_engine_does():
     crowded = replace(quantised, arrivals=so.Poisson(f"{3 * limit} request/s"))
     finish = np.sort(run(crowded, draw(crowded, 2500)).requests["finish"].to_numpy())
     assert limit == pytest.approx(1000 / (finish[1800] - finish[800]), rel=0.06)
+
+
+# Past saturation
+
+VARIANTS = {
+    "serving": lambda serving: serving,
+    "speculative": lambda serving: Speculative(
+        serving=serving, draft=so.models.llama_3_2_1b, gamma=4, acceptance=0.8
+    ),
+    "disaggregated": lambda serving: Disaggregated(
+        serving=serving, prefill_replicas=2, decode_replicas=2, link=Link(bandwidth="50 GB/s", latency="10 us")
+    ),
+    "prefix_caching": lambda serving: PrefixCaching(
+        serving=replace(serving, enable_prefix_caching=True), hit_ratio=0.5
+    ),
+    "chunked_prefill": lambda serving: ChunkedPrefill(serving=serving),
+    "quantisation": lambda serving: Quantisation(
+        serving=serving, weight_precision="int4", compute_precision="bf16"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(VARIANTS))
+def test_no_variant_answers_past_saturation(name):
+    """One line that names the scenario, the load and what to do; exit code 3. Latencies have no steady state there."""
+    made = VARIANTS[name](service(arrivals=so.Poisson("300 request/s")))
+    with pytest.raises(Unstable, match=rf"^{name}: .*300 request/s .*(lower the rate|add replicas)") as caught:
+        so.solve(made)
+    assert caught.value.exit_code == 3
+    assert "\n" not in str(caught.value)
+    quiet = so.solve(VARIANTS[name](service(arrivals=so.Poisson("2 request/s"))))
+    assert "utilisation" not in quiet or quiet.best("utilisation").amount < 1
+
+
+def test_quantisation_is_answered_where_only_the_service_as_it_is_would_be_past_saturation():
+    serving = service(model=so.models.llama_3_1_70b, tensor_parallel_size=2, max_num_seqs=256)
+    small = Quantisation(serving=serving, weight_precision="int4", compute_precision="bf16")
+    before, after = saturation(serving).rate, saturation(small.quantised).rate
+    between = so.Poisson(f"{(before + after) / 2} request/s")
+    with pytest.raises(Unstable, match=r"^serving: "):
+        so.solve(replace(serving, arrivals=between))
+    answer = solve_quantisation(replace(small, serving=replace(serving, arrivals=between)))
+    assert before / after < answer.best("utilisation").amount < 1
+    assert answer.best("saturation_speedup").amount == pytest.approx(after / before)
+
+
+def test_a_budget_is_answered_up_to_saturation():
+    """By means and by the queue, and the gaps of both grow with the load."""
+    calm, crowded = (
+        solve_chunked_prefill(ChunkedPrefill(serving=replace(small, arrivals=so.Poisson(f"{share * limit} request/s"))))
+        for small in [service(max_num_batched_tokens=512)]
+        for limit in [saturation(small).rate]
+        for share in (0.5, 0.98)
+    )
+    for few, many in zip(calm["itl_mean"], crowded["itl_mean"], strict=True):
+        assert few.order == many.order
+        assert many.amount > few.amount
+    assert crowded.best("utilisation").amount == pytest.approx(0.98)
+
+
+def test_the_budget_that_keeps_a_gap_is_told_by_its_name():
+    serving = service(max_num_batched_tokens=512)
+    row = solve_chunked_prefill(ChunkedPrefill(serving=serving, itl="15 ms")).best("budget_for_itl")
+    found, decodes = int(row.amount), mean_value(serving, serving.rate).decodes
+    gaps = [longest_gap(serving, 2048, budget=budget, decodes=decodes) for budget in (found, found + 1)]
+    assert gaps[0] <= 15e-3 < gaps[1]
+    assert row.unit == "token"
+    assert "largest max_num_batched_tokens that keeps gaps within 15 ms" in row.note
+    wide = solve_chunked_prefill(ChunkedPrefill(serving=service(), itl="10 s")).best("budget_for_itl")
+    assert "takes the longest prompt in one step" in wide.note

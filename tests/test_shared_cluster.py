@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from secondorder.analytic import mg1, mmc
 from secondorder.analytic.shared_cluster import first_order_wait, reciprocal, saturation_rate, solve_shared_cluster
-from secondorder.errors import DoesNotFit, InputError, UnknownName, Unstable
+from secondorder.errors import DoesNotFit, InputError, UnitError, UnknownName, Unstable
 from secondorder.laws import Exponential, Gamma, LogNormal, Pareto
 from secondorder.scenarios.shared_cluster import SharedCluster
 from secondorder.simulate import shared_cluster as simulation
@@ -24,7 +24,7 @@ FIVE_SIZES = {1: 0.3, 2: 0.2, 4: 0.2, 8: 0.3}
 
 def cluster(**options):
     usual = {
-        "accelerators": 8, "arrivals": "0.8 request/s", "sizes": 8, "duration": "exponential 1 s", "policy": "fcfs",
+        "accelerators": 8, "arrivals": "0.8 job/s", "sizes": 8, "duration": "exponential 1 s", "policy": "fcfs",
     }  # fmt: skip
     return SharedCluster(**{**usual, **options})
 
@@ -184,7 +184,7 @@ def test_shares_of_the_accelerators_time_are_those_counted_tick_by_tick(jobs, ac
 
 def test_at_a_cv_of_three_the_wait_is_ten_times_that_of_constant_and_five_times_that_of_exponential_durations():
     """(1 + cv^2) = 10 against M/D/1, (1 + cv^2)/2 = 5 against M/M/1: exact, and the simulation says so too."""
-    scenario = cluster(arrivals="0.5 request/s", duration="gamma 1 s scv=9")
+    scenario = cluster(arrivals="0.5 job/s", duration="gamma 1 s scv=9")
     exact = solve_shared_cluster(scenario).best("wait_mean")
     assert "exact" in exact.source
     constant = mg1.mean_wait(arrival_rate=0.5, mean_service=1.0, service_scv=0.0)
@@ -204,11 +204,11 @@ def test_at_a_cv_of_three_the_wait_is_ten_times_that_of_constant_and_five_times_
     "scenario",
     [
         cluster(),
-        cluster(arrivals="0.5 request/s", duration="gamma 1 s scv=4"),
-        cluster(accelerators=24, arrivals="2.4 request/s"),
-        cluster(accelerators=24, sizes=1, arrivals="20 request/s", duration="1 s"),
-        cluster(accelerators=27, arrivals="2.4 request/s", policy="easy"),
-        cluster(accelerators=30, sizes=8, arrivals="2 request/s", duration="erlang 1 s stages=2"),
+        cluster(arrivals="0.5 job/s", duration="gamma 1 s scv=4"),
+        cluster(accelerators=24, arrivals="2.4 job/s"),
+        cluster(accelerators=24, sizes=1, arrivals="20 job/s", duration="1 s"),
+        cluster(accelerators=27, arrivals="2.4 job/s", policy="easy"),
+        cluster(accelerators=30, sizes=8, arrivals="2 job/s", duration="erlang 1 s stages=2"),
     ],
 )
 def test_jobs_of_one_size_wait_as_in_the_queue_with_as_many_servers(scenario):
@@ -222,7 +222,7 @@ def test_jobs_of_one_size_wait_as_in_the_queue_with_as_many_servers(scenario):
 
 
 def test_the_ninety_ninth_percentile_of_the_wait_is_that_of_the_exact_queue():
-    scenario = cluster(accelerators=16, arrivals="1.4 request/s")
+    scenario = cluster(accelerators=16, arrivals="1.4 job/s")
     found = simulated(scenario, ["wait_p99"], jobs=40_000, replications=10)["wait_p99"]
     assert found.low <= solve_shared_cluster(scenario).best("wait_p99").amount <= found.high
 
@@ -256,7 +256,7 @@ def test_the_mean_reciprocal_above_a_floor_is_an_exponential_integral():
 
 def test_gangs_saturate_below_the_accelerators_rate_and_where_theory_says():
     """Exponential durations: 1 / (E[D] E[1/J]), which is 82 % here; a line that never ends says the same."""
-    scenario = cluster(accelerators=16, sizes=FIVE_SIZES, arrivals="0.5 request/s")
+    scenario = cluster(accelerators=16, sizes=FIVE_SIZES, arrivals="0.5 job/s")
     answer = solve_shared_cluster(scenario)
     bound, theory = (rung.amount for rung in answer["saturation_rate"])
     assert not answer["saturation_rate"][0].in_domain
@@ -268,7 +268,7 @@ def test_gangs_saturate_below_the_accelerators_rate_and_where_theory_says():
 
 def test_how_many_jobs_run_side_by_side_is_counted_by_hand():
     """Sizes 1 and 2 in equal shares on 2 accelerators: J = 2 where the first two are both of size 1, else 1."""
-    scenario = cluster(accelerators=2, sizes="1:0.5 2:0.5", arrivals="0.1 request/s")
+    scenario = cluster(accelerators=2, sizes="1:0.5 2:0.5", arrivals="0.1 job/s")
     np.testing.assert_allclose(scenario.fit_law, [0, 0.75, 0.25], atol=1e-15)
     assert saturation_rate(mean_duration=2.0, side_by_side=scenario.fit_law) == pytest.approx(0.5 / 0.875)
 
@@ -281,7 +281,7 @@ def test_how_many_jobs_run_side_by_side_is_counted_by_hand():
 def test_the_law_of_jobs_side_by_side_is_that_of_drawn_lines(accelerators, weights):
     total = sum(weights)
     sizes = {size: weight / total for size, weight in enumerate(weights, 1) if weight}
-    law = cluster(accelerators=accelerators, sizes=sizes, arrivals="0.001 request/s").fit_law
+    law = cluster(accelerators=accelerators, sizes=sizes, arrivals="0.001 job/s").fit_law
     drawn = np.random.default_rng(1).choice(list(sizes), p=list(sizes.values()), size=(20_000, accelerators + 1))
     counts = np.bincount((np.cumsum(drawn, axis=1) <= accelerators).sum(axis=1), minlength=law.size)
     assert law.sum() == pytest.approx(1)
@@ -291,7 +291,7 @@ def test_the_law_of_jobs_side_by_side_is_that_of_drawn_lines(accelerators, weigh
 
 
 def test_a_rate_between_what_gangs_and_what_accelerators_get_through_is_refused_by_both():
-    scenario = cluster(accelerators=16, sizes=FIVE_SIZES, arrivals="3.6 request/s")
+    scenario = cluster(accelerators=16, sizes=FIVE_SIZES, arrivals="3.6 job/s")
     assert scenario.utilisation < 0.9
     for action in (solve_shared_cluster, simulate_shared_cluster):
         with pytest.raises(Unstable, match=r"gangs that hold each other up.*82\.\d%"):
@@ -299,7 +299,7 @@ def test_a_rate_between_what_gangs_and_what_accelerators_get_through_is_refused_
 
 
 def test_backfilling_carries_a_load_that_first_come_first_served_cannot():
-    scenario = cluster(accelerators=16, sizes=FIVE_SIZES, arrivals="3.5 request/s", policy="easy")
+    scenario = cluster(accelerators=16, sizes=FIVE_SIZES, arrivals="3.5 job/s", policy="easy")
     runs = simulated(scenario, ["wait_mean", "fragmentation"], jobs=8_000, replications=5)
     assert runs["wait_mean"].high < 20  # in means of the duration, and it does not grow with the run
     with pytest.raises(Unstable):
@@ -307,7 +307,7 @@ def test_backfilling_carries_a_load_that_first_come_first_served_cannot():
 
 
 def test_passing_the_head_of_the_line_saves_waiting():
-    scenario = cluster(accelerators=16, sizes=FIVE_SIZES, arrivals="2.8 request/s")
+    scenario = cluster(accelerators=16, sizes=FIVE_SIZES, arrivals="2.8 job/s")
     waits = {}
     for policy in ("fcfs", "easy", "shortest"):
         found = []
@@ -321,7 +321,7 @@ def test_passing_the_head_of_the_line_saves_waiting():
 
 
 def test_accelerators_idle_while_jobs_wait_only_where_sizes_are_mixed():
-    mixed = cluster(accelerators=16, sizes=FIVE_SIZES, arrivals="2.5 request/s")
+    mixed = cluster(accelerators=16, sizes=FIVE_SIZES, arrivals="2.5 job/s")
     assert simulated(mixed, ["fragmentation"], jobs=8_000, replications=5)["fragmentation"].low > 0.05
     assert simulated(cluster(accelerators=16), ["fragmentation"], jobs=8_000, replications=5)["fragmentation"].mean == 0
 
@@ -330,14 +330,14 @@ def test_more_work_than_accelerators_is_refused_under_every_policy():
     for policy in ("fcfs", "easy", "shortest"):
         for action in (solve_shared_cluster, simulate_shared_cluster):
             with pytest.raises(Unstable, match=r"1\.2 times the work"):
-                action(cluster(arrivals="1.2 request/s", policy=policy))
+                action(cluster(arrivals="1.2 job/s", policy=policy))
 
 
 # Answers
 
 
 def test_mixed_sizes_are_outside_of_the_domain_and_say_so():
-    answer = solve_shared_cluster(cluster(accelerators=16, sizes=FIVE_SIZES, arrivals="2.5 request/s"))
+    answer = solve_shared_cluster(cluster(accelerators=16, sizes=FIVE_SIZES, arrivals="2.5 job/s"))
     for rung in answer["wait_mean"][1:]:
         assert not rung.in_domain
         assert "sizes are mixed" in rung.note
@@ -349,7 +349,7 @@ def test_the_first_order_has_fungible_slots():
 
 
 def test_durations_without_a_variance_have_no_second_order_and_no_interval():
-    scenario = cluster(arrivals="0.2 request/s", duration="pareto 1 s shape=1.5")
+    scenario = cluster(arrivals="0.2 job/s", duration="pareto 1 s shape=1.5")
     assert solve_shared_cluster(scenario).best("wait_mean").order == 1
     wait = simulate_shared_cluster(replace(scenario, accelerators=16), replications=2).best("wait_mean")
     assert wait.high == math.inf
@@ -357,7 +357,7 @@ def test_durations_without_a_variance_have_no_second_order_and_no_interval():
 
 
 def test_the_answer_of_the_simulation_holds_the_exact_wait_and_says_how_long_it_ran():
-    scenario = cluster(accelerators=16, arrivals="1.2 request/s")
+    scenario = cluster(accelerators=16, arrivals="1.2 job/s")
     answer = simulate_shared_cluster(scenario, seed=1)
     assert answer.how.startswith("10 replications of ")
     truth = solve_shared_cluster(scenario)
@@ -368,7 +368,7 @@ def test_the_answer_of_the_simulation_holds_the_exact_wait_and_says_how_long_it_
 
 
 def test_the_same_seed_gives_the_same_answer_in_several_processes():
-    scenario = cluster(accelerators=16, sizes=FIVE_SIZES, arrivals="1 request/s")
+    scenario = cluster(accelerators=16, sizes=FIVE_SIZES, arrivals="1 job/s")
     one, two = (simulate_shared_cluster(scenario, seed=3, replications=2, jobs=jobs) for jobs in (1, 2))
     assert one.estimates == two.estimates
 
@@ -396,3 +396,11 @@ def test_what_cannot_be_meant_is_refused_in_one_line(options, error, message):
     with pytest.raises(error, match=message) as refused:
         cluster(**options)
     assert "\n" not in str(refused.value)
+
+
+def test_jobs_are_no_requests():
+    """The field's own unit, named in one line; and answers in it."""
+    with pytest.raises(UnitError, match=r"^arrivals: got 6 request/hour .*, expected a quantity in job/s$"):
+        cluster(arrivals="6 request/hour")
+    assert solve_shared_cluster(cluster()).best("saturation_rate").unit == "job/s"
+    assert simulate_shared_cluster(cluster(), seed=1, replications=2).best("saturation_rate").unit == "job/s"

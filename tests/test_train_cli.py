@@ -4,12 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
+from cyclopts import Argument
 
 import secondorder as so
-from secondorder.cli import main
+from secondorder.cli import app, main
+from secondorder.cli.fields import shown_fields
 from secondorder.cli.plan_files import read_scenario
+from secondorder.cli.train import Checkpoints, Steps, read_training
 from secondorder.scenarios.answers import COLUMNS
 from secondorder.scenarios.training import AsyncCheckpoint, Training, TwoLevelCheckpoint, VerifiedCheckpoint
+from secondorder.scenarios.training_step import TrainingStep
+from secondorder.workloads.training import Layout, TrainingJob
 
 RUN = ["train", "--failures", "exponential 8240 s", "--interval", "994 s", "--write", "60 s", "--restart", "300 s"]
 SHORT = ["--replications", "4", "--duration", "5 day"]
@@ -53,6 +58,9 @@ REFUSED = {
         3,
         "does not fit",
     ),
+    "nodes of no cluster": ([*RUN, "--nodes", "64"], 2, "nodes: got nodes without a cluster"),
+    "a storage that is not known": ([*RUN, "--storage", "tectonik_llama_3"], 2, "did you mean tectonic_llama_3"),
+    "a schedule that is no choice": ([*MODEL, "--schedule", "1f2b"], 2, "schedule: got '1f2b', expected gpipe or 1f1b"),
     "a share above one": ([*RUN, "--margin", "2"], 2, "margin"),
 }
 
@@ -190,3 +198,37 @@ def test_a_sweep_reaches_into_a_training_run(tmp_path: Path, capsys: pytest.Capt
     vary = ["--vary", "checkpoint.interval=10 min,20 min", "--replications", "3", "--format", "csv"]
     assert main(["sweep", plan, *vary]) == 0
     assert "goodput" in capsys.readouterr().out
+
+
+def test_the_cluster_may_have_other_nodes_and_the_checkpoints_another_storage() -> None:
+    step = Steps(
+        model="llama_3_1_8b", cluster="llama_3_16k", nodes=64, global_batch=512, sequence_length=8192, data_parallel=512
+    )
+    where = Checkpoints(interval="30 min", storage="superpod_good")
+    assert where.table == {"kind": "blocking", "interval": "30 min"}
+    run = read_training({**step.table, "storage": where.storage, "checkpoint": where.table})
+    assert isinstance(run.step, so.TrainingStep)
+    assert (run.step.cluster.nodes, run.step.cluster.accelerators) == (64, 512)
+    assert run.write_seconds == pytest.approx(14 * run.step.job.model.parameters / 30e9)  # weights and optimiser
+
+
+def test_nodes_and_storage_reach_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    small = [*MODEL, "--nodes", "64", "--data-parallel", "512", "--no-simulate", "--format", "json"]
+    found = []
+    for storage in ("superpod_good", "superpod_best"):
+        assert main([*small, "--storage", storage]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        found.append(next(row["value"] for row in rows if row["metric"] == "goodput" and row["order"] == 1))
+    assert found[0] < found[1] < 1
+
+
+SHOWN = {**shown_fields(TrainingStep), **shown_fields(TrainingJob), **shown_fields(Layout)}
+
+
+@pytest.mark.parametrize("flag", [each for each in app["train"].assemble_argument_collection() if not each.children])
+def test_the_help_shows_the_defaults_and_choices_of_the_step(flag: Argument) -> None:
+    one = SHOWN.get(flag.name.lstrip("-").replace("-", "_"))
+    if one is not None and one.default is not None:
+        assert flag.show_default == one.default
+    if one is not None and one.choices:
+        assert flag.get_choices() == one.choices

@@ -1,6 +1,7 @@
 """Studies of a training run and the published figures, against numbers by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import secondorder as so
 from secondorder.errors import InputError
 from secondorder.fleets.failures import failure_rates
+from secondorder.report.training import study_grids
 from secondorder.scenarios.training import AsyncCheckpoint, Training
 from secondorder.simulate.training import runs
 from secondorder.validation.intervals import interval_study
@@ -101,7 +103,74 @@ def test_a_spares_study_needs_spares() -> None:
         spares_study(training())
 
 
+def laid_out(**changes: object) -> Training:
+    """A run of 32 nodes of 8."""
+    job = so.TrainingJob(
+        model=so.models.gpt_3_175b,
+        global_batch=512,
+        sequence_length=2048,
+        layout=so.Layout(data_parallel=32, tensor_parallel=4, pipeline_parallel=2, zero_stage=2),
+    )
+    step = so.TrainingStep(job=job, cluster=replace(so.clusters.dgx_h100_superpod, nodes=32), compute_efficiency=0.5)
+    return training(step=step, spares=so.Spares(count=2, repair="exponential 4 h"), **changes)
+
+
+def test_a_spare_is_paid_for_whether_it_works_or_not() -> None:
+    study = spares_study(laid_out(), price="2 USD/hour", simulated=False)
+    grid = study_grids(study)[-1]
+    kept = []
+    for count, answer, row in zip(study.counts, study.solved, grid.rows, strict=True):
+        paid, goodput = 1 + count / 32, answer.best("goodput").amount
+        kept.append(2 * paid / goodput)
+        assert study.paid(count) == pytest.approx(paid)
+        assert [float(cell) for cell in row] == pytest.approx(
+            [count, paid, goodput, paid / goodput, kept[-1]], rel=1e-3
+        )
+    least = study.counts[kept.index(min(kept))]
+    assert f"cheapest with {least} of these spares" in " ".join(grid.below)
+    assert 0 < least < study.counts[-1]  # none is too few, all too many
+
+
+def test_a_table_of_a_study_says_when_a_formula_agrees() -> None:
+    simulated = spares_study(training(spares=so.Spares(count=0, repair="1 min")), replications=2)
+    assert any("agrees if within 0.5 %" in line for line in study_grids(simulated)[0].above)
+    alone = spares_study(training(spares=so.Spares(count=0, repair="1 min")), simulated=False)
+    assert not any("agrees" in line for line in study_grids(alone)[0].above)
+
+
+def test_what_a_spare_costs_is_told_or_why_it_is_not() -> None:
+    unpriced = study_grids(spares_study(laid_out(), simulated=False))[-1]
+    assert "no price is known: give one" in unpriced.below
+    assert "USD/hour kept" not in unpriced.header
+    alone = study_grids(spares_study(training(spares=so.Spares(count=0, repair="2 h")), simulated=False))
+    assert len(alone) == 2
+    assert any(line.startswith("what a spare costs is not told") for line in alone[-1].below)
+
+
 # The size
+
+
+def test_a_study_over_sizes_is_headed_by_failures_in_proportion_to_the_size() -> None:
+    (head, *_), *_ = (grid.above for grid in study_grids(scaling_study(training(), accelerators=1024, simulated=False)))
+    assert "failures in proportion to the accelerators, every 2.29 h at 1,024" in head
+
+
+def test_the_spares_of_a_size_are_paid_for_too() -> None:
+    study = scaling_study(laid_out(), price="2 USD/hour", simulated=False)
+    for size in study.sizes:
+        assert size.cost(0.5) == pytest.approx(2 * (1 + 2 / (size.accelerators / 8)) / 0.5)
+    assert any("spares included" in line for line in study_grids(study)[-1].below)
+    unknown = scaling_study(
+        training(spares=so.Spares(count=2, repair="2 h")), accelerators=64, price="2 USD/hour", simulated=False
+    )
+    assert any("spares left out" in line for line in study_grids(unknown)[-1].below)
+
+
+def test_a_note_of_a_table_keeps_its_reasons_and_leaves_out_the_numbers_of_one_row() -> None:
+    study = spares_study(training(spares=so.Spares(count=0, repair="12 h")), simulated=False)
+    notes = " ".join(" ".join(grid.below) for grid in study_grids(study))
+    assert "below 0, it means nothing" in notes  # of a first order far outside its domain
+    assert "what a failure costs is" not in notes
 
 
 @pytest.mark.parametrize(

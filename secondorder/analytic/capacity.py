@@ -20,6 +20,7 @@ from secondorder.analytic.serving.capacity import decode_only_rate, textbook_cap
 from secondorder.analytic.serving.replica import Replica
 from secondorder.analytic.serving.saturation import Saturation, saturation
 from secondorder.errors import InfeasibleError, InputError
+from secondorder.quantities import pretty
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.capacity import Capacity
 
@@ -28,8 +29,8 @@ QUEUE, GIVEN = "second order of a replica at its share", "price given"
 MOST_REPLICAS = 1_000_000
 IDLE_SHARE = 1_000
 """Times as many replicas as stability takes: one of them is as good as idle."""
-TAIL_ERROR = 0.3
-"""Of a p99 of the second order, seen on services inside its domain (most are within 0.15)."""
+TAIL_ERROR = 0.2
+"""Of a p99 of the second order: none was further off inside its domain, most are within 0.1 (``Replica``)."""
 UNITS = {"ttft_p99": "s", "tpot_p99": "s", "e2el_p99": "s"}
 
 
@@ -89,7 +90,7 @@ def solve_capacity(scenario: Capacity) -> Answer:
     p99s at that number; with a ``price`` also ``cost`` (USD/hour), ``cost_per_request`` and ``cost_per_token``
     (an output token). The note of ``replicas`` says why one fewer does not do. ``InfeasibleError`` where no number
     of replicas keeps an objective. The search relies on p99s that rise with the load. Where they rise slowly, a small
-    error of a p99 is many replicas: the note says how many it would be if the p99s were 30 % shorter or longer.
+    error of a p99 is many replicas: the note says how many it would be if the p99s were 20 % shorter or longer.
     """
     serving, rate, wanted = scenario.serving, scenario.total_rate, scenario.objectives
     serving.check_law()
@@ -105,10 +106,10 @@ def solve_capacity(scenario: Capacity) -> Answer:
         _row("replicas", first, "", BALANCE, 1, "no objective: only the queue does not grow"),
         _row("replicas", found, "", QUEUE, 2, "; ".join(part for part in (reason, band, note) if part), not note),
         _row("saturation_rate", decode_only_rate(serving), "request/s", TEXTBOOK, 0, "prompts are not counted", False),
-        _row("saturation_rate", limit.rate, "request/s", BALANCE, 2, f"bound by the {limit.binds}"),
+        _row("saturation_rate", limit.rate, "request/s", BALANCE, 2, limit.note, limit.in_domain),
         _row("utilisation", rate / (found * limit.rate), "", BALANCE, 2),
         *(
-            _row(metric, amount, UNITS[metric], QUEUE, 2, note or f"objective {wanted[metric]:.4g} s", not note)
+            _row(metric, amount, UNITS[metric], QUEUE, 2, note or f"objective {pretty(wanted[metric], 's')}", not note)
             for metric, amount in chosen.amounts.items()
         ),
         *_cost(scenario, found),
@@ -123,8 +124,8 @@ def _search(scenario: Capacity, known: Callable[[int], Tail], first: int) -> int
     if missed := known(most).missed(objectives):
         amount, allowed = known(most).amounts[missed[0]], objectives[missed[0]]
         raise InfeasibleError(
-            f"{scenario.name}: {missed[0]} is {amount:.4g} s on a replica that is nearly idle, {allowed:.4g} s are "
-            "allowed; no number of replicas does it: use a faster replica, or allow more"
+            f"{scenario.name}: {missed[0]} is {pretty(amount, 's')} on a replica that is nearly idle, "
+            f"{pretty(allowed, 's')} are allowed; no number of replicas does it: use a faster replica, or allow more"
         )
     found = least(lambda replicas: not known(replicas).missed(objectives), start=first, most=most)
     assert found is not None
@@ -152,7 +153,7 @@ def _why(scenario: Capacity, known: Callable[[int], Tail], found: int, first: in
         return f"bound by saturation ({resource}): {found - 1} would be offered {share:.3g} of what they can serve"
     fewer = known(found - 1)
     metrics = fewer.missed(scenario.objectives)
-    told = ", ".join(f"{metric} {fewer.amounts[metric]:.3g} s" for metric in metrics)
+    told = ", ".join(f"{metric} {pretty(fewer.amounts[metric], 's')}" for metric in metrics)
     return f"bound by {' and '.join(metric.removesuffix('_p99') for metric in metrics)}: with {found - 1}, {told}"
 
 

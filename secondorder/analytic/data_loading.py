@@ -39,16 +39,15 @@ LARGEST_SCV, BUSIEST_STORAGE = 1.0, 0.9
 MOST_STATES = 50_000
 """Of a chain: of the one with a storage, beyond them two moments."""
 
-UNITS = {"throughput": "request/s", "step_time_mean": "s"}
+UNITS = {"throughput": "sample/s", "step_time_mean": "s"}
 
 
 def solve_data_loading(scenario: DataLoading) -> Answer:
     """The ladder of each metric of a data loader.
 
-    ``throughput`` in request/s, a request being a sample; ``step_time_mean`` in s from one step to the next, waiting
-    for data included; ``starvation`` the share of time in which the accelerator waits for data;
-    ``worker_utilisation`` the share of the workers' time in which they decode, ``storage_utilisation`` that in which
-    the storage reads.
+    ``throughput`` in sample/s; ``step_time_mean`` in s from one step to the next, waiting for data included;
+    ``starvation`` the share of time in which the accelerator waits for data; ``worker_utilisation`` the share of the
+    workers' time in which they decode, ``storage_utilisation`` that in which the storage reads.
 
     >>> answer = solve_data_loading(DataLoading(
     ...     batch_size=256, sample_size="0 byte", storage_bandwidth="2 GB/s", workers=1, decode="exponential 1 s",
@@ -78,7 +77,8 @@ def solve_data_loading(scenario: DataLoading) -> Answer:
         for order, found, source, note in measures
     )  # fmt: skip
     balance = loader * step
-    how = f"the loader alone makes {balance:.3g} batches a step; room for {scenario.prefetch} between them"
+    made = f"storage and workers alone make {balance:.3g} batches in the time of a step"
+    how = f"{made}, buffer of {scenario.prefetch}"
     return Answer(scenario=scenario.name, estimates=rows, how=how)
 
 

@@ -3,7 +3,7 @@
 Power in W, times in s, energy in kWh, intensity in kgCO2e/kWh, carbon in kgCO2e.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from secondorder.analytic.arguments import Floats, Real, non_negative, plain, positive
 from secondorder.errors import InputError
 from secondorder.fleets.regions import Region
-from secondorder.quantities import si
+from secondorder.quantities import pretty, si
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.footprint import JOULES_PER_KWH, Footprint
 
@@ -179,9 +179,21 @@ def solve_footprint(scenario: Footprint) -> Answer:
         add("carbon_per_request", each, "kgCO2e/request", three, (0, 1, 2))
         if s.tokens_per_request is not None:
             add("carbon_per_token", [x / s.tokens_per_request for x in each], "kgCO2e/token", three, (0, 1, 2))
-    unknown = [what for what, value in (("embodied", s.embodied), ("wue", s.facility.wue)) if value is None]
-    how = f"{s.region.name}, {s.region.basis}" + (f"; not told for want of {', '.join(unknown)}" if unknown else "")
+    what = f"{s.accelerators} x {s.accelerator.name}, horizon {pretty(seconds, 's')}"
+    grid = f"{s.region.name}, carbon intensity by {_BASES[s.region.basis]}"
+    how = "; ".join([what, grid, *_not_counted(s)])
     return Answer(scenario=s.name, estimates=tuple(rows), how=how)
+
+
+_BASES = {"life cycle": "life cycle", "direct": "direct emissions"}
+
+
+def _not_counted(s: Footprint) -> Iterator[str]:
+    """What the totals leave out, and what would put it in."""
+    if s.embodied is None:
+        yield "embodied carbon is not counted: give embodied and service_life"
+    if s.facility.wue is None:
+        yield f"water is not counted: no wue is known of {s.facility.name}"
 
 
 _SOURCES = ("full work, mean intensity", "mean power, mean intensity", "mean of power x intensity, by the hour")

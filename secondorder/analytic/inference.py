@@ -258,7 +258,7 @@ def exponential_backlog(*, launch: float, execution: float, queue_depth: int = 1
 def solve_inference(scenario: Inference) -> Answer:
     """The ladder of each metric: order 0 the sum of taxes, 1 overlapped means, 2 with variability and a finite queue.
 
-    ``latency_mean``, ``latency_p99`` (s): of a step; ``throughput`` (request/s): inputs; ``device_utilisation``: share
+    ``latency_mean``, ``latency_p99`` (s): of a step; ``throughput`` (sample/s): inputs; ``device_utilisation``: share
     of the time in which a kernel executes.
     """
     rungs = [_taxes(scenario), _means(scenario)]
@@ -278,7 +278,7 @@ def solve_inference(scenario: Inference) -> Answer:
     return Answer(scenario=scenario.name, estimates=tuple(rows), how=how)
 
 
-_UNITS = {"latency_mean": "s", "latency_p99": "s", "throughput": "request/s", "device_utilisation": ""}
+_UNITS = {"latency_mean": "s", "latency_p99": "s", "throughput": "sample/s", "device_utilisation": ""}
 
 
 class _Rung(NamedTuple):

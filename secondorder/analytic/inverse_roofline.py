@@ -99,20 +99,20 @@ def largest_batch(model: Model, accelerator: Accelerator, *, latency: Objective,
 
 
 def smallest_batch(model: Model, accelerator: Accelerator, *, throughput: Objective, **options: Any) -> RooflineAnswer:
-    """The pass of the smallest batch that serves ``throughput``, in inputs (requests) a second.
+    """The pass of the smallest batch that serves ``throughput``, in inputs (samples) a second.
 
     *Exact*: the throughput never falls as the batch grows. Errors: ``InfeasibleError``, which tells the most that the
     part reaches, ``DoesNotFit``, ``InputError``.
 
     >>> from secondorder.workloads.models import models
-    >>> smallest_batch(models.resnet50, accelerators.a100_80gb, throughput="10_000 request/s").batch_size
+    >>> smallest_batch(models.resnet50, accelerators.a100_80gb, throughput="10_000 sample/s").batch_size
     7
     """
     least = _throughput(throughput)
     best = _last(lambda batch: _fitting(model, accelerator, batch, options), lambda found: True)
     if best.throughput < least:
         raise InfeasibleError(
-            f"{model.name} on {accelerator.name} at {least:.6g} request/s: the largest batch that fits, "
+            f"{model.name} on {accelerator.name} at {least:.6g} sample/s: the largest batch that fits, "
             f"{best.batch_size:,}, reaches {float(best.throughput):.6g}, bound by {best.bottleneck}"
         )
     low, high = 0, int(best.batch_size)
@@ -238,7 +238,7 @@ def _latency(value: Objective | None) -> float:
 
 
 def _throughput(value: Objective | None) -> float:
-    return si(Unit("request/s", positive=True).read(value, "throughput"))
+    return si(Unit("sample/s", positive=True).read(value, "throughput"))
 
 
 def solve_inverse_roofline(scenario: InverseRoofline) -> Answer:

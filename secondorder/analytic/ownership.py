@@ -11,23 +11,21 @@ from secondorder.analytic.arguments import Floats, Real, non_negative, one, one_
 from secondorder.analytic.inversion import quantile
 from secondorder.errors import InputError
 from secondorder.laws import Exponential
-from secondorder.quantities import si
+from secondorder.quantities import pretty, si
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.footprint import HOUR
 from secondorder.scenarios.ownership import Ownership
 
-MILLION = 1e6
 
-
-def cost_per_million(*, cost_rate: Real, arrival_rate: Real) -> Real:
-    """USD for a million requests: ``1e6 cost_rate / arrival_rate``, at the load there is and not at full work.
+def cost_per_request(*, cost_rate: Real, arrival_rate: Real) -> Real:
+    """USD for a request: ``cost_rate / arrival_rate``, at the load there is and not at full work.
 
     *Exact*. ``cost_rate`` in USD/s, ``arrival_rate`` in 1/s; broadcast. Errors: ``InputError``. *Source*: definition.
 
-    >>> cost_per_million(cost_rate=0.01, arrival_rate=5.0)
-    2000.0
+    >>> cost_per_request(cost_rate=0.01, arrival_rate=5.0)
+    0.002
     """
-    return plain(MILLION * non_negative("cost_rate", cost_rate) / positive("arrival_rate", arrival_rate))
+    return plain(non_negative("cost_rate", cost_rate) / positive("arrival_rate", arrival_rate))
 
 
 def break_even_utilisation(*, fixed: Real, proportional: Real, rental: Real) -> Real:
@@ -181,9 +179,9 @@ def solve_ownership(scenario: Ownership) -> Answer:
       ``utilisation`` of what is on, ``accelerators_on``. Order 0 takes all at full work, order 1 the work there is.
     - With a ``rental``: ``rental_cost`` (by the hour of use; of the accelerators on where a load is given),
       ``break_even_utilisation``, ``break_even_horizon`` (s), each where there is one.
-    - With a load: ``cost_per_million_requests`` and ``..._tokens``, ``rental_per_million_requests``, ``prob_wait``,
-      ``wait_mean``, ``wait_p99`` (s), ``within_objective`` (share), ``cost_per_million_within`` (USD for a million
-      that met it), ``replicas_needed`` to keep the objective for 99 % at the peak. Order 1 takes mean load and mean
+    - With a load: ``cost_per_request`` (USD/request), ``cost_per_token`` (USD/token), ``rental_per_request``,
+      ``prob_wait``, ``wait_mean``, ``wait_p99`` (s), ``within_objective`` (share), ``cost_per_request_within`` (for
+      one that met it), ``replicas_needed`` to keep the objective for 99 % at the peak. Order 1 takes mean load and mean
       replicas as one steady M/M/c, order 2 each hour as one.
 
     Errors: ``Unstable`` where the load of the whole cycle exceeds what is on.
@@ -203,7 +201,8 @@ def solve_ownership(scenario: Ownership) -> Answer:
         _row("accelerators_on", s.on, "", 1, "mean of the hours"),
     ]
     notes = [*_rented(s, rows), *(_loaded(s, rows) if s.rate is not None else [])]
-    return Answer(scenario=s.name, estimates=tuple(rows), how="; ".join(notes))
+    what = f"{s.accelerators} x {s.accelerator.name}, horizon {pretty(seconds, 's')}"
+    return Answer(scenario=s.name, estimates=tuple(rows), how="; ".join([what, *notes]))
 
 
 def _rented(s: Ownership, rows: list[Estimate]) -> list[str]:
@@ -236,16 +235,16 @@ def _loaded(s: Ownership, rows: list[Estimate]) -> list[str]:
     total = s.costs(s.on, s.busy).total
     full = s.costs(s.accelerators, s.accelerators).total
     capacity = s.replicas * s.slots * mu
-    ideal = float(cost_per_million(cost_rate=full / seconds, arrival_rate=capacity))
-    real = float(cost_per_million(cost_rate=total / seconds, arrival_rate=rate))
-    rows += _rungs("cost_per_million_requests", ideal, real, "USD")
+    ideal = float(cost_per_request(cost_rate=full / seconds, arrival_rate=capacity))
+    real = float(cost_per_request(cost_rate=total / seconds, arrival_rate=rate))
+    rows += _rungs("cost_per_request", ideal, real, "USD/request")
     if s.tokens_per_request is not None:
         tokens = s.tokens_per_request
-        rows += _rungs("cost_per_million_tokens", ideal / tokens, real / tokens, "USD")
+        rows += _rungs("cost_per_token", ideal / tokens, real / tokens, "USD/token")
     if s.rental is not None:
         paid = s.on * si(s.rental) / HOUR
-        each = float(cost_per_million(cost_rate=paid, arrival_rate=rate))
-        rows.append(_row("rental_per_million_requests", each, "USD", 1, "rented while on"))
+        each = float(cost_per_request(cost_rate=paid, arrival_rate=rate))
+        rows.append(_row("rental_per_request", each, "USD/request", 1, "rented while on"))
     return _waiting(s, rows, rate, mu, real)
 
 
@@ -275,7 +274,7 @@ def _waiting(s: Ownership, rows: list[Estimate], rate: float, mu: float, cost: f
             within = 1 - pointwise_wait_tail(si(s.wait_objective), **queue)  # type: ignore[arg-type]
             values["within_objective"] = (within, "")
             if within > 0:
-                values["cost_per_million_within"] = (cost / within, "USD")
+                values["cost_per_request_within"] = (cost / within, "USD/request")
         for metric, (amount, unit) in values.items():
             found.setdefault(metric, []).append(_row(metric, amount, unit, order, source, doubt))
     rows += [estimate for ladder in found.values() for estimate in ladder]

@@ -210,13 +210,14 @@ def solve_scaling_law(scenario: ScalingLaw) -> Answer:
     if scenario.inference_tokens is not None:
         rows += _lifetime(scenario, float(parametric_loss(parameters=n, tokens=d, fit=fit)), 6 * n * d, n)
     rows.sort(key=lambda one: one.order or 0)
-    return Answer(scenario=scenario.name, estimates=tuple(rows), how=f"{compute:.4g} FLOP, fit {scenario.fit}")
+    ladder = f"order 0 at 20 tokens a parameter, order 1 by the fit hoffmann_2022, order 2 by the fit {scenario.fit}"
+    return Answer(scenario=scenario.name, estimates=tuple(rows), how=f"{compute:.4g} FLOP; {ladder}")
 
 
 def _optimum(n: float, d: float, order: int, source: str, fit: Fit) -> list[Estimate]:
     note = "" if n < 1.7e10 else "extrapolated: the experiments end at 16 G parameters"
     if order == 1:
-        note = "exponents rounded in print: off from approaches 1 and 2 of the same paper"
+        note = "fit hoffmann_2022, its exponents rounded in print: off from approaches 1 and 2 of the same paper"
     found = {
         "parameters": (n, ""),
         "tokens": (d, "token"),

@@ -34,15 +34,15 @@ def solve_shared_cluster(scenario: SharedCluster) -> Answer:
 
     ``wait_mean``, ``wait_p99``, ``response_mean`` in s; ``slowdown_mean`` the mean of ``1 + wait / max(duration,
     slowdown_floor)``; ``utilisation`` the share of the accelerators that jobs hold; ``fragmentation`` the share that
-    is idle while a job waits; ``saturation_rate`` in request/s, the jobs past which the queue grows.
+    is idle while a job waits; ``saturation_rate`` in job/s, past which the queue grows.
 
     Errors: ``Unstable`` where no policy could do the work, and, first come, first served with exponential durations,
     where gangs cannot.
 
     >>> cluster = SharedCluster(
-    ...     accelerators=8, arrivals="1.6 request/hour", sizes=8, duration="lognormal 30 min scv=9", policy="fcfs")
+    ...     accelerators=8, arrivals="1.6 job/hour", sizes=8, duration="lognormal 30 min scv=9", policy="fcfs")
     >>> [str(rung) for rung in solve_shared_cluster(cluster)["wait_mean"]]
-    ['0 s', '7,200 s', '36,000 s']
+    ['0 s', '2 h', '10 h']
     """
     scenario.check_stable()
     rows = [*_alone(scenario), *_fungible(scenario), *_second(scenario)]
@@ -127,7 +127,7 @@ def _slots(mean_duration: Real, mean_size: Real, accelerators: Real) -> tuple[np
 
 def _rungs(order: int, source: str, note: str, amounts: dict[str, float]) -> Iterator[Estimate]:
     for metric, amount in amounts.items():
-        unit = "s" if metric.startswith(("wait_", "response_")) else "request/s" if metric == "saturation_rate" else ""
+        unit = "s" if metric.startswith(("wait_", "response_")) else "job/s" if metric == "saturation_rate" else ""
         yield Estimate(
             metric=metric, amount=float(amount), unit=unit, source=source, order=order, in_domain=not note, note=note
         )
@@ -189,7 +189,7 @@ def _second(scenario: SharedCluster) -> Iterator[Estimate]:
     if scenario.rate >= saturation:
         if in_order and isinstance(law, Exponential):
             raise Unstable(
-                f"{scenario.name}: {3600 * scenario.rate:.4g} request/hour, where gangs that hold each other up get "
+                f"{scenario.name}: {3600 * scenario.rate:.4g} job/hour, where gangs that hold each other up get "
                 f"through {3600 * saturation:.4g}, {saturation / scenario.work_bound:.1%} of what the accelerators "
                 f"could: the queue grows without limit; use a lower arrival rate or the policy easy"
             )

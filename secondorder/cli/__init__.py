@@ -11,7 +11,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Group
+from cyclopts.help import DefaultFormatter
 
 from secondorder import __version__
 from secondorder.cli import (
@@ -28,6 +29,7 @@ from secondorder.cli import (
     validate,
     zoo,
 )
+from secondorder.cli.options import FLAGS, pasted
 from secondorder.cli.output import leave_stdout
 from secondorder.cli.usage import told
 from secondorder.errors import SecondOrderError
@@ -35,8 +37,10 @@ from secondorder.errors import SecondOrderError
 app = App(
     name="secondorder",
     help="Closed forms and event simulation of machine-learning systems, on one scenario.",
-    help_epilogue="secondorder COMMAND --help says what each takes, with an example.",
+    help_epilogue="secondorder COMMAND --help says what each takes, with an example.\n"
+    'Quantities have their unit: "8 request/s", "50 ms", "1 GB".',
     help_format="plaintext",
+    help_formatter=FLAGS,
     version=__version__,
     version_format="plaintext",
     suppress_keyboard_interrupt=False,
@@ -58,15 +62,17 @@ _COMMANDS: Sequence[tuple[Callable[..., None], str]] = (
     (schema.schema, schema.EXAMPLE),
     (validate.validate, validate.EXAMPLE),
 )
+_SYSTEMS = Group("One scenario from its flags", sort_key=1, help_formatter=DefaultFormatter())
+app.group_commands = Group("Commands", sort_key=0, help_formatter=DefaultFormatter())
 for place, (command, example) in enumerate(_COMMANDS):
-    app.command(command, help_epilogue=example, sort_key=place)
+    app.command(command, help_epilogue=pasted(example), sort_key=place)
 for word, (title, _) in systems.COMMANDS.items():
     app.command(
         f"secondorder.cli.systems:{word}",
         name=word.replace("_", "-"),
         help=title,
         help_epilogue=systems.example(word),
-        sort_key=len(_COMMANDS),
+        group=_SYSTEMS,
     )
 
 

@@ -4,14 +4,15 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
-from secondorder.cli.options import OUTPUT, PRINTED, SIMULATION, Margin, Output, at_least
+from secondorder.cli.options import OUTPUT, PRINTED, Jobs, Margin, Output, Seed
 from secondorder.cli.output import check_output, emit, records
 
 if TYPE_CHECKING:
     from secondorder.scenarios.serving import Serving
 
+LOAD = Group("Load", sort_key=1)
 METRICS = ("ttft_mean", "ttft_p99", "tpot_mean", "tpot_p99", "e2el_p99")
 
 EXAMPLE = """\
@@ -25,13 +26,18 @@ Examples:
 def demo(
     *,
     trace: Annotated[
-        str | None, Parameter(help="A recorded trace whose own arrivals are replayed at the same rates.")
+        str | None,
+        Parameter(group=LOAD, metavar="FILE", help="Recorded trace whose own arrivals are replayed at the same rates."),
     ] = None,
-    objective: Annotated[str, Parameter(help="The p99 of the time to first token that users accept.")] = "500 ms",
-    seed: Annotated[int, Parameter(group=SIMULATION, converter=at_least(0), help="Of the random numbers.")] = 1,
+    objective: Annotated[
+        str, Parameter(group=LOAD, metavar="TIME", help="The p99 of the time to first token that users accept.")
+    ] = "500 ms",
+    seed: Seed = 1,
     margin: Margin = None,
-    jobs: Annotated[int, Parameter(group=SIMULATION, converter=at_least(1), help="Processes that share the work.")] = 2,
-    figure: Annotated[str, Parameter(group=OUTPUT, help="File of the picture: .png, .svg or .pdf.")] = "out/demo.png",
+    jobs: Jobs = 2,
+    figure: Annotated[
+        str, Parameter(group=OUTPUT, metavar="FILE", help="Picture of the knee: .png, .svg or .pdf.")
+    ] = "out/demo.png",
     out: Output = PRINTED,
 ) -> None:
     """Show where queueing breaks the first-order answer.

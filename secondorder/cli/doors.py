@@ -21,6 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from secondorder.cli.options import listed
 from secondorder.errors import FileError, InputError, UnknownName
 from secondorder.fleets.accelerators import Accelerator, accelerators
 from secondorder.fleets.clusters import (
@@ -126,9 +127,20 @@ class Door:
         check_keys(table, known)
         due = [name for name, field in known.items() if field.default is field.default_factory is MISSING]
         if missing := [name for name in due if name not in table]:
-            self.field(kind, missing[0], None)
-            raise InputError(missing[0], given="nothing", expected="a value")
+            raise self._missing(kind, missing)
         return kind(**{name: self.field(kind, name, value) for name, value in table.items()})
+
+    def _missing(self, kind: type, names: list[str]) -> InputError:
+        """The error for fields that are due: what the first of them is, and which the others are."""
+        from secondorder.cli.fields import expected_in_plan
+
+        first, *others = names
+        remedy = f"{listed(others)} {'is' if len(others) == 1 else 'are'} missing too" if others else ""
+        try:
+            self.field(kind, first, None)
+        except InputError as error:  # of a reader, which knows what it reads
+            return InputError(first, given="nothing", expected=error.expected, remedy=remedy)
+        return InputError(first, given="nothing", expected=expected_in_plan(kind, first), remedy=remedy)
 
     def field(self, kind: type, name: str, value: Any) -> Any:
         """A value as the field ``name`` of ``kind`` takes it; what is no text or table passes as it is."""

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from secondorder.cli.options import PRINTED, Output, at_least
+from secondorder.cli.options import OUTPUT, PRINTED, Output, at_least, listed
 from secondorder.cli.output import check_output, emit, patience
-from secondorder.cli.train import Steps
+from secondorder.cli.train import Jobs, Layouts
 from secondorder.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,14 +20,18 @@ Example:
 
   secondorder layouts --model llama_3_1_8b --cluster gb200_nvl72_rack
     --global-batch 576 --sequence-length 8192 --top 5
+
+--model, --cluster, --global-batch and --sequence-length are due.
 """
-NONE = Steps()
+DUE = ("model", "cluster", "global_batch", "sequence_length")
+NONE, ANY = Jobs(), Layouts()
 
 
 def layouts(
     *,
-    step: Steps = NONE,
-    top: Annotated[int, Parameter(converter=at_least(1), help="How many to show.")] = 10,
+    step: Jobs = NONE,
+    sought: Annotated[Layouts, Parameter(name="*", show=False)] = ANY,
+    top: Annotated[int, Parameter(group=OUTPUT, converter=at_least(1), help="Layouts to show.")] = 10,
     out: Output = PRINTED,
 ) -> None:
     """Find the layouts of a training job that fit a cluster, the fastest first.
@@ -38,27 +42,26 @@ def layouts(
     from secondorder.analytic.layout_search import layouts as search
 
     check_output(out)
+    if stray := next(iter(sought.given()), None):
+        raise InputError(stray, given="a layout", expected="none: it is what is sought")
     job, cluster, options = read_job(step)
     with patience("searching"):
         found = search(job, cluster, **options)
     emit([_record(each) for each in found[:top]], [_grid(found, top)], out)
 
 
-def read_job(step: Steps) -> "tuple[TrainingJob, Cluster, dict[str, Any]]":
+def read_job(step: Jobs) -> "tuple[TrainingJob, Cluster, dict[str, Any]]":
     """The job and the cluster of the flags, and the other fields of the step."""
     from secondorder.cli.doors import Door
     from secondorder.cli.train import renamed
     from secondorder.scenarios.training_step import TrainingStep
 
-    table = step.table.get("step")
-    if not isinstance(table, dict):
-        raise InputError("model", given="nothing", expected="a model and its cluster")
-    if stray := next(iter(table["job"].get("layout", {}).keys() - {"sequence_parallel"}), None):
-        raise InputError(stray, given="a layout", expected="none: it is what is sought")
-    read = Door()
+    if due := [name for name in DUE if getattr(step, name) is None]:
+        what = f"layouts: {listed(['--' + name.replace('_', '-') for name in due])}"
+        remedy = 'see "secondorder layouts --help"'
+        raise InputError(what, given="nothing", expected="the job and its cluster", remedy=remedy)
+    table, read = step.table["step"], Door()
     try:
-        if "cluster" not in table:
-            raise InputError("cluster", given="nothing", expected="a name such as llama_3_16k")
         found = {name: read.field(TrainingStep, name, value) for name, value in table.items()}
     except InputError as error:
         raise renamed(error) from None

@@ -1,15 +1,71 @@
 """The options that several commands share, and how numbers are read."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, Token
+from cyclopts.help import ColumnSpec, DefaultFormatter, DescriptionRenderer, HelpEntry, NameRenderer
+from cyclopts.help.specs import AsteriskColumn
 
 from secondorder.errors import InputError
 
+REQUIRED = Group("Required", sort_key=1)
 SIMULATION = Group("Simulation", sort_key=8)
 OUTPUT = Group("Output", sort_key=9)
+
+
+def _columns(console: Any, options: Any, entries: list[HelpEntry]) -> tuple[ColumnSpec, ...]:
+    """Flags and texts; the longest flag of all fits beside its text at 80 columns."""
+    names = ColumnSpec(renderer=NameRenderer(max_width=_LONGEST), style="cyclopts.name", max_width=_LONGEST)
+    texts = ColumnSpec(renderer=DescriptionRenderer(), overflow="fold")
+    return (AsteriskColumn, names, texts) if any(entry.required for entry in entries) else (names, texts)
+
+
+_LONGEST = len("--long-prefill-token-threshold")
+
+
+class _Formatter(DefaultFormatter):
+    """The usual one, with a usage line whose later lines are indented and do not part an option from its value."""
+
+    def render_usage(self, console: Any, options: Any, usage: Any) -> None:
+        from rich.text import Text
+
+        joined = re.sub(r"(--\S+) (?=[A-Z])", "\\1\0", f"Usage: {usage}".strip())
+        lines = wrap(joined, console.width, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False)
+        text = "\n".join(lines).replace("\0", " ")
+        super().render_usage(console, options, Text(f"{text}\n", style="cyclopts.usage"))
+
+
+FLAGS = _Formatter(column_specs=_columns)
+"""How the flags of a command are shown."""
+
+
+def pasted(example: str) -> str:
+    """The examples of a command as a shell takes them: lines that go on end with a backslash."""
+    return re.sub(r"\n(?=    --)", " \\\\\n", example)
+
+
+EXPECTED = {
+    "INT": "an integer",
+    "FLOAT": "a number",
+    "SHARE": "a share from 0 to 1",
+    "BOOL": "true or false",
+    "NAME": "a name",
+    "LAW": "a law",
+    "TIME": "a time",
+    "RATE": "a rate",
+    "SIZE": "a size",
+    "BANDWIDTH": "a bandwidth",
+    "PRICE": "a price",
+    "LINK": "a link",
+    "TABLE": "a table",
+    "PLAN": "a plan file",
+    "FILE": "a file",
+}
+"""What stands for a value in the help, and what is expected in its place."""
 
 
 def plain(_: Any, tokens: Sequence[Token]) -> Any:
@@ -55,21 +111,41 @@ def _field(tokens: Sequence[Token]) -> str:
     return (tokens[0].keyword or "value").lstrip("-").replace("-", "_")
 
 
+def truth(value: object) -> str:
+    """A truth value as a plan spells it."""
+    return str(value).lower()
+
+
+Simulated = Annotated[
+    bool, Parameter(group=SIMULATION, help="Also simulate, and judge the closed forms.", show_default=truth)
+]
+Seed = Annotated[int, Parameter(group=SIMULATION, converter=at_least(0), help="Seed of the random numbers.")]
+Jobs = Annotated[int, Parameter(group=SIMULATION, converter=at_least(1), help="Processes that share the work.")]
+
+
+def _replications(default: str) -> Parameter:
+    text = "Independent runs that the intervals come from."
+    return Parameter(group=SIMULATION, converter=at_least(2), help=text, show_default=default)
+
+
+def _margin(default: str) -> Parameter:
+    text = "How far off a formula may be and still agree, as a share."
+    return Parameter(group=SIMULATION, converter=share, metavar="SHARE", help=text, show_default=default)
+
+
+Margin = Annotated[float | None, _margin("0.1")]
+MarginOfTraining = Annotated[float | None, _margin("0.005")]
+MarginOfPlan = Annotated[float | None, _margin("0.1, of training 0.005")]
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Replications:
     """How often a scenario is simulated."""
 
-    seed: Annotated[int, Parameter(group=SIMULATION, converter=at_least(0), help="Of the random numbers.")] = 0
-    replications: Annotated[
-        int | None,
-        Parameter(
-            group=SIMULATION,
-            converter=at_least(2),
-            help="Independent runs; intervals come from these. Default: 10, of training 100.",
-        ),
-    ] = None
-    jobs: Annotated[int, Parameter(group=SIMULATION, converter=at_least(1), help="Processes that share the work.")] = 1
+    seed: Seed = 0
+    replications: Annotated[int | None, _replications("10")] = None
+    jobs: Jobs = 1
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -79,13 +155,23 @@ class Replications:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class ReplicationsOfTraining(Replications):
+    """How often a training run is simulated."""
+
+    replications: Annotated[int | None, _replications("100")] = None
+
+
+_NUM_PROMPTS = Parameter(
+    group=SIMULATION, converter=at_least(1), help="Requests of each run.", show_default="as many as it takes"
+)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class Run(Replications):
     """How a scenario with requests is simulated."""
 
-    num_prompts: Annotated[
-        int | None,
-        Parameter(group=SIMULATION, converter=at_least(1), help="Requests of each run. Default: as many as it takes."),
-    ] = None
+    num_prompts: Annotated[int | None, _NUM_PROMPTS] = None
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -93,16 +179,15 @@ class Run(Replications):
         return {**super().arguments, "requests": self.num_prompts}
 
 
-USUAL = Run()
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RunOfPlan(Run):
+    """How the scenarios of a plan are simulated."""
 
-Margin = Annotated[
-    float | None,
-    Parameter(
-        group=SIMULATION,
-        converter=share,
-        help="How far off a formula may be and still agree, a share. Default: 0.1, of training 0.005.",
-    ),
-]
+    replications: Annotated[int | None, _replications("10, of training 100")] = None
+
+
+USUAL = Run()
 
 Format = Literal["table", "json", "csv", "markdown"]
 
@@ -112,10 +197,17 @@ Format = Literal["table", "json", "csv", "markdown"]
 class Output:
     """Where the payload goes, and in what form."""
 
-    format: Annotated[Format, Parameter(group=OUTPUT, help="json and csv have SI units, and the unit in a column.")] = (
+    format: Annotated[Format, Parameter(group=OUTPUT, help="Form of the results; json and csv are in SI units.")] = (
         "table"
     )
-    output: Annotated[str | None, Parameter(group=OUTPUT, help="File to write instead of standard output.")] = None
+    output: Annotated[
+        str | None, Parameter(group=OUTPUT, metavar="FILE", help="File to write instead of standard output.")
+    ] = None
 
 
 PRINTED = Output()
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -18,6 +18,7 @@ The ``kind`` of the arrivals may also be gamma, deterministic, markov, or trace 
 ``assert = ["sum cost_total < 3e6 USD"]``. Files are looked for from the plan's own folder.
 """
 
+import json
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -136,12 +137,16 @@ def _tables(name: str) -> dict[str, Any]:
 
 
 def plain_value(text: str) -> Any:
-    """A number, a truth value or a table as TOML writes it; else the text itself.
+    """A number, a truth value, a list or a table as TOML or JSON writes it; else the text itself.
 
-    >>> plain_value("3"), plain_value("3 h"), plain_value('{ a = "b" }')
-    (3, '3 h', {'a': 'b'})
+    >>> plain_value("3"), plain_value("3 h"), plain_value('{ a = "b" }'), plain_value('{"3": 1.2}')
+    (3, '3 h', {'a': 'b'}, {'3': 1.2})
     """
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
+        pass
+    try:
+        return json.loads(text) if text.lstrip().startswith("{") else text
+    except ValueError:
         return text

@@ -4,14 +4,26 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
-from secondorder.cli.options import PRINTED, USUAL, Margin, Output, Run
+from secondorder.cli.options import (
+    OUTPUT,
+    PRINTED,
+    REQUIRED,
+    SIMULATION,
+    MarginOfPlan,
+    Output,
+    Run,
+    RunOfPlan,
+    truth,
+)
 from secondorder.cli.output import check_output, emit, patience, records, show_all
 from secondorder.cli.plan_files import plain_value, read_plan
-from secondorder.errors import ConstraintNotMet, InputError
+from secondorder.errors import ConstraintNotMet, InputError, UnknownName
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from secondorder.report.tables import Grid
     from secondorder.scenarios.answers import Answer
     from secondorder.validation.constraints import Checked
@@ -23,7 +35,7 @@ def example(command: str) -> str:
     return f"""\
 Example:
 
-  secondorder {verb} plan.toml {options}
+  secondorder {verb} {" ".join(["plan.toml", options]).strip()}
 
 where plan.toml holds
 
@@ -34,13 +46,17 @@ where plan.toml holds
   lengths = "azure_conv_2023"
   assert = ["ttft_p99 < 500 ms"]
 
-Any scenario has its table: [queue], [training]... ("secondorder schema"); several
-of a kind are [[serving]] tables, each with a name.
+Any scenario has its table: [queue], [training]... ("secondorder schema");
+several of a kind are [[serving]] tables, each with a name.
 """
 
 
-Plan = Annotated[str, Parameter(help="TOML file; its tables have the fields of scenarios.")]
-Which = Annotated[str | None, Parameter(name="--scenario", help="Only the scenario of this name.")]
+CHOICE = Group("Choice", sort_key=2)
+OF_PLAN = RunOfPlan()
+Plan = Annotated[str, Parameter(metavar="PLAN", help="TOML file; its tables have the fields of scenarios.")]
+Which = Annotated[
+    str | None, Parameter(name="--scenario", group=CHOICE, metavar="NAME", help="Only the scenario of this name.")
+]
 
 
 def solve(plan: Plan, /, *, which: Which = None, out: Output = PRINTED) -> None:
@@ -51,7 +67,7 @@ def solve(plan: Plan, /, *, which: Which = None, out: Output = PRINTED) -> None:
     show_all([solve(each.scenario) for each in read_plan(plan).chosen(which)], out)
 
 
-def simulate(plan: Plan, /, *, which: Which = None, run: Run = USUAL, out: Output = PRINTED) -> None:
+def simulate(plan: Plan, /, *, which: Which = None, run: RunOfPlan = OF_PLAN, out: Output = PRINTED) -> None:
     """Simulate a plan event by event, with 95 % intervals."""
     from secondorder.simulate import simulate
 
@@ -63,7 +79,7 @@ def simulate(plan: Plan, /, *, which: Which = None, run: Run = USUAL, out: Outpu
 
 
 def compare(
-    plan: Plan, /, *, which: Which = None, margin: Margin = None, run: Run = USUAL, out: Output = PRINTED
+    plan: Plan, /, *, which: Which = None, margin: MarginOfPlan = None, run: RunOfPlan = OF_PLAN, out: Output = PRINTED
 ) -> None:
     """Solve and simulate a plan, and judge each closed form."""
     from secondorder.validation.comparison import compare
@@ -80,8 +96,15 @@ def check(
     /,
     *,
     which: Which = None,
-    simulate: Annotated[bool, Parameter(help="Judge by simulation where there is one; else by closed forms.")] = True,
-    run: Run = USUAL,
+    simulate: Annotated[
+        bool,
+        Parameter(
+            group=SIMULATION,
+            help="Judge by simulation where there is one; else by closed forms.",
+            show_default=truth,
+        ),
+    ] = True,
+    run: RunOfPlan = OF_PLAN,
     out: Output = PRINTED,
 ) -> None:
     """Check what a plan asserts: exit code 4 unless all of it is met.
@@ -139,15 +162,32 @@ def sweep(
     plan: Plan,
     /,
     *,
-    vary: Annotated[list[str], Parameter(help="FIELD=VALUE,VALUE...; may be repeated for a grid.", negative="")],
+    vary: Annotated[
+        list[str],
+        Parameter(
+            group=REQUIRED,
+            metavar="FIELD=VALUE,...",
+            help='Values of a field, "arrivals.rate=2 request/s,8 request/s"; may be repeated for a grid.',
+            negative="",
+        ),
+    ],
     which: Which = None,
-    margin: Margin = None,
-    run: Run = USUAL,
+    metric: Annotated[
+        list[str] | None,
+        Parameter(group=OUTPUT, metavar="NAME", help="Only this metric, ttft_p99; may be repeated.", negative=""),
+    ] = None,
+    simulate: Annotated[
+        bool,
+        Parameter(group=SIMULATION, help="Also simulate, where there is a simulation, and judge.", show_default=truth),
+    ] = True,
+    margin: MarginOfPlan = None,
+    run: RunOfPlan = OF_PLAN,
     out: Output = PRINTED,
 ) -> None:
     """Compare at every point of a grid of a plan's fields.
 
-    A dot reaches into a field: arrivals.rate, lengths.output, step_time.host_overhead.
+    A dot reaches into a field: arrivals.rate, lengths.output,
+    step_time.host_overhead.
     """
     from secondorder.report.tables import sweep_grids
     from secondorder.validation.sweeps import sweep
@@ -158,11 +198,20 @@ def sweep(
     if len(spelt) < len(vary):
         raise InputError("vary", given="a field twice", expected="all its values in one: FIELD=VALUE,VALUE")
     grid = {path: [read_value(scenario, path, text) for text in texts] for path, texts in spelt.items()}
-    with patience("simulating"):
-        frame = sweep(scenario, grid, margin=margin, **_arguments(scenario, run))
+    with patience("simulating" if simulate else "solving"):
+        frame = sweep(scenario, grid, simulated=simulate, margin=margin, **_arguments(scenario, run))
+    frame = _only(frame, metric)
     for path, texts in spelt.items():
         frame[path] = frame[path].map({str(value): text for value, text in zip(grid[path], texts, strict=True)})
     emit(records(frame), sweep_grids(frame, list(grid)), out)
+
+
+def _only(frame: "pd.DataFrame", metrics: list[str] | None) -> "pd.DataFrame":
+    """The rows of these metrics, and of points without any; an unknown one is refused with the near ones."""
+    known = [str(metric) for metric in frame["metric"].unique() if metric]
+    if metrics and (unknown := [metric for metric in metrics if metric not in known]) and known:
+        raise UnknownName.among("metric", unknown[0], known)
+    return frame[frame["metric"].isin([*metrics, ""])] if metrics else frame
 
 
 def _arguments(scenario: Any, run: Run) -> dict[str, Any]:

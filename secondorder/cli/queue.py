@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from secondorder.cli.options import OUTPUT, PRINTED, USUAL, Margin, Output, Run, plain
+from secondorder.cli.options import OUTPUT, PRINTED, REQUIRED, USUAL, Margin, Output, Run, Simulated, plain
 from secondorder.cli.output import check_output, patience, show
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ Examples:
   secondorder queue --arrivals "poisson 8 request/s"
     --service "lognormal mean=100ms scv=4" --metric wait_p99
 
-  secondorder queue --arrivals "poisson 3 request/s" --service "exponential 1 s"
-    --servers 4 --plot queue.png
+  secondorder queue --arrivals "poisson 3 request/s"
+    --service "exponential 1 s" --servers 4 --plot queue.png
 
   secondorder queue --arrivals "gamma 8 request/s burstiness=0.5"
     --service "erlang 100ms stages=4" --no-simulate
@@ -26,15 +26,15 @@ Examples:
 Disciplines: fcfs, ps, "priorities 0.2,0.8", "batch per_batch=5ms per_item=1ms
 most=32". Routing: shared, random, "jsq d=2", fork-join. Service laws:
 exponential, deterministic, erlang, hyperexponential, lognormal, pareto, gamma,
-weibull. Arrivals: poisson, gamma, deterministic, markov, "renewal LAW", "closed 20
-exponential 10s".
+weibull. Arrivals: poisson, gamma, deterministic, markov, "renewal LAW",
+"closed 20 exponential 10s".
 """
 
-QUEUE = Group("Queue", sort_key=1)
+QUEUE = Group("Queue", sort_key=2)
 
 
-def _field(text: str, **options: Any) -> Parameter:
-    return Parameter(group=QUEUE, help=text, **options)
+def _field(text: str, metavar: str, default: str = "", **options: Any) -> Parameter:
+    return Parameter(group=QUEUE, help=text, metavar=metavar, show_default=default or None, **options)
 
 
 @Parameter(name="*")
@@ -42,13 +42,16 @@ def _field(text: str, **options: Any) -> Parameter:
 class Rules:
     """Fields of the scenario by their own names. What is not given has the scenario's default."""
 
-    service: Annotated[str | None, _field('Law of a service, "exponential 100 ms".')] = None
-    servers: Annotated[int | None, _field("How many serve.", converter=plain)] = None
-    room: Annotated[int | None, _field("Customers in the system at most.", converter=plain)] = None
-    discipline: Annotated[str | None, _field("In which order work is done. Default: fcfs.")] = None
-    routing: Annotated[str | None, _field("Who serves whom. Default: one shared line.")] = None
-    setup: Annotated[str | None, _field("What an idle server needs to start again.")] = None
-    patience: Annotated[str | None, _field('When customers give up: "5 s retries=3".')] = None
+    service: Annotated[
+        str | None,
+        _field('Time of a service, or its law, "exponential 100 ms"; none with the discipline batch.', "LAW"),
+    ] = None
+    servers: Annotated[int | None, _field("Servers, all alike.", "INT", "1", converter=plain)] = None
+    room: Annotated[int | None, _field("Customers in the system, at most.", "INT", "no limit", converter=plain)] = None
+    discipline: Annotated[str | None, _field("Order in which work is done, see below.", "LINE", "fcfs")] = None
+    routing: Annotated[str | None, _field("Who serves whom, see below.", "LINE", "shared")] = None
+    setup: Annotated[str | None, _field('Time that an idle server needs to start again, "1 s".', "LAW", "none")] = None
+    patience: Annotated[str | None, _field('When customers give up, "5 s retries=3".', "LINE", "never")] = None
 
     @property
     def table(self) -> dict[str, Any]:
@@ -59,15 +62,21 @@ class Rules:
 
 def queue(
     *,
-    arrivals: Annotated[str, _field('Law of the arrivals, "poisson 8 request/s".')],
+    arrivals: Annotated[
+        str, Parameter(group=REQUIRED, metavar="LAW", help='Law of the arrivals, "poisson 8 request/s".')
+    ],
     rules: Rules = Rules(),
     metric: Annotated[
-        list[str] | None, Parameter(group=OUTPUT, help="Only this metric, wait_p99; may be repeated.", negative="")
+        list[str] | None,
+        Parameter(group=OUTPUT, metavar="NAME", help="Only this metric, wait_p99; may be repeated.", negative=""),
     ] = None,
     plot: Annotated[
-        str | None, Parameter(group=OUTPUT, help="Picture of the metric against the utilisation: .png, .svg or .pdf.")
+        str | None,
+        Parameter(
+            group=OUTPUT, metavar="FILE", help="Picture of the metric against the utilisation: .png, .svg or .pdf."
+        ),
     ] = None,
-    simulate: Annotated[bool, Parameter(help="Also simulate, and judge the closed forms.")] = True,
+    simulate: Simulated = True,
     margin: Margin = None,
     run: Run = USUAL,
     out: Output = PRINTED,

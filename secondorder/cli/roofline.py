@@ -35,7 +35,7 @@ UNITS = {
     "compute": "s",
     "memory": "s",
     "overhead": "s",
-    "throughput": "1/s",
+    "throughput": "sample/s",
     "flops": "FLOP",
     "bytes": "byte",
     "intensity": "FLOP/byte",
@@ -47,33 +47,50 @@ UNITS = {
 }
 
 
+def _pass(text: str, metavar: str, **options: Any) -> Parameter:
+    return Parameter(group=PASS, help=text, metavar=metavar, **options)
+
+
 def roofline(
-    model: Annotated[str, Parameter(help="A name of the zoo, or a Hugging Face config.json.")],
-    accelerator: Annotated[str, Parameter(help="A name of the zoo, or several: a100_80gb,h100_sxm.")],
+    model: Annotated[str, Parameter(help="Network, of the zoo (resnet50) or a Hugging Face config.json.")],
+    accelerator: Annotated[str, Parameter(help="Accelerator of the zoo (a100_80gb), or several: a100_80gb,h100_sxm.")],
     /,
     *,
-    batch_size: Annotated[str, Parameter(group=PASS, help="Inputs, or sequences; or several: 1,8,64.")] = "1",
-    precision: Annotated[str, Parameter(group=PASS, help="Of arithmetic; or several: fp16,fp8.")] = "fp16",
-    weight_precision: Annotated[str | None, Parameter(group=PASS, help="Of stored weights. Default: the same.")] = None,
-    kv_precision: Annotated[str | None, Parameter(group=PASS, help="Of the cache. Default: the same.")] = None,
+    batch_size: Annotated[str, _pass("Inputs, or sequences; or several: 1,8,64.", "INT,...")] = "1",
+    precision: Annotated[str, _pass("Number format of the arithmetic; or several: fp16,fp8.", "NAME,...")] = "fp16",
+    weight_precision: Annotated[
+        str | None, _pass("Number format of stored weights.", "NAME", show_default="as precision")
+    ] = None,
+    kv_precision: Annotated[
+        str | None, _pass("Number format of a language model's cache.", "NAME", show_default="as precision")
+    ] = None,
     input_tokens: Annotated[
-        str | None, Parameter(group=PASS, help="New tokens of each sequence of a language model; or several.")
+        str | None,
+        _pass("New tokens of each sequence, due for a language model; 1 is a decode step; or several.", "INT,..."),
     ] = None,
     context_tokens: Annotated[
-        str, Parameter(group=PASS, help="Tokens of each that are cached already; or several.")
+        str, _pass("Tokens of each sequence that are cached already; or several.", "INT,...")
     ] = "0",
     passes: Annotated[
-        int, Parameter(group=PASS, converter=at_least(1), help="Through the model, such as denoising steps.")
+        int, _pass("Passes through the model, such as denoising steps.", "INT", converter=at_least(1))
     ] = 1,
     compute_efficiency: Annotated[
-        float, Parameter(group=PASS, converter=efficiency, help="Share of the datasheet's FLOP/s.")
+        float,
+        _pass("Share of the datasheet's FLOP/s that is reached.", "SHARE", converter=efficiency, show_default="1"),
     ] = 1.0,
     memory_efficiency: Annotated[
-        float, Parameter(group=PASS, converter=efficiency, help="Share of the datasheet's byte/s.")
+        float,
+        _pass(
+            "Share of the datasheet's memory bandwidth that is reached.",
+            "SHARE",
+            converter=efficiency,
+            show_default="1",
+        ),
     ] = 1.0,
-    kernel_overhead: Annotated[str, Parameter(group=PASS, help="Time of each layer that nothing hides.")] = "10 us",
+    kernel_overhead: Annotated[str, _pass("Time of each layer that nothing hides.", "TIME")] = "10 us",
     figure: Annotated[
-        str | None, Parameter(group=OUTPUT, help="Picture of the roofline and the passes: .png, .svg or .pdf.")
+        str | None,
+        Parameter(group=OUTPUT, metavar="FILE", help="Picture of the roofline and the passes: .png, .svg or .pdf."),
     ] = None,
     out: Output = PRINTED,
 ) -> None:
@@ -255,7 +272,7 @@ def _table(points: Sequence[Point], varied: Sequence[str]) -> "Grid":
     header = [*(SHORT[name] for name in varied), "latency", "inputs/s", "bound by", "MFU", "FLOP/B", "J/input"]
     rows = [[*(str(point.asked[name]) for name in varied), *_cells(point)] for point in points]
     one = next(point for point in points if point.answer is not None)
-    fixed = [f"{SHORT[name]} {one.asked[name]}" for name in SHORT if name not in varied and one.asked[name]]
+    fixed = [f"{name.replace('_', ' ')} {one.asked[name]}" for name in SHORT if name not in varied and one.asked[name]]
     first = len(varied)
     left = {place for place, name in enumerate(varied) if name in ("accelerator", "precision")} | {first + 2}
     asked = [point.asked[varied[0]] for point in points]

@@ -3,14 +3,18 @@
 import json
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from dataclasses import is_dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le
 from cyclopts import Parameter
 
 from secondorder.cli.options import OUTPUT, Output
 from secondorder.cli.output import check_output, write
+from secondorder.cli.plan_files import plain_value
+
+if TYPE_CHECKING:
+    from secondorder.cli.fields import ShownField
 
 EXAMPLE = """\
 Examples:
@@ -23,8 +27,12 @@ Examples:
 
 def schema(
     *,
-    table: Annotated[str | None, Parameter(help="Only the schema of this table.")] = None,
-    output: Annotated[str | None, Parameter(group=OUTPUT, help="File to write instead of standard output.")] = None,
+    table: Annotated[
+        str | None, Parameter(metavar="NAME", help="Only the schema of this table, training.", show_default="all")
+    ] = None,
+    output: Annotated[
+        str | None, Parameter(group=OUTPUT, metavar="FILE", help="File to write instead of standard output.")
+    ] = None,
 ) -> None:
     """Print the JSON schema of plan files."""
     from secondorder.errors import UnknownName
@@ -71,43 +79,25 @@ def _with_assertions(table: dict[str, Any]) -> dict[str, Any]:
 
 def table_schema(kind: type) -> dict[str, Any]:
     """Of the table that gives a dataclass's fields."""
-    hints = get_type_hints(kind, include_extras=True)
-    known = [field for field in fields(kind) if field.init and field.name != "sources"]
-    texts = field_texts(kind)
-    due = [field.name for field in known if field.default is field.default_factory is MISSING]
+    from secondorder.cli.fields import shown_fields
+
+    hints, known = get_type_hints(kind, include_extras=True), shown_fields(kind)
     properties = {}
-    for field in known:
-        described = {"description": texts[field.name]} if field.name in texts else {}
-        properties[field.name] = {**_value(hints[field.name]), **described}
+    for name, one in known.items():
+        value = table_schema(one.table) if one.table is not None else _value(hints[name])
+        properties[name] = {**value, **({"description": one.text} if one.text else {}), **_default(one)}
     summary = (kind.__doc__ or "").strip().splitlines()
     return {
         "type": "object",
-        **({"description": summary[0]} if summary else {}),
+        **({"description": summary[0].replace("``", "")} if summary else {}),
         "properties": properties,
-        "required": due,
+        "required": [name for name, one in known.items() if one.due],
         "additionalProperties": False,
     }
 
 
-def field_texts(kind: type) -> dict[str, str]:
-    """What the docstring says of each field: in its list (``- ``name``: text``), or in a clause that names it."""
-    import re
-
-    found: dict[str, str] = {}
-    whole = kind.__doc__ or ""
-    items = re.split(r"^\s*- (?=``)", whole, flags=re.MULTILINE)[1:]
-    for item in items:
-        head, _, text = item.partition(":")
-        words = " ".join(re.split(r"\n\s*\n", text)[0].split()).replace("``", "")
-        for name in re.findall(r"``(\w+)``", head):
-            found[name] = words
-    clauses = re.split(r"(?<=[a-z)0-9`\"])[.;:] |\n\s*\n", " ".join(whole.split()))
-    for field in fields(kind):
-        if field.name not in found:
-            told = next((clause for clause in clauses if f"``{field.name}``" in clause), None)
-            if told is not None:
-                found[field.name] = told.replace("``", "").lstrip("- ").strip()
-    return found
+def _default(one: "ShownField") -> dict[str, Any]:
+    return {} if one.default is None else {"default": plain_value(one.default)}
 
 
 def _value(hint: Any) -> dict[str, Any]:
@@ -125,8 +115,8 @@ def _value(hint: Any) -> dict[str, Any]:
         found = [_value(member) for member in members]
         texts = {"type": "string"} in found
         unlike = [each for each in found if not (texts and each == {"type": "string"})]
-        unlike += [{"type": "string"}] * texts
-        return unlike[0] if len(unlike) == 1 else {"anyOf": _unique(unlike)}
+        unlike = _unique([*unlike, *[{"type": "string"}] * texts])
+        return unlike[0] if len(unlike) == 1 else {"anyOf": unlike}
     if get_origin(hint) is Literal:
         return {"enum": list(get_args(hint))}
     if hint in _PLAIN:

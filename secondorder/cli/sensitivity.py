@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from secondorder.cli.options import OUTPUT, PRINTED, Output, Replications, at_least, share
+from secondorder.cli.options import OUTPUT, PRINTED, REQUIRED, SIMULATION, Output, Replications, at_least, share, truth
 from secondorder.cli.output import check_output, emit, patience, records
 from secondorder.cli.plan_files import read_plan
-from secondorder.cli.plans import Plan, Which, read_value
+from secondorder.cli.plans import CHOICE, Plan, Which, read_value
 from secondorder.errors import InputError
 
 EXAMPLE = """\
@@ -29,20 +29,43 @@ def sensitivity(
     plan: Plan,
     /,
     *,
-    metric: Annotated[str, Parameter(help="The metric that moves.")],
+    metric: Annotated[str, Parameter(group=REQUIRED, metavar="NAME", help="Metric that moves, such as ttft_p99.")],
     which: Which = None,
     field: Annotated[
-        list[str] | None, Parameter(help="Only this field, arrivals.rate; may be repeated.", negative="")
+        list[str] | None,
+        Parameter(group=CHOICE, metavar="FIELD", help="Only this field, arrivals.rate; may be repeated.", negative=""),
     ] = None,
-    by: Annotated[float, Parameter(converter=share, help="How far each field moves both ways, a share.")] = 0.1,
+    by: Annotated[
+        float,
+        Parameter(
+            group=CHOICE, metavar="SHARE", converter=share, help="How far each field moves both ways, as a share."
+        ),
+    ] = 0.1,
     sobol: Annotated[
         list[str] | None,
-        Parameter(help="FIELD=LOW,HIGH: vary all of these at once and split the variance.", negative=""),
+        Parameter(
+            group=CHOICE,
+            metavar="FIELD=LOW,HIGH",
+            help='Vary this field, "arrivals.rate=2 request/s,8 request/s", and the others given so at once, and '
+            "split the variance; may be repeated.",
+            negative="",
+        ),
     ] = None,
-    samples: Annotated[int, Parameter(converter=at_least(8), help="Of the split: a power of 2.")] = 256,
-    simulate: Annotated[bool, Parameter(help="Ask the simulation, on common random numbers.", negative="")] = False,
+    samples: Annotated[
+        int, Parameter(group=CHOICE, converter=at_least(8), help="Samples of that split: a power of 2.")
+    ] = 256,
+    simulate: Annotated[
+        bool,
+        Parameter(
+            group=SIMULATION,
+            help="Ask the simulation, on common random numbers, and not the closed forms.",
+            negative="",
+            show_default=truth,
+        ),
+    ] = False,
     figure: Annotated[
-        str | None, Parameter(group=OUTPUT, help="Picture of the fields by what they do: .png, .svg or .pdf.")
+        str | None,
+        Parameter(group=OUTPUT, metavar="FILE", help="Picture of the fields by what they do: .png, .svg or .pdf."),
     ] = None,
     run: Replications = TIMES,
     out: Output = PRINTED,

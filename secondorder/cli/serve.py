@@ -5,9 +5,8 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
-from cyclopts.help import ColumnSpec, DefaultFormatter, DescriptionRenderer, NameRenderer
 
-from secondorder.cli.options import PRINTED, USUAL, Margin, Output, Run, plain
+from secondorder.cli.options import PRINTED, REQUIRED, USUAL, Margin, Output, Run, Simulated, plain
 from secondorder.cli.output import check_output, patience, show
 from secondorder.errors import FileError, InputError
 
@@ -24,37 +23,29 @@ Examples:
     --request-rate "8 request/s" --input-len 1024 --output-len "geometric 256"
 """
 
-WORKLOAD = Group("Workload", sort_key=1)
-ENGINE = Group(
-    "Engine (as in vLLM)",
-    sort_key=2,
-    help_formatter=DefaultFormatter(
-        column_specs=(
-            ColumnSpec(renderer=NameRenderer(max_width=36), style="cyclopts.name", max_width=36),
-            ColumnSpec(renderer=DescriptionRenderer(), overflow="fold"),
-        )
-    ),
-)
+WORKLOAD = Group("Workload", sort_key=2)
+ENGINE = Group("Engine (as in vLLM)", sort_key=3)
 
 
-def _workload(text: str) -> Parameter:
-    return Parameter(group=WORKLOAD, help=text)
+def _workload(text: str, metavar: str) -> Parameter:
+    return Parameter(group=WORKLOAD, help=text, metavar=metavar)
 
 
-def _engine(text: str, field: str = "", **options: Any) -> Parameter:
+def _engine(text: str, field: str = "", default: str = "", **options: Any) -> Parameter:
     """A flag of the engine; ``field`` is the one of the scenario whose default the help shows."""
-    return Parameter(group=ENGINE, help=text, show_default=_default(field) if field else None, **options)
+    return Parameter(group=ENGINE, help=text, show_default=_default(field) if field else default or None, **options)
 
 
-def _number(text: str, field: str = "") -> Parameter:
-    return _engine(text, field, converter=plain)
+def _number(text: str, field: str = "", default: str = "", **options: Any) -> Parameter:
+    return _engine(text, field, default, converter=plain, **options)
 
 
 def _default(name: str) -> Callable[[object], str]:
     def shown(_: object) -> str:
+        from secondorder.cli.fields import shown_fields
         from secondorder.scenarios.serving import Serving
 
-        return next(str(field.default) for field in fields(Serving) if field.name == name)
+        return str(shown_fields(Serving)[name].default)
 
     return shown
 
@@ -64,24 +55,35 @@ def _default(name: str) -> Callable[[object], str]:
 class Workload:
     """What is asked of the service."""
 
-    request_rate: Annotated[str | None, _workload('Mean arrival rate with its unit, "8 request/s".')] = None
+    request_rate: Annotated[str | None, _workload('Mean rate of the arrivals, "8 request/s".', "RATE")] = None
     burstiness: Annotated[
         float,
         Parameter(
             group=WORKLOAD,
             converter=plain,
-            help="Shape of gamma gaps between arrivals; 1 is Poisson, less is burstier.",
+            help="Shape of the gamma gaps between arrivals; 1 is Poisson, less is burstier.",
+            show_default="1",
         ),
     ] = 1.0
-    lengths: Annotated[str | None, _workload("Prompt and output together: a name of the zoo.")] = None
-    input_len: Annotated[
-        str | None, _workload('Prompt tokens: 1024, "geometric 256", "lognormal mean=512 cv=1.2", "uniform 1 high=99".')
+    lengths: Annotated[
+        str | None, _workload("Prompt and output tokens together, of the zoo (azure_conv_2023).", "NAME")
     ] = None
-    output_len: Annotated[str | None, _workload("Output tokens, likewise.")] = None
-    trace: Annotated[str | None, _workload("Recorded requests (Azure, Mooncake, BurstGPT) to replay.")] = None
+    input_len: Annotated[
+        str | None,
+        _workload(
+            'Prompt tokens: 1024, "geometric 256", "lognormal mean=512 cv=1.2" or "uniform 1 high=99".', metavar="LAW"
+        ),
+    ] = None
+    output_len: Annotated[str | None, _workload("Output tokens, likewise.", "LAW")] = None
+    trace: Annotated[str | None, _workload("Recorded requests (Azure, Mooncake, BurstGPT) to replay.", "FILE")] = None
     goodput: Annotated[
         list[str] | None,
-        Parameter(group=WORKLOAD, help="Objective of a good request, ttft:200ms; repeatable.", negative=""),
+        Parameter(
+            group=WORKLOAD,
+            metavar="METRIC:TIME...",
+            help="The most that a good request takes, ttft:200ms; tpot and e2el too. May be repeated.",
+            negative="",
+        ),
     ] = None
 
     @property
@@ -125,24 +127,34 @@ class Workload:
 class Engine:
     """What serves: fields of the scenario by their own names. What is not given has the scenario's default."""
 
-    precision: Annotated[str | None, _engine("Of weights and arithmetic.", "precision")] = None
-    kv_precision: Annotated[str | None, _engine("Of the cache. Default: as precision.")] = None
+    precision: Annotated[
+        str | None, _engine("Number format of weights and arithmetic.", "precision", metavar="NAME")
+    ] = None
+    kv_precision: Annotated[
+        str | None, _engine("Number format of the KV cache.", default="as precision", metavar="NAME")
+    ] = None
     tensor_parallel_size: Annotated[
         int | None, _number("Accelerators that share each layer.", "tensor_parallel_size")
     ] = None
-    max_num_seqs: Annotated[int | None, _number("Sequences that run at once.", "max_num_seqs")] = None
-    max_num_batched_tokens: Annotated[int | None, _number("Tokens in a step.", "max_num_batched_tokens")] = None
-    max_model_len: Annotated[int | None, _number("Longest prompt plus output, tokens. Default: the model's.")] = None
+    max_num_seqs: Annotated[int | None, _number("Sequences that run at once, at most.", "max_num_seqs")] = None
+    max_num_batched_tokens: Annotated[
+        int | None, _number("Tokens that a step may process.", "max_num_batched_tokens")
+    ] = None
+    max_model_len: Annotated[
+        int | None, _number("Longest prompt plus output, in tokens.", default="the model's own")
+    ] = None
     gpu_memory_utilization: Annotated[
-        float | None, _number("Share of the memory that the engine may use.", "gpu_memory_utilization")
+        float | None,
+        _number("Share of the memory that the engine may use.", "gpu_memory_utilization", metavar="SHARE"),
     ] = None
     reserved_memory: Annotated[
-        str | None, _engine("Of that, kept for activations and the runtime.", "reserved_memory")
+        str | None,
+        _engine("Memory kept of that for activations and the runtime.", "reserved_memory", metavar="SIZE"),
     ] = None
-    block_size: Annotated[int | None, _number("Tokens in a block of the cache.", "block_size")] = None
-    num_gpu_blocks: Annotated[int | None, _number("Blocks of the cache. Default: what fits.")] = None
+    block_size: Annotated[int | None, _number("Tokens in a block of the KV cache.", "block_size")] = None
+    num_gpu_blocks: Annotated[int | None, _number("Blocks of the KV cache.", default="what fits")] = None
     long_prefill_token_threshold: Annotated[
-        int | None, _number("Most tokens of one prompt in a step. Default: no limit.")
+        int | None, _number("Tokens that a step may take of one prompt.", default="no limit")
     ] = None
     enable_chunked_prefill: Annotated[
         bool | None, _engine("Spread a long prompt over several steps.", "enable_chunked_prefill")
@@ -154,7 +166,12 @@ class Engine:
         bool | None, _engine("Schedule a step while the one before it runs.", "async_scheduling", negative="")
     ] = None
     step_time: Annotated[
-        str | None, _engine('"roofline compute_efficiency=0.6 memory_efficiency=0.8". Default: roofline.')
+        str | None,
+        _engine(
+            'How long a step takes, "roofline compute_efficiency=0.6 memory_efficiency=0.8".',
+            "step_time",
+            metavar="LINE",
+        ),
     ] = None
 
     @property
@@ -166,11 +183,20 @@ class Engine:
 
 def serve(
     *,
-    model: Annotated[str, Parameter(help="A name of the zoo, or a Hugging Face config.json.")],
-    accelerator: Annotated[str, Parameter(help="A name of the zoo.")],
+    model: Annotated[
+        str,
+        Parameter(
+            group=REQUIRED,
+            metavar="NAME",
+            help="Language model, of the zoo (llama_3_1_8b) or a Hugging Face config.json.",
+        ),
+    ],
+    accelerator: Annotated[
+        str, Parameter(group=REQUIRED, metavar="NAME", help="Accelerator that serves it, of the zoo (h100_sxm).")
+    ],
     workload: Workload = Workload(),
     engine: Engine = Engine(),
-    simulate: Annotated[bool, Parameter(help="Also simulate, and judge the closed forms.")] = True,
+    simulate: Simulated = True,
     margin: Margin = None,
     run: Run = USUAL,
     out: Output = PRINTED,

@@ -5,17 +5,27 @@ fields of a field that is itself a scenario or a job stand beside the others und
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
-from typing import Annotated, Any, get_args, get_type_hints
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass, field, make_dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from secondorder.cli.options import PRINTED, Margin, Output, Replications
+from secondorder.cli.options import PRINTED, REQUIRED, Margin, Output, Replications, Simulated
 from secondorder.cli.output import check_output, patience, show
 from secondorder.cli.plan_files import plain_value
 
-FLAGS = Group("Fields", sort_key=1)
+if TYPE_CHECKING:
+    from secondorder.cli.fields import ShownField
+
+OPTIONAL = Group("Optional", sort_key=2)
+INNER = {
+    "Serving": Group("Service (as in vLLM)", sort_key=3),
+    "TrainingJob": Group("Job", sort_key=3),
+    "Layout": Group("Layout", sort_key=4),
+}
+"""Where the flags stand that are not required: those of the fields of a field together."""
 TIMES = Replications()
 
 
@@ -23,33 +33,44 @@ TIMES = Replications()
 class _Flag:
     """A flag, and the place of its field: ``("serving", "model")``."""
 
-    name: str
+    field: "ShownField"
     path: tuple[str, ...]
-    text: str
+    group: Group
+
+    @property
+    def member(self) -> tuple[Any, ...]:
+        """Of the dataclass that holds a command's flags; without a default where the flag is due."""
+        one = self.field
+        shown = Parameter(
+            group=REQUIRED if one.due else self.group,
+            allow_leading_hyphen=True,
+            help=one.text,
+            metavar=None if one.choices else one.metavar,
+            choices=one.choices or None,
+            show_default=one.default or False,
+        )
+        if one.due:
+            return one.name, Annotated[str, shown]
+        return one.name, Annotated[str | None, shown], field(default=None)
 
 
 def command(kind: type, title: str) -> Callable[..., None]:
     """The command of a kind of scenario."""
     from secondorder.simulate import CLOSED_FORMS_ONLY
 
-    flags = {flag.name: flag for flag in _flags(kind)}
-    given = Parameter(group=FLAGS, allow_leading_hyphen=True)
-    members: list[Any] = [
-        (flag.name, Annotated[str | None, given, Parameter(help=flag.text)], field(default=None))
-        for flag in flags.values()
-    ]
+    flags = {flag.field.name: flag for flag in _flags(kind, OPTIONAL)}
     space = {"__module__": __name__}  # else it passes for a type of the standard library
+    members = [flag.member for flag in flags.values()]
     made = make_dataclass(f"{kind.__name__}Flags", members, frozen=True, kw_only=True, namespace=space)
     table = Parameter(name="*")(made)
-    empty = table()
 
-    def closed(*, values: Any = empty, out: Output = PRINTED) -> None:
+    def closed(*, values: Any, out: Output = PRINTED) -> None:
         run(values=values, simulate=False, out=out)
 
     def run(
         *,
-        values: Any = empty,
-        simulate: bool = True,
+        values: Any,
+        simulate: Simulated = True,
         margin: Margin = None,
         run: Replications = TIMES,
         out: Output = PRINTED,
@@ -59,7 +80,6 @@ def command(kind: type, title: str) -> Callable[..., None]:
         _answer(read(kind, {flags[name].path: text for name, text in texts.items()}), simulate, margin, run, out)
 
     closed.__annotations__["values"] = run.__annotations__["values"] = table
-    run.__annotations__["simulate"] = Annotated[bool, Parameter(help="Also simulate, where something is random.")]
     closed.__doc__ = run.__doc__ = title
     return closed if kind in CLOSED_FORMS_ONLY else run
 
@@ -99,38 +119,16 @@ def _answer(scenario: Any, simulated: bool, margin: float | None, run: Replicati
     show(found, out)
 
 
-def _flags(kind: type, path: tuple[str, ...] = (), taken: frozenset[str] = frozenset()) -> Iterator[_Flag]:
+def _flags(kind: type, group: Group, path: tuple[str, ...] = (), taken: Set[str] = frozenset()) -> Iterator[_Flag]:
     """A flag for each field; those of a field that is spelt by a table only stand in its place."""
-    from secondorder.cli.schema import field_texts
+    from secondorder.cli.fields import shown_fields
 
-    texts, hints = field_texts(kind), get_type_hints(kind)
-    for one in fields(kind):
-        if one.name == "sources" or not one.init:
-            continue
-        inner = _table(hints[one.name])
-        if inner is not None:
-            yield from _flags(inner, (*path, one.name), taken | {each.name for each in fields(kind)})
+    known = shown_fields(kind)
+    for one in known.values():
+        if one.table is not None:
+            yield from _flags(one.table, INNER[one.table.__name__], (*path, one.name), taken | known.keys())
         elif not (path and (one.name == "name" or one.name in taken)):
-            yield _Flag(one.name, (*path, one.name), _short(texts.get(one.name, "")))
-
-
-def _table(hint: Any) -> type | None:
-    """The dataclass that a field is, if a plan spells it by a table and nothing else."""
-    from secondorder.scenarios.serving import Serving
-    from secondorder.workloads.training import Layout, TrainingJob
-
-    members = [member for member in (hint, *get_args(hint)) if isinstance(member, type) and is_dataclass(member)]
-    plain = [member for member in members if member in (Serving, TrainingJob, Layout)]
-    return plain[0] if plain else None
-
-
-def _short(text: str) -> str:
-    """The first sentence, as a help text."""
-    first = re.split(r"(?<=[a-z)0-9])[.;] ", text)[0].rstrip(".;")
-    if first.count("(") != first.count(")"):
-        first = text.rstrip(".;")
-    capital = first[:1] if "_" in first.partition(" ")[0] else first[:1].upper()
-    return f"{capital}{first[1:]}." if first else ""
+            yield _Flag(one, (*path, one.name), group)
 
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -141,7 +139,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "shared_cluster": (
         "Gangs of jobs that wait for accelerators: first come, backfilled, shortest first.",
-        '--accelerators 64 --arrivals "6 request/hour" --sizes "1:0.5 8:0.4 32:0.1"\n'
+        '--accelerators 64 --arrivals "6 job/hour" --sizes "1:0.5 8:0.4 32:0.1"\n'
         '    --duration "exponential 1 h" --policy easy',
     ),
     "topology": (
@@ -252,6 +250,12 @@ def __getattr__(name: str) -> Any:
     if name not in COMMANDS or name not in SYSTEMS:
         raise AttributeError(name)
     return command(SYSTEMS[name], COMMANDS[name][0])
+
+
+def example_values(word: str) -> dict[str, str]:
+    """What the example of a command gives its fields; nothing for a scenario whose command is not one of these."""
+    words = shlex.split(COMMANDS[word][1]) if word in COMMANDS else []
+    return {flag[2:].replace("-", "_"): text for flag, text in zip(words[::2], words[1::2], strict=True)}
 
 
 def example(word: str) -> str:

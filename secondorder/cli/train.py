@@ -1,11 +1,21 @@
 """``secondorder train``: a training run of weeks, its checkpoints and its failures."""
 
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
-from secondorder.cli.options import OUTPUT, PRINTED, Margin, Output, Replications, plain
+from secondorder.cli.options import (
+    OUTPUT,
+    PRINTED,
+    MarginOfTraining,
+    Output,
+    Replications,
+    ReplicationsOfTraining,
+    Simulated,
+    plain,
+)
 from secondorder.cli.output import check_output, emit, patience, records, show
 from secondorder.errors import FileError, InputError
 
@@ -40,23 +50,17 @@ the zoo. Clocks: failures strike in work, writes and restarts, not in downtime.
 RUN = Group("Run", sort_key=1)
 CHECKPOINT = Group("Checkpoints", sort_key=2)
 RECOVERY = Group("Recovery", sort_key=3)
-STEP = Group("Step", sort_key=4)
+STEP = Group("Step and cluster", sort_key=4)
+LAYOUT = Group("Layout", sort_key=5)
 
 
-def _run(text: str, **options: Any) -> Parameter:
-    return Parameter(group=RUN, help=text, allow_leading_hyphen=True, **options)
+def _flag(group: Group, text: str, metavar: str, default: str = "", **options: Any) -> Parameter:
+    options |= {"converter": plain} if metavar in ("INT", "SHARE") else {"allow_leading_hyphen": True}
+    return Parameter(group=group, help=text, metavar=metavar or None, show_default=default or None, **options)
 
 
-def _checkpoint(text: str, **options: Any) -> Parameter:
-    return Parameter(group=CHECKPOINT, help=text, allow_leading_hyphen=True, **options)
-
-
-def _recovery(text: str, **options: Any) -> Parameter:
-    return Parameter(group=RECOVERY, help=text, allow_leading_hyphen=True, **options)
-
-
-def _step(text: str, **options: Any) -> Parameter:
-    return Parameter(group=STEP, help=text, **options)
+_run, _checkpoint, _recovery = partial(_flag, RUN), partial(_flag, CHECKPOINT), partial(_flag, RECOVERY)
+_step, _layout = partial(_flag, STEP), partial(_flag, LAYOUT)
 
 
 class _Flags:
@@ -73,18 +77,32 @@ class _Flags:
 class Checkpoints(_Flags):
     """What is written, when. Which kind it is follows from the flags that are given."""
 
-    interval: Annotated[str | None, _checkpoint("Work between checkpoints.")] = None
-    write: Annotated[str | None, _checkpoint("For how long a write stops the work.")] = None
-    pause: Annotated[str | None, _checkpoint("Asynchronous: for how long the copy to host memory stops it.")] = None
-    drain: Annotated[str | None, _checkpoint("Asynchronous: how long the write in the background takes.")] = None
-    every: Annotated[int | None, _checkpoint("Two levels: each so-many-th is durable.", converter=plain)] = None
-    durable_write: Annotated[str | None, _checkpoint("Two levels: the durable write, after the light one.")] = None
-    light_share: Annotated[
-        float | None, _checkpoint("Two levels: share of failures that the light one is good for.", converter=plain)
+    interval: Annotated[
+        str | None, _checkpoint('Work between two checkpoints, "30 min"; due unless a study chooses it.', "TIME")
     ] = None
-    light_restart: Annotated[str | None, _checkpoint("Two levels: restart from the light one.")] = None
-    verify: Annotated[str | None, _checkpoint("Silent errors: a verification before each write.")] = None
-    silent_mtbf: Annotated[str | None, _checkpoint("Silent errors: mean time between them.")] = None
+    write: Annotated[
+        str | None, _checkpoint('Time that a write stops the work, "60 s".', "TIME", "as the storage takes")
+    ] = None
+    pause: Annotated[str | None, _checkpoint("Asynchronous: time of the copy to host memory.", "TIME")] = None
+    drain: Annotated[
+        str | None, _checkpoint("Asynchronous: time of the write in the background.", "TIME", "as the storage takes")
+    ] = None
+    every: Annotated[int | None, _checkpoint("Two levels: each so-many-th checkpoint is durable.", "INT")] = None
+    durable_write: Annotated[
+        str | None, _checkpoint("Two levels: time of the durable write.", "TIME", "as the storage takes")
+    ] = None
+    light_share: Annotated[
+        float | None, _checkpoint("Two levels: share of failures that the light checkpoint mends.", "SHARE")
+    ] = None
+    light_restart: Annotated[str | None, _checkpoint("Two levels: restart from the light one.", "TIME")] = None
+    verify: Annotated[str | None, _checkpoint("Silent errors: time of the verification before each write.", "TIME")] = (
+        None
+    )
+    silent_mtbf: Annotated[str | None, _checkpoint("Silent errors: mean time between two.", "TIME")] = None
+    storage: Annotated[
+        str | None,
+        _checkpoint("Storage, of the zoo (tectonic_llama_3), from which writes follow.", "NAME", "the cluster's"),
+    ] = None
 
     @property
     def table(self) -> dict[str, Any]:
@@ -100,7 +118,9 @@ class Checkpoints(_Flags):
             raise InputError(
                 "write", given="--write beside --pause or --drain", expected="--drain: an asynchronous write"
             )
-        return {"kind": kind, **self.given()}
+        given = self.given()
+        given.pop("storage", None)  # of the run, and not of the checkpoint
+        return {"kind": kind, **given}
 
 
 @Parameter(name="*")
@@ -108,12 +128,20 @@ class Checkpoints(_Flags):
 class Recoveries(_Flags):
     """What follows a failure."""
 
-    restart: Annotated[str | None, _recovery("Restart, in which the next failure may strike.")] = None
-    detection: Annotated[str | None, _recovery("Until a failure is noticed; nothing fails then.")] = None
-    replacement: Annotated[str | None, _recovery("To replace what failed; nothing fails then.")] = None
-    spares: Annotated[int | None, _recovery("Spare nodes. Default: always one left.", converter=plain)] = None
-    repair: Annotated[str | None, _recovery('Law of a repair, "lognormal 8 h scv=1".')] = None
-    crews: Annotated[int | None, _recovery("Repairs at once. Default: all.", converter=plain)] = None
+    restart: Annotated[
+        str | None, _recovery('Time from a repair to work, in which failures strike too, "5 min"; due.', "TIME")
+    ] = None
+    detection: Annotated[
+        str | None, _recovery("Time until a failure is noticed, in which nothing fails.", "TIME", "0 s")
+    ] = None
+    replacement: Annotated[
+        str | None, _recovery("Time to replace what failed, in which nothing fails.", "TIME", "0 s")
+    ] = None
+    spares: Annotated[int | None, _recovery("Spare nodes.", "INT", "always one left")] = None
+    repair: Annotated[
+        str | None, _recovery('Time of a repair, or its law, "lognormal 8 h scv=1"; due with spares.', "LAW")
+    ] = None
+    crews: Annotated[int | None, _recovery("Repairs at once.", "INT", "all")] = None
 
     @property
     def table(self) -> dict[str, Any]:
@@ -138,34 +166,36 @@ class Recoveries(_Flags):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Steps(_Flags):
-    """What a step does, and on what; without a model work is a fluid."""
+class Jobs(_Flags):
+    """What a step does, and on what."""
 
-    model: Annotated[str | None, _step("A name of the zoo, or a Hugging Face config.json.")] = None
-    cluster: Annotated[str | None, _step("A name of the zoo.")] = None
-    global_batch: Annotated[int | None, _step("Sequences of a step.", converter=plain)] = None
-    sequence_length: Annotated[int | None, _step("Tokens of a sequence.", converter=plain)] = None
-    data_parallel: Annotated[int | None, _step("Replicas. Default: 1.", converter=plain)] = None
-    tensor_parallel: Annotated[int | None, _step("Accelerators a layer. Default: 1.", converter=plain)] = None
-    pipeline_parallel: Annotated[int | None, _step("Stages of layers. Default: 1.", converter=plain)] = None
-    expert_parallel: Annotated[int | None, _step("Accelerators a set of experts. Default: 1.", converter=plain)] = None
-    micro_batch_size: Annotated[int | None, _step("Sequences at once in a stage. Default: 1.", converter=plain)] = None
-    schedule: Annotated[str | None, _step("1f1b, gpipe or interleaved. Default: 1f1b.")] = None
-    interleaving: Annotated[int | None, _step("Pieces of a stage when interleaved.", converter=plain)] = None
-    stage_layers: Annotated[str | None, _step("Layers of each piece where they differ, 7,14x8,7.")] = None
-    zero_stage: Annotated[int | None, _step("0 to 3: what replicas shard. Default: 1.", converter=plain)] = None
-    recomputation: Annotated[str | None, _step("none, selective or full. Default: selective.")] = None
-    sequence_parallel: Annotated[str | None, _step("true or false. Default: true.")] = None
-    precision: Annotated[str | None, _step("Of the arithmetic. Default: bf16.")] = None
-    dropout: Annotated[str | None, _step("Whether its masks take memory.")] = None
-    compute_efficiency: Annotated[
-        float | None, _step("Share of the peak in matrix code. Default: 0.5.", converter=plain)
+    model: Annotated[
+        str | None, _step("Language model, of the zoo (llama_3_1_8b) or a Hugging Face config.json.", "NAME")
     ] = None
-    network_efficiency: Annotated[float | None, _step("Share of the links' bandwidth.", converter=plain)] = None
-    jitter: Annotated[str | None, _step('Factor of each piece of work, "lognormal scv=0.01".')] = None
-    slow_ranks: Annotated[str | None, _step('Always slow replicas, "{3 = 1.2}".')] = None
-    reserved_memory: Annotated[str | None, _step("Of each accelerator, beside the job.")] = None
-    step_time: Annotated[str | None, _step("Instead of a model: the law of a step's time.")] = None
+    cluster: Annotated[str | None, _step("Cluster, of the zoo (llama_3_16k).", "NAME")] = None
+    nodes: Annotated[int | None, _step("Nodes of the cluster.", "INT", "the zoo's")] = None
+    global_batch: Annotated[int | None, _step("Sequences of a step, all replicas together.", "INT")] = None
+    sequence_length: Annotated[int | None, _step("Tokens of a sequence.", "INT")] = None
+    precision: Annotated[str | None, _step("Number format of the arithmetic.", "NAME", "bf16")] = None
+    dropout: Annotated[str | None, _step("Whether dropout masks are kept.", "BOOL", "false")] = None
+    sequence_parallel: Annotated[
+        str | None, _step("Whether ranks share what lies between split matrices.", "BOOL", "true")
+    ] = None
+    compute_efficiency: Annotated[
+        float | None, _step("Share of the peak that the arithmetic reaches.", "SHARE", "0.5")
+    ] = None
+    network_efficiency: Annotated[
+        float | None, _step("Share of the links' bandwidth that is reached.", "SHARE", "0.8")
+    ] = None
+    jitter: Annotated[
+        str | None, _step('Factor of mean 1 on each piece of work, "lognormal scv=0.01".', "LAW", "none")
+    ] = None
+    slow_ranks: Annotated[
+        str | None, _step("Factors of replicas that are always slow, '{\"3\": 1.2}'.", "TABLE", "none")
+    ] = None
+    reserved_memory: Annotated[str | None, _step("Memory of each accelerator beside the job.", "SIZE", "1.5 GiB")] = (
+        None
+    )
 
     _LAYOUT = (
         "data_parallel", "tensor_parallel", "pipeline_parallel", "expert_parallel", "micro_batch_size", "schedule",
@@ -179,20 +209,65 @@ class Steps(_Flags):
         """As a plan spells it."""
         from secondorder.cli.plan_files import plain_value
 
-        given = self.given(*(field.name for field in fields(self)))
-        law = given.pop("step_time", None)
-        if law is not None and given:
-            raise InputError("step_time", given=f"a law beside {next(iter(given))}", expected="one of the two")
-        if law is not None:
-            return {"step": law}
+        given = self.given()
         if not given:
             return {}
         given |= {name: plain_value(given[name]) for name in self._WRITTEN if name in given}
+        if (nodes := given.pop("nodes", None)) is not None:
+            if "cluster" not in given:
+                raise InputError("nodes", given="nodes without a cluster", expected="--cluster beside them")
+            given["cluster"] = {"like": given["cluster"], "nodes": nodes}
         layout = {name: given.pop(name) for name in self._LAYOUT if name in given}
         if "stage_layers" in layout:
             layout["stage_layers"] = _layers(layout["stage_layers"])
         job = {name: given.pop(name) for name in self._JOB if name in given}
         return {"step": {"job": {**job, "layout": layout}, **given}}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Layouts(_Flags):
+    """How the job is spread."""
+
+    data_parallel: Annotated[int | None, _layout("Replicas of the model.", "INT", "1")] = None
+    tensor_parallel: Annotated[int | None, _layout("Accelerators that share each layer.", "INT", "1")] = None
+    pipeline_parallel: Annotated[int | None, _layout("Stages that the layers are split into.", "INT", "1")] = None
+    expert_parallel: Annotated[int | None, _layout("Replicas that the experts are dealt out among.", "INT", "1")] = None
+    micro_batch_size: Annotated[int | None, _layout("Sequences that pass a stage together.", "INT", "1")] = None
+    schedule: Annotated[
+        str | None, _layout("Order of the passes.", "", "1f1b", choices=("gpipe", "1f1b", "interleaved"))
+    ] = None
+    interleaving: Annotated[int | None, _layout("Chunks of the model on a stage, if interleaved.", "INT", "1")] = None
+    stage_layers: Annotated[
+        str | None, _layout("Layers of each chunk, where they differ, 7,14x8,7.", "LIST", "all alike")
+    ] = None
+    zero_stage: Annotated[
+        int | None,
+        _layout("What replicas share out: nothing (0), optimiser (1), gradients (2), weights (3).", "INT", "1"),
+    ] = None
+    recomputation: Annotated[
+        str | None,
+        _layout("Activations that are computed again.", "", "selective", choices=("none", "selective", "full")),
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Steps(Jobs, Layouts):
+    """A step with its layout, or the law of its time; without either work is a fluid."""
+
+    step_time: Annotated[
+        str | None, _step('Instead of a model: time of a step, or its law, "lognormal 4 s scv=0.01".', "LAW")
+    ] = None
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """As a plan spells it."""
+        if self.step_time is None:
+            return super().table
+        if others := self.given().keys() - {"step_time"}:
+            raise InputError("step_time", given=f"a law beside {min(others)}", expected="one of the two")
+        return {"step": self.step_time}
 
 
 def _layers(text: str) -> list[int]:
@@ -206,31 +281,42 @@ def _layers(text: str) -> list[int]:
     return found
 
 
-TIMES = Replications()
+TIMES = ReplicationsOfTraining()
 Study = Literal["interval", "spares", "scaling"]
 
 
 def train(
     *,
     failures: Annotated[
-        str | None, _run('When it fails, "exponential 3 h"; see below. Default: the rates of the cluster.')
+        str | None, _run('When it fails, "exponential 3 h", see below.', "LAW", "the rates of the cluster")
     ] = None,
     accelerators: Annotated[
-        int | None, _run("How many there are, for rates of the zoo without a cluster.", converter=plain)
+        int | None, _run("Accelerators that rates of the zoo are for, without a cluster.", "INT")
     ] = None,
-    duration: Annotated[str | None, _run('How long the run is watched. Default: "30 day".')] = None,
-    work: Annotated[str | None, _run("Instead: what there is to do, in time without failures and writes.")] = None,
+    duration: Annotated[str | None, _run("Time that the run is watched.", "TIME", "30 day")] = None,
+    work: Annotated[
+        str | None, _run('Instead: what there is to do, without failures and writes, "20 day".', "TIME")
+    ] = None,
     checkpoints: Checkpoints = Checkpoints(),
     recovery: Recoveries = Recoveries(),
     step: Steps = Steps(),
     study: Annotated[
         Study | None, Parameter(group=OUTPUT, help="Goodput over the interval, the spares, or the size of the cluster.")
     ] = None,
-    price: Annotated[str | None, Parameter(group=OUTPUT, help="Of an accelerator, for the scaling study.")] = None,
-    figure: Annotated[str | None, Parameter(group=OUTPUT, help="Picture of the study: .png, .svg or .pdf.")] = None,
-    simulate: Annotated[bool, Parameter(help="Also simulate, and judge the closed forms.")] = True,
-    margin: Margin = None,
-    run: Replications = TIMES,
+    price: Annotated[
+        str | None,
+        Parameter(
+            group=OUTPUT,
+            metavar="PRICE",
+            help='Price of an accelerator, for the studies of spares and scaling, "2 USD/hour".',
+        ),
+    ] = None,
+    figure: Annotated[
+        str | None, Parameter(group=OUTPUT, metavar="FILE", help="Picture of the study: .png, .svg or .pdf.")
+    ] = None,
+    simulate: Simulated = True,
+    margin: MarginOfTraining = None,
+    run: ReplicationsOfTraining = TIMES,
     out: Output = PRINTED,
 ) -> None:
     """Choose a checkpoint interval, spares or a size for a run of weeks."""
@@ -239,12 +325,13 @@ def train(
 
     check_output(out)
     table = {"failures": failures, "duration": duration, "work": work, **recovery.table, **step.table}
+    table["storage"] = checkpoints.storage
     table = {name: value for name, value in table.items() if value is not None}
     table["checkpoint"] = checkpoints.table
     if study is None and figure is not None:
         raise InputError("figure", given="a picture without a study", expected="--study interval, spares or scaling")
-    if price is not None and study != "scaling":
-        raise InputError("price", given="a price without --study scaling", expected="the study of which it is a part")
+    if price is not None and study not in ("spares", "scaling"):
+        raise InputError("price", given="a price without a study of costs", expected="--study spares or scaling")
     scenario = read_training(table, accelerators, choosing=study in ("interval", "scaling"))
     if accelerators is not None and study != "scaling":
         _check_needed(failures, accelerators, scenario)
@@ -365,7 +452,7 @@ def _study(
             case "interval":
                 found = interval_study(scenario, given=given, **options)
             case "spares":
-                found = spares_study(scenario, **options)
+                found = spares_study(scenario, price=price, **options)
             case "scaling":
                 found = scaling_study(scenario, accelerators=accelerators, price=price, **options)
     emit(records(report.study_frame(found)), report.study_grids(found), out)

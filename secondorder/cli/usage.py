@@ -1,11 +1,13 @@
 """What a command line got wrong, told as any other error: what was given, what was expected."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any, get_args
 
 from cyclopts import (
     App,
+    Argument,
     CoercionError,
     CycloptsError,
     MissingArgumentError,
@@ -16,6 +18,7 @@ from cyclopts import (
     UnusedCliTokensError,
 )
 
+from secondorder.cli.options import EXPECTED, listed
 from secondorder.errors import InputError, SecondOrderError, UnknownName
 
 
@@ -33,7 +36,7 @@ def told(error: CycloptsError) -> SecondOrderError:
         case MissingArgumentError():
             return _missing(error)
         case CoercionError(token=Token() as token) if choices := get_args(error.target_type):
-            return InputError(_name(error), given=repr(token.value), expected=" or ".join(map(str, choices)))
+            return _unlike(_name(error), token.value, [str(choice) for choice in choices])
         case CoercionError(token=Token() as token):
             return InputError(_name(error), given=repr(token.value), expected=_kind(error.target_type))
         case RepeatArgumentError(token=token):
@@ -44,13 +47,53 @@ def told(error: CycloptsError) -> SecondOrderError:
 
 
 def _missing(error: MissingArgumentError) -> InputError:
-    """A value that was not given; a misspelt option may be why."""
+    """Values that are due and were not given, all of them; a misspelt option may be why."""
     assert error.argument is not None
     names = error.argument.names
     for word in error.unused_tokens or ():
         if word.startswith("--") and word not in names and get_close_matches(word.partition("=")[0], names, cutoff=0.6):
             return _unknown("option", word, names)
-    return InputError(_name(error), given="nothing", expected="a value", remedy=_see_help(error))
+    due = [error.argument] if error.keyword else list(_due(error, error.argument))
+    if len(due) == 1:
+        expected = _expected(error, error.argument)
+    else:
+        spelt = [("" if each.index is not None else f"{each.name} ") + _example(error, each) for each in due]
+        expected = f"all of them, such as {' '.join(spelt)}"
+    what = f"{' '.join(error.command_chain or ())}: {listed([each.name for each in due])}"
+    return InputError(what, given="nothing", expected=expected, remedy=_see_help(error))
+
+
+def _due(error: CycloptsError, first: Argument) -> Iterator[Argument]:
+    """The arguments that must be given and were not: ``first``, and what would be missed after it."""
+    given = {word.partition("=")[0] for word in error.root_input_tokens or ()}
+    for each in _app(error).assemble_argument_collection():
+        later = each.index is not None and first.index is not None and each.index > first.index
+        absent = each.index is None and not given.intersection(each.names)
+        if each.names == first.names or (each.required and not each.children and (later or absent)):
+            yield each
+
+
+def _example(error: CycloptsError, argument: Argument) -> str:
+    """The value as the example in the command's help writes it."""
+    command = f"secondorder {' '.join(error.command_chain or ())}"
+    before = re.escape(argument.name) if argument.index is None else command + argument.index * r" \S+"
+    found = re.search(rf'{before} ("[^"]*"|\S+)', str(_app(error).help_epilogue))
+    return found[1] if found else ""
+
+
+def _expected(error: CycloptsError, argument: Argument) -> str:
+    """What may stand in the place of a value, in words."""
+    if choices := argument.get_choices():
+        return " or ".join(choices)
+    expected = EXPECTED.get(argument.parameter.metavar or "", _kind(argument.hint))
+    example = _example(error, argument)
+    return f"{expected} such as {example}" if example else expected
+
+
+def _app(error: CycloptsError) -> App:
+    """The command that was called."""
+    assert error.app is not None
+    return error.app
 
 
 def _unknown(what: str, word: str, known: Iterable[str]) -> UnknownName:
@@ -60,6 +103,13 @@ def _unknown(what: str, word: str, known: Iterable[str]) -> UnknownName:
     few = ", ".join(names) if len(names) <= 12 else f"one of {len(names)} {what}s"
     remedy = f"did you mean {' or '.join(near)}?" if near else ""
     return UnknownName(what, given=repr(word), expected=few, remedy=remedy)
+
+
+def _unlike(what: str, given: str, choices: list[str]) -> UnknownName:
+    """None of the choices; the near ones are suggested."""
+    near = get_close_matches(given.lower().replace("-", "_"), choices, n=2, cutoff=0.5)
+    remedy = f"did you mean {' or '.join(near)}?" if near else ""
+    return UnknownName(what, given=repr(given), expected=" or ".join(choices), remedy=remedy)
 
 
 def _name(error: CycloptsError) -> str:
@@ -73,7 +123,7 @@ def _field(option: str) -> str:
 
 
 def _kind(target: Any) -> str:
-    return {int: "an integer", float: "a number", bool: "true or false"}.get(target, str(target))
+    return {int: "an integer", float: "a number", bool: "true or false"}.get(target, "a value")
 
 
 def _see_help(error: CycloptsError) -> str:

@@ -11,9 +11,9 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
-from secondorder.cli.options import PRINTED, SIMULATION, Output, at_least
+from secondorder.cli.options import PRINTED, Jobs, Output, Seed, truth
 from secondorder.cli.output import check_output, emit
 from secondorder.errors import ConstraintNotMet, UnknownName
 
@@ -39,21 +39,47 @@ the borders past which they are more than 5, 10 and 25 % off.
 """
 
 CORES = min(2, os.cpu_count() or 1)
-
-Seed = Annotated[int, Parameter(group=SIMULATION, converter=at_least(0), help="Of the random numbers.")]
-Jobs = Annotated[int, Parameter(group=SIMULATION, converter=at_least(1), help="Processes that share the work.")]
+CLAIMS = Group("Claims", sort_key=1)
 
 
 def validate(
     *,
-    suite: Annotated[str | None, Parameter(help="Only these: queueing, serving, training, or published.")] = None,
+    suite: Annotated[
+        str | None,
+        Parameter(
+            group=CLAIMS,
+            metavar="NAME",
+            help="Only these claims: queueing, serving, training or published.",
+            show_default="all",
+        ),
+    ] = None,
     thorough: Annotated[
-        bool, Parameter(help="Margins of exact claims 2.5 times stricter; takes far longer.", negative="")
+        bool,
+        Parameter(
+            group=CLAIMS,
+            help="Make margins of exact claims 2.5 times stricter; takes far longer.",
+            negative="",
+            show_default=truth,
+        ),
     ] = False,
     coverage: Annotated[
-        bool, Parameter(help="Instead, how often intervals hold the reference values.", negative="")
+        bool,
+        Parameter(
+            group=CLAIMS,
+            help="Tell instead how often intervals hold the reference values.",
+            negative="",
+            show_default=truth,
+        ),
     ] = False,
-    reference: Annotated[str | None, Parameter(help="File of reference values for --coverage.")] = None,
+    reference: Annotated[
+        str | None,
+        Parameter(
+            group=CLAIMS,
+            metavar="FILE",
+            help="Reference values for --coverage, queueing.csv.",
+            show_default="that beside the project",
+        ),
+    ] = None,
     seed: Seed = 0,
     jobs: Jobs = CORES,
     out: Output = PRINTED,

@@ -41,22 +41,31 @@ def zoo(
         str,
         Parameter(
             help="accelerators, prices, nodes, fabrics, storages, clusters, failure_rates, regions, facilities, "
-            "models or lengths. Default: all."
+            "models or lengths.",
+            show_default="all",
         ),
     ] = "",
-    name: Annotated[str, Parameter(help="An entry to show, or a part of the names to list.")] = "",
+    name: Annotated[
+        str, Parameter(help="An entry to show, h100_sxm, or a part of the names to list, h100.", show_default="all")
+    ] = "",
     /,
     *,
     where: Annotated[
         list[str] | None,
         Parameter(
             group=CHOICE,
-            help='"FIGURE > VALUE", also <, <=, >=, = and !=; FIGURE alone: those that have it. May be repeated: '
-            "all must hold.",
+            metavar="CONDITION",
+            help='"FIGURE > VALUE", "memory_capacity >= 80 GB"; also <, <=, =, !=; FIGURE alone: those that have it. '
+            "May be repeated: all must hold.",
             negative="",
         ),
     ] = None,
-    sort: Annotated[str | None, Parameter(group=CHOICE, help="Figure to sort by: numbers from the largest.")] = None,
+    sort: Annotated[
+        str | None,
+        Parameter(
+            group=CHOICE, metavar="FIGURE", help="Figure to sort by, memory_bandwidth; numbers from the largest."
+        ),
+    ] = None,
     out: Output = PRINTED,
 ) -> None:
     """List what is known by name, or show one with its sources."""

@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from secondorder.quantities import pretty
+from secondorder.quantities import pretty, readable
 from secondorder.report.plots import BLUE, GREY, INK, ORANGE
-from secondorder.report.tables import Grid, superscript
-from secondorder.validation.sensitivity import Effect, Sensitivity, Skipped, Sobol, described
+from secondorder.report.tables import Grid, digits, superscript
+from secondorder.validation.sensitivity import Effect, Sensitivity, Skipped, Sobol, described, short_unit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_BARS = 15
 """Fields that a tornado shows; the table has all."""
-LONGEST_PATH = 30
-"""Letters of a path that is shown whole."""
+SEEN = 0.005
+"""Share of the variance from which on interactions are told."""
 
 
 def sensitivity_grid(study: Sensitivity) -> Grid:
@@ -22,31 +22,35 @@ def sensitivity_grid(study: Sensitivity) -> Grid:
     simulated = study.witness == "simulate"
     moved = [row for row in study.rows if row.swing or row.elasticity]
     notes = list(dict.fromkeys(row.note for row in moved if row.note))
+    scale, symbol = readable(study.base, study.unit)
     rows = []
     for row in moved:
         mark = superscript(notes.index(row.note) + 1) if row.note else ""
-        ends = [pretty(end, study.unit) for end in (row.at_low, row.at_high)]
-        slope = f"{row.elasticity:+.2f}{mark}"
+        ends = [digits(end / scale, share=not study.unit) for end in (row.at_low, row.at_high)]
+        slope = f"{_slope(row.elasticity)}{mark}"
         if simulated and row.low is not None and row.high is not None:
             slope += f" ± {(row.high - row.low) / 2:.2f}"
-        rows.append([_short(row.path), described(row), row.step, *ends, slope])
+        rows.append([row.path, described(row), row.step, *ends, slope])
     witness = "simulated pairs by common random numbers" if simulated else "closed forms"
     above = [
         f"{study.scenario}: {study.metric} = {pretty(study.base, study.unit)}; each field alone, by {witness}",
+        "low, high: the metric with the field a step lower, and higher",
         "elasticity: percent of the metric for a percent of the field",
     ]
     still = [row.path for row in study.rows if not (row.swing or row.elasticity)]
     below = [f"{superscript(place)} {note}" for place, note in enumerate(notes, 1)]
     below += [f"no effect: {', '.join(still)}"] if still else []
+    unit = f" ({symbol})" if symbol else ""
     return Grid(
-        header=["field", "value", "step", "low", "high", "elasticity"], rows=rows, above=above,
+        header=["field", "value", "step", f"low{unit}", f"high{unit}", "elasticity"], rows=rows, above=above,
         below=[*below, *_not_varied(study.skipped)], numbers=frozenset({1, 2, 3, 4, 5}),
     )  # fmt: skip
 
 
-def _short(path: str) -> str:
-    """The end of a long path: what the field is called comes last."""
-    return path if len(path) <= LONGEST_PATH else "…" + path[1 - LONGEST_PATH :]
+def _slope(elasticity: float) -> str:
+    """With its sign, unless it is 0 as shown."""
+    text = f"{elasticity:+.2f}"
+    return text[1:] if float(text) == 0 else text
 
 
 def _not_varied(skipped: Sequence[Skipped]) -> list[str]:
@@ -54,17 +58,17 @@ def _not_varied(skipped: Sequence[Skipped]) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for one in skipped:
         reasons.setdefault(one.reason, []).append(one.path)
-    return [f"not varied, {reason}: {', '.join(paths)}" for reason, paths in reasons.items()]
+    return [f"not varied ({reason}): {', '.join(paths)}" for reason, paths in reasons.items()]
 
 
 def sobol_grid(study: Sobol) -> Grid:
     """A row a field: its range, and the shares of the variance that it makes alone and with the others."""
     rows = []
     for row in study.rows:
-        unit = row.unit.replace(" ", "").replace("second", "s")
+        unit = short_unit(row.unit)
         rows.append(
             [
-                _short(row.path),
+                row.path,
                 f"{pretty(row.low_value, unit)} to {pretty(row.high_value, unit)}",
                 f"{row.first:.2f} ± {(row.first_high - row.first_low) / 2:.2f}",
                 f"{row.total:.2f} ± {(row.total_high - row.total_low) / 2:.2f}",
@@ -75,10 +79,17 @@ def sobol_grid(study: Sobol) -> Grid:
         f"{study.scenario}: {study.metric}, mean {mean}, standard deviation {deviation} over the ranges",
         "first: share of the variance that a field makes alone; total: with all that it does through others",
     ]
-    below = [f"{study.interactions:.0%} of the variance is no field's alone: one at a time does not show it"]
+    below = [_interactions(study)]
     return Grid(
         header=["field", "range", "first", "total"], rows=rows, above=above, below=below, numbers=frozenset({2, 3})
     )
+
+
+def _interactions(study: Sobol) -> str:
+    """What no change of one field at a time would show."""
+    if study.interactions < SEEN:
+        return "each field acts by itself: no share of the variance is seen that is several fields' together"
+    return f"{study.interactions:.0%} of the variance is no field's alone: one at a time does not show it"
 
 
 def tornado_figure(study: Sensitivity, most: int = MOST_BARS) -> "Figure":
@@ -91,7 +102,7 @@ def tornado_figure(study: Sensitivity, most: int = MOST_BARS) -> "Figure":
     for place, row in enumerate(shown):
         _bar(axes, place, row, study.base, first=place == len(shown) - 1)
     axes.axvline(study.base, color=INK, linewidth=1)
-    axes.set_yticks(range(len(shown)), [f"{_short(row.path)} {row.step}" for row in shown])
+    axes.set_yticks(range(len(shown)), [f"{row.path} {row.step}" for row in shown])
     axes.set_xlabel(f"{study.metric} ({study.unit})" if study.unit else study.metric)
     axes.margins(x=0.14)
     axes.grid(axis="x", alpha=0.25, linewidth=0.6)

@@ -5,13 +5,14 @@ A row is a metric, its columns are the ladder: order 0, 1 and 2, then the simula
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
 
-from secondorder.quantities import pretty, quantity, si
+from secondorder.quantities import readable
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.validation.comparison import Comparison
 from secondorder.validation.verdicts import Verdict
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WIDTH = 80
+EXACT = "exact"
 _OUTSIDE = "outside its domain: "
 
 
@@ -63,6 +65,8 @@ class Line:
         best, witness = self.best, self.witness
         if best is None or witness is None or not self.verdict:
             return ""
+        if self.verdict == Verdict.AGREES and not spread(witness) and _alike(best.amount, witness.amount):
+            return EXACT
         if self.verdict not in (Verdict.AGREES, Verdict.BREAKS) or not witness.amount:
             return self.verdict
         return f"{self.verdict} {_percent(best.amount / witness.amount - 1)}"
@@ -71,37 +75,59 @@ class Line:
 def comparison_grid(comparison: Comparison) -> Grid:
     """The ladder beside the simulation, with verdicts."""
     verdicts = {id(judged.formula): str(judged.verdict) for judged in comparison.judged}
-    metrics = dict.fromkeys([*comparison.solved, *comparison.simulated])
     lines = [
         line((metric,), [*comparison.solved.get(metric, ()), *comparison.simulated.get(metric, ())], verdicts)
-        for metric in metrics
+        for metric in _in_families([*comparison.solved, *comparison.simulated])
     ]
     above = [
         f"{comparison.scenario}: {comparison.solved.how}",
         f"{comparison.simulated.how}",
-        f"± is a 95 % interval; a formula agrees if within {100 * comparison.margin:g} % of all of it",
+        agreement(comparison.margin, comparison.simulated.estimates),
     ]
     return ladder(("metric",), lines, above, _score(comparison))
 
 
+def agreement(margin: float, simulated: Sequence[Estimate]) -> str:
+    """What ± and the verdicts of a table mean."""
+    if any(spread(each) for each in simulated):
+        return f"± is a 95 % interval; a formula agrees if within {100 * margin:g} % of all of it"
+    if all(each.low is None for each in simulated):
+        return "one replay has no interval, and formulas beside it no verdict"
+    return f"nothing is left to chance: no intervals; a formula agrees if within {100 * margin:g} %"
+
+
 def answer_grid(answer: Answer) -> Grid:
     """The estimates of one answer."""
-    lines = [line((metric,), answer[metric], {}) for metric in answer]
+    lines = [line((metric,), answer[metric], {}) for metric in _in_families(answer)]
     return ladder(("metric",), lines, [f"{answer.scenario}: {answer.how}".rstrip(": ")], [])
 
 
+def _in_families(metrics: Iterable[str]) -> list[str]:
+    """Mean and quantiles of one thing together, where the first of them stands."""
+    families: dict[str, list[tuple[float, str]]] = {}
+    for metric in dict.fromkeys(metrics):
+        found = _STATISTIC.search(metric)
+        level = float(found[1].replace("_", ".")) if found and found[1] else 0.0
+        families.setdefault(metric[: found.start()] if found else metric, []).append((level, metric))
+    return [metric for family in families.values() for _, metric in sorted(family, key=lambda pair: pair[0])]
+
+
+_STATISTIC = re.compile(r"_(?:mean|p(\d+(?:_\d+)?))$")
+
+
 def sweep_grids(frame: "pd.DataFrame", swept: Sequence[str]) -> list[Grid]:
-    """For each metric that was simulated, its ladder over the points of a sweep."""
+    """For each metric that was simulated (for each, if nothing was), its ladder over the points of a sweep."""
     grids = []
     infeasible = frame[frame["verdict"] == "infeasible"]
     frame = frame[frame["verdict"] != "infeasible"]
+    solved = frame["order"].notna().all()
     for metric, rows in frame.groupby("metric", sort=False):
         lines = []
         for point, found in rows.groupby(list(swept), sort=False):
             estimates = [_estimate(row) for row in found.to_dict("records")]
             verdicts = {id(e): judged for e, judged in zip(estimates, found["verdict"], strict=True)}
             lines.append(line(tuple(map(str, point)), estimates, verdicts))
-        if any(one.witness for one in lines):
+        if solved or any(one.witness for one in lines):
             grids.append(ladder(tuple(swept), lines, [str(metric)], []))
     if len(infeasible):
         points = infeasible[list(swept)].astype(str).agg(", ".join, axis=1)
@@ -147,8 +173,9 @@ def ladder(labels: tuple[str, ...], lines: Sequence[Line], above: Sequence[str],
     rows = []
     for one in lines:
         scale, unit = _scale(one)
-        cells = [marks.on(_number(one.rungs.get(order), scale), one.rungs.get(order)) for order in orders]
-        witness = [marks.on(_interval(one.witness, scale), one.witness)] * simulated
+        whole = _all_whole(one, scale)
+        cells = [marks.on(_number(one.rungs.get(order), scale, whole), one.rungs.get(order)) for order in orders]
+        witness = [marks.on(_interval(one.witness, scale, whole), one.witness)] * simulated
         label = [part.replace("_per_", "/") for part in one.label]
         rows.append([*label, *cells, *witness, unit, *[one.judged] * judged])
     return Grid(
@@ -162,9 +189,15 @@ def ladder(labels: tuple[str, ...], lines: Sequence[Line], above: Sequence[str],
 
 
 def _breaks(metrics: Sequence[str]) -> frozenset[int]:
-    """The rows after which another time begins, or the times end."""
-    times = [metric.partition("_")[0] if metric.startswith(("ttft", "tpot", "e2el")) else "" for metric in metrics]
+    """The rows after which another time begins, or the times end; a time of one row is no group."""
+    groups = [(time, len(list(rows))) for time, rows in groupby(metrics, key=_latency)]
+    times = [time if size > 1 else "" for time, size in groups for _ in range(size)]
     return frozenset(row for row, (this, following) in enumerate(pairwise(times)) if this != following)
+
+
+def _latency(metric: str) -> str:
+    word = metric.partition("_")[0]
+    return word if word in ("ttft", "tpot", "itl", "e2el") else ""
 
 
 class _Marks:
@@ -205,37 +238,75 @@ def _score(comparison: Comparison) -> list[str]:
 # Numbers
 
 
+def spread(simulated: Estimate) -> float:
+    """The half width of an interval; 0 where nothing is random, or there is none."""
+    if simulated.low is None or simulated.high is None:
+        return 0.0
+    half = (simulated.high - simulated.low) / 2
+    return half if half > 1e-9 * abs(simulated.amount) else 0.0
+
+
+def _alike(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=1e-9)
+
+
 def _scale(row: Line) -> tuple[float, str]:
     """The unit that a row's numbers are shown in, and how many SI units it is."""
-    shown = row.witness or row.best
-    if shown is None:
+    shown = [each for each in (row.witness, row.best, *row.rungs.values()) if each is not None]
+    if not shown:
         return 1.0, ""
-    if not shown.unit:
-        power = 3 * (math.floor(math.log10(abs(shown.amount))) // 3) if abs(shown.amount) >= 1e6 else 0
-        return 10.0**power, f"e{power}" if power else ""
-    symbol = pretty(shown.amount, shown.unit).partition(" ")[2]
-    return si(quantity(f"1 {symbol}", shown.unit)), symbol.replace("request", "req").replace("token", "tok")
+    first = next((each for each in shown if each.amount and math.isfinite(each.amount)), shown[0])
+    if not first.unit:
+        large = 1e6 <= abs(first.amount) < math.inf
+        power = 3 * (math.floor(math.log10(abs(first.amount))) // 3) if large else 0
+        return 10.0**power, f"x 1e{power}" if power else ""
+    scale, symbol = readable(first.amount, first.unit)
+    return scale, symbol.replace("request", "req").replace("token", "tok")
 
 
-def _number(estimate: Estimate | None, scale: float) -> str:
-    return "" if estimate is None else f"{estimate.amount / scale:,.{_decimals(estimate.amount / scale)}f}"
+def _all_whole(row: Line, scale: float) -> bool:
+    """Whether a row tells a count, which has no decimals: all its numbers are whole, and certain."""
+    shown = [*row.rungs.values(), *([row.witness] if row.witness else [])]
+    certain = row.witness is None or not spread(row.witness)
+    return certain and scale == 1 and all(float(each.amount).is_integer() for each in shown)
+
+
+def _number(estimate: Estimate | None, scale: float, whole: bool = False) -> str:
+    if estimate is None:
+        return ""
+    value = estimate.amount / scale
+    return f"{value:,.0f}" if whole else digits(value, share=not estimate.unit)
+
+
+def digits(value: float, *, share: bool = False) -> str:
+    """Three significant digits, thousands whole; powers of ten below 0.0001. Of a share near 1, up to its last nine."""
+    if 0 < abs(value) < _TINY:
+        return f"{value:.2e}"
+    if not share or not 0.99 < value < 1:
+        return f"{value:,.{_decimals(value)}f}"
+    nines = -math.floor(math.log10(1 - value))
+    return f"{value:.{max(3, nines)}f}" if nines <= _NINES else f">{1 - 10**-_NINES:.{_NINES}f}"
+
+
+_TINY, _NINES = 1e-4, 5
 
 
 def _decimals(value: float) -> int:
-    """How many make three significant digits, and no more than six."""
+    """How many make three significant digits."""
     if value == 0 or not math.isfinite(value):
         return 0
-    return min(6, max(0, 2 - math.floor(math.log10(abs(value)))))
+    return max(0, 2 - math.floor(math.log10(abs(value))))
 
 
-def _interval(estimate: Estimate | None, scale: float) -> str:
+def _interval(estimate: Estimate | None, scale: float, whole: bool = False) -> str:
     """``value ± half width``, with one number of decimals."""
-    if estimate is None or estimate.low is None or estimate.high is None:
-        return _number(estimate, scale)
-    half = (estimate.high - estimate.low) / 2 / scale
-    if half <= 1e-9 * abs(estimate.amount / scale) or not math.isfinite(half):
-        return _number(estimate, scale)
-    decimals = _decimals(estimate.amount / scale)
+    half = spread(estimate) / scale if estimate else 0.0
+    if estimate is None or not half or not math.isfinite(half):
+        return _number(estimate, scale, whole)
+    value = estimate.amount / scale
+    if 0 < abs(value) < _TINY:
+        return f"{value:.2e} ± {half:.1g}"
+    decimals = _decimals(value)
     rounded = f"{half:,.{decimals}f}" if half >= 0.5 * 10**-decimals else f"{half:.1g}"
     return f"{_number(estimate, scale)} ± {rounded}"
 
@@ -262,37 +333,81 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 
 def render(grid: Grid, console: "Console") -> None:
-    """Print the grid in 80 columns: in colours where the console has them."""
+    """Print the grid in 80 columns, in colours where the console has them; wider where it must be, but never cut."""
     width = min(WIDTH, console.width)
     _print_lines(grid.above, console, width)
     if grid.above:
         console.print()
-    for gap, folded in ((2, False), (2, True), (1, True)):
-        table = _table(grid, gap, folded)
-        fits = console.measure(table)
-        if fits.maximum <= width:
+    for fit in _FITS:
+        table = _table(grid, fit)
+        needed = console.measure(table, options=console.options.update(max_width=_UNBOUNDED)).maximum
+        if needed <= width:
             break
-    console.print(table, width=fits.maximum)
+    given, console.width = console.width, max(console.width, needed)  # rich cuts what is wider than its console
+    console.print(table, width=needed)
+    console.width = given
     if grid.below:
         console.print()
     _print_lines(grid.below, console, width)
 
 
-def _table(grid: Grid, gap: int, folded: bool) -> "Table":
-    """With ``gap`` spaces between columns, and the heads of numbers perhaps in two lines."""
+_UNBOUNDED = 10_000
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Spaces between columns; heads of numbers in two lines; characters in a line of a label; intervals below."""
+
+    gap: int = 1
+    folded: bool = True
+    label: int = 0
+    below: bool = False
+
+
+_FITS = (
+    _Fit(gap=2, folded=False), _Fit(gap=2), _Fit(), _Fit(label=24), _Fit(label=16), _Fit(label=12),
+    _Fit(label=16, below=True), _Fit(label=12, below=True),
+)  # fmt: skip
+"""The widest first."""
+
+
+def _table(grid: Grid, fit: _Fit) -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0), header_style="bold")
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, fit.gap - 1, 0, 0), header_style="bold")
     for place, name in enumerate(grid.header):
         justify: Literal["left", "right"] = "right" if place in grid.numbers else "left"
-        head = name.replace(" ", "\n") if folded and place in grid.numbers else name
+        head = name.replace(" ", "\n") if fit.folded and place in grid.numbers else name
         table.add_column(head, justify=justify, vertical="bottom", no_wrap=True)
     for place, row in enumerate(grid.rows):
-        table.add_row(*map(_styled, row))
+        table.add_row(*(_styled(_fitted(cell, at, grid, fit)) for at, cell in enumerate(row)))
         if place in grid.breaks:
             table.add_row()
     return table
+
+
+def _fitted(cell: str, at: int, grid: Grid, fit: _Fit) -> str:
+    """A cell of the column ``at``, perhaps in several lines."""
+    if at in grid.numbers:
+        return cell.replace(" ± ", "\n± ") if fit.below else cell
+    if not fit.label:
+        return cell
+    return _stacked(cell, fit.label if at < min(grid.numbers, default=at + 1) else _VERDICT)
+
+
+_VERDICT = 10
+"""Characters in a line of what stands after the numbers, where room is short."""
+
+
+def _stacked(cell: str, width: int) -> str:
+    """A cell in lines of at most ``width`` characters, broken at spaces and after dots and underscores."""
+    lines = [""]
+    for word in re.findall(r"[^ ._]+[ ._]*|[ ._]+", cell):
+        if lines[-1] and len(lines[-1]) + len(word.rstrip()) > width:
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _print_lines(lines: Sequence[str], console: "Console", width: int) -> None:

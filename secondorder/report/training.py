@@ -1,6 +1,7 @@
 """Studies of a training run as tables and figures: over the interval, the spares, the size of the cluster."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from secondorder.fleets.failures import Bursts, NewNodes, PlatformRenewal, ReplicatedPairs, StationaryNodes
 from secondorder.quantities import pretty
 from secondorder.report.plots import BLUE, GREEN, GREY, INK, ORANGE, dots, tidy
-from secondorder.report.tables import Grid, ladder, line
+from secondorder.report.tables import Grid, agreement, ladder, line
 from secondorder.scenarios.answers import COLUMNS, Answer, Estimate, row
 from secondorder.scenarios.training import Training
 from secondorder.simulate.output import Interval
@@ -32,7 +33,8 @@ def study_grids(study: Study) -> list[Grid]:
         case IntervalStudy():
             return [_choices(study), _over_intervals(study)]
         case SparesStudy():
-            return [_over_spares(study, "availability"), _over_spares(study, "goodput")]
+            costs = [_spares_costs(study)] if study.paid(0) is not None else []
+            return [_over_spares(study, "availability"), _over_spares(study, "goodput"), *costs]
         case ScalingStudy():
             return [_over_sizes(study), _costs(study)]
 
@@ -105,11 +107,18 @@ def _judged(name: str, solved: Sequence[Estimate], simulated: Sequence[Estimate]
 
 
 def _line(label: tuple[str, ...], metric: str, solved: Answer, simulated: Estimate | None) -> Any:
-    formulas = [replace(each, note=each.note.partition(";")[0]) for each in solved[metric]]  # one note for all rows
+    formulas = [replace(each, note=_without_numbers(each.note)) for each in solved[metric]]  # one note for all rows
     verdicts = {}
     if simulated is not None:
         verdicts = {id(each): str(verdict(each.amount, simulated, TRAINING_MARGIN)) for each in formulas}
     return line(label, [*formulas, *([simulated] if simulated else [])], verdicts)
+
+
+def _without_numbers(note: str) -> str:
+    """A note's first part, and those of the others that say the same in every row."""
+    first, *others = note.split("; ")
+    told = (re.sub(r" \([^)]*\)", "", part.partition(":")[0]) for part in others)
+    return "; ".join([first, *(part for part in told if not re.search(r"\d\.\d", part))])
 
 
 def _choices(study: IntervalStudy) -> Grid:
@@ -146,7 +155,13 @@ def _over_intervals(study: IntervalStudy) -> Grid:
     else:
         places = [(tau, solved, None) for tau, solved in list(zip(study.line, study.solved, strict=True))[::6]]
     lines = [_line((pretty(tau, "s"),), "goodput", solved, found) for tau, solved, found in places]
-    return ladder(("interval",), lines, ["goodput: share of the wall time that is work kept"], [])
+    above = ["goodput: share of the wall time that is work kept", *_agreement(study.simulated)]
+    return ladder(("interval",), lines, above, [])
+
+
+def _agreement(simulated: Sequence[Estimate]) -> list[str]:
+    """What ± and verdicts mean, where there are any."""
+    return [agreement(TRAINING_MARGIN, simulated)] if simulated else []
 
 
 def _over_spares(study: SparesStudy, metric: str) -> Grid:
@@ -159,6 +174,7 @@ def _over_spares(study: SparesStudy, metric: str) -> Grid:
             heading(study.scenario),
             study.how,
             "availability: share of the time not waiting for a repair",
+            *_agreement([answer.best(metric) for answer in study.simulated]),
         ],
         "goodput": ["goodput: share of the wall time that is work kept"],
     }[metric]
@@ -169,7 +185,31 @@ def _over_spares(study: SparesStudy, metric: str) -> Grid:
 def _advice(study: SparesStudy) -> list[str]:
     wanted = [(share, study.enough(share)) for share in (0.99, 0.999, 0.9999)]
     said = [f"{count} for {share:.4g}" for share, count in wanted if count is not None]
-    return [f"fewest of these spares for an availability: {', '.join(said)}"] if said else []
+    lines = [f"fewest of these spares for an availability: {', '.join(said)}"] if said else []
+    if study.paid(0) is None:
+        lines.append("what a spare costs is not told: it takes a model and its cluster, which says how many nodes work")
+    return lines
+
+
+def _spares_costs(study: SparesStudy) -> Grid:
+    """What is paid for an accelerator's hour of work that is kept, by the number of spares."""
+    rows, shares = [], []
+    for count, solved, found in _counts(study):
+        share, goodput = study.paid(count), (found or solved).best("goodput").amount
+        assert share is not None
+        shares.append(share / goodput if goodput > 0 else math.inf)
+        cells = [str(count), f"{share:.4f}", f"{goodput:.4f}", f"{shares[-1]:.4f}"]
+        rows.append([*cells, *[f"{study.price * shares[-1]:.4g}" for _ in [0] if study.price is not None]])
+    least = study.counts[shares.index(min(shares))]
+    below = [
+        "paid: accelerators, spares included, over those that work; for kept work: paid over goodput",
+        f"work that is kept is cheapest with {least} of these spares",
+    ]
+    priced = study.price is not None
+    below += [f"an accelerator is paid {study.price:.4g} USD/hour"] if priced else ["no price is known: give one"]
+    header = ["spares", "paid", "goodput", "for kept work", *["USD/hour kept"] * priced]
+    above = ["cost: what is paid for, spares idle or not"]
+    return Grid(header=header, rows=rows, above=above, below=below, numbers=frozenset(range(1, len(header))))
 
 
 def _over_sizes(study: ScalingStudy) -> Grid:
@@ -182,7 +222,8 @@ def _over_sizes(study: ScalingStudy) -> Grid:
         )
         for size in study.sizes
     ]
-    above = [heading(study.scenario), study.how, "goodput, each size at its own best interval"]
+    found = [size.simulated.best("goodput") for size in study.sizes if size.simulated]
+    above = [_of_sizes(study), study.how, "goodput, each size at its own best interval", *_agreement(found)]
     return ladder(("accelerators", "interval"), lines, above, [f"left out: {why}" for why in study.left_out])
 
 
@@ -194,7 +235,10 @@ def _costs(study: ScalingStudy) -> Grid:
     rows = [_cost(size, priced, throughput) for size in study.sizes]
     below = ["worth: accelerators that never fail and would do as much"]
     if priced:
-        below.append("kept: for an hour of one accelerator's work that is kept")
+        spares = study.scenario.spares is not None
+        known = all(size.paid is not None for size in study.sizes)
+        what = ("spares included" if known else "spares left out, as nobody says how many a node has") if spares else ""
+        below.append("; ".join(filter(None, ["kept: for an hour of one accelerator's work that is kept", what])))
     return Grid(header=header, rows=rows, below=below, numbers=frozenset(range(len(header))))
 
 
@@ -225,6 +269,15 @@ def heading(scenario: Training) -> str:
     law = KINDS[type(scenario.process)]
     between, stop = pretty(scenario.mtbf, "s"), pretty(scenario.blocking_seconds, "s")
     return f"{scenario.name}: a failure every {between} ({law}), {stop} for a checkpoint"
+
+
+def _of_sizes(study: ScalingStudy) -> str:
+    """What a study over sizes is about: none of them fails as often as another."""
+    law = KINDS[type(study.scenario.process)]
+    given = f"{pretty(study.scenario.mtbf, 's')} at {study.accelerators:,}"
+    stops = sorted({pretty(size.scenario.blocking_seconds, "s") for size in study.sizes})
+    stop = f"{stops[0]} for a checkpoint" if len(stops) == 1 else "checkpoints as the storage takes them"
+    return f"{study.scenario.name}: failures in proportion to the accelerators, every {given} ({law}); {stop}"
 
 
 KINDS: Mapping[type, str] = {
@@ -339,12 +392,12 @@ def _scaling_figure(study: ScalingStudy) -> "Figure":
     panels[1].set(ylabel="accelerators' worth of work kept", yscale="log")
     if priced:
         _draw(panels[2], counts, solved, "goodput", lambda place, value: study.sizes[place].cost(value) or 0.0)
-        prices = [size.price or 0.0 for size in study.sizes]
+        prices = [size.cost(1.0) or 0.0 for size in study.sizes]
         costs = [_under(each, price) for each, price in zip(simulated, prices, strict=False)]
         dots(panels[2], counts[: len(costs)], costs, 1.0)
-        panels[2].set(ylabel="cost of an hour of work kept (USD/accelerator)")
+        panels[2].set(ylabel="USD for an accelerator's hour of work kept")
     for axes in panels:
         axes.set(xscale="log", xlabel="accelerators")
         tidy(axes, "best")
-    figure.suptitle(heading(study.scenario), fontsize=9)
+    figure.suptitle(_of_sizes(study), fontsize=9)
     return figure  # type: ignore[no-any-return]

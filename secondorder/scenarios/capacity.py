@@ -27,14 +27,17 @@ Price = Annotated[Quantity | str, Unit("USD/hour", positive=True)]
 class Capacity(Checked):
     """Alike replicas of ``serving`` that share ``rate`` request/s, each request sent to one of them at random.
 
-    - ``serving``: one replica. Its arrivals say the law, which must be Poisson; their rate is replaced by a share of
-      ``rate``.
-    - ``rate``: of all requests together.
-    - ``ttft_p99``, ``tpot_p99``, ``e2el_p99``: what 99 of 100 requests must keep; at least one of the three.
-    - ``price``: of one accelerator for an hour; without it there is no answer about cost.
+    - ``serving``: one replica; its arrivals must be Poisson, and their rate is replaced by its share of the whole.
+    - ``rate``: rate of all requests together ("50 request/s").
+    - ``ttft_p99``: time to the first token that 99 of 100 requests must keep ("500 ms"); one of the
+      three objectives is due.
+    - ``tpot_p99``: time per output token after the first that 99 of 100 requests must keep ("50 ms").
+    - ``e2el_p99``: time to the last token that 99 of 100 requests must keep ("5 s").
+    - ``price``: price of one accelerator ("2 USD/hour"); without it nothing is said of cost.
+    - ``name``: what results call the scenario.
 
-    A random split of Poisson arrivals is Poisson, so that a replica alone, at its share, tells of all. A balancer
-    that looks at the queues does better.
+    At least one of the three objectives is due. A random split of Poisson arrivals is Poisson, so that a replica alone,
+    at its share, tells of all. A balancer that looks at the queues does better.
 
     Errors: ``InputError`` without an objective, or with arrivals whose random split is not of their own kind.
     """

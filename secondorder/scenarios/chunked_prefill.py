@@ -24,7 +24,9 @@ class ChunkedPrefill(Checked):
     """A service whose prompts are cut into chunks, of which a step takes ``max_num_batched_tokens`` less its decodes.
 
     - ``serving``: the service; its ``max_num_batched_tokens`` is the budget of a step.
-    - ``itl``: the longest gap between two tokens of a sequence that is allowed; the budget that keeps it is found.
+    - ``itl``: longest gap that is allowed between two tokens of a sequence ("30 ms"); the budget that keeps it is
+      found.
+    - ``name``: what results call the scenario.
 
     Errors: ``InputError`` where chunked prefill is not enabled.
     """

@@ -44,29 +44,33 @@ class Stage:
 class Collective(Timed):
     """An ``operation`` on ``size`` bytes among ``ranks``, each of which has a ``link`` of its own.
 
-    - ``operation``: all_reduce, all_gather, reduce_scatter, all_to_all or broadcast. ``size`` is what NCCL calls
-      the size: the vector of each rank, for all_gather the gathered whole.
-    - ``algorithm``: ring (all_reduce, all_gather, reduce_scatter), tree (binomial; all_reduce, broadcast),
-      recursive_doubling (all_reduce), halving_doubling (all_reduce; its halves are reduce_scatter and
-      all_gather), hierarchical (all_reduce: rings within nodes of ``ranks_per_node`` over ``node_link``, and
-      between nodes), pairwise (all_to_all).
-    - ``ranks``: how many take part.
-    - ``link``: bandwidth and latency of each rank's own link, "50 GB/s latency=5 us".
-    - ``ranks_per_node``: of the hierarchical algorithm, with ``node_link`` inside.
-    - ``node_link``: the link of a rank within its node.
-    - ``jitter``: a law of mean 1 as a factor on each hop, drawn anew and independently ("lognormal scv=0.04").
-    - ``slow_links``: factors that stay on the hops over a link: ``{(3, 4): 2.0}`` from rank 3 to rank 4;
-      ``{3: 2.0}`` is the link from rank 3 to the next. ``slow_ranks``: on all that a rank sends.
-    - ``measured``: times of the whole operation by size, ``{"1 MB": "120 us", ...}`` (bare numbers are bytes and
-      seconds), linear between the sizes, in place of latency and bandwidth; jitter and slow parts on top.
+    - ``operation``: collective operation.
+    - ``algorithm``: how it is done: all_reduce by any but pairwise, all_gather and reduce_scatter by ring or
+      halving_doubling, broadcast by tree, all_to_all by pairwise.
+    - ``ranks``: accelerators that take part.
+    - ``size``: size as NCCL counts it ("1 GB"): each rank's vector, for all_gather the gathered whole.
+    - ``link``: bandwidth and latency of each rank's own link ("50 GB/s latency=5 us").
+    - ``ranks_per_node``: ranks in a node, for hierarchical only.
+    - ``node_link``: link of a rank within its node ("450 GB/s latency=1 us"), for hierarchical only.
+    - ``jitter``: law of a factor of mean 1 on the time of each hop, drawn anew ("lognormal scv=0.04").
+    - ``slow_links``: factors on the time of hops over a slow link: {"3-4": 2.0} from rank 3 to 4, {"3": 2.0} from rank
+      3 to the next.
+    - ``slow_ranks``: factors on the time of all that a slow rank sends ({"3": 1.5}).
     - ``repeats``: operations back to back, without a barrier between them.
+    - ``measured``: measured times of the whole operation by size ({"1 MB": "120 us", "1 GB": "40 ms"}), in place of
+      latency and bandwidth.
+    - ``name``: what results call the scenario.
+
+    The tree is binomial; halving_doubling gathers and scatters by its halves; hierarchical is rings within nodes of
+    ``ranks_per_node`` over ``node_link``, and between nodes. Between ``measured`` sizes (bare numbers are bytes and
+    seconds) times are linear; jitter and slow parts come on top. In Python a link may be a pair: ``{(3, 4): 2.0}``.
 
     Errors: ``InputError`` for what cannot be meant, in one line.
     """
 
     _shapes = ("jitter",)
-    operation: str = "all_reduce"
-    algorithm: str = "ring"
+    operation: Operation = "all_reduce"
+    algorithm: Algorithm = "ring"
     ranks: Count
     size: DataSize
     link: Link

@@ -112,13 +112,17 @@ def read_method(text: str) -> Method:
 class Compression(Checked):
     """One forward pass before and after a method of compression. Nothing is said of accuracy.
 
-    - ``model``, ``accelerator``: what runs on what.
-    - ``method``: a method, or its line: "quantised int4 group_size=128 head=bf16", "unstructured 0.5",
-      "two-of-four", "structured 0.7", "distilled llama_3_2_1b".
-    - ``precision``: of the model as it is.
+    - ``model``: network that is compressed, of the zoo (llama_3_1_8b).
+    - ``accelerator``: accelerator that runs it, of the zoo (h100_sxm).
+    - ``method``: what is done: "quantised int4 group_size=128 head=bf16", "unstructured 0.5", "two-of-four",
+      "structured 0.7" or "distilled llama_3_2_1b".
+    - ``precision``: number format of the model as it is, such as bf16.
     - ``batch_size``: inputs, or sequences, of a pass.
-    - ``input_tokens``, ``context_tokens``: new and cached tokens of each sequence of a language model.
-    - ``compute_efficiency``, ``memory_efficiency``: shares of the datasheet's rates.
+    - ``input_tokens``: new tokens of each sequence, due for a language model; 1 is a decode step.
+    - ``context_tokens``: tokens of each sequence that are cached already.
+    - ``compute_efficiency``: share of the datasheet's FLOP/s that is reached.
+    - ``memory_efficiency``: share of the datasheet's memory bandwidth that is reached.
+    - ``name``: what results call the scenario.
 
     Errors: ``InputError`` for what cannot be meant.
     """

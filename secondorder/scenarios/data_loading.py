@@ -26,14 +26,14 @@ class DataLoading(Timed):
     The accelerator takes the batches in the order in which they are put; where there is none it starves.
 
     - ``batch_size``: samples of a batch.
-    - ``sample_size``: what is read of the storage for one sample; "0 byte" where the data lies in memory.
-    - ``storage_bandwidth``: what the storage gives to this loader, all its workers together.
+    - ``sample_size``: bytes that the storage reads for one sample ("110 kB"); "0 byte" where the data lies in memory.
+    - ``storage_bandwidth``: bandwidth of the storage to this loader, all its workers together ("2 GB/s").
     - ``workers``: processes that read and decode.
-    - ``decode``: law of the time in which one worker decodes and augments a whole batch ("lognormal 300 ms scv=1").
-    - ``prefetch``: batches that the buffer holds, those in the workers' hands and at the accelerator not counted.
-    - ``step``: law of the time of the accelerator's step.
-    - ``storage_jitter``: a law of mean 1 as a factor on each read, drawn anew ("exponential"); none where reads are
-      alike.
+    - ``decode``: time in which one worker decodes and augments a whole batch, or its law ("lognormal 300 ms scv=1").
+    - ``prefetch``: batches that the buffer holds, beside those in the workers' hands and at the accelerator.
+    - ``step``: time of the accelerator's step, or its law ("50 ms", "exponential 50 ms").
+    - ``storage_jitter``: law of a factor of mean 1 on each read ("exponential"); reads are alike if not given.
+    - ``name``: what results call the scenario.
 
     Batches are put in the order in which they are ready. A loader that hands them out in the order in which they were
     begun (PyTorch's, by default) waits longer for a late one.

@@ -58,9 +58,11 @@ class Disaggregated(Checked):
     and alone; a decode replica picked at random takes it over. Both kinds are engines with the settings of
     ``serving``.
 
-    - ``serving``: one replica's settings; its arrivals are the load of the whole system, Poisson.
-    - ``prefill_replicas``, ``decode_replicas``: engines of each kind.
-    - ``link``: from a prefill replica to the decode replicas ("50 GB/s latency=10 us").
+    - ``serving``: settings of one replica; its arrivals are the load of the whole system, Poisson.
+    - ``prefill_replicas``: engines that compute prompts.
+    - ``decode_replicas``: engines that generate the tokens after the first.
+    - ``link``: link that carries the cache from a prefill replica ("50 GB/s latency=10 us").
+    - ``name``: what results call the scenario.
 
     Errors: ``InputError`` for arrivals whose random split is not known, or a trace.
     """

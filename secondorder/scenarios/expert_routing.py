@@ -28,11 +28,14 @@ class ExpertRouting(Checked):
     - ``tokens``: tokens that are routed together (of one layer, in one step).
     - ``experts``: experts among which they are routed.
     - ``top_k``: different experts that each token goes to.
-    - ``expert_parallel``: devices that hold the experts, in order and equally many each; divides them.
-    - ``capacity_factor``: an expert takes ``ceil(capacity_factor tokens top_k / experts)`` tokens and drops those
-      beyond; without it none is dropped.
-    - ``zipf``: the popularity of the i-th expert is ``i^-zipf``: the popular ones lie on one device.
-    - ``weights``: popularity of each expert, in any scale.
+    - ``expert_parallel``: devices that hold the experts, in order and equally many each; divides their number.
+    - ``capacity_factor``: tokens that an expert takes, over the mean of all; those beyond are dropped; no
+      limit if not given.
+    - ``zipf``: exponent of the popularity: that of the i-th expert is i^-zipf, so that the popular ones share a device.
+    - ``weights``: popularity of each expert, in any scale ([4, 2, 1, 1]).
+    - ``name``: what results call the scenario.
+
+    With a capacity an expert takes ``ceil(capacity_factor tokens top_k / experts)`` tokens.
 
     Errors: ``InputError`` for what cannot be meant.
     """

@@ -96,27 +96,36 @@ def _number(what: str, value: object) -> float:
 class Footprint(Checked):
     """Energy, carbon and water of a fleet in one region.
 
-    - ``accelerator``, ``accelerators``: of which kind, and how many.
-    - ``power_overhead``: rated power of the whole server over that of its accelerators; 1 for these alone.
+    - ``accelerator``: kind of accelerator, of the zoo (h100_sxm).
+    - ``accelerators``: accelerators of the fleet.
+    - ``power_overhead``: rated power of a server over that of its accelerators (1.8); 1 for these alone.
     - ``utilisation``: mean share of the capacity that is at work, 0 to 1.
-    - ``horizon``: how long; totals are for all of it.
-    - ``region``: whose electricity; its mean ``carbon_intensity``.
-    - ``facility``: its ``pue`` and, where known, its ``wue``; without that no water is told.
-    - ``idle_share``: power at rest over rated power; the default is that of the first-order suite. Whole servers
-      of 2007 took a half (Barroso and Hölzle, The case for energy-proportional computing).
-    - ``embodied``: carbon of making one accelerator and its share of the server; without it none is told.
-    - ``service_life``: over which ``embodied`` is spread, evenly; given with it.
-    - ``load``: hourly profile of the utilisation, around its mean; ``intensity``: that of the carbon intensity.
-      Hourly values, "flat", or "sinusoid swing=0.6 peak=15".
-    - ``load_scv``, ``intensity_scv``: spread of a lognormal factor of mean 1 that each hour draws anew.
-    - ``correlation``: of the two factors' logarithms.
-    - ``deferrable``: share of each hour's work that may be moved within its day to the hours of the lowest mean
-      intensity, as far as the fleet has room; within the cycle where that is not made of days.
-    - ``rate``: requests that the utilisation serves; they come as a Poisson stream of equal work, and carbon is told
-      for each.
-    - ``tokens_per_request``: for carbon by the token.
+    - ``horizon``: time that totals are for ("1 year").
+    - ``region``: region whose electricity it draws, of the zoo (poland).
+    - ``facility``: site, with its PUE and, where known, its water use, of the zoo (microsoft).
+    - ``idle_share``: power at rest over rated power.
+    - ``embodied``: carbon of making one accelerator and its share of the server ("150 kgCO2e"); without it none is
+      told.
+    - ``service_life``: time over which embodied carbon is spread, evenly ("4 year"); given with it.
+    - ``load``: hourly profile of the utilisation around its mean: flat, "sinusoid swing=0.6 peak=15", or the values
+      themselves (24 make a day).
+    - ``intensity``: hourly profile of the grid's carbon intensity around its mean, spelt as the load's.
+    - ``load_scv``: squared coefficient of variation of a lognormal factor on each hour's load.
+    - ``intensity_scv``: squared coefficient of variation of a lognormal factor on each hour's carbon intensity.
+    - ``correlation``: correlation of the two factors' logarithms, -1 to 1.
+    - ``deferrable``: share of each hour's work that may move within its day to the hours of the cleanest electricity.
+    - ``rate``: rate of the requests that the utilisation serves ("100 request/s"), for carbon by the request.
+    - ``tokens_per_request``: tokens of a request, for carbon by the token.
+    - ``name``: what results call the scenario.
 
-    Work that an hour has no room for is done in the next. Errors: ``InputError``, ``InfeasibleError``.
+    Power is linear: ``idle_share`` is by default that of the first-order suite; whole servers of 2007 took a half
+    (Barroso and Hölzle, The case for energy-proportional computing). The mean intensity is the region's
+    ``carbon_intensity``; ``pue`` and ``wue`` are the facility's, and without a ``wue`` no water is told. Factors of
+    ``load_scv`` and ``intensity_scv`` have the mean 1, and each hour draws them anew. ``deferrable`` work moves as far
+    as the fleet has room, within the cycle where that is not made of days. Requests of a ``rate`` come as a Poisson
+    stream of equal work. Work that an hour has no room for is done in the next.
+
+    Errors: ``InputError``, ``InfeasibleError``.
     """
 
     accelerator: Accelerator

@@ -35,23 +35,24 @@ from secondorder.workloads.transformer import Transformer
 class Inference(Timed):
     """Batches of ``model`` on one ``accelerator``, kernels launched asynchronously.
 
-    - ``model``: a transformer or another network.
-    - ``accelerator``: the device; its rates are the datasheet's times the efficiencies.
-    - ``launch``: law of the host's time for one kernel: "exponential 5 us", "8 us".
+    - ``model``: network to run, of the zoo (resnet50, llama_3_1_8b).
+    - ``accelerator``: accelerator that runs it, of the zoo (a100_80gb).
+    - ``launch``: the host's time for launching one kernel, or its law ("8 us", "exponential 5 us").
     - ``batch_size``: inputs, or sequences, of a step.
-    - ``precision``: of the arithmetic; the part must have it.
-    - ``weight_precision``: what weights are stored in; not given, the precision.
-    - ``kv_precision``: what the cache of a language model is stored in; not given, the precision.
-    - ``input_tokens``: new tokens of each sequence of a language model; 1 is a decode step.
-    - ``context_tokens``: tokens of each that are cached already.
-    - ``passes``: through the model in a step, such as denoising steps.
-    - ``kernels_per_layer``: launched for a layer of a pass.
-    - ``kernel_floor``: the least that a kernel takes on the device, however little it does.
-    - ``jitter``: law of mean 1 s as a factor on each kernel's execution; "lognormal scv=0.04".
+    - ``precision``: number format of the arithmetic; the accelerator must have it.
+    - ``weight_precision``: number format that weights are stored in; that of the arithmetic if not given.
+    - ``kv_precision``: number format of a language model's KV cache; that of the arithmetic if not given.
+    - ``input_tokens``: new tokens of each sequence, due for a language model; 1 is a decode step.
+    - ``context_tokens``: tokens of each sequence that are cached already.
+    - ``passes``: passes through the model in a step, such as denoising steps.
+    - ``kernels_per_layer``: kernels launched for each layer of a pass.
+    - ``kernel_floor``: least time that a kernel takes on the device, however little it does ("2 us").
+    - ``jitter``: law of a factor of mean 1 on each kernel's time, drawn anew ("lognormal scv=0.04").
     - ``queue_depth``: kernels that may wait for the device.
-    - ``synchronise``: the host waits for the end of each step.
-    - ``compute_efficiency``: share of the datasheet's FLOP/s.
-    - ``memory_efficiency``: share of the datasheet's byte/s.
+    - ``synchronise``: whether the host waits for the end of each step.
+    - ``compute_efficiency``: share of the datasheet's FLOP/s that kernels reach.
+    - ``memory_efficiency``: share of the datasheet's memory bandwidth that kernels reach.
+    - ``name``: what results call the scenario.
 
     A kernel's execution is an equal share of the roofline's ``max(compute, memory)``, at least ``kernel_floor``.
     Errors: ``DoesNotFit``, ``UnknownName`` for a precision that the part lacks, ``InputError``.

@@ -6,7 +6,7 @@ from typing import Annotated
 from annotated_types import Ge
 
 from secondorder.errors import InputError
-from secondorder.quantities import Checked, Count, Duration, Efficiency, Rate
+from secondorder.quantities import Checked, Count, Duration, Efficiency, SampleRate
 from secondorder.workloads.network import Network
 from secondorder.workloads.transformer import Transformer
 
@@ -15,12 +15,16 @@ from secondorder.workloads.transformer import Transformer
 class InverseRoofline(Checked):
     """A model and how fast a pass of it must be.
 
-    - ``model``: what runs.
-    - ``latency``: the most that a pass may take; or ``throughput``, inputs or sequences per second.
-    - ``precision``: of weights, cache and arithmetic.
+    - ``model``: network that runs, of the zoo (llama_3_1_8b, resnet50).
+    - ``precision``: number format of weights, cache and arithmetic, such as bf16.
+    - ``latency``: longest time that a pass may take ("10 ms"); or give a throughput.
+    - ``throughput``: least rate of inputs or sequences ("500 sample/s"); or give a latency.
     - ``batch_size``: inputs, or sequences, of a pass.
-    - ``input_tokens``, ``context_tokens``: new and cached tokens of each sequence of a language model.
-    - ``compute_efficiency``, ``memory_efficiency``: shares of a datasheet's rates.
+    - ``input_tokens``: new tokens of each sequence, due for a language model; 1 is a decode step.
+    - ``context_tokens``: tokens of each sequence that are cached already.
+    - ``compute_efficiency``: share of a datasheet's FLOP/s that is reached.
+    - ``memory_efficiency``: share of a datasheet's memory bandwidth that is reached.
+    - ``name``: what results call the scenario.
 
     Errors: ``InputError`` for what cannot be meant.
     """
@@ -28,7 +32,7 @@ class InverseRoofline(Checked):
     model: Transformer | Network
     precision: str
     latency: Duration | None = None
-    throughput: Rate | None = None
+    throughput: SampleRate | None = None
     batch_size: Count = 1
     input_tokens: Count | None = None
     context_tokens: Annotated[int, Ge(0)] = 0

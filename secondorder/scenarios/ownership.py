@@ -49,27 +49,37 @@ class Costs(NamedTuple):
 class Ownership(Timed):
     """The cost of so many accelerators over a horizon.
 
-    - ``accelerator``, ``accelerators``: of which kind, and how many are owned.
-    - ``purchase``: price of one; ``prices`` in the zoo has some, where none is known you must give one.
-    - ``server_overhead``: price of all (servers, network) over that of the accelerators; 1 where the price holds it.
-    - ``power_overhead``: rated power of the whole server over that of its accelerators; 1 for these alone.
-    - ``pue``: energy of the whole site over that of the computers.
-    - ``electricity_price``: of a kWh.
-    - ``maintenance``: share of the purchase that each year takes.
-    - ``service_life``: the purchase loses its worth evenly over it, down to ``residual`` of it (nothing by default).
-    - ``horizon``: how long; totals are for all of it. Past the service life the fleet is bought anew.
-    - ``utilisation``: mean share of the fleet that is at work, 0 to 1; or a load instead.
-    - ``idle_share``: power at rest over rated power, as in ``Footprint``.
-    - ``rental``: what one accelerator costs to rent for an hour, host and electricity included, to compare with.
-    - ``rate``: mean rate of the requests; ``profile`` its hourly values (24 make a day), "flat", or "sinusoid
-      swing=0.6 peak=15"; ``service`` a law or a fixed time.
-    - ``accelerators_per_replica``: how many work together as one.
+    - ``accelerator``: kind of accelerator, of the zoo (h100_sxm).
+    - ``accelerators``: accelerators that are owned.
+    - ``purchase``: price of one accelerator ("30000 USD"); some are in the zoo's prices.
+    - ``server_overhead``: price of all (servers, network) over that of the accelerators (1.4); 1 where the price holds
+      it.
+    - ``power_overhead``: rated power of a server over that of its accelerators (1.8); 1 for these alone.
+    - ``pue``: energy of the whole site over that of the computers (1.2).
+    - ``electricity_price``: price of electricity ("0.12 USD/kWh").
+    - ``maintenance``: share of the purchase that each year's maintenance costs (0.05).
+    - ``service_life``: time over which the purchase loses its worth, evenly ("4 year").
+    - ``horizon``: time that totals are for ("3 year"); past the service life the fleet is bought anew.
+    - ``utilisation``: mean share of the fleet that is at work, 0 to 1; or give a load by its rate and service.
+    - ``residual``: share of the purchase that is left at the end of the service life.
+    - ``idle_share``: power at rest over rated power.
+    - ``rental``: price of renting one accelerator, host and electricity included, to compare with ("3 USD/hour").
+    - ``rate``: mean rate of the requests, instead of a utilisation ("20 request/s").
+    - ``profile``: hourly profile of the rate: flat, "sinusoid swing=0.6 peak=15", or the values themselves (24 make a
+      day).
+    - ``service``: time that a request keeps a slot busy, or its law ("2 s", "exponential 2 s"); given with the rate.
+    - ``accelerators_per_replica``: accelerators that work together as one replica.
     - ``slots``: requests that a replica serves at once.
-    - ``wait_objective``: wait before service that a request should not exceed.
-    - ``tokens_per_request``: for the cost of tokens.
-    - ``target_utilisation``: with it replicas follow the load: at each hour's start as many are ordered as bring the
-      utilisation to it, up to the fleet; slots not needed go when they are free, and draw nothing when off.
-    - ``boot``: how long one takes to start, paid and idle; at most an hour.
+    - ``wait_objective``: wait before service that a request should not exceed ("1 s").
+    - ``tokens_per_request``: tokens of a request, for the cost of tokens.
+    - ``target_utilisation``: share at work that the replicas are kept near as they follow the load (0.7); always all if
+      not given.
+    - ``boot``: time that a replica takes to start, paid and idle, at most an hour ("5 min"); given with the target.
+    - ``name``: what results call the scenario.
+
+    With a ``target_utilisation``, at each hour's start as many replicas are ordered as bring the utilisation to it, up
+    to the fleet; slots not needed go when they are free, and draw nothing when off. A price that nobody knows you must
+    give.
 
     Errors: ``InputError``, by name, for a price or another fact that is missing; ``Unstable``.
     """

@@ -7,26 +7,34 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from secondorder.errors import InputError, UnknownName
 from secondorder.laws import Deterministic, Service, Time, Timed
 from secondorder.quantities import Count, Duration, si
 from secondorder.scenarios.collective import check_jitter, read_factors
 
-SCHEDULES = ("gpipe", "1f1b", "interleaved", "forward")
+Schedule = Literal["gpipe", "1f1b", "interleaved", "forward"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline(Timed):
     """``microbatches`` through ``stages``, by a ``schedule``.
 
-    - ``schedule``: gpipe (all forward, then all backward), 1f1b (one forward, one backward), interleaved
-      (1f1b with ``interleaving`` chunks of the model a stage), or forward (only the forward wave).
-    - ``forward``, ``backward``: a time or a law, of one microbatch on all of a stage; a chunk takes its share.
-      Each pass draws anew. ``backward`` is due unless the schedule is forward.
-    - ``send``: what comes from one stage to the next comes so much later; it keeps no stage busy.
-    - ``jitter``: a law of mean 1 as a factor on each pass, drawn anew ("lognormal scv=0.09").
-    - ``slow_stages``: factors that stay on all passes of a stage: ``{2: 1.3}``; stages count from 0.
+    - ``stages``: stages of the pipeline.
+    - ``microbatches``: microbatches of a step.
+    - ``schedule``: order of the passes: all forward then all backward (gpipe), one forward one backward (1f1b), that
+      with several chunks a stage (interleaved), or the forward wave alone (forward).
+    - ``interleaving``: chunks of the model on a stage, for interleaved only.
+    - ``forward``: time of one microbatch's forward pass on all of a stage, or its law ("10 ms", "lognormal 10 ms
+      scv=0.1").
+    - ``backward``: time of the backward pass likewise ("20 ms"); due unless the schedule is forward.
+    - ``send``: delay from one stage to the next, in which no stage is busy ("200 us").
+    - ``jitter``: law of a factor of mean 1 on each pass, drawn anew ("lognormal scv=0.09").
+    - ``slow_stages``: factors on all passes of a slow stage, counted from 0 ({"2": 1.3}).
+    - ``name``: what results call the scenario.
+
+    A chunk takes its share of a pass; each pass draws anew from the laws.
 
     Errors: ``InputError`` for what cannot be meant, in one line.
     """
@@ -35,7 +43,7 @@ class Pipeline(Timed):
     _shapes = ("jitter",)
     stages: Count
     microbatches: Count
-    schedule: str = "1f1b"
+    schedule: Schedule = "1f1b"
     interleaving: Count = 1
     forward: Time
     backward: Time | None = None
@@ -46,8 +54,8 @@ class Pipeline(Timed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.schedule not in SCHEDULES:
-            raise UnknownName.among("schedule", self.schedule, SCHEDULES)
+        if self.schedule not in get_args(Schedule):
+            raise UnknownName.among("schedule", self.schedule, get_args(Schedule))
         if (self.schedule == "forward") == (self.backward is not None):
             given = "a time with the schedule forward" if self.backward is not None else None
             raise InputError("backward", given=given, expected="a time, or none with the schedule forward")

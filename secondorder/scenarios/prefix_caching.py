@@ -50,9 +50,13 @@ class CachedPrompts(Checked):
 class PrefixCaching(Checked):
     """A service that keeps the cache of finished prompts, and the share of prompt tokens found in it.
 
-    - ``serving``: the service. Poisson arrivals with lengths, and then a ``hit_ratio``; or a trace that knows its
-      prefixes (``hash_ids``), and then the share is computed for a cache that forgets the least recently used.
-    - ``hit_ratio``: share of the prompt tokens that is found, of each prompt the same; 0 to below 1.
+    - ``serving``: the service: Poisson arrivals with lengths, or a trace that knows its prefixes (``hash_ids``).
+    - ``hit_ratio``: share of the prompt tokens that is found in the cache, 0 to below 1; none beside a trace that knows
+      its prefixes.
+    - ``name``: what results call the scenario.
+
+    With a ``hit_ratio`` each prompt finds the same share. Of a trace with prefixes the share is computed, for a cache
+    that forgets the least recently used.
 
     Errors: ``InputError`` where both or neither say what is shared.
     """

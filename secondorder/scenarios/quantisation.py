@@ -72,12 +72,13 @@ class Quantisation(Checked):
     """A service, and the same with other precisions.
 
     - ``serving``: the service as it is; its step time must be a Roofline, for a measured one holds for one precision.
-    - ``weight_precision``: what the weights of the layers are stored in.
-    - ``compute_precision``: of the arithmetic; the accelerator must have a rate for it.
-    - ``kv_precision``: what the cache is stored in (as in ``serving`` if not given).
-    - ``embedding_precision``: of embedding and output head, which are seldom quantised (``serving``'s own precision
-      if not given).
-    - ``tensor_parallel_size``: accelerators of the quantised service (as in ``serving`` if not given).
+    - ``weight_precision``: number format that the weights of the layers are stored in, such as int4.
+    - ``compute_precision``: number format of the arithmetic (bf16); the accelerator must have a rate for it.
+    - ``kv_precision``: number format of the quantised service's KV cache; that of the service as it is if not given.
+    - ``embedding_precision``: number format of embedding and output head, which are seldom quantised; the service's own
+      if not given.
+    - ``tensor_parallel_size``: accelerators of the quantised service; as many as of the service as it is if not given.
+    - ``name``: what results call the scenario.
 
     Scales of quantised groups are not counted: 3 % more bytes for int4 in groups of 128.
 

@@ -244,17 +244,25 @@ class Outage(Checked):
 class Queue(Timed):
     """Customers that come, wait and are served.
 
-    - ``arrivals``: a law of ``workloads.arrivals``, ``Renewal``, a ``Closed`` population, or a line
-      such as "poisson 8 request/s".
-    - ``service``: a law of ``laws``, or a line such as "lognormal 100 ms scv=4"; none
-      where the discipline brings its own times (``BatchService``, ``Priorities`` with ``services``).
-    - ``servers``: how many serve, all alike.
-    - ``room``: customers that the system holds, in service and waiting; others are turned away.
-    - ``discipline``: ``FirstCome``, ``ProcessorSharing``, ``Priorities`` or ``BatchService``.
-    - ``setup``: what a server that idled needs before it serves again.
-    - ``routing``: one ``Shared`` line, or one a server: ``Random``, ``JoinShortest``, ``ForkJoin``.
-    - ``patience``: when customers give up, and whether they come again.
-    - ``outage``: a time in which no service begins; the run is then a transient.
+    - ``arrivals``: law of the arrivals ("poisson 8 request/s", "renewal erlang 125 ms stages=4"), or a closed
+      population ("closed 20 exponential 10 s").
+    - ``service``: time of a service, or its law ("100 ms", "lognormal 100 ms scv=4"); none where the discipline brings
+      its own times.
+    - ``servers``: servers, all alike.
+    - ``room``: customers that the system holds, in service and waiting; others are turned away; no limit if not given.
+    - ``discipline``: order in which work is done: fcfs, ps, "priorities 0.2,0.8" or "batch per_batch=5ms per_item=1ms
+      most=32".
+    - ``setup``: time that a server that idled needs before it serves again, or its law ("1 s").
+    - ``routing``: who serves whom: one line before all servers (shared), or one line each: random, "jsq d=2",
+      fork-join.
+    - ``patience``: time after which customers give up, and how often they come again ("5 s retries=3").
+    - ``outage``: time in which no service begins ({"begin": "60 s", "duration": "10 s"}); the run is then a transient.
+    - ``name``: what results call the scenario.
+
+    In Python ``arrivals`` may be a law of ``workloads.arrivals``, ``Renewal`` or ``Closed``, ``service`` a law of
+    ``laws``; ``discipline`` is ``FirstCome``, ``ProcessorSharing``, ``Priorities`` or ``BatchService``, ``routing``
+    ``Shared``, ``Random``, ``JoinShortest`` or ``ForkJoin``, ``patience`` a ``Patience``, ``outage`` an ``Outage``.
+    ``BatchService``, and ``Priorities`` with ``services``, bring their own times.
 
     Errors: ``InputError`` for what cannot be meant or is not built together.
     """

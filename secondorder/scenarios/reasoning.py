@@ -26,22 +26,26 @@ class Reasoning(Checked):
 
     Answers are independent, and whether one is right does not depend on its length. The prompt is read once and kept.
 
-    - ``strategy``: best_of (all at once; a verifier finds a right one if there is one), majority (all at once; the
-      most frequent answer wins, ties by lot), until_success (one after the other; a verifier stops at the
-      first right one).
-    - ``samples``: answers, at most with until_success.
-    - ``length``: tokens of one answer, its thoughts included: a number, or a law such as "lognormal 2000 cv=1".
+    - ``strategy``: all answers at once and a verifier finds a right one (best_of), all at once and the most frequent
+      wins (majority), or one after the other until a verifier finds one right (until_success).
+    - ``samples``: answers; at most so many with until_success.
+    - ``length``: tokens of one answer, its thoughts included, or their law (2000, "geometric 1024", "lognormal 2000
+      cv=1").
     - ``prompt_tokens``: tokens of the question.
-    - ``prefill``: time until the prompt is read.
-    - ``token_time``: time of one output token while so many answers are made together.
-    - ``success``: chance that one answer is right.
-    - ``wrong_answers``: how many different wrong answers there are, all as likely; with majority.
-    - ``input_price``, ``output_price``: for a token ("15e-6 USD/token"); both or none.
+    - ``prefill``: time until the prompt is read ("50 ms").
+    - ``token_time``: time of one output token while so many answers are made together ("10 ms").
+    - ``success``: probability that one answer is right, above 0.
+    - ``wrong_answers``: different wrong answers that there are, all as likely; for majority only.
+    - ``input_price``: price of a prompt token ("3e-6 USD/token"); both prices or none.
+    - ``output_price``: price of an output token ("15e-6 USD/token"); both prices or none.
+    - ``name``: what results call the scenario.
+
+    Of a ``majority`` ties are broken by lot.
 
     Errors: ``InputError`` for what cannot be meant.
     """
 
-    strategy: str
+    strategy: Strategy
     samples: Count
     length: Marginal | str | int
     prompt_tokens: Count

@@ -8,11 +8,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from secondorder.errors import InputError, UnknownName
 from secondorder.quantities import Checked, ComputeRate, Count, Efficiency, Quantity, Unit, si
 from secondorder.zoo import Source
+
+Errors = Literal["pivoted", "independent"]
 
 FLOPS_OF_TRAINING, FLOPS_OF_INFERENCE = 6.0, 2.0
 """FLOP for each parameter and token: forward and backward pass, and forward alone (Kaplan et al. 2020, section 2.1)."""
@@ -73,32 +75,36 @@ FITS: Mapping[str, Fit] = {
 class ScalingLaw(Checked):
     """The best use of ``compute`` for training one dense language model.
 
-    - ``compute``: FLOP of the training run.
+    - ``compute``: floating-point operations of the training run ("5.76e23 FLOP").
     - ``fit``: constants of the parametric loss: besiroglu_2024, hoffmann_2022 or hoffmann_2022_unrounded.
-    - ``errors``: how the published errors of the constants go together: pivoted (the curves are known where the
-      experiments were, and the exponents say how wrong they go from there) or independent (each constant by
-      itself, far too wide, as a scale and its exponent were fitted together).
-    - ``inference_tokens``: tokens that the model is to process after its training.
-    - ``accelerators``, ``peak``, ``mfu``: how many train, the FLOP/s of one, and the share of them that the model
-      uses; all or none.
-    - ``price``: of one accelerator for a time ("2 USD/hour").
+    - ``errors``: how the published errors of the constants are taken: as of curves that are known where the
+      experiments were (pivoted), or each by itself, which is far too wide (independent).
+    - ``inference_tokens``: tokens that the model is to process after its training ("2e12 token").
+    - ``accelerators``: accelerators that train; with peak and mfu.
+    - ``peak``: peak rate of one accelerator ("989 TFLOP/s"); with accelerators and mfu.
+    - ``mfu``: share of the peak that the model's own FLOPs reach; with accelerators and peak.
+    - ``price``: price of one accelerator ("2 USD/hour"), for the cost of the training; with accelerators, peak and mfu.
+    - ``name``: what results call the scenario.
+
+    Pivoted: the curves are known where the experiments were, and the exponents say how wrong they go from there.
+    Independent is far too wide, as a scale and its exponent were fitted together.
 
     Errors: ``InputError`` for what cannot be meant.
     """
 
     compute: Annotated[Quantity | str, Unit("FLOP", positive=True)]
     fit: str = "besiroglu_2024"
-    errors: str = "pivoted"
+    errors: Errors = "pivoted"
     inference_tokens: Annotated[Quantity | str, Unit("token")] | None = None
     accelerators: Count | None = None
     peak: ComputeRate | None = None
     mfu: Efficiency | None = None
-    price: Annotated[Quantity | str, Unit("USD/s", positive=True)] | None = None
+    price: Annotated[Quantity | str, Unit("USD/hour", positive=True)] | None = None
     name: str = "scaling_law"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for what, value, known in (("fit", self.fit, tuple(FITS)), ("errors", self.errors, ("pivoted", "independent"))):
+        for what, value, known in (("fit", self.fit, tuple(FITS)), ("errors", self.errors, get_args(Errors))):
             if value not in known:
                 raise UnknownName.among(what, value, known)
         due = {"accelerators": self.accelerators, "peak": self.peak, "mfu": self.mfu}
@@ -125,4 +131,4 @@ class ScalingLaw(Checked):
         seconds = self.training_seconds
         if seconds is None or self.accelerators is None or self.price is None:
             return None
-        return seconds * self.accelerators * si(self.price)
+        return seconds / 3600 * self.accelerators * si(self.price)

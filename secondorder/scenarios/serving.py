@@ -30,25 +30,36 @@ from secondorder.workloads.transformer import Transformer
 class Serving(Checked):
     """An LLM served by one replica of an engine with vLLM V1's scheduler.
 
-    The settings have vLLM's names and meaning. ``arrivals`` may be a law of arrivals, with
-    ``lengths`` beside it, or a whole ``Trace``, which brings lengths and prefixes of its own.
+    The settings have vLLM's names and meaning.
 
-    - ``precision``, ``kv_precision``: of weights and arithmetic, and of the cache (the same if
-      not given).
+    - ``model``: language model, of the zoo (llama_3_1_8b) or from a Hugging Face config.json.
+    - ``accelerator``: accelerator that the engine runs on, of the zoo (h100_sxm).
+    - ``arrivals``: law of the arrivals ("poisson 8 request/s"), or a trace, which has its own lengths (trace.csv).
+    - ``lengths``: prompt and output tokens, of the zoo (azure_conv_2023) or by their laws ("input=1024 output=geometric
+      256"); due unless the arrivals are a trace.
+    - ``precision``: number format of weights and arithmetic, such as bf16 or fp8.
+    - ``kv_precision``: number format of the KV cache; that of the weights if not given.
     - ``tensor_parallel_size``: accelerators that share each layer.
-    - ``max_num_seqs``, ``max_num_batched_tokens``: sequences that run at once, tokens in a step.
-    - ``max_model_len``: longest prompt plus output (the model's own limit if not given).
-    - ``gpu_memory_utilization``: share of the memory the engine may use; of it, weights and
-      ``reserved_memory`` (activations, CUDA graphs, the runtime) are taken off and the rest
-      holds the cache, in blocks of ``block_size`` tokens. ``num_gpu_blocks`` states the number
-      of blocks instead.
-    - ``long_prefill_token_threshold``: a prompt gets at most so many tokens a step.
-    - ``enable_chunked_prefill``: a prompt may be spread over steps.
-    - ``enable_prefix_caching``: keep blocks of finished requests, evict the least recently used.
-    - ``async_scheduling``: a step is scheduled while the one before it runs.
-    - ``step_time``: ``Roofline``, ``Affine`` or ``Table``.
-    - ``goodput``: objectives that a request must meet to count as good,
-      ``{"ttft": "200 ms", "tpot": "50 ms"}``.
+    - ``max_num_seqs``: sequences that run at once, at most.
+    - ``max_num_batched_tokens``: tokens that a step may process, prompts and decodes together.
+    - ``max_model_len``: longest prompt plus output in tokens; the model's own limit if not given.
+    - ``gpu_memory_utilization``: share of the memory that the engine may use.
+    - ``reserved_memory``: memory of each accelerator kept for activations, CUDA graphs and the runtime ("2 GiB").
+    - ``block_size``: tokens in a block of the KV cache.
+    - ``num_gpu_blocks``: blocks of the KV cache; as many as fit if not given.
+    - ``long_prefill_token_threshold``: tokens that a step may take of one prompt; no limit if not given.
+    - ``enable_chunked_prefill``: whether a prompt may be spread over several steps.
+    - ``enable_prefix_caching``: whether blocks of finished requests are kept; the least recently used go first.
+    - ``async_scheduling``: whether a step is scheduled while the one before it runs.
+    - ``step_time``: how long a step takes: "roofline compute_efficiency=0.6 memory_efficiency=0.8", or measured,
+      "affine 5e-3 per_prefill_token=1e-5 per_decode=1e-4" (in s).
+    - ``goodput``: the most that a good request takes, {"ttft": "200 ms", "tpot": "50 ms"}; e2el is known too.
+    - ``name``: what results call the scenario.
+
+    The cache: of the share ``gpu_memory_utilization`` of the memory, weights and ``reserved_memory`` are taken off, and
+    the rest holds the cache, in blocks of ``block_size`` tokens; ``num_gpu_blocks`` states their number instead.
+    In Python ``arrivals`` may be any law of ``workloads.arrivals`` or a whole ``Trace``, which brings lengths and
+    prefixes; ``step_time`` a ``Roofline``, ``Affine`` or ``Table``.
     """
 
     model: Transformer

@@ -1,7 +1,7 @@
 """A cluster that many share: jobs come, each wants so many accelerators at once for so long, a policy says who goes.
 
 >>> cluster = SharedCluster(
-...     accelerators=64, arrivals="6 request/hour", sizes={1: 0.5, 8: 0.4, 32: 0.1}, duration="lognormal 1 h scv=9",
+...     accelerators=64, arrivals="6 job/hour", sizes={1: 0.5, 8: 0.4, 32: 0.1}, duration="lognormal 1 h scv=9",
 ...     policy="easy")
 >>> round(cluster.mean_size, 6), round(cluster.utilisation, 6)
 (6.9, 0.646875)
@@ -18,7 +18,7 @@ import numpy as np
 from secondorder.arrays import Floats
 from secondorder.errors import DoesNotFit, InputError, UnknownName, Unstable
 from secondorder.laws import Time, Timed
-from secondorder.quantities import Count, Positive, Quantity, Rate, Unit, si
+from secondorder.quantities import Count, JobRate, Positive, Quantity, Unit, si
 
 Policy = Literal["fcfs", "easy", "shortest"]
 Shortest = Annotated[Quantity | str, Unit("s", positive=True)]
@@ -28,17 +28,22 @@ Shortest = Annotated[Quantity | str, Unit("s", positive=True)]
 class SharedCluster(Timed):
     """``accelerators`` shared by jobs that hold all theirs from the start to the end (gang scheduling).
 
-    - ``accelerators``: of the cluster; any of them serve any job.
-    - ``arrivals``: mean rate of jobs, Poisson; a job counts as a request ("6 request/hour").
-    - ``sizes``: accelerators that a job wants, with the share of jobs that do: ``{1: 0.5, 8: 0.4, 32: 0.1}``, or the
-      line "1:0.5 8:0.4 32:0.1"; one number where all want as many.
-    - ``duration``: law of the time that a job holds them, independent of its size ("lognormal 1 h scv=9").
-    - ``policy``: fcfs (first come, first served: the first that does not fit holds up all behind it), easy (EASY
-      backfilling: who fits may pass, unless that would delay the first one's reservation), shortest (of those waiting
-      the shortest first, by its true duration; one that does not fit holds up all behind it; nobody is interrupted).
-    - ``overestimate``: with easy, by which factor users overstate durations; 1 is the truth.
-    - ``slowdown_floor``: jobs shorter than this count as this long in ``slowdown_mean``, which without a floor would
-      be infinite for many laws; 10 s is the custom of the field. It changes no other metric.
+    - ``accelerators``: accelerators of the cluster; any of them serve any job.
+    - ``arrivals``: mean rate of jobs, which come as a Poisson stream ("6 job/hour").
+    - ``sizes``: accelerators that a job wants, with the share of jobs that do ("1:0.5 8:0.4 32:0.1"); one number where
+      all want as many.
+    - ``duration``: time that a job holds its accelerators, or its law ("1 h", "lognormal 1 h scv=9").
+    - ``policy``: who goes next: first come, first served (fcfs), with backfilling that delays no reservation (easy), or
+      the shortest first (shortest).
+    - ``overestimate``: factor by which users overstate durations, for easy only; 1 is the truth.
+    - ``slowdown_floor``: duration that shorter jobs count as in the mean slowdown; it changes no other metric ("10 s").
+    - ``name``: what results call the scenario.
+
+    With fcfs the first that does not fit holds up all behind it. With easy (EASY backfilling) who fits may pass, unless
+    that would delay the first one's reservation. With shortest the one of the shortest true duration is first of those
+    waiting; one that does not fit holds up all behind it; nobody is interrupted. Durations do not depend on sizes,
+    which in Python may be a table, ``{1: 0.5, 8: 0.4, 32: 0.1}``. Without a ``slowdown_floor`` the mean slowdown would
+    be infinite for many laws; 10 s is the custom of the field.
 
     Errors: ``InputError``; ``DoesNotFit`` for a size above the cluster's.
 
@@ -48,10 +53,10 @@ class SharedCluster(Timed):
 
     _times = ("duration",)
     accelerators: Count
-    arrivals: Rate
+    arrivals: JobRate
     sizes: Mapping[int, float] | Mapping[str, float] | str | int
     duration: Time
-    policy: str
+    policy: Policy
     overestimate: Positive = 1.0
     slowdown_floor: Shortest = "10 s"
     name: str = "shared_cluster"
@@ -127,16 +132,16 @@ class SharedCluster(Timed):
         """``Unstable`` where more work comes than the accelerators could do under any policy.
 
         >>> SharedCluster(
-        ...     accelerators=8, arrivals="3 request/hour", sizes=8, duration="30 min", policy="fcfs").check_stable()
+        ...     accelerators=8, arrivals="3 job/hour", sizes=8, duration="30 min", policy="fcfs").check_stable()
         Traceback (most recent call last):
         secondorder.errors.Unstable: shared_cluster: 1.5 times the work that 8 accelerators can do: the queue grows
-        without limit; use an arrival rate below 2 request/hour
+        without limit; use an arrival rate below 2 job/hour
         """
         load = self.rate / self.work_bound
         if load >= 1:
             raise Unstable(
                 f"{self.name}: {load:.4g} times the work that {self.accelerators} accelerators can do: the queue grows "
-                f"without limit; use an arrival rate below {3600 * self.work_bound:.4g} request/hour"
+                f"without limit; use an arrival rate below {3600 * self.work_bound:.4g} job/hour"
             )
 
 

@@ -35,11 +35,13 @@ class Speculative(Checked):
     one of its own.
 
     - ``serving``: the service, with the large model; its arrivals are the load.
-    - ``draft``: the model that proposes.
-    - ``gamma``: tokens drafted in a round; 0 is decoding without a draft.
-    - ``acceptance``: probability that a drafted token is accepted, each independently of the others.
-    - ``draft_precision``: of the draft's weights and arithmetic (the serving's if not given).
-    - ``draft_step_time``: of a step of the draft (the serving's, where that is a Roofline).
+    - ``draft``: small model that proposes tokens, of the zoo (llama_3_1_8b); it shares the large one's vocabulary.
+    - ``gamma``: tokens that the draft proposes in a round; 0 is decoding without a draft.
+    - ``acceptance``: probability that a proposed token is accepted, each independently of the others (0.8).
+    - ``draft_precision``: number format of the draft's weights and arithmetic; the service's if not given.
+    - ``draft_step_time``: how long a step of the draft takes ("roofline memory_efficiency=0.8"); as the service's
+      roofline if not given.
+    - ``name``: what results call the scenario.
 
     Errors: ``InputError`` for what is missing, ``DoesNotFit`` where both models leave no room for a cache.
     """

@@ -359,10 +359,13 @@ def read_shape(text: str) -> Shape:
 class Topology(Checked):
     """A fabric by its wiring, and a collective that goes over all of it.
 
-    - ``shape``: "fat-tree <radix>", "leaf-spine leaves= hosts= spines= uplink=", "rails nodes= rails= spines=",
-      "torus 8x8x4", "dragonfly routers= hosts= global_links=", or the shape itself.
-    - ``link_bandwidth``: of an endpoint's link, one way.
-    - ``size``: of the collective whose least times are asked for: the vector of each endpoint.
+    - ``shape``: wiring: "fat-tree 48" (ports of a switch), "leaf-spine leaves=8 hosts=16 spines=4 uplink=1", "rails
+      nodes=32 rails=8 spines=4", "torus 8x8x4" or "dragonfly routers=4 hosts=2 global_links=2".
+    - ``link_bandwidth``: bandwidth of an endpoint's link, one way ("50 GB/s").
+    - ``size``: size of the collective whose least times are asked for: the vector of each endpoint ("1 GB").
+    - ``name``: what results call the scenario.
+
+    In Python a ``shape`` may be the value itself: ``FatTree``, ``LeafSpine``, ``Rails``, ``Torus``, ``Dragonfly``.
     """
 
     shape: Shape | str

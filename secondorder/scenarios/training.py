@@ -168,17 +168,24 @@ def _named_failures(text: str) -> FailureProcess | FailureRates:
 class Training(Checked):
     """A run that works, checkpoints, fails and comes back.
 
-    - ``failures``: a process of ``fleets.failures``, a line such as "exponential 3 h" or "stationary 2048
-      weibull 6000 h shape=0.7", or rates of the zoo for the step's cluster ("llama_3"); the cluster's
-      own where none are given.
-    - ``checkpoint``: ``Checkpoint``, ``AsyncCheckpoint``, ``TwoLevelCheckpoint`` or ``VerifiedCheckpoint``, or a line
-      such as "blocking 30 min write=60 s".
-    - ``recovery``: detection, replacement and restart.
-    - ``spares``: spare nodes and their repair; without them a failed node is replaced at once.
-    - ``step``: a ``TrainingStep``, or the law of the time of one; without it work is a fluid.
-    - ``storage``: where checkpoints go, if their writing times are to follow from their size.
-    - ``duration``: how long the run is watched; or ``work``: what it has to do, in time without failures
-      and checkpoints, and the run ends when that is done.
+    - ``failures``: when it fails: "exponential 3 h", "stationary 2048 weibull 6000 h shape=0.7", or rates of the zoo
+      for the step's cluster (llama_3); the cluster's own if not given.
+    - ``checkpoint``: what is written and when: "blocking 30 min write=60 s", "async 30 min pause=5 s drain=3 min", or a
+      kind of two levels or with verification.
+    - ``recovery``: times of detection, replacement and restart after a failure ("300 s detection=30 s").
+    - ``spares``: spare nodes and their repair ({"count": 4, "repair": "lognormal 8 h scv=1"}); a failed node is
+      replaced at once if not given.
+    - ``step``: time of a step or its law ("lognormal 4 s scv=0.01"), or a training step by its table; work is a fluid
+      if not given.
+    - ``storage``: storage that checkpoints go to, of the zoo (tectonic_llama_3), if writing times are to follow from
+      their size; the cluster's own if not given.
+    - ``duration``: time that the run is watched ("54 day"); 30 days where no work is given either.
+    - ``work``: instead of a duration, what the run has to do, in time without failures and checkpoints ("20 day").
+    - ``name``: what results call the scenario.
+
+    In Python ``failures`` may be a process of ``fleets.failures``, ``checkpoint`` is ``Checkpoint``,
+    ``AsyncCheckpoint``, ``TwoLevelCheckpoint`` or ``VerifiedCheckpoint``, ``step`` a ``TrainingStep`` or a law. The run
+    of a ``work`` ends when that is done.
 
     Errors: ``InputError`` for what cannot be meant.
     """

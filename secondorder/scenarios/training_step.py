@@ -129,15 +129,18 @@ class Parts:
 class TrainingStep(Timed):
     """One step of ``job`` on ``cluster``.
 
+    - ``job``: training job: model, batch and layout.
+    - ``cluster``: cluster that runs it, of the zoo (llama_3_16k).
     - ``compute_efficiency``: share of the peak that the arithmetic reaches by itself, without bubbles and
-      communication: measured, not derived. BLOOM implies 0.58, Llama 3 0.56 (``tests/test_training_step.py``).
+      communication; measured, not derived.
     - ``network_efficiency``: share of the links' bandwidth that collectives reach.
-    - ``jitter``: a law of mean 1 s as a factor: each pass of each microbatch on each stage takes its time times a
-      draw of its own; "lognormal scv=0.01".
-    - ``slow_ranks``: replicas that are always slow, by their index: ``{3: 1.2}``, all their arithmetic
-      takes 1.2 times as long.
-    - ``buckets``: in which a stage's gradients go out.
-    - ``reserved_memory``: of each accelerator, for what the formulas of memory do not count.
+    - ``jitter``: law of a factor of mean 1 on each pass of each microbatch on each stage ("lognormal scv=0.01").
+    - ``slow_ranks``: factors on the arithmetic of replicas that are always slow, by their index ({"3": 1.2}).
+    - ``buckets``: buckets in which a stage's gradients go out.
+    - ``reserved_memory``: memory of each accelerator for what the formulas do not count ("2 GiB").
+    - ``name``: what results call the scenario.
+
+    BLOOM implies a ``compute_efficiency`` of 0.58, Llama 3 of 0.56 (``tests/test_training_step.py``).
 
     Errors: ``DoesNotFit`` where the fullest stage exceeds an accelerator's memory, ``InputError`` for a layout that
     does not divide the cluster.

@@ -50,7 +50,12 @@ CLOSED_FORMS_ONLY = (
 
 
 def can_simulate(scenario: Scenario) -> bool:
-    """Whether there is a simulation of such a scenario."""
+    """Whether there is a simulation of such a scenario, and anything for it to find."""
+    match scenario:
+        case Ownership():
+            return scenario.rate is not None  # a stated utilisation leaves nothing to chance
+        case ScalingLaw():
+            return scenario.fitted.alpha_error > 0  # without published errors there is nothing to draw
     return not isinstance(scenario, CLOSED_FORMS_ONLY)
 
 

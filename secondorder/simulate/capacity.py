@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cache
 
 from secondorder.errors import InfeasibleError, Unstable
+from secondorder.quantities import pretty
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.capacity import Capacity
 from secondorder.simulate.serving import simulate_serving
@@ -98,7 +99,7 @@ def _search(scenario: Capacity, run: Runs) -> int:
             missed = {
                 m: answer.best(m).amount for m, most in scenario.objectives.items() if answer.best(m).amount > most
             }
-            told = ", ".join(f"{metric} {amount:.4g} s" for metric, amount in missed.items())
+            told = ", ".join(f"{metric} {pretty(amount, 's')}" for metric, amount in missed.items())
             raise InfeasibleError(
                 f"{scenario.name}: {told} on a replica that is nearly idle; no number of replicas does it: "
                 "use a faster replica, or allow more"

@@ -199,7 +199,7 @@ def _estimate(metric: str, values: Floats, note: str) -> Estimate:
     return Estimate(
         metric=metric,
         amount=interval.mean,
-        unit={"throughput": "request/s", "step_time_mean": "s"}.get(metric, ""),
+        unit={"throughput": "sample/s", "step_time_mean": "s"}.get(metric, ""),
         source="simulation",
         low=-math.inf if note else interval.low,
         high=math.inf if note else interval.high,

@@ -35,7 +35,8 @@ def simulate_footprint(scenario: Footprint, *, seed: int = 0, replications: int 
     the replications, of the expected total; one horizon alone varies more. Errors: ``InputError``, ``InfeasibleError``.
     """
     found = replicated(partial(_once, scenario, seed), replications, jobs)
-    how = f"{replications} x {_length(scenario):,} hours, seed {seed}"
+    days = f"hour by hour through {_length(scenario) / 24:g} days, scaled to the horizon"
+    how = f"{replications} replications {days}, seed {seed}" if _chance(scenario) else days
     return Answer(scenario=scenario.name, estimates=estimates(found, _UNITS), how=how)
 
 
@@ -50,6 +51,11 @@ _UNITS = {
     "carbon_per_request": "kgCO2e/request",
     "carbon_per_token": "kgCO2e/token",
 }
+
+
+def _chance(scenario: Footprint) -> bool:
+    """Whether anything is random."""
+    return bool(scenario.load_scv or scenario.intensity_scv or scenario.rate is not None)
 
 
 def _length(scenario: Footprint) -> int:

@@ -49,7 +49,7 @@ def simulate_inference(scenario: Inference, *, seed: int = 0, replications: int 
     """Independent replications, with intervals at 95 %.
 
     ``latency_mean``, ``latency_p99`` (s): of a step, from the host's first move to the end of its last kernel;
-    ``throughput`` (request/s): inputs; ``device_utilisation``: share of the time in which a kernel executes.
+    ``throughput`` (sample/s): inputs; ``device_utilisation``: share of the time in which a kernel executes.
     ``jobs`` processes share the replications. Errors: ``InputError``.
     """
     if replications < 2:
@@ -61,7 +61,7 @@ def simulate_inference(scenario: Inference, *, seed: int = 0, replications: int 
     rows = (
         _mean("latency_mean", "s", np.array([run.latencies.mean() for run in found]), note),
         _p99([run.latencies for run in found], scenario.synchronise, note),
-        _mean("throughput", "request/s", scenario.batch_size / steps, note),
+        _mean("throughput", "sample/s", scenario.batch_size / steps, note),
         _mean("device_utilisation", "", np.array([run.busy for run in found]) / steps, note),
     )
     how = f"{replications} replications of {found[0].latencies.size:,} steps of {scenario.kernels:,} kernels"

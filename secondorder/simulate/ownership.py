@@ -51,7 +51,8 @@ def simulate_ownership(scenario: Ownership, *, seed: int = 0, replications: int 
         raise InputError("rate", given="none", expected=expected)
     scenario.check_stable()
     found = replicated(partial(_once, scenario, seed), replications, jobs)
-    how = f"{replications} x {_hours(scenario)[1]} hours, seed {seed}"
+    hours = f"{_hours(scenario)[1]} hours, request by request, costs scaled to the horizon"
+    how = f"{replications} replications of {hours}, seed {seed}"
     return Answer(scenario=scenario.name, estimates=estimates(found, _UNITS), how=how)
 
 
@@ -63,14 +64,14 @@ _UNITS = {
     "utilisation": "",
     "accelerators_on": "",
     "rental_cost": "USD",
-    "cost_per_million_requests": "USD",
-    "cost_per_million_tokens": "USD",
-    "rental_per_million_requests": "USD",
+    "cost_per_request": "USD/request",
+    "cost_per_token": "USD/token",
+    "rental_per_request": "USD/request",
     "prob_wait": "",
     "wait_mean": "s",
     "wait_p99": "s",
     "within_objective": "",
-    "cost_per_million_within": "USD",
+    "cost_per_request_within": "USD/request",
 }
 
 
@@ -115,13 +116,13 @@ def _costs(s: Ownership, on: float, busy: float, rate: float) -> dict[str, float
         "energy": s.energy(on, busy),
         "utilisation": busy / on,
         "accelerators_on": on,
-        "cost_per_million_requests": costs.total / seconds / rate * 1e6,
+        "cost_per_request": costs.total / seconds / rate,
     }
     if s.tokens_per_request is not None:
-        found["cost_per_million_tokens"] = found["cost_per_million_requests"] / s.tokens_per_request
+        found["cost_per_token"] = found["cost_per_request"] / s.tokens_per_request
     if s.rental is not None:
         found["rental_cost"] = on * si(s.rental) * seconds / HOUR
-        found["rental_per_million_requests"] = on * si(s.rental) / HOUR / rate * 1e6
+        found["rental_per_request"] = on * si(s.rental) / HOUR / rate
     return found
 
 
@@ -136,7 +137,7 @@ def _waits(s: Ownership, wait: Floats, on: float, busy: float) -> dict[str, floa
         found["within_objective"] = within
         if within > 0:
             mean_rate = float(s.hourly_rates.mean())
-            found["cost_per_million_within"] = s.costs(on, busy).total / si(s.horizon) / mean_rate / within * 1e6
+            found["cost_per_request_within"] = s.costs(on, busy).total / si(s.horizon) / mean_rate / within
     return found
 
 

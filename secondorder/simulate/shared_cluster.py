@@ -68,7 +68,7 @@ def simulate_shared_cluster(scenario: SharedCluster, *, seed: int = 0, replicati
     saturation = saturation_rate(scenario, seed=seed, replications=replications) if in_order else None
     if saturation is not None and saturation.high is not None and scenario.rate >= saturation.high:
         raise Unstable(
-            f"{scenario.name}: {3600 * scenario.rate:.4g} request/hour, where gangs that hold each other up get "
+            f"{scenario.name}: {3600 * scenario.rate:.4g} job/hour, where gangs that hold each other up get "
             f"through {3600 * saturation.mean:.4g}, {saturation.mean / scenario.work_bound:.1%} of what the "
             f"accelerators could: the queue grows without limit; use a lower arrival rate or the policy easy"
         )
@@ -315,7 +315,7 @@ def _replications(
 
 
 def _estimate(metric: str, interval: Interval, note: str) -> Estimate:
-    unit = "s" if metric.startswith(("wait_", "response_")) else "request/s" if metric == "saturation_rate" else ""
+    unit = "s" if metric.startswith(("wait_", "response_")) else "job/s" if metric == "saturation_rate" else ""
     return Estimate(
         metric=metric,
         amount=interval.mean,

@@ -15,21 +15,23 @@ from secondorder.fleets.failures import (
     ReplicatedPairs,
     StationaryNodes,
 )
-from secondorder.quantities import Quantity, quantity, registry, si
+from secondorder.quantities import Quantity, registry, si
 from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.training import Training
 from secondorder.scenarios.training_step import TrainingStep
 from secondorder.simulate import simulate
 from secondorder.validation.intervals import length
+from secondorder.validation.spares import hourly_price, paid
 
 FACTORS = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """A cluster of so many ``accelerators``, at its own best ``interval`` (s of work).
+    """A cluster of so many ``accelerators`` that work, at its own best ``interval`` (s of work).
 
-    ``price``: USD for an accelerator and hour, None where it is not known.
+    ``price``: USD for an accelerator and hour, None where it is not known. ``paid``: accelerators paid for over those
+    that work, spares included; None where no cluster says how many a spare node has.
     """
 
     accelerators: int
@@ -38,21 +40,26 @@ class Size:
     solved: Answer
     simulated: Answer | None
     price: float | None
+    paid: float | None = 1.0
 
     def effective(self, goodput: float) -> float:
         """Accelerators whose work is kept."""
         return self.accelerators * goodput
 
     def cost(self, goodput: float) -> float | None:
-        """USD for an hour of one accelerator's work that is kept."""
-        return None if self.price is None else self.price / goodput
+        """USD for an hour of one accelerator's work that is kept; without the spares where ``paid`` is not known."""
+        return None if self.price is None else self.price * (self.paid or 1.0) / goodput
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScalingStudy:
-    """``sizes`` of the cluster, the smallest first; ``left_out`` says which are not possible, and why."""
+    """``sizes`` of the cluster, the smallest first; ``left_out`` says which are not possible, and why.
+
+    ``accelerators``: of the ``scenario`` as it was given.
+    """
 
     scenario: Training
+    accelerators: int
     sizes: tuple[Size, ...]
     left_out: tuple[str, ...]
     how: str
@@ -84,10 +91,9 @@ def scaling_study(
         if accelerators not in (None, step.cluster.accelerators):
             raise InputError("accelerators", given=accelerators, expected=f"the cluster's {step.cluster.accelerators}")
         accelerators = step.cluster.accelerators
-        price = step.cluster.price if price is None else price
     if accelerators is None:
         raise InputError("accelerators", given="nothing", expected="how many the run has, or a model and its cluster")
-    cost = None if price is None else si(quantity(price, "USD/s", "price")) * 3600
+    cost = hourly_price(scenario, price)
     sizes, left_out = [], []
     options = {"seed": seed, "replications": replications or 100, "jobs": jobs}
     for factor in FACTORS:
@@ -99,8 +105,10 @@ def scaling_study(
             sizes.append(_size(scenario, factor, round(count), cost, options if simulated else None))
         except (InfeasibleError, InputError) as error:
             left_out.append(f"{count:,.6g}: {error}")
-    how = f"{options['replications']} runs of {length(scenario)} at each dot" if simulated else "closed forms only"
-    return ScalingStudy(scenario=scenario, sizes=tuple(sizes), left_out=tuple(left_out), how=how)
+    how = f"{options['replications']} runs of {length(scenario)} at each size" if simulated else "closed forms only"
+    return ScalingStudy(
+        scenario=scenario, accelerators=accelerators, sizes=tuple(sizes), left_out=tuple(left_out), how=how
+    )
 
 
 def _size(scenario: Training, factor: float, count: int, price: float | None, options: dict[str, Any] | None) -> Size:
@@ -114,6 +122,7 @@ def _size(scenario: Training, factor: float, count: int, price: float | None, op
         solved=solve(sized),
         simulated=None if options is None else simulate(sized, **options),
         price=price,
+        paid=paid(sized),
     )
 
 

@@ -15,6 +15,7 @@ change of one field at a time shows it.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,6 +43,8 @@ FINE_STEP = 0.01
 """Of the logarithm, for the elasticity of a closed form; taken again at half of it."""
 SMOOTH = 0.02
 """How far the two may part, as a share, before the metric counts as not smooth there."""
+FLAT, MOVES = 0.1, 0.02
+"""A slope below this share of that between the ends is one step of a staircase, if the ends part by this much."""
 
 # One field at a time
 
@@ -197,30 +200,33 @@ def numeric_fields(scenario: Any) -> tuple[list[Found], list[Skipped]]:
             case pint.Quantity() if value.m != 0:
                 found.append(Found(path, float(value.m), f"{value.u:D}", False))
             case bool() | str():
-                skipped.append(Skipped(path=path, reason="a word, not a number"))
+                skipped.append(Skipped(path=path, reason="text or a choice"))
             case int() | float() if value != 0 and math.isfinite(value):
                 found.append(Found(path, float(value), "", isinstance(value, int)))
             case pint.Quantity() | int() | float():
-                skipped.append(Skipped(path=path, reason="0, of which a share is nothing"))
+                skipped.append(Skipped(path=path, reason="0, and a share of 0 is 0"))
             case None:
                 skipped.append(Skipped(path=path, reason="not given"))
             case _ if is_dataclass(value):
-                skipped.append(Skipped(path=path, reason="has no fields"))
+                skipped.append(Skipped(path=path, reason="a choice without numbers"))
             case _:
-                skipped.append(Skipped(path=path, reason=f"several values in one ({type(value).__name__})"))
+                skipped.append(Skipped(path=path, reason="a list of values"))
     return found, skipped
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """What is no dataclass itself, with its dotted path; a name of a thing is no field of it."""
+    """What is no dataclass itself, with its dotted path; what a thing is called, and since when, is no field of it."""
     for field in fields(value):
-        if not field.init or field.name in ("name", "source", "sources"):
+        if not field.init or field.name in _ABOUT:
             continue
         inner, place = getattr(value, field.name), f"{path}.{field.name}".lstrip(".")
         if is_dataclass(inner) and not isinstance(inner, type) and fields(inner):
             yield from _leaves(inner, place)
         else:
             yield place, inner
+
+
+_ABOUT = ("name", "note", "vendor", "released", "year", "source", "sources")
 
 
 def _chosen(scenario: Any, wanted: Sequence[str] | None) -> tuple[list[Found], list[Skipped]]:
@@ -280,13 +286,13 @@ def _effect(scenario: Any, field: Found, by: float, ask: _Ask, base: Estimate, h
     places, found, refused = [field.value - step, field.value + step], [here, here], []
     for side, place in enumerate(places):
         if place * field.value <= 0:
-            refused.append(f"has no logarithm at {place:g}")
+            refused.append(f"{place:g} has no logarithm")
             places[side] = field.value
             continue
         try:
             found[side] = ask.values(varied(scenario, {field.path: field.at(place)}), base)
         except SecondOrderError as error:
-            refused.append(f"cannot be {field.at(place)}: {error}")
+            refused.append(f"it cannot be {field.at(place)}: {error}")
             places[side] = field.value
     if len(refused) == 2:
         return Skipped(path=field.path, reason=refused[-1])
@@ -309,13 +315,15 @@ def _measured(
     here: Floats, refused: str,
 ) -> Effect:  # fmt: skip
     slopes = np.array([_slope(a, b, places) for a, b in zip(*found, strict=True)])
-    note, low, high = f"one side only, as it {refused}" if refused else "", None, None
+    note, low, high = f"one side only: {refused}" if refused else "", None, None
     if ask.witness == "simulate":
         interval = student(slopes)
         low, high = interval.low, interval.high
     elif not (field.whole or refused or found[0][0] == found[1][0] == here[0]):
         wide, narrow = (_central(scenario, field, width, ask, base) for width in (FINE_STEP, FINE_STEP / 2))
-        if abs(narrow - wide) > SMOOTH * abs(narrow) + 1e-6:
+        between = abs(float(slopes.mean()))
+        staircase = between > MOVES and abs(narrow) < FLAT * between
+        if staircase or abs(narrow - wide) > SMOOTH * abs(narrow) + 1e-6:
             note = "not smooth here, a kink or a rounding is near: the slope between the ends"
         else:
             slopes = np.array([(4 * narrow - wide) / 3])
@@ -581,5 +589,16 @@ def described(effect: Effect) -> str:
     >>> described(Effect(path="x", value=0.1, unit="second", step="", base=1, at_low=1, at_high=1, elasticity=0))
     '100 ms'
     """
-    short = effect.unit.replace(" ", "").replace("second", "s")
-    return pretty(effect.value, short)
+    return pretty(effect.value, short_unit(effect.unit))
+
+
+def short_unit(unit: str) -> str:
+    """A unit as tables write it.
+
+    >>> short_unit("kgCO2e / kilowatt_hour"), short_unit("request / second")
+    ('kgCO2e/kWh', 'request/s')
+    """
+    return re.sub(r"\w+", lambda word: _SHORT.get(word[0], word[0]), unit).replace(" ", "")
+
+
+_SHORT = {"second": "s", "watt": "W", "watt_hour": "Wh", "kilowatt_hour": "kWh", "joule": "J", "liter": "L"}

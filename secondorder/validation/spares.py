@@ -4,8 +4,10 @@ from dataclasses import dataclass, replace
 
 from secondorder.analytic import solve
 from secondorder.errors import InputError
+from secondorder.quantities import Quantity, quantity, si
 from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.training import Training
+from secondorder.scenarios.training_step import TrainingStep
 from secondorder.simulate import simulate
 from secondorder.validation.intervals import length
 
@@ -16,13 +18,21 @@ FEWEST = 4
 
 @dataclass(frozen=True, kw_only=True)
 class SparesStudy:
-    """``solved`` and ``simulated`` (none if only closed forms were asked for) at each of the ``counts`` of spares."""
+    """``solved`` and ``simulated`` (none if only closed forms were asked for) at each of the ``counts`` of spares.
+
+    ``price``: USD for an accelerator and hour, None where it is not known.
+    """
 
     scenario: Training
     counts: tuple[int, ...]
     solved: tuple[Answer, ...]
     simulated: tuple[Answer, ...]
     how: str
+    price: float | None = None
+
+    def paid(self, count: int) -> float | None:
+        """Accelerators paid for with so many spares, over those that work; None where no cluster says how many."""
+        return paid(_with(self.scenario, count))
 
     def enough(self, share: float) -> int | None:
         """The fewest of the counts with which the run is able to work that share of the time, by closed form."""
@@ -30,12 +40,35 @@ class SparesStudy:
         return next((count for count, answer in able if answer.best("availability").amount >= share), None)
 
 
+def paid(scenario: Training) -> float | None:
+    """Accelerators paid for over those that work: ``1 + spares / nodes``; None where no cluster says how many nodes."""
+    if scenario.spares is None:
+        return 1.0
+    if not isinstance(scenario.step, TrainingStep):
+        return None
+    return 1 + scenario.spares.count / scenario.step.cluster.nodes
+
+
+def hourly_price(scenario: Training, price: Quantity | str | None) -> float | None:
+    """USD for an accelerator and hour: as given, else the cluster's; None where there is none. ``InputError``."""
+    if price is None and isinstance(scenario.step, TrainingStep):
+        price = scenario.step.cluster.price
+    return None if price is None else si(quantity(price, "USD/hour", "price"))
+
+
 def spares_study(
-    scenario: Training, *, seed: int = 0, replications: int | None = None, jobs: int = 1, simulated: bool = True
+    scenario: Training,
+    *,
+    price: Quantity | str | None = None,
+    seed: int = 0,
+    replications: int | None = None,
+    jobs: int = 1,
+    simulated: bool = True,
 ) -> SparesStudy:
     """From no spare to as many as make no more difference; the scenario says how long a repair takes.
 
-    Errors: ``InputError`` for a scenario without spares.
+    ``price``: of an accelerator and hour, the cluster's if none is given. Errors: ``InputError`` for a scenario
+    without spares.
     """
     if scenario.spares is None:
         raise InputError("spares", given="none", expected="spares with the law of their repair")
@@ -51,13 +84,14 @@ def spares_study(
     if simulated:
         options = {"seed": seed, "replications": replications or 100, "jobs": jobs}
         found = tuple(simulate(_with(scenario, count), **options) for count in shown)
-        how = f"{options['replications']} runs of {length(scenario)} at each dot"
+        how = f"{options['replications']} runs of {length(scenario)} at each number of spares"
     return SparesStudy(
         scenario=scenario,
         counts=tuple(shown),
         solved=tuple(solved[count] for count in shown),
         simulated=found,
         how=how,
+        price=hourly_price(scenario, price),
     )
 
 

@@ -5,9 +5,11 @@ from dataclasses import fields, is_dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from secondorder.analytic import solve
 from secondorder.errors import InfeasibleError, InputError, UnknownName
 from secondorder.scenarios.answers import COLUMNS
 from secondorder.scenarios.scenario import Scenario
+from secondorder.simulate import can_simulate
 from secondorder.validation.comparison import compare
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def sweep(
     scenario: Scenario,
     grid: Mapping[str, Sequence[Any]],
     *,
+    simulated: bool = True,
     seed: int = 0,
     margin: float | None = None,
     replications: int | None = None,
@@ -52,7 +55,8 @@ def sweep(
 
     A tidy frame: a column for each swept field, then those of ``Comparison.frame``. Points
     run in ``jobs`` processes; all use the same seed, so that they differ by design and not
-    by chance (common random numbers). A point past saturation is one row that says so.
+    by chance (common random numbers). A point past saturation is one row that says so. If not
+    ``simulated``, or where nothing can be, the rows are those of the closed forms alone.
     """
     import pandas as pd
     from joblib import Parallel, delayed
@@ -61,8 +65,8 @@ def sweep(
         raise InputError("grid", given=repr(dict(grid)), expected="fields, each with a list of values")
     points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     scenarios = [_at(scenario, point) for point in points]  # a bad point is refused before any runs
-    options = {"seed": seed, "margin": margin, "replications": replications, "requests": requests}
-    found: list[pd.DataFrame] = Parallel(n_jobs=jobs)(delayed(_frame)(each, options) for each in scenarios)
+    options: dict[str, Any] = {"seed": seed, "margin": margin, "replications": replications, "requests": requests}
+    found: list[pd.DataFrame] = Parallel(n_jobs=jobs)(delayed(_frame)(each, simulated, options) for each in scenarios)
     for frame, point in zip(found, points, strict=True):
         for place, (name, value) in enumerate(point.items()):
             frame.insert(place, name, str(value))
@@ -77,13 +81,15 @@ def _at(scenario: Any, point: Mapping[str, Any]) -> Any:
         return error
 
 
-def _frame(scenario: Scenario, options: dict[str, Any]) -> "pd.DataFrame":
-    """The comparison at one point, or one row that says why there is none."""
+def _frame(scenario: Scenario, simulated: bool, options: dict[str, Any]) -> "pd.DataFrame":
+    """What is found at one point, or one row that says why there is nothing."""
     import pandas as pd
 
     try:
         if isinstance(scenario, InfeasibleError):
             raise scenario
+        if not (simulated and can_simulate(scenario)):
+            return solve(scenario).frame
         return compare(scenario, **options).frame
     except InfeasibleError as error:
         row = (getattr(scenario, "name", ""), "", "", "", None, None, None, None, "infeasible", str(error))

@@ -36,16 +36,22 @@ WEIGHT_BYTES, GRADIENT_BYTES, OPTIMISER_BYTES = 2.0, 2.0, 12.0
 class Layout(Checked):
     """How a job is spread: ``data_parallel x tensor_parallel x pipeline_parallel`` accelerators.
 
-    - ``expert_parallel``: among how many of the data-parallel ranks the experts are dealt out; divides them.
+    - ``data_parallel``: replicas of the model.
+    - ``tensor_parallel``: accelerators that share each layer.
+    - ``pipeline_parallel``: stages that the layers are split into.
+    - ``expert_parallel``: data-parallel ranks that the experts are dealt out among; divides them.
     - ``micro_batch_size``: sequences that pass through the pipeline together.
-    - ``schedule``: gpipe, 1f1b, or interleaved with ``interleaving`` chunks of the model a stage.
-    - ``zero_stage``: what the data-parallel ranks share out: 0 nothing, 1 the optimiser's state, 2 also the
-      gradients, 3 also the weights.
-    - ``recomputation``: of activations in the backward pass: none, selective (the part of attention that is
-      quadratic in the sequence, as fused attention kernels do), or full (all but the layers' inputs).
-    - ``sequence_parallel``: the tensor-parallel ranks also share what lies between the split matrices.
-    - ``stage_layers``: layers of each chunk in the model's order where they are not equally many; 0 leaves
-      a chunk with only the embedding or the head.
+    - ``schedule``: order of forward and backward passes in the pipeline.
+    - ``interleaving``: chunks of the model on a stage, for interleaved only.
+    - ``zero_stage``: what data-parallel ranks share out: nothing (0), the optimiser's state (1), also gradients (2),
+      also weights (3).
+    - ``recomputation``: activations computed again in the backward pass: none, attention's part that is quadratic in
+      the sequence (selective), or all but the layers' inputs (full).
+    - ``sequence_parallel``: whether tensor-parallel ranks also share what lies between the split matrices.
+    - ``stage_layers``: layers of each chunk in the model's order, where they are not equally many ([7, 8, 8, 7]).
+
+    Fused attention kernels recompute as selective does. 0 in ``stage_layers`` leaves a chunk with only the embedding or
+    the head.
 
     >>> Layout(data_parallel=8, pipeline_parallel=4, schedule="interleaved")
     Traceback (most recent call last):
@@ -112,9 +118,15 @@ class Layout(Checked):
 class TrainingJob(Checked):
     """What a step of training has to do: ``global_batch`` sequences of ``sequence_length`` tokens through the model.
 
-    ``precision`` is that of the matrix arithmetic, of mixed-precision training: weights and gradients take 2
-    bytes a parameter whatever it is. ``dropout``: whether its masks are kept (1 byte an activation), as in
-    GPT-3; most later models train without.
+    - ``model``: language model that is trained, of the zoo (llama_3_1_8b) or from a Hugging Face config.json.
+    - ``global_batch``: sequences of a step, all replicas together.
+    - ``sequence_length``: tokens of a sequence.
+    - ``layout``: how the job is spread over accelerators.
+    - ``precision``: number format of the matrix arithmetic: bf16, fp16 or fp8.
+    - ``dropout``: whether dropout masks are kept, 1 byte an activation, as in GPT-3.
+
+    Training is of mixed precision: weights and gradients take 2 bytes a parameter whatever the ``precision``. Most
+    models after GPT-3 train without ``dropout``.
 
     Errors: ``InputError`` where the layout does not divide the model or the batch, in one line that says which.
     """

@@ -15,7 +15,7 @@ import numpy as np
 from secondorder.analytic.collectives import alpha_beta, bubble, critical_path, last_passage, ring, stragglers, tree
 from secondorder.laws import Deterministic, Exponential, Gamma, LogNormal, Normal, Service
 from secondorder.laws import Erlang as ErlangLaw
-from secondorder.quantities import si
+from secondorder.quantities import pretty, si
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.collective import Collective
 from secondorder.scenarios.pipeline import Pipeline
@@ -137,7 +137,7 @@ def _bounds(collective: Collective, law: Service, ideal: float) -> str:
     if not collective.even:
         return ""
     barrier = ideal * float(stragglers.factor(law, count=collective.ranks))
-    return f"; with a barrier after each stage at most {barrier:.4g} s"
+    return f"; with a barrier after each stage at most {pretty(barrier, 's')}"
 
 
 def _jitter(collective: Collective, ideal: float) -> Iterator[Estimate]:

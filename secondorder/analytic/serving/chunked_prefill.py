@@ -12,17 +12,18 @@ import numpy as np
 
 from secondorder.analytic.arguments import Floats, non_negative, one, one_whole
 from secondorder.analytic.serving.idle import prefill_seconds, weighted_quantile
-from secondorder.analytic.serving.mean_value import mean_value
+from secondorder.analytic.serving.mean_value import MeanValue, mean_value
 from secondorder.analytic.serving.prefill import PrefillQueue
+from secondorder.analytic.serving.replica import Replica
 from secondorder.analytic.serving.saturation import demand, saturation
 from secondorder.errors import InfeasibleError, InputError, Unstable
-from secondorder.quantities import si
+from secondorder.quantities import pretty, si
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.chunked_prefill import ChunkedPrefill
 from secondorder.scenarios.serving import Serving
 
 ALONE, STEPS = "idle engine", "steps of a prompt beside the mean decodes"
-QUEUE = "bulk prefill queue (after Inoue 2021)"
+QUEUE, BALANCE = "bulk prefill queue (after Inoue 2021)", "balance of slots and tokens"
 
 
 def time_to_first_token(serving: Serving, prompt: float, *, budget: int, decodes: float = 0.0) -> float:
@@ -94,44 +95,59 @@ def solve_chunked_prefill(scenario: ChunkedPrefill) -> Answer:
 
     ``ttft_mean`` without waiting, alone (order 0) and beside the mean decodes (order 1); ``itl_mean``, ``itl_p99``
     (order 2: over all tokens) and ``itl_max``, the longest step that one prompt of the longest kind makes;
-    ``unchunked_itl_max`` the same without chunks; ``prefill_share`` of the decode time; ``budget`` the largest that
-    keeps ``itl``, where that is given.
+    ``unchunked_itl_max`` the same without chunks; ``prefill_share`` of the decode time; ``saturation_rate`` and
+    ``utilisation``; ``budget_for_itl``, where an ``itl`` is given, the largest ``max_num_batched_tokens`` that keeps
+    it. Errors: ``Unstable`` at or past saturation, ``InfeasibleError`` where no budget keeps the ``itl``.
     """
-    serving = scenario.serving
+    serving = replace(scenario.serving, name=scenario.name)
     serving.check_law()
     rate, limit = serving.rate, saturation(serving)
-    if rate >= limit.rate:
-        raise Unstable(
-            f"{scenario.name}: {rate:.4g} request/s offered, but the engine saturates at {limit.rate:.4g} "
-            f"(bound by the {limit.binds}); lower the rate or add replicas"
-        )
-    means = mean_value(serving, rate)
-    decodes, longest = max(1.0, means.decodes), float(serving.offered.max_input)
+    replica = Replica.of(serving, rate, limit)  # Unstable past saturation
+    try:
+        means = mean_value(serving, rate)
+    except Unstable:  # near saturation means alone may have no fixed point where the queue has one
+        means = None
+    decodes = max(1.0, means.decodes if means else replica.decoding)
+    longest = float(serving.offered.max_input)
     prompts, _, weight = (np.asarray(part, float) for part in serving.offered.grid())
     budget = serving.max_num_batched_tokens
     note = f"beside {decodes:.3g} decodes"
     rows = [
         _row("ttft_mean", float(prefill_seconds(serving, prompts) @ weight), "s", ALONE, 0),
-        _row("ttft_mean", means.ttft, "s", STEPS, 1, f"{note}, without a wait"),
-        _row("itl_mean", means.tpot, "s", STEPS, 1, note),
+        *(_means(means, note) if means else ()),
         _row("itl_max", longest_gap(serving, longest, budget=budget, decodes=decodes), "s", STEPS, 1, note),
         _row("unchunked_itl_max", longest_gap(serving, longest, budget=None, decodes=decodes), "s", STEPS, 1, note),
-        _row("prefill_share", means.prefill_share, "", STEPS, 1, note),
     ]
     steps, share = gap_law(serving, rate=rate, decodes=decodes)
+    outside = "; ".join(replica.outside)
     rows += [
-        _row("itl_mean", float(steps @ share), "s", QUEUE, 2, note),
-        _row("itl_p99", weighted_quantile(steps, share, 0.99), "s", QUEUE, 2, note),
-        _row(
-            "saturation_rate", limit.rate, "request/s", "balance of slots and tokens", 2, f"bound by the {limit.binds}"
-        ),
+        _row("itl_mean", float(steps @ share), "s", QUEUE, 2, outside or note, not outside),
+        _row("itl_p99", weighted_quantile(steps, share, 0.99), "s", QUEUE, 2, outside or note, not outside),
+        _row("saturation_rate", limit.rate, "request/s", BALANCE, 2, limit.note, limit.in_domain),
+        _row("utilisation", rate / limit.rate, "", BALANCE, 2, limit.note, limit.in_domain),
     ]
     if scenario.itl is not None:
-        found = budget_for(serving, longest, itl=si(scenario.itl), decodes=decodes)
-        rows.append(_row("budget", float(found), "token", STEPS, 1, note))
+        rows.append(_widest(serving, longest, si(scenario.itl), decodes))
     ranked = [e for metric in dict.fromkeys(e.metric for e in rows) for e in rows if e.metric == metric]
-    how = f"closed forms of a budget of {budget} tokens a step at {rate:.4g} request/s"
+    how = f"closed forms at {rate:.4g} request/s, {rate / limit.rate:.0%} of saturation; {budget:,} tokens a step"
     return Answer(scenario=scenario.name, estimates=tuple(ranked), how=how)
+
+
+def _means(means: MeanValue, note: str) -> list[Estimate]:
+    return [
+        _row("ttft_mean", means.ttft, "s", STEPS, 1, f"{note}, without a wait"),
+        _row("itl_mean", means.tpot, "s", STEPS, 1, note),
+        _row("prefill_share", means.prefill_share, "", STEPS, 1, note),
+    ]
+
+
+def _widest(serving: Serving, prompt: float, itl: float, decodes: float) -> Estimate:
+    """The largest budget that keeps the gap, and what it is."""
+    found = budget_for(serving, prompt, itl=itl, decodes=decodes)
+    told = f"the largest max_num_batched_tokens that keeps gaps within {pretty(itl, 's')}, beside {decodes:.3g} decodes"
+    if longest_gap(serving, prompt, budget=None, decodes=decodes) <= itl:
+        told = f"takes the longest prompt in one step, within {pretty(itl, 's')} beside {decodes:.3g} decodes"
+    return _row("budget_for_itl", float(found), "token", STEPS, 1, told)
 
 
 def _checked(budget: int, decodes: float) -> int:
@@ -141,5 +157,7 @@ def _checked(budget: int, decodes: float) -> int:
     return tokens
 
 
-def _row(metric: str, amount: float, unit: str, source: str, order: int, note: str = "") -> Estimate:
-    return Estimate(metric=metric, amount=amount, unit=unit, source=source, order=order, note=note)
+def _row(
+    metric: str, amount: float, unit: str, source: str, order: int, note: str = "", in_domain: bool = True
+) -> Estimate:
+    return Estimate(metric=metric, amount=amount, unit=unit, source=source, order=order, in_domain=in_domain, note=note)

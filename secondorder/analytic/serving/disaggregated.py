@@ -151,6 +151,7 @@ def _loaded(scenario: Disaggregated) -> list[Estimate]:
     busy = share * float(transfer @ weight)
     wait = float(transfer_wait(arrival_rate=share, transfer=transfer, weight=weight))
     prefill = Replica.of(scenario.prefill, scenario.prefill.rate)
+    # long prompts do no harm where nothing decodes beside them: the chain of chunks is the whole queue
     reasons = [f"prefill: {reason}" for reason in prefill.outside if "budget" not in reason]
     if busy > BUSY_LINK:
         reasons.append(f"links are busy {busy:.0%} of the time; waits for them are those of Poisson arrivals")
@@ -178,9 +179,7 @@ def _collocated(scenario: Disaggregated) -> list[Estimate]:
     """As many replicas that do both, each at its share of the load; without latencies past their saturation."""
     one, replicas = scenario.collocated, scenario.prefill_replicas + scenario.decode_replicas
     limit = saturation(one)
-    rows = [
-        _row("collocated_saturation_rate", replicas * limit.rate, "request/s", TOGETHER, f"bound by the {limit.binds}")
-    ]
+    rows = [_row("collocated_saturation_rate", replicas * limit.rate, "request/s", TOGETHER, limit.note)]
     if one.rate >= limit.rate:
         return rows
     replica = Replica.of(one, one.rate, limit)
@@ -192,5 +191,5 @@ def _collocated(scenario: Disaggregated) -> list[Estimate]:
 
 
 def _row(metric: str, amount: float, unit: str, source: str = SOURCE, note: str = "") -> Estimate:
-    told = note.startswith("bound by") or not note
+    told = not note or (note.startswith("bound by") and ";" not in note)
     return Estimate(metric=metric, amount=amount, unit=unit, source=source, order=2, in_domain=told, note=note)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from secondorder.workloads.traces import Trace
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
+NEAR = 0.1
+MEANS_ALONE = f"neither waits nor spread are counted: the second order is more than {NEAR:.0%} away"
+
 ALONE = "idle engine"
 MEANS = "mean value (Little 1961)"
 QUEUE = "bulk prefill queue beside processor sharing (after Inoue 2021, Cohen 1979)"
@@ -31,9 +35,10 @@ def ladder(scenario: Serving) -> Answer:
     limit, rate = saturation(scenario), scenario.rate
     estimates = [*_order_0(idle(scenario))]
     if rate < limit.rate:
+        second = list(_order_2(scenario, Replica.of(scenario, rate, limit)))
         with suppress(Unstable):  # means alone may have no fixed point where the queue has one
-            estimates += _order_1(scenario, mean_value(scenario, rate), rate)
-        estimates += _order_2(scenario, Replica.of(scenario, rate, limit))
+            estimates += _apart(_order_1(scenario, mean_value(scenario, rate), rate), second)
+        estimates += second
     elif scenario.enable_prefix_caching and isinstance(scenario.arrivals, Trace):
         pass  # its prefix hits may carry it: what they save is not known here
     elif isinstance(scenario.arrivals, Trace):
@@ -75,8 +80,16 @@ def _order_1(scenario: Serving, means: MeanValue, rate: float) -> Iterator[Estim
         yield Estimate(metric=metric, amount=amount, unit=unit, source=MEANS, order=1)
 
 
+def _apart(first: Iterator[Estimate], second: list[Estimate]) -> Iterator[Estimate]:
+    """Means, outside their domain where what they leave out, the queue of the second order, moves them."""
+    queued = {e.metric: e.amount for e in second}
+    for e in first:
+        near = abs(e.amount - queued.get(e.metric, e.amount)) <= NEAR * queued.get(e.metric, e.amount)
+        yield e if near else replace(e, in_domain=False, note=MEANS_ALONE)
+
+
 def _order_2(scenario: Serving, replica: Replica) -> Iterator[Estimate]:
-    note = _outside(scenario, replica)
+    note = "; ".join(replica.outside)
 
     def rung(metric: str, amount: float, source: str = QUEUE, unit: str = "s") -> Estimate:
         return Estimate(metric=metric, amount=amount, unit=unit, source=source, order=2, in_domain=not note, note=note)
@@ -94,22 +107,8 @@ def _order_2(scenario: Serving, replica: Replica) -> Iterator[Estimate]:
         yield rung(f"e2el_{label}", replica.e2el_quantile(level), LENGTHS)
 
 
-def _outside(scenario: Serving, replica: Replica) -> str:
-    """Which conditions of the second order do not hold."""
-    reasons = replica.outside
-    if isinstance(scenario.arrivals, Trace):
-        reasons.append("a finite trace, taken for Poisson arrivals of its mean rate")
-    elif abs(scenario.arrivals.scv - 1) > 1e-9:
-        reasons.append(f"arrivals are not Poisson (scv {scenario.arrivals.scv:.3g})")
-    if scenario.enable_prefix_caching:
-        reasons.append("prefix hits are not counted")
-    return "; ".join(reasons)
-
-
 def _saturation(scenario: Serving, limit: Saturation, rate: float) -> Iterator[Estimate]:
-    bound = limit.binds == "KV cache"
-    known = not bound and not scenario.enable_prefix_caching
-    note = f"bound by the {limit.binds}" + ("; preemptions are not counted" if bound else "")
+    known, note = limit.in_domain and not scenario.enable_prefix_caching, limit.note
     if scenario.enable_prefix_caching:
         note += "; prefix hits are not counted, with them it is higher"
     if limit.waves is not None:

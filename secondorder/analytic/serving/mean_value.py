@@ -42,7 +42,8 @@ def mean_value(scenario: Serving, rate: float) -> MeanValue:
     when* far below saturation. ``Unstable`` when there is no fixed point. *Source*: Little 1961.
     """
     means = _Means(scenario, rate, demand(scenario))
-    batch, tpot = 0.0, means.step(1.0)
+    tpot = means.step(1.0)
+    batch = rate * means.need.decode_steps * tpot  # from below; from 0 on, a prompt would take a step of its own
     for _ in range(500):
         tpot = max(means.apart(batch), means.together(batch))
         following = rate * means.need.decode_steps * tpot

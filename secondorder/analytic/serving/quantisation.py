@@ -11,7 +11,6 @@ from secondorder.analytic.arguments import Real, non_negative, plain, positive
 from secondorder.analytic.serving.idle import idle
 from secondorder.analytic.serving.ladder import ladder
 from secondorder.analytic.serving.saturation import demand, saturation
-from secondorder.errors import Unstable
 from secondorder.fleets.accelerators import bytes_per_value
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.quantisation import Quantisation
@@ -55,16 +54,12 @@ def solve_quantisation(scenario: Quantisation) -> Answer:
 
     ``decode_speedup``: order 0 the bound by bytes, order 1 of one sequence on the step time. ``prefill_speedup``:
     order 0 the ratio of the rates, order 1 of a prompt alone; with another number of accelerators both are of all
-    together. ``saturation_speedup``: of the highest rates of a replica. Latencies are left out where the load is too
-    high for the quantised service, and the answer says so.
+    together. ``saturation_speedup``: of the highest rates of a replica. Errors: ``Unstable`` past the saturation of the
+    quantised service (that of the service as it is does not matter), as ``ladder``.
     """
     before, after = scenario.serving, scenario.quantised
-    before.check_law()
-    try:
-        rows = [e for e in ladder(after).estimates if e.metric not in ("saturation_rate", "utilisation")]
-        how = f"closed forms at {after.rate:.4g} request/s"
-    except Unstable:
-        rows, how = [], f"{after.rate:.4g} request/s are past saturation: no latencies"
+    loaded = ladder(after)
+    rows = list(loaded.estimates)
     context = demand(before).decode_context
     weights, cache, weights_after, cache_after = step_bytes(scenario, batch=1.0, context=context)
     bound = decode_bound(weights=weights, cache=cache, weights_after=weights_after, cache_after=cache_after)
@@ -86,16 +81,14 @@ def solve_quantisation(scenario: Quantisation) -> Answer:
             for one in (alone, alone_after)
         ]
         rows.append(_row("decode_speedup", steps[0] / steps[1], "", ALONE, 1))
-    limit, limit_after = saturation(before), saturation(after)
     gain = float(alone.ttft @ alone.weight) / float(alone_after.ttft @ alone_after.weight)
     rows += [
         _row("prefill_speedup", faster, "", RATES, 0, f"{told}, where prompts are long"),
         _row("prefill_speedup", gain, "", ALONE, 1),
-        _row("saturation_speedup", limit_after.rate / limit.rate, "", BALANCE, 2),
-        _row("saturation_rate", limit_after.rate, "request/s", BALANCE, 2, f"bound by the {limit_after.binds}"),
-        _row("utilisation", after.rate / limit_after.rate, "", BALANCE, 2),
+        _row("saturation_speedup", saturation(after).rate / saturation(before).rate, "", BALANCE, 2),
     ]
-    return Answer(scenario=scenario.name, estimates=tuple(rows), how=how)
+    weighed = f"weights in {scenario.weight_precision}, arithmetic in {scenario.compute_precision}"
+    return Answer(scenario=scenario.name, estimates=tuple(rows), how=f"{loaded.how}; {weighed}")
 
 
 def _row(metric: str, amount: float, unit: str, source: str, order: int, note: str = "") -> Estimate:

@@ -65,6 +65,16 @@ class Saturation:
     waves: float | None = None
     """The rate (request/s) when all answers are equally long and all requests in phase."""
 
+    @property
+    def in_domain(self) -> bool:
+        """Whether no work is preempted, which ``rate`` does not count."""
+        return self.binds != "KV cache"
+
+    @property
+    def note(self) -> str:
+        """What binds, and what is not counted."""
+        return f"bound by the {self.binds}" + ("" if self.in_domain else "; preemptions are not counted")
+
 
 def sequences_that_fit(scenario: Serving, *, reserve_full_length: bool = False) -> float:
     """Running sequences that slots and cache allow: ``min(max_num_seqs, tokens / held)``."""
