@@ -45,11 +45,9 @@ class Replica:
     those that wait, whose tail is rough, and several times too long where answers spread widely),
     and most prompt tokens are of prompts of up to 1.5 token budgets.
 
-    *Accuracy*: of 975 figures (means, p50, p90, p99) of 75 random services inside that domain (16
-    models on accelerators, 8 to 256 slots, budgets of 512 to 8,192, lengths of six kinds, 10 to
-    90 % load), 99.5 % lay within 10 % of the simulation or in its 95 % interval; the worst, a p99 of
-    the time to first token near a full cache, was 18 % short. Five services on which earlier forms
-    failed, and the margin, are ``pytest tests/test_serving_ladder.py -k within_10_percent``; three loads
+    *Accuracy*: ``python benchmarks/serving_accuracy.py`` draws services at random and prints how many
+    figures inside that domain lie within 10 % of the simulation or in its interval. Five services on
+    which earlier forms failed are ``pytest tests/test_serving_ladder.py -k within_10_percent``; three loads
     of conversations on an H100 are in ``make validate``.
     """
 
