@@ -83,6 +83,29 @@ def test_matched_binomials_come_within_half_a_percent_of_counting(shape: tuple[i
     )
 
 
+def test_an_expert_takes_a_token_at_least() -> None:
+    """A capacity is rounded up, however small the factor; eight experts keep one of 32 picks each, or none."""
+    scarce = replace(SHEET, capacity_factor=1e-12)
+    assert scarce.capacity == 1
+    kept = 1 - solve_expert_routing(scarce).best("dropped_share").amount
+    assert kept * 32 == pytest.approx(8 * (1 - 0.75**16), rel=1e-9)
+    found = simulate_expert_routing(scarce, seed=2, replications=4).best("dropped_share")
+    assert found.low <= 1 - kept <= found.high
+
+
+def test_matched_binomials_come_as_near_to_counting_as_they_say_wherever_it_can_be_counted() -> None:
+    judged = 0
+    for experts, top_k in product((3, 4, 5, 6, 8, 12), (2, 3, 4)):
+        for tokens in range(2, 19):
+            if top_k >= experts or math.comb(tokens + top_k, top_k) > 200:
+                continue
+            judged += 1
+            ours = mean_of(greatest_load(tokens=tokens, top_k=top_k, weights=[1] * experts))
+            counted = mean_of(counted_greatest_load(tokens=tokens, experts=experts, top_k=top_k))
+            assert ours == pytest.approx(counted, rel=0.008 if tokens >= 5 else 0.018)
+    assert judged > 100
+
+
 def test_picks_with_replacement_would_be_wrong_by_more_than_the_matched_binomials() -> None:
     exact = mean_of(counted_greatest_load(tokens=16, experts=8, top_k=2))
     replaced = mean_of(greatest_load(tokens=32, top_k=1, weights=np.ones(8)))

@@ -69,6 +69,12 @@ def test_a_fleet_computed_by_hand():
     assert amounts(answer, "carbon_per_request") == pytest.approx([7_095 / 14.4e6, 4_743 / 7.2e6, 4_743 / 7.2e6])
 
 
+def test_a_fleet_at_full_work_all_day_has_its_rated_power_whatever_the_profile():
+    """The mean of 0.3, 2.1 and 0.6, which add up to 3, is a last digit above 1."""
+    found = solve_footprint(fleet(utilisation=1.0, load="0.1 0.7 0.2")).best("energy").amount
+    assert found == pytest.approx(float(fleet().power(1.0)), rel=1e-12)  # 1,000 hours: kWh are W
+
+
 def test_the_first_order_suite_s_own_form_is_met():
     """TDP (.3 + .7 u) x hours x PUE x intensity."""
     for u in (0.0, 0.25, 1.0):

@@ -37,6 +37,25 @@ def test_gpt_3_on_256_gpus_takes_the_published_memory_with_one_microbatch(zero_s
     assert held.in_flight == 2  # what the first stage of 1f1b holds, and the published figures do not
 
 
+def test_routed_tokens_are_copied_beside_the_one_input_of_router_and_shared_experts() -> None:
+    """Counted matrix by matrix: what each needs in the backward pass, in 2 bytes a value."""
+    for model, ranks in ((models.mixtral_8x7b, 2), (models.llama_3_1_8b, 16), (models.qwen2_5_1_5b, 4)):
+        job = TrainingJob(
+            model=model, global_batch=8, sequence_length=512, layout=Layout(tensor_parallel=ranks)
+        )  # fmt: skip
+        keys = max(model.kv_heads, ranks)
+        whole = [4 * model.hidden, 2 * model.hidden]  # inputs of both norms, of query, key and value
+        split = [2 * 2 * model.heads * model.head_dim, 2 * 2 * keys * model.head_dim]
+        if model.experts is None:
+            whole += [2 * model.hidden]
+            split += [2 * 3 * model.intermediate]
+        else:
+            whole += [2 * model.hidden, model.experts.top_k * 2 * model.hidden]  # the router's input, the copies
+            split += [model.experts.top_k * 2 * 3 * model.experts.intermediate]
+        expected = 512 * (sum(whole) + sum(split)) / ranks
+        assert layer_activations(job, experts=model.experts is not None) == pytest.approx(expected, rel=1e-12)
+
+
 def test_gpt_3_needs_zero_2_in_80_gb_and_the_second_microbatch_still_fits() -> None:
     assert fullest(gpt(zero_stage=1)).total > 80 * 2**30
     assert fullest(gpt(zero_stage=2)).total < 80 * 2**30

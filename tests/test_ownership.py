@@ -439,6 +439,12 @@ def test_a_load_past_the_fleet_is_refused(solve):
         solve(daily(accelerators=10))
 
 
+def test_a_fleet_that_follows_the_load_too_closely_is_told_so_and_not_to_grow():
+    with pytest.raises(Unstable, match="use a lower target_utilisation") as refused:
+        solve_ownership(daily(profile="flat", target_utilisation=1.0, boot="0 s"))
+    assert "replicas" not in str(refused.value)
+
+
 def test_a_fleet_without_a_load_is_not_simulated():
     with pytest.raises(InputError, match="rate: got none"):
         simulate_ownership(fleet())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from secondorder.analytic.reasoning import (
     longest_of,
@@ -57,6 +58,28 @@ def test_majority_is_that_of_all_votes(samples: int, wrong: int) -> None:
         chance = math.prod(p if vote == 0 else (1 - p) / wrong for vote in votes)
         total += chance * (counts[0] == max(counts)) / counts.count(max(counts))
     assert success_of_majority(success=p, samples=samples, wrong_answers=wrong) == pytest.approx(total, abs=1e-12)
+
+
+@pytest.mark.parametrize("samples", [172, 200, 1001, 1100])
+@pytest.mark.parametrize("p", [0.45, 0.5, 0.55])
+def test_a_majority_of_very_many_votes_for_two_answers_is_condorcets(samples: int, p: float) -> None:
+    """More votes than a float's factorial holds: the tail of a binomial, half of a tie."""
+    tie = 0.5 * binom.pmf(samples / 2, samples, p) if samples % 2 == 0 else 0.0
+    expected = binom.sf(samples // 2, samples, p) + tie
+    assert success_of_majority(success=p, samples=samples, wrong_answers=1) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(("samples", "p", "wrong"), [(300, 0.05, 50), (1000, 0.01, 200), (256, 0.02, 1000)])
+def test_a_majority_of_very_many_votes_for_many_answers_is_that_of_drawn_votes(
+    samples: int, p: float, wrong: int
+) -> None:
+    rng, draws = np.random.default_rng(5), 4_000
+    votes = rng.multinomial(samples, [p] + [(1 - p) / wrong] * wrong, draws)
+    most = votes.max(axis=1)
+    won = (votes[:, 0] == most) / (votes == most[:, None]).sum(axis=1)
+    found = success_of_majority(success=p, samples=samples, wrong_answers=wrong)
+    assert found == pytest.approx(won.mean(), abs=3.3 * won.std() / math.sqrt(draws))
+    assert found <= 1
 
 
 def test_a_majority_of_the_often_wrong_is_worse_than_one_of_them_unless_they_err_differently() -> None:

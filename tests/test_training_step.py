@@ -179,6 +179,16 @@ def test_experts_are_exchanged_in_both_directions_over_the_fabric() -> None:
     assert [m.ranks for m in alone.gradients[0]] == [4, 4]
 
 
+def test_gradients_of_copied_key_value_heads_go_round_too() -> None:
+    """Eight ranks keep one of four heads each: as many bytes go round as a rank has gradients."""
+    parts = small(model=SMALL, tensor_parallel=8).parts
+    copies = 2 * 2 * 1024 * 128 * (8 - 4) / 8 * 6  # 2 bytes of keys and values, six layers a stage
+    plain = small(model=dataclasses.replace(SMALL, kv_heads=8), tensor_parallel=8).parts
+    assert parts.gradients[0][0].size == pytest.approx(plain.gradients[0][0].size, rel=1e-12)
+    without = 2 * small(model=SMALL, tensor_parallel=8).job.dense_parameters(0) / 8
+    assert parts.gradients[0][0].size == pytest.approx(without + copies, rel=1e-12)
+
+
 def test_zero_decides_what_goes_round_and_when() -> None:
     steps = [small(data_parallel=4, zero_stage=stage).parts for stage in range(4)]
     assert [parts.gradient_rounds for parts in steps] == [2, 1, 1, 1]

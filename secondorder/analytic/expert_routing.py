@@ -112,8 +112,9 @@ def greatest_load(*, tokens: int, top_k: int, weights: npt.ArrayLike, group: int
     binomial with ``n`` trials and the mean ``T p``. Equal weights: ``n = ((E-1) T k - (E-k)) / (E (k-1))``, so that
     the variance given the sum is ``T p (1-p)``, and that of a device's load is its own too.
 
-    *Exact* for ``k = 1`` and ``k = E``. Else an approximation: the mean of the fullest is within 0.5 % of
-    ``counted_greatest_load`` from 4 tokens on (16 tokens, 2 of 8: 6.768 for 6.757), 1.5 % at 2.
+    *Exact* for ``k = 1`` and ``k = E``. Else an approximation: the mean of the fullest is within 0.8 % of
+    ``counted_greatest_load`` from 5 tokens on (16 tokens, 2 of 8: 6.768 for 6.757), 1.8 % below; for unequal weights
+    it was up to 1.6 % above simulations, 0.7 % from 16 tokens on.
     Returns the values and ``P(max <= value)``. Errors: ``InputError``. *Source*: Poissonisation: Levin, A
     representation for multinomial cumulative distribution functions (1981); the matched binomials are derived here.
 

@@ -134,7 +134,7 @@ def solve_footprint(scenario: Footprint) -> Answer:
     """
     s = scenario
     seconds, asked, intensity = si(s.horizon), s.hourly_utilisation, s.hourly_intensity
-    mean = float(asked.mean())
+    mean = min(float(asked.mean()), 1.0)  # all hours at full work may add up to a last digit more
     rated, at_mean = _at_meter(s, 1.0), _at_meter(s, mean)
     idle = _at_meter(s, 0.0)
     factor = float(noise_factor(load_scv=s.load_scv, intensity_scv=s.intensity_scv, correlation=s.correlation))

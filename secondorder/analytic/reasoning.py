@@ -18,6 +18,8 @@ Law: TypeAlias = tuple[npt.NDArray[np.int64], Floats]
 
 LONGEST = 2**23
 """Points at which the law of a sum is tabulated."""
+LEAST = 1e-18
+"""Probabilities below it are left out."""
 
 # Chance of success
 
@@ -55,44 +57,41 @@ def success_of_any(*, success: Real, samples: Whole) -> Real:
 def success_of_majority(*, success: float, samples: int, wrong_answers: int) -> float:
     """Chance that the right answer is the most frequent, ties by lot, among ``w`` wrong ones that are as likely.
 
-    ``sum_c b(c; n, p) sum_t P(t of w wrong ones have c, the rest fewer | n - c) / (1 + t)``, the inner one by the
-    coefficient of ``x^(n-c)`` in ``C(w,t) (x^c/c!)^t (sum_{j<c} x^j/j!)^(w-t)``, times ``(n-c)!/w^(n-c)``. *Exact*.
-    Takes one set of numbers. Errors: ``InputError``. *Source*: Poissonisation of the multinomial; two answers give
-    Condorcet's theorem (1785).
+    ``sum_c b(c; n, p) E[1/(1+t); no wrong one has more than c of the n - c others]``, ``t`` how many wrong ones have
+    just ``c``; as ``E[1/(1+t)] = int_0^1 E[s^t] ds``, the coefficient of ``x^(n-c)`` in
+    ``(s f_c x^c + sum_{j<c} f_j x^j)^w``, integrated over ``s`` and over that of all ``j``, ``f`` Poisson of mean
+    ``(n-c)/w``. *Exact*, to 1e-12. Takes one set of numbers. Errors: ``InputError``. *Source*: Poissonisation of the
+    multinomial; two answers give Condorcet's theorem (1785).
 
     >>> round(success_of_majority(success=0.6, samples=3, wrong_answers=1), 9)     # p^3 + 3 p^2 (1-p)
     0.648
     """
+    from scipy.special import gammaln, xlog1py, xlogy
+
     n, w = one_whole("samples", samples), one_whole("wrong_answers", wrong_answers)
     p = float(_chance(success))
-    total = 0.0
-    for c in range(1, n + 1):
-        weight = math.comb(n, c) * p**c * (1 - p) ** (n - c)
-        most = min(w, (n - c) // c)
-        total += weight * math.fsum(_tied(n - c, w, c, t) / (1 + t) for t in range(most + 1))
-    return total
+    c = np.arange(1, n + 1)
+    ways = gammaln(n + 1.0) - gammaln(c + 1.0) - gammaln(n - c + 1.0)
+    chances = np.exp(ways + xlogy(c, p) + xlog1py(n - c, -p))
+    won = (chance * _won(n - votes, w, votes) for votes, chance in enumerate(chances.tolist(), 1) if chance > LEAST)
+    return min(math.fsum(won), 1.0)
 
 
-def _tied(balls: int, boxes: int, c: int, t: int) -> float:
-    """Probability that ``t`` of equally likely boxes hold ``c`` balls and the others fewer."""
-    rest = balls - c * t
-    fewer = float(rest == 0) if boxes == t else _coefficient(rest, boxes - t, c - 1)
-    log = math.lgamma(balls + 1) - t * math.lgamma(c + 1) - balls * math.log(boxes)
-    return math.comb(boxes, t) * math.exp(log) * fewer
+def _won(others: int, answers: int, votes: int) -> float:
+    """Chance that so many ``votes`` win against ``others``, each for any of so many wrong ``answers``."""
+    from scipy.special import gammaln, roots_legendre, xlogy
 
-
-def _coefficient(degree: int, power: int, most: int) -> float:
-    """Of ``x^degree`` in ``(sum_{j <= most} x^j / j!)^power``, by repeated squaring."""
-    base = np.zeros(degree + 1)
-    base[: most + 1] = [1 / math.factorial(j) for j in range(min(most, degree) + 1)]
-    found = np.zeros(degree + 1)
-    found[0] = 1.0
-    while power:
-        if power & 1:
-            found = np.convolve(found, base)[: degree + 1]
-        base = np.convolve(base, base)[: degree + 1]
-        power >>= 1
-    return float(found[degree])
+    if others < votes:
+        return 1.0
+    j = np.arange(votes + 1)
+    law = np.exp(xlogy(j, others / answers) - others / answers - gammaln(j + 1.0))
+    size = 2 * others + 64  # the sum of the Poisson numbers is never so much beyond its mean that it wraps round
+    below = np.fft.rfft(law[:-1], size)
+    level = law[-1] * np.exp(-2j * np.pi * votes * np.arange(len(below)) / size)
+    nodes, weights = roots_legendre(min(answers, others // votes) // 2 + 1)
+    shares = [np.fft.irfft((below + (1 + node) / 2 * level) ** answers, size)[others] for node in nodes]
+    together = math.exp(xlogy(others, others) - others - math.lgamma(others + 1.0))
+    return float(np.clip(weights @ np.array(shares) / 2 / together, 0.0, 1.0))
 
 
 def mean_attempts(*, success: Real, samples: Whole) -> Real:

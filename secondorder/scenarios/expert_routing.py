@@ -91,7 +91,7 @@ class ExpertRouting(Checked):
         """Tokens that an expert takes at most; None where there is no limit."""
         if self.capacity_factor is None:
             return None
-        return math.ceil(self.capacity_factor * self.routed / self.experts - 1e-9)
+        return max(math.ceil(self.capacity_factor * self.routed / self.experts - 1e-9), 1)
 
     @property
     def experts_per_device(self) -> int:

@@ -179,10 +179,12 @@ class Ownership(Timed):
             float(self.hourly_replicas.mean()) * self.slots,
         )
         if load >= room:
-            more = math.floor(load / self.slots) + 1
+            remedy, fleet = "a lower target_utilisation", self.replicas * self.slots
+            if load >= fleet:
+                more, rate = math.floor(load / self.slots) + 1, si(self.rate) * fleet / load
+                remedy = f"at least {more} replicas, or an arrival rate below {rate:.6g} request/s"
             raise Unstable(
-                f"{self.name}: {load:.6g} slots of work for {room:.6g}: the queue grows from day to day; use at least "
-                f"{more} replicas, or an arrival rate below {si(self.rate) * room / load:.6g} request/s"
+                f"{self.name}: {load:.6g} slots of work for {room:.6g}: the queue grows from day to day; use {remedy}"
             )
 
     # Means over the cycle, in accelerators

@@ -103,12 +103,7 @@ class Serving(Checked):
             )
         if not hasattr(self.step_time, "seconds"):
             raise InputError("step_time", given=repr(self.step_time), expected="Roofline(), Affine(...) or Table(...)")
-        if self.model.heads % self.tensor_parallel_size:
-            raise InputError(
-                "tensor_parallel_size",
-                given=self.tensor_parallel_size,
-                expected=f"a divisor of the {self.model.heads} heads of {self.model.name}",
-            )
+        self.model.check_tensor_parallel("tensor_parallel_size", self.tensor_parallel_size)
         unknown = [name for name in self.goodput if name not in ("ttft", "tpot", "e2el")]
         if unknown:
             raise UnknownName.among("goodput", unknown[0], ["ttft", "tpot", "e2el"])

@@ -68,12 +68,7 @@ class Speculative(Checked):
                 given=f"{self.draft.name} with a vocabulary of {self.draft.vocab}",
                 expected=f"the {self.serving.model.vocab} tokens of {self.serving.model.name}",
             )
-        if self.draft.heads % self.serving.tensor_parallel_size:
-            raise InputError(
-                "draft",
-                given=f"{self.draft.heads} heads of {self.draft.name}",
-                expected=f"a multiple of tensor_parallel_size {self.serving.tensor_parallel_size}",
-            )
+        self.draft.check_tensor_parallel("serving.tensor_parallel_size", self.serving.tensor_parallel_size)
         self.draft_seconds  # a precision that the part lacks is refused here  # noqa: B018
         self.kv_tokens  # and so are two models that do not fit  # noqa: B018
 

@@ -270,15 +270,22 @@ class Torus(_Shape):
         return sum(1 if side == 2 else 2 for side in self.sides)
 
     @property
+    def _cut(self) -> tuple[int, int]:
+        """Links between two halves of layers, the least of all sides, and whether that side is odd (1)."""
+        return min((self.endpoints // side * (1 if side == 2 else 2), side % 2) for side in self.sides)
+
+    @property
     def bisection(self) -> float:
-        """``2 endpoints / longest side``, across which two layers of links go; ``endpoints / 2`` if that is 2."""
-        longest = max(self.sides)
-        return float(self.endpoints // longest * (1 if longest == 2 else 2))
+        """``2 endpoints / longest side``, across which two layers of links go; ``endpoints / 2`` across a side of 2.
+
+        The least of both: a torus 3x2 parts into its two rings.
+        """
+        return float(self._cut[0])
 
     @property
     def doubt(self) -> str:
         """A longest side of an odd number."""
-        return "the longest side is odd: the halves differ by a layer" if max(self.sides) % 2 else ""
+        return "the longest side is odd: the halves differ by a layer" if self._cut[1] else ""
 
 
 @dataclass(frozen=True)

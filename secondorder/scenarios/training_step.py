@@ -291,7 +291,7 @@ class TrainingStep(Timed):
     def _optimiser(self, stage: int) -> float:
         """One update of what an accelerator of a stage keeps, in s."""
         layout = self.job.layout
-        dense, routed = rank_parameters(self.job, stage)
+        dense, routed = rank_parameters(self.job, range(stage, layout.chunks, layout.pipeline_parallel))
         if layout.zero_stage >= 1:
             dense, routed = dense / layout.data_parallel, routed * layout.expert_parallel / layout.data_parallel
         return OPTIMISER_TRAFFIC * (dense + routed) / si(self.cluster.accelerator.memory_bandwidth)
@@ -334,9 +334,7 @@ class TrainingStep(Timed):
         """What goes round the data-parallel ranks for a chunk, or for every so many from it on: 2 bytes a parameter."""
         job, layout = self.job, self.job.layout
         chunks = range(chunk, layout.chunks, every) if every else (chunk,)
-        dense = WEIGHT_BYTES * sum(map(job.dense_parameters, chunks)) / layout.tensor_parallel
-        routed = WEIGHT_BYTES * sum(map(job.routed_parameters, chunks)) / layout.tensor_parallel
-        routed /= layout.expert_parallel
+        dense, routed = (WEIGHT_BYTES * parameters for parameters in rank_parameters(job, chunks))
         rings = [(dense, layout.data_parallel, 1)]
         rings.append((routed, layout.data_parallel // layout.expert_parallel, layout.expert_parallel))
         return tuple(

@@ -160,11 +160,7 @@ class TrainingJob(Checked):
                 expected=f"a divisor of the {model.layers} layers of {model.name}",
                 remedy="or give stage_layers, the layers of each chunk",
             )
-        ranks = layout.tensor_parallel
-        if model.heads % ranks or (model.kv_heads % ranks and ranks % model.kv_heads):
-            expected = f"a divisor of the {model.heads} heads that divides the {model.kv_heads} key-value heads or "
-            expected += "is a multiple of them"
-            raise InputError("layout.tensor_parallel", given=ranks, expected=expected)
+        model.check_tensor_parallel("layout.tensor_parallel", layout.tensor_parallel)
         count = model.experts.count if model.experts else 1
         if count % layout.expert_parallel:
             expected = f"a divisor of the {count} experts of {model.name}" if model.experts else "1: no experts"

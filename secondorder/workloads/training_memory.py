@@ -8,7 +8,7 @@ With ``a`` heads of ``d``, ``k`` key-value heads, feed-forward width ``f``, ``s`
 hidden, a layer keeps in 2 bytes (masks of dropout in 1)::
 
     replicated   4h (norms) + 2h + 2h (inputs of attention and feed-forward) + 2h (masks)
-    split by t   2(a d + 2 k d) + 2 a d (query, key, value, context) + 4f, or 6f where gated
+    split by t   2(a d + 2 k d) + 2 a d (query, key, value, context) + 4f, or 6f where gated; k at least t
     quadratic    5 a s (scores, their mask, their dropout), not kept with selective recomputation
 
 times ``s b``; sequence parallelism splits the first line too. For GPT (``f = 4h``, ``k = a``, ``a d = h``) that is
@@ -26,6 +26,7 @@ recomputation keeps ``2 s b h``.
 stage 0 of 2: weights 43.8 GB, gradients 1.37 GB, optimiser 8.21 GB, activations 2 x 10.3 GB: 73.9 GB
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from secondorder.quantities import pretty
@@ -82,14 +83,13 @@ def fullest(job: TrainingJob) -> StageMemory:
     return max(stage_memory(job), key=lambda memory: memory.total)
 
 
-def rank_parameters(job: TrainingJob, stage: int) -> tuple[float, float]:
-    """Parameters whose weights one accelerator of a stage works with: dense ones, and those of routed experts.
+def rank_parameters(job: TrainingJob, chunks: Sequence[int]) -> tuple[float, float]:
+    """Parameters of these chunks whose weights one accelerator works with: dense ones, and those of routed experts.
 
     Everything is split by the tensor-parallel ranks, but for key and value matrices where there are more ranks
     than key-value heads: each rank keeps one head's.
     """
     layout, model = job.layout, job.model
-    chunks = range(stage, layout.chunks, layout.pipeline_parallel)
     dense = sum(job.dense_parameters(chunk) for chunk in chunks)
     if model.latent is None:
         copies = max(0, layout.tensor_parallel - model.kv_heads)
@@ -121,7 +121,7 @@ def layer_activations(job: TrainingJob, experts: bool) -> float:
     apart = t if layout.sequence_parallel else 1
     if layout.recomputation == "full":
         return 2.0 * job.micro_tokens * model.hidden / apart
-    replicated, split = _attention(model)
+    replicated, split = _attention(model, t)
     inputs, inner = _feed_forward(model, experts)
     replicated += 4.0 * model.hidden + inputs + (2.0 * model.hidden if job.dropout else 0.0)
     quadratic = 0.0
@@ -130,10 +130,10 @@ def layer_activations(job: TrainingJob, experts: bool) -> float:
     return job.micro_tokens * (replicated / apart + (split + inner + quadratic) / t)
 
 
-def _attention(model: Transformer) -> tuple[float, float]:
+def _attention(model: Transformer, ranks: int) -> tuple[float, float]:
     """Bytes a token of an attention block: whole on each rank, and split."""
     if model.latent is None:
-        return 2.0 * model.hidden, 2.0 * model.head_dim * (2 * model.heads + 2 * model.kv_heads)
+        return 2.0 * model.hidden, 2.0 * model.head_dim * (2 * model.heads + 2 * max(model.kv_heads, ranks))
     latent = model.latent
     compressed = latent.query_rank + latent.kv_rank + latent.rope_dim
     per_head = 2 * (latent.nope_dim + latent.rope_dim) + 2 * latent.value_dim
@@ -143,25 +143,26 @@ def _attention(model: Transformer) -> tuple[float, float]:
 def _feed_forward(model: Transformer, experts: bool) -> tuple[float, float]:
     """Bytes a token of a feed-forward block: its input, and what lies within.
 
-    Routed tokens are copied to each of their experts; load is taken as even.
+    Routed tokens are copied to each of their experts, beside the one input of router and shared experts; load is taken
+    as even.
     """
     matrices = 6.0 if model.gated else 4.0
     if not experts or model.experts is None:
         return 2.0 * model.hidden, matrices * model.intermediate
     seen = model.experts.top_k + model.experts.shared
-    return 2.0 * model.hidden * seen, matrices * model.experts.intermediate * seen
+    return 2.0 * model.hidden * (1 + model.experts.top_k), matrices * model.experts.intermediate * seen
 
 
 def _stage(job: TrainingJob, stage: int) -> StageMemory:
     layout, model = job.layout, job.model
-    dense, routed = rank_parameters(job, stage)
+    chunks = range(stage, layout.chunks, layout.pipeline_parallel)
+    dense, routed = rank_parameters(job, chunks)
     dense_ranks, routed_ranks = layout.data_parallel, layout.data_parallel // layout.expert_parallel
 
     def held(per_parameter: float, from_stage: int) -> float:
         apart = layout.zero_stage >= from_stage
         return per_parameter * (dense / (dense_ranks if apart else 1) + routed / (routed_ranks if apart else 1))
 
-    chunks = range(stage, layout.chunks, layout.pipeline_parallel)
     moe = sum(job.chunk_moe_layers[chunk] for chunk in chunks)
     plain = sum(job.chunk_layers[chunk] for chunk in chunks) - moe
     microbatch = moe * layer_activations(job, True) + plain * layer_activations(job, False)

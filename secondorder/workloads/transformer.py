@@ -103,6 +103,12 @@ class Transformer(Checked):
             given = self.experts.dense_layers
             raise InputError("experts.dense_layers", given=given, expected=f"at most the {self.layers} layers")
 
+    def check_tensor_parallel(self, what: str, ranks: int) -> None:
+        """``InputError`` where heads do not split evenly; of more ranks than key-value heads each keeps one head's."""
+        if self.heads % ranks or (self.kv_heads % ranks and ranks % self.kv_heads):
+            expected = f"a divisor of the {self.heads} heads of {self.name} that divides its {self.kv_heads} key-value "
+            raise InputError(what, given=ranks, expected=expected + "heads or is a multiple of them")
+
     # Parameters
 
     @property
