@@ -35,7 +35,8 @@ class InputError(SecondOrderError, ValueError):
     exit_code: ClassVar[int] = 2
 
     def __init__(self, what: str, *, given: object, expected: str, remedy: str = "") -> None:
-        self.what, self.given, self.expected, self.remedy = what, str(given), expected, remedy
+        self.what, self.expected, self.remedy = what, expected, remedy
+        self.given = "nothing" if given is None else str(given)
         super().__init__(self._line())
 
     def _line(self) -> str:
@@ -67,7 +68,7 @@ class UnknownName(InputError, AttributeError, KeyError):
         wanted = name.lower().replace("-", "_")
         begun = [each for each in names if len(wanted) > 2 and each.startswith(wanted)]
         near = list(dict.fromkeys([*begun, *get_close_matches(wanted, names, n=3, cutoff=0.5)]))[:3]
-        few = ", ".join(names) if len(names) <= 8 else f"one of {len(names)} names"
+        few = ", ".join(names) if len(names) <= 12 else f"one of {len(names)} names"
         remedy = f"did you mean {' or '.join(near)}?" if near else ""
         return cls(what, given=repr(name), expected=few, remedy=remedy)
 

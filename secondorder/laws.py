@@ -15,6 +15,7 @@ The same laws serve as gaps between arrivals.
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Protocol, Self, TypeAlias
@@ -24,7 +25,7 @@ import numpy.typing as npt
 
 from secondorder import spelling
 from secondorder.arrays import EqualByValue, Floats
-from secondorder.errors import InputError
+from secondorder.errors import InputError, UnknownName
 from secondorder.quantities import Checked, Count, Positive, Quantity, Unit, registry, si
 
 Mean = Annotated[Quantity | str, Unit("s", positive=True)]
@@ -637,7 +638,7 @@ def read_law(text: str, what: str = "service") -> Law:
     0.0
     >>> read_law("lognormol mean=100ms scv=4")
     Traceback (most recent call last):
-    secondorder.errors.UnknownName: service: got 'lognormol', expected one of 9 names; did you mean lognormal or normal?
+    secondorder.errors.UnknownName: service: got 'lognormol', expected exponential, deterministic, erlang, ...
 
     Errors: ``UnknownName`` for a law or a field that does not exist, ``InputError`` for a
     field missing, given twice or not readable; ``what`` names the law in them.
@@ -662,19 +663,32 @@ def time_law(value: Time, what: str) -> Service:
         return read_law(value, what)
     if isinstance(value, str | Quantity):
         return Deterministic(Unit("s", positive=True).read(value, what))
+    if isinstance(value, int | float):
+        return Deterministic(Unit("s", positive=True).read(value, what))  # a number without a unit is refused
     if not isinstance(value, Service):
-        raise InputError(what, given=repr(value), expected='a law such as laws.Exponential("100 ms"), or a fixed time')
+        raise InputError(what, given=repr(value), expected='a law such as "exponential 100 ms", or a fixed time')
     return value
 
 
-def read_shape(text: str, what: str) -> Service:
+def read_shape(text: object, what: str) -> Service:
     """A law of mean 1 s, a factor rather than a time, from a line without its mean.
 
     >>> read_shape("lognormal scv=0.04", "jitter").scv, read_shape("exponential", "jitter").scv
     (0.04, 1.0)
     """
-    word, _, rest = text.strip().partition(" ")
-    return read_law(f"{word} 1 s {rest}".strip(), what)
+    expected = "a law without its mean, which is 1"
+    refusal = InputError(what, given=repr(text), expected=expected, remedy='write "lognormal scv=0.04"')
+    if not isinstance(text, str):
+        raise refusal
+    word, _, rest = (part.strip() for part in text.strip().partition(" "))
+    if word.lower() in LAWS and re.search(r"^(?!\w+\s*=)\S|(?<!\S)mean\s*=", rest):
+        raise refusal
+    try:
+        return read_law(f"{word} 1 s {rest}".strip(), what)
+    except InputError as error:
+        if isinstance(error, UnknownName) or error.what != what:
+            raise
+        raise refusal from None  # no law, or one that lacks its scv
 
 
 class Timed(Checked):
@@ -688,7 +702,7 @@ class Timed(Checked):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, time_law(value, name))
         for name in self._shapes:
-            if isinstance(value := getattr(self, name), str):
+            if not isinstance(value := getattr(self, name), Service | None):
                 object.__setattr__(self, name, read_shape(value, name))
         super().__post_init__()
 

@@ -15,7 +15,7 @@ secondorder.errors.UnitError: rate: got 8 without a unit, expected a quantity in
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib.resources import files
@@ -81,6 +81,16 @@ def pretty(value: float, unit: str) -> str:
         return f"{value} {unit}".strip()
     scale, symbol = readable(value, unit)
     return f"{_digits(value / scale)} {symbol}".strip()
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things, and their noun.
+
+    >>> counted(1, "step"), counted(2000, "step"), counted(2, "microbatch")
+    ('1 step', '2,000 steps', '2 microbatches')
+    """
+    plural = "es" if noun.endswith("ch") else "s"
+    return f"{count:,} {noun}{plural if count != 1 else ''}"
 
 
 def readable(value: float, unit: str) -> tuple[float, str]:
@@ -273,7 +283,12 @@ def _kind_name(kind: Any) -> str:
     if kind in (bool, str):
         return "true or false" if kind is bool else "a string"
     members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    return " or ".join(getattr(member, "__name__", str(member)) for member in members if member is not NoneType)
+    plain = [get_origin(member) or member for member in members if member is not NoneType]
+    return " or ".join(dict.fromkeys(_WORDS.get(each, str(getattr(each, "__name__", each))) for each in plain))
+
+
+_WORDS: Mapping[Any, str] = {Mapping: "a table", Sequence: "a list of numbers", tuple: "a list", str: "a line of text"}
+"""What a user writes, for the types that are not named by what they are."""
 
 
 def _number(name: str, value: object, kind: type, bounds: tuple[Any, ...]) -> int | float:
@@ -288,13 +303,20 @@ def _number(name: str, value: object, kind: type, bounds: tuple[Any, ...]) -> in
                 expected += f" and at most {bound.le}"
     good = isinstance(value, (int, float)) or hasattr(value, "__index__") or hasattr(value, "__float__")
     good = good and not isinstance(value, (bool, str))
-    if not good or not math.isfinite(value) or (kind is int and value != int(value)):  # type: ignore[arg-type, call-overload]
+    if not good or not _finite(value) or (kind is int and value != int(value)):  # type: ignore[call-overload]
         raise InputError(name, given=repr(value), expected=expected)
     number: int | float = kind(value)
     for bound in bounds:
         if not _holds(bound, number):
             raise InputError(name, given=repr(value), expected=expected)
     return number
+
+
+def _finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 def _holds(bound: Any, number: float) -> bool:

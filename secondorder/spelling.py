@@ -73,6 +73,24 @@ def _given(word: str, law: type, text: str, what: str) -> dict[str, Any]:
     return given
 
 
+def read_numbers(text: str, what: str) -> list[float]:
+    """Numbers with commas between them, one that comes so many times as ``14x8``.
+
+    >>> read_numbers("7,2x8,7", "stage_layers")
+    [7, 8, 8, 7]
+
+    Errors: ``InputError``.
+    """
+    found: list[float] = []
+    for part in text.split(","):
+        times, x, number = part.strip().rpartition("x")
+        value = _plain(number.strip())
+        if isinstance(value, str) or (x and not times.strip().isdigit()):
+            raise InputError(what, given=repr(text), expected="a list of numbers, such as 7,14x8,7")
+        found += [value] * (int(times) if x else 1)
+    return found
+
+
 def _spell(value: object) -> str:
     """A field's value as text that reads back to the same value."""
     if isinstance(value, pint.Quantity):
@@ -81,7 +99,9 @@ def _spell(value: object) -> str:
 
 
 def _plain(text: str) -> float | str:
-    """A bare number as a number; anything else is left to the field to read."""
+    """A bare number as a number, true and false as such; anything else is left to the field to read."""
+    if text in ("true", "false"):
+        return text == "true"
     try:
         number = float(text)
     except ValueError:

@@ -50,7 +50,13 @@ class Zoo(Generic[Entry]):
         try:
             return self._entries[name]
         except KeyError:
-            raise UnknownName.among(self._noun, name, self._entries) from None
+            raise self.unknown(name) from None
+
+    def unknown(self, name: str, what: str = "") -> UnknownName:
+        """The error for a name that is not here: the near ones, or else where all are listed."""
+        error = UnknownName.among(what or self._noun, name, self._entries)
+        error.remedy = error.remedy or f'"secondorder zoo {self._noun.replace(" ", "_")}" lists them'
+        return error
 
     def __dir__(self) -> list[str]:
         return list(self._entries)

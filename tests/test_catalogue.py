@@ -261,6 +261,21 @@ def test_a_biased_simulator_does_not_keep_its_coverage(
     assert np.mean(held) < 0.5
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--reference", "queueing.csv"], "reference: got --reference alone, expected --coverage beside it"),
+        (["--coverage", "--suite", "serving"], "suite: got --suite beside --coverage, expected one of the two"),
+        (["--coverage", "--thorough"], "thorough: got --thorough beside --coverage, expected one of the two"),
+    ],
+)
+def test_a_flag_that_would_do_nothing_is_refused(
+    flags: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["validate", *flags]) == 2
+    assert capsys.readouterr().err == f"secondorder: {said}\n"
+
+
 def test_without_a_file_of_reference_values_one_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "--coverage", "--reference", "no.csv"]) == 2
     printed = capsys.readouterr()

@@ -18,7 +18,7 @@ from secondorder.cli.fields import ShownField, field_texts, shown_fields
 from secondorder.cli.plan_files import plain_value, read_plan
 from secondorder.cli.schema import plan_schema, table_schema
 from secondorder.cli.systems import COMMANDS, OPTIONAL, example, example_values, read
-from secondorder.errors import UnitError, UnknownName
+from secondorder.errors import InputError, UnitError, UnknownName
 from secondorder.laws import read_shape as factor_law
 from secondorder.laws import time_law
 from secondorder.quantities import Unit
@@ -27,6 +27,7 @@ from secondorder.scenarios.compression import read_method
 from secondorder.scenarios.footprint import read_profile
 from secondorder.scenarios.scenario import SYSTEMS
 from secondorder.scenarios.topology import read_shape
+from secondorder.scenarios.training_step import TrainingStep
 from secondorder.simulate import CLOSED_FORMS_ONLY
 from secondorder.validation.constraints import Outcome, check, check_sum, read_constraint
 from secondorder.workloads.training import Layout, TrainingJob
@@ -77,6 +78,43 @@ def test_what_is_asserted_is_checked_by_simulation(tmp_path: Path, capsys: pytes
 def test_closed_forms_can_check_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", written(tmp_path, QUEUES), "--no-simulate"]) == 0
     assert capsys.readouterr().out.count("met") == 5
+
+
+@pytest.mark.parametrize(
+    ("verb", "asserted", "said"),
+    [
+        ("check", "wait_meen < 1 s", "plan.toml: fast.metric: got 'wait_meen', expected one of"),
+        ("check", "wait_mean < 1", "plan.toml: fast.assert wait_mean: got 1 without a unit"),
+        ("compare", "wait_mean < 1 s", "plan.toml: wires.scenario: got Topology, expected one that can be simulated"),
+        ("simulate", "wait_mean < 1 s", "plan.toml: wires.scenario: got Topology, expected one that can be simulated"),
+    ],
+)
+def test_what_cannot_be_done_with_one_of_several_scenarios_names_it(
+    verb: str, asserted: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wires = '[topology]\nname = "wires"\nshape = "torus 4x4"\nlink_bandwidth = "50 GB/s"\nsize = "1 GB"\n'
+    plan = written(tmp_path, wires + QUEUES.replace("wait_mean < 50 ms", asserted))
+    short = ["--no-simulate"] if verb == "check" else ["--replications", "2", "--num-prompts", "100"]
+    assert main([verb, plan, *short]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_what_is_undecided_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = QUEUES.partition("[training]")[2].replace('"goodput >= 0.85", "goodput < 0.86"', '"failures_p95 < 999"')
+    plan = written(tmp_path, f'[training]\nduration = "5 day"{run}')
+    assert main(["check", plan, "--replications", "3"]) == 4
+    out, err = capsys.readouterr()
+    assert "inf" not in out
+    told = "undecided: training: failures_p95 < 999: not enough data: an interval takes at least 72 replications"
+    assert told in " ".join(out.split())
+    assert err.endswith(", undecided)\n")
+    assert check(read_constraint("cost < 9 USD"), estimate(9, 8, 10)).doubt == "the bound lies within the interval"
+    assert check(read_constraint("cost < 11 USD"), estimate(9, 8, 10)).doubt == ""
+
+
+@pytest.mark.parametrize(("low", "high"), [(2.0, 2.0), (None, None), (float("-inf"), float("inf"))])
+def test_an_estimate_without_a_width_is_told_as_one_number(low: float | None, high: float | None) -> None:
+    assert str(Estimate(metric="wait", amount=2.0, unit="s", source="simulation", low=low, high=high)) == "2 s"
 
 
 def test_what_is_not_met_has_exit_code_4_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,6 +213,92 @@ def test_the_example_in_the_help_of_a_command_runs(word: str, capsys: pytest.Cap
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
     assert main([name, "--help"]) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("spelt", ["7,2x8,9", "7, 8, 8, 9", "[7, 8, 8, 9]"])
+def test_a_list_of_numbers_is_spelt_alike_on_the_command_line_and_in_plans(
+    spelt: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--model", "llama_3_1_8b", "--global-batch", "72", "--sequence-length", "4096", "--data-parallel", "18"]
+    flags += ["--pipeline-parallel", "4", "--cluster", "gb200_nvl72_rack", "--stage-layers", spelt]
+    run = ["train", "--failures", "exponential 5 h", "--interval", "1 h", "--write", "9 s", "--restart", "9 s"]
+    assert main([*run, *flags, "--no-simulate"]) == 0
+    capsys.readouterr()
+    assert main(["training-step", *flags, "--no-simulate", "--format", "json"]) == 0
+    told = capsys.readouterr().out
+    given = spelt if spelt.startswith("[") else f'"{spelt}"'
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        f"""[training_step]
+        cluster = "gb200_nvl72_rack"
+        [training_step.job]
+        model = "llama_3_1_8b"
+        global_batch = 72
+        sequence_length = 4096
+        layout = {{ data_parallel = 18, pipeline_parallel = 4, stage_layers = {given} }}
+        """
+    )
+    step = read_plan(str(plan)).one()
+    assert isinstance(step, TrainingStep)
+    assert step.job.chunk_layers == (7, 8, 8, 9)
+    assert main(["solve", str(plan), "--format", "json"]) == 0
+    assert capsys.readouterr().out == told
+
+
+DATA_LOADING = """[data_loading]
+batch_size = 128
+sample_size = "150 kB"
+storage_bandwidth = "1 GB/s"
+workers = 4
+prefetch = 3
+step = "60 ms"
+decode = """
+REASONING = """[reasoning]
+strategy = "best_of"
+samples = 4
+prompt_tokens = 300
+prefill = "40 ms"
+token_time = "8 ms"
+success = 0.5
+length = """
+COMPRESSION = """[compression]
+model = "llama_3_1_8b"
+accelerator = "h100_sxm"
+precision = "bf16"
+input_tokens = 1
+method = """
+TOPOLOGY = """[topology]
+link_bandwidth = "50 GB/s"
+size = "1 GB"
+shape = """
+TWO_SPELLINGS = {
+    "a law of a time": (
+        DATA_LOADING, "gamma 200 ms scv=0.5", '{ kind = "gamma", mean = "200 ms", scv = 0.5 }',
+    ),
+    "a law of lengths": (REASONING, "geometric 1500", '{ kind = "geometric", mean = 1500 }'),
+    "a method": (COMPRESSION, "quantised int4 head=bf16", '{ kind = "quantised", weights = "int4", head = "bf16" }'),
+    "a student": (COMPRESSION, "distilled llama_3_2_1b", '{ kind = "distilled", student = "llama_3_2_1b" }'),
+    "a shape": (TOPOLOGY, "fat-tree 48", '{ kind = "fat-tree", radix = 48 }'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TWO_SPELLINGS)
+def test_what_the_schema_takes_as_a_table_the_plan_takes_too(name: str, tmp_path: Path) -> None:
+    head, line, table = TWO_SPELLINGS[name]
+    assert read_plan(written(tmp_path, f"{head}{table}\n")) == read_plan(written(tmp_path, f'{head}"{line}"\n'))
+    with pytest.raises(InputError, match="kind: got nothing"):
+        read_plan(written(tmp_path, f"{head}{{ colour = 3 }}\n"))
+
+
+def test_a_measured_step_time_of_a_draft_is_read_from_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--model", "llama_3_1_70b", "--accelerator", "h200", "--tensor-parallel-size", "2"]
+    flags += ["--arrivals", "poisson 0.2 request/s", "--lengths", "input=512 output=256", "--draft", "llama_3_1_8b"]
+    draft = ["--draft-step-time", "affine 1e-3 per_prefill_token=1e-5 per_decode=1e-5"]
+    assert main(["speculative", *flags, *draft, "--acceptance", ".8", "--format", "json"]) == 0
+    found = {(row["metric"], row["order"]): row["value"] for row in json.loads(capsys.readouterr().out)}
+    weights, cache = (70.553706496e9 - 128256 * 8192) * 2, (512 + 128) * 327_680
+    alone = 1e-3 + (weights + cache) / (2 * 4.8e12 * 0.8)  # and what the links add, some 5 %
+    assert found["speedup", 0] == pytest.approx(3.3616 / (1 + 4 * 1.01e-3 / alone), rel=0.02)
 
 
 # What each field is: in the docstring, in the help, in the schema

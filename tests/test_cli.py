@@ -74,6 +74,16 @@ REFUSED = {
     "a rate in another unit": (
         ["serve", *WHERE, "--request-rate", "8 token/s", *LENGTHS], 2, "request_rate: got 8 token/s", "in request/s",
     ),
+    "a rate below 0": (
+        ["serve", *WHERE, "--request-rate", "-8 request/s", *LENGTHS],
+        2, "request_rate: got -8 request/s, expected a rate", "it is not below 0",
+    ),
+    "a time below 0": (
+        ["roofline", "resnet50", "t4", "--kernel-overhead", "-1 us"], 2, "kernel_overhead: got -1 us", "a time",
+    ),
+    "a request larger than the cache": (
+        [*SERVE, "--no-simulate", "--num-gpu-blocks", "10"], 3, "than the cache of 144", "shorter lengths",
+    ),
     "a rate that is no number": (
         ["serve", *WHERE, "--request-rate", "nan request/s", *LENGTHS], 2, "request_rate: got nan", "a finite quantity",
     ),
@@ -155,6 +165,21 @@ REFUSED = {
     ),
     "a sweep inside a number": (
         ["sweep", "plan.toml", "--vary", "max_num_seqs.x=3"], 2, "field max_num_seqs.x: got", "a field's path",
+    ),
+    "a name unlike any": (["roofline", "xyz", "t4"], 2, "model: got 'xyz'", '"secondorder zoo models" lists them'),
+    "an entry unlike any": (["zoo", "prices", "xyz"], 2, "prices: got 'xyz'", '"secondorder zoo prices" lists them'),
+    "a law unlike any": (
+        ["inference", "--model", "resnet50", "--accelerator", "t4", "--launch", "gauss 5 us"],
+        2, "launch: got 'gauss'", "expected exponential, deterministic, erlang",
+    ),
+    "a law without a unit": (
+        ["inference", "--model", "resnet50", "--accelerator", "t4", "--launch", "12"],
+        2, "launch: got 12 without a unit", 'write "12 s"',
+    ),
+    "a service that is quantised and does not split": (
+        ["quantisation", *WHERE, "--arrivals", "poisson 1 request/s", "--lengths", "input=9 output=9",
+         "--weight-precision", "int4", "--compute-precision", "bf16", "--serving-tensor-parallel-size", "3"],
+        2, "serving.tensor_parallel_size: got 3", "a divisor",
     ),
     "an unknown entry": (["zoo", "models", "lama_3_1_8b_x"], 2, "models: got 'lama_3_1_8b_x'", "llama_3_1_8b"),
     "an unknown collection": (["zoo", "acelerators"], 2, "zoo: got 'acelerators'", "did you mean accelerators"),

@@ -1,6 +1,7 @@
 """Claims about compression: what it gains, what it cannot gain, and that it says nothing of accuracy."""
 
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from secondorder.analytic.compression import (
     sparse_speed,
 )
 from secondorder.errors import DoesNotFit, InputError, UnknownName
+from secondorder.scenarios.answers import Answer
+from secondorder.scenarios.compression import METHODS, read_method
 
 LLAMA, RESNET = so.models.llama_3_1_8b, so.models.resnet50
 A100, H100, T4 = so.accelerators.a100_80gb, so.accelerators.h100_sxm, so.accelerators.t4
@@ -144,3 +147,50 @@ def test_overhead_is_not_compressed() -> None:
 def test_nothing_is_said_of_accuracy() -> None:
     names = {field.name for field in fields(CompressionAnswer)} | set(dir(CompressionAnswer))
     assert not [name for name in names if "accura" in name or "loss" in name or "perplexity" in name]
+
+
+def solved(method: str, **changes: Any) -> Answer:
+    scenario = so.Compression(
+        model=LLAMA, accelerator=H100, method=method, precision="bf16", input_tokens=1, context_tokens=2048
+    )
+    return so.solve(replace(scenario, **changes))
+
+
+@pytest.mark.parametrize(
+    ("method", "note"),
+    [
+        ("quantised int4", "upper bound"),
+        ("unstructured 0.2", "nothing is gained"),
+        ("unstructured 0.2 sparse_kernels=true", "upper bound"),
+        ("two-of-four", "upper bound"),
+        ("structured 0.5", "lower bound"),
+        ("distilled llama_3_2_1b", ""),
+    ],
+)
+def test_the_side_of_the_truth_that_the_gain_is_on_is_told_of_the_method(method: str, note: str) -> None:
+    answer = solved(method)
+    assert note in answer.best("speedup").note
+    assert bool(note) == bool(answer.best("latency").note)
+    assert method.split()[0] in answer.how
+    assert (answer.best("speedup").amount == 1) == (note == "nothing is gained")
+
+
+def test_a_part_without_sparse_units_is_named() -> None:
+    answer = solved("two-of-four", model=RESNET, accelerator=T4, precision="fp16", input_tokens=None, context_tokens=0)
+    assert answer.best("speedup").amount == 1
+    assert answer.best("speedup").note.startswith("2:4 sparse arithmetic is no faster on NVIDIA T4 in fp16")
+
+
+def test_a_line_spells_every_method_and_an_unknown_word_lists_them() -> None:
+    assert read_method("unstructured 0.5 sparse_kernels=true") == Unstructured(kept=0.5, sparse_kernels=True)
+    lines = "quantised int4", "unstructured 1", "two-of-four", "structured 0.5", "distilled llama_3_2_1b"
+    assert {type(read_method(line)) for line in lines} == {*METHODS.values()}
+    with pytest.raises(UnknownName, match="expected quantised, unstructured, two-of-four, structured, distilled"):
+        read_method("pruned 0.5")
+    with pytest.raises(UnknownName, match=r"method\.student: got 'lama_3_2_1b'"):
+        read_method("distilled lama_3_2_1b")
+
+
+def test_the_overhead_of_a_scenario_is_that_given() -> None:
+    given, none = (solved("quantised int4", kernel_overhead=each).best("latency").amount for each in ("5 us", "0 s"))
+    assert given - none == pytest.approx(32 * 5e-6, rel=1e-9)

@@ -301,7 +301,7 @@ def test_the_same_seed_gives_the_same_answer_in_several_processes():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"decode": 3}, InputError, "decode: got 3, expected a law"),
+        ({"decode": 3}, InputError, "decode: got 3 without a unit"),
         ({"sample_size": 3}, UnitError, "sample_size: got 3 without a unit"),
         ({"prefetch": 0}, InputError, "prefetch: got 0"),
         ({"storage_bandwidth": "0 GB/s"}, InputError, "storage_bandwidth"),
@@ -322,3 +322,15 @@ def test_a_missing_fact_is_an_error_that_names_it():
 def test_what_is_loaded_are_samples_by_both_witnesses():
     assert {each.unit for each in solve_data_loading(loading())["throughput"]} == {"sample/s"}
     assert simulate_data_loading(loading(), seed=1, replications=2).best("throughput").unit == "sample/s"
+
+
+def test_an_accelerator_alone_is_no_answer_where_the_loader_is_slower() -> None:
+    """Its rate would take workers and storage more than all of their time."""
+    slow = DataLoading(
+        batch_size=128, sample_size="150 kB", storage_bandwidth="1 GB/s", workers=4, decode="200 ms", prefetch=3,
+        step="30 ms",
+    )  # fmt: skip
+    alone = solve_data_loading(slow)["worker_utilisation"][0]
+    assert alone.amount == pytest.approx(0.05 / 0.03)
+    assert (alone.in_domain, alone.note) == (False, "storage and workers make 0.547 of the batches that it takes")
+    assert all(each.in_domain for each in solve_data_loading(replace(slow, step="60 ms"))["worker_utilisation"])

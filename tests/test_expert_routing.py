@@ -25,6 +25,7 @@ from secondorder.analytic.expert_routing import (
 from secondorder.errors import InputError
 from secondorder.scenarios.expert_routing import ExpertRouting
 from secondorder.simulate.expert_routing import loads, simulate_expert_routing
+from secondorder.validation.verdicts import Verdict, verdict
 
 SHEET = ExpertRouting(tokens=16, experts=8, top_k=2, expert_parallel=8)
 
@@ -91,6 +92,19 @@ def test_an_expert_takes_a_token_at_least() -> None:
     assert kept * 32 == pytest.approx(8 * (1 - 0.75**16), rel=1e-9)
     found = simulate_expert_routing(scarce, seed=2, replications=4).best("dropped_share")
     assert found.low <= 1 - kept <= found.high
+
+
+def test_drops_too_rare_to_be_seen_are_not_taken_for_none() -> None:
+    """Half a drop in a million picks: 400 routings of 16,384 picks see none more often than not."""
+    roomy = ExpertRouting(tokens=4096, experts=64, top_k=4, expert_parallel=16, capacity_factor=1.25)
+    formula = solve_expert_routing(roomy).best("dropped_share").amount
+    assert 1e-7 < formula < 1e-6
+    found = simulate_expert_routing(roomy, replications=2).best("dropped_share")
+    assert found.amount == 0
+    assert verdict(formula, found, 0.1) is Verdict.NOT_ENOUGH_DATA
+    assert found.note == "not enough data: none of 80 routings drops a token"
+    never = simulate_expert_routing(replace(SHEET, capacity_factor=8.0), replications=2).best("dropped_share")
+    assert never.in_domain  # an expert takes all 16 tokens
 
 
 def test_matched_binomials_come_as_near_to_counting_as_they_say_wherever_it_can_be_counted() -> None:

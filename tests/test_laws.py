@@ -19,7 +19,9 @@ from secondorder.laws import (
     Pareto,
     Weibull,
     read_law,
+    read_shape,
 )
+from secondorder.scenarios.pipeline import Pipeline
 
 EVERY = [
     Exponential("2 s"),
@@ -199,6 +201,15 @@ def test_a_line_that_is_no_law_is_refused_in_one_line(text, error, part):
         read_law(text)
     assert part in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", ["lognormal", "lognormal 3 s scv=1", "gamma mean=2 scv=1", "10 %", "", 0.2, True])
+def test_a_factor_is_the_shape_of_a_law_and_what_was_given_is_told_as_it_was(shape):
+    with pytest.raises(InputError) as caught:
+        read_shape(shape, "jitter")
+    assert str(caught.value).startswith(f"jitter: got {shape!r}, expected a law without its mean")
+    with pytest.raises(InputError, match="expected a law without its mean"):
+        Pipeline(stages=4, microbatches=8, forward="1 s", backward="2 s", jitter=shape)
 
 
 def test_infinite_moments_are_refused():

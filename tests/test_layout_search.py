@@ -60,3 +60,19 @@ def test_the_command_prints_a_table_of_80_columns(capsys: pytest.CaptureFixture[
     assert "zero_stage: got a layout" in capsys.readouterr().err
     assert main(ask[:3]) == 2
     assert main(["layouts"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--model", "resnet50"], "secondorder: model: got 'resnet50', which is no language model"),
+        (["--sequence-length", "0"], "secondorder: sequence_length: got 0"),
+        (["--nodes", "0"], "secondorder: nodes: got 0"),
+        (["--reserved-memory", "400 GB"], "secondorder: reserved_memory: got 400 GB, expected less than the 20"),
+    ],
+)
+def test_what_is_wrong_is_told_by_its_flag(flags: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    job = {"--model": "llama_3_1_8b", "--cluster": "gb200_nvl72_rack", "--global-batch": "72"}
+    job |= {"--sequence-length": "2048", **dict(zip(flags[::2], flags[1::2], strict=True))}
+    assert main(["layouts", *(word for pair in job.items() for word in pair)]) == 2
+    assert capsys.readouterr().err.startswith(said)

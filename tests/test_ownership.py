@@ -379,6 +379,8 @@ def test_other_services_are_outside_erlang_s_domain():
     rungs = solve_ownership(constant)["wait_mean"]
     assert all("exponential service" in rung.note for rung in rungs)
     assert simulated(constant, ("wait_mean",))["wait_mean"].high < rungs[-1].amount
+    uneven = daily(service="10 s", accelerators=14)  # a load that is not steady is told beside it
+    assert "steady" in solve_ownership(uneven).best("wait_mean").note
 
 
 def test_the_same_seed_gives_the_same_answer_and_processes_do_not_matter():

@@ -316,8 +316,10 @@ def test_formulas_outside_their_conditions_say_which():
     scenario = Pipeline(stages=4, microbatches=8, forward="10 ms", backward="20 ms", slow_stages={2: 1.3})
     rung = solve(scenario).best("time_mean")
     assert not rung.in_domain
-    assert rung.note.startswith("stages alike; it is an upper bound")
+    assert rung.note.startswith("stages alike; without jitter an upper bound")
     assert simulate_pipeline(scenario).best("time_mean").amount <= rung.amount * (1 + 1e-12)
+    jitters = replace(scenario, jitter="lognormal scv=0.3")  # and with it none
+    assert simulate_pipeline(jitters, replications=4).best("time_mean").low > solve(jitters)["time_mean"][-1].amount
     assert solve(replace(scenario, schedule="gpipe")).best("time_mean").in_domain
     wild = Pipeline(stages=4, microbatches=8, schedule="forward", forward="1 s", jitter="lognormal scv=4")
     assert not solve(wild).best("time_mean").in_domain
@@ -336,7 +338,7 @@ def test_the_same_seed_gives_the_same_answer_and_processes_do_not_change_it():
 
 BAD = {
     "schedule": ({"schedule": "1fb1"}, "did you mean 1f1b?"),
-    "backward": ({"backward": None}, "backward: got None, expected a time"),
+    "backward": ({"backward": None}, "backward: got nothing, expected a time"),
     "no backward": ({"schedule": "forward"}, "none with the schedule forward"),
     "chunks": ({"schedule": "interleaved"}, "interleaving: got 1, expected at least 2"),
     "flat": ({"interleaving": 2}, "interleaving: got 2"),
@@ -361,7 +363,7 @@ def test_plain_functions_refuse_what_does_not_fit():
     ones = np.ones((4, 6))
     with pytest.raises(InputError, match="multiple of stages"):
         pipeline.makespan(np.ones((8, 6)), np.ones((8, 6)), schedule="interleaved", interleaving=2)
-    with pytest.raises(InputError, match="backward: got None"):
+    with pytest.raises(InputError, match="backward: got nothing"):
         pipeline.makespan(ones)
     with pytest.raises(InputError, match="divisor"):
         pipeline.makespan(ones, ones, schedule="interleaved", interleaving=3)

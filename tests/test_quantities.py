@@ -1,6 +1,7 @@
 """Quantities at the door: units are read, refused and kept; fields are checked by their annotations."""
 
 import pickle
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -122,6 +123,8 @@ class Example(Checked):
     share: Annotated[float, Gt(0), Le(1)] = 0.5
     on: bool = False
     inner: so.Poisson | None = None
+    slow: Mapping[int, float] | Mapping[str, float] | None = None
+    weights: Sequence[float] | str | None = None
 
 
 GOOD = {"rate": "8 request/s"}
@@ -133,10 +136,13 @@ BAD_FIELDS = [
     ({"servers": 1.5}, r"servers: got 1.5, expected an integer"),
     ({"servers": True}, r"servers: got True, expected an integer"),
     ({"servers": "3"}, r"servers: got '3', expected an integer"),
+    ({"servers": 10**400}, r"servers: got 10+, expected an integer"),
     ({"share": float("nan")}, r"share: got nan"),
     ({"share": 1.01}, r"share: got 1.01, expected a number above 0 and at most 1"),
     ({"on": 1}, r"on: got 1, expected true or false"),
     ({"inner": "poisson"}, r"inner: got 'poisson', expected Poisson"),
+    ({"slow": "3=2"}, r"slow: got '3=2', expected a table$"),
+    ({"weights": 3}, r"weights: got 3, expected a list of numbers or a line of text$"),
 ]
 
 

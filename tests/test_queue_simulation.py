@@ -1,6 +1,7 @@
 """Simulated queues against exact theory, against naive versions of themselves, and against mutants."""
 
 import math
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -533,6 +534,12 @@ def test_a_short_run_near_saturation_is_not_enough_data_and_says_what_would_be()
     assert verdicts == {"not enough data"}
 
 
+def test_how_much_data_there_is_is_told_in_plain_digits():
+    """150 relaxation times are enough for a mean, and not for a p99."""
+    tail = so.simulate(queue(0.8), seed=1, requests=20_000, replications=2).best("wait_p99")
+    assert re.match(r"not enough data: \d{3} relaxation times; use at least ", tail.note)
+
+
 def test_a_service_without_variance_is_never_enough_data():
     wait = so.simulate(queue(0.5, "pareto 1 s shape=1.5"), seed=1, requests=50_000).best("wait_mean")
     assert "no variance" in wait.note
@@ -576,7 +583,7 @@ def test_an_unstable_queue_is_refused_with_its_utilisation_and_a_remedy():
         ({"routing": so.JoinShortest(d=3), "servers": 2}, "routing.d: got 3, expected at most the 2 servers"),
         ({"discipline": INOUE}, "service: got a law, expected none"),
         ({"service": None}, "service: got none"),
-        ({"service": 5}, "service: got 5, expected a law"),
+        ({"service": 5}, "service: got 5 without a unit"),
         ({"room": 1, "servers": 2}, "room: got 1, expected at least the 2 servers"),
         (
             {"discipline": replace(TWO, preemptive=True), "service": None, "servers": 2},

@@ -169,8 +169,12 @@ def test_the_same_seed_gives_the_same_questions() -> None:
 def test_what_cannot_be_meant_is_refused_in_one_line() -> None:
     with pytest.raises(UnknownName, match="strategy"):
         replace(BEST, strategy="best")
-    with pytest.raises(InputError, match="wrong_answers: got None, expected given with the strategy majority"):
+    with pytest.raises(InputError, match="wrong_answers: got nothing, expected an integer, as"):
         replace(BEST, strategy="majority")
+    with pytest.raises(InputError, match="wrong_answers: got 3 with best_of, expected none"):
+        replace(BEST, wrong_answers=3)
+    with pytest.raises(InputError, match=r"length\.tokens: got -1500, expected an integer of at least 1"):
+        replace(BEST, length=-1500)
     with pytest.raises(InputError, match="output_price: got none, expected both prices or none"):
         replace(BEST, output_price=None)
     with pytest.raises(InputError, match="token_time"):

@@ -334,6 +334,16 @@ def test_the_implied_efficiency_gives_the_latency_back(share: float, batch: int)
     assert found == pytest.approx(share, rel=1e-6)
 
 
+def test_the_overhead_of_an_inverse_roofline_is_that_given() -> None:
+    asked = so.InverseRoofline(model=RESNET, precision="fp16", latency="400 µs")
+    with pytest.raises(InfeasibleError, match="smaller kernel_overhead"):
+        so.solve(asked)
+    found = so.solve(replace(asked, kernel_overhead="1 µs"))
+    assert found.best("bandwidth").amount == pytest.approx(so.roofline(RESNET, A100).bytes / 350e-6, rel=1e-9)
+    with pytest.raises(InputError, match="latency: got 0 s, expected a positive quantity"):
+        replace(asked, latency="0 s")
+
+
 def test_candidates_are_those_that_meet_and_the_others_say_why_not() -> None:
     found = candidates(so.models.llama_3_1_70b, latency="40 ms", precision="bf16", input_tokens=1, context_tokens=2048)
     assert len(found) == len(so.accelerators)

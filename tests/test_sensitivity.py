@@ -2,11 +2,14 @@
 
 import io
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from secondorder.cli import main
 from secondorder.errors import InfeasibleError, InputError, UnknownName
 from secondorder.fleets.clusters import Link
 from secondorder.report.sensitivity import sensitivity_grid, sobol_grid, tornado_figure
@@ -15,6 +18,7 @@ from secondorder.scenarios.collective import Collective
 from secondorder.scenarios.inverse_roofline import InverseRoofline
 from secondorder.scenarios.pipeline import Pipeline
 from secondorder.scenarios.queue import Queue
+from secondorder.scenarios.shared_cluster import SharedCluster
 from secondorder.scenarios.training import Recovery, Training
 from secondorder.validation.sensitivity import numeric_fields, sensitivity, sobol, sobol_indices
 from secondorder.workloads.models import models
@@ -89,6 +93,13 @@ def test_common_random_numbers_narrow_the_interval() -> None:
     assert together < 0.3 * apart
 
 
+def test_rows_have_the_units_of_every_table_and_a_place_is_rounded() -> None:
+    queue = Queue(arrivals="poisson 9.5 request/s", service="exponential 100 ms")
+    found = sensitivity(queue, "wait_mean", ["arrivals.rate", "service.mean"])
+    assert set(found.frame["unit"]) == {"s", "request/s"}
+    assert "it cannot be 10.4 request/s: " in found["arrivals.rate"].note
+
+
 def test_whole_numbers_move_by_whole_steps_that_are_told() -> None:
     pipe = Pipeline(stages=4, microbatches=32, forward="10 ms", backward="20 ms")
     found = sensitivity(pipe, "time_mean", ["microbatches", "stages"], by=0.1)
@@ -137,11 +148,40 @@ def test_what_was_not_varied_reads_as_a_sentence() -> None:
     assert not any("of which a share is nothing" in line for line in below)
 
 
-def test_a_small_share_of_interactions_is_not_told_as_a_negative_one() -> None:
-    found = sobol(MM1, "wait_mean", {"arrivals.rate": ("5 request/s", "9 request/s")}, samples=64)
-    told = " ".join(sobol_grid(found).below)
-    assert "-" not in told
-    assert ("each field acts by itself" in told) == (found.interactions < 0.005)
+def test_what_fields_do_together_is_told_with_its_interval_and_not_from_too_few_samples() -> None:
+    """Of a wait near saturation .295 is of two fields together; of a sum, and of one field, nothing is."""
+    ranges = {"arrivals.rate": ("5 request/s", "9.5 request/s"), "service.mean": ("60 ms", "100 ms")}
+    few = sobol(MM1, "wait_mean", ranges, samples=16)
+    assert few.interactions_low < 0.2 < few.interactions_high
+    assert sobol_grid(few).below[0].startswith("too few samples to tell whether fields act together")
+    many = sobol(MM1, "wait_mean", ranges, samples=2048)
+    assert 0.1 < many.interactions_low < many.interactions < many.interactions_high
+    assert re.match(r"\d+% ± \d+% of the variance is no field's alone", sobol_grid(many).below[0])
+    plus = {"forward.mean": ("10 ms", "20 ms"), "backward.mean": ("10 ms", "20 ms")}
+    pipe = Pipeline(stages=4, microbatches=32, forward="10 ms", backward="20 ms")
+    assert sobol_grid(sobol(pipe, "time_mean", plus, samples=1024)).below[0].startswith("fields that act together are")
+    assert not sobol_grid(sobol(MM1, "wait_mean", {"arrivals.rate": ranges["arrivals.rate"]}, samples=16)).below
+
+
+def test_a_field_that_moves_one_way_only_is_not_said_to_have_no_effect_both_ways() -> None:
+    gangs = SharedCluster(
+        accelerators=32, sizes=8, arrivals="6 job/hour", duration="exponential 30 min", policy="fcfs"
+    )  # 35 run no more gangs than 32, and 29 one less: 3 for 3 of them, which is unstable
+    below = sensitivity_grid(sensitivity(gangs, "wait_mean", ["accelerators", "slowdown_floor"])).below
+    assert "no effect: slowdown_floor" in below
+    assert any(
+        re.match(r"no effect at \+3 \(one side only: it cannot be 29: .*\): accelerators$", line) for line in below
+    )
+
+
+def test_what_is_of_single_fields_is_refused_beside_ranges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan, picture = tmp_path / "plan.toml", tmp_path / "tornado.png"
+    plan.write_text('[queue]\narrivals = "poisson 8 request/s"\nservice = "exponential 100 ms"\n')
+    asked = ["sensitivity", str(plan), "--metric", "wait_mean", "--sobol", "arrivals.rate=5 request/s,9 request/s"]
+    for flags in (["--figure", str(picture)], ["--field", "servers"]):
+        assert main([*asked, *flags]) == 2
+        assert f"got {flags[0]} beside --sobol" in capsys.readouterr().err
+    assert not picture.exists()
 
 
 def test_no_field_is_dropped_without_a_word() -> None:
@@ -212,6 +252,8 @@ def test_what_is_not_there_is_refused_by_name() -> None:
         sensitivity(MM1, "wait_men")
     with pytest.raises(UnknownName, match=r"arrivals\.rate"):
         sensitivity(MM1, "wait_mean", ["arrival.rate"])
+    with pytest.raises(InputError, match=r"fields: got 'arrivals.rate', expected a list of them"):
+        sensitivity(MM1, "wait_mean", "arrivals.rate")
     with pytest.raises(InputError, match="by: got 2"):
         sensitivity(MM1, "wait_mean", by=2)
     with pytest.raises(InputError, match="samples: got 100, expected a power of 2"):

@@ -228,6 +228,8 @@ def test_a_draft_needs_the_same_tokens_and_a_step_time_of_its_own():
         Speculative(serving=service(gpu_memory_utilization=0.3), draft=so.models.llama_3_1_8b, acceptance=0.5)
     with pytest.raises(Unstable, match="gamma 4"):
         load(seventy(), 50.0)
+    with pytest.raises(InputError, match="draft_step_time: got 'affine 8e-3', expected Roofline"):
+        seventy(draft_step_time="affine 8e-3")
 
 
 # Disaggregation
@@ -299,6 +301,18 @@ def test_a_thin_link_binds_and_is_named():
     assert limits(thin).link == pytest.approx(2 * 3e9 / (2048 * 131_072))
     with pytest.raises(Unstable, match="links carry"):
         solve_disaggregated(thin)
+
+
+def test_every_part_that_cannot_carry_the_load_is_named_with_what_helps():
+    thin = disaggregated(1.0, link=Link(bandwidth="3 GB/s"))
+    most = limits(thin)
+    assert most.link < most.prefill < most.decode
+    both = disaggregated((most.decode + most.prefill) / 2, link=Link(bandwidth="3 GB/s"))
+    with pytest.raises(Unstable) as refusal:
+        solve_disaggregated(both)
+    assert "the prefill replicas carry 45.57 together and the links carry 22.35 together;" in str(refusal.value)
+    assert "decode" not in str(refusal.value)
+    assert "add prefill replicas, use a faster link, or lower the rate" in str(refusal.value)
 
 
 def test_splitting_keeps_the_time_per_token_even_and_costs_throughput():
@@ -661,3 +675,39 @@ def test_the_budget_that_keeps_a_gap_is_told_by_its_name():
     assert "largest max_num_batched_tokens that keeps gaps within 15 ms" in row.note
     wide = solve_chunked_prefill(ChunkedPrefill(serving=service(), itl="10 s")).best("budget_for_itl")
     assert "takes the longest prompt in one step" in wide.note
+
+
+# What no engine could serve
+
+TOO_LONG = service(lengths=so.Lengths(input=2048, output=200), num_gpu_blocks=141)  # 2,247 tokens in 2,240
+JUST = replace(TOO_LONG, num_gpu_blocks=142)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda serving: serving,
+        lambda serving: so.Capacity(serving=serving, rate="1 request/s", e2el_p99="50 s"),
+        lambda serving: replace(disaggregated(), serving=serving),
+        lambda serving: PrefixCaching(serving=serving, hit_ratio=0.5),
+        lambda serving: ChunkedPrefill(serving=serving),
+        lambda serving: Quantisation(serving=serving, weight_precision="int4", compute_precision="bf16"),
+        lambda serving: Speculative(serving=serving, draft=so.models.llama_3_2_1b, acceptance=0.8),
+    ],
+)
+def test_a_request_that_the_whole_cache_cannot_hold_is_refused_by_closed_forms_as_by_the_engine(asked):
+    slow = so.Poisson("0.01 request/s")
+    with pytest.raises(DoesNotFit, match="hold more tokens than the cache of 2240"):
+        so.solve(asked(replace(TOO_LONG, arrivals=slow)))
+    assert so.solve(asked(replace(JUST, arrivals=slow)))
+    with pytest.raises(DoesNotFit, match="hold more tokens than the cache of 2240"):
+        so.simulate(replace(TOO_LONG, arrivals=slow), requests=20, replications=2)
+    assert so.simulate(replace(JUST, arrivals=slow), requests=20, replications=2)
+
+
+def test_the_last_token_of_a_prompt_is_never_found():
+    fixed = service(lengths=so.Lengths(input=2048, output=200))
+    most = PrefixCaching(serving=fixed, hit_ratio=2047 / 2048)
+    assert so.solve(most).best("prefill_tokens_mean").amount == pytest.approx(1.0)
+    with pytest.raises(InputError, match=r"hit_ratio: got 0\.9999, expected below 1, at most 0\.99951"):
+        PrefixCaching(serving=fixed, hit_ratio=0.9999)

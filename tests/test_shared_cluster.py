@@ -383,6 +383,7 @@ def test_sizes_are_read_from_a_line_a_number_or_a_table():
     [
         ({"sizes": {1: 0.5, 8: 0.4}}, InputError, "sizes: got .*sum to 1"),
         ({"sizes": "1:x"}, InputError, "sizes"),
+        ({"sizes": [8]}, InputError, r"sizes: got \[8\], expected sizes with shares"),
         ({"sizes": {1.5: 1.0}}, InputError, "sizes"),
         ({"sizes": {0: 1.0}}, InputError, "sizes"),
         ({"sizes": 9}, DoesNotFit, "a job of 9 accelerators on a cluster of 8"),

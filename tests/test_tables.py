@@ -92,12 +92,22 @@ def test_three_digits_are_shown_of_any_number(value):
     assert float(digits(value).replace(",", "")) == pytest.approx(value, rel=0.005)
 
 
-@given(st.floats(0.99, 1, exclude_max=True))
+@given(st.floats(0.99, 1 - 2e-12))
 def test_a_share_below_1_is_not_rounded_to_it_and_keeps_its_nines(value):
     text = digits(value, share=True)
     shown = float(text.removeprefix(">"))
     assert shown < 1
     assert abs(shown - value) <= 0.501 * (1 - value) or (text == ">0.99999" and value > 0.99999)
+
+
+def test_what_is_1_but_for_the_rounding_of_sums_is_1():
+    assert digits(1 - 2**-53, share=True) == "1.00"
+    assert digits(1 - 1e-11, share=True) == ">0.99999"
+
+
+def test_a_half_width_is_never_shown_as_0():
+    uncertain = replace(simulated(0.0, 0.0), high=1.0)  # of a quantile of counts: 0, but perhaps 1
+    assert cells(uncertain)[1] == "0 ± 0.5"
 
 
 def test_a_count_has_no_decimals_and_what_is_no_count_has():
@@ -184,6 +194,14 @@ def test_a_table_is_never_cut_however_wide_it_must_be(width):
     for word in ("1,234.567¹²", "12,345,678", "± 123,456", "req/s", "not enough", "data", "breaks", "-100%"):
         assert word in text
     assert "".join(line.split(" ")[0] for line in text.splitlines()[3:6]).startswith("serving.accelerator.")
+
+
+@pytest.mark.parametrize("label", range(1, 40))
+def test_a_column_without_a_cell_takes_nothing_from_its_neighbours(label):
+    narrow = replace(WIDE, rows=[["m" * label, *["0.912¹"] * 3, "0.913 ± 0.004", "", "not enough data"]])
+    text = printed(narrow)
+    assert "…" not in text
+    assert "not enough data" in text or ("not enough" in text and "data" in text)
 
 
 def test_a_table_that_fits_is_not_broken():

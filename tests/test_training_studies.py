@@ -98,6 +98,14 @@ def test_the_spares_study_is_erlangs() -> None:
     )
 
 
+def test_an_availability_that_no_number_of_spares_has_is_said() -> None:
+    """One crew takes 6 h a repair, which is longer than it runs between failures: most of the time it waits."""
+    slow = study_grids(spares_study(training(spares=so.Spares(count=0, repair="6 h", crews=1)), simulated=False))
+    assert "with none of these spares is the availability 0.99 or 0.999 or 0.9999" in slow[1].below
+    quick = study_grids(spares_study(training(spares=so.Spares(count=0, repair="1 min")), simulated=False))
+    assert not any("with none" in line for line in quick[1].below)
+
+
 def test_a_spares_study_needs_spares() -> None:
     with pytest.raises(InputError, match="spares: got none"):
         spares_study(training())

@@ -114,7 +114,8 @@ def solve_capacity(scenario: Capacity) -> Answer:
         ),
         *_cost(scenario, found),
     ]
-    how = f"closed forms: {found} replicas for {rate:.4g} request/s; {reason}"
+    many = f"{found} replica" if found == 1 else f"{found} replicas"
+    how = f"closed forms: {many} for {rate:.4g} request/s; {reason}"
     return Answer(scenario=scenario.name, estimates=tuple(rows), how=how)
 
 

@@ -21,6 +21,7 @@ from secondorder.fleets.accelerators import Accelerator, bytes_per_value
 from secondorder.quantities import Quantity, si
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.compression import (
+    METHODS,
     Compression,
     Distilled,
     Method,
@@ -84,8 +85,9 @@ def compress(
     method's bytes and its ``peak`` and ``s``; all matrices are compressed unless the method leaves some out.
 
     *Upper bound* on the gain: widening, rescaling and decoding take no time, sparse matrix units reach their full
-    rate. Errors: ``UnknownName`` for a precision that the part lacks, ``InputError`` where no source says whether the
-    part has 2:4 sparsity, ``DoesNotFit`` where it does not fit even so.
+    rate; of structured pruning a *lower bound*, see ``Structured``. Errors: ``UnknownName`` for a precision that the
+    part lacks, ``InputError`` where no source says whether the part has 2:4 sparsity, ``DoesNotFit`` where
+    it does not fit even so.
     """
     rates: dict[str, Any] = {"compute_efficiency": compute_efficiency, "memory_efficiency": memory_efficiency}
     rest: dict[str, Any] = {"batch_size": batch_size, "kernel_overhead": kernel_overhead}
@@ -218,27 +220,49 @@ def solve_compression(scenario: Compression) -> Answer:
         precision=scenario.precision,
         compute_efficiency=scenario.compute_efficiency,
         memory_efficiency=scenario.memory_efficiency,
+        kernel_overhead=scenario.kernel_overhead,
         **work,
     )
-    before = found.before
+    before, note = found.before, _note(scenario, found)
     estimates = [
-        *_rungs("latency", "s", None if before is None else float(before.latency), float(found.after.latency)),
+        *_rungs("latency", "s", None if before is None else float(before.latency), float(found.after.latency), note),
         *_rungs("weights", "byte", found.weights_before, found.weights_after),
         *_rungs("footprint", "byte", None if before is None else float(before.footprint), float(found.after.footprint)),
         _rung("weight_ratio", "", 1, found.weight_ratio),
     ]
     if before is not None:
-        estimates.append(_rung("speedup", "", 1, float(found.speedup)))
+        estimates.append(_rung("speedup", "", 1, float(found.speedup), note))
     why = f"; as it is: {found.why_not}" if found.why_not else ""
-    what = f"{scenario.model.name} on {scenario.accelerator.name}, {type(scenario.method).__name__.lower()}"
+    word = next(word for word, kind in METHODS.items() if isinstance(found.method, kind))
+    what = f"{scenario.model.name} on {scenario.accelerator.name}, {word}"
     how = f"{what}; bound by {found.after.bottleneck}{why}"
     return Answer(scenario=scenario.name, estimates=tuple(estimates), how=how)
 
 
-def _rungs(metric: str, unit: str, before: float | None, after: float) -> list[Estimate]:
-    return [*([_rung(metric, unit, 0, before)] if before is not None else []), _rung(metric, unit, 1, after)]
+def _note(scenario: Compression, found: CompressionAnswer) -> str:
+    """Which side of the truth the gain is on, or why there is none."""
+    same = found.weights_after == found.weights_before
+    match found.method:
+        case Quantised():
+            return "upper bound on the gain: widening and rescaling take no time"
+        case Unstructured() if not found.method.sparse_kernels:
+            return "dense kernels read and compute the zeros too: nothing is gained without sparse_kernels=true"
+        case Unstructured():
+            return "upper bound on the gain: decoding takes no time"
+        case TwoOfFour() if same:
+            where = f"on {scenario.accelerator.name} in {scenario.precision}"
+            return f"2:4 sparse arithmetic is no faster {where}: nothing is gained"
+        case TwoOfFour():
+            return "upper bound on the gain: sparse matrix units reach their full rate"
+        case Structured():
+            return "lower bound on the gain: activations, cache and attention's pairs are counted as before"
+        case Distilled():
+            return ""
 
 
-def _rung(metric: str, unit: str, order: int, amount: float) -> Estimate:
-    note = "" if order == 0 else "upper bound on the gain: widening and decoding take no time"
+def _rungs(metric: str, unit: str, before: float | None, after: float, note: str = "") -> list[Estimate]:
+    return [*([_rung(metric, unit, 0, before)] if before is not None else []), _rung(metric, unit, 1, after, note)]
+
+
+def _rung(metric: str, unit: str, order: int, amount: float, note: str = "") -> Estimate:
     return Estimate(metric=metric, amount=amount, unit=unit, source=SOURCE, order=order, note=note)

@@ -58,8 +58,9 @@ def solve_data_loading(scenario: DataLoading) -> Answer:
     step = scenario.law("step").moment(1)
     loader = scenario.loader_rate
     first_note = "" if _constant(scenario) else "times vary: a bound from above"
+    slow = "" if loader * step >= 1 else f"storage and workers make {loader * step:.3g} of the batches that it takes"
     rungs = [
-        (0, 1 / step, "the accelerator alone", ""),
+        (0, 1 / step, "the accelerator alone", slow),
         (1, min(loader, 1 / step), f"the slowest part alone: {scenario.bottleneck}", first_note),
     ]
     try:

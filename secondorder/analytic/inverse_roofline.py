@@ -255,6 +255,7 @@ def solve_inverse_roofline(scenario: InverseRoofline) -> Answer:
         "precision": scenario.precision,
         "compute_efficiency": scenario.compute_efficiency,
         "memory_efficiency": scenario.memory_efficiency,
+        "kernel_overhead": scenario.kernel_overhead,
     }
     if scenario.input_tokens is not None:
         options |= {"input_tokens": scenario.input_tokens, "context_tokens": scenario.context_tokens}

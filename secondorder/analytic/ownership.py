@@ -288,13 +288,12 @@ def _waiting(s: Ownership, rows: list[Estimate], rate: float, mu: float, cost: f
 
 def _doubt(s: Ownership, order: int, mu: float) -> str:
     """Which of a rung's conditions fails."""
-    if not isinstance(s.law("service"), Exponential):
-        return "Erlang C takes exponential service"
+    doubts = [] if isinstance(s.law("service"), Exponential) else ["Erlang C takes exponential service"]
     rates, servers = s.hourly_rates, s.hourly_replicas * s.slots
     if order == 1 and (rates.max() > rates.min()):
-        return "the load is not steady"
-    if order < 2:
-        return ""
+        doubts.append("the load is not steady")
+    if doubts or order < 2:
+        return "; ".join(doubts)
     if s.boot is not None and si(s.boot) and (np.roll(servers, 1) < servers).any():
         return "fewer replicas are on while others boot"
     came = rates > 0

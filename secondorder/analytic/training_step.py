@@ -38,6 +38,7 @@ from secondorder.analytic.collectives.overlap import exposed
 from secondorder.analytic.critical_path import Durations, ends, greatest
 from secondorder.errors import InputError
 from secondorder.laws import Service
+from secondorder.quantities import counted
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.training_step import Message, Parts, TrainingStep
 
@@ -90,7 +91,8 @@ def solve_step(scenario: TrainingStep) -> Answer:
         metric="memory", amount=scenario.memory.total, unit="byte", source="Korthikanti 2022, ZeRO", order=1,
         note=str(scenario.memory),
     )  # fmt: skip
-    how = f"{parts.replicas} replicas of {parts.stages} stages, {parts.microbatches} microbatches, {parts.schedule}"
+    pipelines = f"{counted(parts.replicas, 'replica')} of {counted(parts.stages, 'stage')}"
+    how = f"{pipelines}, {counted(parts.microbatches, 'microbatch')}, {parts.schedule}"
     return Answer(scenario=scenario.name, estimates=(*rows, *bubbles, memory), how=how)
 
 

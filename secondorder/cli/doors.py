@@ -13,7 +13,7 @@ Traceback (most recent call last):
 secondorder.errors.UnitError: arrivals.rate: got 8 without a unit, expected a quantity in request/s; write "8 request/s"
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
@@ -46,7 +46,8 @@ from secondorder.fleets.failures import (
     failure_rates,
 )
 from secondorder.fleets.regions import Facility, Region, facilities, regions
-from secondorder.laws import Time
+from secondorder.laws import LAWS, Time
+from secondorder.scenarios.compression import METHODS
 from secondorder.scenarios.queue import (
     BatchService,
     Closed,
@@ -65,9 +66,10 @@ from secondorder.scenarios.queue import (
     read_comers,
 )
 from secondorder.scenarios.steptime import Affine, Roofline, StepTime
+from secondorder.scenarios.topology import SHAPES
 from secondorder.scenarios.training import CHECKPOINTS, CheckpointPolicy, Recovery, read_checkpoint
 from secondorder.scenarios.training_step import TrainingStep
-from secondorder.spelling import read
+from secondorder.spelling import read, read_numbers
 from secondorder.workloads.arrivals import (
     Arrivals,
     Deterministic,
@@ -153,8 +155,12 @@ class Door:
         if len(nested) == 1 and isinstance(value, Mapping):
             with told_from(name):
                 return self.build(nested[0], value)
+        if isinstance(value, str) and any(get_origin(member) is Sequence for member in get_args(hint)):
+            return read_numbers(value, name)
         if get_origin(hint) is Mapping and not isinstance(value, Mapping):
             raise InputError(name, given=repr(value), expected="a table")
+        if isinstance(value, Mapping) and (kinds := _kinds(hint)):
+            return self._of_kind(name, value, kinds, "a line, or a table with its kind")
         return value
 
     def file(self, name: str) -> Path:
@@ -296,8 +302,10 @@ class Door:
     def _line_or_table(self, what: str, value: Any, kind: type, example: str) -> Any:
         if isinstance(value, str):
             return read(f"{what} {value}", {what.lower(): kind}, what=what, example=example)
-        if not isinstance(value, Mapping):
+        if value is None or isinstance(value, kind):
             return value
+        if not isinstance(value, Mapping):
+            raise InputError(what, given=repr(value), expected=f'"{example}", or a table')
         with told_from(what):
             return self.build(kind, value)
 
@@ -329,6 +337,7 @@ _READERS: Mapping[Any, Callable[[Door, str, Any], Any]] = {
     Lengths | Empirical | None: Door.lengths,
     Marginal | int: Door.length,
     StepTime: Door.step_time,
+    StepTime | None: Door.step_time,
     Comers | str: Door.comers,
     Discipline: Door.discipline,
     Routing: Door.routing,
@@ -341,6 +350,12 @@ _READERS: Mapping[Any, Callable[[Door, str, Any], Any]] = {
     Link | None: Door.link,
 }
 """How a field of each type may be spelled beside the value itself."""
+
+
+def _kinds(hint: Any) -> Mapping[str, type] | None:
+    """The types, by their words, that a field takes which a line spells, or a table with its kind."""
+    spelt: tuple[Mapping[str, type], ...] = (LAWS, MARGINALS, METHODS, SHAPES)
+    return next((kinds for kinds in spelt if set(kinds.values()).issubset(get_args(hint))), None)
 
 
 _TRACE_OPTIONS: Mapping[str, tuple[type, str]] = {
@@ -357,7 +372,7 @@ _TRACE_OPTIONS: Mapping[str, tuple[type, str]] = {
 def named(what: str, name: str, zoo: Zoo[T]) -> T:
     """The entry of that name; ``what`` names the field in the error."""
     if name not in zoo:
-        raise UnknownName.among(what, name, zoo)
+        raise zoo.unknown(name, what)
     return zoo[name]
 
 

@@ -19,6 +19,7 @@ The ``kind`` of the arrivals may also be gamma, deterministic, markov, or trace 
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -137,11 +138,13 @@ def _tables(name: str) -> dict[str, Any]:
 
 
 def plain_value(text: str) -> Any:
-    """A number, a truth value, a list or a table as TOML or JSON writes it; else the text itself.
+    """A number, a truth value, a list or a table as TOML or JSON writes it, a number also as ``.5``; else the text.
 
-    >>> plain_value("3"), plain_value("3 h"), plain_value('{ a = "b" }'), plain_value('{"3": 1.2}')
-    (3, '3 h', {'a': 'b'}, {'3': 1.2})
+    >>> plain_value("3"), plain_value(".5"), plain_value("3 h"), plain_value('{ a = "b" }'), plain_value('{"3": 1.2}')
+    (3, 0.5, '3 h', {'a': 'b'}, {'3': 1.2})
     """
+    if re.fullmatch(r"[-+]?(\.\d+|\d+\.)([eE][-+]?\d+)?", text.strip()):
+        return float(text)
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -1,5 +1,6 @@
 """Commands over a plan file: ``solve``, ``simulate``, ``compare``, ``sweep`` and ``check``."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +19,7 @@ from secondorder.cli.options import (
     truth,
 )
 from secondorder.cli.output import check_output, emit, patience, records, show_all
-from secondorder.cli.plan_files import plain_value, read_plan
+from secondorder.cli.plan_files import Planned, plain_value, read_plan
 from secondorder.errors import ConstraintNotMet, InputError, UnknownName
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def simulate(plan: Plan, /, *, which: Which = None, run: RunOfPlan = OF_PLAN, ou
     check_output(out)
     planned = read_plan(plan).chosen(which)
     with patience("simulating"):
-        answers = [simulate(each.scenario, **_arguments(each.scenario, run)) for each in planned]
+        answers = [_named(plan, each, simulate, **_arguments(each.scenario, run)) for each in planned]
     show_all(answers, out)
 
 
@@ -87,8 +88,16 @@ def compare(
     check_output(out)
     planned = read_plan(plan).chosen(which)
     with patience("simulating"):
-        found = [compare(each.scenario, margin=margin, **_arguments(each.scenario, run)) for each in planned]
+        found = [_named(plan, each, compare, margin=margin, **_arguments(each.scenario, run)) for each in planned]
     show_all(found, out)
+
+
+def _named(plan: str, planned: Planned, verb: Callable[..., Any], **arguments: Any) -> Any:
+    """What the verb says of a scenario; errors name the plan and the scenario."""
+    from secondorder.cli.doors import told_from
+
+    with told_from(f"{plan}: {planned.scenario.name}"):
+        return verb(planned.scenario, **arguments)
 
 
 def check(
@@ -112,6 +121,7 @@ def check(
     A simulated value meets a constraint if all of its interval does; what is
     undecided counts as not met.
     """
+    from secondorder.cli.doors import told_from
     from secondorder.validation.constraints import check, check_sum
 
     check_output(out)
@@ -122,9 +132,12 @@ def check(
         raise InputError(plan, given="nothing asserted", expected='assert = ["ttft_p99 < 500 ms"] in a table')
     with patience("checking"):
         answers = [_judge(each.scenario, simulate, run) for each in planned]
-    pairs = zip(planned, answers, strict=True)
-    found = [check(constraint, answer) for each, answer in pairs for constraint in each.constraints]
-    found += [check_sum(constraint, answers) for constraint in overall]
+    found = []
+    for each, answer in zip(planned, answers, strict=True):
+        with told_from(f"{plan}: {each.scenario.name}"):
+            found += [check(constraint, answer) for constraint in each.constraints]
+    with told_from(plan):
+        found += [check_sum(constraint, answers) for constraint in overall]
     emit([_record(each) for each in found], [_checked_grid(found)], out)
     if broken := [str(each) for each in found if each.outcome != "met"]:
         raise ConstraintNotMet(f"{len(broken)} of {len(found)} not met: {'; '.join(broken)}")
@@ -155,7 +168,8 @@ def _checked_grid(found: "list[Checked]") -> "Grid":
     from secondorder.report.tables import Grid
 
     rows = [[each.scenario, str(each.constraint), str(each.estimate), str(each.outcome)] for each in found]
-    return Grid(header=["scenario", "asserted", "found", "outcome"], rows=rows)
+    below = [f"undecided: {each.scenario}: {each.constraint}: {each.doubt}" for each in found if each.doubt]
+    return Grid(header=["scenario", "asserted", "found", "outcome"], rows=rows, below=below)
 
 
 def sweep(

@@ -126,7 +126,7 @@ def _value(hint: Any) -> dict[str, Any]:
     if get_origin(hint) in (Mapping, dict):
         return {"type": "object"}
     if get_origin(hint) in (tuple, list, Sequence):
-        return {"type": "array"}
+        return {"type": ["array", "string"]}
     return {}
 
 

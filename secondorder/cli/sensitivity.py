@@ -65,7 +65,9 @@ def sensitivity(
     ] = False,
     figure: Annotated[
         str | None,
-        Parameter(group=OUTPUT, metavar="FILE", help="Picture of the fields by what they do: .png, .svg or .pdf."),
+        Parameter(
+            group=OUTPUT, metavar="FILE", help="Picture of each field alone by what it does: .png, .svg or .pdf."
+        ),
     ] = None,
     run: Replications = TIMES,
     out: Output = PRINTED,
@@ -75,6 +77,9 @@ def sensitivity(
     scenario = read_plan(plan).one(which)
     witness = "simulate" if simulate else "solve"
     if sobol:
+        for name, value in (("figure", figure), ("field", field)):
+            if value is not None:
+                raise InputError(name, given=f"--{name} beside --sobol", expected=f"--{name} for each field alone")
         _together(scenario, metric, sobol, samples, witness, run, out)
         return
     _alone(scenario, metric, field, by, witness, figure, run, out)

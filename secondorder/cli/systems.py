@@ -7,7 +7,7 @@ fields of a field that is itself a scenario or a job stand beside the others und
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Set
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
@@ -100,9 +100,10 @@ def read(kind: type, texts: Mapping[tuple[str, ...], str]) -> Any:
     except FileError:
         raise
     except InputError as error:
-        inside = {".".join(path[:-1]) for path in texts if len(path) > 1}
+        inside, own = {".".join(path[:-1]) for path in texts if len(path) > 1}, {each.name for each in fields(kind)}
         for prefix in sorted(inside, key=len, reverse=True):
-            error.what = error.what.removeprefix(f"{prefix}.")
+            bare = error.what.removeprefix(f"{prefix}.")
+            error.what = error.what if bare in own else bare  # its own would be meant
         raise
 
 
@@ -120,15 +121,19 @@ def _answer(scenario: Any, simulated: bool, margin: float | None, run: Replicati
 
 
 def _flags(kind: type, group: Group, path: tuple[str, ...] = (), taken: Set[str] = frozenset()) -> Iterator[_Flag]:
-    """A flag for each field; those of a field that is spelt by a table only stand in its place."""
+    """A flag for each field; those of a field that is spelt by a table only stand in its place.
+
+    Where the outer one has a field of that name too, the inner one is told by its place: serving_kv_precision.
+    """
     from secondorder.cli.fields import shown_fields
 
     known = shown_fields(kind)
     for one in known.values():
         if one.table is not None:
             yield from _flags(one.table, INNER[one.table.__name__], (*path, one.name), taken | known.keys())
-        elif not (path and (one.name == "name" or one.name in taken)):
-            yield _Flag(one, (*path, one.name), group)
+        elif not (path and one.name == "name"):
+            shown = replace(one, name=f"{path[-1]}_{one.name}") if path and one.name in taken else one
+            yield _Flag(shown, (*path, one.name), group)
 
 
 COMMANDS: Mapping[str, tuple[str, str]] = {

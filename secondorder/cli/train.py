@@ -202,7 +202,7 @@ class Jobs(_Flags):
         "interleaving", "stage_layers", "zero_stage", "recomputation", "sequence_parallel",
     )  # fmt: skip
     _JOB = ("model", "global_batch", "sequence_length", "precision", "dropout")
-    _WRITTEN = ("sequence_parallel", "dropout", "slow_ranks")  # as TOML writes a truth value or a table
+    _WRITTEN = ("sequence_parallel", "dropout", "slow_ranks", "stage_layers")  # as TOML writes a truth value or a table
 
     @property
     def table(self) -> dict[str, Any]:
@@ -218,8 +218,6 @@ class Jobs(_Flags):
                 raise InputError("nodes", given="nodes without a cluster", expected="--cluster beside them")
             given["cluster"] = {"like": given["cluster"], "nodes": nodes}
         layout = {name: given.pop(name) for name in self._LAYOUT if name in given}
-        if "stage_layers" in layout:
-            layout["stage_layers"] = _layers(layout["stage_layers"])
         job = {name: given.pop(name) for name in self._JOB if name in given}
         return {"step": {"job": {**job, "layout": layout}, **given}}
 
@@ -268,17 +266,6 @@ class Steps(Jobs, Layouts):
         if others := self.given().keys() - {"step_time"}:
             raise InputError("step_time", given=f"a law beside {min(others)}", expected="one of the two")
         return {"step": self.step_time}
-
-
-def _layers(text: str) -> list[int]:
-    """``7,14x8,7``: 7 layers, 14 times 8, and 7."""
-    found: list[int] = []
-    for part in text.split(","):
-        times, x, layers = part.strip().rpartition("x")
-        if not layers.isdigit() or (x and not times.isdigit()):
-            raise InputError("stage_layers", given=repr(text), expected="numbers of layers such as 7,14x8,7")
-        found += [int(layers)] * (int(times) if x else 1)
-    return found
 
 
 TIMES = ReplicationsOfTraining()
@@ -409,7 +396,10 @@ def _no_interval(table: dict[str, Any]) -> InputError:
     return InputError("interval", given="nothing", expected="a time of work between checkpoints", remedy=remedy)
 
 
-_PREFIXES = ("checkpoint.", "recovery.", "spares.", "step.job.layout.", "step.job.", "step.")
+_PREFIXES = (
+    "checkpoint.", "recovery.", "spares.", "step.job.layout.", "step.job.", "step.cluster.", "step.",
+    "job.layout.", "job.", "cluster.",
+)  # fmt: skip
 
 
 def renamed(error: InputError) -> InputError:

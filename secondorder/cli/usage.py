@@ -54,6 +54,9 @@ def _missing(error: MissingArgumentError) -> InputError:
         if word.startswith("--") and word not in names and get_close_matches(word.partition("=")[0], names, cutoff=0.6):
             return _unknown("option", word, names)
     due = [error.argument] if error.keyword else list(_due(error, error.argument))
+    if negative := _negative(error):
+        expected = _expected(error, error.argument)
+        return InputError(_field(error.argument.name), given=negative, expected=expected, remedy="it is not below 0")
     if len(due) == 1:
         expected = _expected(error, error.argument)
     else:
@@ -61,6 +64,13 @@ def _missing(error: MissingArgumentError) -> InputError:
         expected = f"all of them, such as {' '.join(spelt)}"
     what = f"{' '.join(error.command_chain or ())}: {listed([each.name for each in due])}"
     return InputError(what, given="nothing", expected=expected, remedy=_see_help(error))
+
+
+def _negative(error: MissingArgumentError) -> str:
+    """The number below 0 that follows a flag and was taken for another flag; empty where there is none."""
+    words = list(error.root_input_tokens or ())
+    after = words[words.index(error.keyword) + 1 :][:1] if error.keyword in words else []
+    return "".join(word for word in after if re.match(r"-\.?\d", word))
 
 
 def _due(error: CycloptsError, first: Argument) -> Iterator[Argument]:

@@ -15,7 +15,7 @@ from cyclopts import Group, Parameter
 
 from secondorder.cli.options import PRINTED, Jobs, Output, Seed, truth
 from secondorder.cli.output import check_output, emit
-from secondorder.errors import ConstraintNotMet, UnknownName
+from secondorder.errors import ConstraintNotMet, InputError, UnknownName
 
 if TYPE_CHECKING:
     from secondorder.report.tables import Grid
@@ -86,6 +86,11 @@ def validate(
 ) -> None:
     """Run the catalogue of claims: closed forms beside simulations, with verdicts."""
     check_output(out)
+    if reference is not None and not coverage:
+        raise InputError("reference", given="--reference alone", expected="--coverage beside it")
+    for name, given in (("suite", suite is not None), ("thorough", thorough)):
+        if coverage and given:
+            raise InputError(name, given=f"--{name} beside --coverage", expected="one of the two")
     if coverage:
         _coverage(reference, seed, jobs, out)
         return

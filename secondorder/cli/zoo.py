@@ -94,12 +94,14 @@ def _found(collection: str, name: str) -> list[Entry]:
         found = _find(known, collection) if not name else {}
         if not found:
             every = [*known, *(entry for one in known.values() for entry in one)]
-            raise UnknownName.among("zoo", collection, every)
+            error = UnknownName.among("zoo", collection, every)
+            error.remedy = error.remedy or '"secondorder zoo" lists them'
+            raise error
     else:
         chosen = {collection: known[collection]} if collection else known
         found = _find(chosen, name)
         if not found:
-            raise UnknownName.among(collection, name, chosen[collection])
+            raise chosen[collection].unknown(name, collection)
     return [Entry(noun, entry, known[noun][entry]) for noun, entries in found.items() for entry in entries]
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 MOST_BARS = 15
 """Fields that a tornado shows; the table has all."""
-SEEN = 0.005
-"""Share of the variance from which on interactions are told."""
+VAGUE = 0.1
+"""Half width of the interval of a share of the variance, from which on it tells nothing."""
 
 
 def sensitivity_grid(study: Sensitivity) -> Grid:
@@ -37,14 +37,22 @@ def sensitivity_grid(study: Sensitivity) -> Grid:
         "low, high: the metric with the field a step lower, and higher",
         "elasticity: percent of the metric for a percent of the field",
     ]
-    still = [row.path for row in study.rows if not (row.swing or row.elasticity)]
     below = [f"{superscript(place)} {note}" for place, note in enumerate(notes, 1)]
-    below += [f"no effect: {', '.join(still)}"] if still else []
+    below += _still([row for row in study.rows if not (row.swing or row.elasticity)])
     unit = f" ({symbol})" if symbol else ""
     return Grid(
         header=["field", "value", "step", f"low{unit}", f"high{unit}", "elasticity"], rows=rows, above=above,
         below=[*below, *_not_varied(study.skipped)], numbers=frozenset({1, 2, 3, 4, 5}),
     )  # fmt: skip
+
+
+def _still(rows: Sequence[Effect]) -> list[str]:
+    """The fields without effect; of those that could move one way only, which way."""
+    paths: dict[str, list[str]] = {}
+    for row in rows:
+        how = f" at {row.step} ({row.note})" if row.note else ""
+        paths.setdefault(how, []).append(row.path)
+    return [f"no effect{how}: {', '.join(found)}" for how, found in sorted(paths.items())]
 
 
 def _slope(elasticity: float) -> str:
@@ -79,7 +87,7 @@ def sobol_grid(study: Sobol) -> Grid:
         f"{study.scenario}: {study.metric}, mean {mean}, standard deviation {deviation} over the ranges",
         "first: share of the variance that a field makes alone; total: with all that it does through others",
     ]
-    below = [_interactions(study)]
+    below = [_interactions(study)] if len(rows) > 1 else []
     return Grid(
         header=["field", "range", "first", "total"], rows=rows, above=above, below=below, numbers=frozenset({2, 3})
     )
@@ -87,9 +95,13 @@ def sobol_grid(study: Sobol) -> Grid:
 
 def _interactions(study: Sobol) -> str:
     """What no change of one field at a time would show."""
-    if study.interactions < SEEN:
-        return "each field acts by itself: no share of the variance is seen that is several fields' together"
-    return f"{study.interactions:.0%} of the variance is no field's alone: one at a time does not show it"
+    half = (study.interactions_high - study.interactions_low) / 2
+    share = f"{study.interactions:.0%} ± {half:.0%} of the variance"
+    if study.interactions_low > 0:
+        return f"{share} is no field's alone: one at a time does not show it"
+    if half < VAGUE:
+        return f"fields that act together are not seen: {share}"
+    return f"too few samples to tell whether fields act together: {share}; take more"
 
 
 def tornado_figure(study: Sensitivity, most: int = MOST_BARS) -> "Figure":
@@ -125,7 +137,7 @@ def _bar(axes: object, place: int, row: Effect, base: float, *, first: bool) -> 
         axes.barh(middle, end - base, left=base, height=height, color=colour, label=label if first else None)  # type: ignore[attr-defined]
     right = max(row.at_low, row.at_high, base)
     axes.annotate(  # type: ignore[attr-defined]
-        f"{row.elasticity:+.2f}",
+        _slope(row.elasticity),
         (right, place),
         (4, 0),
         textcoords="offset points",

@@ -282,13 +282,15 @@ def digits(value: float, *, share: bool = False) -> str:
     """Three significant digits, thousands whole; powers of ten below 0.0001. Of a share near 1, up to its last nine."""
     if 0 < abs(value) < _TINY:
         return f"{value:.2e}"
+    if share and abs(value - 1) < _ROUNDING:
+        value = 1.0
     if not share or not 0.99 < value < 1:
         return f"{value:,.{_decimals(value)}f}"
     nines = -math.floor(math.log10(1 - value))
     return f"{value:.{max(3, nines)}f}" if nines <= _NINES else f">{1 - 10**-_NINES:.{_NINES}f}"
 
 
-_TINY, _NINES = 1e-4, 5
+_TINY, _NINES, _ROUNDING = 1e-4, 5, 1e-12
 
 
 def _decimals(value: float) -> int:
@@ -307,7 +309,7 @@ def _interval(estimate: Estimate | None, scale: float, whole: bool = False) -> s
     if 0 < abs(value) < _TINY:
         return f"{value:.2e} ± {half:.1g}"
     decimals = _decimals(value)
-    rounded = f"{half:,.{decimals}f}" if half >= 0.5 * 10**-decimals else f"{half:.1g}"
+    rounded = f"{half:,.{decimals}f}" if half > 0.5 * 10**-decimals else f"{half:.1g}"
     return f"{_number(estimate, scale)} ± {rounded}"
 
 
@@ -379,7 +381,8 @@ def _table(grid: Grid, fit: _Fit) -> "Table":
     for place, name in enumerate(grid.header):
         justify: Literal["left", "right"] = "right" if place in grid.numbers else "left"
         head = name.replace(" ", "\n") if fit.folded and place in grid.numbers else name
-        table.add_column(head, justify=justify, vertical="bottom", no_wrap=True)
+        least = 1 if fit.gap == 1 else None  # rich measures an empty column as 0, but draws it 1 wide
+        table.add_column(head, justify=justify, vertical="bottom", no_wrap=True, min_width=least)
     for place, row in enumerate(grid.rows):
         table.add_row(*(_styled(_fitted(cell, at, grid, fit)) for at, cell in enumerate(row)))
         if place in grid.breaks:

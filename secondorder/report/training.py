@@ -186,6 +186,8 @@ def _advice(study: SparesStudy) -> list[str]:
     wanted = [(share, study.enough(share)) for share in (0.99, 0.999, 0.9999)]
     said = [f"{count} for {share:.4g}" for share, count in wanted if count is not None]
     lines = [f"fewest of these spares for an availability: {', '.join(said)}"] if said else []
+    if missed := [f"{share:.4g}" for share, count in wanted if count is None]:
+        lines.append(f"with none of these spares is the availability {' or '.join(missed)}")
     if study.paid(0) is None:
         lines.append("what a spare costs is not told: it takes a model and its cluster, which says how many nodes work")
     return lines

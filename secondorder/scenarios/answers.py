@@ -5,6 +5,7 @@ A closed-form answer holds a ladder for each metric, from order 0 (alone, ideal)
 with its interval.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -45,9 +46,11 @@ class Estimate:
 
     def __str__(self) -> str:
         text = pretty(self.amount, self.unit)
-        if self.low is not None and self.high is not None:
-            text += f" ({pretty(self.low, self.unit)} to {pretty(self.high, self.unit)})"
-        return text
+        if self.low is None or self.high is None or not math.isfinite(self.high - self.low):
+            return text
+        if self.high - self.low <= 1e-9 * abs(self.amount):  # nothing is left to chance
+            return text
+        return f"{text} ({pretty(self.low, self.unit)} to {pretty(self.high, self.unit)})"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -115,7 +115,7 @@ class Collective(Timed):
         nested = self.algorithm == "hierarchical"
         for name in ("ranks_per_node", "node_link"):
             if nested != (getattr(self, name) is not None):
-                given, expected = getattr(self, name), "given with hierarchical, and only there"
+                given, expected = getattr(self, name), "a value with hierarchical, and only there"
                 raise InputError(name, given=given, expected=expected)
         if self.ranks_per_node is not None and self.ranks % self.ranks_per_node:
             given = f"{self.ranks} ranks in nodes of {self.ranks_per_node}"
@@ -171,7 +171,8 @@ class Collective(Timed):
         for key, factor in self.slow_links.items():
             pair = self._pair(key)
             if pair not in used:
-                text = "a link that the algorithm sends over, such as {}, {}".format(*sorted(used)[:2])
+                such = ", ".join(f'"{sender}-{receiver}"' for sender, receiver in sorted(used)[:2])
+                text = f"a link that the algorithm sends over, such as {such}"
                 raise InputError("slow_links", given=repr(key), expected=text)
             found[pair] = _factor("slow_links", factor)
         return found
@@ -211,7 +212,7 @@ def read_factors(
 
 def _factor(what: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise InputError(what, given=repr(value), expected="a factor above 0 on the time of a hop")
+        raise InputError(what, given=repr(value), expected="a factor above 0 on the time")
     return float(value)
 
 

@@ -1,5 +1,6 @@
 """A model made smaller: numbers stored in fewer bits, weights left out, or another model in its place."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
@@ -7,7 +8,7 @@ from annotated_types import Ge, Gt, Le
 
 from secondorder.errors import InputError
 from secondorder.fleets.accelerators import Accelerator, bytes_per_value
-from secondorder.quantities import Checked, Count, Efficiency
+from secondorder.quantities import Checked, Count, Duration, Efficiency
 from secondorder.spelling import read
 from secondorder.workloads.models import models
 from secondorder.workloads.network import Network
@@ -87,25 +88,28 @@ class Distilled:
 
 
 Method: TypeAlias = Quantised | Unstructured | TwoOfFour | Structured | Distilled
+METHODS: Mapping[str, type[Method]] = {
+    "quantised": Quantised,
+    "unstructured": Unstructured,
+    "two-of-four": TwoOfFour,
+    "structured": Structured,
+    "distilled": Distilled,
+}
 
 
 def read_method(text: str) -> Method:
-    """A method in one line: ``quantised int4 group_size=128 head=bf16``, ``unstructured 0.5 sparse_kernels=1``,
+    """A method in one line: ``quantised int4 group_size=128 head=bf16``, ``unstructured 0.5 sparse_kernels=true``,
     ``two-of-four``, ``structured 0.7``, ``distilled llama_3_2_1b``.
 
     >>> read_method("structured 0.7").kept
     0.7
     """
     word, _, rest = text.strip().partition(" ")
-    if word.lower() == "distilled":
-        return Distilled(student=models[rest.strip()])
-    kinds: dict[str, type] = {
-        "quantised": Quantised,
-        "unstructured": Unstructured,
-        "two-of-four": TwoOfFour,
-        "structured": Structured,
-    }
-    return read(text, kinds, what="method", example="quantised int4")
+    if word.lower() != "distilled":
+        return read(text, METHODS, what="method", example="quantised int4")
+    if rest.strip() not in models:
+        raise models.unknown(rest.strip(), "method.student")
+    return Distilled(student=models[rest.strip()])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +126,7 @@ class Compression(Checked):
     - ``context_tokens``: tokens of each sequence that are cached already.
     - ``compute_efficiency``: share of the datasheet's FLOP/s that is reached.
     - ``memory_efficiency``: share of the datasheet's memory bandwidth that is reached.
+    - ``kernel_overhead``: time of each layer that nothing hides ("5 us").
     - ``name``: what results call the scenario.
 
     Errors: ``InputError`` for what cannot be meant.
@@ -136,6 +141,7 @@ class Compression(Checked):
     context_tokens: Annotated[int, Ge(0)] = 0
     compute_efficiency: Efficiency = 1.0
     memory_efficiency: Efficiency = 1.0
+    kernel_overhead: Duration = "10 µs"
     name: str = "compression"
 
     def __post_init__(self) -> None:

@@ -32,7 +32,7 @@ class ExpertRouting(Checked):
     - ``capacity_factor``: tokens that an expert takes, over the mean of all; those beyond are dropped; no
       limit if not given.
     - ``zipf``: exponent of the popularity: that of the i-th expert is i^-zipf, so that the popular ones share a device.
-    - ``weights``: popularity of each expert, in any scale ([4, 2, 1, 1]).
+    - ``weights``: popularity of each expert, in any scale (4,2,1,1).
     - ``name``: what results call the scenario.
 
     With a capacity an expert takes ``ceil(capacity_factor tokens top_k / experts)`` tokens.

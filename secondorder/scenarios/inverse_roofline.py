@@ -6,7 +6,7 @@ from typing import Annotated
 from annotated_types import Ge
 
 from secondorder.errors import InputError
-from secondorder.quantities import Checked, Count, Duration, Efficiency, SampleRate
+from secondorder.quantities import Checked, Count, Duration, Efficiency, Quantity, SampleRate, Unit
 from secondorder.workloads.network import Network
 from secondorder.workloads.transformer import Transformer
 
@@ -24,6 +24,7 @@ class InverseRoofline(Checked):
     - ``context_tokens``: tokens of each sequence that are cached already.
     - ``compute_efficiency``: share of a datasheet's FLOP/s that is reached.
     - ``memory_efficiency``: share of a datasheet's memory bandwidth that is reached.
+    - ``kernel_overhead``: time of each layer that nothing hides ("5 us").
     - ``name``: what results call the scenario.
 
     Errors: ``InputError`` for what cannot be meant.
@@ -31,13 +32,14 @@ class InverseRoofline(Checked):
 
     model: Transformer | Network
     precision: str
-    latency: Duration | None = None
+    latency: Annotated[Quantity | str, Unit("s", positive=True)] | None = None
     throughput: SampleRate | None = None
     batch_size: Count = 1
     input_tokens: Count | None = None
     context_tokens: Annotated[int, Ge(0)] = 0
     compute_efficiency: Efficiency = 1.0
     memory_efficiency: Efficiency = 1.0
+    kernel_overhead: Duration = "10 µs"
     name: str = "inverse_roofline"
 
     def __post_init__(self) -> None:

@@ -67,9 +67,11 @@ class PrefixCaching(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.hit_ratio is not None and self.hit_ratio >= 1:
-            expected = "below 1: the last token of a prompt is always computed"
-            raise InputError("hit_ratio", given=self.hit_ratio, expected=expected)
+        mean = self.serving.offered.mean_input
+        if self.hit_ratio is not None and (1 - self.hit_ratio) * mean < 1 - 1e-9:
+            most = f"at most {1 - 1 / mean:.9g} with prompts of {mean:,.6g} tokens"
+            why = "the last token of a prompt is always computed"
+            raise InputError("hit_ratio", given=self.hit_ratio, expected=f"below 1, {most}: {why}")
         known = self.recorded is not None and self.recorded.hash_ids is not None
         if known == (self.hit_ratio is not None):
             given = (

@@ -298,7 +298,7 @@ class Queue(Timed):
         if own and self.service is not None:
             raise InputError("service", given="a law", expected=f"none, as {kind} brings its own times")
         if not own and self.service is None:
-            raise InputError("service", given="none", expected='a law such as laws.Exponential("100 ms")')
+            raise InputError("service", given="none", expected='a law such as "exponential 100 ms"')
 
     def _check_together(self) -> None:
         """Refuse what is not built together."""

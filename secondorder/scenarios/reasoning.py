@@ -61,15 +61,17 @@ class Reasoning(Checked):
         if isinstance(self.length, str):
             object.__setattr__(self, "length", read_marginal(self.length))
         elif isinstance(self.length, int) and not isinstance(self.length, bool):
-            object.__setattr__(self, "length", Fixed(self.length))
+            object.__setattr__(self, "length", read_marginal(str(self.length)))
         super().__post_init__()
         if not isinstance(self.length, Fixed | Uniform | Geometric | LogNormal):
             raise InputError("length", given=repr(self.length), expected='a number of tokens, or "geometric 1024"')
         if self.strategy not in get_args(Strategy):
             raise UnknownName.among("strategy", self.strategy, get_args(Strategy))
         if (self.strategy == "majority") != (self.wrong_answers is not None):
-            expected = "given with the strategy majority, and only there"
-            raise InputError("wrong_answers", given=self.wrong_answers, expected=expected)
+            majority = self.strategy == "majority"
+            given = "nothing" if majority else f"{self.wrong_answers} with {self.strategy}"
+            expected = "an integer, as the strategy is majority" if majority else "none: they are for majority only"
+            raise InputError("wrong_answers", given=given, expected=expected)
         if (self.input_price is None) != (self.output_price is None):
             missing = "input_price" if self.input_price is None else "output_price"
             raise InputError(missing, given="none", expected="both prices or none")

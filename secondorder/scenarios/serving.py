@@ -25,6 +25,9 @@ from secondorder.workloads.requests import Requests
 from secondorder.workloads.traces import Trace
 from secondorder.workloads.transformer import Transformer
 
+RARE = 1e-6
+"""Probability of a length that the engine could never serve, up to which closed forms leave it out of account."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Serving(Checked):
@@ -122,15 +125,25 @@ class Serving(Checked):
         if isinstance(self.arrivals, Trace):
             self.check(self.arrivals.requests)
 
-    def check_law(self) -> None:
-        """Refuse lengths of which more than one in a million exceed the context."""
+    def check_law(self, kv_tokens: int | None = None) -> None:
+        """Refuse lengths of which more than one in a million exceed the context, or the cache.
+
+        The cache has ``kv_tokens``; those of the engine if not given.
+        """
+        room = self.kv_tokens if kv_tokens is None else kv_tokens
         beyond = self.offered.expect(lambda i, o: np.asarray(i + o > self.context_limit + 0.5, float))
-        if beyond > 1e-6:
+        if beyond > RARE:
             raise InputError(
                 "lengths",
                 given=f"prompt plus output beyond it with probability {beyond:.2g}",
                 expected=f"at most max_model_len {self.context_limit}",
                 remedy="raise max_model_len or cut the lengths with a maximum",
+            )
+        too_big = self.offered.expect(lambda i, o: np.asarray(i + o - 1 > room + 0.5, float))
+        if too_big > RARE:
+            raise DoesNotFit(
+                f"{self.name}: prompt plus output hold more tokens than the cache of {room} with probability "
+                f"{too_big:.2g}; use more accelerators, a smaller kv_precision or shorter lengths"
             )
 
     @cached_property

@@ -157,7 +157,7 @@ def _read_sizes(given: object) -> dict[int, float]:
     elif isinstance(given, Mapping):
         table = dict(given)
     else:
-        table = {given: 1.0}
+        table = {str(given): 1.0}
     found = {}
     for size, share in table.items():
         try:

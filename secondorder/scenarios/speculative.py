@@ -62,6 +62,9 @@ class Speculative(Checked):
                 given=f"none beside a measured step time ({type(self.serving.step_time).__name__}) of the model",
                 expected="the step time of the draft, which cannot be told from that of the model",
             )
+        if not (self.draft_step_time is None or hasattr(self.draft_step_time, "seconds")):
+            expected = "Roofline(), Affine(...) or Table(...)"
+            raise InputError("draft_step_time", given=repr(self.draft_step_time), expected=expected)
         if self.draft.vocab != self.serving.model.vocab:
             raise InputError(
                 "draft",

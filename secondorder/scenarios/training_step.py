@@ -130,7 +130,8 @@ class TrainingStep(Timed):
     """One step of ``job`` on ``cluster``.
 
     - ``job``: training job: model, batch and layout.
-    - ``cluster``: cluster that runs it, of the zoo (llama_3_16k).
+    - ``cluster``: cluster that runs it, of the zoo (llama_3_16k), or one of them changed
+      ({like = "llama_3_16k", nodes = 64}).
     - ``compute_efficiency``: share of the peak that the arithmetic reaches by itself, without bubbles and
       communication; measured, not derived.
     - ``network_efficiency``: share of the links' bandwidth that collectives reach.
@@ -198,6 +199,9 @@ class TrainingStep(Timed):
     def _check_memory(self) -> None:
         part = self.cluster.accelerator
         usable = si(part.memory_capacity) - si(self.reserved_memory)
+        if usable <= 0:
+            expected = f"less than the {pretty(si(part.memory_capacity), 'byte')} of {part.name}"
+            raise InputError("reserved_memory", given=pretty(si(self.reserved_memory), "byte"), expected=expected)
         if self.memory.total > usable:
             raise DoesNotFit(
                 f"{self.job.model.name}: {self.memory} does not fit in {pretty(usable, 'byte')} of {part.name} "

@@ -137,7 +137,9 @@ def simulate(
 
             return simulate_reasoning(scenario, seed=seed, replications=replications, jobs=jobs)
     if isinstance(scenario, CLOSED_FORMS_ONLY):
-        raise InputError("scenario", given=type(scenario).__name__, expected="one that can be simulated")
+        raise InputError(
+            "scenario", given=type(scenario).__name__, expected="one that can be simulated", remedy="solve answers it"
+        )
     raise no_scenario(scenario)
 
 

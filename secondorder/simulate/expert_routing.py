@@ -6,6 +6,7 @@ array([32, 32])
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,7 @@ def simulate_expert_routing(scenario: ExpertRouting, *, seed: int = 0, replicati
         _mean("imbalance", "", [most.mean() / scenario.mean_load for most in fullest]),
         _mean("max_load_mean", "token", [most.mean() for most in fullest]),
         _p99(np.sort(np.concatenate(fullest))),
-        _mean("dropped_share", "", [1 - each.sum() / (runs * scenario.routed) for each in kept]),
+        _dropped([1 - each.sum() / (runs * scenario.routed) for each in kept], runs, scenario),
         _mean("active_experts_mean", "", [(routed > 0).sum(axis=1).mean() for routed in found]),
         _mean("slowdown", "", [each.mean() for each in work]),
     )
@@ -78,6 +79,15 @@ def _each(action: Callable[[int], Loads], replications: int, jobs: int) -> list[
 def _mean(metric: str, unit: str, values: list[float]) -> Estimate:
     found = student(values)
     return Estimate(metric=metric, amount=found.mean, unit=unit, source="simulated", low=found.low, high=found.high)
+
+
+def _dropped(shares: list[float], runs: int, scenario: ExpertRouting) -> Estimate:
+    """The share of tokens beyond what their experts take; where none was seen, an interval would be of no width."""
+    found = _mean("dropped_share", "", shares)
+    if any(shares) or scenario.capacity is None or scenario.capacity >= scenario.tokens:
+        return found
+    note = f"not enough data: none of {len(shares) * runs:,} routings drops a token"
+    return replace(found, in_domain=False, note=note)
 
 
 def _p99(ordered: npt.NDArray[np.int64]) -> Estimate:

@@ -58,7 +58,15 @@ class Checked:
     outcome: Outcome
 
     def __str__(self) -> str:
-        return f"{self.scenario}: {self.constraint} ({pretty(self.estimate.amount, self.estimate.unit)})"
+        found = pretty(self.estimate.amount, self.estimate.unit)
+        return f"{self.scenario}: {self.constraint} ({found}{', undecided' * (self.outcome is Outcome.UNDECIDED)})"
+
+    @property
+    def doubt(self) -> str:
+        """Why it is undecided; empty where it is not."""
+        if self.outcome is not Outcome.UNDECIDED:
+            return ""
+        return self.estimate.note if not self.estimate.in_domain else "the bound lies within the interval"
 
 
 def read_constraint(text: object) -> Constraint:
@@ -101,6 +109,7 @@ def check_sum(constraint: Constraint, answers: Sequence[Answer]) -> Checked:
         low=amount - half**0.5 if known else None,
         high=amount + half**0.5 if known else None,
         in_domain=all(part.in_domain for part in parts),
+        note="; ".join(dict.fromkeys(part.note for part in parts if not part.in_domain)),
     )
     return _checked("all", constraint, total)
 

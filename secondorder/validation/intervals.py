@@ -13,11 +13,12 @@ from secondorder.analytic.training.run_interval import (
     long_run_goodput,
 )
 from secondorder.arrays import Floats
-from secondorder.quantities import pretty, si
+from secondorder.quantities import si
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.training import Training
 from secondorder.simulate.output import Interval, student
 from secondorder.simulate.training import runs
+from secondorder.simulate.training.answer import in_days
 
 DOTS, SPAN = 9, 6.0
 """Simulated intervals, and how far they reach on both sides of the best: a sixth to six times."""
@@ -150,5 +151,4 @@ def length(scenario: Training) -> str:
     """How long a run is, in words."""
     given, word = (scenario.duration, "") if scenario.work is None else (scenario.work, " of work")
     assert given is not None
-    days = si(given) / 86_400
-    return (f"{days:.3g} days" if days >= 2 else pretty(si(given), "s")) + word
+    return in_days(si(given)) + word

@@ -114,7 +114,7 @@ class Sensitivity:
 
         head = ("field", "value", "unit", "step", "at_low", "at_high", "elasticity", "ci_low", "ci_high", "note")
         rows = [
-            (r.path, r.value, r.unit, r.step, r.at_low, r.at_high, r.elasticity, r.low, r.high, r.note)
+            (r.path, r.value, short_unit(r.unit), r.step, r.at_low, r.at_high, r.elasticity, r.low, r.high, r.note)
             for r in self.rows
         ]
         idle = [(s.path, None, "", "", None, None, None, None, None, s.reason) for s in self.skipped]
@@ -156,6 +156,8 @@ def sensitivity(
         raise InputError("by", given=by, expected="a share between 0 and 1")
     if replications < 2:
         raise InputError("replications", given=replications, expected="at least 2, for an interval")
+    if isinstance(fields, str):
+        raise InputError("fields", given=repr(fields), expected=f"a list of them, [{fields!r}]")
     ask = _Ask(metric, witness, seed, replications, requests)
     base = ask.rung(scenario)
     here = ask.values(scenario, base)
@@ -292,7 +294,7 @@ def _effect(scenario: Any, field: Found, by: float, ask: _Ask, base: Estimate, h
         try:
             found[side] = ask.values(varied(scenario, {field.path: field.at(place)}), base)
         except SecondOrderError as error:
-            refused.append(f"it cannot be {field.at(place)}: {error}")
+            refused.append(f"it cannot be {pretty(place, short_unit(field.unit))}: {error}")
             places[side] = field.value
     if len(refused) == 2:
         return Skipped(path=field.path, reason=refused[-1])
@@ -376,7 +378,7 @@ class Index:
 class Sobol:
     """Indices of the fields, the greatest total first.
 
-    ``interactions``: share of the variance that no field makes alone.
+    ``interactions``: share of the variance that no field makes alone, with its 95 % interval.
     """
 
     scenario: str
@@ -386,6 +388,8 @@ class Sobol:
     deviation: float
     samples: int
     rows: tuple[Index, ...]
+    interactions_low: float
+    interactions_high: float
 
     @property
     def interactions(self) -> float:
@@ -460,6 +464,7 @@ def sobol(
     return Sobol(
         scenario=str(getattr(scenario, "name", type(scenario).__name__)), metric=metric, unit=base.unit,
         mean=indices.mean, deviation=indices.deviation, samples=samples, rows=tuple(rows),
+        interactions_low=indices.together_interval[0], interactions_high=indices.together_interval[1],
     )  # fmt: skip
 
 
@@ -505,12 +510,16 @@ def _answered(scenario: Any, changes: Mapping[str, Any], ask: _Ask, base: Estima
 
 @dataclass(frozen=True)
 class Indices:
-    """First and total indices of each input, ``(inputs,)``, and their bootstrap intervals ``(2, inputs)``."""
+    """First and total indices of each input, ``(inputs,)``, and their bootstrap intervals ``(2, inputs)``.
+
+    ``together_interval``: that of ``1 - sum(first)``, the share of the variance that no input makes alone.
+    """
 
     first: Floats
     total: Floats
     first_interval: Floats
     total_interval: Floats
+    together_interval: tuple[float, float]
     mean: float
     deviation: float
 
@@ -564,7 +573,8 @@ def sobol_indices(
     again = np.array([_estimators(values[:, rng.integers(samples, size=samples)]) for _ in range(resamples)])
     rest = (1 - confidence) / 2
     bounds = np.quantile(again, [rest, 1 - rest], axis=0)
-    return Indices(first, total, bounds[:, 0], bounds[:, 1], mean, deviation)
+    low, high = np.quantile(1 - again[:, 0].sum(axis=1), [rest, 1 - rest])
+    return Indices(first, total, bounds[:, 0], bounds[:, 1], (float(low), float(high)), mean, deviation)
 
 
 def _estimators(values: Floats) -> tuple[Floats, Floats]:

@@ -48,7 +48,7 @@ class Layout(Checked):
     - ``recomputation``: activations computed again in the backward pass: none, attention's part that is quadratic in
       the sequence (selective), or all but the layers' inputs (full).
     - ``sequence_parallel``: whether tensor-parallel ranks also share what lies between the split matrices.
-    - ``stage_layers``: layers of each chunk in the model's order, where they are not equally many ([7, 8, 8, 7]).
+    - ``stage_layers``: layers of each chunk in the model's order, where they are not equally many (7,14x8,7).
 
     Fused attention kernels recompute as selective does. 0 in ``stage_layers`` leaves a chunk with only the embedding or
     the head.

@@ -251,7 +251,7 @@ def _still(pipeline: Pipeline) -> tuple[float, str]:
     )
     note = "exact without jitter"
     if schedule == "1f1b" and not even:
-        note = "outside: stages alike; it is an upper bound, since 1f1b fills and drains behind a slow stage"
+        note = "outside: stages alike; without jitter an upper bound, since 1f1b fills and drains behind a slow stage"
     elif schedule == "interleaved" and not even:
         note = "outside: stages alike, when interleaved"
     elif schedule == "interleaved" and send * pipeline.interleaving > min(forward, backward) * factors[0]:

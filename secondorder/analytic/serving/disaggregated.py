@@ -107,12 +107,15 @@ def solve_disaggregated(scenario: Disaggregated) -> Answer:
     """
     scenario.serving.check_law()
     found, rate = limits(scenario), scenario.rate
-    for part, most in (("prefill replicas", found.prefill), ("links", found.link), ("decode replicas", found.decode)):
-        if rate >= most:
-            raise Unstable(
-                f"{scenario.name}: {rate:.4g} request/s offered, but the {part} carry {most:.4g} together; "
-                "add some or lower the rate"
-            )
+    parts = (
+        ("prefill replicas", found.prefill, "add prefill replicas"),
+        ("links", found.link, "use a faster link"),
+        ("decode replicas", found.decode, "add decode replicas"),
+    )
+    if short := [part for part in parts if rate >= part[1]]:
+        carried = " and ".join(f"the {part} carry {most:.4g} together" for part, most, _ in short)
+        remedy = ", ".join(each for *_, each in short)
+        raise Unstable(f"{scenario.name}: {rate:.4g} request/s offered, but {carried}; {remedy}, or lower the rate")
     rows = [*_alone(scenario), *_loaded(scenario)]
     rows += [
         _row("saturation_rate", found.rate, "request/s", note=f"bound by the {found.binds}"),

@@ -236,7 +236,7 @@ def solve_speculative(scenario: Speculative) -> Answer:
     ``ttft_mean`` (the draft reads the prompt too), ``running_mean``, and ``break_even_batch``.
     """
     serving = scenario.serving
-    serving.check_law()
+    serving.check_law(scenario.kv_tokens)
     if serving.offered.mean_output <= 1:
         raise InputError("serving.lengths", given="answers of one token", expected="answers with tokens to draft")
     context = demand(serving).decode_context

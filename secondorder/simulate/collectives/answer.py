@@ -14,7 +14,7 @@ import numpy as np
 
 from secondorder.arrays import Floats
 from secondorder.errors import InputError
-from secondorder.quantities import si
+from secondorder.quantities import counted, si
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.collective import Collective
 from secondorder.scenarios.pipeline import Pipeline
@@ -123,7 +123,7 @@ def simulate_collective(collective: Collective, *, seed: int = 0, replications: 
         _mean("bus_bandwidth", "byte/s", speed * factor),
         _mean("stage_cost", "", cost),
     )
-    how = f"{replications} replications of {runs * collective.repeats:,} operations"
+    how = f"{replications} replications of {counted(runs * collective.repeats, 'operation')}"
     if collective.repeats > 1:
         how += f", {collective.repeats:,} back to back"
     return Answer(scenario=collective.name, estimates=estimates, how=how)
@@ -145,7 +145,9 @@ def simulate_pipeline(scenario: Pipeline, *, seed: int = 0, replications: int = 
         _mean("bubble_fraction", "", np.array([idle.mean() for _, idle, _ in found])),
         _mean("in_flight", "", np.array([held.max() for _, _, held in found])),
     )
-    return Answer(scenario=scenario.name, estimates=estimates, how=f"{replications} replications of {runs:,} steps")
+    return Answer(
+        scenario=scenario.name, estimates=estimates, how=f"{replications} replications of {counted(runs, 'step')}"
+    )
 
 
 def _runs(hops_of_a_run: int, still: bool) -> int:

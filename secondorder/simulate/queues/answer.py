@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from secondorder.errors import InputError
-from secondorder.quantities import si
+from secondorder.quantities import pretty, si
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.queue import (
     BatchService,
@@ -277,7 +277,7 @@ def _steady(queue: Queue, seed: int, replications: int, length: int, jobs: int) 
     if short:
         return _answer(queue, values, how + _two_states(queue), runs[0], why, why)
     times = (end - start) * RELAXATIONS / warm_up(queue)
-    scarce = f"not enough data: {times:.2g} relaxation times; use at least {_recommended(queue):,} requests"
+    scarce = f"not enough data: {pretty(times, '')} relaxation times; use at least {_recommended(queue):,} requests"
     of_means = scarce if times < FEW_FOR_A_MEAN else ""
     of_tails = scarce if times < FEW_FOR_A_TAIL else ""
     return _answer(queue, values, how + _two_states(queue), runs[0], of_means, of_tails)

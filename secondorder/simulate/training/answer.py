@@ -108,8 +108,18 @@ def measure(scenario: Training, story: Story) -> dict[str, float]:
 def _how(scenario: Training, replications: int) -> str:
     if scenario.duration is None:
         return f"simulated: {replications} runs to the last checkpoint of the work"
-    days = pretty(si(scenario.duration) / 86_400, "")
-    return f"simulated: {replications} runs of {days} days; work since the last checkpoint counts as kept"
+    length = in_days(si(scenario.duration))
+    return f"simulated: {replications} runs of {length}; work since the last checkpoint counts as kept"
+
+
+def in_days(seconds: float) -> str:
+    """A time in days, and one below two days in the unit that it is best read in.
+
+    >>> in_days(2_592_000.0), in_days(600.0)
+    ('30 days', '600 s')
+    """
+    days = seconds / 86_400
+    return f"{pretty(days, '')} days" if days >= 2 else pretty(seconds, "s")
 
 
 def _mean(metric: str, values: Sequence[float]) -> Estimate:
