@@ -80,6 +80,19 @@ def test_closed_forms_can_check_too(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.count("met") == 5
 
 
+@pytest.mark.parametrize("verb", [["solve"], ["check", "--no-simulate"], ["compare", "--num-prompts", "2000"]])
+def test_an_infeasible_scenario_does_not_lose_the_others(
+    verb: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    busy = '[[queue]]\nname = "busy"\narrivals = "poisson 99 request/s"\nservice = "exponential 1 s"\n'
+    plan = written(tmp_path, QUEUES + busy + 'assert = ["wait_mean < 1 s"]\n')
+    assert main([verb[0], plan, *verb[1:]]) == 3
+    told = capsys.readouterr()
+    assert "slow" in told.out
+    assert "fast" in told.out
+    assert "busy: utilisation 99" in told.err
+
+
 @pytest.mark.parametrize(
     ("verb", "asserted", "said"),
     [

@@ -1,6 +1,6 @@
 """Commands over a plan file: ``solve``, ``simulate``, ``compare``, ``sweep`` and ``check``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +20,7 @@ from secondorder.cli.options import (
 )
 from secondorder.cli.output import check_output, emit, patience, records, show_all
 from secondorder.cli.plan_files import Planned, plain_value, read_plan
-from secondorder.errors import ConstraintNotMet, InputError, UnknownName
+from secondorder.errors import ConstraintNotMet, InfeasibleError, InputError, UnknownName
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +65,8 @@ def solve(plan: Plan, /, *, which: Which = None, out: Output = PRINTED) -> None:
     from secondorder.analytic import solve
 
     check_output(out)
-    show_all([solve(each.scenario) for each in read_plan(plan).chosen(which)], out)
+    found, failed = _finished(read_plan(plan).chosen(which), lambda each: _named(plan, each, solve))
+    _show(found, failed, out)
 
 
 def simulate(plan: Plan, /, *, which: Which = None, run: RunOfPlan = OF_PLAN, out: Output = PRINTED) -> None:
@@ -75,8 +76,8 @@ def simulate(plan: Plan, /, *, which: Which = None, run: RunOfPlan = OF_PLAN, ou
     check_output(out)
     planned = read_plan(plan).chosen(which)
     with patience("simulating"):
-        answers = [_named(plan, each, simulate, **_arguments(each.scenario, run)) for each in planned]
-    show_all(answers, out)
+        found, failed = _finished(planned, lambda each: _named(plan, each, simulate, **_arguments(each.scenario, run)))
+    _show(found, failed, out)
 
 
 def compare(
@@ -88,8 +89,37 @@ def compare(
     check_output(out)
     planned = read_plan(plan).chosen(which)
     with patience("simulating"):
-        found = [_named(plan, each, compare, margin=margin, **_arguments(each.scenario, run)) for each in planned]
-    show_all(found, out)
+        found, failed = _finished(
+            planned, lambda each: _named(plan, each, compare, margin=margin, **_arguments(each.scenario, run))
+        )
+    _show(found, failed, out)
+
+
+def _finished(
+    planned: Sequence[Planned], answer: Callable[[Planned], Any]
+) -> tuple[list[tuple[Planned, Any]], list[InfeasibleError]]:
+    """The scenarios with their answers, and why some have none: what is infeasible does not lose the others."""
+    found, failed = [], []
+    for each in planned:
+        try:
+            found.append((each, answer(each)))
+        except InfeasibleError as error:
+            failed.append(error)
+    return found, failed
+
+
+def _show(found: Sequence[tuple[Planned, Any]], failed: Sequence[InfeasibleError], out: Output) -> None:
+    """What is found, and then the error of what is not."""
+    if found:
+        show_all([answer for _, answer in found], out)
+    _refuse(failed)
+
+
+def _refuse(failed: Sequence[InfeasibleError]) -> None:
+    if len(failed) == 1:
+        raise failed[0]
+    if failed:
+        raise InfeasibleError("; ".join(map(str, failed)))
 
 
 def _named(plan: str, planned: Planned, verb: Callable[..., Any], **arguments: Any) -> Any:
@@ -131,14 +161,17 @@ def check(
     if not overall and not any(each.constraints for each in planned):
         raise InputError(plan, given="nothing asserted", expected='assert = ["ttft_p99 < 500 ms"] in a table')
     with patience("checking"):
-        answers = [_judge(each.scenario, simulate, run) for each in planned]
+        answers, failed = _finished(planned, lambda each: _judge(each.scenario, simulate, run))
     found = []
-    for each, answer in zip(planned, answers, strict=True):
+    for each, answer in answers:
         with told_from(f"{plan}: {each.scenario.name}"):
             found += [check(constraint, answer) for constraint in each.constraints]
-    with told_from(plan):
-        found += [check_sum(constraint, answers) for constraint in overall]
-    emit([_record(each) for each in found], [_checked_grid(found)], out)
+    if not failed:  # else a sum would lack a part
+        with told_from(plan):
+            found += [check_sum(constraint, [answer for _, answer in answers]) for constraint in overall]
+    if found:
+        emit([_record(each) for each in found], [_checked_grid(found)], out)
+    _refuse(failed)
     if broken := [str(each) for each in found if each.outcome != "met"]:
         raise ConstraintNotMet(f"{len(broken)} of {len(found)} not met: {'; '.join(broken)}")
 
