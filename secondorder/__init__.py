@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from secondorder import laws as laws
-    from secondorder.analytic import solve as solve
     from secondorder.analytic.compression import compress as compress
     from secondorder.analytic.inverse_roofline import candidates as candidates
     from secondorder.analytic.inverse_roofline import required as required
@@ -93,11 +92,14 @@ if TYPE_CHECKING:
     from secondorder.scenarios.training import TwoLevelCheckpoint as TwoLevelCheckpoint
     from secondorder.scenarios.training import VerifiedCheckpoint as VerifiedCheckpoint
     from secondorder.scenarios.training_step import TrainingStep as TrainingStep
+    from secondorder.systems.registry import register as register
+    from secondorder.systems.system import System as System
     from secondorder.validation.comparison import Comparison as Comparison
     from secondorder.validation.comparison import compare as compare
     from secondorder.validation.sensitivity import sensitivity as sensitivity
     from secondorder.validation.sensitivity import sobol as sobol
     from secondorder.validation.sweeps import sweep as sweep
+    from secondorder.verbs import solve as solve
     from secondorder.workloads.arrivals import Deterministic as Deterministic
     from secondorder.workloads.arrivals import Gamma as Gamma
     from secondorder.workloads.arrivals import MarkovModulated as MarkovModulated
@@ -120,7 +122,6 @@ if TYPE_CHECKING:
     from secondorder.workloads.transformer import Transformer as Transformer
 
 _WHERE = {
-    "analytic": ["solve"],
     "analytic.layout_search": ["layouts"],
     "analytic.roofline": ["roofline"],
     "errors": ["ConstraintNotMet", "InfeasibleError", "InputError", "SecondOrderError", "Unstable"],
@@ -190,6 +191,9 @@ _WHERE = {
     ],
     "scenarios.serving": ["Serving"],
     "scenarios.steptime": ["Affine", "Roofline", "Table"],
+    "verbs": ["solve"],
+    "systems.registry": ["register"],
+    "systems.system": ["System"],
     "validation.comparison": ["Comparison", "compare"],
     "validation.sweeps": ["sweep"],
     "workloads.arrivals": ["Deterministic", "Gamma", "MarkovModulated", "Poisson", "TraceArrivals"],

@@ -17,7 +17,7 @@ from secondorder.cli.doors import Door
 from secondorder.cli.fields import ShownField, field_texts, shown_fields
 from secondorder.cli.plan_files import plain_value, read_plan
 from secondorder.cli.schema import plan_schema, table_schema
-from secondorder.cli.systems import COMMANDS, OPTIONAL, example, example_values, read
+from secondorder.cli.systems import OPTIONAL, example, read
 from secondorder.errors import InputError, UnitError, UnknownName
 from secondorder.laws import read_shape as factor_law
 from secondorder.laws import time_law
@@ -25,10 +25,9 @@ from secondorder.quantities import Unit
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.compression import read_method
 from secondorder.scenarios.footprint import read_profile
-from secondorder.scenarios.scenario import SYSTEMS
 from secondorder.scenarios.topology import read_shape
 from secondorder.scenarios.training_step import TrainingStep
-from secondorder.simulate import CLOSED_FORMS_ONLY
+from secondorder.systems.registry import SYSTEMS
 from secondorder.validation.constraints import Outcome, check, check_sum, read_constraint
 from secondorder.workloads.training import Layout, TrainingJob
 
@@ -198,6 +197,9 @@ def test_what_cannot_be_checked_is_refused_in_one_line(
     assert expected in err, err
 
 
+COMMANDS = [word for word, system in SYSTEMS.items() if not system.own_command]
+
+
 def test_the_schema_has_every_table_and_what_is_due(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -212,16 +214,16 @@ def test_the_schema_has_every_table_and_what_is_due(capsys: pytest.CaptureFixtur
 
 
 def test_every_scenario_has_a_command_and_a_title() -> None:
-    own = {"serving", "queue", "training"}
-    assert set(SYSTEMS) - own == set(COMMANDS)
+    assert {word for word, system in SYSTEMS.items() if system.own_command} == {"serving", "queue", "training"}
+    assert all(system.title.endswith(".") and len(system.title) <= 100 for system in SYSTEMS.values())
 
 
 @pytest.mark.parametrize("word", COMMANDS)
 def test_the_example_in_the_help_of_a_command_runs(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     name = word.replace("_", "-")
     told = example(word).partition("secondorder ")[2].replace("\\\n", " ")
-    assert shlex.split(told) == [name, *shlex.split(COMMANDS[word][1])]  # as it is pasted
-    closed = SYSTEMS[word] in CLOSED_FORMS_ONLY
+    assert shlex.split(told) == [name, *shlex.split(SYSTEMS[word].example)]  # as it is pasted
+    closed = SYSTEMS[word].simulator is None
     assert main([*shlex.split(told), *([] if closed else ["--no-simulate"])]) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
     assert main([name, "--help"]) == 0
@@ -316,7 +318,7 @@ def test_a_measured_step_time_of_a_draft_is_read_from_its_line(capsys: pytest.Ca
 
 # What each field is: in the docstring, in the help, in the schema
 
-KINDS = {**SYSTEMS, "job": TrainingJob, "layout": Layout}
+KINDS = {**{word: system.type for word, system in SYSTEMS.items()}, "job": TrainingJob, "layout": Layout}
 
 
 @pytest.mark.parametrize("word", KINDS)
@@ -343,7 +345,7 @@ def test_the_schema_has_the_text_of_each_field(word: str) -> None:
 
 def flags_of(word: str) -> dict[str, ShownField]:
     """The flags of a command by name: a table has those of its fields, unless an outer one has the name."""
-    outer = shown_fields(SYSTEMS[word])
+    outer = shown_fields(SYSTEMS[word].type)
     inner = [one for each in outer.values() if each.table for one in shown_fields(each.table).values()]
     inner += [one for each in inner if each.table for one in shown_fields(each.table).values()]
     found = {one.name: one for one in [*inner, *outer.values()] if one.table is None}
@@ -369,10 +371,11 @@ def test_the_help_has_text_kind_choices_and_default_of_each_field(word: str) -> 
 def test_the_defaults_that_the_help_shows_are_those_of_the_scenario(word: str) -> None:
     from secondorder.cli.systems import _flags
 
-    flags = {flag.field.name: flag for flag in _flags(SYSTEMS[word], OPTIONAL)}
-    given = {flags[name].path: text for name, text in example_values(word).items()}
+    flags = {flag.field.name: flag for flag in _flags(SYSTEMS[word].type, OPTIONAL)}
+    given = {flags[name].path: text for name, text in SYSTEMS[word].example_values.items()}
     shown = {flag.path: flag.field.default for flag in flags.values() if flag.field.default is not None}
-    assert read(SYSTEMS[word], {**shown, **given}) == read(SYSTEMS[word], given)
+    kind = SYSTEMS[word].type
+    assert read(kind, {**shown, **given}) == read(kind, given)
 
 
 READERS = {"shape": read_shape, "method": read_method, **dict.fromkeys(("load", "profile"), partial(read_profile, "x"))}
@@ -413,7 +416,7 @@ def test_a_command_without_flags_names_all_that_are_due(word: str, capsys: pytes
     assert err.startswith(f"secondorder: {name}: --")
     assert err.count("\n") == 1
     due = [flag for flag, one in flags_of(word).items() if one.due]
-    values = example_values(word)
+    values = SYSTEMS[word].example_values
     assert all(f"--{flag}" in err.partition(": got nothing")[0] for flag in due)
     assert all(f"--{flag} {quoted(values[flag.replace('-', '_')])}" in err for flag in due) or len(due) == 1
     assert err.endswith(f'see "secondorder {name} --help"\n')
@@ -425,7 +428,7 @@ def quoted(text: str) -> str:
 
 @pytest.mark.parametrize("word", COMMANDS)
 def test_a_flag_that_is_missing_is_named_with_what_it_takes(word: str, capsys: pytest.CaptureFixture[str]) -> None:
-    name, values = word.replace("_", "-"), example_values(word)
+    name, values = word.replace("_", "-"), SYSTEMS[word].example_values
     for flag, one in flags_of(word).items():
         if one.due:
             others = {f"--{other.replace('_', '-')}": text for other, text in values.items() if other != one.name}
@@ -443,7 +446,7 @@ def test_a_plan_names_the_fields_that_are_missing(
     plan = written(tmp_path, f"[{word}]\n")
     assert main(["solve", plan]) == 2
     err = capsys.readouterr().err
-    first, *others = (one for one in shown_fields(SYSTEMS[word]).values() if one.due)
+    first, *others = (one for one in shown_fields(SYSTEMS[word].type).values() if one.due)
     assert err.startswith(f"secondorder: {plan}: {word}.{first.name}: got nothing, expected ")
     assert "expected a value" not in err
     assert err.count("\n") == 1
@@ -470,8 +473,10 @@ def test_a_word_that_is_no_choice_is_refused_with_the_near_ones(capsys: pytest.C
 def test_a_flag_takes_a_table_as_toml_or_json(capsys: pytest.CaptureFixture[str]) -> None:
     told = []
     for spelt in ("{2 = 1.3}", '{"2": 1.3}'):
-        assert main(["pipeline", *shlex.split(COMMANDS["pipeline"][1]), "--slow-stages", spelt, "--no-simulate"]) == 0
+        assert (
+            main(["pipeline", *shlex.split(SYSTEMS["pipeline"].example), "--slow-stages", spelt, "--no-simulate"]) == 0
+        )
         told.append(capsys.readouterr().out)
     assert told[0] == told[1]
-    assert main(["pipeline", *shlex.split(COMMANDS["pipeline"][1]), "--no-simulate"]) == 0
+    assert main(["pipeline", *shlex.split(SYSTEMS["pipeline"].example), "--no-simulate"]) == 0
     assert capsys.readouterr().out != told[0]

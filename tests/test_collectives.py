@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secondorder.analytic import solve
 from secondorder.analytic.collectives import alpha_beta, overlap, stragglers, tree
 from secondorder.analytic.collectives import ring as maxplus
 from secondorder.errors import InputError, UnknownName
@@ -22,6 +21,7 @@ from secondorder.simulate.collectives import overlap as overlapped
 from secondorder.simulate.collectives.answer import order_statistics
 from secondorder.simulate.output import student
 from secondorder.simulate.streams import stream
+from secondorder.verbs import solve
 
 LINK = Link(bandwidth="50 GB/s", latency="5 us")
 NODE = Link(bandwidth="400 GB/s", latency="1 us")

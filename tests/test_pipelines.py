@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secondorder.analytic import solve
 from secondorder.analytic.collectives import bubble, last_passage
 from secondorder.errors import InputError, UnknownName
 from secondorder.laws import LogNormal
 from secondorder.scenarios.pipeline import Pipeline
 from secondorder.simulate.collectives import pipeline, simulate_pipeline, stages, steps
 from secondorder.simulate.output import student
+from secondorder.verbs import solve
 
 SCHEDULES = ("gpipe", "1f1b", "interleaved", "forward")
 

@@ -76,8 +76,8 @@ def test_simulated_elasticity_covers_the_truth_between_the_ends() -> None:
 
 def test_common_random_numbers_narrow_the_interval() -> None:
     """Pairs by one seed against pairs by two: the variance of the slope falls by far more than half."""
-    from secondorder.simulate import simulate
     from secondorder.validation.sweeps import varied
+    from secondorder.verbs import simulate
 
     low, high = (varied(MM1, {"arrivals.rate": f"{rate} request/s"}) for rate in (6.0, 7.0))
 

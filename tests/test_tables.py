@@ -26,8 +26,7 @@ from secondorder.report.tables import (
     render,
 )
 from secondorder.scenarios.answers import COLUMNS, Answer, Estimate
-from secondorder.scenarios.scenario import SYSTEMS
-from secondorder.simulate import CLOSED_FORMS_ONLY
+from secondorder.systems.registry import SYSTEMS
 from secondorder.validation.comparison import Comparison
 
 
@@ -213,12 +212,12 @@ def test_a_table_that_fits_is_not_broken():
 # Every example of the help
 
 
-@pytest.mark.parametrize("word", list(systems.COMMANDS))
+@pytest.mark.parametrize("word", [word for word, system in SYSTEMS.items() if not system.own_command])
 def test_the_example_of_a_command_reads_at_80_columns_and_parses(word, monkeypatch, capsys):
     found = []
     monkeypatch.setattr(systems, "show", lambda result, out: found.append(result))
-    few = [] if SYSTEMS[word] in CLOSED_FORMS_ONLY else ["--replications", "2"]
-    assert main([word.replace("_", "-"), *shlex.split(systems.COMMANDS[word][1]), *few]) == 0
+    few = [] if SYSTEMS[word].simulator is None else ["--replications", "2"]
+    assert main([word.replace("_", "-"), *shlex.split(SYSTEMS[word].example), *few]) == 0
     (result,) = found
     grid = (answer_grid if isinstance(result, Answer) else comparison_grid)(result)
     said = printed(grid).splitlines()
@@ -263,7 +262,7 @@ def test_a_table_of_all_that_a_scenario_tells_keeps_to_80_columns(scenario):
 
 def test_the_example_of_every_scenario_without_chance_is_answered_by_closed_forms():
     """A stated utilisation leaves nothing to simulate, nor does a fit without published errors."""
-    assert main(["ownership", *shlex.split(systems.COMMANDS["ownership"][1])]) == 0
+    assert main(["ownership", *shlex.split(SYSTEMS["ownership"].example)]) == 0
     assert main(["scaling-law", "--compute", "5.76e23 FLOP", "--fit", "hoffmann_2022"]) == 0
 
 

@@ -33,6 +33,7 @@ from secondorder.cli.options import FLAGS, pasted
 from secondorder.cli.output import leave_stdout
 from secondorder.cli.usage import told
 from secondorder.errors import SecondOrderError
+from secondorder.systems.registry import SYSTEMS
 
 app = App(
     name="secondorder",
@@ -66,11 +67,13 @@ _SYSTEMS = Group("One scenario from its flags", sort_key=1, help_formatter=Defau
 app.group_commands = Group("Commands", sort_key=0, help_formatter=DefaultFormatter())
 for place, (command, example) in enumerate(_COMMANDS):
     app.command(command, help_epilogue=pasted(example), sort_key=place)
-for word, (title, _) in systems.COMMANDS.items():
+for word, system in SYSTEMS.items():
+    if system.own_command:
+        continue
     app.command(
         f"secondorder.cli.systems:{word}",
         name=word.replace("_", "-"),
-        help=title,
+        help=system.title,
         help_epilogue=systems.example(word),
         group=_SYSTEMS,
     )

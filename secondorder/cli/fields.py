@@ -181,14 +181,13 @@ def _default(field: Field[Any]) -> str | None:
 def expected_in_plan(kind: type, name: str) -> str:
     """What a field takes in a plan, in words, with the value that the example of the kind's command has."""
     from secondorder.cli.plan_files import plain_value
-    from secondorder.cli.systems import example_values
-    from secondorder.scenarios.scenario import SYSTEMS
+    from secondorder.systems.registry import SYSTEMS
 
     one = shown_fields(kind)[name]
     if one.table is not None:
         return f"a table with {listed([each.name for each in shown_fields(one.table).values() if each.due])}"
-    word = next((word for word, known in SYSTEMS.items() if known is kind), "")
-    text, expected = example_values(word).get(name), one.expected
+    system = next((known for known in SYSTEMS.values() if known.type is kind), None)
+    text, expected = system.example_values.get(name) if system else None, one.expected
     if text is None or one.choices or " such as " in expected:
         return expected
     return f"{expected}, such as {json.dumps(plain_value(text), ensure_ascii=False)}"

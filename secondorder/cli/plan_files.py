@@ -72,7 +72,7 @@ class PlanFile:
 def read_plan(name: str) -> PlanFile:
     """The scenarios of a plan file. Errors name the file and the key."""
     from secondorder.cli.doors import told_from
-    from secondorder.scenarios.scenario import SYSTEMS
+    from secondorder.systems.registry import SYSTEMS
 
     tables = _tables(name)
     with told_from(name):
@@ -104,7 +104,7 @@ def read_scenario(name: str, scenario: str | None = None) -> "Scenario":
 def _planned(name: str, word: str, value: Any) -> Iterator[Planned]:
     """The scenarios of a table, or of an array of tables."""
     from secondorder.cli.doors import Door, told_from
-    from secondorder.scenarios.scenario import SYSTEMS
+    from secondorder.systems.registry import SYSTEMS
 
     many = isinstance(value, list)
     for place, table in enumerate(value if many else [value]):
@@ -114,7 +114,7 @@ def _planned(name: str, word: str, value: Any) -> Iterator[Planned]:
         table = dict(table)
         with told_from(where):
             constraints = _constraints(table.pop("assert", []))
-            yield Planned(Door(Path(name).parent).build(SYSTEMS[word], table), constraints)
+            yield Planned(Door(Path(name).parent).build(SYSTEMS[word].type, table), constraints)
 
 
 def _constraints(given: Any) -> "tuple[Constraint, ...]":

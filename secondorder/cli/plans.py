@@ -62,7 +62,7 @@ Which = Annotated[
 
 def solve(plan: Plan, /, *, which: Which = None, out: Output = PRINTED) -> None:
     """Answer a plan by closed forms, every order."""
-    from secondorder.analytic import solve
+    from secondorder.verbs import solve
 
     check_output(out)
     found, failed = _finished(read_plan(plan).chosen(which), lambda each: _named(plan, each, solve))
@@ -71,7 +71,7 @@ def solve(plan: Plan, /, *, which: Which = None, out: Output = PRINTED) -> None:
 
 def simulate(plan: Plan, /, *, which: Which = None, run: RunOfPlan = OF_PLAN, out: Output = PRINTED) -> None:
     """Simulate a plan event by event, with 95 % intervals."""
-    from secondorder.simulate import simulate
+    from secondorder.verbs import simulate
 
     check_output(out)
     planned = read_plan(plan).chosen(which)
@@ -178,8 +178,7 @@ def check(
 
 def _judge(scenario: Any, simulated: bool, run: Run) -> "Answer":
     """Simulated where it can be and is wanted; closed forms for what the simulation does not have."""
-    from secondorder.analytic import solve
-    from secondorder.simulate import can_simulate, simulate
+    from secondorder.verbs import can_simulate, simulate, solve
 
     if not (simulated and can_simulate(scenario)):
         return solve(scenario)
@@ -263,11 +262,10 @@ def _only(frame: "pd.DataFrame", metrics: list[str] | None) -> "pd.DataFrame":
 
 def _arguments(scenario: Any, run: Run) -> dict[str, Any]:
     """As ``simulate`` takes them; a number of requests goes to the scenarios that have some."""
-    from secondorder.scenarios.queue import Queue
-    from secondorder.scenarios.serving import Serving
+    from secondorder.systems.registry import system_of
 
     given = run.arguments
-    return given if isinstance(scenario, Serving | Queue) else {**given, "requests": None}
+    return given if system_of(scenario).has_requests else {**given, "requests": None}
 
 
 def _varied(text: str) -> tuple[str, list[str]]:

@@ -82,8 +82,8 @@ def queue(
     out: Output = PRINTED,
 ) -> None:
     """Ask a queue: closed forms beside its simulation."""
-    from secondorder.analytic import solve
     from secondorder.validation.comparison import compare
+    from secondorder.verbs import solve
 
     check_output(out)
     scenario = read_queue({"arrivals": arrivals, **rules.table})

@@ -36,21 +36,21 @@ def schema(
 ) -> None:
     """Print the JSON schema of plan files."""
     from secondorder.errors import UnknownName
-    from secondorder.scenarios.scenario import SYSTEMS
+    from secondorder.systems.registry import SYSTEMS
 
     out = Output(output=output)
     check_output(out)
     if table is not None and table not in SYSTEMS:
         raise UnknownName.among("table", table, SYSTEMS)
-    found = plan_schema() if table is None else table_schema(SYSTEMS[table])
+    found = plan_schema() if table is None else table_schema(SYSTEMS[table].type)
     write(json.dumps(found, indent=2, ensure_ascii=False) + "\n", out)
 
 
 def plan_schema() -> dict[str, Any]:
     """Of a whole plan: a table, or an array of tables, for each kind of scenario."""
-    from secondorder.scenarios.scenario import SYSTEMS
+    from secondorder.systems.registry import SYSTEMS
 
-    definitions = {word: _with_assertions(table_schema(kind)) for word, kind in SYSTEMS.items()}
+    definitions = {word: _with_assertions(table_schema(system.type)) for word, system in SYSTEMS.items()}
     tables = {
         word: {"anyOf": [{"$ref": f"#/$defs/{word}"}, {"type": "array", "items": {"$ref": f"#/$defs/{word}"}}]}
         for word in SYSTEMS

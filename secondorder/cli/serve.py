@@ -202,8 +202,8 @@ def serve(
     out: Output = PRINTED,
 ) -> None:
     """Size an LLM service: closed forms beside its simulation."""
-    from secondorder.analytic import solve
     from secondorder.validation.comparison import compare
+    from secondorder.verbs import solve
 
     check_output(out)
     table = {"model": model, "accelerator": accelerator, **workload.table, **engine.table}

@@ -5,7 +5,6 @@ fields of a field that is itself a scenario or a job stand beside the others und
 """
 
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,8 @@ from cyclopts import Group, Parameter
 from secondorder.cli.options import PRINTED, REQUIRED, Margin, Output, Replications, Simulated
 from secondorder.cli.output import check_output, patience, show
 from secondorder.cli.plan_files import plain_value
+from secondorder.systems.registry import SYSTEMS
+from secondorder.systems.system import System
 
 if TYPE_CHECKING:
     from secondorder.cli.fields import ShownField
@@ -54,10 +55,9 @@ class _Flag:
         return one.name, Annotated[str | None, shown], field(default=None)
 
 
-def command(kind: type, title: str) -> Callable[..., None]:
+def command(system: System) -> Callable[..., None]:
     """The command of a kind of scenario."""
-    from secondorder.simulate import CLOSED_FORMS_ONLY
-
+    kind = system.type
     flags = {flag.field.name: flag for flag in _flags(kind, OPTIONAL)}
     space = {"__module__": __name__}  # else it passes for a type of the standard library
     members = [flag.member for flag in flags.values()]
@@ -80,8 +80,8 @@ def command(kind: type, title: str) -> Callable[..., None]:
         _answer(read(kind, {flags[name].path: text for name, text in texts.items()}), simulate, margin, run, out)
 
     closed.__annotations__["values"] = run.__annotations__["values"] = table
-    closed.__doc__ = run.__doc__ = title
-    return closed if kind in CLOSED_FORMS_ONLY else run
+    closed.__doc__ = run.__doc__ = system.title
+    return closed if system.simulator is None else run
 
 
 def read(kind: type, texts: Mapping[tuple[str, ...], str]) -> Any:
@@ -108,9 +108,8 @@ def read(kind: type, texts: Mapping[tuple[str, ...], str]) -> Any:
 
 
 def _answer(scenario: Any, simulated: bool, margin: float | None, run: Replications, out: Output) -> None:
-    from secondorder.analytic import solve
-    from secondorder.simulate import can_simulate
     from secondorder.validation.comparison import compare
+    from secondorder.verbs import can_simulate, solve
 
     if not (simulated and can_simulate(scenario)):
         show(solve(scenario), out)
@@ -136,136 +135,16 @@ def _flags(kind: type, group: Group, path: tuple[str, ...] = (), taken: Set[str]
             yield _Flag(shown, (*path, one.name), group)
 
 
-COMMANDS: Mapping[str, tuple[str, str]] = {
-    "data_loading": (
-        "Storage, decoding workers and prefetching before an accelerator that must not wait.",
-        '--batch-size 256 --sample-size "110 kB" --storage-bandwidth "2 GB/s"\n'
-        '    --workers 6 --decode "exponential 300 ms" --prefetch 2 --step "exponential 50 ms"',
-    ),
-    "shared_cluster": (
-        "Gangs of jobs that wait for accelerators: first come, backfilled, shortest first.",
-        '--accelerators 64 --arrivals "6 job/hour" --sizes "1:0.5 8:0.4 32:0.1"\n'
-        '    --duration "exponential 1 h" --policy easy',
-    ),
-    "topology": (
-        "Switches, links, diameter and bisection of a network, and what these bound.",
-        '--shape "leaf-spine leaves=8 hosts=16 spines=4"\n    --link-bandwidth "50 GB/s" --size "1 GB"',
-    ),
-    "ownership": (
-        "What a fleet costs, owned or rented, at the work that a load gives it.",
-        '--accelerator h100_sxm --accelerators 64 --purchase "30000 USD"\n'
-        "    --server-overhead 1.4 --power-overhead 1.8 --pue 1.2 --maintenance 0.05\n"
-        '    --electricity-price "0.12 USD/kWh" --service-life "4 year"\n'
-        '    --horizon "3 year" --utilisation 0.5',
-    ),
-    "footprint": (
-        "Energy, carbon and water of a fleet in a region.",
-        "--accelerator h100_sxm --accelerators 64 --power-overhead 1.8\n"
-        '    --utilisation 0.5 --horizon "1 year" --region poland --facility microsoft',
-    ),
-    "expert_routing": (
-        "How unevenly a router deals tokens out to experts.",
-        "--tokens 16 --experts 8 --top-k 2 --expert-parallel 8",
-    ),
-    "training_step": (
-        "One step of a training job laid out on a cluster.",
-        "--model gpt_3_175b --cluster opt_175b\n"
-        "    --data-parallel 31 --tensor-parallel 8 --pipeline-parallel 4\n"
-        "    --global-batch 1488 --sequence-length 2048",
-    ),
-    "scaling_law": (
-        "How large a model and how many tokens a budget of compute is best spent on.",
-        '--compute "5.76e23 FLOP" --fit besiroglu_2024',
-    ),
-    "reasoning": (
-        "Sampling several answers, or until one is right: tokens, latency, cost, success.",
-        '--strategy best_of --samples 16 --length "lognormal mean=2000 cv=1"\n'
-        '    --prompt-tokens 500 --prefill "50 ms" --token-time "10 ms" --success 0.3',
-    ),
-    "inference": (
-        "A model run batch by batch, its kernels launched ahead of the device.",
-        "--model resnet50 --accelerator a100_80gb --batch-size 8\n"
-        '    --precision fp16 --launch "exponential 5 us" --jitter exponential',
-    ),
-    "capacity": (
-        "How many replicas a rate takes under objectives on p99, and what binds.",
-        "--model llama_3_1_8b --accelerator h100_sxm\n"
-        '    --arrivals "poisson 1 request/s" --lengths "input=1920 output=128"\n'
-        '    --max-num-seqs 32 --rate "50 request/s" --e2el-p99 "5 s"',
-    ),
-    "speculative": (
-        "Speculative decoding: a draft model proposes tokens, the model verifies them.",
-        "--model llama_3_1_70b --accelerator h200 --tensor-parallel-size 2\n"
-        '    --arrivals "poisson 0.2 request/s" --lengths "input=512 output=256"\n'
-        "    --draft llama_3_1_8b --gamma 4 --acceptance 0.8",
-    ),
-    "disaggregated": (
-        "Prefill and decoding on replicas of their own, the cache sent between them.",
-        "--model llama_3_1_8b --accelerator h100_sxm\n"
-        '    --arrivals "poisson 20 request/s" --lengths "input=2048 output=geometric 256"\n'
-        '    --prefill-replicas 2 --decode-replicas 2 --link "50 GB/s latency=10 us"',
-    ),
-    "prefix_caching": (
-        "What a share of prompt tokens that are cached already saves.",
-        "--model llama_3_1_8b --accelerator h100_sxm\n"
-        '    --arrivals "poisson 8 request/s" --lengths "input=2048 output=256"\n'
-        "    --enable-prefix-caching true --hit-ratio 0.75",
-    ),
-    "chunked_prefill": (
-        "The budget of tokens of a step: first tokens against gaps between tokens.",
-        "--model llama_3_1_8b --accelerator h100_sxm --lengths azure_conv_2023\n"
-        '    --arrivals "poisson 8 request/s" --max-num-batched-tokens 512 --itl "30 ms"',
-    ),
-    "quantisation": (
-        "A service with its weights, arithmetic and cache at other precisions.",
-        "--model llama_3_1_8b --accelerator h100_sxm\n"
-        '    --arrivals "poisson 8 request/s" --lengths "input=1024 output=256"\n'
-        "    --weight-precision int4 --compute-precision bf16",
-    ),
-    "inverse_roofline": (
-        "What a part must have for an objective to be met, and which parts have it.",
-        '--model llama_3_1_8b --precision bf16 --latency "10 ms"\n    --input-tokens 1 --context-tokens 2048',
-    ),
-    "compression": (
-        "A forward pass before and after quantisation, pruning or distillation.",
-        "--model llama_3_1_8b --accelerator h100_sxm --precision bf16\n"
-        '    --method "quantised int4 group_size=128 head=bf16" --input-tokens 1',
-    ),
-    "private_training": (
-        "What differential privacy costs a step of training.",
-        "--model llama_3_1_8b --batch-size 8 --sequence-length 2048 --clipping ghost",
-    ),
-    "collective": (
-        "A collective operation among ranks, hop by hop.",
-        "--operation all_reduce --algorithm ring --ranks 64\n"
-        '    --size "1 GB" --link "50 GB/s latency=5 us" --jitter "lognormal scv=0.04"',
-    ),
-    "pipeline": (
-        "Microbatches through a pipeline, pass by pass.",
-        '--stages 8 --microbatches 32 --forward "10 ms" --backward "20 ms"\n    --jitter "lognormal scv=0.09"',
-    ),
-}
-"""Title and example of each command, which are shown before anything is imported."""
-
-
 def __getattr__(name: str) -> Any:
     """The command of a kind of scenario, made when it is first asked for."""
-    from secondorder.scenarios.scenario import SYSTEMS
-
-    if name not in COMMANDS or name not in SYSTEMS:
+    if name not in SYSTEMS or SYSTEMS[name].own_command:
         raise AttributeError(name)
-    return command(SYSTEMS[name], COMMANDS[name][0])
-
-
-def example_values(word: str) -> dict[str, str]:
-    """What the example of a command gives its fields; nothing for a scenario whose command is not one of these."""
-    words = shlex.split(COMMANDS[word][1]) if word in COMMANDS else []
-    return {flag[2:].replace("-", "_"): text for flag, text in zip(words[::2], words[1::2], strict=True)}
+    return command(SYSTEMS[name])
 
 
 def example(word: str) -> str:
     """What the help of a command shows at its end."""
-    words = re.findall(r'--[\w-]+(?: (?:"[^"]*"|[^-\s]\S*))?', COMMANDS[word][1])
+    words = re.findall(r'--[\w-]+(?: (?:"[^"]*"|[^-\s]\S*))?', SYSTEMS[word].example)
     lines = [f"  secondorder {word.replace('_', '-')}"]
     for each in words:
         if len(lines[-1]) + len(each) > 70:

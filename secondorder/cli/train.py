@@ -307,8 +307,8 @@ def train(
     out: Output = PRINTED,
 ) -> None:
     """Choose a checkpoint interval, spares or a size for a run of weeks."""
-    from secondorder.analytic import solve
     from secondorder.validation.comparison import compare
+    from secondorder.verbs import solve
 
     check_output(out)
     table = {"failures": failures, "duration": duration, "work": work, **recovery.table, **step.table}

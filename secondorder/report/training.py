@@ -13,7 +13,7 @@ from secondorder.report.tables import Grid, agreement, ladder, line
 from secondorder.scenarios.answers import COLUMNS, Answer, Estimate, row
 from secondorder.scenarios.training import Training
 from secondorder.simulate.output import Interval
-from secondorder.validation.comparison import TRAINING_MARGIN
+from secondorder.systems.registry import SYSTEMS
 from secondorder.validation.intervals import Choice, IntervalStudy
 from secondorder.validation.scaling import ScalingStudy, Size
 from secondorder.validation.spares import SparesStudy
@@ -98,7 +98,7 @@ def _judged(name: str, solved: Sequence[Estimate], simulated: Sequence[Estimate]
     truth = {each.metric: each for each in simulated}
     rows = []
     for each in solved:
-        judged = verdict(each.amount, truth[each.metric], TRAINING_MARGIN) if each.metric in truth else ""
+        judged = verdict(each.amount, truth[each.metric], SYSTEMS["training"].margin) if each.metric in truth else ""
         rows.append(row(name, each, str(judged)))
     return rows + [row(name, each) for each in simulated]
 
@@ -110,7 +110,7 @@ def _line(label: tuple[str, ...], metric: str, solved: Answer, simulated: Estima
     formulas = [replace(each, note=_without_numbers(each.note)) for each in solved[metric]]  # one note for all rows
     verdicts = {}
     if simulated is not None:
-        verdicts = {id(each): str(verdict(each.amount, simulated, TRAINING_MARGIN)) for each in formulas}
+        verdicts = {id(each): str(verdict(each.amount, simulated, SYSTEMS["training"].margin)) for each in formulas}
     return line(label, [*formulas, *([simulated] if simulated else [])], verdicts)
 
 
@@ -161,7 +161,7 @@ def _over_intervals(study: IntervalStudy) -> Grid:
 
 def _agreement(simulated: Sequence[Estimate]) -> list[str]:
     """What ± and verdicts mean, where there are any."""
-    return [agreement(TRAINING_MARGIN, simulated)] if simulated else []
+    return [agreement(SYSTEMS["training"].margin, simulated)] if simulated else []
 
 
 def _over_spares(study: SparesStudy, metric: str) -> Grid:

@@ -3,26 +3,16 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from secondorder.analytic import solve
 from secondorder.scenarios.answers import COLUMNS, Answer, Estimate, row
 from secondorder.scenarios.scenario import Scenario
 from secondorder.scenarios.serving import Serving
-from secondorder.scenarios.training import Training
-from secondorder.simulate import simulate
+from secondorder.systems.registry import system_of
 from secondorder.validation.verdicts import Verdict, check_margin, verdict
+from secondorder.verbs import simulate, solve
 from secondorder.workloads.traces import Trace
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MARGIN, TRAINING_MARGIN = 0.10, 0.005
-"""How far a closed form may be off and still agree, unless the user states another margin. Goodput is near 1,
-so that of a training run is to be known far better than a latency."""
-
-
-def usual_margin(scenario: Scenario) -> float:
-    """The margin where the user states none."""
-    return TRAINING_MARGIN if isinstance(scenario, Training) else MARGIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +83,7 @@ def compare(
 
     Errors: those of ``solve`` and ``simulate``.
     """
-    margin = usual_margin(scenario) if margin is None else margin
+    margin = system_of(scenario).margin if margin is None else margin
     check_margin(margin)
     if requests is not None and isinstance(scenario, Serving) and isinstance(scenario.arrivals, Trace):
         scenario = replace(scenario, arrivals=scenario.arrivals.head(requests))  # both witnesses see the same requests

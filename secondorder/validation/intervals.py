@@ -5,7 +5,6 @@ from functools import partial
 
 import numpy as np
 
-from secondorder.analytic import solve
 from secondorder.analytic.training.run_interval import (
     best_training_interval,
     classic_intervals,
@@ -19,6 +18,7 @@ from secondorder.scenarios.training import Training
 from secondorder.simulate.output import Interval, student
 from secondorder.simulate.training import runs
 from secondorder.simulate.training.answer import in_days
+from secondorder.verbs import solve
 
 DOTS, SPAN = 9, 6.0
 """Simulated intervals, and how far they reach on both sides of the best: a sixth to six times."""

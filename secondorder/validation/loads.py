@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from secondorder.analytic import solve
 from secondorder.analytic.serving import saturation
 from secondorder.errors import InputError
 from secondorder.quantities import Quantity, quantity, si
 from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.serving import Serving
-from secondorder.simulate import simulate
-from secondorder.validation.comparison import MARGIN, Comparison
+from secondorder.systems.registry import system_of
+from secondorder.validation.comparison import Comparison
+from secondorder.verbs import simulate, solve
 from secondorder.workloads.traces import Trace
 
 LOADS = (0.25, 0.50, 0.70, 0.80, 0.90, 0.97)
@@ -84,7 +84,7 @@ def load_study(
     for load in loads:
         if not 0 < load < 1:
             raise InputError("loads", given=load, expected="shares of saturation between 0 and 1")
-    margin = MARGIN if margin is None else margin
+    margin = system_of(scenario).margin if margin is None else margin
     limit = saturation(scenario).rate
     line_loads = tuple(sorted({*(load for load in LINE if load <= max(loads)), *loads}))
     options = {"seed": seed, "replications": replications, "requests": requests}

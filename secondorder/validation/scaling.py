@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from secondorder.analytic import solve
 from secondorder.analytic.training.run_interval import best_training_interval
 from secondorder.analytic.training_step import mean_step
 from secondorder.errors import InfeasibleError, InputError
@@ -19,9 +18,9 @@ from secondorder.quantities import Quantity, registry, si
 from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.training import Training
 from secondorder.scenarios.training_step import TrainingStep
-from secondorder.simulate import simulate
 from secondorder.validation.intervals import length
 from secondorder.validation.spares import hourly_price, paid
+from secondorder.verbs import simulate, solve
 
 FACTORS = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 

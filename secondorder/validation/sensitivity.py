@@ -24,15 +24,14 @@ import numpy as np
 import numpy.typing as npt
 import pint
 
-from secondorder.analytic import solve
 from secondorder.arrays import Floats
 from secondorder.errors import InfeasibleError, InputError, SecondOrderError, UnknownName
 from secondorder.quantities import pretty, registry
 from secondorder.scenarios.answers import Answer, Estimate
-from secondorder.simulate import simulate
 from secondorder.simulate.output import student
 from secondorder.simulate.streams import stream
 from secondorder.validation.sweeps import varied
+from secondorder.verbs import simulate, solve
 
 if TYPE_CHECKING:
     import pandas as pd

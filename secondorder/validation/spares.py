@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass, replace
 
-from secondorder.analytic import solve
 from secondorder.errors import InputError
 from secondorder.quantities import Quantity, quantity, si
 from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.training import Training
 from secondorder.scenarios.training_step import TrainingStep
-from secondorder.simulate import simulate
 from secondorder.validation.intervals import length
+from secondorder.verbs import simulate, solve
 
 ENOUGH, MOST = 0.9999, 64
 """Spares are added until the run is able to work this share of the time, or there are so many."""

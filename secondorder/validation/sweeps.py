@@ -5,12 +5,11 @@ from dataclasses import fields, is_dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from secondorder.analytic import solve
 from secondorder.errors import InfeasibleError, InputError, UnknownName
 from secondorder.scenarios.answers import COLUMNS
 from secondorder.scenarios.scenario import Scenario
-from secondorder.simulate import can_simulate
 from secondorder.validation.comparison import compare
+from secondorder.verbs import can_simulate, solve
 
 if TYPE_CHECKING:
     import pandas as pd

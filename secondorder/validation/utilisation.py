@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from secondorder.analytic import solve
 from secondorder.errors import InputError
 from secondorder.quantities import si
 from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.queue import Closed, Queue
-from secondorder.simulate import simulate
+from secondorder.verbs import simulate, solve
 
 DOTS = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9)
 LINE = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.83, 0.86, 0.88, 0.9, 0.92, 0.94)

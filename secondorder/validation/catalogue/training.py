@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from secondorder.analytic import solve
 from secondorder.analytic.training.interval import young
 from secondorder.fleets.clusters import Link
 from secondorder.fleets.failures import Bursts, NewNodes, PlatformRenewal, ReplicatedPairs, StationaryNodes
@@ -24,12 +23,12 @@ from secondorder.scenarios.training import (
     TwoLevelCheckpoint,
     VerifiedCheckpoint,
 )
-from secondorder.simulate import simulate
 from secondorder.simulate.streams import stream
 from secondorder.simulate.training import runs
 from secondorder.simulate.training.answer import measure
 from secondorder.simulate.training.failures import gaps
 from secondorder.validation.catalogue.twin import Amounts, Twin
+from secondorder.verbs import simulate, solve
 
 REGIMES = (
     (131_836, 60, 300),

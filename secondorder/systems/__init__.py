@@ -1,0 +1,1 @@
+"""One file a kind of scenario; ``registry`` finds them."""

@@ -1,0 +1,15 @@
+"""How many replicas a rate takes under objectives on p99, and what binds."""
+
+from secondorder.systems.system import System
+
+SYSTEM = System(
+    kind="secondorder.scenarios.capacity:Capacity",
+    title="How many replicas a rate takes under objectives on p99, and what binds.",
+    example=(
+        "--model llama_3_1_8b --accelerator h100_sxm "
+        '--arrivals "poisson 1 request/s" --lengths "input=1920 output=128" '
+        '--max-num-seqs 32 --rate "50 request/s" --e2el-p99 "5 s"'
+    ),
+    closed_form="secondorder.analytic.capacity:solve_capacity",
+    simulator="secondorder.simulate.capacity:simulate_capacity",
+)

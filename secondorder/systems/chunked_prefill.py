@@ -1,0 +1,13 @@
+"""The budget of tokens of a step: first tokens against gaps between tokens."""
+
+from secondorder.systems.system import System
+
+SYSTEM = System(
+    kind="secondorder.scenarios.chunked_prefill:ChunkedPrefill",
+    title="The budget of tokens of a step: first tokens against gaps between tokens.",
+    example=(
+        "--model llama_3_1_8b --accelerator h100_sxm --lengths azure_conv_2023 "
+        '--arrivals "poisson 8 request/s" --max-num-batched-tokens 512 --itl "30 ms"'
+    ),
+    closed_form="secondorder.analytic.serving.chunked_prefill:solve_chunked_prefill",
+)

@@ -1,0 +1,14 @@
+"""A collective operation among ranks, hop by hop."""
+
+from secondorder.systems.system import System
+
+SYSTEM = System(
+    kind="secondorder.scenarios.collective:Collective",
+    title="A collective operation among ranks, hop by hop.",
+    example=(
+        "--operation all_reduce --algorithm ring --ranks 64 "
+        '--size "1 GB" --link "50 GB/s latency=5 us" --jitter "lognormal scv=0.04"'
+    ),
+    closed_form="secondorder.analytic.collectives.ladder:solve_collective",
+    simulator="secondorder.simulate.collectives:simulate_collective",
+)

@@ -1,0 +1,14 @@
+"""Storage, decoding workers and prefetching before an accelerator that must not wait."""
+
+from secondorder.systems.system import System
+
+SYSTEM = System(
+    kind="secondorder.scenarios.data_loading:DataLoading",
+    title="Storage, decoding workers and prefetching before an accelerator that must not wait.",
+    example=(
+        '--batch-size 256 --sample-size "110 kB" --storage-bandwidth "2 GB/s" '
+        '--workers 6 --decode "exponential 300 ms" --prefetch 2 --step "exponential 50 ms"'
+    ),
+    closed_form="secondorder.analytic.data_loading:solve_data_loading",
+    simulator="secondorder.simulate.data_loading:simulate_data_loading",
+)

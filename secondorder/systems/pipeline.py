@@ -1,0 +1,11 @@
+"""Microbatches through a pipeline, pass by pass."""
+
+from secondorder.systems.system import System
+
+SYSTEM = System(
+    kind="secondorder.scenarios.pipeline:Pipeline",
+    title="Microbatches through a pipeline, pass by pass.",
+    example=('--stages 8 --microbatches 32 --forward "10 ms" --backward "20 ms" --jitter "lognormal scv=0.09"'),
+    closed_form="secondorder.analytic.collectives.ladder:solve_pipeline",
+    simulator="secondorder.simulate.collectives:simulate_pipeline",
+)

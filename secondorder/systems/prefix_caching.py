@@ -1,0 +1,14 @@
+"""What a share of prompt tokens that are cached already saves."""
+
+from secondorder.systems.system import System
+
+SYSTEM = System(
+    kind="secondorder.scenarios.prefix_caching:PrefixCaching",
+    title="What a share of prompt tokens that are cached already saves.",
+    example=(
+        "--model llama_3_1_8b --accelerator h100_sxm "
+        '--arrivals "poisson 8 request/s" --lengths "input=2048 output=256" '
+        "--enable-prefix-caching true --hit-ratio 0.75"
+    ),
+    closed_form="secondorder.analytic.serving.prefix_caching:solve_prefix_caching",
+)

@@ -1,0 +1,14 @@
+"""Gangs of jobs that wait for accelerators: first come, backfilled, shortest first."""
+
+from secondorder.systems.system import System
+
+SYSTEM = System(
+    kind="secondorder.scenarios.shared_cluster:SharedCluster",
+    title="Gangs of jobs that wait for accelerators: first come, backfilled, shortest first.",
+    example=(
+        '--accelerators 64 --arrivals "6 job/hour" --sizes "1:0.5 8:0.4 32:0.1" '
+        '--duration "exponential 1 h" --policy easy'
+    ),
+    closed_form="secondorder.analytic.shared_cluster:solve_shared_cluster",
+    simulator="secondorder.simulate.shared_cluster:simulate_shared_cluster",
+)

@@ -1,0 +1,88 @@
+"""What the framework has to know of a kind of scenario: one value, in one file of this package.
+
+References are lazy, ``"package.module:name"`` or the thing itself: nothing is imported before it is used,
+and closed forms and simulations stay strangers to each other.
+"""
+
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from secondorder.scenarios.answers import Answer
+    from secondorder.scenarios.scenario import Scenario
+
+T = TypeVar("T")
+Lazy: TypeAlias = str | T
+
+REPLICATIONS, MARGIN = 10, 0.10
+
+
+def loaded(reference: Lazy[T]) -> T:
+    """What a reference names.
+
+    >>> loaded("math:floor")(2.5)
+    2
+    """
+    if not isinstance(reference, str):
+        return reference
+    module, _, name = reference.partition(":")
+    found: T = getattr(import_module(module), name)
+    return found
+
+
+def always(_: object) -> bool:
+    """The condition that every scenario meets."""
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """A kind of scenario and its witnesses.
+
+    ``kind`` is its frozen dataclass, ``title`` one sentence for the help, ``example`` the flags of its command.
+    ``closed_form(scenario)`` returns an ``Answer``. ``simulator(scenario, seed=, replications=, jobs=)`` does too,
+    and also takes ``requests=`` if ``has_requests``; without one the scenario has closed forms alone.
+    ``is_random`` says of a scenario whether a simulation has anything to find. ``replications`` and ``margin`` (a
+    share) hold where the user states none. A system with a command of its own in ``cli/`` sets ``own_command``.
+    """
+
+    kind: "Lazy[type[Scenario]]"
+    title: str
+    example: str
+    closed_form: "Lazy[Callable[..., Answer]]"
+    simulator: "Lazy[Callable[..., Answer]] | None" = None
+    has_requests: bool = False
+    is_random: "Callable[..., bool]" = always
+    replications: int = REPLICATIONS
+    margin: float = MARGIN
+    own_command: bool = False
+
+    @cached_property
+    def type(self) -> "type[Scenario]":
+        """The dataclass, imported when first asked for."""
+        return loaded(self.kind)
+
+    @property
+    def name(self) -> str:
+        """The name of its dataclass, which need not be imported for it."""
+        return self.kind.partition(":")[2] if isinstance(self.kind, str) else self.kind.__name__
+
+    @property
+    def word(self) -> str:
+        """Its name in plans and, with hyphens, on the command line: ``training_step`` is a ``TrainingStep``."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", self.name).lower()
+
+    def can_simulate(self, scenario: "Scenario") -> bool:
+        """Whether there is a simulation of such a scenario, and anything for it to find."""
+        return self.simulator is not None and self.is_random(scenario)
+
+    @property
+    def example_values(self) -> dict[str, str]:
+        """What the example gives the fields."""
+        words = shlex.split(self.example)
+        return {flag[2:].replace("-", "_"): text for flag, text in zip(words[::2], words[1::2], strict=True)}

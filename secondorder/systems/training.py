@@ -1,0 +1,16 @@
+"""A training run under failures, checkpoints and restarts."""
+
+from secondorder.systems.system import System
+
+SYSTEM = System(
+    kind="secondorder.scenarios.training:Training",
+    title="A training run under failures, checkpoints and restarts.",
+    example=(
+        '--failures "exponential 8240 s" --checkpoint "blocking 994 s write=60 s" --recovery "300 s" --work "54 day"'
+    ),
+    closed_form="secondorder.analytic.training.ladder:solve_training",
+    simulator="secondorder.simulate.training:simulate_training",
+    replications=100,
+    margin=0.005,  # goodput is near 1, so that it is to be known far better than a latency
+    own_command=True,
+)

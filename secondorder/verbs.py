@@ -1,0 +1,43 @@
+"""What is done with a scenario of any kind: ``solve`` and ``simulate``."""
+
+from secondorder.errors import InputError
+from secondorder.scenarios.answers import Answer
+from secondorder.scenarios.scenario import Scenario
+from secondorder.systems.registry import system_of
+from secondorder.systems.system import loaded
+
+
+def solve(scenario: Scenario) -> Answer:
+    """The closed forms of a scenario, every order.
+
+    Errors: ``Unstable`` when the load is at or past saturation.
+    """
+    return loaded(system_of(scenario).closed_form)(scenario)
+
+
+def can_simulate(scenario: Scenario) -> bool:
+    """Whether there is a simulation of such a scenario, and anything for it to find."""
+    return system_of(scenario).can_simulate(scenario)
+
+
+def simulate(
+    scenario: Scenario, *, seed: int = 0, replications: int | None = None, requests: int | None = None, jobs: int = 1
+) -> Answer:
+    """Simulate a scenario: estimates with 95 % confidence intervals.
+
+    The same scenario and seed give the same result. There are 10 ``replications`` if no other number is
+    given, and 100 of a training run. ``requests`` is the length of a run of a ``Serving`` or ``Queue`` scenario,
+    chosen when it is not given; the others have a length of their own. ``jobs`` processes share the
+    replications.
+    """
+    system = system_of(scenario)
+    if requests is not None and not system.has_requests:
+        given = f"{requests} for a {type(scenario).__name__}"
+        raise InputError("requests", given=given, expected="none: its runs have a length of their own")
+    if system.simulator is None:
+        given = type(scenario).__name__
+        raise InputError("scenario", given=given, expected="one that can be simulated", remedy="solve answers it")
+    if replications is None:
+        replications = system.replications
+    length = {"requests": requests} if system.has_requests else {}
+    return loaded(system.simulator)(scenario, seed=seed, replications=replications, jobs=jobs, **length)
