@@ -29,7 +29,7 @@ def collectives() -> None:
     ring = Collective(ranks=64, size="1 GB", link=LINK, jitter="lognormal scv=0.04")
     took = seconds(lambda: recursion.ends(ring, hops.draw(ring, 200, stream(1, 0, "hops"))))
     print(f"ring                 64 ranks, by the recursion  {took / 200 * 1e3:8.2f} ms each, 200 at once, with draws")
-    took = seconds(lambda: so.simulate.simulate(ring, seed=1), repeats=1)
+    took = seconds(lambda: so.simulate(ring, seed=1), repeats=1)
     print(f"ring                 an answer with intervals    {took:8.2f} s")
 
 
@@ -42,7 +42,7 @@ def pipelines() -> None:
     took = seconds(lambda: pipeline.makespan(many, backward))
     print(f"1f1b, 8 x 32         by the recursion            {took:8.3f} ms each, 1,000 at once")
     scenario = Pipeline(stages=8, microbatches=32, forward="10 ms", backward="20 ms", jitter="lognormal scv=0.09")
-    took = seconds(lambda: so.simulate.simulate(scenario, seed=1), repeats=1)
+    took = seconds(lambda: so.simulate(scenario, seed=1), repeats=1)
     print(f"1f1b, 8 x 32         an answer with intervals    {took:8.2f} s")
     took = seconds(lambda: last_passage.exponential_mean(stages=64, microbatches=1024))
     print(f"forward, 64 x 1,024  exact mean, exponential     {took:8.2f} s")

@@ -212,7 +212,7 @@ def test_a_fault_of_ours_shows_its_traceback_and_says_whose_it_is(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("secondorder.analytic.solve", broken)
+    monkeypatch.setattr("secondorder.verbs.solve", broken)
     assert main([*SERVE, "--no-simulate"]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
