@@ -126,7 +126,7 @@ def test_what_is_undecided_says_why(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize(("low", "high"), [(2.0, 2.0), (None, None), (float("-inf"), float("inf"))])
 def test_an_estimate_without_a_width_is_told_as_one_number(low: float | None, high: float | None) -> None:
-    assert str(Estimate(metric="wait", amount=2.0, unit="s", source="simulation", low=low, high=high)) == "2 s"
+    assert str(Estimate(metric="wait", amount=2.0, unit="s", source="simulated", low=low, high=high)) == "2 s"
 
 
 def test_what_is_not_met_has_exit_code_4_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

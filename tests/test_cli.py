@@ -121,7 +121,7 @@ REFUSED = {
     "a flag without its value": (["zoo", "--format"], 2, "zoo: --format: got nothing", "expected table or json"),
     "a flag given twice": ([*SERVE, "--seed", "1", "--seed", "2"], 2, "seed: got two values", "expected one"),
     "a format that does not exist": (["zoo", "--format", "xml"], 2, "format: got 'xml'", "expected table or json"),
-    "one argument too many": (["zoo", "models", "resnet50", "x"], 2, "arguments: got 'x'", "expected no further one"),
+    "one argument too many": (["zoo", "models", "resnet50", "x"], 2, "arguments: got 'x'", "no more arguments"),
     "a count that is no integer": ([*SERVE, "--max-num-seqs", "1.5"], 2, "max_num_seqs: got 1.5", "an integer"),
     "a count that is no number": ([*SERVE, "--max-num-seqs", "many"], 2, "max_num_seqs: got 'many'", "an integer"),
     "a burstiness that is no number": ([*SERVE, "--burstiness", "nan"], 2, "burstiness: got nan", "above 0"),
@@ -217,7 +217,7 @@ def test_a_fault_of_ours_shows_its_traceback_and_says_whose_it_is(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "Traceback" in printed.err
-    assert "fault of secondorder" in printed.err.splitlines()[-1]
+    assert "bug in secondorder" in printed.err.splitlines()[-1]
 
 
 # What is printed
@@ -340,7 +340,7 @@ def test_json_is_a_list_of_rows_with_the_columns_of_every_table(capsys: pytest.C
     assert main([*SERVE, *SHORT, "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert all(tuple(row) == COLUMNS for row in rows)
-    simulated = next(row for row in rows if row["metric"] == "ttft_mean" and row["source"] == "simulation")
+    simulated = next(row for row in rows if row["metric"] == "ttft_mean" and row["source"] == "simulated")
     assert simulated["order"] is None
     assert simulated["unit"] == "s"
     assert simulated["ci_low"] < simulated["value"] < simulated["ci_high"]

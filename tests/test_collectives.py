@@ -504,7 +504,7 @@ BAD = {
         "10 ranks in nodes of 4, expected a multiple of ranks_per_node",
     ),
     "node link": ({"algorithm": "hierarchical", "ranks_per_node": 4}, "node_link: got nothing"),
-    "flat": ({"ranks_per_node": 4}, "a value with hierarchical, and only there"),
+    "flat": ({"ranks_per_node": 4}, "a value if and only if the algorithm is hierarchical"),
     "link": ({"slow_links": {9: 2.0}}, "slow_links: got 9, expected a link that the algorithm sends over"),
     "no such way": ({"slow_links": {"0-5": 2.0}}, "slow_links: got '0-5', expected a link"),
     "odd link": ({"slow_links": {"a": 2.0}}, 'write 3 or "3-4"'),

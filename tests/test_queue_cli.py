@@ -117,7 +117,7 @@ def test_only_the_metric_that_was_asked_for_is_told(capsys: pytest.CaptureFixtur
     assert {row["metric"] for row in rows} == {"wait_p99"}
     best = [row["value"] for row in rows if row["order"] == 2]
     assert best == [pytest.approx(2.191013, rel=1e-6)]  # ln(100 rho)/(mu - lambda)
-    assert any(row["source"] == "simulation" for row in rows)
+    assert any(row["source"] == "simulated" for row in rows)
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])

@@ -424,7 +424,7 @@ def test_the_exponential_twin_is_exponential_and_independent_even_of_a_constant(
 def estimate_of(values):
     interval = student(values)
     return Estimate(
-        metric="wait", amount=interval.mean, unit="s", source="simulation", low=interval.low, high=interval.high
+        metric="wait", amount=interval.mean, unit="s", source="simulated", low=interval.low, high=interval.high
     )
 
 

@@ -1,6 +1,8 @@
 """The registry of scenarios: every reference resolves, and a scenario made up here works everywhere."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,3 +110,17 @@ def test_two_systems_of_one_name_are_refused() -> None:
     other = System(kind=type("Queue", (), {}), title="", example="", closed_form=solve_coins)
     with pytest.raises(so.InputError, match="got 'queue'"):
         register(other)
+
+
+@pytest.mark.parametrize("word", ["collective", "pipeline", "queue", "training", "expert_routing", "reasoning"])
+def test_every_simulated_value_says_that_it_is_simulated(word: str) -> None:
+    system = SYSTEMS[word]
+    scenario = systems.read(system.type, {(name,): text for name, text in system.example_values.items()})
+    length = {"requests": 2_000} if system.has_requests else {}
+    found = so.simulate(scenario, replications=2, **length)
+    assert {each.source for each in found.estimates} == {"simulated"}
+
+
+def test_python_runs_the_package_as_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "secondorder", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, so.__version__)

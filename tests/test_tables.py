@@ -39,7 +39,7 @@ def closed(amount: float, unit: str = "", *, metric: str = "figure", order: int 
 
 
 def simulated(amount: float, half: float, unit: str = "", *, metric: str = "figure") -> Estimate:
-    return Estimate(metric=metric, amount=amount, unit=unit, source="simulation", low=amount - half, high=amount + half)
+    return Estimate(metric=metric, amount=amount, unit=unit, source="simulated", low=amount - half, high=amount + half)
 
 
 def cells(*estimates: Estimate) -> list[str]:
@@ -145,7 +145,7 @@ def test_mean_and_quantiles_of_one_thing_stand_together():
 def test_what_is_met_without_chance_is_exact_and_has_no_interval():
     grid = compared(closed(3.0), simulated(3.0, 0.0))
     assert grid.rows[0][-1] == "exact"
-    assert "nothing is left to chance" in grid.above[-1]
+    assert "nothing is random" in grid.above[-1]
     assert "±" not in printed(grid)
     frame = Comparison(scenario="", solved=answer(closed(3.0)), simulated=answer(simulated(3.0, 0.0)), margin=0.1).frame
     assert frame["verdict"][0] == "agrees"  # of three verdicts, as everywhere

@@ -232,3 +232,15 @@ def test_the_help_shows_the_defaults_and_choices_of_the_step(flag: Argument) -> 
         assert flag.show_default == one.default
     if one is not None and one.choices:
         assert flag.get_choices() == one.choices
+
+
+def test_a_study_judges_by_the_stated_margin(capsys: pytest.CaptureFixture[str]) -> None:
+    study = [*RUN[:3], *RUN[5:], "--duration", "2 day", "--replications", "4", "--study", "interval"]
+    verdicts = []
+    for margin in ("0.9", "0.0001"):
+        assert main([*study, "--margin", margin, "--format", "json"]) == 0
+        verdicts.append({row["verdict"] for row in json.loads(capsys.readouterr().out) if row["verdict"]})
+    assert "agrees" in verdicts[0]
+    assert "agrees" not in verdicts[1]
+    assert main([*study, "--margin", "0.9"]) == 0
+    assert "within 90 %" in capsys.readouterr().out

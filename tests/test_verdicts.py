@@ -62,7 +62,7 @@ def test_the_frame_has_the_contracts_columns_and_every_estimate(compared):
     frame = compared.frame
     assert tuple(frame.columns) == COLUMNS
     assert len(frame) == len(compared.solved.estimates) + len(compared.simulated.estimates)
-    simulated = frame[frame["source"] == "simulation"]
+    simulated = frame[frame["source"] == "simulated"]
     assert (simulated["ci_low"] <= simulated["value"]).all()
     assert (simulated["value"] <= simulated["ci_high"]).all()
 
@@ -123,7 +123,7 @@ def test_mser_finds_the_end_of_a_warm_up_and_cuts_nothing_from_a_steady_series()
 
 
 def test_an_estimate_is_a_quantity():
-    estimate = Estimate(metric="ttft_p99", amount=0.25, unit="s", source="simulation")
+    estimate = Estimate(metric="ttft_p99", amount=0.25, unit="s", source="simulated")
     assert estimate.value == so.quantity("250 ms", "s")
 
 
@@ -138,7 +138,7 @@ def test_simulated_throughput_is_the_offered_rate_in_a_steady_state(scenario):
 
 
 def test_what_the_simulation_does_not_know_breaks_nothing(scenario):
-    unsure = Estimate(metric="m", amount=1.0, unit="s", source="simulation", low=0.9, high=1.1, in_domain=False)
+    unsure = Estimate(metric="m", amount=1.0, unit="s", source="simulated", low=0.9, high=1.1, in_domain=False)
     from secondorder.validation.verdicts import verdict
 
     assert verdict(5.0, unsure, 0.1) is Verdict.NOT_ENOUGH_DATA

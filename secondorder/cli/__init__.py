@@ -1,6 +1,6 @@
 """The command line: ``secondorder serve``, ``compare``, ``zoo`` and the others.
 
-Standard output is the payload and nothing else. Exit codes: 0 done; 1 a fault of ours; 2 bad
+Standard output is the payload and nothing else. Exit codes: 0 done; 1 a bug in secondorder; 2 bad
 input or usage; 3 infeasible or unstable; 4 a stated constraint is not met; 130 interrupted;
 141 the reader of the output went away.
 """
@@ -80,7 +80,7 @@ for word, system in SYSTEMS.items():
 
 
 def main(tokens: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code. A traceback is printed only for a fault of ours."""
+    """Run one command; the exit code. A traceback is printed only for a bug in secondorder."""
     with warnings.catch_warnings():
         warnings.showwarning = _warn
         try:
@@ -114,7 +114,7 @@ def _refuse(error: SecondOrderError | CycloptsError) -> int:
 
 def _fault() -> int:
     traceback.print_exc()
-    _say(f"this is a fault of secondorder {__version__}, not of yours: please report it with the lines above")
+    _say(f"this is a bug in secondorder {__version__}: please report it with the lines above")
     return 1
 
 

@@ -81,7 +81,7 @@ class Workload:
         Parameter(
             group=WORKLOAD,
             metavar="METRIC:TIME...",
-            help="The most that a good request takes, ttft:200ms; tpot and e2el too. May be repeated.",
+            help="Latency limits of a good request, ttft:200ms; tpot and e2el too. May be repeated.",
             negative="",
         ),
     ] = None

@@ -78,7 +78,7 @@ class Checkpoints(_Flags):
     """What is written, when. Which kind it is follows from the flags that are given."""
 
     interval: Annotated[
-        str | None, _checkpoint('Work between two checkpoints, "30 min"; due unless a study chooses it.', "TIME")
+        str | None, _checkpoint('Work between two checkpoints, "30 min", required unless a study chooses it.', "TIME")
     ] = None
     write: Annotated[
         str | None, _checkpoint('Time that a write stops the work, "60 s".', "TIME", "as the storage takes")
@@ -87,7 +87,7 @@ class Checkpoints(_Flags):
     drain: Annotated[
         str | None, _checkpoint("Asynchronous: time of the write in the background.", "TIME", "as the storage takes")
     ] = None
-    every: Annotated[int | None, _checkpoint("Two levels: each so-many-th checkpoint is durable.", "INT")] = None
+    every: Annotated[int | None, _checkpoint("Two levels: every N-th checkpoint is durable.", "INT")] = None
     durable_write: Annotated[
         str | None, _checkpoint("Two levels: time of the durable write.", "TIME", "as the storage takes")
     ] = None
@@ -324,7 +324,7 @@ def train(
         _check_needed(failures, accelerators, scenario)
     if study is not None:
         given = checkpoints.interval is not None
-        _study(study, scenario, accelerators, price, figure, simulate, run, out, given=given)
+        _study(study, scenario, accelerators, price, figure, simulate, margin, run, out, given=given)
         return
     if not simulate:
         show(solve(scenario), out)
@@ -420,6 +420,7 @@ def _study(
     price: str | None,
     figure: str | None,
     simulated: bool,
+    margin: float | None,
     run: Replications,
     out: Output,
     *,
@@ -445,6 +446,6 @@ def _study(
                 found = spares_study(scenario, price=price, **options)
             case "scaling":
                 found = scaling_study(scenario, accelerators=accelerators, price=price, **options)
-    emit(records(report.study_frame(found)), report.study_grids(found), out)
+    emit(records(report.study_frame(found, margin)), report.study_grids(found, margin), out)
     if figure is not None:
         print(f"picture: {save(report.study_figure(found), figure)}", file=sys.stderr)

@@ -42,7 +42,7 @@ def told(error: CycloptsError) -> SecondOrderError:
         case RepeatArgumentError(token=token):
             return InputError(_field(token.keyword or token.value), given="two values", expected="one")
         case UnusedCliTokensError(unused_tokens=[str() as word, *_]):
-            return InputError("arguments", given=repr(word), expected="no further one", remedy=_see_help(error))
+            return InputError("arguments", given=repr(word), expected="no more arguments", remedy=_see_help(error))
     return InputError("arguments", given=str(error), expected="other ones", remedy=_see_help(error))
 
 

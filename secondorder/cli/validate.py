@@ -242,7 +242,7 @@ def _left_out(excluded: "Sequence[Excluded]") -> list[str]:
 
 
 def _twins_grid(suite: str, judged: "Sequence[Judged]") -> "Grid":
-    """A row a metric; under a claim's title how its numbers were come by."""
+    """A row a metric; under a claim's title how its numbers were obtained."""
     from secondorder.report.tables import Grid
 
     rows = [row for _, group in groupby(judged, key=lambda each: each.twin.title) for row in _twin_rows(list(group))]

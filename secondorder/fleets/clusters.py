@@ -92,9 +92,7 @@ class Storage(Checked):
         if not 0 <= self.busy < 1:
             raise InputError("busy", given=self.busy, expected="a share from 0 to below 1")
         if (self.busy > 0) != (self.other_write is not None):
-            raise InputError(
-                "other_write", given=self.other_write, expected="given where busy is above 0, and only there"
-            )
+            raise InputError("other_write", given=self.other_write, expected="a value if and only if busy is above 0")
 
     def write_seconds(self, size: float, nodes: int) -> float:
         """To write so many bytes from so many nodes at once, when nobody else writes."""

@@ -77,6 +77,6 @@ def _lesson(study: LoadStudy, objective: Quantity) -> list[str]:
     if knee is None:
         return [f"a p99 time to first token of {most} is met, or missed, at every load shown"]
     return [
-        f"a p99 time to first token of {most} holds up to {knee:.1f} request/s ({knee / study.saturation:.0%} of "
+        f"a p99 time to first token of {most} is met up to {knee:.1f} request/s ({knee / study.saturation:.0%} of "
         "saturation); the idle engine's formula promises it at any rate"
     ]

@@ -93,7 +93,7 @@ def agreement(margin: float, simulated: Sequence[Estimate]) -> str:
         return f"± is a 95 % interval; a formula agrees if within {100 * margin:g} % of all of it"
     if all(each.low is None for each in simulated):
         return "one replay has no interval, and formulas beside it no verdict"
-    return f"nothing is left to chance: no intervals; a formula agrees if within {100 * margin:g} %"
+    return f"nothing is random: no intervals; a formula agrees if within {100 * margin:g} %"
 
 
 def answer_grid(answer: Answer) -> Grid:

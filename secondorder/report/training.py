@@ -27,23 +27,25 @@ Study: TypeAlias = IntervalStudy | SparesStudy | ScalingStudy
 STYLES = {0: ("no failures", GREY, ":"), 1: ("first order", GREEN, "--"), 2: ("exact, or nearest to it", BLUE, "-")}
 
 
-def study_grids(study: Study) -> list[Grid]:
-    """The tables of a study."""
+def study_grids(study: Study, margin: float | None = None) -> list[Grid]:
+    """The tables of a study; a formula agrees within ``margin`` (a share; that of training if none is given)."""
+    margin = SYSTEMS["training"].margin if margin is None else margin
     match study:
         case IntervalStudy():
-            return [_choices(study), _over_intervals(study)]
+            return [_choices(study), _over_intervals(study, margin)]
         case SparesStudy():
             costs = [_spares_costs(study)] if study.paid(0) is not None else []
-            return [_over_spares(study, "availability"), _over_spares(study, "goodput"), *costs]
+            return [*(_over_spares(study, metric, margin) for metric in ("availability", "goodput")), *costs]
         case ScalingStudy():
-            return [_over_sizes(study), _costs(study)]
+            return [_over_sizes(study, margin), _costs(study)]
 
 
-def study_frame(study: Study) -> "pd.DataFrame":
-    """All estimates of a study in one tidy frame, with what was varied in front."""
+def study_frame(study: Study, margin: float | None = None) -> "pd.DataFrame":
+    """All estimates of a study in one tidy frame, with what was varied in front, judged by ``margin``."""
     import pandas as pd
 
-    rows = [(value, *rest) for value, rest in _rows(study)]
+    margin = SYSTEMS["training"].margin if margin is None else margin
+    rows = [(value, *rest) for value, rest in _rows(study, margin)]
     return pd.DataFrame(rows, columns=[_varied(study), *COLUMNS])
 
 
@@ -65,7 +67,7 @@ def _varied(study: Study) -> str:
     return {IntervalStudy: "interval", SparesStudy: "spares", ScalingStudy: "accelerators"}[type(study)]
 
 
-def _rows(study: Study) -> list[tuple[float, tuple[object, ...]]]:
+def _rows(study: Study, margin: float) -> list[tuple[float, tuple[object, ...]]]:
     name = study.scenario.name
     match study:
         case IntervalStudy():
@@ -78,7 +80,7 @@ def _rows(study: Study) -> list[tuple[float, tuple[object, ...]]]:
             points = [(count, *_pair(solved, found)) for count, solved, found in _counts(study)]
         case ScalingStudy():
             points = [(size.accelerators, *_pair(size.solved, size.simulated)) for size in study.sizes]
-    return [(value, each) for value, solved, found in points for each in _judged(name, solved, found)]
+    return [(value, each) for value, solved, found in points for each in _judged(name, solved, found, margin)]
 
 
 def _dots(study: IntervalStudy) -> Any:
@@ -94,11 +96,13 @@ def _pair(solved: Answer, simulated: Answer | None) -> tuple[Sequence[Estimate],
     return solved.estimates, simulated.estimates if simulated else ()
 
 
-def _judged(name: str, solved: Sequence[Estimate], simulated: Sequence[Estimate]) -> list[tuple[object, ...]]:
+def _judged(
+    name: str, solved: Sequence[Estimate], simulated: Sequence[Estimate], margin: float
+) -> list[tuple[object, ...]]:
     truth = {each.metric: each for each in simulated}
     rows = []
     for each in solved:
-        judged = verdict(each.amount, truth[each.metric], SYSTEMS["training"].margin) if each.metric in truth else ""
+        judged = verdict(each.amount, truth[each.metric], margin) if each.metric in truth else ""
         rows.append(row(name, each, str(judged)))
     return rows + [row(name, each) for each in simulated]
 
@@ -106,11 +110,11 @@ def _judged(name: str, solved: Sequence[Estimate], simulated: Sequence[Estimate]
 # Grids
 
 
-def _line(label: tuple[str, ...], metric: str, solved: Answer, simulated: Estimate | None) -> Any:
+def _line(label: tuple[str, ...], metric: str, solved: Answer, simulated: Estimate | None, margin: float) -> Any:
     formulas = [replace(each, note=_without_numbers(each.note)) for each in solved[metric]]  # one note for all rows
     verdicts = {}
     if simulated is not None:
-        verdicts = {id(each): str(verdict(each.amount, simulated, SYSTEMS["training"].margin)) for each in formulas}
+        verdicts = {id(each): str(verdict(each.amount, simulated, margin)) for each in formulas}
     return line(label, [*formulas, *([simulated] if simulated else [])], verdicts)
 
 
@@ -149,24 +153,24 @@ def _plus_minus(interval: Interval, decimals: int, scale: float = 1) -> str:
     return f"{middle:.{decimals}f} ± {scale * (interval.high - interval.low) / 2:.{decimals}f}"
 
 
-def _over_intervals(study: IntervalStudy) -> Grid:
+def _over_intervals(study: IntervalStudy, margin: float) -> Grid:
     if study.simulated:
         places: Any = zip(study.dots, study.points, study.simulated, strict=True)
     else:
         places = [(tau, solved, None) for tau, solved in list(zip(study.line, study.solved, strict=True))[::6]]
-    lines = [_line((pretty(tau, "s"),), "goodput", solved, found) for tau, solved, found in places]
-    above = ["goodput: share of the wall time that is work kept", *_agreement(study.simulated)]
+    lines = [_line((pretty(tau, "s"),), "goodput", solved, found, margin) for tau, solved, found in places]
+    above = ["goodput: share of the wall time that is work kept", *_agreement(study.simulated, margin)]
     return ladder(("interval",), lines, above, [])
 
 
-def _agreement(simulated: Sequence[Estimate]) -> list[str]:
+def _agreement(simulated: Sequence[Estimate], margin: float) -> list[str]:
     """What ± and verdicts mean, where there are any."""
-    return [agreement(SYSTEMS["training"].margin, simulated)] if simulated else []
+    return [agreement(margin, simulated)] if simulated else []
 
 
-def _over_spares(study: SparesStudy, metric: str) -> Grid:
+def _over_spares(study: SparesStudy, metric: str, margin: float) -> Grid:
     lines = [
-        _line((str(count),), metric, solved, found.best(metric) if found else None)
+        _line((str(count),), metric, solved, found.best(metric) if found else None, margin)
         for count, solved, found in _counts(study)
     ]
     above = {
@@ -174,7 +178,7 @@ def _over_spares(study: SparesStudy, metric: str) -> Grid:
             heading(study.scenario),
             study.how,
             "availability: share of the time not waiting for a repair",
-            *_agreement([answer.best(metric) for answer in study.simulated]),
+            *_agreement([answer.best(metric) for answer in study.simulated], margin),
         ],
         "goodput": ["goodput: share of the wall time that is work kept"],
     }[metric]
@@ -214,18 +218,19 @@ def _spares_costs(study: SparesStudy) -> Grid:
     return Grid(header=header, rows=rows, above=above, below=below, numbers=frozenset(range(1, len(header))))
 
 
-def _over_sizes(study: ScalingStudy) -> Grid:
+def _over_sizes(study: ScalingStudy, margin: float) -> Grid:
     lines = [
         _line(
             (f"{size.accelerators:,}", pretty(size.interval, "s")),
             "goodput",
             size.solved,
             size.simulated.best("goodput") if size.simulated else None,
+            margin,
         )
         for size in study.sizes
     ]
     found = [size.simulated.best("goodput") for size in study.sizes if size.simulated]
-    above = [_of_sizes(study), study.how, "goodput, each size at its own best interval", *_agreement(found)]
+    above = [_of_sizes(study), study.how, "goodput, each size at its own best interval", *_agreement(found, margin)]
     return ladder(("accelerators", "interval"), lines, above, [f"left out: {why}" for why in study.left_out])
 
 

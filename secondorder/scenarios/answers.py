@@ -48,7 +48,7 @@ class Estimate:
         text = pretty(self.amount, self.unit)
         if self.low is None or self.high is None or not math.isfinite(self.high - self.low):
             return text
-        if self.high - self.low <= 1e-9 * abs(self.amount):  # nothing is left to chance
+        if self.high - self.low <= 1e-9 * abs(self.amount):  # nothing is random
             return text
         return f"{text} ({pretty(self.low, self.unit)} to {pretty(self.high, self.unit)})"
 

@@ -25,7 +25,7 @@ Price = Annotated[Quantity | str, Unit("USD/hour", positive=True)]
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity(Checked):
-    """Alike replicas of ``serving`` that share ``rate`` request/s, each request sent to one of them at random.
+    """Identical replicas of ``serving`` that share ``rate`` request/s, each request sent to one of them at random.
 
     - ``serving``: one replica; its arrivals must be Poisson, and their rate is replaced by its share of the whole.
     - ``rate``: rate of all requests together ("50 request/s").

@@ -65,7 +65,7 @@ class Collective(Timed):
     ``ranks_per_node`` over ``node_link``, and between nodes. Between ``measured`` sizes (bare numbers are bytes and
     seconds) times are linear; jitter and slow parts come on top. In Python a link may be a pair: ``{(3, 4): 2.0}``.
 
-    Errors: ``InputError`` for what cannot be meant, in one line.
+    Errors: ``InputError`` for contradictory values, in one line.
     """
 
     _shapes = ("jitter",)
@@ -115,7 +115,7 @@ class Collective(Timed):
         nested = self.algorithm == "hierarchical"
         for name in ("ranks_per_node", "node_link"):
             if nested != (getattr(self, name) is not None):
-                given, expected = getattr(self, name), "a value with hierarchical, and only there"
+                given, expected = getattr(self, name), "a value if and only if the algorithm is hierarchical"
                 raise InputError(name, given=given, expected=expected)
         if self.ranks_per_node is not None and self.ranks % self.ranks_per_node:
             given = f"{self.ranks} ranks in nodes of {self.ranks_per_node}"

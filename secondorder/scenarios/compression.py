@@ -129,7 +129,7 @@ class Compression(Checked):
     - ``kernel_overhead``: time of each layer that nothing hides ("5 us").
     - ``name``: what results call the scenario.
 
-    Errors: ``InputError`` for what cannot be meant.
+    Errors: ``InputError`` for contradictory values.
     """
 
     model: Model

@@ -38,7 +38,7 @@ class DataLoading(Timed):
     Batches are put in the order in which they are ready. A loader that hands them out in the order in which they were
     begun (PyTorch's, by default) waits longer for a late one.
 
-    Errors: ``InputError`` for what is missing or cannot be meant.
+    Errors: ``InputError`` for missing or contradictory values.
     """
 
     _times = ("decode", "step")

@@ -37,7 +37,7 @@ class ExpertRouting(Checked):
 
     With a capacity an expert takes ``ceil(capacity_factor tokens top_k / experts)`` tokens.
 
-    Errors: ``InputError`` for what cannot be meant.
+    Errors: ``InputError`` for contradictory values.
     """
 
     tokens: Count

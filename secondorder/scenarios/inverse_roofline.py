@@ -27,7 +27,7 @@ class InverseRoofline(Checked):
     - ``kernel_overhead``: time of each layer that nothing hides ("5 us").
     - ``name``: what results call the scenario.
 
-    Errors: ``InputError`` for what cannot be meant.
+    Errors: ``InputError`` for contradictory values.
     """
 
     model: Transformer | Network

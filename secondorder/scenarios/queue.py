@@ -264,7 +264,7 @@ class Queue(Timed):
     ``Shared``, ``Random``, ``JoinShortest`` or ``ForkJoin``, ``patience`` a ``Patience``, ``outage`` an ``Outage``.
     ``BatchService``, and ``Priorities`` with ``services``, bring their own times.
 
-    Errors: ``InputError`` for what cannot be meant or is not built together.
+    Errors: ``InputError`` for contradictory values, or rules that do not combine.
     """
 
     _times = ("service", "setup")

@@ -42,7 +42,7 @@ class Reasoning(Checked):
 
     Of a ``majority`` ties are broken by lot.
 
-    Errors: ``InputError`` for what cannot be meant.
+    Errors: ``InputError`` for contradictory values.
     """
 
     strategy: Strategy

@@ -89,7 +89,7 @@ class ScalingLaw(Checked):
     Pivoted: the curves are known where the experiments were, and the exponents say how wrong they go from there.
     Independent is far too wide, as a scale and its exponent were fitted together.
 
-    Errors: ``InputError`` for what cannot be meant.
+    Errors: ``InputError`` for contradictory values.
     """
 
     compute: Annotated[Quantity | str, Unit("FLOP", positive=True)]

@@ -39,7 +39,7 @@ class Serving(Checked):
     - ``accelerator``: accelerator that the engine runs on, of the zoo (h100_sxm).
     - ``arrivals``: law of the arrivals ("poisson 8 request/s"), or a trace, which has its own lengths (trace.csv).
     - ``lengths``: prompt and output tokens, of the zoo (azure_conv_2023) or by their laws ("input=1024 output=geometric
-      256"); due unless the arrivals are a trace.
+      256"), required unless the arrivals are a trace.
     - ``precision``: number format of weights and arithmetic, such as bf16 or fp8.
     - ``kv_precision``: number format of the KV cache; that of the weights if not given.
     - ``tensor_parallel_size``: accelerators that share each layer.
@@ -56,7 +56,7 @@ class Serving(Checked):
     - ``async_scheduling``: whether a step is scheduled while the one before it runs.
     - ``step_time``: how long a step takes: "roofline compute_efficiency=0.6 memory_efficiency=0.8", or measured,
       "affine 5e-3 per_prefill_token=1e-5 per_decode=1e-4" (in s).
-    - ``goodput``: the most that a good request takes, {"ttft": "200 ms", "tpot": "50 ms"}; e2el is known too.
+    - ``goodput``: latency limits of a good request, {"ttft": "200 ms", "tpot": "50 ms"}; e2el is known too.
     - ``name``: what results call the scenario.
 
     The cache: of the share ``gpu_memory_utilization`` of the memory, weights and ``reserved_memory`` are taken off, and

@@ -187,7 +187,7 @@ class Training(Checked):
     ``AsyncCheckpoint``, ``TwoLevelCheckpoint`` or ``VerifiedCheckpoint``, ``step`` a ``TrainingStep`` or a law. The run
     of a ``work`` ends when that is done.
 
-    Errors: ``InputError`` for what cannot be meant.
+    Errors: ``InputError`` for contradictory values.
     """
 
     failures: FailureProcess | FailureRates | str | None = None

@@ -49,7 +49,7 @@ def simulate_capacity(scenario: Capacity, *, seed: int = 0, replications: int = 
     rows, told = _fewer(scenario, found, run)
     estimates = [
         Estimate(
-            metric="replicas", amount=float(found), unit="", source="simulation", low=float(low), high=float(high),
+            metric="replicas", amount=float(found), unit="", source="simulated", low=float(low), high=float(high),
             note=told,
         ),
         *(answer.best(metric) for metric in scenario.objectives),

@@ -200,7 +200,7 @@ def _estimate(metric: str, values: Floats, note: str) -> Estimate:
         metric=metric,
         amount=interval.mean,
         unit={"throughput": "sample/s", "step_time_mean": "s"}.get(metric, ""),
-        source="simulation",
+        source="simulated",
         low=-math.inf if note else interval.low,
         high=math.inf if note else interval.high,
         in_domain=not note,

@@ -31,7 +31,7 @@ CHAINS = 20
 LONGEST = 100_000
 """Kernels of such a run, at most."""
 RELAXATIONS = 12
-"""Of the queue, that such a run lasts; the first sixth is cut."""
+"""Relaxation times of the queue in a run; the first sixth is cut."""
 ENOUGH_FOR_A_P99 = 400
 """Steps in all (independent ones), or of a replication, so that a p99 has an interval."""
 
@@ -171,7 +171,7 @@ def _each(action: Callable[[int], Run], replications: int, jobs: int) -> list[Ru
 def _mean(metric: str, unit: str, values: Floats, note: str) -> Estimate:
     interval = student(values)
     return Estimate(
-        metric=metric, amount=interval.mean, unit=unit, source="simulation", low=interval.low, high=interval.high,
+        metric=metric, amount=interval.mean, unit=unit, source="simulated", low=interval.low, high=interval.high,
         in_domain=not note, note=note,
     )  # fmt: skip
 
@@ -190,6 +190,6 @@ def _p99(found: list[Floats], independent: bool, note: str) -> Estimate:
     if low != high and enough < ENOUGH_FOR_A_P99:
         note = note or f"not enough data: {enough:,} steps, {ENOUGH_FOR_A_P99:,} are needed"
     return Estimate(
-        metric="latency_p99", amount=amount, unit="s", source="simulation", low=low, high=high,
+        metric="latency_p99", amount=amount, unit="s", source="simulated", low=low, high=high,
         in_domain=not note, note=note,
     )  # fmt: skip

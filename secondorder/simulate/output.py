@@ -352,7 +352,7 @@ def recommended_length(*, relaxation: float, quantile: float | None = 0.99, repl
 
 @dataclass(frozen=True, kw_only=True)
 class Replicated:
-    """Replications and how they were come by.
+    """Replications and how they were obtained.
 
     ``values``: of each metric, one a replication, of ``lengths`` customers; ``intervals`` of
     their means. ``reached``: whether the wanted precision was; ``needed``: customers in all that

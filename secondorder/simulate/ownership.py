@@ -44,10 +44,10 @@ def simulate_ownership(scenario: Ownership, *, seed: int = 0, replications: int 
     """Simulate whole cycles of the load, scaled to the horizon: estimates with 95 % confidence intervals.
 
     Metrics and units as those of ``solve_ownership``. A day goes before as warm-up. Intervals are Student's over the
-    replications. Errors: ``InputError`` for a scenario without a load, where nothing is left to chance; ``Unstable``.
+    replications. Errors: ``InputError`` for a scenario without a load, where nothing is random; ``Unstable``.
     """
     if scenario.rate is None:
-        expected = "requests to simulate: without them the cost is not left to chance"
+        expected = "requests to simulate: without them the cost is not random"
         raise InputError("rate", given="none", expected=expected)
     scenario.check_stable()
     found = replicated(partial(_once, scenario, seed), replications, jobs)

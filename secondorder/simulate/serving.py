@@ -273,7 +273,7 @@ def _estimate(metric: str, values: npt.NDArray[np.float64], note: str) -> Estima
         metric=metric,
         amount=interval.mean,
         unit=_UNITS.get(metric, "s"),
-        source="simulation",
+        source="simulated",
         low=interval.low,
         high=interval.high,
         in_domain=not note,

@@ -320,7 +320,7 @@ def _estimate(metric: str, interval: Interval, note: str) -> Estimate:
         metric=metric,
         amount=interval.mean,
         unit=unit,
-        source="simulation",
+        source="simulated",
         low=-math.inf if note else interval.low,
         high=math.inf if note else interval.high,
         in_domain=not note,

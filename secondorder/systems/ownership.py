@@ -13,5 +13,5 @@ SYSTEM = System(
     ),
     closed_form="secondorder.analytic.ownership:solve_ownership",
     simulator="secondorder.simulate.ownership:simulate_ownership",
-    is_random=lambda scenario: scenario.rate is not None,  # a stated utilisation leaves nothing to chance
+    is_random=lambda scenario: scenario.rate is not None,  # a stated utilisation leaves nothing random
 )

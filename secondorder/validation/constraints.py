@@ -86,7 +86,7 @@ def read_constraint(text: object) -> Constraint:
 
 
 def check(constraint: Constraint, answer: Answer) -> Checked:
-    """A constraint on the best estimate of an answer. Errors: ``UnknownName`` for a metric that it has not."""
+    """A constraint on the best estimate of an answer. Errors: ``UnknownName`` for a metric that it does not have."""
     return _checked(answer.scenario, constraint, answer.best(constraint.metric))
 
 

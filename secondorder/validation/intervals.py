@@ -136,7 +136,7 @@ def _ratio_loss(values: Floats, best_values: Floats, loss: float) -> Interval:
 
 def _estimate(values: Floats) -> Estimate:
     found = student(values)
-    return Estimate(metric="goodput", amount=found.mean, unit="", source="simulation", low=found.low, high=found.high)
+    return Estimate(metric="goodput", amount=found.mean, unit="", source="simulated", low=found.low, high=found.high)
 
 
 def _plateau(dots: tuple[float, ...], samples: list[Floats]) -> tuple[float, float]:

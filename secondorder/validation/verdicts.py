@@ -27,7 +27,7 @@ def verdict(formula: float, simulated: Estimate, margin: float) -> Verdict:
     5 %, nearer 2.5 % where the interval is short beside the margin. A replayed trace has no
     interval, and no verdict either.
 
-    >>> truth = Estimate(metric="wait", amount=1.0, unit="s", source="simulation", low=0.98, high=1.02)
+    >>> truth = Estimate(metric="wait", amount=1.0, unit="s", source="simulated", low=0.98, high=1.02)
     >>> [str(verdict(formula, truth, 0.10)) for formula in (1.01, 1.5, 1.10)]
     ['agrees', 'breaks', 'not enough data']
     """

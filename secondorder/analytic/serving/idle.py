@@ -37,7 +37,7 @@ def idle(scenario: Serving) -> Idle:
 
 
 def prefill_seconds(scenario: Serving, prompts: Floats, decodes: float = 0.0, decode_context: float = 0.0) -> Floats:
-    """Time to compute each prompt, in chunks, beside so many decodes. Array in, array out, s."""
+    """Time to compute each prompt, in chunks, with that many sequences decoding. Array in, array out, s."""
     room = _room(scenario, decodes)
     total = np.zeros_like(prompts)
     before = np.zeros_like(prompts)
@@ -53,7 +53,7 @@ def prefill_seconds(scenario: Serving, prompts: Floats, decodes: float = 0.0, de
 
 
 def prefill_chunks(scenario: Serving, prompts: Floats, decodes: float = 0.0) -> Floats:
-    """Steps that each prompt is spread over beside so many decodes."""
+    """Steps that each prompt is spread over, with that many sequences decoding."""
     return np.ceil(prompts / _room(scenario, decodes))
 
 

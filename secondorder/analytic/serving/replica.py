@@ -72,7 +72,7 @@ class Replica:
         return demand(self.scenario)
 
     def queue(self, decodes: float) -> PrefillQueue:
-        """The prompts beside so many decodes; solved once."""
+        """The prompts with that many sequences decoding; solved once."""
         if decodes not in self._queues:
             context = decodes * self.demand.decode_context
             self._queues[decodes] = PrefillQueue(

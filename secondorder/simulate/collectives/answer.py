@@ -1,7 +1,7 @@
 """From replications of a collective or a pipeline to an answer with intervals.
 
 A replication is many independent runs from a common start, by the number of their hops (or passes); one where
-nothing is left to chance. Means have Student intervals over the replications.
+nothing is random. Means have Student intervals over the replications.
 A p99 is that of all operations: where they are independent its interval is the one of order statistics, which is
 exact whatever their law; where they follow one another it is Student's, and says where there are too few.
 """
@@ -168,7 +168,7 @@ def _each(action: Callable[[int], T], replications: int, jobs: int) -> list[T]:
 def _mean(metric: str, unit: str, values: Floats) -> Estimate:
     interval = student(values)
     return Estimate(
-        metric=metric, amount=interval.mean, unit=unit, source="simulation", low=interval.low, high=interval.high
+        metric=metric, amount=interval.mean, unit=unit, source="simulated", low=interval.low, high=interval.high
     )
 
 
@@ -187,7 +187,7 @@ def _p99(found: list[Floats], *, independent: bool) -> Estimate:
     if pooled[-1] - pooled[0] <= 1e-12 * pooled[-1]:
         low, high, enough = amount, amount, True
     return Estimate(
-        metric="time_p99", amount=amount, unit="s", source="simulation", low=low, high=high,
+        metric="time_p99", amount=amount, unit="s", source="simulated", low=low, high=high,
         in_domain=enough, note="" if enough else note,
     )  # fmt: skip
 

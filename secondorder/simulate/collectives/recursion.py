@@ -34,7 +34,7 @@ def ends(collective: Collective, hops: Iterable[Floats]) -> Floats:
 
 
 def _move(stage: Stage) -> tuple[Integers, Integers, Integers]:
-    """Whom each takes from; who only gives, and to whom."""
+    """The rank that each receives from; the ranks that only send, and where to."""
     senders = np.array(stage.senders)
     receives = senders != np.arange(len(senders))
     takers = np.flatnonzero(receives & ~receives[senders])

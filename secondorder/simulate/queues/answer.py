@@ -340,7 +340,7 @@ def _estimate(queue: Queue, metric: str, values: list[float], why: str) -> Estim
         metric=metric,
         amount=interval.mean,
         unit=_unit(metric),
-        source="simulation",
+        source="simulated",
         low=-math.inf if note else interval.low,
         high=math.inf if note else interval.high,
         in_domain=not note,

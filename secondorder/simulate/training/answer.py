@@ -128,7 +128,7 @@ def _mean(metric: str, values: Sequence[float]) -> Estimate:
         metric=metric,
         amount=interval.mean,
         unit=UNITS.get(metric, ""),
-        source="simulation",
+        source="simulated",
         low=interval.low,
         high=interval.high,
     )
@@ -157,7 +157,7 @@ def _quantile(metric: str, values: Sequence[float], level: float) -> Estimate:
         metric=metric,
         amount=float(np.quantile(ranked, level, method="inverted_cdf")),
         unit=UNITS.get(metric, ""),
-        source="simulation",
+        source="simulated",
         low=float(low),
         high=float(high),
         in_domain=ranks is not None,

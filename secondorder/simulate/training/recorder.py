@@ -92,7 +92,7 @@ class Story:
 
 
 class Recorder:
-    """Is told of each phase as it begins, of each failure, and of what is lost."""
+    """Records each phase as it begins, each failure, and what is lost."""
 
     def __init__(self, env: simpy.Environment, *, log: bool) -> None:
         self.env = env
