@@ -122,9 +122,9 @@ def _catalogue(suite: str | None, thorough: bool, seed: int, jobs: int, out: Out
 
 def in_parallel(action: Any, items: Sequence[Any], seed: int, jobs: int, done: Any) -> Iterator[Any]:
     """``action(item, seed)`` of each, ``jobs`` at a time."""
-    from joblib import Parallel, delayed
+    from secondorder.simulate.replicate import run_each
 
-    for found in Parallel(n_jobs=jobs, return_as="generator")(delayed(action)(item, seed) for item in items):
+    for found in run_each(lambda item: action(item, seed), items, jobs):
         done()
         yield found
 

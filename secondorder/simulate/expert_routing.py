@@ -17,6 +17,7 @@ from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.expert_routing import ExpertRouting
 from secondorder.simulate.collectives.answer import INDEPENDENT_FOR_A_P99, order_statistics
 from secondorder.simulate.output import student
+from secondorder.simulate.replicate import run_each
 from secondorder.simulate.streams import stream
 
 Loads = npt.NDArray[np.int64]
@@ -69,11 +70,7 @@ def loads(scenario: ExpertRouting, *, runs: int, seed: int = 0, replication: int
 
 
 def _each(action: Callable[[int], Loads], replications: int, jobs: int) -> list[Loads]:
-    if jobs == 1:
-        return [action(k) for k in range(replications)]
-    from joblib import Parallel, delayed
-
-    return list(Parallel(n_jobs=jobs)(delayed(action)(k) for k in range(replications)))
+    return list(run_each(action, range(replications), jobs))
 
 
 def _mean(metric: str, unit: str, values: list[float]) -> Estimate:

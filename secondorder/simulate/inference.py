@@ -20,6 +20,7 @@ from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.inference import Inference
 from secondorder.simulate.collectives.answer import order_statistics
 from secondorder.simulate.output import student
+from secondorder.simulate.replicate import run_each
 from secondorder.simulate.streams import stream
 
 KERNELS = 400_000
@@ -161,11 +162,7 @@ def _too_short(scenario: Inference) -> str:
 
 
 def _each(action: Callable[[int], Run], replications: int, jobs: int) -> list[Run]:
-    if jobs == 1:
-        return [action(k) for k in range(replications)]
-    from joblib import Parallel, delayed
-
-    return list(Parallel(n_jobs=jobs)(delayed(action)(k) for k in range(replications)))
+    return list(run_each(action, range(replications), jobs))
 
 
 def _mean(metric: str, unit: str, values: Floats, note: str) -> Estimate:

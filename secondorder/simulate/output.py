@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secondorder.errors import InputError
+from secondorder.simulate.replicate import run_each
 
 Floats = npt.NDArray[np.float64]
 SimulateOnce = Callable[[int, int], Mapping[str, float]]
@@ -478,13 +479,7 @@ class _Replications:
         multiple = math.ceil(equivalents / max(1, MOST_REPLICATIONS - start))
         count, length = equivalents // multiple, multiple * self.size
         self.lengths += [length] * count
-        replications = range(start, start + count)
-        if self.jobs == 1:
-            self.found += [self.simulate_once(each, length) for each in replications]
-            return
-        from joblib import Parallel, delayed
-
-        self.found += Parallel(n_jobs=self.jobs)(delayed(self.simulate_once)(each, length) for each in replications)
+        self.found += run_each(lambda k: self.simulate_once(k, length), range(start, start + count), self.jobs)
 
     def values(self, metric: str) -> Floats:
         return np.array([each[metric] for each in self.found], float)

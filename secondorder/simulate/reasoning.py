@@ -21,6 +21,7 @@ from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.reasoning import Reasoning
 from secondorder.simulate.collectives.answer import INDEPENDENT_FOR_A_P99, order_statistics
 from secondorder.simulate.output import student
+from secondorder.simulate.replicate import run_each
 from secondorder.simulate.streams import stream
 
 ANSWERS, FEWEST, MOST = 400_000, 200, 20_000
@@ -90,11 +91,7 @@ def simulate_reasoning(scenario: Reasoning, *, seed: int = 0, replications: int 
 
 
 def _each(action: Callable[[int], Questions], replications: int, jobs: int) -> list[Questions]:
-    if jobs == 1:
-        return [action(k) for k in range(replications)]
-    from joblib import Parallel, delayed
-
-    return list(Parallel(n_jobs=jobs)(delayed(action)(k) for k in range(replications)))
+    return list(run_each(action, range(replications), jobs))
 
 
 def _mean(metric: str, unit: str, values: Floats) -> Estimate:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from secondorder.errors import InputError
 from secondorder.scenarios.answers import Estimate
 from secondorder.simulate.output import student
+from secondorder.simulate.replicate import run_each
 
 Amounts = Mapping[str, float]
 
@@ -16,12 +17,7 @@ def replicated(measure: Callable[[int], Amounts], replications: int, jobs: int =
     """
     if replications < 1:
         raise InputError("replications", given=replications, expected="at least 1")
-    if jobs == 1:
-        return [measure(each) for each in range(replications)]
-    from joblib import Parallel, delayed
-
-    found: list[Amounts] = Parallel(n_jobs=jobs)(delayed(measure)(each) for each in range(replications))
-    return found
+    return list(run_each(measure, range(replications), jobs))
 
 
 def estimates(found: Sequence[Amounts], units: Mapping[str, str]) -> tuple[Estimate, ...]:

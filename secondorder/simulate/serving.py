@@ -1,6 +1,5 @@
 """An LLM service, simulated: requests arrive, one engine serves them, each leaves its record."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.engine import Engine, Recorder, arrive, scheduler_for
 from secondorder.simulate.output import mser5, student
+from secondorder.simulate.replicate import run_each
 from secondorder.simulate.scheduler import Request
 from secondorder.simulate.streams import stream
 from secondorder.workloads.arrivals import TraceArrivals
@@ -171,13 +171,7 @@ def _check_options(seed: int, replications: int, requests: int | None, jobs: int
 
 
 def _replicate(scenario: Serving, seed: int, replications: int, length: int, jobs: int) -> list[Run]:
-    jobs = min(jobs, replications, os.cpu_count() or 1)
-    if jobs == 1:
-        return [_one(scenario, length, seed, k) for k in range(replications)]
-    from joblib import Parallel, delayed
-
-    runs: list[Run] = Parallel(n_jobs=jobs)(delayed(_one)(scenario, length, seed, k) for k in range(replications))
-    return runs
+    return list(run_each(lambda k: _one(scenario, length, seed, k), range(replications), jobs))
 
 
 def _one(scenario: Serving, length: int, seed: int, replication: int) -> Run:

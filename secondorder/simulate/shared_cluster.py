@@ -21,6 +21,7 @@ from secondorder.quantities import si
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.shared_cluster import SharedCluster
 from secondorder.simulate.output import RELAXATIONS_FOR_A_MEAN, Interval, judged_cut, mser5, student
+from secondorder.simulate.replicate import run_each
 from secondorder.simulate.streams import stream
 
 Integers = npt.NDArray[np.int64]
@@ -294,12 +295,7 @@ def _replications(
 ) -> tuple[list[dict[str, float]], str, int]:
     """The metrics of each replication, why they may not be trusted (if so), and how many jobs were cut."""
     once = partial(_replication, scenario, length, seed)
-    if jobs == 1:
-        runs = [once(k) for k in range(replications)]
-    else:
-        from joblib import Parallel, delayed
-
-        runs = Parallel(n_jobs=jobs)(delayed(once)(k) for k in range(replications))
+    runs = list(run_each(once, range(replications), jobs))
     responses = np.array([start - each.arrival for each, start in runs])
     cut = max(mser5(responses.mean(axis=0)), length // 20)
     state = judged_cut(responses, cut)

@@ -31,6 +31,7 @@ from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.training_step import Message, Parts, TrainingStep
 from secondorder.simulate.collectives.pipeline import passes
 from secondorder.simulate.output import student
+from secondorder.simulate.replicate import run_each
 from secondorder.simulate.streams import stream
 
 STEPS = 200
@@ -50,13 +51,9 @@ def simulate_step(scenario: TrainingStep, *, seed: int, replications: int, jobs:
         raise InputError("replications", given=replications, expected="at least 1")
     if scenario.jitter is None:
         found = [sample(scenario, seed=seed, replication=0, steps=1)] * replications
-    elif jobs == 1:
-        found = [sample(scenario, seed=seed, replication=r, steps=STEPS) for r in range(replications)]
     else:
-        from joblib import Parallel, delayed
-
-        once = delayed(partial(sample, scenario, seed=seed, steps=STEPS))
-        found = Parallel(n_jobs=jobs)(once(replication=r) for r in range(replications))
+        once = partial(sample, scenario, seed=seed, steps=STEPS)
+        found = list(run_each(lambda k: once(replication=k), range(replications), jobs))
     times = np.concatenate([steps.time for steps in found])
     means = np.array([steps.time.mean() for steps in found])
     rows = [

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from secondorder.errors import InputError
+from secondorder.simulate.replicate import run_each
 
 
 class Bounded(Protocol):
@@ -87,9 +88,7 @@ def coverage(
     >>> print(coverage(twin, {"mean": 3.0}, range(400))["mean"])
     94.2% of 400 (91.5% to 96.1%)
     """
-    from joblib import Parallel, delayed
-
-    answers = Parallel(n_jobs=jobs)(delayed(_held)(simulate, truths, seed) for seed in seeds)
+    answers = list(run_each(lambda seed: _held(simulate, truths, seed), list(seeds), jobs))
     return {metric: Coverage(sum(held[metric] for held in answers), len(answers)) for metric in truths}
 
 

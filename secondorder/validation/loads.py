@@ -6,6 +6,7 @@ are drawn on a finer grid, and the knee is where the tail crosses the objective.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from secondorder.errors import InputError
 from secondorder.quantities import Quantity, quantity, si
 from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.serving import Serving
+from secondorder.simulate.replicate import run_each
 from secondorder.systems.registry import system_of
 from secondorder.validation.comparison import Comparison
 from secondorder.verbs import simulate, solve
@@ -79,8 +81,6 @@ def load_study(
 
     Errors: ``InputError`` for a load that is not between 0 and 1.
     """
-    from joblib import Parallel, delayed
-
     for load in loads:
         if not 0 < load < 1:
             raise InputError("loads", given=load, expected="shares of saturation between 0 and 1")
@@ -88,11 +88,11 @@ def load_study(
     limit = saturation(scenario).rate
     line_loads = tuple(sorted({*(load for load in LINE if load <= max(loads)), *loads}))
     options = {"seed": seed, "replications": replications, "requests": requests}
-    tasks = [delayed(_simulated)(_at(scenario, load * limit), options) for load in loads]
+    tasks = [partial(_simulated, _at(scenario, load * limit), options) for load in loads]
     if trace is not None:
-        tasks += [delayed(_simulated)(_replaying(scenario, trace, load * limit), {}) for load in loads]
-    tasks += [delayed(solve)(_at(scenario, load * limit)) for load in reversed(line_loads)]
-    answers = Parallel(n_jobs=jobs, return_as="generator")(tasks)
+        tasks += [partial(_simulated, _replaying(scenario, trace, load * limit), {}) for load in loads]
+    tasks += [partial(solve, _at(scenario, load * limit)) for load in reversed(line_loads)]
+    answers = run_each(lambda task: task(), tasks, jobs)
     found = list(progress(answers, len(tasks)) if progress else answers)
     simulated, found = found[: len(loads)], found[len(loads) :]
     replays, found = (found[: len(loads)], found[len(loads) :]) if trace is not None else ([], found)

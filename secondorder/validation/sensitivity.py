@@ -29,6 +29,7 @@ from secondorder.errors import InfeasibleError, InputError, SecondOrderError, Un
 from secondorder.quantities import pretty, registry
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.simulate.output import student
+from secondorder.simulate.replicate import run_each
 from secondorder.simulate.streams import stream
 from secondorder.validation.sweeps import varied
 from secondorder.verbs import simulate, solve
@@ -161,7 +162,7 @@ def sensitivity(
     base = ask.rung(scenario)
     here = ask.values(scenario, base)
     found, skipped = _chosen(scenario, fields)
-    results = _parallel(lambda each: _effect(scenario, each, by, ask, base, here), found, jobs)
+    results = _run_all(lambda each: _effect(scenario, each, by, ask, base, here), found, jobs)
     rows = [each for each in results if isinstance(each, Effect)]
     skipped += [each for each in results if isinstance(each, Skipped)]
     rows.sort(key=lambda row: (-row.swing, -abs(row.elasticity), row.path))
@@ -452,7 +453,7 @@ def sobol(
         return _answered(scenario, changes, ask, base)
 
     def function(points: Floats) -> Floats:
-        return np.array(_parallel(at, list(points), jobs))
+        return np.array(_run_all(at, list(points), jobs))
 
     indices = sobol_indices(function, len(found), samples=samples, seed=seed)
     rows = [
@@ -584,12 +585,8 @@ def _estimators(values: Floats) -> tuple[Floats, Floats]:
     return first, total
 
 
-def _parallel(action: Callable[[Any], Any], items: Sequence[Any], jobs: int) -> list[Any]:
-    if jobs == 1:
-        return [action(item) for item in items]
-    from joblib import Parallel, delayed
-
-    return list(Parallel(n_jobs=jobs)(delayed(action)(item) for item in items))
+def _run_all(action: Callable[[Any], Any], items: Sequence[Any], jobs: int) -> list[Any]:
+    return list(run_each(action, items, jobs))
 
 
 def described(effect: Effect) -> str:

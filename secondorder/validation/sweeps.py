@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from secondorder.errors import InfeasibleError, InputError, UnknownName
 from secondorder.scenarios.answers import COLUMNS
 from secondorder.scenarios.scenario import Scenario
+from secondorder.simulate.replicate import run_each
 from secondorder.validation.comparison import compare
 from secondorder.verbs import can_simulate, solve
 
@@ -58,14 +59,13 @@ def sweep(
     ``simulated``, or where nothing can be, the rows are those of the closed forms alone.
     """
     import pandas as pd
-    from joblib import Parallel, delayed
 
     if not grid or not all(isinstance(values, list | tuple) and values for values in grid.values()):
         raise InputError("grid", given=repr(dict(grid)), expected="fields, each with a list of values")
     points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     scenarios = [_at(scenario, point) for point in points]  # a bad point is refused before any runs
     options: dict[str, Any] = {"seed": seed, "margin": margin, "replications": replications, "requests": requests}
-    found: list[pd.DataFrame] = Parallel(n_jobs=jobs)(delayed(_frame)(each, simulated, options) for each in scenarios)
+    found = list(run_each(lambda each: _frame(each, simulated, options), scenarios, jobs))
     for frame, point in zip(found, points, strict=True):
         for place, (name, value) in enumerate(point.items()):
             frame.insert(place, name, str(value))

@@ -8,6 +8,7 @@ from secondorder.errors import InputError
 from secondorder.quantities import si
 from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.queue import Closed, Queue
+from secondorder.simulate.replicate import run_each
 from secondorder.verbs import simulate, solve
 
 DOTS = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9)
@@ -41,8 +42,6 @@ def utilisation_study(
     Errors: ``InputError`` for a closed population, whose load is not a rate, and for a metric
     that the queue does not have.
     """
-    from joblib import Parallel, delayed
-
     if isinstance(queue.arrivals, Closed):
         raise InputError("plot", given="a closed population", expected="arrivals with a rate to change")
     dots = DOTS if simulated else ()
@@ -50,7 +49,7 @@ def utilisation_study(
     known = solve(at_utilisation(queue, 0.5))
     for metric in metrics:
         known[metric]
-    answers = Parallel(n_jobs=jobs)(delayed(_simulated)(at_utilisation(queue, rho), options) for rho in dots)
+    answers = list(run_each(lambda rho: _simulated(at_utilisation(queue, rho), options), dots, jobs))
     return UtilisationStudy(
         queue=queue,
         metrics=tuple(metrics),

@@ -20,6 +20,7 @@ from secondorder.scenarios.collective import Collective
 from secondorder.scenarios.pipeline import Pipeline
 from secondorder.simulate.collectives import hops, pipeline, recursion
 from secondorder.simulate.output import student
+from secondorder.simulate.replicate import run_each
 from secondorder.simulate.streams import stream
 
 HOPS, MANY_HOPS = 1_000_000, 100_000_000
@@ -158,11 +159,7 @@ def _runs(hops_of_a_run: int, still: bool) -> int:
 def _each(action: Callable[[int], T], replications: int, jobs: int) -> list[T]:
     if replications < 2:
         raise InputError("replications", given=replications, expected="at least 2, for an interval")
-    if jobs == 1:
-        return [action(k) for k in range(replications)]
-    from joblib import Parallel, delayed
-
-    return list(Parallel(n_jobs=jobs)(delayed(action)(k) for k in range(replications)))
+    return list(run_each(action, range(replications), jobs))
 
 
 def _mean(metric: str, unit: str, values: Floats) -> Estimate:

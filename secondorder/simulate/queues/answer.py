@@ -23,6 +23,7 @@ from secondorder.simulate.output import recommended_length, student
 from secondorder.simulate.queues.measures import measure, over_time
 from secondorder.simulate.queues.records import Floats, Run
 from secondorder.simulate.queues.run import Path, has_recursion, run
+from secondorder.simulate.replicate import run_each
 from secondorder.workloads.arrivals import MarkovModulated, TraceArrivals
 
 FEW_FOR_A_MEAN, FEW_FOR_A_TAIL = 100, 300
@@ -64,12 +65,7 @@ def replicate(
 
 
 def _each(action: Callable[[int], T], first: int, count: int, jobs: int) -> list[T]:
-    numbers = range(first, first + count)
-    if jobs == 1:
-        return [action(k) for k in numbers]
-    from joblib import Parallel, delayed
-
-    return list(Parallel(n_jobs=jobs)(delayed(action)(k) for k in numbers))
+    return list(run_each(action, range(first, first + count), jobs))
 
 
 # Warm-up

@@ -1,7 +1,7 @@
 """From runs to an answer: means with Student intervals, quantiles with those of order statistics."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -14,6 +14,7 @@ from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.training import Training
 from secondorder.scenarios.training_step import TrainingStep
 from secondorder.simulate.output import student
+from secondorder.simulate.replicate import run_each
 from secondorder.simulate.training.causes import step_of
 from secondorder.simulate.training.job import run
 from secondorder.simulate.training.recorder import Story
@@ -35,15 +36,7 @@ def runs(
     [252, 250, 241]
     """
     one = partial(run, scenario, seed=seed, log=log, step=step_of(scenario, seed))
-    return _each(one, range(first, first + replications), jobs)
-
-
-def _each(one: Callable[..., Story], numbers: range, jobs: int) -> list[Story]:
-    if jobs == 1:
-        return [one(replication=k) for k in numbers]
-    from joblib import Parallel, delayed
-
-    return list(Parallel(n_jobs=jobs)(delayed(one)(replication=k) for k in numbers))
+    return list(run_each(lambda k: one(replication=k), range(first, first + replications), jobs))
 
 
 def simulate_training(scenario: Training, *, seed: int = 0, replications: int = 100, jobs: int = 1) -> Answer:
@@ -68,7 +61,7 @@ def simulate_training(scenario: Training, *, seed: int = 0, replications: int = 
         raise InputError("replications", given=replications, expected="at least 2, for an interval")
     law = step_of(scenario, seed)
     one = partial(run, scenario, seed=seed, step=law)
-    stories = _each(partial(one, log=False), range(replications), jobs)
+    stories = list(run_each(lambda k: one(replication=k, log=False), range(replications), jobs))
     values = [measure(scenario, story) for story in stories]
     found = {metric: [value[metric] for value in values] for metric in values[0]}
     estimates = [_mean(metric, each) for metric, each in found.items()]

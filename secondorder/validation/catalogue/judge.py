@@ -7,11 +7,12 @@ verdicts are those of a family (Holm): with 95 % confidence not one of them is w
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
 from zlib import crc32
 
 from secondorder.errors import InputError
 from secondorder.simulate.output import Interval, Replicated, replicate_until, student_quantile
+from secondorder.simulate.replicate import run_each
 from secondorder.validation.catalogue.twin import FIRST, Amounts, Kind, Twin
 from secondorder.validation.equivalence import Equivalence, family_verdicts, two_one_sided
 from secondorder.validation.verdicts import Verdict
@@ -70,14 +71,7 @@ def run_catalogue(
 def _all(
     twins: Sequence[Twin], seed: int, thorough: bool, jobs: int, done: Callable[[], object]
 ) -> Iterator[list[Judged]]:
-    if jobs == 1:
-        found: Any = (run_twin(twin, seed=seed, thorough=thorough) for twin in twins)
-    else:
-        from joblib import Parallel, delayed
-
-        parallel = Parallel(n_jobs=jobs, return_as="generator")
-        found = parallel(delayed(run_twin)(twin, seed=seed, thorough=thorough) for twin in twins)
-    for each in found:
+    for each in run_each(partial(run_twin, seed=seed, thorough=thorough), twins, jobs):
         done()
         yield each
 

@@ -20,6 +20,7 @@ from secondorder.scenarios.queue import BatchService, Closed, ForkJoin, Processo
 from secondorder.simulate.output import RunLength, recommended_length, student
 from secondorder.simulate.queues import warm_up
 from secondorder.simulate.queues.answer import RELAXATIONS
+from secondorder.simulate.replicate import run_each
 from secondorder.validation.catalogue.queueing import queue
 from secondorder.validation.catalogue.twin import Twin, ladder_top, one_replication
 from secondorder.validation.coverage import Coverage, pooled
@@ -317,14 +318,10 @@ def covered(
     systems: Sequence[System], *, seed: int = 0, jobs: int = 1, done: Callable[[], object] = lambda: None
 ) -> list[Covered]:
     """The coverage of each row, over the seeds of its system. ``done`` is called after each seed."""
-    from joblib import Parallel, delayed
-
     order = sorted(range(len(systems)), key=lambda k: -systems[k].cost)
     tasks = [(k, number) for k in order for number in range(systems[k].seeds)]
     held: dict[int, list[list[bool]]] = {k: [] for k in order}
-    answers = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(intervals_hold)(systems[k], seed, number) for k, number in tasks
-    )
+    answers = run_each(lambda task: intervals_hold(systems[task[0]], seed, task[1]), tasks, jobs)
     for (k, _), answer in zip(tasks, answers, strict=True):
         held[k].append(answer)
         done()
