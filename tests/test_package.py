@@ -27,7 +27,7 @@ def sources() -> set[str]:
     return {
         str(path.relative_to(ROOT))
         for path in package.rglob("*")
-        if path.suffix in (".py", ".toml", ".csv", ".txt", ".typed") and "__pycache__" not in path.parts
+        if path.suffix in (".py", ".toml", ".csv", ".txt", ".typed", ".pyi") and "__pycache__" not in path.parts
     }
 
 

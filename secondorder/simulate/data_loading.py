@@ -21,7 +21,7 @@ from secondorder.errors import InputError
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.data_loading import DataLoading
 from secondorder.simulate.output import RELAXATIONS_FOR_A_MEAN, student
-from secondorder.simulate.replicate import run_each
+from secondorder.simulate.replicate import replicated
 from secondorder.simulate.streams import stream
 
 SHORTEST, LONGEST = 5_000, 200_000
@@ -55,11 +55,9 @@ def simulate_data_loading(scenario: DataLoading, *, seed: int = 0, replications:
     as warm-up. Where a time has no variance, or the longest run is too short for the buffer, the interval is infinite
     and the note says so. Errors: ``InputError``.
     """
-    if replications < 2:
-        raise InputError("replications", given=replications, expected="at least 2, for an interval")
     batches, note = length(scenario)
     once = partial(_replication, scenario, batches, seed)
-    found = list(run_each(once, range(replications), jobs))
+    found = replicated(once, replications, jobs, least=2)
     rows = tuple(_estimate(metric, np.array([each[metric] for each in found]), note) for metric in found[0])
     how = f"{replications} replications of {batches:,} batches, the first {batches // 10:,} cut, seed {seed}"
     return Answer(scenario=scenario.name, estimates=rows, how=how)

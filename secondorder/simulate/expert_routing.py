@@ -5,7 +5,6 @@
 array([32, 32])
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +16,7 @@ from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.expert_routing import ExpertRouting
 from secondorder.simulate.collectives.answer import INDEPENDENT_FOR_A_P99, order_statistics
 from secondorder.simulate.output import student
-from secondorder.simulate.replicate import run_each
+from secondorder.simulate.replicate import replicated
 from secondorder.simulate.streams import stream
 
 Loads = npt.NDArray[np.int64]
@@ -38,7 +37,7 @@ def simulate_expert_routing(scenario: ExpertRouting, *, seed: int = 0, replicati
     if replications < 2:
         raise InputError("replications", given=replications, expected="at least 2, for an interval")
     runs = min(max(DRAWS // (scenario.tokens * scenario.experts), FEWEST), MOST)
-    found = _each(lambda k: loads(scenario, runs=runs, seed=seed, replication=k), replications, jobs)
+    found = replicated(lambda k: loads(scenario, runs=runs, seed=seed, replication=k), replications, jobs)
     fullest = [routed.max(axis=1) for routed in found]
     kept = [np.minimum(routed, scenario.capacity or scenario.tokens) for routed in found]
     share = scenario.routed / scenario.expert_parallel
@@ -67,10 +66,6 @@ def loads(scenario: ExpertRouting, *, runs: int, seed: int = 0, replication: int
         places = owners[:, None] * experts + picked
         found += np.bincount(places.ravel(), minlength=runs * experts).reshape(runs, experts)
     return found
-
-
-def _each(action: Callable[[int], Loads], replications: int, jobs: int) -> list[Loads]:
-    return list(run_each(action, range(replications), jobs))
 
 
 def _mean(metric: str, unit: str, values: list[float]) -> Estimate:

@@ -21,7 +21,8 @@ from secondorder.arrays import Floats
 from secondorder.quantities import si
 from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.footprint import HOUR, JOULES_PER_KWH, Footprint
-from secondorder.simulate.replications import estimates, replicated
+from secondorder.simulate.estimates import estimates
+from secondorder.simulate.replicate import replicated
 from secondorder.simulate.streams import stream
 
 HOURS = 90 * 24

@@ -9,7 +9,6 @@ True
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +19,7 @@ from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.inference import Inference
 from secondorder.simulate.collectives.answer import order_statistics
 from secondorder.simulate.output import student
-from secondorder.simulate.replicate import run_each
+from secondorder.simulate.replicate import replicated
 from secondorder.simulate.streams import stream
 
 KERNELS = 400_000
@@ -56,7 +55,7 @@ def simulate_inference(scenario: Inference, *, seed: int = 0, replications: int 
     if replications < 2:
         raise InputError("replications", given=replications, expected="at least 2, for an interval")
     once = synchronised if scenario.synchronise else pipelined
-    found = _each(lambda k: once(scenario, seed=seed, replication=k), replications, jobs)
+    found = replicated(lambda k: once(scenario, seed=seed, replication=k), replications, jobs)
     note = "" if scenario.synchronise else _too_short(scenario)
     steps = np.array([run.step for run in found])
     rows = (
@@ -159,10 +158,6 @@ def _too_short(scenario: Inference) -> str:
     if needed <= LONGEST:
         return ""
     return f"not enough data: the queue settles in about {needed:,.0f} kernels, a run has {LONGEST:,}"
-
-
-def _each(action: Callable[[int], Run], replications: int, jobs: int) -> list[Run]:
-    return list(run_each(action, range(replications), jobs))
 
 
 def _mean(metric: str, unit: str, values: Floats, note: str) -> Estimate:

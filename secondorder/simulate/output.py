@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secondorder.errors import InputError
-from secondorder.simulate.replicate import run_each
+from secondorder.simulate.replicate import replicated
 
 Floats = npt.NDArray[np.float64]
 SimulateOnce = Callable[[int, int], Mapping[str, float]]
@@ -479,7 +479,8 @@ class _Replications:
         multiple = math.ceil(equivalents / max(1, MOST_REPLICATIONS - start))
         count, length = equivalents // multiple, multiple * self.size
         self.lengths += [length] * count
-        self.found += run_each(lambda k: self.simulate_once(k, length), range(start, start + count), self.jobs)
+        once = self.simulate_once  # workers are sent this and not all that is found so far
+        self.found += replicated(lambda k: once(k, length), count, self.jobs, first=start, least=0)
 
     def values(self, metric: str) -> Floats:
         return np.array([each[metric] for each in self.found], float)

@@ -28,7 +28,8 @@ from secondorder.quantities import si
 from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.footprint import HOUR
 from secondorder.scenarios.ownership import Ownership
-from secondorder.simulate.replications import estimates, replicated
+from secondorder.simulate.estimates import estimates
+from secondorder.simulate.replicate import replicated
 from secondorder.simulate.streams import stream
 
 REQUESTS = 100_000

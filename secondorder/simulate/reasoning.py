@@ -8,7 +8,6 @@
 Questions(tokens=array([100, 100]), seconds=array([1., 1.]), right=array([ True,  True]))
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +20,7 @@ from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.reasoning import Reasoning
 from secondorder.simulate.collectives.answer import INDEPENDENT_FOR_A_P99, order_statistics
 from secondorder.simulate.output import student
-from secondorder.simulate.replicate import run_each
+from secondorder.simulate.replicate import replicated
 from secondorder.simulate.streams import stream
 
 ANSWERS, FEWEST, MOST = 400_000, 200, 20_000
@@ -75,7 +74,7 @@ def simulate_reasoning(scenario: Reasoning, *, seed: int = 0, replications: int 
     if replications < 2:
         raise InputError("replications", given=replications, expected="at least 2, for an interval")
     count = min(max(ANSWERS // scenario.samples, FEWEST), MOST)
-    found = _each(lambda k: questions(scenario, count=count, seed=seed, replication=k), replications, jobs)
+    found = replicated(lambda k: questions(scenario, count=count, seed=seed, replication=k), replications, jobs)
     tokens = np.array([each.tokens.mean() for each in found])
     rows = [
         _mean("tokens_mean", "token", tokens),
@@ -88,10 +87,6 @@ def simulate_reasoning(scenario: Reasoning, *, seed: int = 0, replications: int 
         rows.append(_mean("cost_mean", "USD", cost))
     how = f"{replications} replications of {count:,} questions"
     return Answer(scenario=scenario.name, estimates=tuple(rows), how=how)
-
-
-def _each(action: Callable[[int], Questions], replications: int, jobs: int) -> list[Questions]:
-    return list(run_each(action, range(replications), jobs))
 
 
 def _mean(metric: str, unit: str, values: Floats) -> Estimate:

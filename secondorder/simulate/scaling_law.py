@@ -13,6 +13,7 @@ from secondorder.scenarios.scaling_law import (
     ScalingLaw,
 )
 from secondorder.simulate.output import student
+from secondorder.simulate.replicate import replicated
 from secondorder.simulate.streams import stream
 
 DRAWS = 20_000
@@ -29,9 +30,7 @@ def simulate_scaling_law(scenario: ScalingLaw, *, seed: int = 0, replications: i
     if scenario.fitted.alpha_error == 0:
         expected = "a fit with published errors of its constants, such as besiroglu_2024"
         raise InputError("fit", given=scenario.fit, expected=expected)
-    if replications < 2:
-        raise InputError("replications", given=replications, expected="at least 2, for an interval")
-    found = [optima(scenario, draws=DRAWS, seed=seed, replication=k) for k in range(replications)]
+    found = replicated(lambda k: optima(scenario, draws=DRAWS, seed=seed, replication=k), replications, jobs, least=2)
     rows = []
     for metric, unit, place in (("parameters", "", 0), ("tokens", "token", 1), ("tokens_per_parameter", "", 2)):
         for ending, share in (("", 0.5), ("_p2_5", 0.025), ("_p97_5", 0.975)):

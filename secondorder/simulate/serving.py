@@ -13,7 +13,7 @@ from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.engine import Engine, Recorder, arrive, scheduler_for
 from secondorder.simulate.output import mser5, student
-from secondorder.simulate.replicate import run_each
+from secondorder.simulate.replicate import replicated
 from secondorder.simulate.scheduler import Request
 from secondorder.simulate.streams import stream
 from secondorder.workloads.arrivals import TraceArrivals
@@ -171,7 +171,7 @@ def _check_options(seed: int, replications: int, requests: int | None, jobs: int
 
 
 def _replicate(scenario: Serving, seed: int, replications: int, length: int, jobs: int) -> list[Run]:
-    return list(run_each(lambda k: _one(scenario, length, seed, k), range(replications), jobs))
+    return replicated(lambda k: _one(scenario, length, seed, k), replications, jobs)
 
 
 def _one(scenario: Serving, length: int, seed: int, replication: int) -> Run:

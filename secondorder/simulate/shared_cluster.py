@@ -21,7 +21,7 @@ from secondorder.quantities import si
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.shared_cluster import SharedCluster
 from secondorder.simulate.output import RELAXATIONS_FOR_A_MEAN, Interval, judged_cut, mser5, student
-from secondorder.simulate.replicate import run_each
+from secondorder.simulate.replicate import replicated
 from secondorder.simulate.streams import stream
 
 Integers = npt.NDArray[np.int64]
@@ -231,13 +231,15 @@ def saturation_rate(scenario: SharedCluster, *, seed: int = 0, replications: int
 
     *Source*: Baccelli and Foss, On the saturation rule for the stability of queues (1995).
     """
-    found = []
-    for replication in range(replications):
-        drawn = draw(scenario, BACKLOG, seed=seed, replication=replication)
-        start = first_come(Jobs(np.zeros(BACKLOG), drawn.size, drawn.duration), scenario.accelerators)
-        half = BACKLOG // 2
-        found.append((BACKLOG - 1 - half) / float(start[-1] - start[half]))
-    return student(found)
+    return student(replicated(partial(_rate_of_starts, scenario, seed), replications))
+
+
+def _rate_of_starts(scenario: SharedCluster, seed: int, replication: int) -> float:
+    """Jobs a second that are started in the second half of a line that never ends."""
+    drawn = draw(scenario, BACKLOG, seed=seed, replication=replication)
+    start = first_come(Jobs(np.zeros(BACKLOG), drawn.size, drawn.duration), scenario.accelerators)
+    half = BACKLOG // 2
+    return (BACKLOG - 1 - half) / float(start[-1] - start[half])
 
 
 def measure(scenario: SharedCluster, jobs: Jobs, start: Floats, first: int, last: int) -> dict[str, float]:
@@ -295,7 +297,7 @@ def _replications(
 ) -> tuple[list[dict[str, float]], str, int]:
     """The metrics of each replication, why they may not be trusted (if so), and how many jobs were cut."""
     once = partial(_replication, scenario, length, seed)
-    runs = list(run_each(once, range(replications), jobs))
+    runs = replicated(once, replications, jobs)
     responses = np.array([start - each.arrival for each, start in runs])
     cut = max(mser5(responses.mean(axis=0)), length // 20)
     state = judged_cut(responses, cut)

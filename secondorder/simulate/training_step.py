@@ -31,7 +31,7 @@ from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.training_step import Message, Parts, TrainingStep
 from secondorder.simulate.collectives.pipeline import passes
 from secondorder.simulate.output import student
-from secondorder.simulate.replicate import run_each
+from secondorder.simulate.replicate import replicated
 from secondorder.simulate.streams import stream
 
 STEPS = 200
@@ -53,7 +53,7 @@ def simulate_step(scenario: TrainingStep, *, seed: int, replications: int, jobs:
         found = [sample(scenario, seed=seed, replication=0, steps=1)] * replications
     else:
         once = partial(sample, scenario, seed=seed, steps=STEPS)
-        found = list(run_each(lambda k: once(replication=k), range(replications), jobs))
+        found = replicated(lambda k: once(replication=k), replications, jobs)
     times = np.concatenate([steps.time for steps in found])
     means = np.array([steps.time.mean() for steps in found])
     rows = [

@@ -162,7 +162,7 @@ def sensitivity(
     base = ask.rung(scenario)
     here = ask.values(scenario, base)
     found, skipped = _chosen(scenario, fields)
-    results = _run_all(lambda each: _effect(scenario, each, by, ask, base, here), found, jobs)
+    results = list(run_each(lambda each: _effect(scenario, each, by, ask, base, here), found, jobs))
     rows = [each for each in results if isinstance(each, Effect)]
     skipped += [each for each in results if isinstance(each, Skipped)]
     rows.sort(key=lambda row: (-row.swing, -abs(row.elasticity), row.path))
@@ -453,7 +453,7 @@ def sobol(
         return _answered(scenario, changes, ask, base)
 
     def function(points: Floats) -> Floats:
-        return np.array(_run_all(at, list(points), jobs))
+        return np.array(list(run_each(at, list(points), jobs)))
 
     indices = sobol_indices(function, len(found), samples=samples, seed=seed)
     rows = [
@@ -583,10 +583,6 @@ def _estimators(values: Floats) -> tuple[Floats, Floats]:
     first: Floats = (fb * (fi - fa)).mean(axis=1) / variance
     total: Floats = ((fa - fi) ** 2).mean(axis=1) / (2 * variance)
     return first, total
-
-
-def _run_all(action: Callable[[Any], Any], items: Sequence[Any], jobs: int) -> list[Any]:
-    return list(run_each(action, items, jobs))
 
 
 def described(effect: Effect) -> str:

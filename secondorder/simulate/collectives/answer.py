@@ -13,14 +13,13 @@ from typing import TypeVar
 import numpy as np
 
 from secondorder.arrays import Floats
-from secondorder.errors import InputError
 from secondorder.quantities import counted, si
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.collective import Collective
 from secondorder.scenarios.pipeline import Pipeline
 from secondorder.simulate.collectives import hops, pipeline, recursion
 from secondorder.simulate.output import student
-from secondorder.simulate.replicate import run_each
+from secondorder.simulate.replicate import replicated
 from secondorder.simulate.streams import stream
 
 HOPS, MANY_HOPS = 1_000_000, 100_000_000
@@ -112,7 +111,9 @@ def simulate_collective(collective: Collective, *, seed: int = 0, replications: 
     processes share the replications. Errors: ``InputError``.
     """
     runs = _runs(len(collective.stages) * collective.ranks * collective.repeats, collective.jitter is None)
-    found = _each(lambda k: operations(collective, runs=runs, seed=seed, replication=k), replications, jobs)
+    found = replicated(
+        lambda k: operations(collective, runs=runs, seed=seed, replication=k), replications, jobs, least=2
+    )
     means = np.array([times.mean() for times in found])
     speed = si(collective.size) / means
     cost = means / (collective.alpha_beta_seconds * collective.scale)
@@ -139,7 +140,7 @@ def simulate_pipeline(scenario: Pipeline, *, seed: int = 0, replications: int = 
     """
     passes = 2 * scenario.stages * scenario.microbatches * scenario.interleaving
     runs = _runs(passes, not scenario.chances("forward") and not (scenario.backward and scenario.chances("backward")))
-    found = _each(lambda k: steps(scenario, runs=runs, seed=seed, replication=k), replications, jobs)
+    found = replicated(lambda k: steps(scenario, runs=runs, seed=seed, replication=k), replications, jobs, least=2)
     estimates = (
         _mean("time_mean", "s", np.array([times.mean() for times, _, _ in found])),
         _p99([times for times, _, _ in found], independent=True),
@@ -154,12 +155,6 @@ def simulate_pipeline(scenario: Pipeline, *, seed: int = 0, replications: int = 
 def _runs(hops_of_a_run: int, still: bool) -> int:
     fewest = max(1, min(FEWEST, MANY_HOPS // hops_of_a_run))
     return 1 if still else min(max(HOPS // hops_of_a_run, fewest), MOST)
-
-
-def _each(action: Callable[[int], T], replications: int, jobs: int) -> list[T]:
-    if replications < 2:
-        raise InputError("replications", given=replications, expected="at least 2, for an interval")
-    return list(run_each(action, range(replications), jobs))
 
 
 def _mean(metric: str, unit: str, values: Floats) -> Estimate:

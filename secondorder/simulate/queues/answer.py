@@ -1,7 +1,7 @@
 """From replications to an answer: warm-up, Student intervals, and how they were obtained."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -23,7 +23,7 @@ from secondorder.simulate.output import recommended_length, student
 from secondorder.simulate.queues.measures import measure, over_time
 from secondorder.simulate.queues.records import Floats, Run
 from secondorder.simulate.queues.run import Path, has_recursion, run
-from secondorder.simulate.replicate import run_each
+from secondorder.simulate.replicate import replicated
 from secondorder.workloads.arrivals import MarkovModulated, TraceArrivals
 
 FEW_FOR_A_MEAN, FEW_FOR_A_TAIL = 100, 300
@@ -61,11 +61,9 @@ def replicate(
     >>> [round(float(each.wait.mean()), 3) for each in replicate(queue, replications=2, customers=1000)]
     [0.371, 0.308]
     """
-    return _each(lambda k: run(queue, customers, seed=seed, replication=k, path=path), first, replications, jobs)
-
-
-def _each(action: Callable[[int], T], first: int, count: int, jobs: int) -> list[T]:
-    return list(run_each(action, range(first, first + count), jobs))
+    return replicated(
+        lambda k: run(queue, customers, seed=seed, replication=k, path=path), replications, jobs, first=first
+    )
 
 
 # Warm-up
@@ -261,7 +259,7 @@ def _steady(queue: Queue, seed: int, replications: int, length: int, jobs: int) 
         def one(k: int) -> dict[str, float]:
             return measure(queue, run(queue, length, seed=seed, replication=k), start, end)
 
-        values = _each(one, 0, replications, jobs)
+        values = replicated(one, replications, jobs)
     else:
         values = [measure(queue, r, start, end) for r in runs]
     how = f"{replications} replications of {length:,} requests"

@@ -14,7 +14,7 @@ from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.training import Training
 from secondorder.scenarios.training_step import TrainingStep
 from secondorder.simulate.output import student
-from secondorder.simulate.replicate import run_each
+from secondorder.simulate.replicate import replicated
 from secondorder.simulate.training.causes import step_of
 from secondorder.simulate.training.job import run
 from secondorder.simulate.training.recorder import Story
@@ -36,7 +36,7 @@ def runs(
     [252, 250, 241]
     """
     one = partial(run, scenario, seed=seed, log=log, step=step_of(scenario, seed))
-    return list(run_each(lambda k: one(replication=k), range(first, first + replications), jobs))
+    return replicated(lambda k: one(replication=k), replications, jobs, first=first)
 
 
 def simulate_training(scenario: Training, *, seed: int = 0, replications: int = 100, jobs: int = 1) -> Answer:
@@ -61,7 +61,7 @@ def simulate_training(scenario: Training, *, seed: int = 0, replications: int = 
         raise InputError("replications", given=replications, expected="at least 2, for an interval")
     law = step_of(scenario, seed)
     one = partial(run, scenario, seed=seed, step=law)
-    stories = list(run_each(lambda k: one(replication=k, log=False), range(replications), jobs))
+    stories = replicated(lambda k: one(replication=k, log=False), replications, jobs)
     values = [measure(scenario, story) for story in stories]
     found = {metric: [value[metric] for value in values] for metric in values[0]}
     estimates = [_mean(metric, each) for metric, each in found.items()]

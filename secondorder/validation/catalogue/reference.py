@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -321,7 +321,8 @@ def covered(
     order = sorted(range(len(systems)), key=lambda k: -systems[k].cost)
     tasks = [(k, number) for k in order for number in range(systems[k].seeds)]
     held: dict[int, list[list[bool]]] = {k: [] for k in order}
-    answers = run_each(lambda task: intervals_hold(systems[task[0]], seed, task[1]), tasks, jobs)
+    calls = [partial(intervals_hold, systems[k], seed, number) for k, number in tasks]
+    answers = run_each(lambda call: call(), calls, jobs)
     for (k, _), answer in zip(tasks, answers, strict=True):
         held[k].append(answer)
         done()

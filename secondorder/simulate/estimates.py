@@ -1,23 +1,11 @@
-"""Independent replications of a scenario, and the intervals of what they measured."""
+"""Intervals of what independent replications measured."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from secondorder.errors import InputError
 from secondorder.scenarios.answers import Estimate
 from secondorder.simulate.output import student
-from secondorder.simulate.replicate import run_each
 
 Amounts = Mapping[str, float]
-
-
-def replicated(measure: Callable[[int], Amounts], replications: int, jobs: int = 1) -> list[Amounts]:
-    """``measure`` of each replication, 0 on, by ``jobs`` processes; the result does not depend on ``jobs``.
-
-    Errors: ``InputError`` for less than one replication; those of ``measure``.
-    """
-    if replications < 1:
-        raise InputError("replications", given=replications, expected="at least 1")
-    return list(run_each(measure, range(replications), jobs))
 
 
 def estimates(found: Sequence[Amounts], units: Mapping[str, str]) -> tuple[Estimate, ...]:
