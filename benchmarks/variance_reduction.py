@@ -8,8 +8,8 @@ Factors are variance without over variance with, of the mean wait and of its p99
 
 import numpy as np
 
-from secondorder.analytic import mmc
-from secondorder.analytic.run_length import relaxation_time
+from secondorder.analytic.queues import multiserver
+from secondorder.analytic.queues.run_length import relaxation_time
 from secondorder.laws import Erlang, LogNormal
 from secondorder.simulate.output import recommended_length, student
 from secondorder.simulate.queues.recursions import lindley
@@ -45,8 +45,8 @@ def reductions(rho, law):
     found = np.array([figures(rho, law, replication) for replication in range(REPLICATIONS)])
     wait, markov, slower, p99, markov_p99, *means = found.T
     known = [1 / rho, 1.0, law.moment(2), 1.0]
-    exact = mmc.mean_wait(arrival_rate=rho, service_rate=1.0)
-    tail = mmc.wait_quantile(0.99, arrival_rate=rho, service_rate=1.0)
+    exact = multiserver.mean_wait(arrival_rate=rho, service_rate=1.0)
+    tail = multiserver.wait_quantile(0.99, arrival_rate=rho, service_rate=1.0)
     return (
         paired_difference(slower, wait),
         controlled(wait, np.column_stack(means[:3]), known[:3]),
@@ -70,7 +70,7 @@ def print_coverage(runs=200, customers=40_000):
     middle, half = 0.99 * customers, 1.96 * np.sqrt(customers * 0.99 * 0.01)
     low, high = int(middle - half), int(middle + half) + 1
     for rho in (0.5, 0.8):
-        truth = mmc.wait_quantile(0.99, arrival_rate=rho, service_rate=1.0)
+        truth = multiserver.wait_quantile(0.99, arrival_rate=rho, service_rate=1.0)
         plan = recommended_length(relaxation=rho * relaxation_time(arrival_rate=rho, service_rate=1.0))
         inside = outside = 0
         for seed in range(runs):

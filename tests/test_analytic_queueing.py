@@ -16,32 +16,32 @@ from scipy import integrate, sparse, stats
 from scipy.linalg import expm
 from scipy.sparse.linalg import spsolve
 
-from secondorder.analytic import (
-    affine_replica,
-    batch,
-    closed,
+from secondorder.analytic import affine_replica
+from secondorder.analytic.queues import (
+    batch_service,
+    closed_network,
     erlang,
     fork_join,
-    gg1,
-    ggc,
-    gim1,
-    gps,
-    inversion,
-    jsq,
-    mdc,
-    mg1,
-    mginf,
-    mh21,
-    mmc,
-    mmck,
-    mmpp,
-    mph1,
+    generalised_processor_sharing,
+    infinite_server,
+    join_shortest_queue,
+    markov_modulated,
+    multiserver,
+    multiserver_deterministic,
+    multiserver_finite,
+    multiserver_general,
+    network_analyser,
     priority,
-    ps,
-    qna,
+    processor_sharing,
     run_length,
     setup_time,
+    single_server,
+    single_server_general,
+    single_server_hyperexponential,
+    single_server_phase_type,
+    single_server_renewal,
     staffing,
+    transform_inversion,
 )
 from secondorder.errors import InfeasibleError, InputError, Unstable
 from secondorder.laws import (
@@ -122,39 +122,50 @@ def test_erlang_b_is_its_definition_in_60_digits(load, servers):
 def test_mmc_is_the_stationary_birth_death_process(rate, servers):
     law = birth_death(rate, 1.0, servers, 600)
     queue = {"arrival_rate": rate, "service_rate": 1.0, "servers": servers}
-    assert mmc.prob_wait(**queue) == close(expect(law, lambda n: n >= servers))
-    assert mmc.mean_wait(**queue) == close(expect(law, lambda n: max(n - servers, 0)) / rate)
-    assert mmc.mean_response(**queue) == close(expect(law, lambda n: n) / rate)
+    assert multiserver.prob_wait(**queue) == close(expect(law, lambda n: n >= servers))
+    assert multiserver.mean_wait(**queue) == close(expect(law, lambda n: max(n - servers, 0)) / rate)
+    assert multiserver.mean_response(**queue) == close(expect(law, lambda n: n) / rate)
 
 
 @pytest.mark.parametrize(("rate", "servers"), [(0.5, 1), (1.0, 2), (1.0001, 2), (7.0, 8), (7.0000001, 8), (15.0, 16)])
 def test_the_mmc_response_is_the_wait_and_a_service(rate, servers):
     queue = {"arrival_rate": rate, "service_rate": 1.0, "servers": servers}
     for t in (0.3, 2.0, 9.0):
-        served = integrate.quad(lambda s, t=t: math.exp(-s) * mmc.wait_tail(t - s, **queue), 0, t, epsrel=1e-12)[0]
-        assert mmc.response_tail(t, **queue) == pytest.approx(served + math.exp(-t), rel=1e-10)
+        served = integrate.quad(
+            lambda s, t=t: math.exp(-s) * multiserver.wait_tail(t - s, **queue), 0, t, epsrel=1e-12
+        )[0]
+        assert multiserver.response_tail(t, **queue) == pytest.approx(served + math.exp(-t), rel=1e-10)
 
 
 def test_the_p99_of_a_sum_is_not_the_p99_of_the_wait_plus_the_mean_service():
     queue = {"arrival_rate": 800.0, "service_rate": 100.0, "servers": 16}  # 10 ms services, rho .5
-    assert mmc.wait_quantile(0.99, **queue) + 0.01 == pytest.approx(0.010, abs=5e-4)
-    assert mmc.response_quantile(0.99, **queue) == pytest.approx(0.0459, abs=5e-4)
+    assert multiserver.wait_quantile(0.99, **queue) + 0.01 == pytest.approx(0.010, abs=5e-4)
+    assert multiserver.response_quantile(0.99, **queue) == pytest.approx(0.0459, abs=5e-4)
 
 
 @quick
 @given(loads, st.integers(1, 40), st.floats(0.01, 100), st.floats(0.5, 0.9999))
 def test_mmc_quantiles_invert_the_tails(rho, servers, mu, p):
     queue = {"arrival_rate": rho * servers * mu, "service_rate": mu, "servers": servers}
-    assert mmc.response_tail(mmc.response_quantile(p, **queue), **queue) == pytest.approx(1 - p, rel=1e-9)
-    wait = mmc.wait_quantile(p, **queue)
-    assert mmc.wait_tail(wait, **queue) == pytest.approx(1 - p if wait > 0 else mmc.prob_wait(**queue), rel=1e-9)
+    assert multiserver.response_tail(multiserver.response_quantile(p, **queue), **queue) == pytest.approx(
+        1 - p, rel=1e-9
+    )
+    wait = multiserver.wait_quantile(p, **queue)
+    assert multiserver.wait_tail(wait, **queue) == pytest.approx(
+        1 - p if wait > 0 else multiserver.prob_wait(**queue), rel=1e-9
+    )
 
 
 @quick
 @given(loads, st.integers(1, 30), st.floats(0.001, 0.04))
 def test_mmc_grows_with_the_load_and_falls_with_the_servers(rho, servers, more):
     busy = rho + more
-    for measure in (mmc.prob_wait, mmc.mean_wait, mmc.mean_response, partial(mmc.response_quantile, 0.99)):
+    for measure in (
+        multiserver.prob_wait,
+        multiserver.mean_wait,
+        multiserver.mean_response,
+        partial(multiserver.response_quantile, 0.99),
+    ):
         at = partial(measure, service_rate=1.0)
         assert at(arrival_rate=busy * servers, servers=servers) >= at(arrival_rate=rho * servers, servers=servers)
         assert at(arrival_rate=rho * servers, servers=servers + 1) <= at(arrival_rate=rho * servers, servers=servers)
@@ -173,11 +184,11 @@ def test_the_servers_needed_are_the_least(load, target):
 def test_the_servers_for_a_quantile_are_the_least(rate, limit):
     queue = {"arrival_rate": rate, "service_rate": 1.0}
     c = int(staffing.servers_for_response_quantile(limit, 0.99, **queue))
-    assert mmc.response_quantile(0.99, **queue, servers=c) <= limit
-    assert c - 1 <= rate or mmc.response_quantile(0.99, **queue, servers=c - 1) > limit
+    assert multiserver.response_quantile(0.99, **queue, servers=c) <= limit
+    assert c - 1 <= rate or multiserver.response_quantile(0.99, **queue, servers=c - 1) > limit
     c = int(staffing.servers_for_wait_quantile(0.2, 0.99, **queue))
-    assert mmc.wait_quantile(0.99, **queue, servers=c) <= 0.2
-    assert c - 1 <= rate or mmc.wait_quantile(0.99, **queue, servers=c - 1) > 0.2
+    assert multiserver.wait_quantile(0.99, **queue, servers=c) <= 0.2
+    assert c - 1 <= rate or multiserver.wait_quantile(0.99, **queue, servers=c - 1) > 0.2
 
 
 def test_no_number_of_servers_shortens_the_service():
@@ -201,22 +212,32 @@ def test_square_root_staffing_approaches_erlang():
 def test_mmck_is_the_truncated_birth_death_process(rate, c, room):
     law = birth_death(rate, 1.0, c, room)
     queue = {"arrival_rate": rate, "service_rate": 1.0, "servers": c, "capacity": room}
-    np.testing.assert_allclose(mmck.law(**queue), [law[n] for n in range(room + 1)], rtol=1e-9, atol=1e-16)
+    np.testing.assert_allclose(
+        multiserver_finite.law(**queue), [law[n] for n in range(room + 1)], rtol=1e-9, atol=1e-16
+    )
     waiting = expect(law, lambda n: max(n - c, 0))
-    assert mmck.mean_wait(**queue) == close(waiting / (rate * (1 - law[room])), abs=1e-12)
-    assert mmck.throughput(**queue) == close(expect(law, lambda n: min(n, c)))
-    assert mmck.mean_response(**queue) == close(expect(law, lambda n: n) / mmck.throughput(**queue))
+    assert multiserver_finite.mean_wait(**queue) == close(waiting / (rate * (1 - law[room])), abs=1e-12)
+    assert multiserver_finite.throughput(**queue) == close(expect(law, lambda n: min(n, c)))
+    assert multiserver_finite.mean_response(**queue) == close(
+        expect(law, lambda n: n) / multiserver_finite.throughput(**queue)
+    )
     if room > c:
-        assert mean_from_tail(lambda t: mmck.wait_tail(t, **queue), 1.0) == close(mmck.mean_wait(**queue), rel=1e-7)
-        assert mmck.wait_tail(mmck.wait_quantile(0.99, **queue), **queue) == close(0.01)
+        assert mean_from_tail(lambda t: multiserver_finite.wait_tail(t, **queue), 1.0) == close(
+            multiserver_finite.mean_wait(**queue), rel=1e-7
+        )
+        assert multiserver_finite.wait_tail(multiserver_finite.wait_quantile(0.99, **queue), **queue) == close(0.01)
 
 
 def test_mmck_tends_to_mmc_and_to_erlang_b():
     queue = {"arrival_rate": 6.0, "service_rate": 1.0, "servers": 8}
-    assert mmck.mean_wait(**queue, capacity=400) == close(mmc.mean_wait(**queue))
-    assert mmck.wait_quantile(0.99, **queue, capacity=400) == close(mmc.wait_quantile(0.99, **queue))
-    assert mmck.blocking(**queue, capacity=8) == close(erlang.erlang_b(6.0, 8))
-    assert mmck.blocking(arrival_rate=2000.0, service_rate=1.0, servers=8, capacity=3000) == close(1 - 8 / 2000)
+    assert multiserver_finite.mean_wait(**queue, capacity=400) == close(multiserver.mean_wait(**queue))
+    assert multiserver_finite.wait_quantile(0.99, **queue, capacity=400) == close(
+        multiserver.wait_quantile(0.99, **queue)
+    )
+    assert multiserver_finite.blocking(**queue, capacity=8) == close(erlang.erlang_b(6.0, 8))
+    assert multiserver_finite.blocking(arrival_rate=2000.0, service_rate=1.0, servers=8, capacity=3000) == close(
+        1 - 8 / 2000
+    )
 
 
 # M/G/1
@@ -225,11 +246,16 @@ def test_mmck_tends_to_mmc_and_to_erlang_b():
 @pytest.mark.parametrize("rho", [0.1, 0.5, 0.9, 0.99])
 def test_mg1_with_exponential_service_is_mm1(rho):
     queue, law = {"arrival_rate": rho / 2, "service_rate": 0.5}, Exponential("2 s")
-    assert mg1.mean_wait(arrival_rate=rho / 2, mean_service=2.0, service_scv=1.0) == close(mmc.mean_wait(**queue))
+    assert single_server.mean_wait(arrival_rate=rho / 2, mean_service=2.0, service_scv=1.0) == close(
+        multiserver.mean_wait(**queue)
+    )
     for p in (0.95, 0.99, 0.999):
-        wait, response = (f(p, arrival_rate=rho / 2, service=law) for f in (mg1.wait_quantile, mg1.response_quantile))
-        assert wait == pytest.approx(mmc.wait_quantile(p, **queue), rel=1e-6)
-        assert response == pytest.approx(mmc.response_quantile(p, **queue), rel=1e-6)
+        wait, response = (
+            f(p, arrival_rate=rho / 2, service=law)
+            for f in (single_server.wait_quantile, single_server.response_quantile)
+        )
+        assert wait == pytest.approx(multiserver.wait_quantile(p, **queue), rel=1e-6)
+        assert response == pytest.approx(multiserver.response_quantile(p, **queue), rel=1e-6)
 
 
 @pytest.mark.parametrize("law", [Exponential("2 s"), Erlang("2 s", 5), Hyperexponential("2 s", 16)], ids=str)
@@ -238,10 +264,16 @@ def test_inversion_and_phases_agree(law, rho):
     start, generator = law.phases()
     phases = {"arrival_rate": rho / 2, "start": start, "generator": generator}
     inverted = {"arrival_rate": rho / 2, "service": law}
-    assert mph1.mean_wait(**phases) == close(mg1.mean_wait(arrival_rate=rho / 2, mean_service=2.0, service_scv=law.scv))
+    assert single_server_phase_type.mean_wait(**phases) == close(
+        single_server.mean_wait(arrival_rate=rho / 2, mean_service=2.0, service_scv=law.scv)
+    )
     for p in (0.8, 0.99):
-        assert mg1.wait_quantile(p, **inverted) == pytest.approx(mph1.wait_quantile(p, **phases), rel=1e-6)
-        assert mg1.response_quantile(p, **inverted) == pytest.approx(mph1.response_quantile(p, **phases), rel=1e-6)
+        assert single_server.wait_quantile(p, **inverted) == pytest.approx(
+            single_server_phase_type.wait_quantile(p, **phases), rel=1e-6
+        )
+        assert single_server.response_quantile(p, **inverted) == pytest.approx(
+            single_server_phase_type.response_quantile(p, **phases), rel=1e-6
+        )
 
 
 @quick
@@ -251,8 +283,14 @@ def test_partial_fractions_and_phases_agree(rho, scv, mean):
     queue = {"arrival_rate": rho / mean, "mean_service": mean, "service_scv": scv}
     phases = {"arrival_rate": rho / mean, "start": start, "generator": generator}
     t = mean * np.array([0.0, 0.1, 2.0, 30.0])
-    np.testing.assert_allclose(mh21.wait_tail(t, **queue), mph1.wait_tail(t, **phases), rtol=1e-8)
-    np.testing.assert_allclose(mh21.response_tail(t, **queue), mph1.response_tail(t, **phases), rtol=1e-8)
+    np.testing.assert_allclose(
+        single_server_hyperexponential.wait_tail(t, **queue), single_server_phase_type.wait_tail(t, **phases), rtol=1e-8
+    )
+    np.testing.assert_allclose(
+        single_server_hyperexponential.response_tail(t, **queue),
+        single_server_phase_type.response_tail(t, **phases),
+        rtol=1e-8,
+    )
 
 
 def test_the_hyperexponential_queue_is_a_chain_of_two_kinds():
@@ -268,7 +306,9 @@ def test_the_hyperexponential_queue_is_a_chain_of_two_kinds():
                 moves[(n, k), (n - 1, following)] = ends[k] * (kinds[following] if n > 1 else 1)
     moves[(top, 0), (top - 1, 0)] = moves[(top, 1), (top - 1, 1)] = 1.0
     number = expect(stationary(moves), lambda state: state[0])
-    assert mg1.mean_response(arrival_rate=rate, mean_service=1.0, service_scv=4.0) == close(number / rate, rel=1e-7)
+    assert single_server.mean_response(arrival_rate=rate, mean_service=1.0, service_scv=4.0) == close(
+        number / rate, rel=1e-7
+    )
 
 
 @pytest.mark.parametrize(("rho", "level"), [(0.5, 0.99), (0.8, 0.9)])
@@ -280,7 +320,7 @@ def test_the_wait_behind_lognormal_services_is_a_geometric_sum_of_residuals(rho,
     def residual(t):  # E[min(S, t)] / E[S]
         return stats.norm.cdf((np.log(np.maximum(t, 1e-300) / law.median)) / law.sigma - law.sigma) + t * service.sf(t)
 
-    t = mg1.wait_quantile(level, arrival_rate=rho, service=law)
+    t = single_server.wait_quantile(level, arrival_rate=rho, service=law)
     found = []
     for cells in (1000, 2000):
         step = t / cells
@@ -295,40 +335,40 @@ def test_the_tail_has_the_moments_of_the_wait(law):
     queue = {"arrival_rate": rate, "service": law}
 
     def tail(t):
-        return mg1.wait_tail(t, **queue)
+        return single_server.wait_tail(t, **queue)
 
-    end = mg1.wait_quantile(1 - 1e-7, **queue)
+    end = single_server.wait_quantile(1 - 1e-7, **queue)
     t = end * np.linspace(0, 1, 1201) ** 2
     tails = np.asarray(tail(t))
     left = tails[-1] * (end - t[-200]) / math.log(tails[-200] / tails[-1])  # past the end it is near exponential
     assert integrate.simpson(tails, x=t) + left == pytest.approx(
-        mg1.mean_wait(arrival_rate=rate, mean_service=1.0, service_scv=law.scv), rel=2e-5
+        single_server.mean_wait(arrival_rate=rate, mean_service=1.0, service_scv=law.scv), rel=2e-5
     )
     moments = {"second_moment": law.moment(2), "third_moment": law.moment(3)}
-    second = mg1.wait_second_moment(arrival_rate=rate, mean_service=1.0, **moments)
+    second = single_server.wait_second_moment(arrival_rate=rate, mean_service=1.0, **moments)
     assert integrate.simpson(2 * t * tails, x=t) + 2 * end * left == pytest.approx(second, rel=2e-4)
 
 
 @pytest.mark.parametrize("law", [Deterministic("1 s"), EmpiricalLaw([0.5, 1.5])], ids=["constant", "two values"])
 def test_an_inversion_that_meets_a_jump_is_refused(law):
     with pytest.raises(InputError, match="for a constant service use mdc"):
-        mg1.response_quantile(0.3, arrival_rate=0.3, service=law)
+        single_server.response_quantile(0.3, arrival_rate=0.3, service=law)
 
 
 def test_an_empirical_law_is_inverted_to_the_tolerance_asked_for():
     """A constant service written as a measured one: the density of the wait jumps at 1, its far tail is smooth."""
     queue = {"arrival_rate": 0.8, "service": EmpiricalLaw([1.0])}
-    exact = mdc.wait_tail(0.99, arrival_rate=0.8, mean_service=1.0)
+    exact = multiserver_deterministic.wait_tail(0.99, arrival_rate=0.8, mean_service=1.0)
     with pytest.raises(InputError, match="allow more with tolerance"):
-        mg1.wait_tail(0.99, **queue)
-    assert mg1.wait_tail(0.99, **queue, tolerance=1e-3) == pytest.approx(exact, rel=1e-3)
-    p99 = mdc.wait_quantile(0.99, arrival_rate=0.8, mean_service=1.0)
-    assert mg1.wait_quantile(0.99, **queue) == pytest.approx(p99, rel=1e-6)
+        single_server.wait_tail(0.99, **queue)
+    assert single_server.wait_tail(0.99, **queue, tolerance=1e-3) == pytest.approx(exact, rel=1e-3)
+    p99 = multiserver_deterministic.wait_quantile(0.99, arrival_rate=0.8, mean_service=1.0)
+    assert single_server.wait_quantile(0.99, **queue) == pytest.approx(p99, rel=1e-6)
 
 
 def test_an_inversion_does_not_reach_below_its_noise():
     with pytest.raises(InputError, match="above about 1e-7"):
-        mg1.wait_tail(60.0, arrival_rate=0.3, service=Exponential("1 s"))
+        single_server.wait_tail(60.0, arrival_rate=0.3, service=Exponential("1 s"))
 
 
 def test_a_heavy_tail_is_reached():
@@ -336,7 +376,7 @@ def test_a_heavy_tail_is_reached():
     law = Pareto("1 s", 2.5)
     t = 3000.0
     residual = (law.least / t) ** 1.5 / 2.5
-    found = mg1.wait_tail(t, arrival_rate=0.3, service=law)
+    found = single_server.wait_tail(t, arrival_rate=0.3, service=law)
     assert found == pytest.approx(0.3 / 0.7 * residual, rel=0.01)
 
 
@@ -357,15 +397,15 @@ def erlang_series(t, rate):
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.8, 0.95])
 @pytest.mark.parametrize("t", [0.0, 0.4, 1.0, 2.5, 17.3])
 def test_md1_is_the_series_of_erlang(rate, t):
-    assert mdc.wait_tail(t, arrival_rate=rate, mean_service=1.0) == pytest.approx(
+    assert multiserver_deterministic.wait_tail(t, arrival_rate=rate, mean_service=1.0) == pytest.approx(
         1 - erlang_series(t, rate), rel=1e-10, abs=1e-15
     )
 
 
 @pytest.mark.parametrize("rho", [1e-4, 0.3, 0.8, 0.99, 0.999])
 def test_md1_has_the_mean_of_pollaczek_and_khinchine(rho):
-    assert mdc.mean_wait(arrival_rate=rho / 3, mean_service=3.0) == pytest.approx(
-        mg1.mean_wait(arrival_rate=rho / 3, mean_service=3.0, service_scv=0.0), rel=1e-9
+    assert multiserver_deterministic.mean_wait(arrival_rate=rho / 3, mean_service=3.0) == pytest.approx(
+        single_server.mean_wait(arrival_rate=rho / 3, mean_service=3.0, service_scv=0.0), rel=1e-9
     )
 
 
@@ -385,7 +425,9 @@ def test_mdc_has_the_mean_of_spitzer(c, rho):
         if excess < 1e-15 * total and n > 30:
             break
     # the difference costs the sum digits where waits are rare
-    assert mdc.mean_wait(arrival_rate=load, mean_service=1.0, servers=c) * load == pytest.approx(float(total), rel=1e-6)
+    assert multiserver_deterministic.mean_wait(arrival_rate=load, mean_service=1.0, servers=c) * load == pytest.approx(
+        float(total), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize(("c", "rho"), [(2, 0.8), (4, 0.6), (10, 0.9)])
@@ -397,11 +439,16 @@ def test_the_mdc_chain_and_its_tail_agree_with_a_dense_solve(c, rho):
     a[0] = 1
     law = np.linalg.solve(a, np.eye(size)[0])
     queue = {"arrival_rate": load, "mean_service": 1.0, "servers": c}
-    assert mdc.mean_wait(**queue) == close(np.maximum(np.arange(size) - c, 0) @ law / load)
-    assert mdc.wait_tail(0.0, **queue) == close(law[c:].sum())
-    mean = sum(integrate.quad(lambda t: mdc.wait_tail(t, **queue), k, k + 1, epsrel=1e-10)[0] for k in range(40))
-    assert mean == pytest.approx(mdc.mean_wait(**queue), rel=1e-6)
-    assert mdc.wait_tail(mdc.wait_quantile(0.99, **queue), **queue) == pytest.approx(0.01, rel=1e-9)
+    assert multiserver_deterministic.mean_wait(**queue) == close(np.maximum(np.arange(size) - c, 0) @ law / load)
+    assert multiserver_deterministic.wait_tail(0.0, **queue) == close(law[c:].sum())
+    mean = sum(
+        integrate.quad(lambda t: multiserver_deterministic.wait_tail(t, **queue), k, k + 1, epsrel=1e-10)[0]
+        for k in range(40)
+    )
+    assert mean == pytest.approx(multiserver_deterministic.mean_wait(**queue), rel=1e-6)
+    assert multiserver_deterministic.wait_tail(
+        multiserver_deterministic.wait_quantile(0.99, **queue), **queue
+    ) == pytest.approx(0.01, rel=1e-9)
 
 
 # GI/M/1 and G/G/1
@@ -412,10 +459,12 @@ def test_the_mdc_chain_and_its_tail_agree_with_a_dense_solve(c, rho):
 def test_gim1_with_poisson_arrivals_is_mm1(rho, mu):
     gap = Exponential(f"{1 / (rho * mu)!r} s")
     queue = {"arrival_rate": rho * mu, "service_rate": mu}
-    assert gim1.prob_wait(gap=gap, service_rate=mu) == pytest.approx(rho, rel=1e-9)
-    assert gim1.mean_wait(gap=gap, service_rate=mu) == pytest.approx(mmc.mean_wait(**queue), rel=1e-9)
-    p99 = mmc.wait_quantile(0.99, **queue)
-    assert gim1.wait_quantile(0.99, gap=gap, service_rate=mu) == pytest.approx(p99, rel=1e-9)
+    assert single_server_renewal.prob_wait(gap=gap, service_rate=mu) == pytest.approx(rho, rel=1e-9)
+    assert single_server_renewal.mean_wait(gap=gap, service_rate=mu) == pytest.approx(
+        multiserver.mean_wait(**queue), rel=1e-9
+    )
+    p99 = multiserver.wait_quantile(0.99, **queue)
+    assert single_server_renewal.wait_quantile(0.99, gap=gap, service_rate=mu) == pytest.approx(p99, rel=1e-9)
 
 
 @pytest.mark.parametrize("rho", [0.05, 0.5, 0.95, 0.999])
@@ -423,7 +472,9 @@ def test_dm1_has_the_root_of_lambert(rho):
     with mpmath.workdps(40):
         z = 1 / mpmath.mpf(rho)
         sigma = float(-mpmath.lambertw(-z * mpmath.exp(-z)) / z)
-    assert gim1.prob_wait(gap=Deterministic(f"{1 / rho!r} s"), service_rate=1.0) == pytest.approx(sigma, rel=1e-9)
+    assert single_server_renewal.prob_wait(gap=Deterministic(f"{1 / rho!r} s"), service_rate=1.0) == pytest.approx(
+        sigma, rel=1e-9
+    )
 
 
 def test_an_interrupted_poisson_stream_is_a_hyperexponential_renewal_stream():
@@ -433,32 +484,51 @@ def test_an_interrupted_poisson_stream_is_a_hyperexponential_renewal_stream():
     on = gap.probability * short + (1 - gap.probability) * long
     back = short * long / on
     stop = short + long - on - back
-    modulated = mmpp.mean_response(rate_1=on, rate_2=0.0, sojourn_1=1 / stop, sojourn_2=1 / back, service_rate=1.0)
-    assert gim1.mean_response(gap=gap, service_rate=1.0) == close(modulated)
-    tail = mmpp.response_tail(7.0, rate_1=on, rate_2=0.0, sojourn_1=1 / stop, sojourn_2=1 / back, service_rate=1.0)
-    assert gim1.response_tail(7.0, gap=gap, service_rate=1.0) == close(tail)
+    modulated = markov_modulated.mean_response(
+        rate_1=on, rate_2=0.0, sojourn_1=1 / stop, sojourn_2=1 / back, service_rate=1.0
+    )
+    assert single_server_renewal.mean_response(gap=gap, service_rate=1.0) == close(modulated)
+    tail = markov_modulated.response_tail(
+        7.0, rate_1=on, rate_2=0.0, sojourn_1=1 / stop, sojourn_2=1 / back, service_rate=1.0
+    )
+    assert single_server_renewal.response_tail(7.0, gap=gap, service_rate=1.0) == close(tail)
 
 
 @quick
 @given(loads, st.floats(0, 20))
 def test_two_moments_are_exact_for_poisson_arrivals(rho, scv):
     queue = {"arrival_rate": rho / 2, "mean_service": 2.0, "service_scv": scv}
-    exact = mg1.mean_wait(**queue)
-    for formula in (gg1.kingman, gg1.klb, gg1.marchal, ggc.allen_cunneen, ggc.kimura):
-        poisson = {} if formula is ggc.kimura else {"arrival_scv": 1.0}
+    exact = single_server.mean_wait(**queue)
+    for formula in (
+        single_server_general.kingman,
+        single_server_general.klb,
+        single_server_general.marchal,
+        multiserver_general.allen_cunneen,
+        multiserver_general.kimura,
+    ):
+        poisson = {} if formula is multiserver_general.kimura else {"arrival_scv": 1.0}
         assert formula(**queue, **poisson) == pytest.approx(exact, rel=1e-8)
 
 
 @quick
 @given(st.floats(0.1, 0.95), st.sampled_from([Erlang("1 s", 4), Gamma("1 s", 3), Hyperexponential("1 s", 9)]))
 def test_no_gim1_queue_exceeds_the_bound_of_kingman(rho, shape):
-    bound = gg1.kingman_bound(arrival_rate=rho, mean_service=1.0, arrival_scv=shape.scv, service_scv=1.0)
-    assert gim1.mean_wait(gap=shape.at(f"{1 / rho!r} s"), service_rate=1.0) <= bound
+    bound = single_server_general.kingman_bound(
+        arrival_rate=rho, mean_service=1.0, arrival_scv=shape.scv, service_scv=1.0
+    )
+    assert single_server_renewal.mean_wait(gap=shape.at(f"{1 / rho!r} s"), service_rate=1.0) <= bound
 
 
 def test_where_nothing_varies_nothing_waits():
     queue = {"arrival_rate": 0.9, "mean_service": 1.0, "arrival_scv": 0.0, "service_scv": 0.0}
-    for formula in (gg1.kingman, gg1.klb, gg1.marchal, gg1.kingman_bound, ggc.allen_cunneen, ggc.whitt):
+    for formula in (
+        single_server_general.kingman,
+        single_server_general.klb,
+        single_server_general.marchal,
+        single_server_general.kingman_bound,
+        multiserver_general.allen_cunneen,
+        multiserver_general.whitt,
+    ):
         assert formula(**queue) == 0
 
 
@@ -468,7 +538,7 @@ def test_where_nothing_varies_nothing_waits():
 )
 def test_kimura_gives_the_published_queue_lengths(rho, scv, published):
     """Kimura 1994, table 1: mean number waiting for 5 servers; his M/D/c is not exact."""
-    found = ggc.kimura(arrival_rate=5 * rho, mean_service=1.0, service_scv=scv, servers=5) * 5 * rho
+    found = multiserver_general.kimura(arrival_rate=5 * rho, mean_service=1.0, service_scv=scv, servers=5) * 5 * rho
     assert found == pytest.approx(published, abs=0.03)
 
 
@@ -476,11 +546,11 @@ def test_kimura_gives_the_published_queue_lengths(rho, scv, published):
 @given(loads, st.integers(1, 50))
 def test_ggc_is_exact_where_it_says(rho, c):
     queue = {"arrival_rate": rho * c, "mean_service": 1.0, "servers": c}
-    markov = mmc.mean_wait(arrival_rate=rho * c, service_rate=1.0, servers=c)
-    assert ggc.allen_cunneen(**queue, arrival_scv=1.0, service_scv=1.0) == close(markov)
-    assert ggc.whitt(**queue, arrival_scv=1.0, service_scv=1.0) == close(markov)
-    assert ggc.kimura(**queue, service_scv=1.0) == close(markov)
-    assert ggc.kimura(**queue, service_scv=0.0) == close(mdc.mean_wait(**queue))
+    markov = multiserver.mean_wait(arrival_rate=rho * c, service_rate=1.0, servers=c)
+    assert multiserver_general.allen_cunneen(**queue, arrival_scv=1.0, service_scv=1.0) == close(markov)
+    assert multiserver_general.whitt(**queue, arrival_scv=1.0, service_scv=1.0) == close(markov)
+    assert multiserver_general.kimura(**queue, service_scv=1.0) == close(markov)
+    assert multiserver_general.kimura(**queue, service_scv=0.0) == close(multiserver_deterministic.mean_wait(**queue))
 
 
 def test_whitt_for_constant_services_is_cosmetatos():
@@ -488,10 +558,10 @@ def test_whitt_for_constant_services_is_cosmetatos():
     for c, rho in ((2, 0.9), (4, 0.7), (25, 0.9)):
         queue = {"arrival_rate": rho * c, "mean_service": 1.0, "servers": c}
         factor = 1 + (1 - rho) * (c - 1) * (math.sqrt(4 + 5 * c) - 2) / (16 * c * rho)
-        markov = mmc.mean_wait(arrival_rate=rho * c, service_rate=1.0, servers=c)
-        found = ggc.whitt(**queue, arrival_scv=1.0, service_scv=0.0)
+        markov = multiserver.mean_wait(arrival_rate=rho * c, service_rate=1.0, servers=c)
+        found = multiserver_general.whitt(**queue, arrival_scv=1.0, service_scv=0.0)
         assert found == close(markov / 2 * factor)
-        assert found == pytest.approx(mdc.mean_wait(**queue), rel=0.02)
+        assert found == pytest.approx(multiserver_deterministic.mean_wait(**queue), rel=0.02)
 
 
 # Networks
@@ -500,11 +570,13 @@ def test_whitt_for_constant_services_is_cosmetatos():
 def test_a_jackson_network_is_solved_exactly():
     routing = [[0.0, 0.6, 0.3], [0.2, 0.0, 0.5], [0.1, 0.0, 0.2]]
     service, servers = [0.2, 1.0, 0.5], [1, 3, 2]
-    found = qna.solve(external_rate=[1.0, 0.5, 0.0], routing=routing, mean_service=service, servers=servers)
+    found = network_analyser.solve(
+        external_rate=[1.0, 0.5, 0.0], routing=routing, mean_service=service, servers=servers
+    )
     for j in range(3):
         inflow = [1.0, 0.5, 0.0][j] + sum(found.arrival_rate[i] * routing[i][j] for i in range(3))
         assert found.arrival_rate[j] == close(inflow)
-        alone = mmc.mean_wait(arrival_rate=inflow, service_rate=1 / service[j], servers=servers[j])
+        alone = multiserver.mean_wait(arrival_rate=inflow, service_rate=1 / service[j], servers=servers[j])
         assert found.mean_wait[j] == close(alone)
     np.testing.assert_allclose(found.arrival_scv, 1.0, rtol=1e-12)
     assert found.mean_sojourn == close(float(found.arrival_rate @ found.mean_response) / 1.5)
@@ -512,23 +584,25 @@ def test_a_jackson_network_is_solved_exactly():
 
 def test_a_network_is_made_of_its_flows():
     """One node alone, a tandem, a split: as the formulas for the single steps say."""
-    alone = qna.solve(external_rate=[0.8], routing=[[0.0]], mean_service=[1.0], external_scv=0.5, service_scv=2.0)
-    two = gg1.klb(arrival_rate=0.8, mean_service=1.0, arrival_scv=0.5, service_scv=2.0)
+    alone = network_analyser.solve(
+        external_rate=[0.8], routing=[[0.0]], mean_service=[1.0], external_scv=0.5, service_scv=2.0
+    )
+    two = single_server_general.klb(arrival_rate=0.8, mean_service=1.0, arrival_scv=0.5, service_scv=2.0)
     assert alone.mean_wait[0] == close(two)
-    tandem = qna.solve(
+    tandem = network_analyser.solve(
         external_rate=[0.8, 0.0, 0.0],
         routing=[[0.0, 0.25, 0.75], [0.0] * 3, [0.0] * 3],
         mean_service=1.0,
         external_scv=3.0,
         service_scv=0.5,
     )
-    leaving = qna.departure_scv(utilisation=0.8, arrival_scv=3.0, service_scv=0.5)
-    assert tandem.arrival_scv[1] == close(qna.splitting_scv(scv=leaving, probability=0.25))
-    merged = qna.solve(
+    leaving = network_analyser.departure_scv(utilisation=0.8, arrival_scv=3.0, service_scv=0.5)
+    assert tandem.arrival_scv[1] == close(network_analyser.splitting_scv(scv=leaving, probability=0.25))
+    merged = network_analyser.solve(
         external_rate=[0.5, 0.2], routing=[[0.0, 1.0], [0.0, 0.0]], mean_service=1.0, external_scv=[4.0, 2.0]
     )
-    leaving = qna.departure_scv(utilisation=0.5, arrival_scv=4.0, service_scv=1.0)
-    expected = qna.superposition_scv(rates=[0.5, 0.2], scvs=[leaving, 2.0], utilisation=0.7)
+    leaving = network_analyser.departure_scv(utilisation=0.5, arrival_scv=4.0, service_scv=1.0)
+    expected = network_analyser.superposition_scv(rates=[0.5, 0.2], scvs=[leaving, 2.0], utilisation=0.7)
     assert merged.arrival_scv[1] == close(expected)
 
 
@@ -549,34 +623,38 @@ def tagged_request_tail(t, rate, mu, levels):
 def test_the_ps_response_is_the_life_of_a_tagged_request(rho, levels):
     for t in (0.5, 4.0, 25.0):
         expected = tagged_request_tail(t / 3, 3 * rho, 3.0, levels)
-        assert ps.response_tail(t / 3, arrival_rate=3 * rho, service_rate=3.0) == pytest.approx(expected, rel=1e-7)
+        assert processor_sharing.response_tail(t / 3, arrival_rate=3 * rho, service_rate=3.0) == pytest.approx(
+            expected, rel=1e-7
+        )
 
 
 def test_the_ps_response_has_its_mean():
     queue = {"arrival_rate": 0.7, "service_rate": 1.0}
-    mean = ps.mean_response(arrival_rate=0.7, mean_service=1.0)
-    end = ps.response_quantile(1 - 1e-6, **queue)
+    mean = processor_sharing.mean_response(arrival_rate=0.7, mean_service=1.0)
+    end = processor_sharing.response_quantile(1 - 1e-6, **queue)
     t = np.concatenate([np.linspace(0, 20, 2001), np.linspace(20, end, 2001)[1:]])
-    tails = np.asarray(ps.response_tail(t, **queue))
+    tails = np.asarray(processor_sharing.response_tail(t, **queue))
     assert integrate.trapezoid(tails, t) == pytest.approx(mean, rel=2e-4)
 
 
 def test_gps_at_a_constant_step_is_mmc_and_at_a_growing_one_is_ps():
     rate, work, tau = 3.0, 2.0, 0.4
-    many = gps.occupancy(arrival_rate=rate, mean_work=work, step_times=np.full(4, tau))
+    many = generalised_processor_sharing.occupancy(arrival_rate=rate, mean_work=work, step_times=np.full(4, tau))
     queue = {"arrival_rate": rate, "service_rate": 1 / (work * tau), "servers": 4}
-    assert many.prob_slots_full == close(mmc.prob_wait(**queue))
-    assert many.mean_response == close(mmc.mean_response(**queue))
-    assert many.mean_wait == close(mmc.mean_wait(**queue))
-    shared = gps.occupancy(arrival_rate=rate, mean_work=work, step_times=0.1 * np.arange(1, 400))
-    assert shared.mean_response == close(ps.mean_response(arrival_rate=rate, mean_service=0.2))
+    assert many.prob_slots_full == close(multiserver.prob_wait(**queue))
+    assert many.mean_response == close(multiserver.mean_response(**queue))
+    assert many.mean_wait == close(multiserver.mean_wait(**queue))
+    shared = generalised_processor_sharing.occupancy(
+        arrival_rate=rate, mean_work=work, step_times=0.1 * np.arange(1, 400)
+    )
+    assert shared.mean_response == close(processor_sharing.mean_response(arrival_rate=rate, mean_service=0.2))
     for n in (0, 3, 10, 420):
         assert shared.tail(n) == pytest.approx(0.6 ** (n + 1), rel=1e-9)
 
 
 def test_gps_is_a_birth_death_process():
     steps = np.array([0.3, 0.35, 0.7, 0.72])
-    found = gps.occupancy(arrival_rate=2.0, mean_work=1.5, step_times=steps)
+    found = generalised_processor_sharing.occupancy(arrival_rate=2.0, mean_work=1.5, step_times=steps)
     moves = {(n, n + 1): 2.0 for n in range(300)}
     moves.update({(n + 1, n): min(n + 1, 4) / (1.5 * steps[min(n, 3)]) for n in range(300)})
     law = stationary(moves)
@@ -605,21 +683,21 @@ def test_the_take_all_batch_is_the_stationary_chain(load, tau0):
     rate = load / alpha
     law, b = take_all_chain(rate, alpha, tau0, 900 if load > 0.6 else 250)
     batch_queue = {"arrival_rate": rate, "item_time": alpha, "batch_time": tau0}
-    assert batch.mean_batch(**batch_queue) == close(law @ b)
+    assert batch_service.mean_batch(**batch_queue) == close(law @ b)
     lasting = alpha * b + tau0
     cycle = law @ (lasting + np.exp(-rate * lasting) / rate)  # a batch, and the idle time if nothing came meanwhile
-    assert batch.utilisation(**batch_queue) == close(law @ lasting / cycle)
+    assert batch_service.utilisation(**batch_queue) == close(law @ lasting / cycle)
     present = law @ (b * lasting + rate * lasting**2 / 2) / cycle
-    assert batch.mean_response(**batch_queue) == close(present / rate)
+    assert batch_service.mean_response(**batch_queue) == close(present / rate)
 
 
 @quick
 @given(st.floats(0.01, 0.98), st.floats(0.0, 40.0))
 def test_the_batch_bound_holds_and_is_tight_at_both_ends(load, tau0):
     queue = {"arrival_rate": load, "item_time": 1.0, "batch_time": tau0}
-    exact, bound = batch.mean_response(**queue), batch.mean_response_bound(**queue)
+    exact, bound = batch_service.mean_response(**queue), batch_service.mean_response_bound(**queue)
     assert exact <= bound * (1 + 1e-12)
-    assert batch.mean_batch(**queue) >= 1
+    assert batch_service.mean_batch(**queue) >= 1
     if load * tau0 > 40:
         assert exact == pytest.approx(bound, rel=1e-9)
 
@@ -632,19 +710,19 @@ def test_the_batch_bound_is_the_response_at_either_extreme_of_the_mean_batch():
         second = ((1 + 2 * rate**2 * alpha * tau0) * mean + rate**2 * tau0**2) / (1 - x * x)
         return alpha + tau0 + (1 + 2 * x) * (second - mean) / (2 * rate * mean)
 
-    bound = batch.mean_response_bound(arrival_rate=rate, item_time=alpha, batch_time=tau0)
+    bound = batch_service.mean_response_bound(arrival_rate=rate, item_time=alpha, batch_time=tau0)
     assert bound == close(min(response(1.0), response(rate * tau0 / (1 - x))))
 
 
 def test_a_limited_batch_is_md1_at_one_and_takes_all_at_many():
-    one = batch.limited(arrival_rate=0.8, batch_times=[1.0])
-    assert one.mean_wait == close(mdc.mean_wait(arrival_rate=0.8, mean_service=1.0))
+    one = batch_service.limited(arrival_rate=0.8, batch_times=[1.0])
+    assert one.mean_wait == close(multiserver_deterministic.mean_wait(arrival_rate=0.8, mean_service=1.0))
     assert one.utilisation == close(0.8)
-    times = batch.affine_batch_times(item_time=0.2, batch_time=1.5, largest=120)
+    times = batch_service.affine_batch_times(item_time=0.2, batch_time=1.5, largest=120)
     queue = {"arrival_rate": 2.5, "item_time": 0.2, "batch_time": 1.5}
-    many = batch.limited(arrival_rate=2.5, batch_times=times)
-    assert many.mean_response == close(batch.mean_response(**queue))
-    assert many.utilisation == close(batch.utilisation(**queue))
+    many = batch_service.limited(arrival_rate=2.5, batch_times=times)
+    assert many.mean_response == close(batch_service.mean_response(**queue))
+    assert many.utilisation == close(batch_service.utilisation(**queue))
 
 
 def test_a_limited_batch_agrees_with_a_dense_solve():
@@ -659,7 +737,7 @@ def test_a_limited_batch_agrees_with_a_dense_solve():
     a[0] = 1
     law = np.linalg.solve(a, np.eye(size)[0])
     cycle = law @ lasting + law[0] / rate
-    found = batch.limited(arrival_rate=rate, batch_times=times)
+    found = batch_service.limited(arrival_rate=rate, batch_times=times)
     assert found.mean_batch == close(law @ taken)
     assert found.mean_in_system == close(law @ (started * lasting + rate * lasting**2 / 2) / cycle)
     assert found.mean_response == close(found.mean_in_system / rate)
@@ -684,7 +762,7 @@ def test_setup_is_a_chain_that_warms_up():
 
 def test_without_setup_there_is_no_setup():
     queue = {"arrival_rate": 0.7, "mean_service": 1.0, "service_scv": 3.0}
-    assert setup_time.mean_wait(**queue, mean_setup=0.0) == close(mg1.mean_wait(**queue))
+    assert setup_time.mean_wait(**queue, mean_setup=0.0) == close(single_server.mean_wait(**queue))
 
 
 @quick
@@ -698,7 +776,7 @@ def test_priorities_only_move_the_waits(classes):
     total = rate.sum()
     mean = rho.sum() / total
     mixed = max((rate @ (service**2 * (1 + scv))) / total / mean**2 - 1, 0.0)
-    plain = mg1.mean_wait(arrival_rate=total, mean_service=mean, service_scv=mixed)
+    plain = single_server.mean_wait(arrival_rate=total, mean_service=mean, service_scv=mixed)
     assert float(rho @ waits) == pytest.approx(rho.sum() * plain, rel=1e-9)
     assert (np.diff(waits) > 0).all()
     reversed_ = priority.non_preemptive_mean_wait(
@@ -757,17 +835,17 @@ def test_the_supermarket_is_the_rest_point_of_its_flow(d):
 
     s = integrate.solve_ivp(flow, (0, 2000), np.zeros(levels), method="LSODA", rtol=1e-10, atol=1e-13).y[:, -1]
     queue = {"arrival_rate": rho, "service_rate": 1.0, "choices": d}
-    np.testing.assert_allclose(jsq.queue_tail(np.arange(1, 9), **queue), s[:8], rtol=1e-5, atol=1e-9)
-    assert jsq.mean_response(**queue) == pytest.approx(s.sum() / rho, rel=1e-6)
-    assert mean_from_tail(lambda t: jsq.wait_tail(t, **queue), 1.0) + 1 == pytest.approx(
-        jsq.mean_response(**queue), rel=1e-7
+    np.testing.assert_allclose(join_shortest_queue.queue_tail(np.arange(1, 9), **queue), s[:8], rtol=1e-5, atol=1e-9)
+    assert join_shortest_queue.mean_response(**queue) == pytest.approx(s.sum() / rho, rel=1e-6)
+    assert mean_from_tail(lambda t: join_shortest_queue.wait_tail(t, **queue), 1.0) + 1 == pytest.approx(
+        join_shortest_queue.mean_response(**queue), rel=1e-7
     )
 
 
 def test_one_choice_is_mm1():
-    assert jsq.mean_response(arrival_rate=0.8, service_rate=1.0, choices=1) == close(5.0)
-    assert jsq.wait_tail(3.0, arrival_rate=0.8, service_rate=1.0, choices=1) == close(
-        mmc.wait_tail(3.0, arrival_rate=0.8, service_rate=1.0)
+    assert join_shortest_queue.mean_response(arrival_rate=0.8, service_rate=1.0, choices=1) == close(5.0)
+    assert join_shortest_queue.wait_tail(3.0, arrival_rate=0.8, service_rate=1.0, choices=1) == close(
+        multiserver.wait_tail(3.0, arrival_rate=0.8, service_rate=1.0)
     )
 
 
@@ -794,7 +872,7 @@ def test_fork_join_lies_between_its_bounds(rho, n):
     found = fork_join.mean_response(**queue, queues=n)
     assert fork_join.mean_response_two(**queue) <= found * (1 + 1e-12)
     assert found <= fork_join.mean_response_bound(**queue, queues=n)
-    assert fork_join.mean_response(**queue, queues=1) == close(mmc.mean_response(**queue))
+    assert fork_join.mean_response(**queue, queues=1) == close(multiserver.mean_response(**queue))
     assert fork_join.mean_response(**queue, queues=2) == close(fork_join.mean_response_two(**queue))
 
 
@@ -813,29 +891,29 @@ def test_mmpp_is_a_chain_of_number_and_phase(l1, l2, s1, s2):
     law = stationary({pair: rate for pair, rate in moves.items() if rate > 0})
     source = {"rate_1": l1, "rate_2": l2, "sojourn_1": s1, "sojourn_2": s2}
     queue = {**source, "service_rate": 1.0}
-    mean = mmpp.mean_rate(**source)
-    assert mmpp.mean_response(**queue) == pytest.approx(expect(law, lambda s: s[0]) / mean, rel=1e-7)
+    mean = markov_modulated.mean_rate(**source)
+    assert markov_modulated.mean_response(**queue) == pytest.approx(expect(law, lambda s: s[0]) / mean, rel=1e-7)
     met = expect(law, lambda s: (s[0] > 0) * (l1, l2)[s[1]]) / mean
-    assert mmpp.prob_wait(**queue) == pytest.approx(met, rel=1e-8)
+    assert markov_modulated.prob_wait(**queue) == pytest.approx(met, rel=1e-8)
     for t in (0.0, 2.0, 15.0):
         stays = expect(law, lambda s, t=t: stats.poisson.cdf(s[0], t) * (l1, l2)[s[1]]) / mean
-        assert mmpp.response_tail(t, **queue) == pytest.approx(stays, rel=1e-7)
-    assert mmpp.response_tail(mmpp.response_quantile(0.99, **queue), **queue) == close(0.01)
+        assert markov_modulated.response_tail(t, **queue) == pytest.approx(stays, rel=1e-7)
+    assert markov_modulated.response_tail(markov_modulated.response_quantile(0.99, **queue), **queue) == close(0.01)
 
 
 @quick
 @given(loads, st.floats(0.1, 1000), st.floats(0.1, 1000))
 def test_equal_phases_are_poisson(rho, s1, s2):
     source = {"rate_1": rho, "rate_2": rho, "sojourn_1": s1, "sojourn_2": s2}
-    assert mmpp.mean_response(**source, service_rate=1.0) == pytest.approx(1 / (1 - rho), rel=1e-8)
-    assert mmpp.index_of_dispersion(**source) == close(1.0)
+    assert markov_modulated.mean_response(**source, service_rate=1.0) == pytest.approx(1 / (1 - rho), rel=1e-8)
+    assert markov_modulated.index_of_dispersion(**source) == close(1.0)
 
 
 def test_the_index_of_dispersion_is_that_of_the_arrivals():
     law = MarkovModulated(rate_1="2 request/s", rate_2="20 request/s", sojourn_1="60 s", sojourn_2="12 s")
     source = {"rate_1": 2.0, "rate_2": 20.0, "sojourn_1": 60.0, "sojourn_2": 12.0}
-    assert mmpp.index_of_dispersion(**source) == close(law.idc)
-    assert mmpp.mean_rate(**source) == close(law.rate.m)
+    assert markov_modulated.index_of_dispersion(**source) == close(law.idc)
+    assert markov_modulated.mean_rate(**source) == close(law.rate.m)
     rates, switch, t = np.array([2.0, 20.0]), np.array([[-1 / 60, 1 / 60], [1 / 12, -1 / 12]]), 7.0
     phases = np.array([60 / 72, 12 / 72])
 
@@ -844,16 +922,16 @@ def test_the_index_of_dispersion_is_that_of_the_arrivals():
 
     mean = float(phases @ rates)
     variance = mean * t + 2 * integrate.quad(lambda u: (t - u) * (pairs(u) - mean**2), 0, t)[0]
-    assert mmpp.index_of_dispersion_over(t, **source) == close(variance / (mean * t))
-    assert mmpp.index_of_dispersion_over(1e9, **source) == close(law.idc, rel=1e-6)
+    assert markov_modulated.index_of_dispersion_over(t, **source) == close(variance / (mean * t))
+    assert markov_modulated.index_of_dispersion_over(1e9, **source) == close(law.idc, rel=1e-6)
 
 
 def test_mmpp_broadcasts():
-    found = mmpp.mean_response(
+    found = markov_modulated.mean_response(
         rate_1=np.array([[1.4], [1.0]]), rate_2=0.2, sojourn_1=np.array([10.0, 100.0, 1000.0]), sojourn_2=100.0,
         service_rate=1.5,
     )  # fmt: skip
-    one = mmpp.mean_response(rate_1=1.0, rate_2=0.2, sojourn_1=100.0, sojourn_2=100.0, service_rate=1.5)
+    one = markov_modulated.mean_response(rate_1=1.0, rate_2=0.2, sojourn_1=100.0, sojourn_2=100.0, service_rate=1.5)
     assert found.shape == (2, 3)
     assert found[1, 1] == close(one)
 
@@ -866,7 +944,7 @@ def test_one_station_and_thinkers_are_the_machine_repair_model():
     moves = {(k, k + 1): (n - k) / think for k in range(n)}
     moves.update({(k + 1, k): 1 / service for k in range(n)})
     law = stationary(moves)
-    found = closed.mean_value_analysis(customers=n, demand=[service], think=think)
+    found = closed_network.mean_value_analysis(customers=n, demand=[service], think=think)
     assert found.throughput == close((1 - law[0]) / service)
     assert found.station_number[0] == close(expect(law, lambda k: k))
     assert found.mean_response == close(n / found.throughput - think)
@@ -877,7 +955,7 @@ def test_a_closed_network_has_a_product_form():
     states = [(i, j, n - i - j) for i in range(n + 1) for j in range(n + 1 - i)]
     weights = np.array([math.prod(d**k for d, k in zip(demands, s, strict=True)) for s in states])
     weights /= weights.sum()
-    found = closed.mean_value_analysis(customers=n, demand=demands)
+    found = closed_network.mean_value_analysis(customers=n, demand=demands)
     for k in range(3):
         assert found.station_number[k] == close(sum(w * s[k] for w, s in zip(weights, states, strict=True)))
         assert found.utilisation[k] == close(sum(w * (s[k] > 0) for w, s in zip(weights, states, strict=True)))
@@ -886,18 +964,18 @@ def test_a_closed_network_has_a_product_form():
 @quick
 @given(st.integers(1, 60), st.lists(st.floats(0.01, 5), min_size=1, max_size=4), st.floats(0, 30))
 def test_a_closed_network_obeys_its_bounds_and_little(n, demands, think):
-    found = closed.mean_value_analysis(customers=n, demand=demands, think=think)
-    assert found.throughput <= closed.throughput_bound(customers=n, demand=demands, think=think) * (1 + 1e-12)
+    found = closed_network.mean_value_analysis(customers=n, demand=demands, think=think)
+    assert found.throughput <= closed_network.throughput_bound(customers=n, demand=demands, think=think) * (1 + 1e-12)
     assert found.station_number.sum() + found.throughput * think == close(n)
-    assert closed.saturation_customers(demand=demands, think=think) >= 1
+    assert closed_network.saturation_customers(demand=demands, think=think) >= 1
 
 
 def test_kv_tokens_are_the_sums_over_the_steps():
     rate, tau, prompt, mean = 5.0, 0.02, 512.0, 256.0
     j = np.arange(1, 40_000)
     still = (1 - 1 / mean) ** (j - 1.0)
-    moments = mginf.geometric_moments(mean)
-    found = mginf.kv_tokens(
+    moments = infinite_server.geometric_moments(mean)
+    found = infinite_server.kv_tokens(
         arrival_rate=rate, step_time=tau, prompt_moments=(prompt, 2 * prompt**2), output_moments=moments
     )
     assert found[0] == close(rate * tau * float(still @ (prompt + j)))
@@ -906,7 +984,7 @@ def test_kv_tokens_are_the_sums_over_the_steps():
 
 def test_the_number_present_is_poisson():
     n = np.arange(30)
-    found = mginf.number_tail(n, arrival_rate=4.0, mean_service=2.0)
+    found = infinite_server.number_tail(n, arrival_rate=4.0, mean_service=2.0)
     np.testing.assert_allclose(found, stats.poisson.sf(n, 8.0), rtol=1e-12)
 
 
@@ -942,7 +1020,7 @@ def test_the_saturated_replica_is_the_limit_of_the_fixed_point():
 
 
 def test_the_quantile_of_a_tail_that_starts_below_is_0():
-    assert inversion.quantile(lambda t: 0.2 * np.exp(-t), np.array(0.5), np.array(1.0)) == 0
+    assert transform_inversion.quantile(lambda t: 0.2 * np.exp(-t), np.array(0.5), np.array(1.0)) == 0
 
 
 def test_the_error_estimate_of_the_inversion_covers_the_error():
@@ -952,7 +1030,7 @@ def test_the_error_estimate_of_the_inversion_covers_the_error():
         (lambda s: 1 / (1 + s) ** 2 + 1 / (1 + s), (1 + t) * np.exp(-t)),
         (lambda s: (1 - np.exp(-3 * s)) / s, (t < 3).astype(float)),
     ):
-        value, error = inversion.euler(transform, t)
+        value, error = transform_inversion.euler(transform, t)
         assert (np.abs(value - truth) <= 3 * error + 2e-8).all()
 
 
@@ -960,32 +1038,42 @@ def test_the_error_estimate_of_the_inversion_covers_the_error():
 
 
 def test_a_wait_below_the_least_double_is_0():
-    for formula in (ggc.kimura, partial(ggc.allen_cunneen, arrival_scv=1.0), partial(ggc.whitt, arrival_scv=1.0)):
+    for formula in (
+        multiserver_general.kimura,
+        partial(multiserver_general.allen_cunneen, arrival_scv=1.0),
+        partial(multiserver_general.whitt, arrival_scv=1.0),
+    ):
         assert formula(arrival_rate=0.01, mean_service=1.0, service_scv=4.0, servers=300) == 0
 
 
 UNSTABLE = {
     "erlang_c": lambda: erlang.erlang_c(5.0, 4),
-    "mmc": lambda: mmc.mean_wait(arrival_rate=5.0, service_rate=1.0, servers=4),
-    "mmc at 1": lambda: mmc.response_quantile(0.99, arrival_rate=4.0, service_rate=1.0, servers=4),
-    "mg1": lambda: mg1.mean_wait(arrival_rate=1.0, mean_service=1.0, service_scv=1.0),
-    "mg1 tail": lambda: mg1.wait_tail(1.0, arrival_rate=1.1, service=Exponential("1 s")),
-    "mh21": lambda: mh21.wait_quantile(0.9, arrival_rate=1.1, mean_service=1.0, service_scv=4.0),
-    "mph1": lambda: mph1.wait_quantile(0.9, arrival_rate=1.1, start=[1.0], generator=[[-1.0]]),
-    "mdc": lambda: mdc.mean_wait(arrival_rate=2.0, mean_service=1.0, servers=2),
-    "gim1": lambda: gim1.mean_wait(gap=Exponential("1 s"), service_rate=1.0),
-    "gg1": lambda: gg1.kingman(arrival_rate=1.0, mean_service=2.0, arrival_scv=1.0, service_scv=1.0),
-    "ggc": lambda: ggc.whitt(arrival_rate=9.0, mean_service=1.0, arrival_scv=1.0, service_scv=1.0, servers=9),
-    "qna": lambda: qna.solve(external_rate=[1.0], routing=[[0.5]], mean_service=[1.0]),
-    "ps": lambda: ps.response_quantile(0.9, arrival_rate=1.0, service_rate=1.0),
-    "gps": lambda: gps.occupancy(arrival_rate=5.0, mean_work=1.0, step_times=[1.0, 1.0]),
-    "batch": lambda: batch.mean_batch(arrival_rate=1.0, item_time=1.0, batch_time=1.0),
-    "limited batch": lambda: batch.limited(arrival_rate=2.0, batch_times=[1.0, 1.0]),
+    "mmc": lambda: multiserver.mean_wait(arrival_rate=5.0, service_rate=1.0, servers=4),
+    "mmc at 1": lambda: multiserver.response_quantile(0.99, arrival_rate=4.0, service_rate=1.0, servers=4),
+    "mg1": lambda: single_server.mean_wait(arrival_rate=1.0, mean_service=1.0, service_scv=1.0),
+    "mg1 tail": lambda: single_server.wait_tail(1.0, arrival_rate=1.1, service=Exponential("1 s")),
+    "mh21": lambda: single_server_hyperexponential.wait_quantile(
+        0.9, arrival_rate=1.1, mean_service=1.0, service_scv=4.0
+    ),
+    "mph1": lambda: single_server_phase_type.wait_quantile(0.9, arrival_rate=1.1, start=[1.0], generator=[[-1.0]]),
+    "mdc": lambda: multiserver_deterministic.mean_wait(arrival_rate=2.0, mean_service=1.0, servers=2),
+    "gim1": lambda: single_server_renewal.mean_wait(gap=Exponential("1 s"), service_rate=1.0),
+    "gg1": lambda: single_server_general.kingman(arrival_rate=1.0, mean_service=2.0, arrival_scv=1.0, service_scv=1.0),
+    "ggc": lambda: multiserver_general.whitt(
+        arrival_rate=9.0, mean_service=1.0, arrival_scv=1.0, service_scv=1.0, servers=9
+    ),
+    "qna": lambda: network_analyser.solve(external_rate=[1.0], routing=[[0.5]], mean_service=[1.0]),
+    "ps": lambda: processor_sharing.response_quantile(0.9, arrival_rate=1.0, service_rate=1.0),
+    "gps": lambda: generalised_processor_sharing.occupancy(arrival_rate=5.0, mean_work=1.0, step_times=[1.0, 1.0]),
+    "batch": lambda: batch_service.mean_batch(arrival_rate=1.0, item_time=1.0, batch_time=1.0),
+    "limited batch": lambda: batch_service.limited(arrival_rate=2.0, batch_times=[1.0, 1.0]),
     "setup": lambda: setup_time.mean_wait(arrival_rate=2.0, mean_service=1.0, service_scv=1.0, mean_setup=1.0),
     "priority": lambda: priority.non_preemptive_mean_wait(arrival_rate=[0.5, 0.6], mean_service=[1.0, 1.0]),
-    "jsq": lambda: jsq.mean_response(arrival_rate=1.0, service_rate=1.0),
+    "jsq": lambda: join_shortest_queue.mean_response(arrival_rate=1.0, service_rate=1.0),
     "fork_join": lambda: fork_join.mean_response(arrival_rate=1.0, service_rate=1.0, queues=4),
-    "mmpp": lambda: mmpp.mean_response(rate_1=3.0, rate_2=0.0, sojourn_1=1.0, sojourn_2=1.0, service_rate=1.5),
+    "mmpp": lambda: markov_modulated.mean_response(
+        rate_1=3.0, rate_2=0.0, sojourn_1=1.0, sojourn_2=1.0, service_rate=1.5
+    ),
     "run_length": lambda: run_length.customers_needed(arrival_rate=1.0, service_rate=1.0),
 }
 
@@ -1002,29 +1090,39 @@ def test_an_overloaded_queue_is_refused_in_one_line_with_a_remedy(ask):
 
 def test_the_remedy_names_the_servers_and_the_rate():
     with pytest.raises(Unstable, match=r"1\.25 of 4 servers.*at least 6 servers or an arrival rate below 20 request/s"):
-        mmc.mean_wait(arrival_rate=25.0, service_rate=5.0, servers=4)
+        multiserver.mean_wait(arrival_rate=25.0, service_rate=5.0, servers=4)
     with pytest.raises(Unstable, match=r"utilisation 1\.5 of 3 servers"):  # the worst of an array
-        mmc.mean_wait(arrival_rate=np.array([1.0, 4.5, 3.5]), service_rate=1.0, servers=3)
+        multiserver.mean_wait(arrival_rate=np.array([1.0, 4.5, 3.5]), service_rate=1.0, servers=3)
 
 
 REFUSED = {
-    "negative rate": lambda: mmc.mean_wait(arrival_rate=-1.0, service_rate=1.0),
-    "not a number": lambda: mmc.mean_wait(arrival_rate=math.nan, service_rate=1.0),
-    "infinite": lambda: mg1.mean_wait(arrival_rate=0.5, mean_service=1.0, service_scv=math.inf),
-    "text": lambda: mmc.mean_wait(arrival_rate="fast", service_rate=1.0),
+    "negative rate": lambda: multiserver.mean_wait(arrival_rate=-1.0, service_rate=1.0),
+    "not a number": lambda: multiserver.mean_wait(arrival_rate=math.nan, service_rate=1.0),
+    "infinite": lambda: single_server.mean_wait(arrival_rate=0.5, mean_service=1.0, service_scv=math.inf),
+    "text": lambda: multiserver.mean_wait(arrival_rate="fast", service_rate=1.0),
     "no servers": lambda: erlang.erlang_b(1.0, 0),
-    "half a server": lambda: mmc.mean_wait(arrival_rate=0.5, service_rate=1.0, servers=1.5),
-    "level 1": lambda: mmc.wait_quantile(1.0, arrival_rate=0.5, service_rate=1.0),
-    "level 99": lambda: mmc.wait_quantile(99, arrival_rate=0.5, service_rate=1.0),
-    "negative time": lambda: mmc.wait_tail(-1.0, arrival_rate=0.5, service_rate=1.0),
-    "room below servers": lambda: mmck.blocking(arrival_rate=1.0, service_rate=1.0, servers=4, capacity=3),
-    "regular H2": lambda: mh21.wait_quantile(0.9, arrival_rate=0.5, mean_service=1.0, service_scv=0.5),
-    "several counts": lambda: mdc.wait_tail(1.0, arrival_rate=0.5, mean_service=1.0, servers=np.array([1, 2])),
-    "several queues": lambda: mdc.wait_tail(1.0, arrival_rate=np.array([0.5, 0.6]), mean_service=1.0),
-    "too near 1": lambda: mdc.mean_wait(arrival_rate=1.999999, mean_service=1.0, servers=2),
-    "no law": lambda: mph1.wait_tail(1.0, arrival_rate=0.5, start=[0.4, 0.4], generator=[[-1.0, 0.0], [0.0, -1.0]]),
-    "no way out": lambda: qna.solve(external_rate=[1.0], routing=[[1.0]], mean_service=[0.1]),
-    "moments that cannot be": lambda: mginf.kv_tokens(
+    "half a server": lambda: multiserver.mean_wait(arrival_rate=0.5, service_rate=1.0, servers=1.5),
+    "level 1": lambda: multiserver.wait_quantile(1.0, arrival_rate=0.5, service_rate=1.0),
+    "level 99": lambda: multiserver.wait_quantile(99, arrival_rate=0.5, service_rate=1.0),
+    "negative time": lambda: multiserver.wait_tail(-1.0, arrival_rate=0.5, service_rate=1.0),
+    "room below servers": lambda: multiserver_finite.blocking(
+        arrival_rate=1.0, service_rate=1.0, servers=4, capacity=3
+    ),
+    "regular H2": lambda: single_server_hyperexponential.wait_quantile(
+        0.9, arrival_rate=0.5, mean_service=1.0, service_scv=0.5
+    ),
+    "several counts": lambda: multiserver_deterministic.wait_tail(
+        1.0, arrival_rate=0.5, mean_service=1.0, servers=np.array([1, 2])
+    ),
+    "several queues": lambda: multiserver_deterministic.wait_tail(
+        1.0, arrival_rate=np.array([0.5, 0.6]), mean_service=1.0
+    ),
+    "too near 1": lambda: multiserver_deterministic.mean_wait(arrival_rate=1.999999, mean_service=1.0, servers=2),
+    "no law": lambda: single_server_phase_type.wait_tail(
+        1.0, arrival_rate=0.5, start=[0.4, 0.4], generator=[[-1.0, 0.0], [0.0, -1.0]]
+    ),
+    "no way out": lambda: network_analyser.solve(external_rate=[1.0], routing=[[1.0]], mean_service=[0.1]),
+    "moments that cannot be": lambda: infinite_server.kv_tokens(
         arrival_rate=1.0, step_time=1.0, prompt_moments=(10.0, 50.0), output_moments=(1.0, 1.0, 1.0)
     ),
 }
@@ -1040,14 +1138,19 @@ def test_an_argument_that_cannot_be_is_refused_in_one_line(ask):
 
 def test_functions_broadcast_and_keep_floats_floats():
     rates, servers = np.array([[0.5], [0.9]]), np.array([1, 2, 4])
-    assert isinstance(mmc.mean_wait(arrival_rate=0.5, service_rate=1.0), float)
-    assert mmc.response_quantile(0.99, arrival_rate=rates, service_rate=1.0, servers=servers).shape == (2, 3)
+    assert isinstance(multiserver.mean_wait(arrival_rate=0.5, service_rate=1.0), float)
+    assert multiserver.response_quantile(0.99, arrival_rate=rates, service_rate=1.0, servers=servers).shape == (2, 3)
     assert erlang.erlang_b(rates, servers).shape == (2, 3)
-    assert mdc.mean_wait(arrival_rate=rates, mean_service=1.0, servers=servers).shape == (2, 3)
-    assert mg1.wait_tail(np.ones((2, 2)), arrival_rate=0.5, service=Exponential("1 s")).shape == (2, 2)
+    assert multiserver_deterministic.mean_wait(arrival_rate=rates, mean_service=1.0, servers=servers).shape == (2, 3)
+    assert single_server.wait_tail(np.ones((2, 2)), arrival_rate=0.5, service=Exponential("1 s")).shape == (2, 2)
     levels, spreads = np.array([0.9, 0.99]), np.array([2.0, 4.0])
     needed = staffing.servers_for_wait_quantile(0.1, levels, arrival_rate=rates, service_rate=1.0)
     assert needed.shape == (2, 2)
-    assert mh21.wait_quantile(0.99, arrival_rate=rates, mean_service=1.0, service_scv=spreads).shape == (2, 2)
-    assert ggc.kimura(arrival_rate=rates, mean_service=1.0, service_scv=0.5, servers=servers).shape == (2, 3)
-    assert batch.mean_response(arrival_rate=rates, item_time=0.1, batch_time=servers).shape == (2, 3)
+    assert single_server_hyperexponential.wait_quantile(
+        0.99, arrival_rate=rates, mean_service=1.0, service_scv=spreads
+    ).shape == (2, 2)
+    assert multiserver_general.kimura(arrival_rate=rates, mean_service=1.0, service_scv=0.5, servers=servers).shape == (
+        2,
+        3,
+    )
+    assert batch_service.mean_response(arrival_rate=rates, item_time=0.1, batch_time=servers).shape == (2, 3)

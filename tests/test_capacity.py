@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import secondorder as so
-from secondorder.analytic import mmc
 from secondorder.analytic.capacity import least, replicas_for_rate, solve_capacity, tail
+from secondorder.analytic.queues import multiserver
 from secondorder.analytic.serving.capacity import decode_only_rate
 from secondorder.analytic.serving.saturation import saturation
 from secondorder.errors import InfeasibleError, InputError
@@ -87,9 +87,9 @@ def test_two_replicas_of_the_textbook_are_unstable_and_four_do():
 def test_the_p99_of_a_sum_is_not_the_p99_of_the_wait_and_a_mean():
     """M/M/16 at half load, 10 ms of service: the sum of p99 and mean says 10 ms, drawn requests 46 ms."""
     given = {"arrival_rate": 800.0, "service_rate": 100.0, "servers": 16}
-    claimed = mmc.wait_quantile(0.99, **given) + 0.01
+    claimed = multiserver.wait_quantile(0.99, **given) + 0.01
     assert claimed == pytest.approx(0.010, abs=1e-4)
-    true = mmc.response_quantile(0.99, **given)
+    true = multiserver.response_quantile(0.99, **given)
     rng, found = np.random.default_rng(4), []
     for _ in range(12):
         free, times = np.zeros(16), []

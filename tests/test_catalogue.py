@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import secondorder as so
-from secondorder.analytic import gg1, mg1
+from secondorder.analytic.queues import single_server, single_server_general
 from secondorder.cli import main
 from secondorder.errors import FileError, InputError
 from secondorder.simulate.output import Interval
@@ -93,16 +93,16 @@ def verdicts(title: str, budget: int | None = None) -> dict[str, Verdict]:
 
 
 def test_a_formula_with_a_wrong_constant_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    right, title = mg1.mean_wait, "M/E4/1, rho 0.8"
+    right, title = single_server.mean_wait, "M/E4/1, rho 0.8"
     assert verdicts(title)["wait_mean"] is Verdict.AGREES
-    monkeypatch.setattr(mg1, "mean_wait", lambda **given: 1.1 * right(**given))
+    monkeypatch.setattr(single_server, "mean_wait", lambda **given: 1.1 * right(**given))
     assert verdicts(title)["wait_mean"] is Verdict.BREAKS
 
 
 def test_a_bound_that_lies_too_low_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    right, title = gg1.kingman_bound, "Kingman bound, ca2 .5 cs2 2"
+    right, title = single_server_general.kingman_bound, "Kingman bound, ca2 .5 cs2 2"
     assert verdicts(title)["wait_mean"] is Verdict.AGREES
-    monkeypatch.setattr(gg1, "kingman_bound", lambda **given: 0.75 * right(**given))
+    monkeypatch.setattr(single_server_general, "kingman_bound", lambda **given: 0.75 * right(**given))
     (judged,) = run_twin(CATALOGUE[title], seed=2)
     assert judged.verdict is Verdict.BREAKS
     assert judged.fails
@@ -331,8 +331,8 @@ def test_validate_fails_where_an_exact_claim_breaks(
 ) -> None:
     small(monkeypatch, "M/E4/1, rho 0.8", "p99 as (1+scv)/2, rho 0.5")
     assert main(["validate", "--jobs", "1", "--format", "json"]) == 0
-    right = mg1.mean_wait
-    monkeypatch.setattr(mg1, "mean_wait", lambda **given: 1.2 * right(**given))
+    right = single_server.mean_wait
+    monkeypatch.setattr(single_server, "mean_wait", lambda **given: 1.2 * right(**given))
     capsys.readouterr()
     assert main(["validate", "--jobs", "1", "--format", "json"]) == 4
     printed = capsys.readouterr()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import secondorder as so
-from secondorder.analytic.queue_ladder import _law_quantile, _repair, solve_queue
+from secondorder.analytic.queues.ladder import _law_quantile, _repair, solve_queue
 from secondorder.errors import Unstable
 from secondorder.simulate.output import student
 from secondorder.simulate.queues import after, cut, measure, replicate
@@ -176,7 +176,7 @@ def test_fork_join_alone_waits_for_the_longest_of_its_tasks():
 
 
 def test_the_machine_repair_chain_is_mean_value_analysis_with_one_server():
-    from secondorder.analytic.closed import mean_value_analysis
+    from secondorder.analytic.queues.closed_network import mean_value_analysis
 
     for customers in (1, 3, 20):
         found = mean_value_analysis(customers=customers, demand=[1.5], think=7.0)

@@ -13,25 +13,25 @@ from typing import Any
 
 import pytest
 
-from secondorder.analytic import (
-    affine_replica,
-    batch,
-    closed,
+from secondorder.analytic import affine_replica
+from secondorder.analytic.queues import (
+    batch_service,
+    closed_network,
     erlang,
     fork_join,
-    gg1,
-    gps,
-    jsq,
-    mdc,
-    mg1,
-    mginf,
-    mh21,
-    mmc,
-    mmck,
-    mmpp,
-    ps,
+    generalised_processor_sharing,
+    infinite_server,
+    join_shortest_queue,
+    markov_modulated,
+    multiserver,
+    multiserver_deterministic,
+    multiserver_finite,
+    processor_sharing,
     run_length,
     setup_time,
+    single_server,
+    single_server_general,
+    single_server_hyperexponential,
     staffing,
 )
 from secondorder.laws import LogNormal
@@ -51,26 +51,28 @@ def solve(name: str, q: str, p: Row) -> float:
 def markov(q: str, p: Row) -> Any:
     queue = {"arrival_rate": p["rho"] * p["c"] * p["mu"], "service_rate": p["mu"], "servers": p["c"]}
     return {
-        "prob_wait": lambda: mmc.prob_wait(**queue),
-        "mean_wait": lambda: mmc.mean_wait(**queue),
-        "mean_response": lambda: mmc.mean_response(**queue),
-        "p99_wait": lambda: mmc.wait_quantile(0.99, **queue),
-        "p99_response": lambda: mmc.response_quantile(0.99, **queue),
+        "prob_wait": lambda: multiserver.prob_wait(**queue),
+        "mean_wait": lambda: multiserver.mean_wait(**queue),
+        "mean_response": lambda: multiserver.mean_response(**queue),
+        "p99_wait": lambda: multiserver.wait_quantile(0.99, **queue),
+        "p99_response": lambda: multiserver.response_quantile(0.99, **queue),
     }[q]()
 
 
 def finite(q: str, p: Row) -> Any:
     queue = {"arrival_rate": p["lam"], "service_rate": p["mu"], "servers": p["c"], "capacity": p["K"]}
-    return {"blocking_prob": mmck.blocking, "mean_wait_accepted": mmck.mean_wait}[q](**queue)
+    return {"blocking_prob": multiserver_finite.blocking, "mean_wait_accepted": multiserver_finite.mean_wait}[q](
+        **queue
+    )
 
 
 def constant(q: str, p: Row) -> Any:
     servers = p.get("c", 1)
     queue = {"arrival_rate": p["rho"] * servers / p["D"], "mean_service": p["D"], "servers": servers}
     return {
-        "mean_wait": lambda: mdc.mean_wait(**queue),
-        "p99_wait": lambda: mdc.wait_quantile(0.99, **queue),
-        "p99_response": lambda: mdc.response_quantile(0.99, **queue),
+        "mean_wait": lambda: multiserver_deterministic.mean_wait(**queue),
+        "p99_wait": lambda: multiserver_deterministic.wait_quantile(0.99, **queue),
+        "p99_response": lambda: multiserver_deterministic.response_quantile(0.99, **queue),
     }[q]()
 
 
@@ -80,10 +82,10 @@ def hyperexponential(q: str, p: Row) -> Any:
         "arrival_rate": p["rho"] / p["mean_service"], "mean_service": p["mean_service"], "service_scv": p["scv"]
     }  # fmt: skip
     return {
-        "mean_wait": lambda: mg1.mean_wait(**queue),
-        "p99_wait": lambda: mh21.wait_quantile(0.99, **queue),
-        "p99_response": lambda: mh21.response_quantile(0.99, **queue),
-        "heuristic_p99_wait = M/M/1 p99 * (1+scv)/2": lambda: mg1.scaled_wait_quantile(0.99, **queue),
+        "mean_wait": lambda: single_server.mean_wait(**queue),
+        "p99_wait": lambda: single_server_hyperexponential.wait_quantile(0.99, **queue),
+        "p99_response": lambda: single_server_hyperexponential.response_quantile(0.99, **queue),
+        "heuristic_p99_wait = M/M/1 p99 * (1+scv)/2": lambda: single_server.scaled_wait_quantile(0.99, **queue),
     }[q]()
 
 
@@ -91,23 +93,23 @@ def lognormal(q: str, p: Row) -> Any:
     mean, scv, rate = p["mean_service"], p["cv"] ** 2, p["rho"] / p["mean_service"]
     law = LogNormal(f"{mean} s", scv=scv)
     return {
-        "mean_wait": lambda: mg1.mean_wait(arrival_rate=rate, mean_service=mean, service_scv=scv),
-        "p99_wait": lambda: mg1.wait_quantile(0.99, arrival_rate=rate, service=law),
-        "p99_response": lambda: mg1.response_quantile(0.99, arrival_rate=rate, service=law),
+        "mean_wait": lambda: single_server.mean_wait(arrival_rate=rate, mean_service=mean, service_scv=scv),
+        "p99_wait": lambda: single_server.wait_quantile(0.99, arrival_rate=rate, service=law),
+        "p99_response": lambda: single_server.response_quantile(0.99, arrival_rate=rate, service=law),
     }[q]()
 
 
 def sharing(q: str, p: Row) -> Any:
     rate, mu = p["rho"] * p["mu"], p["mu"]
     return {
-        "mean_response": lambda: ps.mean_response(arrival_rate=rate, mean_service=1 / mu),
-        "p99_response": lambda: ps.response_quantile(0.99, arrival_rate=rate, service_rate=mu),
+        "mean_response": lambda: processor_sharing.mean_response(arrival_rate=rate, mean_service=1 / mu),
+        "p99_response": lambda: processor_sharing.response_quantile(0.99, arrival_rate=rate, service_rate=mu),
     }[q]()
 
 
 def sharing_given_size(q: str, p: Row) -> Any:
     assert q == "mean_response_given_size"
-    return ps.mean_response_given_size(p["job_size"], arrival_rate=p["rho"], mean_service=1.0)
+    return processor_sharing.mean_response_given_size(p["job_size"], arrival_rate=p["rho"], mean_service=1.0)
 
 
 def inoue(q: str, p: Row) -> Any:
@@ -116,23 +118,23 @@ def inoue(q: str, p: Row) -> Any:
     load = float(p["lam_per_ms"].removesuffix("/alpha"))
     queue = {"arrival_rate": load / alpha, "item_time": alpha, "batch_time": tau0}
     return {
-        "mean_batch": batch.mean_batch,
-        "utilisation": batch.utilisation,
-        "mean_latency_ms_exact": batch.mean_response,
-        "mean_latency_ms_bound_phi": batch.mean_response_bound,
+        "mean_batch": batch_service.mean_batch,
+        "utilisation": batch_service.utilisation,
+        "mean_latency_ms_exact": batch_service.mean_response,
+        "mean_latency_ms_bound_phi": batch_service.mean_response_bound,
     }[q](**queue)
 
 
 def limited_batch(q: str, p: Row) -> Any:
-    times = batch.affine_batch_times(item_time=p["alpha_ms"], batch_time=p["tau0_ms"], largest=p["bmax"])
+    times = batch_service.affine_batch_times(item_time=p["alpha_ms"], batch_time=p["tau0_ms"], largest=p["bmax"])
     load = float(p["lam"].removesuffix("*bmax/(alpha*bmax+tau0)"))
-    found = batch.limited(arrival_rate=load * p["bmax"] / times[-1], batch_times=times)
+    found = batch_service.limited(arrival_rate=load * p["bmax"] / times[-1], batch_times=times)
     return {"mean_batch": found.mean_batch, "mean_latency_ms": found.mean_response}[q]
 
 
 def supermarket(q: str, p: Row) -> Any:
     assert (q, p["n"]) == ("mean_response", "inf")
-    return jsq.mean_response(arrival_rate=p["rho"] * p["mu"], service_rate=p["mu"], choices=p["d"])
+    return join_shortest_queue.mean_response(arrival_rate=p["rho"] * p["mu"], service_rate=p["mu"], choices=p["d"])
 
 
 def halfin_whitt(q: str, p: Row) -> Any:
@@ -171,11 +173,11 @@ def warm_up(q: str, p: Row) -> Any:
 
 def kv_tokens(q: str, p: Row) -> Any:
     prompt = float(p["prompt"])
-    mean, sd = mginf.kv_tokens(
+    mean, sd = infinite_server.kv_tokens(
         arrival_rate=p["lam_per_s"],
         step_time=p["step_s"],
         prompt_moments=(prompt, prompt**2),
-        output_moments=mginf.geometric_moments(float(p["output"].removeprefix("geometric mean "))),
+        output_moments=infinite_server.geometric_moments(float(p["output"].removeprefix("geometric mean "))),
     )
     return {"mean_tokens": mean, "sd_tokens": sd}[q]
 
@@ -189,7 +191,7 @@ def costs(p: Row) -> affine_replica.Costs:
 def kv_capacity(q: str, p: Row) -> Any:
     assert q == "max_rate_req_per_s"
     prompt = float(p["prompt"].removeprefix("mean ").removesuffix(" indep"))
-    output, second, _ = mginf.geometric_moments(float(p["output"].removeprefix("geometric mean ")))
+    output, second, _ = infinite_server.geometric_moments(float(p["output"].removeprefix("geometric mean ")))
     lengths = {"prompt": prompt, "output": output, "output_second": second}
     read = affine_replica.tokens_read(**lengths)
     held = {"reserve_full_length": affine_replica.tokens_reserved(**lengths), "on_demand": read}[p["policy"]]
@@ -213,23 +215,23 @@ def general(q: str, p: Row) -> Any:
         "arrival_scv": p["ca2"], "service_scv": p["cs2"],
     }  # fmt: skip
     return {
-        "mean_wait_Kingman": gg1.kingman,
-        "mean_wait_Kingman_upper_bound": gg1.kingman_bound,
-        "mean_wait_KLB": gg1.klb,
-        "mean_wait_Marchal": gg1.marchal,
+        "mean_wait_Kingman": single_server_general.kingman,
+        "mean_wait_Kingman_upper_bound": single_server_general.kingman_bound,
+        "mean_wait_KLB": single_server_general.klb,
+        "mean_wait_Marchal": single_server_general.marchal,
     }[q](**queue)
 
 
 def modulated(q: str, p: Row) -> Any:
     source = {"rate_1": p["l1"], "rate_2": p["l2"], "sojourn_1": 1 / p["r12"], "sojourn_2": 1 / p["r21"]}
     return {
-        "mean_response": lambda: mmpp.mean_response(**source, service_rate=p["mu"]),
-        "IDC_inf": lambda: mmpp.index_of_dispersion(**source),
+        "mean_response": lambda: markov_modulated.mean_response(**source, service_rate=p["mu"]),
+        "IDC_inf": lambda: markov_modulated.index_of_dispersion(**source),
     }[q]()
 
 
 def circulating(q: str, p: Row) -> Any:
-    found = closed.mean_value_analysis(customers=p["N"], demand=[p["service"]], think=p["think"])
+    found = closed_network.mean_value_analysis(customers=p["N"], demand=[p["service"]], think=p["think"])
     return {"mean_response": found.mean_response, "throughput": found.throughput}[q]
 
 
@@ -242,8 +244,8 @@ def customers(q: str, p: Row) -> Any:
 
 def decode_replica(q: str, p: Row) -> Any:
     assert p["prefill"] == p["ctx_cost"] == 0
-    steps = gps.affine_step_times(base=p["b0_s"], each=p["b1_s"], slots=p["bmax"])
-    found = gps.occupancy(arrival_rate=p["lam"], mean_work=p["mean_out"], step_times=steps)
+    steps = generalised_processor_sharing.affine_step_times(base=p["b0_s"], each=p["b1_s"], slots=p["bmax"])
+    found = generalised_processor_sharing.occupancy(arrival_rate=p["lam"], mean_work=p["mean_out"], step_times=steps)
     return {
         "mean_in_system": found.mean_in_system,
         "mean_e2e_s": found.mean_response,

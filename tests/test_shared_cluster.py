@@ -9,7 +9,7 @@ import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secondorder.analytic import mg1, mmc
+from secondorder.analytic.queues import multiserver, single_server
 from secondorder.analytic.shared_cluster import first_order_wait, reciprocal, saturation_rate, solve_shared_cluster
 from secondorder.errors import DoesNotFit, InputError, UnitError, UnknownName, Unstable
 from secondorder.laws import Exponential, Gamma, LogNormal, Pareto
@@ -187,8 +187,8 @@ def test_at_a_cv_of_three_the_wait_is_ten_times_that_of_constant_and_five_times_
     scenario = cluster(arrivals="0.5 job/s", duration="gamma 1 s scv=9")
     exact = solve_shared_cluster(scenario).best("wait_mean")
     assert "exact" in exact.source
-    constant = mg1.mean_wait(arrival_rate=0.5, mean_service=1.0, service_scv=0.0)
-    exponential = mmc.mean_wait(arrival_rate=0.5, service_rate=1.0)
+    constant = single_server.mean_wait(arrival_rate=0.5, mean_service=1.0, service_scv=0.0)
+    exponential = multiserver.mean_wait(arrival_rate=0.5, service_rate=1.0)
     assert exact.amount / constant == pytest.approx(10)
     assert exact.amount / exponential == pytest.approx(5)
     found = simulated(scenario, ["wait_mean"], jobs=40_000)["wait_mean"]
@@ -345,7 +345,7 @@ def test_mixed_sizes_are_outside_of_the_domain_and_say_so():
 
 def test_the_first_order_has_fungible_slots():
     wait = first_order_wait(arrival_rate=2.0, mean_duration=1.0, mean_size=4.0, accelerators=12)
-    assert wait == pytest.approx(mmc.mean_wait(arrival_rate=2.0, service_rate=1.0, servers=3))
+    assert wait == pytest.approx(multiserver.mean_wait(arrival_rate=2.0, service_rate=1.0, servers=3))
 
 
 def test_durations_without_a_variance_have_no_second_order_and_no_interval():

@@ -10,8 +10,8 @@ from itertools import count
 import numpy as np
 import pytest
 
-from secondorder.analytic import mmc
-from secondorder.analytic.run_length import asymptotic_variance, customers_needed, relaxation_time
+from secondorder.analytic.queues import multiserver
+from secondorder.analytic.queues.run_length import asymptotic_variance, customers_needed, relaxation_time
 from secondorder.errors import InputError
 from secondorder.scenarios.answers import Estimate
 from secondorder.simulate.output import (
@@ -73,7 +73,7 @@ def test_an_interval_from_the_requests_of_one_run_covers_far_too_seldom(rho, see
     rng, runs, customers = np.random.default_rng(5), 400, 40_000 if rho < 0.9 else 150_000
     middle, half = 0.99 * customers, 1.96 * np.sqrt(customers * 0.99 * 0.01)
     low, high = int(middle - half), int(middle + half) + 1
-    truth = mmc.wait_quantile(0.99, arrival_rate=rho, service_rate=1.0)
+    truth = multiserver.wait_quantile(0.99, arrival_rate=rho, service_rate=1.0)
     held = 0
     for _ in range(runs // 20):
         ordered = np.partition(waits(rng, rho, 20, customers), [low, high], axis=1)
@@ -88,8 +88,8 @@ def test_an_interval_from_the_requests_of_one_run_covers_far_too_seldom(rho, see
 def measured_coverage(rho, length, warm, *, seeds, replications=10, biased=1.0):
     """Of Student intervals of the mean and the p99 wait, from empty."""
     truths = {
-        "mean": mmc.mean_wait(arrival_rate=rho, service_rate=1.0),
-        "p99": mmc.wait_quantile(0.99, arrival_rate=rho, service_rate=1.0),
+        "mean": multiserver.mean_wait(arrival_rate=rho, service_rate=1.0),
+        "p99": multiserver.wait_quantile(0.99, arrival_rate=rho, service_rate=1.0),
     }
 
     def twin(seed):
@@ -240,7 +240,7 @@ def test_a_steady_run_is_called_transient_once_or_twice_in_a_hundred():
 def test_welch_shows_where_a_filling_queue_settles():
     rng = np.random.default_rng(4)
     found = welch(waits(rng, 0.8, 400, 4_000, empty=True), window=50)
-    exact = mmc.mean_wait(arrival_rate=0.8, service_rate=1.0)
+    exact = multiserver.mean_wait(arrival_rate=0.8, service_rate=1.0)
     assert found.level == pytest.approx(exact, rel=0.1)
     assert found.smooth[0] == 0
     assert len(found.smooth) == 4_000 - 50
@@ -353,7 +353,9 @@ def test_a_budget_of_seconds_ends_too_and_a_metric_about_zero_is_refused():
 
 def test_common_random_numbers_tell_designs_apart_and_the_interval_covers():
     rng, held, factors, trials = np.random.default_rng(5), 0, [], 200
-    truth = mmc.mean_wait(arrival_rate=0.5, service_rate=1 / 1.02) - mmc.mean_wait(arrival_rate=0.5, service_rate=1.0)
+    truth = multiserver.mean_wait(arrival_rate=0.5, service_rate=1 / 1.02) - multiserver.mean_wait(
+        arrival_rate=0.5, service_rate=1.0
+    )
     for _ in range(trials):
         gaps, services = rng.exponential(2.0, (10, 3_000)), rng.exponential(1.0, (10, 3_000))
         slow, fast = (lindley(gaps, scale * services)[:, 300:].mean(axis=1) for scale in (1.02, 1.0))

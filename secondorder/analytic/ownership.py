@@ -6,9 +6,9 @@ Money in USD, times in s, rates in 1/s.
 import numpy as np
 import numpy.typing as npt
 
-from secondorder.analytic import mmc, staffing
 from secondorder.analytic.arguments import Floats, Real, non_negative, one, one_whole, plain, positive, stable
-from secondorder.analytic.inversion import quantile
+from secondorder.analytic.queues import multiserver, staffing
+from secondorder.analytic.queues.transform_inversion import quantile
 from secondorder.errors import InputError
 from secondorder.laws import Exponential
 from secondorder.quantities import pretty, si
@@ -80,13 +80,13 @@ def pointwise_wait_tail(
 
     *Approximation*, as ``pointwise_prob_wait``; ``t`` in s, the others and the errors as there.
 
-    *Source*: Green and Kolesar (1991); ``mmc.wait_tail``.
+    *Source*: Green and Kolesar (1991); ``multiserver.wait_tail``.
 
     >>> round(pointwise_wait_tail(1.0, arrival_rates=[0.5, 0.5], service_rate=1.0, servers=[1, 1]), 9)    # steady
     0.30326533
     """
     rates, count = _hours(arrival_rates, servers)
-    tails = np.asarray(mmc.wait_tail(t, arrival_rate=rates, service_rate=service_rate, servers=count))
+    tails = np.asarray(multiserver.wait_tail(t, arrival_rate=rates, service_rate=service_rate, servers=count))
     return float(rates @ tails / rates.sum())
 
 
@@ -99,7 +99,7 @@ def pointwise_mean_wait(*, arrival_rates: npt.ArrayLike, service_rate: float, se
     1.0
     """
     rates, count = _hours(arrival_rates, servers)
-    waits = np.asarray(mmc.mean_wait(arrival_rate=rates, service_rate=service_rate, servers=count))
+    waits = np.asarray(multiserver.mean_wait(arrival_rate=rates, service_rate=service_rate, servers=count))
     return float(rates @ waits / rates.sum())
 
 
@@ -118,7 +118,7 @@ def pointwise_wait_quantile(
     mu = one("service_rate", service_rate)
     if not 0 < p < 1:
         raise InputError("p", given=p, expected="a number between 0 and 1")
-    waits = np.asarray(mmc.prob_wait(arrival_rate=rates, service_rate=mu, servers=count))
+    waits = np.asarray(multiserver.prob_wait(arrival_rate=rates, service_rate=mu, servers=count))
     theta = count * mu - rates
 
     def tail(t: Floats) -> Floats:

@@ -18,8 +18,8 @@ from contextlib import suppress
 
 import numpy as np
 
-from secondorder.analytic import ggc, mdc, mg1, mmc
 from secondorder.analytic.arguments import Real, non_negative, one, plain, positive
+from secondorder.analytic.queues import multiserver, multiserver_deterministic, multiserver_general, single_server
 from secondorder.errors import InputError, Unstable
 from secondorder.laws import Deterministic, EmpiricalLaw, Exponential, Service
 from secondorder.quantities import si
@@ -81,7 +81,7 @@ def first_order_wait(*, arrival_rate: Real, mean_duration: Real, mean_size: Real
     4.0
     """
     servers, service = _slots(mean_duration, mean_size, accelerators)
-    return mmc.mean_wait(arrival_rate=arrival_rate, service_rate=1 / service, servers=servers)
+    return multiserver.mean_wait(arrival_rate=arrival_rate, service_rate=1 / service, servers=servers)
 
 
 def mean_slowdown(*, wait: Real, mean_reciprocal: Real) -> Real:
@@ -147,7 +147,7 @@ def _fungible(scenario: SharedCluster) -> Iterator[Estimate]:
     else:
         servers, service = scenario.places, duration
     queue = {"arrival_rate": scenario.rate, "service_rate": 1 / service, "servers": servers}
-    wait = float(mmc.mean_wait(**queue))
+    wait = float(multiserver.mean_wait(**queue))
     doubts = []
     if scenario.places is None:
         doubts.append(MIXED)
@@ -161,7 +161,7 @@ def _fungible(scenario: SharedCluster) -> Iterator[Estimate]:
         "; ".join(doubts),
         {
             "wait_mean": wait,
-            "wait_p99": float(mmc.wait_quantile(0.99, **queue)),
+            "wait_p99": float(multiserver.wait_quantile(0.99, **queue)),
             "response_mean": wait + duration,
             "slowdown_mean": _slowdown(scenario, wait),
             "fragmentation": 0.0,
@@ -221,23 +221,25 @@ def _general(rate: float, law: Service, scv: float, servers: int) -> tuple[str, 
     mean = law.moment(1)
     match law:
         case Exponential():
-            wait = mmc.mean_wait(arrival_rate=rate, service_rate=1 / mean, servers=servers)
-            tail = mmc.wait_quantile(0.99, arrival_rate=rate, service_rate=1 / mean, servers=servers)
+            wait = multiserver.mean_wait(arrival_rate=rate, service_rate=1 / mean, servers=servers)
+            tail = multiserver.wait_quantile(0.99, arrival_rate=rate, service_rate=1 / mean, servers=servers)
             return f"M/M/{servers} (exact)", {"wait_mean": float(wait), "wait_p99": float(tail)}
         case Deterministic():
-            wait = mdc.mean_wait(arrival_rate=rate, mean_service=mean, servers=servers)
-            tail = mdc.wait_quantile(0.99, arrival_rate=rate, mean_service=mean, servers=servers)
+            wait = multiserver_deterministic.mean_wait(arrival_rate=rate, mean_service=mean, servers=servers)
+            tail = multiserver_deterministic.wait_quantile(0.99, arrival_rate=rate, mean_service=mean, servers=servers)
             return f"M/D/{servers} (exact)", {"wait_mean": float(wait), "wait_p99": float(tail)}
     if servers == 1:
-        wait = float(mg1.mean_wait(arrival_rate=rate, mean_service=mean, service_scv=scv))
+        wait = float(single_server.mean_wait(arrival_rate=rate, mean_service=mean, service_scv=scv))
         amounts = {"wait_mean": wait}
         with suppress(InputError):  # the inversion meets a jump of the law: no quantile
-            amounts["wait_p99"] = float(mg1.wait_quantile(0.99, arrival_rate=rate, service=law))
+            amounts["wait_p99"] = float(single_server.wait_quantile(0.99, arrival_rate=rate, service=law))
         return "Pollaczek-Khinchine (M/G/1, exact)", amounts
     if scv <= 1:
-        wait = ggc.kimura(arrival_rate=rate, mean_service=mean, service_scv=scv, servers=servers)
+        wait = multiserver_general.kimura(arrival_rate=rate, mean_service=mean, service_scv=scv, servers=servers)
         return f"Kimura (M/G/{servers}, two moments)", {"wait_mean": float(wait)}
-    wait = ggc.allen_cunneen(arrival_rate=rate, mean_service=mean, arrival_scv=1.0, service_scv=scv, servers=servers)
+    wait = multiserver_general.allen_cunneen(
+        arrival_rate=rate, mean_service=mean, arrival_scv=1.0, service_scv=scv, servers=servers
+    )
     return f"Lee and Longton (M/G/{servers}, two moments)", {"wait_mean": float(wait)}
 
 

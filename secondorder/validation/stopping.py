@@ -2,7 +2,7 @@
 
 import math
 
-from secondorder.analytic.run_length import customers_needed
+from secondorder.analytic.queues.run_length import customers_needed
 
 
 def planned_customers(

@@ -8,7 +8,7 @@ service. It ignores prefill, and that the p99 of a sum is not the sum of a p99 a
 import math
 from dataclasses import dataclass
 
-from secondorder.analytic.erlang import erlang_c
+from secondorder.analytic.queues.erlang import erlang_c
 from secondorder.analytic.serving.idle import idle
 from secondorder.analytic.serving.saturation import demand
 from secondorder.errors import InputError

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from secondorder.analytic.arguments import Floats, Real, one_whole, positive
-from secondorder.analytic.mg1 import mean_wait
+from secondorder.analytic.queues.single_server import mean_wait
 from secondorder.analytic.serving.idle import weighted_quantile
 from secondorder.analytic.serving.replica import Replica
 from secondorder.analytic.serving.saturation import Saturation, saturation

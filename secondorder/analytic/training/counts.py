@@ -12,8 +12,8 @@ from typing import assert_never
 import numpy as np
 import numpy.typing as npt
 
-from secondorder.analytic import mmpp
 from secondorder.analytic.arguments import Floats
+from secondorder.analytic.queues import markov_modulated
 from secondorder.analytic.training.gap_survival import is_poisson, palm_gap
 from secondorder.analytic.training.renewal_function import renewal_function, renewal_spread
 from secondorder.errors import InputError
@@ -128,7 +128,7 @@ def _tail(process: FailureProcess, horizon: float) -> tuple[Tail, float]:
             mean, scv = process.mtbf, gap_scv(process)
             return lambda n, t: _gamma_tail(n, t / mean, scv), scv
         case Bursts():
-            index = float(mmpp.index_of_dispersion_over(horizon, **_phases(process)))
+            index = float(markov_modulated.index_of_dispersion_over(horizon, **_phases(process)))
             return lambda n, t: float(burst_counts(process=process, t=t)[int(n) :].sum()), index
         case StationaryNodes():
             mean, index = process.mtbf, _node_index(process, horizon)
@@ -201,7 +201,7 @@ def burst_counts(*, process: Bursts, t: float) -> Floats:
     """
     phases = _phases(process)
     mean = t / process.mtbf
-    sd = math.sqrt(mean * float(mmpp.index_of_dispersion_over(t, **phases)))
+    sd = math.sqrt(mean * float(markov_modulated.index_of_dispersion_over(t, **phases)))
     size = 1 << math.ceil(math.log2(mean + 40 * sd + 64))
     z = np.exp(-2j * np.pi * np.arange(size) / size)
     l1, l2, r1, r2 = phases["rate_1"], phases["rate_2"], 1 / phases["sojourn_1"], 1 / phases["sojourn_2"]

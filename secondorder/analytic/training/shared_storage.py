@@ -6,8 +6,8 @@ time. A checkpoint meets the work in that queue as any moment does: the wait of 
 
 import math
 
-from secondorder.analytic import mg1
 from secondorder.analytic.arguments import fraction, one, positive
+from secondorder.analytic.queues import single_server
 from secondorder.analytic.training.cycle import Cycle
 
 
@@ -21,7 +21,7 @@ def mean_storage_wait(*, busy: float, other_write: float) -> float:
     30.0
     """
     share, write = float(fraction("busy", busy)), one("other_write", other_write)
-    return float(mg1.mean_wait(arrival_rate=share / write, mean_service=write, service_scv=0.0))
+    return float(single_server.mean_wait(arrival_rate=share / write, mean_service=write, service_scv=0.0))
 
 
 def storage_wait_transform(s: float, *, busy: float, other_write: float) -> float:

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from secondorder.analytic.arguments import Real, Whole, each, non_negative, one, one_whole, plain, positive, whole
-from secondorder.analytic.erlang import erlang_b
+from secondorder.analytic.queues.erlang import erlang_b
 from secondorder.errors import InfeasibleError, InputError
 
 

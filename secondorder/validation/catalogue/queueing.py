@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from secondorder.analytic import batch, gg1, ggc, mg1
+from secondorder.analytic.queues import batch_service, multiserver_general, single_server, single_server_general
 from secondorder.quantities import si
 from secondorder.scenarios.queue import (
     BatchService,
@@ -50,52 +50,52 @@ def two_moments(queue: Queue) -> dict[str, Any]:
 
 
 def kingman(queue: Queue) -> Amounts:
-    return {"wait_mean": float(gg1.kingman(**two_moments(queue)))}
+    return {"wait_mean": float(single_server_general.kingman(**two_moments(queue)))}
 
 
 def kingman_bound(queue: Queue) -> Amounts:
-    return {"wait_mean": float(gg1.kingman_bound(**two_moments(queue)))}
+    return {"wait_mean": float(single_server_general.kingman_bound(**two_moments(queue)))}
 
 
 def klb(queue: Queue) -> Amounts:
-    return {"wait_mean": float(gg1.klb(**two_moments(queue)))}
+    return {"wait_mean": float(single_server_general.klb(**two_moments(queue)))}
 
 
 def marchal(queue: Queue) -> Amounts:
-    return {"wait_mean": float(gg1.marchal(**two_moments(queue)))}
+    return {"wait_mean": float(single_server_general.marchal(**two_moments(queue)))}
 
 
 def allen_cunneen(queue: Queue) -> Amounts:
-    return {"wait_mean": float(ggc.allen_cunneen(**two_moments(queue), servers=queue.servers))}
+    return {"wait_mean": float(multiserver_general.allen_cunneen(**two_moments(queue), servers=queue.servers))}
 
 
 def whitt(queue: Queue) -> Amounts:
-    return {"wait_mean": float(ggc.whitt(**two_moments(queue), servers=queue.servers))}
+    return {"wait_mean": float(multiserver_general.whitt(**two_moments(queue), servers=queue.servers))}
 
 
 def dispersed(queue: Queue) -> Amounts:
     """Kingman's formula with the index of dispersion for the scv of correlated gaps."""
     arrivals: Any = queue.open_arrivals
-    return {"wait_mean": float(gg1.kingman(**{**two_moments(queue), "arrival_scv": arrivals.idc}))}
+    return {"wait_mean": float(single_server_general.kingman(**{**two_moments(queue), "arrival_scv": arrivals.idc}))}
 
 
 def kimura(queue: Queue) -> Amounts:
     given = two_moments(queue)
     del given["arrival_scv"]
-    return {"wait_mean": float(ggc.kimura(**given, servers=queue.servers))}
+    return {"wait_mean": float(multiserver_general.kimura(**given, servers=queue.servers))}
 
 
 def scaled_p99(queue: Queue) -> Amounts:
     given = two_moments(queue)
     del given["arrival_scv"]
-    return {"wait_p99": float(mg1.scaled_wait_quantile(0.99, **given))}
+    return {"wait_p99": float(single_server.scaled_wait_quantile(0.99, **given))}
 
 
 def inoue_bound(queue: Queue) -> Amounts:
     server = queue.discipline
     assert isinstance(server, BatchService)
     given = {"item_time": si(server.per_item), "batch_time": si(server.per_batch)}
-    return {"response_mean": float(batch.mean_response_bound(arrival_rate=queue.rate, **given))}
+    return {"response_mean": float(batch_service.mean_response_bound(arrival_rate=queue.rate, **given))}
 
 
 def nobody_waits(queue: Queue) -> Amounts:

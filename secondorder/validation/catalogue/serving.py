@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from secondorder.analytic import mdc, mg1
+from secondorder.analytic.queues import multiserver_deterministic, single_server
 from secondorder.analytic.serving.saturation import saturation
 from secondorder.fleets.accelerators import accelerators
 from secondorder.scenarios.serving import Serving
@@ -59,7 +59,9 @@ def pollaczek_khinchine(scenario: Serving) -> Amounts:
     assert isinstance(scenario.lengths, Lengths)
     seconds, weight = _services(scenario.lengths)
     mean, second = float(seconds @ weight), float(seconds**2 @ weight)
-    wait = float(mg1.mean_wait(arrival_rate=scenario.rate, mean_service=mean, service_scv=second / mean**2 - 1))
+    wait = float(
+        single_server.mean_wait(arrival_rate=scenario.rate, mean_service=mean, service_scv=second / mean**2 - 1)
+    )
     inputs, _, weight = scenario.lengths.grid(points=512)
     return {"ttft_mean": wait + 1e-3 + 1e-5 * float(inputs @ weight), "e2el_mean": wait + mean}
 
@@ -69,7 +71,10 @@ def constant_services(scenario: Serving) -> Amounts:
     seconds = float(_services(scenario.lengths)[0][0])
     first = 1e-3 + 1e-5 * float(scenario.lengths.grid(points=512)[0][0])
     given: dict[str, Any] = {"arrival_rate": scenario.rate, "mean_service": seconds, "servers": 1}
-    wait, slow = float(mdc.mean_wait(**given)), float(mdc.wait_quantile(0.99, **given))
+    wait, slow = (
+        float(multiserver_deterministic.mean_wait(**given)),
+        float(multiserver_deterministic.wait_quantile(0.99, **given)),
+    )
     return {"ttft_mean": wait + first, "ttft_p99": slow + first, "e2el_mean": wait + seconds}
 
 

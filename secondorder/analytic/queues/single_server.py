@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from secondorder.analytic import mmc
 from secondorder.analytic.arguments import Floats, Real, fraction, non_negative, one, plain, positive, stable
-from secondorder.analytic.inversion import checked, euler, quantile
+from secondorder.analytic.queues import multiserver
+from secondorder.analytic.queues.transform_inversion import checked, euler, quantile
 
 
 class ServiceLaw(Protocol):
@@ -143,7 +143,7 @@ def scaled_wait_quantile(p: Real, *, arrival_rate: Real, mean_service: Real, ser
     54.775333
     """
     service, scv = positive("mean_service", mean_service), non_negative("service_scv", service_scv)
-    return plain(mmc.wait_quantile(p, arrival_rate=arrival_rate, service_rate=1 / service) * (1 + scv) / 2)
+    return plain(multiserver.wait_quantile(p, arrival_rate=arrival_rate, service_rate=1 / service) * (1 + scv) / 2)
 
 
 Tail = Callable[[Floats], tuple[Floats, Floats]]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secondorder.analytic.arguments import Floats, Real, fraction, non_negative, one, plain, stable
-from secondorder.analytic.inversion import quantile
+from secondorder.analytic.queues.transform_inversion import quantile
 from secondorder.errors import InputError
 
 

@@ -17,26 +17,26 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from secondorder import laws
-from secondorder.analytic import (
-    batch,
-    closed,
+from secondorder.analytic.queues import (
+    batch_service,
+    closed_network,
     fork_join,
-    gg1,
-    ggc,
-    gim1,
-    jsq,
-    mdc,
-    mg1,
-    mh21,
-    mmc,
-    mmck,
-    mmpp,
+    join_shortest_queue,
+    markov_modulated,
+    multiserver,
+    multiserver_deterministic,
+    multiserver_finite,
+    multiserver_general,
     priority,
-    ps,
+    processor_sharing,
     setup_time,
+    single_server,
+    single_server_general,
+    single_server_hyperexponential,
+    single_server_renewal,
 )
-from secondorder.analytic.erlang import erlang_b, erlang_c
-from secondorder.analytic.inversion import quantile
+from secondorder.analytic.queues.erlang import erlang_b, erlang_c
+from secondorder.analytic.queues.transform_inversion import quantile
 from secondorder.errors import InputError
 from secondorder.laws import Service
 from secondorder.quantities import si
@@ -254,10 +254,10 @@ def _first_moments(queue: Queue) -> Iterator[Estimate]:
     )
     rate, servers, source = _markov_server(queue)
     given = _servers(queue, rate, servers)
-    response = float(mmc.mean_response(**given))
+    response = float(multiserver.mean_response(**given))
     amounts = {"response_mean": response, "number_mean": queue.rate * response}
     if _has_wait(queue):
-        wait, met = float(mmc.mean_wait(**given)), float(mmc.prob_wait(**given))
+        wait, met = float(multiserver.mean_wait(**given)), float(multiserver.prob_wait(**given))
         amounts |= {"wait_mean": wait, "prob_wait": met, "queue_mean": queue.rate * wait}
     yield from _rungs(1, source, _markov_note(queue), amounts)
 
@@ -304,7 +304,7 @@ def _markov_note(queue: Queue) -> str:
 def _finite_first_moments(queue: Queue, room: int) -> Iterator[Estimate]:
     """M/M/c/K; insensitive to the service law in processor sharing, and where nobody can wait."""
     given = _servers(queue, queue.rate, queue.servers)
-    law = mmck.law(**given, capacity=room)
+    law = multiserver_finite.law(**given, capacity=room)
     number = np.arange(room + 1)
     served = queue.rate * float(law[:-1].sum())
     amounts: Amounts = {
@@ -336,7 +336,7 @@ def _population(queue: Queue, population: Closed) -> Iterator[Estimate]:
     """Customers that think and come back: mean value analysis, with several servers the birth-death chain."""
     think, service, count = si(population.law("think").mean), queue.mean_service, population.customers
     if queue.servers == 1:
-        found = closed.mean_value_analysis(customers=count, demand=[service], think=think)
+        found = closed_network.mean_value_analysis(customers=count, demand=[service], think=think)
         throughput, response, source = found.throughput, found.mean_response, "mean value analysis"
     else:
         throughput, response = _repair(count, think, service, queue.servers)
@@ -442,16 +442,22 @@ def _quantiles(name: str, function: Callable[..., Any], **given: Any) -> Amounts
 
 def _markov(queue: Queue, rate: float, servers: int) -> Iterator[Estimate]:
     given = _servers(queue, rate, servers)
-    amounts = _with_waits(queue, float(mmc.mean_wait(**given))) | {"prob_wait": float(mmc.prob_wait(**given))}
-    amounts |= _quantiles("wait", mmc.wait_quantile, **given) | _quantiles("response", mmc.response_quantile, **given)
+    amounts = _with_waits(queue, float(multiserver.mean_wait(**given))) | {
+        "prob_wait": float(multiserver.prob_wait(**given))
+    }
+    amounts |= _quantiles("wait", multiserver.wait_quantile, **given) | _quantiles(
+        "response", multiserver.response_quantile, **given
+    )
     yield from _rungs(2, "M/M/c (Erlang)", "exact", amounts)
 
 
 def _constant(queue: Queue, rate: float, servers: int) -> Iterator[Estimate]:
     given: dict[str, Any] = {"arrival_rate": rate, "mean_service": queue.mean_service, "servers": servers}
-    amounts = _with_waits(queue, float(mdc.mean_wait(**given)))
-    amounts["prob_wait"] = float(mdc.wait_tail(0.0, **given))
-    amounts |= _quantiles("wait", mdc.wait_quantile, **given) | _quantiles("response", mdc.response_quantile, **given)
+    amounts = _with_waits(queue, float(multiserver_deterministic.mean_wait(**given)))
+    amounts["prob_wait"] = float(multiserver_deterministic.wait_tail(0.0, **given))
+    amounts |= _quantiles("wait", multiserver_deterministic.wait_quantile, **given) | _quantiles(
+        "response", multiserver_deterministic.response_quantile, **given
+    )
     yield from _rungs(2, "M/D/c (Crommelin)", "exact", amounts)
 
 
@@ -459,13 +465,13 @@ def _general(queue: Queue, rate: float, law: Service) -> Iterator[Estimate]:
     given: dict[str, Any] = {"arrival_rate": rate, "mean_service": law.moment(1)}
     amounts: Amounts = {"prob_wait": rate * law.moment(1)}
     if math.isfinite(queue.service_scv):
-        amounts |= _with_waits(queue, float(mg1.mean_wait(**given, service_scv=queue.service_scv)))
+        amounts |= _with_waits(queue, float(single_server.mean_wait(**given, service_scv=queue.service_scv)))
     yield from _rungs(2, "Pollaczek-Khinchine (M/G/1)", "exact", amounts)
     if isinstance(law, laws.Hyperexponential):
-        module: Any = mh21
+        module: Any = single_server_hyperexponential
         note, given = "exact", {**given, "service_scv": law.scv}
     else:
-        module, note, given = mg1, "exact, by numerical inversion", {"arrival_rate": rate, "service": law}
+        module, note, given = single_server, "exact, by numerical inversion", {"arrival_rate": rate, "service": law}
     amounts = _quantiles("wait", module.wait_quantile, **given)
     amounts |= _quantiles("response", module.response_quantile, **given)
     yield from _rungs(2, "law of the wait (M/G/1)", note, amounts)
@@ -473,8 +479,12 @@ def _general(queue: Queue, rate: float, law: Service) -> Iterator[Estimate]:
 
 def _renewal(queue: Queue, gap: Service, law: Service) -> Iterator[Estimate]:
     given: dict[str, Any] = {"gap": gap, "service_rate": 1 / law.moment(1)}
-    amounts = _with_waits(queue, gim1.mean_wait(**given)) | {"prob_wait": gim1.prob_wait(**given)}
-    amounts |= _quantiles("wait", gim1.wait_quantile, **given) | _quantiles("response", gim1.response_quantile, **given)
+    amounts = _with_waits(queue, single_server_renewal.mean_wait(**given)) | {
+        "prob_wait": single_server_renewal.prob_wait(**given)
+    }
+    amounts |= _quantiles("wait", single_server_renewal.wait_quantile, **given) | _quantiles(
+        "response", single_server_renewal.response_quantile, **given
+    )
     yield from _rungs(2, "GI/M/1", "exact", amounts)
 
 
@@ -482,9 +492,9 @@ def _modulated(queue: Queue, comers: arrivals.MarkovModulated) -> Iterator[Estim
     names = ("rate_1", "rate_2", "sojourn_1", "sojourn_2")
     given: dict[str, Any] = {name: si(getattr(comers, name)) for name in names}
     given["service_rate"] = 1 / queue.mean_service
-    amounts = _with_waits(queue, float(mmpp.mean_response(**given)) - queue.mean_service)
-    amounts["prob_wait"] = float(mmpp.prob_wait(**given))
-    amounts |= _quantiles("response", mmpp.response_quantile, **given)
+    amounts = _with_waits(queue, float(markov_modulated.mean_response(**given)) - queue.mean_service)
+    amounts["prob_wait"] = float(markov_modulated.prob_wait(**given))
+    amounts |= _quantiles("response", markov_modulated.response_quantile, **given)
     yield from _rungs(2, "MMPP/M/1 (matrix-geometric)", "exact", amounts)
 
 
@@ -494,21 +504,26 @@ def _two_moments(queue: Queue, rate: float, servers: int) -> Iterator[Estimate]:
     cs2, comers = queue.service_scv, queue.open_arrivals
     note = "approximation: two moments; good at high utilisation"
     if _is_poisson(queue):
-        yield from _rungs(2, "Kimura (M/G/c)", note, _with_waits(queue, float(ggc.kimura(**given, service_scv=cs2))))
+        yield from _rungs(
+            2, "Kimura (M/G/c)", note, _with_waits(queue, float(multiserver_general.kimura(**given, service_scv=cs2)))
+        )
         return
     try:
         ca2 = comers.idc if isinstance(comers, arrivals.MarkovModulated) else comers.scv
     except InputError:  # Pareto gaps without variance
         return
     if isinstance(comers, arrivals.MarkovModulated):
-        wait = float(ggc.allen_cunneen(**given, arrival_scv=ca2, service_scv=cs2))
+        wait = float(multiserver_general.allen_cunneen(**given, arrival_scv=ca2, service_scv=cs2))
         note = "approximation: heavy traffic, bursts short against the time to drain"
         source = "Allen-Cunneen with the index of dispersion"
     elif servers == 1:
         del given["servers"]
-        wait, source = float(gg1.klb(**given, arrival_scv=ca2, service_scv=cs2)), "Kraemer and Langenbach-Belz (G/G/1)"
+        wait, source = (
+            float(single_server_general.klb(**given, arrival_scv=ca2, service_scv=cs2)),
+            "Kraemer and Langenbach-Belz (G/G/1)",
+        )
     else:
-        wait, source = float(ggc.whitt(**given, arrival_scv=ca2, service_scv=cs2)), "Whitt (G/G/c)"
+        wait, source = float(multiserver_general.whitt(**given, arrival_scv=ca2, service_scv=cs2)), "Whitt (G/G/c)"
     if queue.transient:
         note = "outside: approximation: a finite trace, taken for independent gaps in a steady state"
     yield from _rungs(2, source, note, _with_waits(queue, wait))
@@ -521,7 +536,9 @@ def _finite(queue: Queue, room: int) -> Iterator[Estimate]:
         lost = float(erlang_b(queue.rate * queue.mean_service, queue.servers))
         yield from _rungs(2, "Erlang B", "exact, for any service law", {"blocking_prob": lost})
     elif _is_exponential(queue.law("service")):
-        amounts = _quantiles("wait", mmck.wait_quantile, **_servers(queue, queue.rate, queue.servers), capacity=room)
+        amounts = _quantiles(
+            "wait", multiserver_finite.wait_quantile, **_servers(queue, queue.rate, queue.servers), capacity=room
+        )
         yield from _rungs(2, "M/M/c/K (truncated birth-death)", "exact", amounts)
 
 
@@ -543,7 +560,7 @@ def _sharing(queue: Queue) -> Iterator[Estimate]:
     alone = queue.room is None and queue.servers == 1
     if alone and _is_poisson(queue) and _is_exponential(queue.law("service")):
         given: dict[str, Any] = {"arrival_rate": queue.rate, "service_rate": 1 / queue.mean_service}
-        amounts = _quantiles("response", ps.response_quantile, **given)
+        amounts = _quantiles("response", processor_sharing.response_quantile, **given)
         yield from _rungs(2, "M/M/1-PS (Coffman, Muntz, Trotter)", "exact, by numerical inversion", amounts)
 
 
@@ -582,7 +599,7 @@ def _batches(queue: Queue, server: BatchService) -> Iterator[Estimate]:
     item, fixed = si(server.per_item), si(server.per_batch)
     if server.most is not None:
         times = [server.seconds(size) for size in range(1, server.most + 1)]
-        found = batch.limited(arrival_rate=queue.rate, batch_times=times)
+        found = batch_service.limited(arrival_rate=queue.rate, batch_times=times)
         amounts = {
             "response_mean": found.mean_response,
             "wait_mean": found.mean_wait,
@@ -594,12 +611,12 @@ def _batches(queue: Queue, server: BatchService) -> Iterator[Estimate]:
         yield from _rungs(2, "bulk queue (Neuts)", "exact", amounts)
     elif item > 0:
         given: dict[str, Any] = {"arrival_rate": queue.rate, "item_time": item, "batch_time": fixed}
-        response = float(batch.mean_response(**given))
+        response = float(batch_service.mean_response(**given))
         amounts = {
             "response_mean": response,
             "number_mean": queue.rate * response,
-            "utilisation": float(batch.utilisation(**given)),
-            "batch_mean": float(batch.mean_batch(**given)),
+            "utilisation": float(batch_service.utilisation(**given)),
+            "batch_mean": float(batch_service.mean_batch(**given)),
         }
         yield from _rungs(2, "dynamic batching (Inoue)", "exact", amounts)
 
@@ -614,7 +631,7 @@ def _random(queue: Queue) -> Iterator[Estimate]:
         except InputError:
             return
         each = {"arrival_rate": queue.rate / queue.servers, "mean_service": queue.mean_service}
-        wait = float(gg1.klb(**each, arrival_scv=ca2, service_scv=queue.service_scv))
+        wait = float(single_server_general.klb(**each, arrival_scv=ca2, service_scv=queue.service_scv))
         note = "approximation: two moments; good at high utilisation"
         yield from _rungs(2, "Kraemer and Langenbach-Belz (G/G/1)", note, _with_waits(queue, wait))
 
@@ -627,10 +644,10 @@ def _shortest(queue: Queue, d: int) -> Iterator[Estimate]:
         "service_rate": 1 / queue.mean_service,
         "choices": d,
     }
-    amounts = _with_waits(queue, float(jsq.mean_response(**given)) - queue.mean_service)
+    amounts = _with_waits(queue, float(join_shortest_queue.mean_response(**given)) - queue.mean_service)
 
     def tail(t: Any) -> Any:
-        return jsq.wait_tail(t, **given)
+        return join_shortest_queue.wait_tail(t, **given)
 
     amounts["prob_wait"] = float(tail(0.0))
     levels, scale = np.array(list(LEVELS.values())), np.full(len(LEVELS), queue.mean_service)

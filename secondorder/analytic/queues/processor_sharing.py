@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from secondorder.analytic.arguments import Floats, Real, fraction, non_negative, one, plain, positive, stable
-from secondorder.analytic.inversion import checked, euler, quantile
+from secondorder.analytic.queues.transform_inversion import checked, euler, quantile
 
 
 def mean_response(*, arrival_rate: Real, mean_service: Real) -> Real:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from secondorder.analytic import mmc
 from secondorder.analytic.arguments import Floats, Real, each, fraction, non_negative, plain, positive
-from secondorder.analytic.inversion import quantile
+from secondorder.analytic.queues import multiserver
+from secondorder.analytic.queues.transform_inversion import quantile
 from secondorder.errors import InfeasibleError
 
 
@@ -67,7 +67,7 @@ def servers_for_wait_quantile(wait: Real, p: Real, *, arrival_rate: Real, servic
     least 0; ``0 < p < 1``; rates in 1/s; all broadcast, the answer is a whole number kept as a
     float. Errors: ``InputError``.
 
-    *Source*: ``mmc.wait_tail``.
+    *Source*: ``multiserver.wait_tail``.
 
     >>> servers_for_wait_quantile(0.5, 0.99, arrival_rate=8.0, service_rate=1.0)
     13.0
@@ -88,7 +88,7 @@ def servers_for_response_quantile(response: Real, p: Real, *, arrival_rate: Real
     above 0; ``0 < p < 1``; rates in 1/s; all broadcast, the answer is a whole number kept as a
     float. Errors: ``InfeasibleError`` where the service alone is too slow, ``InputError``.
 
-    *Source*: ``mmc.response_tail``.
+    *Source*: ``multiserver.response_tail``.
 
     >>> servers_for_response_quantile(5.0, 0.99, arrival_rate=8.0, service_rate=1.0)
     10.0
@@ -131,7 +131,7 @@ def _least_for_response(response: float, p: float, rate: float, mu: float) -> fl
 
 
 def _tail(t: float, waits: float, theta: float, mu: float) -> float:
-    found = mmc.response_tail_given(np.asarray(t), np.asarray(waits), np.asarray(theta), np.asarray(mu))
+    found = multiserver.response_tail_given(np.asarray(t), np.asarray(waits), np.asarray(theta), np.asarray(mu))
     return float(found)
 
 

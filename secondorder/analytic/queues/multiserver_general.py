@@ -6,8 +6,8 @@ the service, ``rho = arrival_rate mean_service / servers``.
 
 import numpy as np
 
-from secondorder.analytic import mdc, mmc
 from secondorder.analytic.arguments import Floats, Real, Whole, non_negative, plain, positive, stable, whole
+from secondorder.analytic.queues import multiserver, multiserver_deterministic
 
 
 def allen_cunneen(
@@ -47,7 +47,9 @@ def kimura(*, arrival_rate: Real, mean_service: Real, service_scv: Real, servers
     """
     cs2 = non_negative("service_scv", service_scv)
     exponential = _mmc(arrival_rate, mean_service, servers)
-    constant = np.asarray(mdc.mean_wait(arrival_rate=arrival_rate, mean_service=mean_service, servers=servers))
+    constant = np.asarray(
+        multiserver_deterministic.mean_wait(arrival_rate=arrival_rate, mean_service=mean_service, servers=servers)
+    )
     ratio = np.where(constant > 0, exponential, 1.0) / np.where(constant > 0, constant, 1.0)
     return plain(exponential * (1 + cs2) / (2 * cs2 + (1 - cs2) * ratio))
 
@@ -80,7 +82,7 @@ def whitt(*, arrival_rate: Real, mean_service: Real, arrival_scv: Real, service_
 
 def _mmc(arrival_rate: Real, mean_service: Real, servers: Whole) -> Floats:
     service = positive("mean_service", mean_service)
-    return np.asarray(mmc.mean_wait(arrival_rate=arrival_rate, service_rate=1 / service, servers=servers))
+    return np.asarray(multiserver.mean_wait(arrival_rate=arrival_rate, service_rate=1 / service, servers=servers))
 
 
 def _phi(rho: Floats, ca2: Floats, cs2: Floats, c: Floats) -> Floats:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secondorder.analytic.arguments import Floats, non_negative, one, one_whole, positive, stable
-from secondorder.analytic.erlang import erlang_c
+from secondorder.analytic.queues.erlang import erlang_c
 from secondorder.errors import InputError, Unstable
 
 

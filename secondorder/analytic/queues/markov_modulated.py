@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from secondorder.analytic.arguments import Floats, Real, fraction, non_negative, plain, positive
-from secondorder.analytic.inversion import quantile
+from secondorder.analytic.queues.transform_inversion import quantile
 from secondorder.errors import Unstable
 
 

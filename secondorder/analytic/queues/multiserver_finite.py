@@ -21,7 +21,7 @@ from secondorder.analytic.arguments import (
     positive,
     whole,
 )
-from secondorder.analytic.inversion import quantile
+from secondorder.analytic.queues.transform_inversion import quantile
 from secondorder.errors import InputError
 
 

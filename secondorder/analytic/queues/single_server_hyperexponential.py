@@ -8,9 +8,9 @@ wait is again a mixture of two exponential times, of rates ``r1 > r2``, the root
 
 import numpy as np
 
-from secondorder.analytic import mmc
 from secondorder.analytic.arguments import Floats, Real, fraction, non_negative, plain, positive, stable
-from secondorder.analytic.inversion import quantile
+from secondorder.analytic.queues import multiserver
+from secondorder.analytic.queues.transform_inversion import quantile
 from secondorder.errors import InputError
 
 
@@ -100,7 +100,7 @@ def _mixture(t: Floats, weights: Pair, rates: Pair) -> Floats:
 
 def _response(t: Floats, waits: Floats, weights: Pair, rates: Pair, kinds: Pair, services: Pair) -> Floats:
     both = [
-        weight * kind * mmc.two_exponentials_tail(t, rate, service)
+        weight * kind * multiserver.two_exponentials_tail(t, rate, service)
         for weight, rate in zip(weights, rates, strict=True)
         for kind, service in zip(kinds, services, strict=True)
     ]

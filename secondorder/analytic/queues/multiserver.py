@@ -7,8 +7,8 @@ waiting and ``theta = servers service_rate - arrival_rate``.
 import numpy as np
 
 from secondorder.analytic.arguments import Floats, Real, Whole, fraction, non_negative, plain, positive, stable, whole
-from secondorder.analytic.erlang import erlang_c
-from secondorder.analytic.inversion import quantile
+from secondorder.analytic.queues.erlang import erlang_c
+from secondorder.analytic.queues.transform_inversion import quantile
 
 
 def prob_wait(*, arrival_rate: Real, service_rate: Real, servers: Whole = 1) -> Real:

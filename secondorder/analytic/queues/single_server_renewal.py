@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from secondorder.analytic.arguments import Real, fraction, non_negative, one, plain, stable
-from secondorder.analytic.mg1 import ServiceLaw
+from secondorder.analytic.queues.single_server import ServiceLaw
 from secondorder.errors import InputError
 
 

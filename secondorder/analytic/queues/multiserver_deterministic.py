@@ -23,8 +23,8 @@ from secondorder.analytic.arguments import (
     stable,
     whole,
 )
-from secondorder.analytic.bulk_chain import stationary_law
-from secondorder.analytic.inversion import quantile
+from secondorder.analytic.queues.bulk_service_chain import stationary_law
+from secondorder.analytic.queues.transform_inversion import quantile
 
 
 def mean_wait(*, arrival_rate: Real, mean_service: Real, servers: Whole = 1) -> Real:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secondorder.analytic.arguments import Floats, Real, each, non_negative, one, one_whole, plain, positive
-from secondorder.analytic.bulk_chain import stationary_law
+from secondorder.analytic.queues.bulk_service_chain import stationary_law
 from secondorder.errors import Unstable
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from secondorder.analytic import mmc
 from secondorder.analytic.arguments import Floats, Real, Whole, non_negative, plain, positive, whole
-from secondorder.analytic.gg1 import klb_factor
+from secondorder.analytic.queues import multiserver
+from secondorder.analytic.queues.single_server_general import klb_factor
 from secondorder.errors import InputError, Unstable
 
 
@@ -172,6 +172,6 @@ def _arrival_scv(
 
 
 def _waits(rate: Floats, service: Floats, rho: Floats, ca2: Floats, cs2: Floats, c: Floats) -> Floats:
-    base = np.asarray(mmc.mean_wait(arrival_rate=rate, service_rate=1 / service, servers=c.astype(np.int64)))
+    base = np.asarray(multiserver.mean_wait(arrival_rate=rate, service_rate=1 / service, servers=c.astype(np.int64)))
     g = np.where((c == 1) & (ca2 < 1), klb_factor(rho, ca2, cs2), 1.0)
     return np.asarray(base * (ca2 + cs2) / 2 * g)

@@ -1,0 +1,1 @@
+"""Closed forms of queues, one model a file."""
