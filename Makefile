@@ -27,7 +27,7 @@ units: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 validate: .venv/installed
-	SECONDORDER_TWINS=all $(BIN)/python -m pytest -n 2 tests/test_catalogue.py
+	SECONDORDER_TWINS=all $(BIN)/python -m pytest -n 2 tests/validation/test_catalogue.py
 	$(BIN)/secondorder validate
 	$(BIN)/secondorder validate --coverage
 

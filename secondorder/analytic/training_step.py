@@ -43,7 +43,7 @@ from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.training_step import Message, Parts, TrainingStep
 
 LARGEST_SCV = 0.05
-"""Of the jitter, up to which the critical path keeps what order 2 promises (``tests/test_training_step.py``)."""
+"""Of the jitter, up to which the critical path keeps what order 2 promises (``test_training_step.py``)."""
 BUBBLE_ERROR, LARGEST_BUBBLE_ERROR = 0.01, 0.1
 """Of order 2 under jitter: a share of the pipeline's time, and the share of the bubble up to which that will do."""
 

@@ -141,7 +141,7 @@ class TrainingStep(Timed):
     - ``reserved_memory``: memory of each accelerator for what the formulas do not count ("2 GiB").
     - ``name``: what results call the scenario.
 
-    BLOOM implies a ``compute_efficiency`` of 0.58, Llama 3 of 0.56 (``tests/test_training_step.py``).
+    BLOOM implies a ``compute_efficiency`` of 0.58, Llama 3 of 0.56 (``tests/analytic/test_training_step.py``).
 
     Errors: ``DoesNotFit`` where the fullest stage exceeds an accelerator's memory, ``InputError`` for a layout that
     does not divide the cluster.

@@ -47,7 +47,7 @@ class Replica:
 
     *Accuracy*: ``python benchmarks/serving_accuracy.py`` draws services at random and prints how many
     figures inside that domain lie within 10 % of the simulation or in its interval. Five services on
-    which earlier forms failed are ``pytest tests/test_serving_ladder.py -k within_10_percent``; three loads
+    which earlier forms failed are ``pytest tests/analytic/test_serving_ladder.py -k within_10_percent``; three loads
     of conversations on an H100 are in ``make validate``.
     """
 

@@ -16,7 +16,7 @@ from secondorder.workloads.lengths import Empirical, Fixed, Geometric, Lengths, 
 from secondorder.workloads.requests import Requests
 from secondorder.workloads.traces import read_trace
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
+DATA = Path(__file__).parents[3] / "shared" / "data"
 TABLES = Path(tabulate.__file__).parent
 TRACES = {"azure_conv_2023": "azure_llm_2023_conv.csv", "azure_code_2023": "azure_llm_2023_code.csv"}
 

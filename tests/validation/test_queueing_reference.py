@@ -36,7 +36,7 @@ from secondorder.analytic.queues import (
 )
 from secondorder.laws import LogNormal
 
-FILE = Path(__file__).parents[2] / "shared" / "reference" / "queueing.csv"
+FILE = Path(__file__).parents[3] / "shared" / "reference" / "queueing.csv"
 INVERTED = {("M/LN/1", "p99_wait"), ("M/LN/1", "p99_response"), ("M/M/1-PS", "p99_response")}
 
 Row = dict[str, Any]

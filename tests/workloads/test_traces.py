@@ -15,7 +15,7 @@ from secondorder.quantities import si
 from secondorder.workloads.requests import Requests
 from secondorder.workloads.traces import Trace, TraceWarning, read_trace
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
+DATA = Path(__file__).parents[3] / "shared" / "data"
 
 AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens
 2023-11-16 18:17:03.9799600,4808,10

@@ -30,7 +30,7 @@ from secondorder.workloads.arrivals import Poisson
 
 CATALOGUE = {twin.title: twin for twin in twins()}
 ALL = os.environ.get("SECONDORDER_TWINS") == "all"
-REFERENCE = Path(__file__).parents[2] / "shared" / "reference" / "queueing.csv"
+REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "queueing.csv"
 
 
 def params(catalogue: dict[str, Twin]) -> list[object]:
