@@ -79,14 +79,10 @@ class Scheduler:
 
     def schedule(self) -> Step | None:
         """The next step, or None when there is nothing to compute."""
-        draft = Draft(self.budget)
-        if self._all_can_run():
-            self._run_all(draft)
-        else:
-            self._run_one_by_one(draft)
-        if self.waiting and not draft.preempted:
-            self._admit(draft)
-        if not draft.tokens and not draft.decodes:
+        draft = self._draft()
+        while draft.empty and draft.preempted:  # the first in order was its own victim: now the others
+            draft = self._draft()
+        if draft.empty:
             return None
         self._advance(draft)
         return draft.step()
@@ -127,6 +123,16 @@ class Scheduler:
             self.context += self.decodes
             self.step += 1
         return self._finish_in_step()
+
+    def _draft(self) -> Draft:
+        draft = Draft(self.budget)
+        if self._all_can_run():
+            self._run_all(draft)
+        else:
+            self._run_one_by_one(draft)
+        if self.waiting and not draft.preempted:
+            self._admit(draft)
+        return draft
 
     # Running requests
 

@@ -58,6 +58,11 @@ class Draft:
         self.joining: list[Slot] = []
         self.given: dict[Slot, Work] = {}
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is computed."""
+        return not self.tokens and not self.decodes
+
     def prefill(self, slot: Slot, before: int, after: int, *, ends: bool) -> None:
         """Tokens ``before`` to ``after`` of a prompt; ``ends``: its last one is among them."""
         tokens = after - before
