@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from random_services import MILLISECOND, Case, UnnamedFirst, assert_agrees, by_hand, cases, examples, milliseconds
 
 from secondorder.simulate.serving import asks, single_run
-from secondorder.simulate.serving.policies import URGENT_FIRST, Candidate, Policies, Watermark, first_chunk
+from secondorder.simulate.serving.policies import DEFAULT, URGENT_FIRST, Candidate, Policies, Watermark, first_chunk
 from secondorder.simulate.serving.recorder import Recorder
 from secondorder.simulate.serving.request import Ask, Slot
 from secondorder.simulate.serving.scheduler import Scheduler
@@ -89,6 +89,24 @@ def test_the_least_urgent_is_preempted_though_it_is_not_the_newest() -> None:
     assert list(replace(case, policies=URGENT_FIRST, priorities=(0, 1)).record().preemptions) == [0, 1]
 
 
+def test_a_victim_gives_back_what_it_was_given_in_the_same_step() -> None:
+    # In step 2 the first request ends its prompt with the last free block, and the second needs one.
+    case = by_hand([(0, 8, 3), (0, 4, 3)], blocks=3, long_prefill_token_threshold=4)
+    urgent = replace(case, policies=URGENT_FIRST, priorities=(1, 0))
+    assert milliseconds(urgent, "first_token") == [5, 1]
+    assert milliseconds(urgent, "finish") == [7, 3]
+    engine = scheduler(blocks=3, max_num_seqs=2, policies=URGENT_FIRST)
+    asked = [Ask(index=index, prompt=3, output=3, priority=1 - index) for index in range(2)]
+    victim, urgent_one = map(engine.submit, asked)
+    engine.schedule()
+    engine.schedule()
+    step = engine.schedule()  # both need a second block
+    assert step is not None
+    assert step.load == (0, 0, 0, 1, 5, 1)
+    assert (victim.computed, victim.emitted, victim.held, urgent_one.held) == (0, 2, 0, 2)
+    assert engine.blocks.free == 1
+
+
 def test_a_request_that_gives_up_while_it_waits_is_never_scheduled() -> None:
     case = replace(by_hand([(0, 4, 9), (1, 4, 1), (1, 4, 1)], max_num_seqs=1), patience=(10**12, 10**9, 10**12))
     assert_agrees(case)
@@ -110,8 +128,10 @@ def test_a_request_that_gives_up_after_its_last_token_has_finished() -> None:
     assert list(case.record().finish) == [2 * MILLISECOND]
 
 
-def scheduler() -> Scheduler:
-    return Scheduler(blocks=10, block_size=4, max_num_seqs=1, max_num_batched_tokens=64)
+def scheduler(blocks: int = 10, max_num_seqs: int = 1, policies: Policies = DEFAULT) -> Scheduler:
+    return Scheduler(
+        blocks=blocks, block_size=4, max_num_seqs=max_num_seqs, max_num_batched_tokens=64, policies=policies
+    )
 
 
 def test_cancelling_frees_the_blocks_of_a_running_request_at_once() -> None:

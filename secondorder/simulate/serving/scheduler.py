@@ -241,9 +241,8 @@ class Scheduler:
             if not self.chunked_prefill and tokens > draft.budget:
                 return
             tokens = min(tokens, draft.budget)
-            candidate = self._candidate(slot, hits, tokens)
-            if not self.policies.admits(candidate):
-                self.blocked = not self.policies.admits(candidate._replace(fresh_now=1))
+            if not self.policies.admits(self._candidate(slot, hits, tokens)):
+                self.blocked = True
                 return
             self.waiting.take()
             self._start(slot, hits, draft)
