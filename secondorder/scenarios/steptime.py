@@ -50,9 +50,9 @@ class StepFunction(Generic[Coefficients]):
 
     >>> from secondorder.fleets.accelerators import accelerators
     >>> from secondorder.workloads.models import models
-    >>> engine = Engine(model=models.llama_3_1_8b, accelerator=accelerators.h100_sxm, precision="bf16",
+    >>> placement = Placement(model=models.llama_3_1_8b, accelerator=accelerators.h100_sxm, precision="bf16",
     ...     kv_precision="bf16")
-    >>> step = Affine(per_step=1e-3, per_prefill_token=1e-5, per_decode=1e-4).seconds(engine)
+    >>> step = Affine(per_step=1e-3, per_prefill_token=1e-5, per_decode=1e-4).seconds(placement)
     >>> step.coefficients.per_decode, step(0, 0, 0, 10, 5_000, 10)
     (0.0001, 0.002)
     """
@@ -65,8 +65,8 @@ class StepFunction(Generic[Coefficients]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Engine(Checked):
-    """What executes a step: a model on ``tensor_parallel_size`` accelerators."""
+class Placement(Checked):
+    """A model placed on ``tensor_parallel_size`` accelerators."""
 
     model: Transformer
     accelerator: Accelerator
@@ -89,8 +89,8 @@ class Engine(Checked):
 class StepTime(Protocol):
     """A model of the time of a step."""
 
-    def seconds(self, engine: Engine) -> StepSeconds:
-        """The step time as a function, for one engine."""
+    def seconds(self, placement: Placement) -> StepSeconds:
+        """The step time as a function, for one placement."""
         ...
 
 
@@ -116,43 +116,43 @@ class Roofline(Checked):
     host_overhead: Duration = "1 ms"
     link_latency: Duration = "2 µs"
 
-    def seconds(self, engine: Engine) -> "StepFunction[RooflineCoefficients]":
-        return StepFunction(roofline_seconds, self.coefficients(engine))
+    def seconds(self, placement: Placement) -> "StepFunction[RooflineCoefficients]":
+        return StepFunction(roofline_seconds, self.coefficients(placement))
 
-    def coefficients(self, engine: Engine) -> "RooflineCoefficients":
-        """The numbers of ``roofline_seconds`` for one engine."""
-        model, device, ranks = engine.model, engine.accelerator, engine.tensor_parallel_size
-        speed = device.peak_flops(engine.precision) * self.compute_efficiency * ranks
+    def coefficients(self, placement: Placement) -> "RooflineCoefficients":
+        """The numbers of ``roofline_seconds`` for one placement."""
+        model, device, ranks = placement.model, placement.accelerator, placement.tensor_parallel_size
+        speed = device.peak_flops(placement.precision) * self.compute_efficiency * ranks
         bandwidth = si(device.memory_bandwidth) * self.memory_efficiency * ranks
-        fixed, per_token = self._fixed_and_communication(engine)
+        fixed, per_token = self._fixed_and_communication(placement)
         return RooflineCoefficients(
             per_token=model.flops_per_token / speed,
             per_prefill_pair=model.prefill_flops_per_pair / speed,
             per_decode_pair=model.flops_per_pair / speed,
             per_row=model.flops_per_row / speed,
-            per_cached_token=engine.kv_bytes_per_token / bandwidth,
-            weights=touched_weights(model, engine.precision, bandwidth),
+            per_cached_token=placement.kv_bytes_per_token / bandwidth,
+            weights=touched_weights(model, placement.precision, bandwidth),
             per_token_on_links=per_token,
             fixed=fixed,
         )
 
-    def _fixed_and_communication(self, engine: Engine) -> tuple[float, float]:
+    def _fixed_and_communication(self, placement: Placement) -> tuple[float, float]:
         """Seconds of a step that do not depend on the batch, and seconds per token on the links."""
-        ranks, model = engine.tensor_parallel_size, engine.model
+        ranks, model = placement.tensor_parallel_size, placement.model
         if ranks == 1:
             return si(self.host_overhead), 0.0
-        link = engine.accelerator.link_bandwidth
+        link = placement.accelerator.link_bandwidth
         if link is None:
             raise InputError(
                 "tensor_parallel_size",
-                given=f"{ranks} with {engine.accelerator.name}, whose link_bandwidth is not known",
+                given=f"{ranks} with {placement.accelerator.name}, whose link_bandwidth is not known",
                 expected="1, or an accelerator with a link",
                 remedy="give it one: dataclasses.replace(accelerator, link_bandwidth='64 GB/s'), or in a plan "
                 "accelerator = { like = ..., link_bandwidth = '64 GB/s' }",
             )
         reductions = 2 * model.layers
         latency = reductions * 2 * (ranks - 1) * si(self.link_latency)
-        moved = reductions * 2 * (ranks - 1) / ranks * model.hidden * bytes_per_value(engine.precision)
+        moved = reductions * 2 * (ranks - 1) / ranks * model.hidden * bytes_per_value(placement.precision)
         return si(self.host_overhead) + latency, moved / si(link)
 
 
@@ -259,7 +259,7 @@ class Affine(Checked):
             if least <= 0:
                 raise InputError("step_time", given=f"{what} of {least:.3g} s", expected="steps that take time")
 
-    def seconds(self, engine: Engine) -> "StepFunction[AffineCoefficients]":
+    def seconds(self, placement: Placement) -> "StepFunction[AffineCoefficients]":
         return StepFunction(affine_seconds, self.coefficients)
 
     @property
@@ -320,7 +320,7 @@ class Table(Checked):
     def _axes(self) -> tuple[list[float], list[float]]:
         return sorted({row[0] for row in self.decode}), sorted({row[1] for row in self.decode})
 
-    def seconds(self, engine: Engine) -> "StepFunction[TableCoefficients]":
+    def seconds(self, placement: Placement) -> "StepFunction[TableCoefficients]":
         return StepFunction(table_seconds, self.coefficients)
 
     @property
