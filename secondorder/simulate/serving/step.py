@@ -88,10 +88,9 @@ class Draft:
 
     def step(self) -> Step:
         """The step as decided."""
-        return Step(
-            self.tokens, self.pairs, self.context, self.decodes, self.decode_context,
-            self.decodes + self.prompts_ended, self.admitted, self.first, self.finishing,
-        )  # fmt: skip
+        rows = self.decodes + self.prompts_ended
+        load = self.tokens, self.pairs, self.context, self.decodes, self.decode_context, rows
+        return Step(*load, self.admitted, self.first, self.finishing)
 
     def _add(self, slot: Slot, work: Work) -> None:
         self.given[slot] = work
