@@ -131,7 +131,7 @@ class _Log:
     def seconds(self, engine: Engine) -> StepSeconds:
         seconds: Callable[..., Any] = self.step_time.seconds(engine)
 
-        def logged(P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:  # noqa: N803 - the step's letters
+        def logged(P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
             self.steps.append((P, A, C, D, K, S))
             return seconds(P, A, C, D, K, S)
 
