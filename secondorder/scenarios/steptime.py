@@ -23,6 +23,7 @@ A step processes prefill chunks and decoding sequences together. What it costs d
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -62,6 +63,11 @@ class StepFunction(Generic[Coefficients]):
 
     def __call__(self, P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
         return self.function(self.coefficients, P, A, C, D, K, S)
+
+    @property
+    def bound(self) -> StepSeconds:
+        """The same without the detour through this object, for loops."""
+        return partial(self.function, self.coefficients)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +163,7 @@ class Roofline(Checked):
 
 
 class TouchedWeights(NamedTuple):
-    """The weights that a step reads, all of them or (``by_tokens``) the experts that its tokens hit.
+    """The weights that a step reads, all of them or of those with ``experts`` the ones that its tokens hit.
 
     The seconds are ``least``, or ``(model.touched_bytes(tokens, precision) + more_bytes) / bandwidth``, which a kernel
     tabulates by the tokens of a step.
@@ -168,7 +174,7 @@ class TouchedWeights(NamedTuple):
     bandwidth: float
     more_bytes: float
     least: float
-    by_tokens: bool
+    experts: bool
 
 
 def touched_weights(model: Transformer, precision: str, bandwidth: float, more_bytes: float = 0.0) -> TouchedWeights:
@@ -179,7 +185,7 @@ def touched_weights(model: Transformer, precision: str, bandwidth: float, more_b
 
 def weight_seconds(weights: TouchedWeights, tokens: Any) -> Any:
     """Seconds to read the weights that a step over ``tokens`` tokens touches."""
-    if not weights.by_tokens:
+    if not weights.experts:
         return weights.least
     return (weights.model.touched_bytes(tokens, weights.precision) + weights.more_bytes) / weights.bandwidth
 
@@ -201,10 +207,12 @@ def roofline_seconds(
     c: RooflineCoefficients, P: Amount, A: Amount, C: Amount, D: Amount, K: Amount, S: Amount
 ) -> Amount:
     """``max(arithmetic, memory) + links + fixed``, see ``Roofline``."""
+    per_token, per_prefill_pair, per_decode_pair, per_row, per_cached_token, weights, per_token_on_links, fixed = c
     tokens = P + D
-    compute = c.per_token * tokens + c.per_prefill_pair * A + c.per_decode_pair * K + c.per_row * S
-    memory = weight_seconds(c.weights, tokens) + c.per_cached_token * (C + K + tokens)
-    return _slower(compute, memory) + c.per_token_on_links * tokens + c.fixed
+    compute = per_token * tokens + per_prefill_pair * A + per_decode_pair * K + per_row * S
+    reading = weight_seconds(weights, tokens) if weights.experts else weights.least
+    memory = reading + per_cached_token * (C + K + tokens)
+    return _slower(compute, memory) + per_token_on_links * tokens + fixed
 
 
 @dataclass(frozen=True, kw_only=True)
