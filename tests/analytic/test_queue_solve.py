@@ -188,6 +188,7 @@ def test_the_machine_repair_chain_is_mean_value_analysis_with_one_server():
     [
         "exponential 2 s", "erlang 2 s stages=3", "hyperexponential 2 s scv=4", "lognormal 2 s scv=4",
         "pareto 2 s shape=2.5", "gamma 2 s scv=0.4", "weibull 2 s shape=0.7",
+        "exponential-mixture 0.8 first=0.5s second=8s",
     ],
 )  # fmt: skip
 def test_the_quantile_of_a_service_is_that_of_its_draws(law):

@@ -219,8 +219,8 @@ def _law_quantile(law: Service, p: float) -> float:
             return float(law.scale * (-math.log1p(-p)) ** (1 / shape))
         case laws.Normal():
             return float(mean + law.sigma * ndtri(p))
-        case laws.Hyperexponential():
-            return _mixture_quantile(law.probability, *law.means, p)
+        case laws.Hyperexponential() | laws.ExponentialMixture():
+            return _mixture_quantile(law.weights[0], *law.means, p)
         case laws.EmpiricalLaw(values=values):
             return float(np.quantile(values, p, method="inverted_cdf"))
 
