@@ -148,7 +148,11 @@ def test_special_cases_are_one_law():
     np.testing.assert_allclose(Gamma("1 s", 0.25).laplace(s), Erlang("1 s", 4).laplace(s), rtol=1e-12)
 
 
-@pytest.mark.parametrize("law", [Exponential("2 s"), Erlang("2 s", 3), Hyperexponential("2 s", 9), ExponentialMixture(0.2, "1 s", "3 s")], ids=repr)
+@pytest.mark.parametrize(
+    "law",
+    [Exponential("2 s"), Erlang("2 s", 3), Hyperexponential("2 s", 9), ExponentialMixture(0.2, "1 s", "3 s")],
+    ids=repr,
+)
 def test_the_phases_give_the_transform(law):
     start, generator = law.phases()
     s = 0.4 + 0.9j
