@@ -71,12 +71,17 @@ def solve_data_loading(scenario: DataLoading) -> Answer:
     measures = [(order, _measures(scenario, rate), source, note) for order, rate, source, note in rungs]
     rows = tuple(
         Estimate(
-            metric=metric, amount=found[metric], unit=UNITS.get(metric, ""), source=source, order=order,
-            in_domain=not note, note=note,
+            metric=metric,
+            amount=found[metric],
+            unit=UNITS.get(metric, ""),
+            source=source,
+            order=order,
+            in_domain=not note,
+            note=note,
         )
         for metric in measures[0][1]
         for order, found, source, note in measures
-    )  # fmt: skip
+    )
     balance = loader * step
     made = f"storage and workers alone make {balance:.3g} batches in the time of a step"
     how = f"{made}, buffer of {scenario.prefetch}"

@@ -155,10 +155,15 @@ def solve_footprint(scenario: Footprint) -> Answer:
             late = order == 2 and not good
             rows.append(
                 Estimate(
-                    metric=metric, amount=amount, unit=unit, source=source, order=order,
-                    in_domain=not late, note=note if late else "",
+                    metric=metric,
+                    amount=amount,
+                    unit=unit,
+                    source=source,
+                    order=order,
+                    in_domain=not late,
+                    note=note if late else "",
                 )
-            )  # fmt: skip
+            )
 
     two, three = _SOURCES[:2], _SOURCES
     add("utilisation", [mean], "", ("mean of the profile",), (1,))

@@ -265,13 +265,18 @@ def solve_inference(scenario: Inference) -> Answer:
     rungs.append(_alone(scenario) if scenario.synchronise else _following(scenario))
     rows = [
         Estimate(
-            metric=metric, amount=amount, unit=unit, source=rung.source, order=order,
-            in_domain=not rung.doubt.get(metric), note=rung.doubt.get(metric, ""),
+            metric=metric,
+            amount=amount,
+            unit=unit,
+            source=rung.source,
+            order=order,
+            in_domain=not rung.doubt.get(metric),
+            note=rung.doubt.get(metric, ""),
         )
         for metric, unit in _UNITS.items()
         for order, rung in enumerate(rungs)
         if (amount := rung.amounts.get(metric)) is not None
-    ]  # fmt: skip
+    ]
     binds = "host" if scenario.host_bound else "device"
     how = f"{scenario.kernels:,} kernels a step, launched in {scenario.launch_seconds * 1e6:.3g} µs and executed in "
     how += f"{scenario.kernel_seconds * 1e6:.3g} µs each: bound by the {binds}"

@@ -42,10 +42,15 @@ def solve_topology(scenario: Topology) -> Answer:
     ):
         rows.append(
             Estimate(
-                metric=metric, amount=amount, unit=unit, source=source, order=1, in_domain=not wires.doubt,
+                metric=metric,
+                amount=amount,
+                unit=unit,
+                source=source,
+                order=1,
+                in_domain=not wires.doubt,
                 note=whole_or_not,
             )
-        )  # fmt: skip
+        )
     given = {"size": si(scenario.size), "endpoints": wires.endpoints}
     sent = {"injection": wires.injection * link}
     for metric, alone, crossing, leaf in (
@@ -68,10 +73,15 @@ def solve_topology(scenario: Topology) -> Answer:
         )
         rows.append(
             Estimate(
-                metric=metric, amount=float(max(alone, crossing, leaf)), unit="s", source="links and cuts", order=1,
-                in_domain=not wires.doubt, note=wires.doubt or bound,
+                metric=metric,
+                amount=float(max(alone, crossing, leaf)),
+                unit="s",
+                source="links and cuts",
+                order=1,
+                in_domain=not wires.doubt,
+                note=wires.doubt or bound,
             )
-        )  # fmt: skip
+        )
     return Answer(scenario=scenario.name, estimates=tuple(rows), how=f"{scenario.wires}")
 
 

@@ -69,9 +69,14 @@ def solve_step(scenario: TrainingStep) -> Answer:
     def estimate(metric: str, order: int, amount: float, unit: str, source: str = "", note: str = "") -> Estimate:
         note = note or notes[order]
         return Estimate(
-            metric=metric, amount=amount, unit=unit, source=source or texts[order], order=order,
-            in_domain=not note, note=note,
-        )  # fmt: skip
+            metric=metric,
+            amount=amount,
+            unit=unit,
+            source=source or texts[order],
+            order=order,
+            in_domain=not note,
+            note=note,
+        )
 
     rows = [estimate("step_time_mean", order, mean, "s") for order, mean in enumerate(means)]
     if paths is not None:
@@ -88,9 +93,13 @@ def solve_step(scenario: TrainingStep) -> Answer:
         silent = _Paths(scenario, parts.silent())
         rows.append(estimate("exposed_communication", 2, paths.mean - silent.mean, "s"))
     memory = Estimate(
-        metric="memory", amount=scenario.memory.total, unit="byte", source="Korthikanti 2022, ZeRO", order=1,
+        metric="memory",
+        amount=scenario.memory.total,
+        unit="byte",
+        source="Korthikanti 2022, ZeRO",
+        order=1,
         note=str(scenario.memory),
-    )  # fmt: skip
+    )
     pipelines = f"{counted(parts.replicas, 'replica')} of {counted(parts.stages, 'stage')}"
     how = f"{pipelines}, {counted(parts.microbatches, 'microbatch')}, {parts.schedule}"
     return Answer(scenario=scenario.name, estimates=(*rows, *bubbles, memory), how=how)
@@ -271,10 +280,12 @@ def _added(parts: Parts, last: Floats) -> Floats:
     The tail is ``max(exposed buckets, floor + all buckets - pass)``: the link is never done before it has carried
     both the pass's own collectives and its gradients. Behind it come the floors and gradients of earlier chunks.
     """
-    bucket = np.array([
-        sum(_seconds(m._replace(size=m.size / parts.buckets), parts.gradient_rounds) for m in messages)
-        for messages in parts.gradients
-    ])  # fmt: skip
+    bucket = np.array(
+        [
+            sum(_seconds(m._replace(size=m.size / parts.buckets), parts.gradient_rounds) for m in messages)
+            for messages in parts.gradients
+        ]
+    )
     share = np.ones(parts.buckets) / parts.buckets
     tails = np.asarray(exposed(compute=np.outer(last, share), comm=np.outer(bucket, np.ones(parts.buckets))))
     own = parts.last_floor + bucket * parts.buckets
@@ -364,9 +375,13 @@ def _replica(parts: Parts, factor: float, law: Service | None) -> tuple[float, f
     backward = pair(parts.backward, parts.backward_exchange, parts.backward_floor)
     last = pair(parts.backward, parts.backward_exchange, parts.last_floor)
     mean, covariance = ends(
-        durations=Durations(forward, backward, last), send=parts.send, stages=parts.stages,
-        microbatches=parts.microbatches, schedule=parts.schedule, interleaving=parts.interleaving,
-    )  # fmt: skip
+        durations=Durations(forward, backward, last),
+        send=parts.send,
+        stages=parts.stages,
+        microbatches=parts.microbatches,
+        schedule=parts.schedule,
+        interleaving=parts.interleaving,
+    )
     top, variance = greatest(mean + _added(parts, last[0]), covariance)
     busy = (parts.microbatches * (forward[0] + backward[0]) + last[0] - backward[0]).sum()
     idle = 1 - float(busy) / parts.stages / greatest(mean, covariance)[0] if parts.stages > 1 else 0.0

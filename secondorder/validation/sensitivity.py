@@ -167,9 +167,15 @@ def sensitivity(
     skipped += [each for each in results if isinstance(each, Skipped)]
     rows.sort(key=lambda row: (-row.swing, -abs(row.elasticity), row.path))
     return Sensitivity(
-        scenario=str(getattr(scenario, "name", type(scenario).__name__)), metric=metric, unit=base.unit,
-        base=float(here.mean()), by=by, witness=witness, rows=tuple(rows), skipped=tuple(skipped),
-    )  # fmt: skip
+        scenario=str(getattr(scenario, "name", type(scenario).__name__)),
+        metric=metric,
+        unit=base.unit,
+        base=float(here.mean()),
+        by=by,
+        witness=witness,
+        rows=tuple(rows),
+        skipped=tuple(skipped),
+    )
 
 
 @dataclass(frozen=True)
@@ -313,9 +319,16 @@ def _step(field: Found, by: float) -> tuple[float, str]:
 
 
 def _measured(
-    scenario: Any, field: Found, places: list[float], found: list[Floats], step: str, ask: _Ask, base: Estimate,
-    here: Floats, refused: str,
-) -> Effect:  # fmt: skip
+    scenario: Any,
+    field: Found,
+    places: list[float],
+    found: list[Floats],
+    step: str,
+    ask: _Ask,
+    base: Estimate,
+    here: Floats,
+    refused: str,
+) -> Effect:
     slopes = np.array([_slope(a, b, places) for a, b in zip(*found, strict=True)])
     note, low, high = f"one side only: {refused}" if refused else "", None, None
     if ask.witness == "simulate":
@@ -330,10 +343,18 @@ def _measured(
         else:
             slopes = np.array([(4 * narrow - wide) / 3])
     return Effect(
-        path=field.path, value=field.value, unit=field.unit, step=step, base=float(here.mean()),
-        at_low=float(found[0].mean()), at_high=float(found[1].mean()), elasticity=float(slopes.mean()),
-        low=low, high=high, note=note,
-    )  # fmt: skip
+        path=field.path,
+        value=field.value,
+        unit=field.unit,
+        step=step,
+        base=float(here.mean()),
+        at_low=float(found[0].mean()),
+        at_high=float(found[1].mean()),
+        elasticity=float(slopes.mean()),
+        low=low,
+        high=high,
+        note=note,
+    )
 
 
 def _central(scenario: Any, field: Found, width: float, ask: _Ask, base: Estimate) -> float:
@@ -407,9 +428,17 @@ class Sobol:
         import pandas as pd
 
         names = (
-            "path", "low_value", "high_value", "unit", "first", "first_low", "first_high", "total", "total_low",
+            "path",
+            "low_value",
+            "high_value",
+            "unit",
+            "first",
+            "first_low",
+            "first_high",
+            "total",
+            "total_low",
             "total_high",
-        )  # fmt: skip
+        )
         rows = [[getattr(row, name) for name in names] for row in self.rows]
         return pd.DataFrame(rows, columns=["field", *names[1:]])
 
@@ -462,10 +491,16 @@ def sobol(
     ]
     rows.sort(key=lambda row: -row.total)
     return Sobol(
-        scenario=str(getattr(scenario, "name", type(scenario).__name__)), metric=metric, unit=base.unit,
-        mean=indices.mean, deviation=indices.deviation, samples=samples, rows=tuple(rows),
-        interactions_low=indices.together_interval[0], interactions_high=indices.together_interval[1],
-    )  # fmt: skip
+        scenario=str(getattr(scenario, "name", type(scenario).__name__)),
+        metric=metric,
+        unit=base.unit,
+        mean=indices.mean,
+        deviation=indices.deviation,
+        samples=samples,
+        rows=tuple(rows),
+        interactions_low=indices.together_interval[0],
+        interactions_high=indices.together_interval[1],
+    )
 
 
 def _range(scenario: Any, path: str, ends: tuple[Any, Any]) -> tuple[Found, float, float]:

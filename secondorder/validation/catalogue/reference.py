@@ -268,10 +268,31 @@ def _lines(file: Path) -> list[dict[str, str]]:
 
 
 UNTOLD = {
-    "mu", "D", "mean_service", "law", "alpha_ms", "tau0_ms", "service", "b0", "b1", "b2", "p0", "p1", "b0_s",
-    "b1_s", "prefill", "ctx_cost", "mean_out", "KV", "prompt", "output", "lam_per_s", "step_s", "rel_halfwidth",
+    "mu",
+    "D",
+    "mean_service",
+    "law",
+    "alpha_ms",
+    "tau0_ms",
+    "service",
+    "b0",
+    "b1",
+    "b2",
+    "p0",
+    "p1",
+    "b0_s",
+    "b1_s",
+    "prefill",
+    "ctx_cost",
+    "mean_out",
+    "KV",
+    "prompt",
+    "output",
+    "lam_per_s",
+    "step_s",
+    "rel_halfwidth",
     "conf",
-}  # fmt: skip
+}
 """Parameters that are the same in all rows of a name."""
 SHORT = {"lam_per_ms": "load", "offered_load": "a", "bmax": "b", "job_size": "x", "think": "Z", "setup": ""}
 
