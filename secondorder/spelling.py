@@ -6,7 +6,7 @@ a default may be left out, and ``str`` leaves it out where it has that value.
 
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from typing import Any, ClassVar, TypeVar
 
 import pint
@@ -15,14 +15,13 @@ from secondorder.errors import InputError, UnknownName
 from secondorder.quantities import Checked
 
 
-@dataclass(frozen=True)
 class Spelled(Checked):
     """A frozen dataclass with a spelling."""
 
     word: ClassVar[str]
 
     def __str__(self) -> str:
-        first, *others = fields(self)
+        first, *others = fields(self)  # type: ignore[arg-type]
         given = ((field, getattr(self, field.name)) for field in others)
         spelt = [f"{field.name}={_spell(value)}" for field, value in given if value != field.default]
         return " ".join([self.word, _spell(getattr(self, first.name)), *spelt])

@@ -23,7 +23,7 @@ import numpy as np
 from secondorder.arrays import Floats
 from secondorder.errors import InputError, Unstable
 from secondorder.laws import Deterministic, Service, Time, Timed, read_law, time_law
-from secondorder.quantities import Checked, Count, Duration, Rate, Unit, registry, si
+from secondorder.quantities import Checked, Count, Duration, Quantity, Rate, Unit, registry, si
 from secondorder.workloads.arrivals import Arrivals, TraceArrivals, read_arrivals
 
 # Arrivals beside those of workloads.arrivals
@@ -43,7 +43,8 @@ class Renewal(Timed):
     @property
     def rate(self) -> Rate:
         """Mean rate, ``1 / E[gap]``."""
-        return registry.Quantity(1 / self.law("gap").moment(1), "request/s")  # type: ignore[no-any-return]
+        rate: Quantity = registry.Quantity(1 / self.law("gap").moment(1), "request/s")
+        return rate
 
     @property
     def scv(self) -> float:
