@@ -35,9 +35,9 @@ from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.data_loading import DataLoading
 
 LARGEST_SCV, BUSIEST_STORAGE = 1.0, 0.9
-"""Of decoding, steps and reads, and of the storage's time, up to which two moments are known to be good to 7 %."""
+"""Largest scv of decoding, steps and reads, and busiest storage, at which two moments are known to be good to 7 %."""
 MOST_STATES = 50_000
-"""Of a chain: of the one with a storage, beyond them two moments."""
+"""States of a chain with a storage that are solved; beyond them two moments serve."""
 
 UNITS = {"throughput": "sample/s", "step_time_mean": "s"}
 

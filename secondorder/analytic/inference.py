@@ -40,9 +40,9 @@ from secondorder.scenarios.inference import Inference
 CORRECTION = 0.5825971579
 """``-zeta(1/2)/sqrt(2 pi)``: by how many standard deviations a walk's maximum stays below Brownian motion's."""
 NODES = 64
-"""Of each quadrature."""
+"""Nodes of each quadrature."""
 MOST_STATES = 1_000_000
-"""Of the chain of exponential times, up to which it is solved."""
+"""States of the chain of exponential times up to which it is solved."""
 MOST_WORK = 300_000_000
 """States times jumps, up to which its quantile is."""
 SMALL = 0.0025
@@ -361,7 +361,7 @@ def _following(scenario: Inference) -> _Rung:
 
 
 FEWEST_PLACES = 8
-"""Of the queue, from which (and from ten times the scv, less 3) the diffusion was within 1 % of simulated rates."""
+"""Places in the queue from which (and from ten times the scv, less 3) the diffusion was within 1 % of simulation."""
 
 
 def _exponential(scenario: Inference) -> bool:

@@ -275,7 +275,7 @@ class ExponentialMixture(_TwoExponentials, Spelled):
         return si(self.first), si(self.second)
 
     def at(self, mean: Mean) -> Self:
-        """The same law at another mean: both kinds are stretched alike."""
+        """The same law at another mean: both kinds are stretched by the same factor."""
         ratio = si(Unit("s", positive=True).read(mean, "mean")) / self.moment(1)
         first, second = (seconds(ratio * kind) for kind in self.means)
         return replace(self, first=first, second=second)

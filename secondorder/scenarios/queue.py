@@ -48,7 +48,7 @@ class Renewal(Timed):
 
     @property
     def scv(self) -> float:
-        """Of the gap."""
+        """Squared coefficient of variation of the gap."""
         return self.law("gap").scv
 
     def at(self, rate: Rate) -> "Renewal":
@@ -249,7 +249,7 @@ class Queue(Timed):
       population ("closed 20 exponential 10 s").
     - ``service``: time of a service, or its law ("100 ms", "lognormal 100 ms scv=4"); none where the discipline brings
       its own times.
-    - ``servers``: servers, all alike.
+    - ``servers``: number of identical servers.
     - ``room``: customers that the system holds, in service and waiting; others are turned away; no limit if not given.
     - ``discipline``: order in which work is done: fcfs, ps, "priorities 0.2,0.8" or "batch per_batch=5ms per_item=1ms
       most=32".

@@ -38,7 +38,7 @@ SUITE = "MLSys·im (2026), training memory"
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A published claim: theirs from ``least`` to ``most`` (alike where it is one number), ours with its interval."""
+    """A published claim: theirs from ``least`` to ``most`` (equal where it is one number), ours with its interval."""
 
     claim: str
     source: str

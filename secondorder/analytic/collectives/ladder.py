@@ -135,7 +135,7 @@ def _slow(collective: Collective, ideal: float) -> Iterator[Estimate]:
 
 
 def _factors(collective: Collective) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Of the hop to each rank of a ring."""
+    """Factor on the hop to each rank of a ring."""
     n = collective.ranks
     return np.array([collective.factor((rank - 1) % n, rank) for rank in range(n)])
 

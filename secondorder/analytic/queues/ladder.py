@@ -62,7 +62,7 @@ MANY = 20
 """Servers from which the supermarket model, a limit of many, is taken to be in its domain."""
 
 EDGE = 0.05
-"""How near to ``1 - p``, relatively, the probability of waiting makes a quantile too unsteady to judge."""
+"""Relative distance of the probability of waiting from ``1 - p`` within which a quantile is too unsteady to judge."""
 
 ALONE = "service alone"
 AS_MARKOV = "approximation: as if arrivals were Poisson and services exponential"

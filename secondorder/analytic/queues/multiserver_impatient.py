@@ -281,7 +281,7 @@ def _each(
 
 
 def _served(line: _Line, mu: float, theta: float, c: int) -> Floats:
-    """Of one who finds ``j`` waiting, the probability of being served."""
+    """Probability of being served for one who finds ``j`` waiting."""
     return np.asarray(c * mu / (c * mu + theta * np.arange(1, line.waiting.size + 1)))
 
 

@@ -37,7 +37,7 @@ class Cycle:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Of the wall time, with the goodput; they add to 1."""
+        """Shares of the wall time, the goodput among them; they add to 1."""
         rework = max(self.total - self.kept - self.checkpoint - self.restart - self.downtime, 0.0)
         amounts = {
             "goodput": self.kept,

@@ -263,7 +263,7 @@ def _held_by_drain(run: Run) -> str:
 
 
 def _path_share(run: Run) -> float:
-    """Of the time that this run's own writes keep the path busy, when nothing fails."""
+    """Share of the time that this run's own writes keep the path busy, when nothing fails."""
     policy, write = run.scenario.policy, run.scenario.write_seconds
     match policy:
         case TwoLevelCheckpoint(every=every):

@@ -281,7 +281,7 @@ class Run:
 
     @cached_property
     def shares(self) -> dict[str, float]:
-        """Of the wall time, order 2."""
+        """Shares of the wall time, order 2."""
         return self.aged.shares if self.aging else self.whole.shares
 
     @cached_property
