@@ -21,10 +21,20 @@ class Spelled(Checked):
     word: ClassVar[str]
 
     def __str__(self) -> str:
-        first, *others = fields(self)  # type: ignore[arg-type]
-        given = ((field, getattr(self, field.name)) for field in others)
-        spelt = [f"{field.name}={_spell(value)}" for field, value in given if value != field.default]
-        return " ".join([self.word, _spell(getattr(self, first.name)), *spelt])
+        return spelled(self.word, self)
+
+
+def spelled(word: str, law: object) -> str:
+    """A frozen dataclass in one line: its word, its first field, the others that are not as by default.
+
+    It reads back to an equal value unless one of its fields is a law with fields of its own.
+    """
+    if not fields(law):  # type: ignore[arg-type]
+        return word
+    first, *others = fields(law)  # type: ignore[arg-type]
+    given = [(field, getattr(law, field.name)) for field in others]
+    parts = [f"{field.name}={_spell(value)}" for field, value in given if value not in (None, field.default)]
+    return " ".join([word, _spell(getattr(law, first.name)), *parts])
 
 
 L = TypeVar("L")
@@ -95,7 +105,9 @@ def _spell(value: object) -> str:
     """A field's value as text that reads back to the same value."""
     if isinstance(value, pint.Quantity):
         return f"{_spell(value.m)} {value.u:D}".replace(" / ", "/").replace("second", "s")
-    return repr(value).removesuffix(".0")
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else repr(value).removesuffix(".0")
 
 
 def _plain(text: str) -> float | str:

@@ -77,24 +77,24 @@ class Closed(Timed):
 Comers: TypeAlias = Arrivals | Renewal | Closed
 
 
-def read_comers(text: str) -> Comers:
+def read_queue_arrivals(text: str, what: str = "arrivals") -> Comers:
     """Arrivals in one line: those of ``read_arrivals``, ``renewal <law>``, ``closed <customers> <law>``.
 
-    >>> read_comers("renewal erlang 125 ms stages=4").scv
+    >>> read_queue_arrivals("renewal erlang 125 ms stages=4").scv
     0.25
-    >>> read_comers("closed 20 exponential 10 s").customers
+    >>> read_queue_arrivals("closed 20 exponential 10 s").customers
     20
     """
     word, _, rest = text.strip().partition(" ")
     if word.lower() == "renewal":
-        return Renewal(gap=read_law(rest, "arrivals"))
+        return Renewal(gap=read_law(rest, what))
     if word.lower() == "closed":
         customers, _, think = rest.strip().partition(" ")
         if not customers.isdigit():
             given, expected = repr(text), "closed <customers> <law of the thinking>"
-            raise InputError("arrivals", given=given, expected=expected, remedy='write "closed 20 exponential 10 s"')
+            raise InputError(what, given=given, expected=expected, remedy='write "closed 20 exponential 10 s"')
         return Closed(customers=int(customers), think=think)
-    return read_arrivals(text)
+    return read_arrivals(text, what)
 
 
 # Disciplines
@@ -281,8 +281,6 @@ class Queue(Timed):
     name: str = "queue"
 
     def __post_init__(self) -> None:
-        if isinstance(self.arrivals, str):
-            object.__setattr__(self, "arrivals", read_comers(self.arrivals))
         super().__post_init__()
         self._check_service()
         self._check_together()

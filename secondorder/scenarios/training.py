@@ -18,13 +18,12 @@ from typing import Annotated, TypeAlias
 
 from annotated_types import Ge
 
-from secondorder.errors import InputError, UnknownName
+from secondorder.errors import InputError
 from secondorder.fleets.clusters import Storage
-from secondorder.fleets.failures import FailureProcess, FailureRates, failure_rates, read_failures
-from secondorder.laws import LAWS, Time, Timed, time_law
+from secondorder.fleets.failures import FailureProcess, FailureRates
+from secondorder.laws import Time, Timed, time_law
 from secondorder.quantities import Checked, Count, Duration, Efficiency, Unit, registry, si
 from secondorder.scenarios.training_step import TrainingStep
-from secondorder.spelling import read
 
 # Checkpoints
 
@@ -117,23 +116,6 @@ class VerifiedCheckpoint(_Checkpoint):
 
 CheckpointPolicy: TypeAlias = Checkpoint | AsyncCheckpoint | TwoLevelCheckpoint | VerifiedCheckpoint
 
-CHECKPOINTS: dict[str, type] = {
-    "blocking": Checkpoint,
-    "async": AsyncCheckpoint,
-    "two_level": TwoLevelCheckpoint,
-    "verified": VerifiedCheckpoint,
-}
-"""The kinds by the word that plans call them by."""
-
-
-def read_checkpoint(text: str) -> CheckpointPolicy:
-    """A checkpoint in one line: ``blocking 30 min write=60 s``, ``async 30 min pause=5 s drain=3 min``.
-
-    >>> read_checkpoint("blocking 30 min write=60 s") == Checkpoint(interval="30 min", write="60 s")
-    True
-    """
-    return read(text, CHECKPOINTS, what="checkpoint", example="blocking 30 min write=60 s")
-
 
 # What follows a failure
 
@@ -169,18 +151,6 @@ class Spares(Timed):
     count: Annotated[int, Ge(0)]
     repair: Time
     crews: Count | None = None
-
-
-def _named_failures(text: str) -> FailureProcess | FailureRates:
-    """A process in a line, or rates by their name."""
-    if " " in text:
-        return read_failures(text)
-    if text in failure_rates:
-        return failure_rates[text]
-    if text in LAWS or text in ("renewal", "stationary", "new", "bursts", "pairs", ""):
-        expected = "a process with its times, or a name of failure_rates"
-        raise InputError("failures", given=repr(text), expected=expected, remedy='write "exponential 3 h"')
-    raise UnknownName.among("failures", text, failure_rates)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,8 +190,6 @@ class Training(Checked):
     name: str = "training"
 
     def __post_init__(self) -> None:
-        if isinstance(self.checkpoint, str):
-            object.__setattr__(self, "checkpoint", read_checkpoint(self.checkpoint))
         if self.step is not None and not isinstance(self.step, TrainingStep):
             object.__setattr__(self, "step", time_law(self.step, "step"))
         super().__post_init__()
@@ -239,8 +207,6 @@ class Training(Checked):
 
     def _process(self) -> FailureProcess:
         given = self.failures
-        if isinstance(given, str):
-            given = _named_failures(given.strip())
         if given is None:
             given = self.step.cluster.failures if isinstance(self.step, TrainingStep) else None
         if given is None:
