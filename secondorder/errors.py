@@ -13,7 +13,8 @@
 Every message is one line: what was given, what was expected, what to do.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import ClassVar
 
@@ -79,6 +80,17 @@ class FileError(InputError):
 
 def _rebuild(cls: type[InputError], what: str, given: str, expected: str, remedy: str) -> InputError:
     return cls(what, given=given, expected=expected, remedy=remedy)
+
+
+@contextmanager
+def naming(owner: str) -> Iterator[None]:
+    """Errors of what is inside name their owner, as ``within``; those of a file already name the file."""
+    try:
+        yield
+    except FileError:
+        raise
+    except InputError as error:
+        raise error.within(owner) from None
 
 
 class InfeasibleError(SecondOrderError):

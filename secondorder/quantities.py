@@ -26,7 +26,7 @@ import pint
 from annotated_types import Ge, Gt, Le
 
 from secondorder.errors import InputError, UnitError
-from secondorder.families import Members, members_of, read_text
+from secondorder.families import Members, family_of, members_of, read_text
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -242,7 +242,7 @@ class Checked:
     """
 
     def __post_init__(self) -> None:
-        for rule in _rules(type(self)):
+        for rule in _rules(type(self)):  # type: ignore[arg-type]
             if (value := getattr(self, rule.name)) is not None or not rule.optional:
                 object.__setattr__(self, rule.name, rule.checked(value))
 
@@ -269,7 +269,9 @@ class _Rule:
         if isinstance(value, str) and self.kind is not str:
             value = read_text(value, self.members, self.name)
         if not _is_a(value, self.kind):
-            raise InputError(self.name, given=repr(value), expected=_kind_name(self.kind))
+            family = family_of(self.members)
+            expected = family.expected if family else _kind_name(self.kind)
+            raise InputError(self.name, given=repr(value), expected=expected)
         return value
 
 

@@ -33,7 +33,7 @@ def spelled(word: str, law: object) -> str:
         return word
     first, *others = fields(law)  # type: ignore[arg-type]
     given = [(field, getattr(law, field.name)) for field in others]
-    parts = [f"{field.name}={_spell(value)}" for field, value in given if value not in (None, field.default)]
+    parts = [f"{field.name}={_spell(value)}" for field, value in given if value is not None and value != field.default]
     return " ".join([word, _spell(getattr(law, first.name)), *parts])
 
 

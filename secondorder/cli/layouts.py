@@ -1,6 +1,6 @@
 """``secondorder layouts``: which layouts of a training job fit a cluster, the fastest first."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from cyclopts import Parameter
 
@@ -52,20 +52,20 @@ def layouts(
 
 def read_job(step: Jobs) -> "tuple[TrainingJob, Cluster, dict[str, Any]]":
     """The job and the cluster of the flags, and the other fields of the step."""
-    from secondorder.cli.doors import Door
     from secondorder.cli.train import renamed
+    from secondorder.plans.tables import Tables
     from secondorder.scenarios.training_step import TrainingStep
 
     if due := [name for name in DUE if getattr(step, name) is None]:
         what = f"layouts: {listed(['--' + name.replace('_', '-') for name in due])}"
         remedy = 'see "secondorder layouts --help"'
         raise InputError(what, given="nothing", expected="the job and its cluster", remedy=remedy)
-    table, read = step.table["step"], Door()
+    table, read = step.table["step"], Tables()
     try:
         found = {name: read.field(TrainingStep, name, value) for name, value in table.items()}
     except InputError as error:
         raise renamed(error) from None
-    return found.pop("job"), found.pop("cluster"), found
+    return cast("TrainingJob", found.pop("job")), cast("Cluster", found.pop("cluster")), found
 
 
 def _record(each: "Candidate") -> dict[str, Any]:

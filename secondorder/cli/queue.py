@@ -99,10 +99,10 @@ def queue(
 
 def read_queue(table: dict[str, Any]) -> "Queue":
     """The scenario of a table that flags gave."""
-    from secondorder.cli.doors import Door
+    from secondorder.plans.tables import Tables
     from secondorder.scenarios.queue import Queue
 
-    return Door().build(Queue, table)
+    return Tables().build(Queue, table)
 
 
 def _only(answer: Any, metrics: list[str] | None) -> Any:

@@ -42,7 +42,7 @@ def _number(text: str, field: str = "", default: str = "", **options: Any) -> Pa
 
 def _default(name: str) -> Callable[[object], str]:
     def shown(_: object) -> str:
-        from secondorder.cli.fields import shown_fields
+        from secondorder.plans.fields import shown_fields
         from secondorder.scenarios.serving import Serving
 
         return str(shown_fields(Serving)[name].default)
@@ -218,11 +218,11 @@ def serve(
 
 def read_flags(table: dict[str, Any]) -> "Serving":
     """The scenario of a table that flags gave. Errors name the flag."""
-    from secondorder.cli.doors import Door
+    from secondorder.plans.tables import Tables
     from secondorder.scenarios.serving import Serving
 
     try:
-        return Door().build(Serving, table)
+        return Tables().build(Serving, table)
     except FileError:
         raise
     except InputError as error:

@@ -13,12 +13,12 @@ from cyclopts import Group, Parameter
 
 from secondorder.cli.options import PRINTED, REQUIRED, Margin, Output, Replications, Simulated
 from secondorder.cli.output import check_output, patience, show
-from secondorder.cli.plan_files import plain_value
+from secondorder.plans.text import plain_value
 from secondorder.systems.registry import SYSTEMS
 from secondorder.systems.system import System
 
 if TYPE_CHECKING:
-    from secondorder.cli.fields import ShownField
+    from secondorder.plans.fields import ShownField
 
 OPTIONAL = Group("Optional", sort_key=2)
 INNER = {
@@ -43,14 +43,14 @@ class _Flag:
         """Of the dataclass that holds a command's flags; without a default where the flag is due."""
         one = self.field
         shown = Parameter(
-            group=REQUIRED if one.due else self.group,
+            group=REQUIRED if one.required else self.group,
             allow_leading_hyphen=True,
             help=one.text,
             metavar=None if one.choices else one.metavar,
             choices=one.choices or None,
             show_default=one.default or False,
         )
-        if one.due:
+        if one.required:
             return one.name, Annotated[str, shown]
         return one.name, Annotated[str | None, shown], field(default=None)
 
@@ -86,8 +86,8 @@ def command(system: System) -> Callable[..., None]:
 
 def read(kind: type, texts: Mapping[tuple[str, ...], str]) -> Any:
     """The scenario whose fields are spelt by these texts."""
-    from secondorder.cli.doors import Door
     from secondorder.errors import FileError, InputError
+    from secondorder.plans.tables import Tables
 
     nested: dict[str, Any] = {}
     for path, text in texts.items():
@@ -96,7 +96,7 @@ def read(kind: type, texts: Mapping[tuple[str, ...], str]) -> Any:
             inner = inner.setdefault(name, {})
         inner[path[-1]] = plain_value(text)
     try:
-        return Door().build(kind, nested)
+        return Tables().build(kind, nested)
     except FileError:
         raise
     except InputError as error:
@@ -124,7 +124,7 @@ def _flags(kind: type, group: Group, path: tuple[str, ...] = (), taken: Set[str]
 
     Where the outer one has a field of that name too, the inner one is told by its place: serving_kv_precision.
     """
-    from secondorder.cli.fields import shown_fields
+    from secondorder.plans.fields import shown_fields
 
     known = shown_fields(kind)
     for one in known.values():

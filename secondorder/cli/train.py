@@ -207,7 +207,7 @@ class Jobs(_Flags):
     @property
     def table(self) -> dict[str, Any]:
         """As a plan spells it."""
-        from secondorder.cli.plan_files import plain_value
+        from secondorder.plans.text import plain_value
 
         given = self.given()
         if not given:
@@ -350,7 +350,7 @@ def read_training(table: dict[str, Any], accelerators: int | None = None, *, cho
 
     ``choosing`` the interval, it need not be given.
     """
-    from secondorder.cli.doors import Door
+    from secondorder.plans.tables import Tables
     from secondorder.scenarios.training import Training
 
     try:
@@ -359,10 +359,10 @@ def read_training(table: dict[str, Any], accelerators: int | None = None, *, cho
             del table["failures"]
         checkpoint = table["checkpoint"]
         if "interval" not in checkpoint and choosing:
-            return Door().build(Training, {**table, "checkpoint": {**checkpoint, "interval": "1 h"}})
+            return Tables().build(Training, {**table, "checkpoint": {**checkpoint, "interval": "1 h"}})
         if "interval" not in checkpoint:
             raise _no_interval(table)
-        return Door().build(Training, table)
+        return Tables().build(Training, table)
     except FileError:
         raise
     except InputError as error:

@@ -88,9 +88,7 @@ def _by_word(name: str, *kinds: Kind, types: tuple[object, ...] = (), default: s
         return spelling.read(text, words, what=what, example=example)
 
     expected = f'"{example}", or a table with its kind'
-    return Family(
-        name=name, example=example, read=read, expected=expected, kinds=kinds, types=types, default=default
-    )
+    return Family(name=name, example=example, read=read, expected=expected, kinds=kinds, types=types, default=default)
 
 
 def _without_word(name: str, type: type, example: str) -> Family:
@@ -106,9 +104,7 @@ def _named(name: str, type: type, zoo: Zoo[object], example: str) -> Family:
     """Texts that are names of a zoo."""
     expected = f"a name such as {example}, or a table"
     read = partial(_entry, zoo)
-    return Family(
-        name=name, example=example, read=read, expected=expected, types=(type,), zoo=zoo, metavar="NAME"
-    )
+    return Family(name=name, example=example, read=read, expected=expected, types=(type,), zoo=zoo, metavar="NAME")
 
 
 def _entry(zoo: Zoo[object], text: str, what: str) -> object:
@@ -292,9 +288,7 @@ FAMILIES: tuple[Family, ...] = (
             type=TwoLevelCheckpoint,
             example="two_level 5 min write=2 s every=6 durable_write=60 s light_share=0.8 light_restart=30 s",
         ),
-        Kind(
-            word="verified", type=VerifiedCheckpoint, example="verified 20 min verify=5 s silent_mtbf=9 h write=60 s"
-        ),
+        Kind(word="verified", type=VerifiedCheckpoint, example="verified 20 min verify=5 s silent_mtbf=9 h write=60 s"),
         default="blocking",
     ),
     Family(

@@ -213,6 +213,7 @@ class Training(Checked):
             expected = 'a process of failures such as "exponential 3 h"'
             raise InputError("failures", given="none, and none of the cluster", expected=expected)
         if not isinstance(given, FailureRates):
+            assert not isinstance(given, str)  # it has been read
             return given
         if not isinstance(self.step, TrainingStep):
             remedy = (

@@ -13,12 +13,12 @@ from scipy.stats import binom
 
 from secondorder.analytic import critical_path, training_step
 from secondorder.analytic.training_step import first_order_step, ideal_step, mean_step, solve_step
-from secondorder.cli.doors import Door
 from secondorder.cli.train import Steps
 from secondorder.errors import DoesNotFit, InputError
 from secondorder.fleets.accelerators import accelerators
 from secondorder.fleets.clusters import Cluster, Fabric, Link, Node, clusters
 from secondorder.laws import LogNormal
+from secondorder.plans.tables import Tables
 from secondorder.scenarios.training import Checkpoint, Recovery, Training
 from secondorder.scenarios.training_step import Message, Parts, TrainingStep
 from secondorder.simulate.collectives.ring import finish
@@ -797,7 +797,7 @@ def test_each_flag_of_a_step_lands_where_its_field_is() -> None:
     )  # fmt: skip
     table = flags.table["step"]
     table["cluster"] = cluster(2)
-    step = Door().build(TrainingStep, table)
+    step = Tables().build(TrainingStep, table)
     assert (step.job.layout.sequence_parallel, step.job.dropout, step.job.precision) == (False, True, "fp8")
     assert (step.network_efficiency, step.slow_ranks) == (0.7, {3: 1.2})
     assert step.reserved_memory.m_as("GiB") == pytest.approx(2)
@@ -808,4 +808,4 @@ def test_each_flag_of_a_step_lands_where_its_field_is() -> None:
     ]:  # fmt: skip
         other = dataclasses.replace(flags, **fields).table["step"]
         with pytest.raises(InputError, match=line):
-            Door().build(TrainingStep, {**other, "cluster": cluster(2)})
+            Tables().build(TrainingStep, {**other, "cluster": cluster(2)})

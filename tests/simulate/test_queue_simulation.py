@@ -600,7 +600,9 @@ def test_what_is_not_built_is_refused_in_one_line(options, message):
 def test_arrivals_and_laws_are_read_from_a_line():
     assert read_queue_arrivals("poisson 8 request/s") == so.Poisson("8 request/s")
     assert read_queue_arrivals("renewal pareto 1 s shape=3") == so.Renewal(gap=so.laws.Pareto("1 s", shape=3))
-    assert read_queue_arrivals("closed 20 exponential 10 s") == so.Closed(customers=20, think=so.laws.Exponential("10 s"))
+    assert read_queue_arrivals("closed 20 exponential 10 s") == so.Closed(
+        customers=20, think=so.laws.Exponential("10 s")
+    )
     with pytest.raises(InputError, match="closed <customers>"):
         read_queue_arrivals("closed exponential 10 s")
     with pytest.raises(InputError, match="did you mean lognormal"):

@@ -11,7 +11,7 @@ import pytest
 
 import secondorder as so
 from secondorder.cli import app, systems
-from secondorder.cli.schema import table_schema
+from secondorder.plans.schema import table_schema
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.systems.registry import SYSTEMS, register, system_of
 from secondorder.systems.system import System, loaded
