@@ -6,13 +6,13 @@ a default may be left out, and ``str`` leaves it out where it has that value.
 
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, Field, fields
 from typing import Any, ClassVar, TypeVar
 
 import pint
 
 from secondorder.errors import InputError, UnknownName
-from secondorder.quantities import Checked
+from secondorder.quantities import Checked, quantity
 
 
 class Spelled(Checked):
@@ -33,8 +33,18 @@ def spelled(word: str, law: object) -> str:
         return word
     first, *others = fields(law)  # type: ignore[arg-type]
     given = [(field, getattr(law, field.name)) for field in others]
-    parts = [f"{field.name}={_spell(value)}" for field, value in given if value is not None and value != field.default]
-    return " ".join([word, _spell(getattr(law, first.name)), *parts])
+    parts = [f"{field.name}={spell(value)}" for field, value in given if not is_default(field, value)]
+    return " ".join([word, spell(getattr(law, first.name)), *parts])
+
+
+def is_default(field: Field[object], value: object) -> bool:
+    """Whether a field has the value that it has when nothing is given."""
+    default = field.default if field.default_factory is MISSING else field.default_factory()
+    if value is None or default is None or default is MISSING:
+        return value is default
+    if isinstance(value, pint.Quantity) and isinstance(default, str):
+        return bool(value == quantity(default, f"{value.u:D}"))
+    return type(value) is type(default) and bool(value == default)
 
 
 L = TypeVar("L")
@@ -101,10 +111,10 @@ def read_numbers(text: str, what: str) -> list[float]:
     return found
 
 
-def _spell(value: object) -> str:
+def spell(value: object) -> str:
     """A field's value as text that reads back to the same value."""
     if isinstance(value, pint.Quantity):
-        return f"{_spell(value.m)} {value.u:D}".replace(" / ", "/").replace("second", "s")
+        return f"{spell(value.m)} {value.u:D}".replace(" / ", "/").replace("second", "s")
     if isinstance(value, bool):
         return str(value).lower()
     return value if isinstance(value, str) else repr(value).removesuffix(".0")

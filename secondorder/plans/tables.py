@@ -62,6 +62,8 @@ class Tables:
             return self._text(name, value, members)
         if (nested := _dataclasses(members)) and not family_of(members) and not isinstance(value, (*nested, NoneType)):
             raise InputError(name, given=repr(value), expected="a table")
+        if isinstance(value, list) and any(get_origin(member) is tuple for member in members):
+            return _tuple(value)
         if any(get_origin(member) is Mapping for member in members) and len(members) == 1:
             raise InputError(name, given=repr(value), expected="a table")
         return value
@@ -176,6 +178,11 @@ def _missing(kind: type, names: list[str]) -> InputError:
     family = family_of(members_of(_hints(kind)[first]))
     expected = family.expected if family else expected_in_plan(kind, first)
     return InputError(first, given="nothing", expected=expected, remedy=remedy)
+
+
+def _tuple(values: list[object]) -> tuple[object, ...]:
+    """A list of TOML, and the lists in it, for a field that keeps them."""
+    return tuple(_tuple(each) if isinstance(each, list) else each for each in values)
 
 
 def _dataclasses(members: Members) -> list[type]:
