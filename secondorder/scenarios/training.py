@@ -48,7 +48,11 @@ class _Checkpoint(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint(_Checkpoint):
-    """Training stops for ``write`` after each ``interval`` of work; by default as long as the storage takes."""
+    """Training stops for ``write`` after each ``interval`` of work.
+
+    - ``interval``: work between two checkpoints ("30 min").
+    - ``write``: time that a write stops the work ("60 s"); what the storage takes if not given.
+    """
 
     interval: Duration
     write: Duration | None = None
@@ -57,6 +61,10 @@ class Checkpoint(_Checkpoint):
 @dataclass(frozen=True, kw_only=True)
 class AsyncCheckpoint(_Checkpoint):
     """Training stops for ``pause`` (a copy to host memory); then a ``drain`` writes it while training goes on.
+
+    - ``interval``: work between two checkpoints ("30 min").
+    - ``pause``: asynchronous: time of the copy to host memory ("5 s").
+    - ``drain``: asynchronous: time of the write in the background ("3 min"); what the storage takes if not given.
 
     There is one buffer: the next pause waits until the drain before it is over, so that a drain
     longer than the interval holds training up. A failure loses what is not yet drained: the run goes
@@ -78,6 +86,13 @@ class TwoLevelCheckpoint(_Checkpoint):
     """A light checkpoint (``write``: memory of a peer, local disk) after each ``interval``; after every ``every``-th
     interval also a durable one (``durable_write``) right after it.
 
+    - ``interval``: work between two light checkpoints ("5 min").
+    - ``write``: time that a light write stops the work ("2 s").
+    - ``every``: two levels: every N-th checkpoint is durable.
+    - ``durable_write``: two levels: time of the durable write ("60 s"); what the storage takes if not given.
+    - ``light_share``: two levels: share of failures that the light checkpoint mends.
+    - ``light_restart``: two levels: time of a restart from the light checkpoint ("30 s").
+
     A share ``light_share`` of the failures can be made good from the light one, with ``light_restart``;
     the others go back to the durable one, with the run's own restart.
     """
@@ -98,7 +113,13 @@ class TwoLevelCheckpoint(_Checkpoint):
 @dataclass(frozen=True, kw_only=True)
 class VerifiedCheckpoint(_Checkpoint):
     """Silent errors, Poisson with mean time ``silent_mtbf`` between them, strike in work only; a ``verify`` before each
-    write finds them, and the run goes back to the checkpoint before, which was verified."""
+    write finds them, and the run goes back to the checkpoint before, which was verified.
+
+    - ``interval``: work between two checkpoints ("30 min").
+    - ``verify``: silent errors: time of the verification before each write ("5 s").
+    - ``silent_mtbf``: silent errors: mean time between two of them ("9 h").
+    - ``write``: time that a write stops the work ("60 s"); what the storage takes if not given.
+    """
 
     interval: Duration
     verify: Duration
@@ -124,6 +145,10 @@ CheckpointPolicy: TypeAlias = Checkpoint | AsyncCheckpoint | TwoLevelCheckpoint 
 class Recovery(Checked):
     """What lies between a failure and work.
 
+    - ``restart``: time from the repair to work, in which failures strike too ("5 min").
+    - ``detection``: time until a failure is noticed, in which nothing fails ("30 s").
+    - ``replacement``: time to replace what failed, in which nothing fails ("30 s").
+
     First a downtime in which nothing runs and nothing fails: ``detection`` until the failure is
     noticed, ``replacement`` of what failed. Then the ``restart`` (processes, loading of the checkpoint,
     warming up), in which the next failure may strike and which then begins anew.
@@ -142,6 +167,10 @@ class Recovery(Checked):
 @dataclass(frozen=True, kw_only=True)
 class Spares(Timed):
     """Each failure sends a node to repair; one of ``count`` spares takes its place, or the run waits for a repair.
+
+    - ``count``: spare nodes; one is always left if not given.
+    - ``repair``: time of a repair, or its law ("lognormal 8 h scv=1"), required with spares.
+    - ``crews``: repairs at once; as many as it takes if not given.
 
     ``repair`` is a law or a fixed time; ``crews`` repair one node each (as many as it takes where none
     are given). A repaired node is a spare again, or ends the wait.

@@ -80,6 +80,9 @@ class Poisson(_Renewal):
 class Gamma(_Renewal):
     """Independent gamma gaps of shape ``burstiness`` and mean ``1/rate``; scv ``1/burstiness``.
 
+    - ``rate``: mean rate of the arrivals ("8 request/s").
+    - ``burstiness``: shape of the gamma gaps between arrivals; 1 is Poisson, less is burstier.
+
     ``burstiness`` is vLLM's name (``--burstiness``): 1 is Poisson, below 1 is burstier,
     above 1 more regular. vLLM's own benchmark also rescales the times so that the last
     falls at ``n/rate``; this law does not.

@@ -13,7 +13,8 @@ import pytest
 from rich.console import Console
 
 from secondorder.cli import app, main
-from secondorder.cli.systems import OPTIONAL, example, read
+from secondorder.cli.flags import flags_of as flags_of_kind
+from secondorder.cli.systems import example, read
 from secondorder.errors import InputError, UnitError, UnknownName
 from secondorder.laws import read_shape as factor_law
 from secondorder.laws import time_law
@@ -364,19 +365,16 @@ def test_the_help_has_text_kind_choices_and_default_of_each_field(word: str) -> 
         assert one.text in line
         assert ("[required]" in line) == one.required
         assert (f"[default: {one.default}]" in line) == (one.default is not None)
-        assert one.metavar in line or flag == "long-prefill-token-threshold"
+        assert one.metavar in line or one.truth or flag == "long-prefill-token-threshold"
         assert not one.choices or f"[choices: {', '.join(one.choices)}]" in line
 
 
 @pytest.mark.parametrize("word", COMMANDS)
 def test_the_defaults_that_the_help_shows_are_those_of_the_scenario(word: str) -> None:
-    from secondorder.cli.systems import _flags
-
-    flags = {flag.field.name: flag for flag in _flags(SYSTEMS[word].type, OPTIONAL)}
-    given = {flags[name].path: text for name, text in SYSTEMS[word].example_values.items()}
-    shown = {flag.path: flag.field.default for flag in flags.values() if flag.field.default is not None}
-    kind = SYSTEMS[word].type
-    assert read(kind, {**shown, **given}) == read(kind, given)
+    given = SYSTEMS[word].example_values
+    flags = flags_of_kind(SYSTEMS[word].type)
+    shown = {flag.name: flag.field.default for flag in flags if flag.field.default is not None}
+    assert read(SYSTEMS[word], {**shown, **given}) == read(SYSTEMS[word], given)
 
 
 READERS = {"shape": read_shape, "method": read_method, **dict.fromkeys(("load", "profile"), partial(read_profile, "x"))}

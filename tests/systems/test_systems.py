@@ -116,8 +116,7 @@ def test_two_systems_of_one_name_are_refused() -> None:
 @pytest.mark.parametrize("word", [word for word, system in SYSTEMS.items() if system.simulator is not None])
 def test_every_simulated_value_says_that_it_is_simulated(word: str) -> None:
     system = SYSTEMS[word]
-    paths = {flag.field.name: flag.path for flag in systems._flags(system.type, systems.OPTIONAL)}
-    scenario = systems.read(system.type, {paths[name]: text for name, text in system.example_values.items()})
+    scenario = systems.read(system, system.example_values)
     if not can_simulate(scenario):
         pytest.skip("nothing is random in its example")
     length = {"requests": 2_000} if system.has_requests else {}
