@@ -173,7 +173,8 @@ def _parse(text: str, unit: str, what: str) -> Quantity:
         raise InputError(what, given=repr(text), expected=expected)
     number, symbol = float(match["number"]), match["unit"].strip().replace("%", "percent").replace("·", "*")
     if not symbol and unit:
-        raise UnitError(what, given=f"{text} without a unit", expected=expected, remedy=f'write "{text} {unit}"')
+        remedy = f'write "{text} {unit}"' if 0 <= number < math.inf else ""
+        raise UnitError(what, given=f"{text} without a unit", expected=expected, remedy=remedy)
     try:
         parsed: Quantity = registry.Quantity(number, registry.parse_units(symbol))
         return parsed

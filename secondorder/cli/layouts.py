@@ -1,14 +1,15 @@
 """``secondorder layouts``: which layouts of a training job fit a cluster, the fastest first."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from cyclopts import Group, Parameter
 
-from secondorder.cli.flags import Flag, Given, by_flag, flags_of, given_in, holder
+from secondorder.cli.flags import Flag, Given, attach, by_flag, flags_of, given_in
 from secondorder.cli.options import OUTPUT, PRINTED, Output, at_least
 from secondorder.cli.output import check_output, emit, patience
-from secondorder.cli.train import Nodes, step_table
+from secondorder.cli.train import step_flags, step_table
 from secondorder.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,10 +42,10 @@ def flags() -> list[Flag]:
     for flag in flags_of(TrainingStep, JOB, ("step",)):
         sought = "layout" in flag.path and flag.name != _KEPT
         found.append(Flag(flag.field, flag.path, JOB, shown=not sought))
-    return found
+    return [*found, replace(step_flags()[-1], group=JOB)]
 
 
-def read_job(given: Given, nodes: str | None = None) -> "tuple[TrainingJob, Cluster, dict[str, object]]":
+def read_job(given: Given) -> "tuple[TrainingJob, Cluster, dict[str, object]]":
     """The job and the cluster of the flags, and the other fields of the step."""
     from secondorder.plans.tables import Tables
     from secondorder.scenarios.training_step import TrainingStep
@@ -53,7 +54,7 @@ def read_job(given: Given, nodes: str | None = None) -> "tuple[TrainingJob, Clus
     if stray := next((flag.name for flag in every if not flag.shown and flag.name in given), None):
         raise InputError(stray, given="a layout", expected="none: it is what is sought")
     try:
-        found = {name: tables.field(TrainingStep, name, value) for name, value in step_table(given, nodes).items()}
+        found = {name: tables.field(TrainingStep, name, value) for name, value in step_table(given).items()}
     except InputError as error:
         raise by_flag(error.within("step"), every) from None
     return cast("TrainingJob", found.pop("job")), cast("Cluster", found.pop("cluster")), found
@@ -65,21 +66,19 @@ def _command() -> Callable[..., None]:
     def layouts(
         *,
         values: Any,
-        nodes: Nodes = None,
         top: Annotated[int, Parameter(group=OUTPUT, converter=at_least(1), help="Layouts to show.")] = 10,
         out: Output = PRINTED,
     ) -> None:
         from secondorder.analytic.layout_search import layouts as search
 
         check_output(out)
-        job, cluster, options = read_job(given_in(values, every), nodes)
+        job, cluster, options = read_job(given_in(values, every))
         with patience("searching"):
             found = search(job, cluster, **cast("dict[str, Any]", options))
         emit([_record(each) for each in found[:top]], [_grid(found, top)], out)
 
-    layouts.__annotations__["values"] = holder("LayoutFlags", every)
     layouts.__doc__ = TITLE
-    return layouts
+    return attach(layouts, every)
 
 
 def __getattr__(name: str) -> Any:

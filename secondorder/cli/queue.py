@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from secondorder.cli.flags import Flag, Given, build, flags_of, given_in, holder, nested
+from secondorder.cli.flags import Flag, Given, attach, build, flags_of, given_in, nested
 from secondorder.cli.options import OUTPUT, PRINTED, USUAL, Margin, Output, Run, Simulated
 from secondorder.cli.output import check_output, patience, show
 
@@ -91,9 +91,8 @@ def _command() -> Callable[..., None]:
             comparison = compare(scenario, margin=margin, **run.arguments)
         show(_only_compared(comparison, metric), out)
 
-    queue.__annotations__["values"] = holder("QueueFlags", every)
     queue.__doc__ = TITLE
-    return queue
+    return attach(queue, every)
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from secondorder.cli.flags import Flag, Given, build, flag_of, flags_of, given_in, holder, nested
+from secondorder.cli.flags import Flag, Given, attach, build, flag_of, flags_of, given_in, nested
 from secondorder.cli.options import PRINTED, USUAL, Margin, Output, Run, Simulated
 from secondorder.cli.output import check_output
 from secondorder.cli.systems import answer
@@ -155,12 +155,9 @@ def _command() -> Callable[..., None]:
         check_output(out)
         answer(read(given_in(values, every), trace, goodput), simulate, margin, run, out)
 
-    serve.__annotations__ |= {
-        "values": holder("ServingFlags", every),
-        "goodput": Annotated[list[str] | None, objectives],
-    }
+    serve.__annotations__["goodput"] = Annotated[list[str] | None, objectives]
     serve.__doc__ = TITLE
-    return serve
+    return attach(serve, every)
 
 
 def __getattr__(name: str) -> Any:

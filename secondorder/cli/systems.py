@@ -41,7 +41,7 @@ def command(system: System) -> Callable[..., None]:
     made = closed if system.simulator is None else run
     made.__doc__ = system.title
     if system.has_requests:
-        made.__annotations__["run"], made.__kwdefaults__["run"] = Run, USUAL
+        made.__annotations__["run"], made.__kwdefaults__ = Run, {**(made.__kwdefaults__ or {}), "run": USUAL}
     return attach(made, flags)
 
 

@@ -4,11 +4,12 @@ The flags are the fields of ``Training`` and of what it has: checkpoints, recove
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
-from secondorder.cli.flags import INNER, Flag, Given, by_flag, flag_of, flags_of, given_in, holder, nested
+from secondorder.cli.flags import INNER, Flag, Given, attach, by_flag, flag_of, flags_of, given_in, nested
 from secondorder.cli.options import (
     OUTPUT,
     PRINTED,
@@ -68,12 +69,6 @@ Accelerators = Annotated[
         allow_leading_hyphen=True,
     ),
 ]
-Nodes = Annotated[
-    str | None,
-    Parameter(
-        group=STEP, metavar="INT", help="Nodes of the cluster, if not those of the zoo.", allow_leading_hyphen=True
-    ),
-]
 Studied = Annotated[
     Study | None, Parameter(group=OUTPUT, help="Goodput over the interval, the spares, or the size of the cluster.")
 ]
@@ -107,16 +102,21 @@ def flags() -> list[Flag]:
     ]
     law = flag_of(Training, "step", ("step",), STEP, "step_time")
     every = [*run, *checkpoints, storage, *_fields(Recovery, "recovery", RECOVERY), *spares, *step_flags(), law]
-    return [*{flag.name: flag for flag in reversed(every)}.values()][::-1]
+    named: dict[str, Flag] = {}
+    for flag in every:
+        named.setdefault(flag.name, flag)
+    return [*named.values()]
 
 
 def step_flags() -> list[Flag]:
-    """The flags of a training step: its job, the job's layout, and the step itself."""
+    """The flags of a training step: its job, the job's layout, the step itself, and last the cluster's nodes."""
+    from secondorder.fleets.clusters import Cluster
     from secondorder.scenarios.training_step import TrainingStep
 
     groups = {INNER["Layout"]: LAYOUT}
     found = [flag.optional() for flag in flags_of(TrainingStep, STEP, ("step",))]
-    return [Flag(flag.field, flag.path, groups.get(flag.group, STEP)) for flag in found]
+    nodes = flag_of(Cluster, "nodes", ("step", "cluster", "nodes"), STEP)
+    return [*(Flag(flag.field, flag.path, groups.get(flag.group, STEP)) for flag in found), nodes]
 
 
 def _checkpoints() -> Mapping[str, type]:
@@ -136,7 +136,7 @@ def _fields(kind: type, place: str, group: Group) -> list[Flag]:
 # Tables
 
 
-def table_of(given: Given, nodes: str | None = None) -> dict[str, Any]:
+def table_of(given: Given) -> dict[str, Any]:
     """What a plan would have for the flags that were given, by their names."""
     every = flags()
     step_names = {flag.name for flag in every if flag.path[0] == "step"}
@@ -148,28 +148,27 @@ def table_of(given: Given, nodes: str | None = None) -> dict[str, Any]:
         if others:
             raise InputError("step_time", given=f"a law beside {others[0]}", expected="one of the two")
         return {**table, "step": given["step_time"]}
-    if others or nodes is not None:
-        table["step"] = step_table(given, nodes)
+    if others:
+        table["step"] = step_table(given)
     return table
 
 
-def step_table(given: Given, nodes: str | None = None) -> dict[str, Any]:
+def step_table(given: Given) -> dict[str, Any]:
     """What a plan would have for a training step."""
     from secondorder.plans.text import plain_value
 
-    step: dict[str, Any] = nested(step_flags(), given).get("step", {})
-    if nodes is not None:
+    *others, nodes = step_flags()
+    step: dict[str, Any] = nested(others, given).get("step", {})
+    if nodes.name in given:
         if "cluster" not in step:
             raise InputError("nodes", given="nodes without a cluster", expected="--cluster beside them")
-        step["cluster"] = {"like": step["cluster"], "nodes": plain_value(nodes)}
+        step["cluster"] = {"like": step["cluster"], "nodes": plain_value(str(given[nodes.name]))}
     return {**step, "job": step.get("job", {})}
 
 
 def _kind(given: Given) -> str:
     """The kind of checkpoint that alone has all of the flags that were given; blocking where they do not tell."""
-    known = {
-        word: {flag.name for flag in _fields(kind, "checkpoint", CHECKPOINT)} for word, kind in _checkpoints().items()
-    }
+    known = {word: {each.name for each in fields(kind)} for word, kind in _checkpoints().items()}
     default, *others = known
     own = {word: known[word] - known[default] for word in others}
     kinds = [word for word in others if own[word] & given.keys()]
@@ -260,7 +259,6 @@ def _command() -> Callable[..., None]:
         *,
         values: Any,
         accelerators: Accelerators = None,
-        nodes: Nodes = None,
         study: Studied = None,
         price: Price = None,
         figure: Figure = None,
@@ -273,7 +271,7 @@ def _command() -> Callable[..., None]:
 
         check_output(out)
         given = given_in(values, every)
-        table = table_of(given, nodes)
+        table = table_of(given)
         if study is None and figure is not None:
             expected = "--study interval, spares or scaling"
             raise InputError("figure", given="a picture without a study", expected=expected)
@@ -288,9 +286,8 @@ def _command() -> Callable[..., None]:
         else:
             _study(study, scenario, count, price, figure, simulate, margin, run, out, given="interval" in given)
 
-    train.__annotations__["values"] = holder("TrainingFlags", every)
     train.__doc__ = TITLE
-    return train
+    return attach(train, every)
 
 
 def __getattr__(name: str) -> Any:

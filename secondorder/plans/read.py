@@ -97,9 +97,9 @@ def read_scenario(name: str, scenario: str | None = None) -> Scenario:
 
 def _planned(name: str, word: str, value: object) -> Iterator[Planned]:
     """The scenarios of a table, or of an array of tables."""
-    many = isinstance(value, list)
-    for place, table in enumerate(value if many else [value]):
-        where = f"{name}: {word}" + (f"[{place}]" if many else "")
+    tables: list[object] = value if isinstance(value, list) else [value]
+    for place, table in enumerate(tables):
+        where = f"{name}: {word}" + (f"[{place}]" if tables is value else "")
         if not isinstance(table, dict):
             raise InputError(where, given=repr(table), expected=f"a table [{word}]")
         table = dict(table)

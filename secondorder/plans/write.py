@@ -21,10 +21,11 @@ from types import NoneType
 from typing import Annotated, get_args, get_origin, get_type_hints
 
 import numpy as np
+import pint
 
 from secondorder.errors import FileError, InputError, naming
 from secondorder.families import Family, family_of, members_of
-from secondorder.quantities import Quantity, Unit, quantity, readable
+from secondorder.quantities import Unit, quantity, readable
 from secondorder.scenarios.scenario import Scenario
 from secondorder.spelling import Spelled, is_default, spell, spelled
 from secondorder.systems.registry import system_of
@@ -81,7 +82,7 @@ def _table(owner: object, **first: object) -> dict[str, object]:
 
 def _value(value: object, hint: object) -> object:
     """A field's value as TOML has it: a text, a number, a list or a table."""
-    if isinstance(value, Quantity):
+    if isinstance(value, pint.Quantity):
         unit = _unit(hint)
         return _quantity(value.m, unit.symbol) if unit else spell(value)
     if isinstance(value, (str, bool, int, float)):
@@ -107,7 +108,7 @@ def _line(value: object, family: Family | None) -> str | None:
     if family is None:
         return None
     word = next((kind.word for kind in family.kinds if kind.type is type(value)), "")
-    if not word and type(value) not in family.types:
+    if not word and type(value) not in family.members:
         return None
     try:
         line = str(value) if isinstance(value, Spelled) else spelled(word, value).strip()

@@ -46,6 +46,7 @@ import numpy as np
 from secondorder.arrays import Floats, Integers
 from secondorder.errors import FileError, InputError, UnknownName
 from secondorder.quantities import Duration, Quantity, Rate, Unit, quantity, registry, si
+from secondorder.spelling import spell
 from secondorder.workloads.arrivals import TraceArrivals
 from secondorder.workloads.lengths import Empirical
 from secondorder.workloads.requests import Requests
@@ -119,11 +120,8 @@ class Trace:
 
     def at(self, rate: Rate) -> "Trace":
         """The same requests in stretched time, at another mean rate."""
-        origin = (
-            None
-            if self.origin is None
-            else {**self.origin, "rate": f"{si(Unit('request/s').read(rate, 'rate'))!r} request/s"}
-        )
+        new = spell(Unit("request/s", positive=True).read(rate, "rate"))
+        origin = None if self.origin is None else {**self.origin, "rate": new}
         return replace(self, requests=replace(self.requests, arrival=self.arrivals.at(rate).recorded), origin=origin)
 
 

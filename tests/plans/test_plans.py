@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import secondorder as so
-from secondorder.cli.serve import Engine, Workload, read_flags
+from secondorder.cli import serve
 from secondorder.errors import InputError, SecondOrderError
 from secondorder.plans.read import read_scenario
 from secondorder.plans.tables import Tables
@@ -76,9 +76,9 @@ output = "geometric 256 maximum=1024"
 
 
 def test_flags_and_plans_spell_the_same_scenario() -> None:
-    workload = Workload(request_rate="8 request/s", lengths="azure_conv_2023")
-    table = {"model": "llama_3_1_8b", "accelerator": "h100_sxm", **workload.table, **Engine().table}
-    assert read_flags(table) == Tables().build(Serving, BASE) == SCENARIO
+    where = {"model": "llama_3_1_8b", "accelerator": "h100_sxm"}
+    alias = {**where, "request_rate": "8 request/s", "lengths": "azure_conv_2023"}
+    assert serve.read(alias) == serve.read({**where, **BASE}) == Tables().build(Serving, BASE) == SCENARIO
 
 
 @pytest.mark.parametrize(
