@@ -108,7 +108,7 @@ def _line(value: object, family: Family | None) -> str | None:
     if family is None:
         return None
     word = next((kind.word for kind in family.kinds if kind.type is type(value)), "")
-    if not word and type(value) not in family.members:
+    if not word and {type(value)}.isdisjoint(family.types):
         return None
     try:
         line = str(value) if isinstance(value, Spelled) else spelled(word, value).strip()

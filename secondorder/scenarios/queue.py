@@ -127,11 +127,17 @@ class Priorities(Checked):
     preemptive: bool = False
 
     def __post_init__(self) -> None:
-        shares = tuple(float(share) for share in self.shares)
+        expected = "positive shares that sum to 1, one a class"
+        try:
+            shares = tuple(float(share) for share in self.shares)
+        except (TypeError, ValueError):
+            raise InputError("shares", given=repr(self.shares), expected=expected) from None
         if not shares or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
-            raise InputError("shares", given=list(shares), expected="positive shares that sum to 1, one a class")
+            raise InputError("shares", given=list(shares), expected=expected)
         object.__setattr__(self, "shares", shares)
         if self.services is not None:
+            if not isinstance(self.services, tuple | list):
+                raise InputError("services", given=repr(self.services), expected="a list of laws, one a class")
             services = tuple(time_law(law, "services") for law in self.services)
             if len(services) != len(shares):
                 raise InputError("services", given=f"{len(services)} laws", expected=f"{len(shares)}, one a class")
