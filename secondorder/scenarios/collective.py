@@ -217,7 +217,9 @@ def _factor(what: str, value: object) -> float:
 
 
 def _table(measured: Mapping[str, str] | Mapping[float, float] | Table) -> Table:
-    pairs = measured.items() if isinstance(measured, Mapping) else measured
+    pairs = list(measured.items() if isinstance(measured, Mapping) else measured)
+    if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+        raise InputError("measured", given=repr(measured), expected="pairs of a size and a time")
     table = sorted((_measured(size, "byte"), _measured(time, "s")) for size, time in pairs)
     if len(table) < 2 or len({size for size, _ in table}) < len(table):
         raise InputError("measured", given=f"{len(table)} sizes", expected="at least two, all different")
