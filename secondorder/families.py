@@ -11,15 +11,17 @@ most of these types reads a text for the field, wherever the field is declared a
 """
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, fields
 from functools import lru_cache
 from importlib import import_module
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Union, cast, get_args, get_origin
 
 from secondorder.errors import InputError
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from secondorder.zoo import Zoo
 
 Members = frozenset[Hashable]
@@ -75,6 +77,12 @@ class Family:
     def value(self, text: str, what: str) -> object:
         """The value that a text spells. Errors: ``InputError``, which names ``what``."""
         return self.read(text, what)
+
+
+def fields_of(owner: object) -> "tuple[Field[object], ...]":
+    """The fields of a dataclass, or of a value of one."""
+    found: tuple[Field[object], ...] = fields(cast("type[DataclassInstance]", owner))
+    return found
 
 
 def members_of(hint: object) -> Members:

@@ -16,7 +16,7 @@ secondorder.errors.UnitError: rate: got 8 without a unit, expected a quantity in
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from types import NoneType, UnionType
@@ -26,7 +26,7 @@ import pint
 from annotated_types import Ge, Gt, Le
 
 from secondorder.errors import InputError, UnitError
-from secondorder.families import Members, family_of, members_of, read_text
+from secondorder.families import Members, family_of, fields_of, members_of, read_text
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -279,7 +279,7 @@ class _Rule:
 @lru_cache(maxsize=256)
 def _rules(cls: type) -> list[_Rule]:
     hints = get_type_hints(cls, include_extras=True)
-    known = [field.name for field in fields(cls) if field.init]
+    known = [field.name for field in fields_of(cls) if field.init]
     return [_Rule(name, *_rule(hints[name]), members_of(hints[name])) for name in known]
 
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 import pint
 
 from secondorder.errors import InputError, UnknownName
+from secondorder.families import fields_of
 from secondorder.quantities import Checked, quantity
 
 
@@ -29,9 +30,9 @@ def spelled(word: str, law: object) -> str:
 
     It reads back to an equal value unless one of its fields is a law with fields of its own.
     """
-    if not fields(law):  # type: ignore[arg-type]
+    if not fields_of(law):
         return word
-    first, *others = fields(law)  # type: ignore[arg-type]
+    first, *others = fields_of(law)
     given = [(field, getattr(law, field.name)) for field in others]
     parts = [f"{field.name}={spell(value)}" for field, value in given if not is_default(field, value)]
     return " ".join([word, spell(getattr(law, first.name)), *parts])

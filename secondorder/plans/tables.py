@@ -14,7 +14,7 @@ secondorder.errors.UnitError: arrivals.rate: got 8 without a unit, expected a qu
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, is_dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from types import NoneType
 from typing import TypeVar, cast, get_origin, get_type_hints
 
 from secondorder.errors import InputError, UnknownName, naming
-from secondorder.families import Members, family_of, members_of, read_text
+from secondorder.families import Members, family_of, fields_of, members_of, read_text
 from secondorder.plans.fields import expected_in_plan
 from secondorder.plans.text import listed
 from secondorder.spelling import read_numbers
@@ -42,7 +42,7 @@ class Tables:
 
     def build(self, kind: type[T], table: Table) -> T:
         """The dataclass whose fields ``table`` gives. Errors name the field as seen from inside."""
-        known = {field.name: field for field in fields(kind) if field.name != "sources"}  # type: ignore[arg-type]
+        known = {field.name: field for field in fields_of(kind) if field.name != "sources"}
         check_keys(table, known)
         required = [name for name, field in known.items() if field.default is field.default_factory is MISSING]
         if missing := [name for name in required if name not in table]:
@@ -110,7 +110,7 @@ class Tables:
             raise zoo.unknown(name, "like")
         original = zoo[name]
         changes = {key: value for key, value in table.items() if key != "like"}
-        check_keys(changes, [field.name for field in fields(original) if field.name != "sources"])  # type: ignore[arg-type]
+        check_keys(changes, [field.name for field in fields_of(original) if field.name != "sources"])
         new = {key: self.field(type(original), key, value) for key, value in changes.items()}
         return replace(original, **new)  # type: ignore[type-var]
 
@@ -166,7 +166,7 @@ def check_field(owner: object, name: str, where: str) -> None:
     """Refuse a name that is no field of ``owner``, which stands at ``where``."""
     if not is_dataclass(owner) or isinstance(owner, type):
         raise InputError(f"field {where}.{name}", given="a value without fields before it", expected="a field's path")
-    names = [field.name for field in fields(owner)]
+    names = [field.name for field in fields_of(owner)]
     if name not in names:
         raise UnknownName.among(f"field of {type(owner).__name__}", name, names)
 

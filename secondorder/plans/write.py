@@ -14,7 +14,7 @@ servers = 2
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from os import PathLike
 from pathlib import Path
 from types import NoneType
@@ -24,7 +24,7 @@ import numpy as np
 import pint
 
 from secondorder.errors import FileError, InputError, naming
-from secondorder.families import Family, family_of, members_of
+from secondorder.families import Family, family_of, fields_of, members_of
 from secondorder.quantities import Unit, quantity, readable
 from secondorder.scenarios.scenario import Scenario
 from secondorder.spelling import Spelled, is_default, spell, spelled
@@ -68,7 +68,7 @@ def _table(owner: object, **first: object) -> dict[str, object]:
     """The fields of a dataclass that do not have their defaults, as values of TOML."""
     hints = get_type_hints(type(owner), include_extras=True)
     table = dict(first)
-    for field in fields(owner):  # type: ignore[arg-type]
+    for field in fields_of(owner):
         value = getattr(owner, field.name)
         if not field.init or field.name == "sources" or value is None:
             continue
@@ -132,7 +132,7 @@ def _as_table(value: object, hint: object, family: Family | None) -> dict[str, o
 
 
 def _holds_arrays(value: object) -> bool:
-    return any(isinstance(getattr(value, field.name), np.ndarray) for field in fields(value))  # type: ignore[arg-type]
+    return any(isinstance(getattr(value, field.name), np.ndarray) for field in fields_of(value))
 
 
 def _trace(trace: Trace) -> dict[str, object]:

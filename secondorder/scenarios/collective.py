@@ -22,7 +22,7 @@ import numpy as np
 from secondorder.errors import InputError, UnknownName
 from secondorder.fleets.clusters import Link
 from secondorder.laws import Service, Timed
-from secondorder.quantities import Count, DataSize, Quantity, Unit, si
+from secondorder.quantities import Count, DataSize, Unit, si
 
 Operation = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast"]
 Algorithm = Literal["ring", "tree", "recursive_doubling", "halving_doubling", "hierarchical", "pairwise"]
@@ -226,7 +226,7 @@ def _table(measured: Mapping[str, str] | Mapping[float, float] | Table) -> Table
     return tuple(table)
 
 
-def _measured(value: str | float | Quantity, unit: str) -> float:
+def _measured(value: object, unit: str) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = f"{value!r} {unit}"
     return si(Unit(unit, positive=True).read(value, "measured"))
