@@ -74,10 +74,10 @@ class Closed(Timed):
     think: Time
 
 
-Comers: TypeAlias = Arrivals | Renewal | Closed
+QueueArrivals: TypeAlias = Arrivals | Renewal | Closed
 
 
-def read_queue_arrivals(text: str, what: str = "arrivals") -> Comers:
+def read_queue_arrivals(text: str, what: str = "arrivals") -> QueueArrivals:
     """Arrivals in one line: those of ``read_arrivals``, ``renewal <law>``, ``closed <customers> <law>``.
 
     >>> read_queue_arrivals("renewal erlang 125 ms stages=4").scv
@@ -275,7 +275,7 @@ class Queue(Timed):
     """
 
     _times = ("service", "setup")
-    arrivals: Comers | str
+    arrivals: QueueArrivals | str
     service: Time | None = None
     servers: Count = 1
     room: Count | None = None
@@ -345,7 +345,7 @@ class Queue(Timed):
     # What follows from the fields
 
     @property
-    def comers(self) -> Comers:
+    def arrival_law(self) -> QueueArrivals:
         """The arrivals, read."""
         assert not isinstance(self.arrivals, str)
         return self.arrivals
@@ -353,10 +353,10 @@ class Queue(Timed):
     @property
     def open_arrivals(self) -> Arrivals | Renewal:
         """The arrivals of a queue that is not closed; ``InputError`` for a closed one."""
-        if isinstance(self.comers, Closed):
+        if isinstance(self.arrival_law, Closed):
             expected = "open arrivals: the load of a closed population is an answer, not given"
             raise InputError("arrivals", given="a closed population", expected=expected)
-        return self.comers
+        return self.arrival_law
 
     @property
     def rate(self) -> float:
@@ -411,19 +411,19 @@ class Queue(Timed):
     def plain(self) -> bool:
         """First come, first served by open arrivals, and no room, set-up, patience or outage to heed."""
         options = (self.room, self.setup, self.patience, self.outage)
-        nothing_else = all(option is None for option in options) and not isinstance(self.comers, Closed)
+        nothing_else = all(option is None for option in options) and not isinstance(self.arrival_law, Closed)
         return nothing_else and isinstance(self.discipline, FirstCome)
 
     @property
     def bounded(self) -> bool:
         """Whether the number inside is bounded at any load: finite room, a closed population, or reneging."""
         leaves = self.patience is not None and self.patience.withdrawn
-        return self.room is not None or leaves or isinstance(self.comers, Closed)
+        return self.room is not None or leaves or isinstance(self.arrival_law, Closed)
 
     @property
     def transient(self) -> bool:
         """Whether a run is a story with an end (a replayed trace, an outage) and not a sample of a steady state."""
-        return self.outage is not None or isinstance(self.comers, TraceArrivals)
+        return self.outage is not None or isinstance(self.arrival_law, TraceArrivals)
 
     def check_stable(self) -> None:
         """``Unstable`` where the queue would grow without limit.

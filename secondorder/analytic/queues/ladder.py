@@ -84,7 +84,7 @@ def solve_queue(queue: Queue) -> Answer:
     estimates = _marked(estimates)
     metrics = dict.fromkeys(e.metric for e in estimates)
     ranked = tuple(e for metric in metrics for e in estimates if e.metric == metric)
-    population = isinstance(queue.comers, Closed)
+    population = isinstance(queue.arrival_law, Closed)
     how = (
         "closed forms of a closed population" if population else f"closed forms at utilisation {queue.utilisation:.4g}"
     )
@@ -130,7 +130,7 @@ def _unit(metric: str) -> str:
 def _gap(queue: Queue) -> Service | None:
     """The law of independent gaps between arrivals; None where they depend on each other."""
     mean = f"{1 / queue.rate!r} s"
-    match queue.comers:
+    match queue.arrival_law:
         case arrivals.Poisson():
             return laws.Exponential(mean)
         case arrivals.Gamma(burstiness=shape):
@@ -153,7 +153,7 @@ def _is_exponential(law: Service | None) -> bool:
 
 
 def _is_poisson(queue: Queue) -> bool:
-    return not isinstance(queue.comers, Closed) and _is_exponential(_gap(queue))
+    return not isinstance(queue.arrival_law, Closed) and _is_exponential(_gap(queue))
 
 
 def _one_law(queue: Queue) -> Service | None:
@@ -191,8 +191,8 @@ def _alone(queue: Queue) -> Iterator[Estimate]:
     if not isinstance(queue.comers, Closed) and queue.utilisation >= 1:
         note = f"outside: {note}, who is not, at utilisation {queue.utilisation:.4g}"
     yield from _rungs(0, ALONE, note, amounts)
-    if isinstance(queue.comers, Closed):
-        think, most = si(queue.comers.law("think").mean), queue.comers.customers
+    if isinstance(queue.arrival_law, Closed):
+        think, most = si(queue.arrival_law.law("think").mean), queue.arrival_law.customers
         yield from _rungs(0, "nobody waits", "bound: from above", {"throughput": most / (think + queue.mean_service)})
 
 
@@ -255,8 +255,8 @@ def _mixture_quantile(share: float, short: float, long: float, p: float) -> floa
 
 
 def _first_moments(queue: Queue) -> Iterator[Estimate]:
-    if isinstance(queue.comers, Closed):
-        yield from _population(queue, queue.comers)
+    if isinstance(queue.arrival_law, Closed):
+        yield from _population(queue, queue.arrival_law)
         return
     if isinstance(queue.discipline, BatchService):
         yield from _rungs(1, "Little 1961", "exact", {"throughput": queue.rate})
@@ -429,8 +429,8 @@ def _line(queue: Queue, rate: float, servers: int) -> Iterator[Estimate]:
         yield from _general(queue, rate, law)
     elif gap is not None and exponential and servers == 1:
         yield from _renewal(queue, gap, law)
-    elif isinstance(queue.comers, arrivals.MarkovModulated) and exponential and servers == 1:
-        yield from _modulated(queue, queue.comers)
+    elif isinstance(queue.arrival_law, arrivals.MarkovModulated) and exponential and servers == 1:
+        yield from _modulated(queue, queue.arrival_law)
     elif math.isfinite(queue.service_scv):
         yield from _two_moments(queue, rate, servers)
 
@@ -507,9 +507,9 @@ def _renewal(queue: Queue, gap: Service, law: Service) -> Iterator[Estimate]:
     yield from _rungs(2, "GI/M/1", "exact", amounts)
 
 
-def _modulated(queue: Queue, comers: arrivals.MarkovModulated) -> Iterator[Estimate]:
+def _modulated(queue: Queue, arrival_law: arrivals.MarkovModulated) -> Iterator[Estimate]:
     names = ("rate_1", "rate_2", "sojourn_1", "sojourn_2")
-    given: dict[str, Any] = {name: si(getattr(comers, name)) for name in names}
+    given: dict[str, Any] = {name: si(getattr(arrival_law, name)) for name in names}
     given["service_rate"] = 1 / queue.mean_service
     amounts = _with_waits(queue, float(markov_modulated.mean_response(**given)) - queue.mean_service)
     amounts["prob_wait"] = float(markov_modulated.prob_wait(**given))
@@ -520,7 +520,7 @@ def _modulated(queue: Queue, comers: arrivals.MarkovModulated) -> Iterator[Estim
 def _two_moments(queue: Queue, rate: float, servers: int) -> Iterator[Estimate]:
     """The spread of gaps and services alone: approximations, good where the queue is loaded."""
     given: dict[str, Any] = {"arrival_rate": rate, "mean_service": queue.mean_service, "servers": servers}
-    cs2, comers = queue.service_scv, queue.open_arrivals
+    cs2, arrival_law = queue.service_scv, queue.open_arrivals
     note = "approximation: two moments; good at high utilisation"
     if _is_poisson(queue):
         yield from _rungs(
@@ -528,10 +528,10 @@ def _two_moments(queue: Queue, rate: float, servers: int) -> Iterator[Estimate]:
         )
         return
     try:
-        ca2 = comers.idc if isinstance(comers, arrivals.MarkovModulated) else comers.scv
+        ca2 = arrival_law.idc if isinstance(arrival_law, arrivals.MarkovModulated) else arrival_law.scv
     except InputError:  # Pareto gaps without variance
         return
-    if isinstance(comers, arrivals.MarkovModulated):
+    if isinstance(arrival_law, arrivals.MarkovModulated):
         wait = float(multiserver_general.allen_cunneen(**given, arrival_scv=ca2, service_scv=cs2))
         note = "approximation: heavy traffic, bursts short against the time to drain"
         source = "Allen-Cunneen with the index of dispersion"
