@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from secondorder.cli.options import REQUIRED
+from secondorder.cli.options import REQUIRED, margin_of, run_of
 from secondorder.errors import FileError, InputError
+from secondorder.systems.system import System
 
 if TYPE_CHECKING:
     from secondorder.plans.fields import ShownField
@@ -92,14 +93,19 @@ def flag_of(kind: type, field: str, path: Path, group: Group, name: str = "") ->
     return Flag(replace(one, name=name or field, required=False), path, group)
 
 
-def attach(command: Callable[..., None], flags: Sequence[Flag]) -> Callable[..., None]:
-    """The command, whose parameter ``values`` holds these flags."""
+def attach(command: Callable[..., None], flags: Sequence[Flag], system: System) -> Callable[..., None]:
+    """The command, whose parameter ``values`` holds these flags; margin and run have the defaults of the system."""
     space = {"__module__": __name__}  # else it passes for a type of the standard library
     members = [flag.member for flag in flags]
     made = make_dataclass(f"{command.__name__}_flags", members, frozen=True, kw_only=True, namespace=space)
     command.__annotations__["values"] = Parameter(name="*")(made)
+    defaults = dict(command.__kwdefaults__ or {})
     if not any(flag.field.required for flag in flags):
-        command.__kwdefaults__ = {**(command.__kwdefaults__ or {}), "values": made()}
+        defaults["values"] = made()
+    if "run" in command.__annotations__:
+        command.__annotations__ |= {"margin": margin_of(system), "run": run_of(system)}
+        defaults["run"] = command.__annotations__["run"]()
+    command.__kwdefaults__ = defaults
     return command
 
 

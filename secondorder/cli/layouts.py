@@ -11,6 +11,7 @@ from secondorder.cli.options import OUTPUT, PRINTED, Output, at_least
 from secondorder.cli.output import check_output, emit, patience
 from secondorder.cli.train import step_flags, step_table
 from secondorder.errors import InputError
+from secondorder.systems.registry import SYSTEMS
 
 if TYPE_CHECKING:
     from secondorder.analytic.layout_search import Candidate
@@ -78,7 +79,7 @@ def _command() -> Callable[..., None]:
         emit([_record(each) for each in found[:top]], [_grid(found, top)], out)
 
     layouts.__doc__ = TITLE
-    return attach(layouts, every)
+    return attach(layouts, every, SYSTEMS["training_step"])
 
 
 def __getattr__(name: str) -> Any:

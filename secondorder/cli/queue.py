@@ -8,6 +8,7 @@ from cyclopts import Group, Parameter
 from secondorder.cli.flags import Flag, Given, attach, build, flags_of, given_in, nested
 from secondorder.cli.options import OUTPUT, PRINTED, USUAL, Margin, Output, Run, Simulated
 from secondorder.cli.output import check_output, patience, show
+from secondorder.systems.registry import SYSTEMS
 
 if TYPE_CHECKING:
     from secondorder.scenarios.queue import Queue
@@ -92,7 +93,7 @@ def _command() -> Callable[..., None]:
         show(_only_compared(comparison, metric), out)
 
     queue.__doc__ = TITLE
-    return attach(queue, every)
+    return attach(queue, every, SYSTEMS["queue"])
 
 
 def __getattr__(name: str) -> Any:

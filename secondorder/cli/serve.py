@@ -14,6 +14,7 @@ from secondorder.cli.options import PRINTED, USUAL, Margin, Output, Run, Simulat
 from secondorder.cli.output import check_output
 from secondorder.cli.systems import answer
 from secondorder.errors import InputError
+from secondorder.systems.registry import SYSTEMS
 
 if TYPE_CHECKING:
     from secondorder.scenarios.serving import Serving
@@ -157,7 +158,7 @@ def _command() -> Callable[..., None]:
 
     serve.__annotations__["goodput"] = Annotated[list[str] | None, objectives]
     serve.__doc__ = TITLE
-    return attach(serve, every)
+    return attach(serve, every, SYSTEMS["serving"])
 
 
 def __getattr__(name: str) -> Any:

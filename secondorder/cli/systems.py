@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from secondorder.cli.flags import Flag, attach, build, flags_of, given_in, nested
-from secondorder.cli.options import PRINTED, USUAL, Margin, Output, Replications, Run, Simulated
+from secondorder.cli.options import PRINTED, Margin, Output, Replications, Simulated
 from secondorder.cli.output import check_output, patience, show
 from secondorder.systems.registry import SYSTEMS
 from secondorder.systems.system import System
@@ -40,9 +40,7 @@ def command(system: System) -> Callable[..., None]:
 
     made = closed if system.simulator is None else run
     made.__doc__ = system.title
-    if system.has_requests:
-        made.__annotations__["run"], made.__kwdefaults__ = Run, {**(made.__kwdefaults__ or {}), "run": USUAL}
-    return attach(made, flags)
+    return attach(made, flags, system)
 
 
 def read(system: System, given: Mapping[str, str | bool]) -> "Scenario":

@@ -13,15 +13,15 @@ from secondorder.cli.flags import INNER, Flag, Given, attach, by_flag, flag_of, 
 from secondorder.cli.options import (
     OUTPUT,
     PRINTED,
-    MarginOfTraining,
+    Margin,
     Output,
     Replications,
-    ReplicationsOfTraining,
     Simulated,
 )
 from secondorder.cli.output import check_output, emit, patience, records
 from secondorder.cli.systems import answer
 from secondorder.errors import FileError, InputError
+from secondorder.systems.registry import SYSTEMS
 
 if TYPE_CHECKING:
     from secondorder.scenarios.training import Training
@@ -58,7 +58,7 @@ RECOVERY = Group("Recovery", sort_key=3)
 STEP = Group("Step and cluster", sort_key=4)
 LAYOUT = Group("Layout", sort_key=5)
 Study = Literal["interval", "spares", "scaling"]
-TIMES = ReplicationsOfTraining()
+TIMES = Replications()
 
 Accelerators = Annotated[
     str | None,
@@ -263,8 +263,8 @@ def _command() -> Callable[..., None]:
         price: Price = None,
         figure: Figure = None,
         simulate: Simulated = True,
-        margin: MarginOfTraining = None,
-        run: ReplicationsOfTraining = TIMES,
+        margin: Margin = None,
+        run: Replications = TIMES,
         out: Output = PRINTED,
     ) -> None:
         from secondorder.plans.text import plain_value
@@ -287,7 +287,7 @@ def _command() -> Callable[..., None]:
             _study(study, scenario, count, price, figure, simulate, margin, run, out, given="interval" in given)
 
     train.__doc__ = TITLE
-    return attach(train, every)
+    return attach(train, every, SYSTEMS["training"])
 
 
 def __getattr__(name: str) -> Any:

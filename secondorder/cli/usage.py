@@ -18,8 +18,9 @@ from cyclopts import (
     UnusedCliTokensError,
 )
 
-from secondorder.cli.options import EXPECTED, listed
+from secondorder.cli.options import EXPECTED
 from secondorder.errors import InputError, SecondOrderError, UnknownName
+from secondorder.plans.text import listed
 
 
 def told(error: CycloptsError) -> SecondOrderError:

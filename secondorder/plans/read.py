@@ -21,6 +21,7 @@ The ``kind`` of the arrivals may also be gamma, deterministic, markov, or trace 
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from secondorder.errors import FileError, InputError, UnknownName, naming
@@ -66,8 +67,22 @@ class PlanFile:
         return found[0].scenario
 
 
-def read_plan(name: str) -> PlanFile:
-    """The scenarios of a plan file. Errors name the file and the key."""
+def read_plan(name: str | PathLike[str]) -> PlanFile:
+    """The scenarios of a plan file, and what must hold of them.
+
+        Errors: ``FileError`` for a file that is no TOML, ``InputError``, which names the file and the key, for what no
+        scenario can have.
+
+        >>> from os import PathLike
+    from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "plan.toml"
+        ...     _ = path.write_text('[queue]\\narrivals = "poisson 8 request/s"\\nservice = "100 ms"\\n')
+        ...     read_plan(path).one().rate
+        8.0
+    """
+    name = str(name)
     tables = _tables(name)
     with naming(name):
         overall = _constraints(tables.pop("assert", []))

@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from collections.abc import Sequence
 
 
 def plain_value(text: str) -> object:
@@ -24,7 +25,7 @@ def plain_value(text: str) -> object:
         return text
 
 
-def listed(names: "list[str] | tuple[str, ...]") -> str:
+def listed(names: Sequence[str]) -> str:
     """Names with commas and an "and".
 
     >>> listed(["a", "b", "c"]), listed(["a"])
