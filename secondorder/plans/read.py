@@ -70,17 +70,15 @@ class PlanFile:
 def read_plan(name: str | PathLike[str]) -> PlanFile:
     """The scenarios of a plan file, and what must hold of them.
 
-        Errors: ``FileError`` for a file that is no TOML, ``InputError``, which names the file and the key, for what no
-        scenario can have.
+    Errors: ``FileError`` for a file that is no TOML, ``InputError``, which names the file and the key, for what no
+    scenario can have.
 
-        >>> from os import PathLike
-    from pathlib import Path
-        >>> from tempfile import TemporaryDirectory
-        >>> with TemporaryDirectory() as folder:
-        ...     path = Path(folder) / "plan.toml"
-        ...     _ = path.write_text('[queue]\\narrivals = "poisson 8 request/s"\\nservice = "100 ms"\\n')
-        ...     read_plan(path).one().rate
-        8.0
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "plan.toml"
+    ...     _ = path.write_text('queue = { arrivals = "poisson 8 request/s", service = "100 ms" }')
+    ...     read_plan(path).one().rate
+    8.0
     """
     name = str(name)
     tables = _tables(name)
