@@ -13,7 +13,7 @@ from scipy.stats import binom
 
 from secondorder.analytic import critical_path, training_step
 from secondorder.analytic.training_step import first_order_step, ideal_step, mean_step, solve_step
-from secondorder.cli.train import Steps
+from secondorder.cli.train import step_table
 from secondorder.errors import DoesNotFit, InputError
 from secondorder.fleets.accelerators import accelerators
 from secondorder.fleets.clusters import Cluster, Fabric, Link, Node, clusters
@@ -790,12 +790,12 @@ def test_the_interval_of_throughput_holds_the_error_of_the_law_of_steps() -> Non
 
 
 def test_each_flag_of_a_step_lands_where_its_field_is() -> None:
-    flags = Steps(
-        model="llama_3_1_8b", global_batch=32, sequence_length=512, cluster="dgx_h100_superpod", data_parallel=4,
-        sequence_parallel="false", dropout="true", precision="fp8", network_efficiency=0.7,
-        slow_ranks="{3 = 1.2}", reserved_memory="2 GiB",
-    )  # fmt: skip
-    table = flags.table["step"]
+    flags = {
+        "model": "llama_3_1_8b", "global_batch": "32", "sequence_length": "512", "cluster": "dgx_h100_superpod",
+        "data_parallel": "4", "sequence_parallel": False, "dropout": True, "precision": "fp8",
+        "network_efficiency": "0.7", "slow_ranks": "{3 = 1.2}", "reserved_memory": "2 GiB",
+    }  # fmt: skip
+    table = step_table(flags)
     table["cluster"] = cluster(2)
     step = Tables().build(TrainingStep, table)
     assert (step.job.layout.sequence_parallel, step.job.dropout, step.job.precision) == (False, True, "fp8")
@@ -806,6 +806,6 @@ def test_each_flag_of_a_step_lands_where_its_field_is() -> None:
         ({"dropout": "maybe"}, "dropout: got 'maybe'"), ({"slow_ranks": "3"}, "slow_ranks: got 3, expected a table"),
         ({"slow_ranks": "{9 = 2.0}"}, "slow_ranks: got 9, expected a replica's index, 0 to 3"),
     ]:  # fmt: skip
-        other = dataclasses.replace(flags, **fields).table["step"]
+        other = step_table({**flags, **fields})
         with pytest.raises(InputError, match=line):
             Tables().build(TrainingStep, {**other, "cluster": cluster(2)})
