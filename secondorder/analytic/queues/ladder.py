@@ -188,7 +188,7 @@ def _alone(queue: Queue) -> Iterator[Estimate]:
         for label, level in LEVELS.items():
             amounts[f"response_{label}"] = _law_quantile(law, level ** (1 / tasks))
     note = "exact for a customer alone in the system"
-    if not isinstance(queue.comers, Closed) and queue.utilisation >= 1:
+    if not isinstance(queue.arrival_law, Closed) and queue.utilisation >= 1:
         note = f"outside: {note}, who is not, at utilisation {queue.utilisation:.4g}"
     yield from _rungs(0, ALONE, note, amounts)
     if isinstance(queue.arrival_law, Closed):
