@@ -7,11 +7,11 @@ import pytest
 from cyclopts import Argument
 
 import secondorder as so
+from secondorder.answers.answer import COLUMNS
 from secondorder.cli import app, main
 from secondorder.cli.train import read_training, table_of
 from secondorder.plans.fields import shown_fields
 from secondorder.plans.read import read_scenario
-from secondorder.scenarios.answers import COLUMNS
 from secondorder.scenarios.training import AsyncCheckpoint, Training, TwoLevelCheckpoint, VerifiedCheckpoint
 from secondorder.scenarios.training_step import TrainingStep
 from secondorder.workloads.training import Layout, TrainingJob

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 import secondorder as so
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Claim, Estimate, Rung
+from secondorder.answers.metric import Metric
 from secondorder.cli import app, systems
 from secondorder.plans.schema import table_schema
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.systems.registry import SYSTEMS, register, system_of
 from secondorder.systems.system import System, loaded
 from secondorder.verbs import can_simulate
@@ -34,9 +36,8 @@ class CoinTosses:
 
 
 def solve_coins(scenario: CoinTosses) -> Answer:
-    heads = Estimate(
-        metric="heads", amount=scenario.tosses * scenario.share, unit="", source="binomial", order=1, note="exact"
-    )
+    amount = scenario.tosses * scenario.share
+    heads = Rung(metric="heads", amount=amount, source="binomial", order=1, claim=Claim.EXACT)
     return Answer(scenario=scenario.name, estimates=(heads,), how="closed form")
 
 
@@ -47,7 +48,7 @@ def simulate_coins(scenario: CoinTosses, *, seed: int, replications: int, jobs: 
 
     drawn = np.random.default_rng(seed).binomial(scenario.tosses, scenario.share, replications)
     found = student(drawn.astype(float).tolist())
-    heads = Estimate(metric="heads", amount=found.mean, unit="", source="simulated", low=found.low, high=found.high)
+    heads = Estimate(metric="heads", amount=found.mean, source="simulated", low=found.low, high=found.high)
     return Answer(scenario=scenario.name, estimates=(heads,), how=f"{replications} replications")
 
 
@@ -58,6 +59,7 @@ COINS = System(
     closed_form=solve_coins,
     simulator=simulate_coins,
     replications=50,
+    metrics=(Metric(name="heads", unit="sample"),),
 )
 
 
@@ -79,6 +81,7 @@ def test_a_scenario_made_up_here_is_solved_simulated_compared_and_swept(coins: S
     scenario = CoinTosses(tosses=1000)
     assert system_of(scenario) is coins
     assert so.solve(scenario).best("heads").amount == 500
+    assert {e.unit for verb in (so.solve, so.simulate) for e in verb(scenario).estimates} == {"sample"}
     assert so.simulate(scenario, seed=1).how == "50 replications"
     found = so.compare(scenario, seed=1)
     assert [str(judged.verdict) for judged in found.judged] == ["agrees"]
@@ -100,7 +103,7 @@ def test_a_scenario_made_up_here_has_plans_a_schema_and_a_command(
     assert table_schema(CoinTosses)["required"] == ["tosses"]
     app.command(systems.command(coins), name="coin-tosses")
     assert main(["coin-tosses", "--tosses", "1000", "--format", "csv"]) == 0
-    assert "coin tosses,heads,,binomial,1,500" in capsys.readouterr().out
+    assert "coin tosses,heads,sample,binomial,1,500" in capsys.readouterr().out
     assert main(["coin-tosses", "--tosses", "1000", "--share", "0.25"]) == 0
     table = capsys.readouterr().out
     assert "coin tosses" in table

@@ -6,9 +6,12 @@ from typing import TypeVar
 
 import numpy as np
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.declared import QUEUE
+from secondorder.answers.estimate import Estimate, short_of_data
+from secondorder.answers.metric import metric_of, unit_of
 from secondorder.errors import InputError
 from secondorder.quantities import pretty, si
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.queue import (
     BatchService,
     Closed,
@@ -242,7 +245,7 @@ def _recommended(queue: Queue) -> int:
 def _known(answer: Answer) -> bool:
     response = answer.best("response_mean")
     assert response.high is not None
-    return response.in_domain and response.high - response.amount <= WANTED * response.amount
+    return response.steady and response.high - response.amount <= WANTED * response.amount
 
 
 def _steady(queue: Queue, seed: int, replications: int, length: int, jobs: int) -> Answer:
@@ -250,9 +253,7 @@ def _steady(queue: Queue, seed: int, replications: int, length: int, jobs: int) 
     start, end = after(queue, length, cut(queue, runs))
     if short := start > length / 2 or end - start < length / 4:
         needed = 4 * warm_up(queue)
-        why = (
-            f"not enough data: the warm-up takes half of {length:,} requests; use at least {max(needed, 2 * length):,}"
-        )
+        why = f"the warm-up takes half of {length:,} requests; use at least {max(needed, 2 * length):,}"
         start, end = 0, length
     if length > HELD:
 
@@ -271,7 +272,7 @@ def _steady(queue: Queue, seed: int, replications: int, length: int, jobs: int) 
     if short:
         return _answer(queue, values, how + _two_states(queue), runs[0], why, why)
     times = (end - start) * RELAXATIONS / warm_up(queue)
-    scarce = f"not enough data: {pretty(times, '')} relaxation times; use at least {_recommended(queue):,} requests"
+    scarce = f"{pretty(times, '')} relaxation times; use at least {_recommended(queue):,} requests"
     of_means = scarce if times < FEW_FOR_A_MEAN else ""
     of_tails = scarce if times < FEW_FOR_A_TAIL else ""
     return _answer(queue, values, how + _two_states(queue), runs[0], of_means, of_tails)
@@ -328,30 +329,24 @@ def _answer(
 
 def _estimate(queue: Queue, metric: str, values: list[float], why: str) -> Estimate:
     """Mean and Student interval; an interval that says nothing, where nothing may be concluded."""
-    note = _doubt(queue, metric) or why
+    why = _doubt(queue, metric) or why
     interval = student(values)
     return Estimate(
         metric=metric,
         amount=interval.mean,
-        unit=_unit(metric),
+        unit=unit_of(QUEUE, metric),
         source="simulated",
-        low=-math.inf if note else interval.low,
-        high=math.inf if note else interval.high,
-        in_domain=not note,
-        note=note,
+        low=-math.inf if why else interval.low,
+        high=math.inf if why else interval.high,
+        steadiness=short_of_data(why),
+        unsettled=why,
     )
 
 
 def _doubt(queue: Queue, metric: str) -> str:
     """Why no run is long enough for this metric."""
-    waits = metric.startswith(("wait_", "response_", "number_", "queue_"))
+    waits = metric_of(QUEUE, metric).name in ("wait", "response", "number", "queue")
     insensitive = isinstance(queue.discipline, ProcessorSharing) or queue.room is not None
     if waits and math.isinf(queue.service_scv) and not insensitive:
-        return "not enough data: the service has no variance, so the mean may be infinite and no interval holds"
+        return "the service has no variance, so the mean may be infinite and no interval holds"
     return ""
-
-
-def _unit(metric: str) -> str:
-    if metric in ("throughput", "goodput"):
-        return "request/s"
-    return "s" if metric.startswith(("wait_", "response_")) else ""
