@@ -35,6 +35,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/real_engine.py
 	$(BIN)/python benchmarks/serving_accuracy.py
+	$(BIN)/python benchmarks/solve_speed.py
 	$(BIN)/python benchmarks/queue_speed.py
 	$(BIN)/python benchmarks/variance_reduction.py
 	$(BIN)/python benchmarks/roofline_speed.py
