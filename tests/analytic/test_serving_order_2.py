@@ -243,7 +243,7 @@ def test_two_point_prompts_saturate_where_a_flooded_engine_does(slots):
 def test_saturation_of_answers_of_one_length_is_outside_its_domain_where_waves_change_it():
     answer = so.solve(service(lengths=so.Lengths(input=512, output=512)))
     assert not answer.best("saturation_rate").in_domain
-    assert "in phase" in answer.best("saturation_rate").note
+    assert "in phase" in answer.best("saturation_rate").remark
     assert so.solve(service()).best("saturation_rate").in_domain
 
 

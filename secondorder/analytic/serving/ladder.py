@@ -109,7 +109,7 @@ def _order_2(scenario: Serving, replica: Replica) -> Iterator[Rung]:
 def _saturation(scenario: Serving, limit: Saturation, rate: float) -> Iterator[Rung]:
     hits = "prefix hits are not counted, with them it is higher" if scenario.enable_prefix_caching else ""
     outside, note = "; ".join(filter(None, (limit.outside, hits))), limit.note
-    if limit.waves is not None:
+    if limit.waves is not None and not limit.outside:
         note += f"; down to {limit.waves:.4g} request/s if requests of one length run in phase"
     for metric, amount in (("saturation_rate", limit.rate), ("utilisation", rate / limit.rate)):
         yield _rung(metric, amount, BALANCE, 2, outside=outside, note=note)

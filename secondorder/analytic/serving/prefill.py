@@ -201,7 +201,7 @@ class PrefillQueue:
     def backlog(self) -> Floats:
         """Stationary law of the backlog, in cells, at the beginning of steps."""
         if self.fill >= 1:
-            return np.eye(1, self.size // 2, self.size // 2 - 1)[0]
+            return np.asarray(np.eye(1, self.size // 2, self.size // 2 - 1)[0])
         return stationary_backlog(self._arrivals)
 
     @cached_property
