@@ -27,7 +27,7 @@ KERNELS = Path(__file__).parent
 
 def inlined(function: Function) -> Function:
     """A part of a kernel, compiled with whatever calls it."""
-    return cast(Function, numba.njit(error_model="numpy")(function))
+    return cast(Function, numba.njit(error_model="numpy", _nrt=False)(function))
 
 
 def compiled(function: Function) -> Function:
@@ -35,7 +35,7 @@ def compiled(function: Function) -> Function:
     before = config.CACHE_DIR
     config.CACHE_DIR = before or str(folder())  # read when the cache is made, in the next line
     try:
-        return cast(Function, numba.njit(error_model="numpy", cache=True, nogil=True)(function))
+        return cast(Function, numba.njit(error_model="numpy", _nrt=False, cache=True, nogil=True)(function))
     finally:
         config.CACHE_DIR = before
 

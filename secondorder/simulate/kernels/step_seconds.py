@@ -49,21 +49,45 @@ def affine(times: StepTimes, P: int, A: int, C: int, D: int, K: int) -> float:  
 
 
 @inlined
-def interpolated(x: float, axis: Floats, values: Floats) -> float:
-    """As ``np.interp`` of a number inside the axis."""
-    low = np.searchsorted(axis, x, side="right") - 1
-    if low == axis.size - 1 or axis[low] == x:
-        return values[low]  # type: ignore[no-any-return]
-    slope = (values[low + 1] - values[low]) / (axis[low + 1] - axis[low])
-    return slope * (x - axis[low]) + values[low]  # type: ignore[no-any-return]
+def interpolated(x: float, low: int, axis: Floats, left: float, right: float) -> float:
+    """As ``np.interp``: between the values at two neighbours on an axis, ``x`` at or after the first."""
+    if axis[low] == x:
+        return left
+    return (right - left) / (axis[low + 1] - axis[low]) * (x - axis[low]) + left  # type: ignore[no-any-return]
+
+
+@inlined
+def below(x: float, axis: Floats) -> int:
+    """The last point of an axis that is not past ``x``."""
+    low, high = 0, axis.size
+    while high - low > 1:
+        middle = (low + high) // 2
+        if axis[middle] <= x:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@inlined
+def prefill_table(times: StepTimes, tokens: float) -> float:
+    low, values = below(tokens, times.tokens), times.prefill
+    return interpolated(tokens, low, times.tokens, values[low], values[min(low + 1, values.size - 1)])
+
+
+@inlined
+def decode_row(times: StepTimes, row: int, context: float) -> float:
+    low, start, size = below(context, times.contexts), row * times.contexts.size, times.contexts.size
+    left, right = times.decode[start + low], times.decode[start + min(low + 1, size - 1)]
+    return interpolated(context, low, times.contexts, left, right)
 
 
 @inlined
 def decode_table(times: StepTimes, batch: float, context: float) -> float:
-    column = np.empty(times.sequences.size)
-    for row in range(column.size):
-        column[row] = interpolated(context, times.contexts, times.decode[row * times.contexts.size :][: times.contexts.size])
-    return interpolated(batch, times.sequences, column)
+    low = below(batch, times.sequences)
+    left = decode_row(times, low, context)
+    right = decode_row(times, min(low + 1, times.sequences.size - 1), context)
+    return interpolated(batch, low, times.sequences, left, right)
 
 
 @inlined
@@ -86,7 +110,7 @@ def table(times: StepTimes, P: int, D: int, K: int) -> float:  # noqa: N803
         return np.nan
     if D > 0:
         cache -= decode_table(times, max(float(D), 1.0), times.contexts[0])
-    return interpolated(P + D, times.tokens, times.prefill) + cache
+    return prefill_table(times, float(P + D)) + cache
 
 
 @inlined

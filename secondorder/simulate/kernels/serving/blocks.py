@@ -1,7 +1,7 @@
 """The paged cache of the compiled engine: blocks counted, or kept with their identity (``simulate.blocks``)."""
 
 from secondorder.simulate.kernels.compilation import inlined
-from secondorder.simulate.kernels.serving.state import NONE, Cache, Engine, State, Workload
+from secondorder.simulate.kernels.serving.state import NONE, Block, Engine, State, Workload
 
 
 @inlined
@@ -13,28 +13,28 @@ def blocks_for(e: Engine, tokens: int) -> int:
 
 
 @inlined
-def append(e: Engine, cache: Cache, block: int) -> None:
+def append(e: Engine, blocks: list[Block], block: int) -> None:
     """A block is free: behind all others."""
-    cache.previous[block], cache.next[block] = e.tail, NONE
+    blocks[block].previous, blocks[block].next = e.tail, NONE
     if e.tail == NONE:
         e.head = block
     else:
-        cache.next[e.tail] = block
+        blocks[e.tail].next = block
     e.tail = block
     e.free += 1
 
 
 @inlined
-def unlink(e: Engine, cache: Cache, block: int) -> None:
-    before, after = cache.previous[block], cache.next[block]
+def unlink(e: Engine, blocks: list[Block], block: int) -> None:
+    before, after = blocks[block].previous, blocks[block].next
     if before == NONE:
         e.head = after
     else:
-        cache.next[before] = after
+        blocks[before].next = after
     if after == NONE:
         e.tail = before
     else:
-        cache.previous[after] = before
+        blocks[after].previous = before
     e.free -= 1
 
 
@@ -43,45 +43,47 @@ def unlink(e: Engine, cache: Cache, block: int) -> None:
 
 
 @inlined
-def first_with(cache: Cache, content: int) -> int:
-    return cache.shared[content] if content >= 0 else cache.own[-2 - content]
+def first_with(state: State, content: int) -> int:
+    return state.shared[content] if content >= 0 else state.places[-2 - content].own
 
 
 @inlined
-def set_first(cache: Cache, content: int, block: int) -> None:
+def set_first(state: State, content: int, block: int) -> None:
     if content >= 0:
-        cache.shared[content] = block
+        state.shared[content] = block
     else:
-        cache.own[-2 - content] = block
+        state.places[-2 - content].own = block
 
 
 @inlined
-def remember(cache: Cache, block: int, content: int) -> None:
+def remember(state: State, block: int, content: int) -> None:
     """A block is full: its identity is known from now on."""
-    cache.content[block] = content
-    first = first_with(cache, content)
+    blocks = state.blocks
+    blocks[block].content = content
+    first = first_with(state, content)
     if first == NONE:
-        set_first(cache, content, block)
-        cache.same_before[block] = cache.same_after[block] = block
+        set_first(state, content, block)
+        blocks[block].same_before = blocks[block].same_after = block
     else:
-        last = cache.same_before[first]
-        cache.same_after[last], cache.same_before[block] = block, last
-        cache.same_after[block], cache.same_before[first] = first, block
+        last = blocks[first].same_before
+        blocks[last].same_after, blocks[block].same_before = block, last
+        blocks[block].same_after, blocks[first].same_before = first, block
 
 
 @inlined
-def forget(cache: Cache, block: int) -> None:
-    content = cache.content[block]
+def forget(state: State, block: int) -> None:
+    blocks = state.blocks
+    content = blocks[block].content
     if content == NONE:
         return
-    cache.content[block] = NONE
-    before, after = cache.same_before[block], cache.same_after[block]
+    blocks[block].content = NONE
+    before, after = blocks[block].same_before, blocks[block].same_after
     if after == block:
-        set_first(cache, content, NONE)
+        set_first(state, content, NONE)
         return
-    cache.same_after[before], cache.same_before[after] = after, before
-    if first_with(cache, content) == block:
-        set_first(cache, content, after)
+    blocks[before].same_after, blocks[after].same_before = after, before
+    if first_with(state, content) == block:
+        set_first(state, content, after)
 
 
 @inlined
@@ -89,7 +91,7 @@ def identity(state: State, work: Workload, k: int, place: int) -> int:
     """Of the block at this place of the request in slot ``k``."""
     slot, size = state.slots[k], state.engine[0].block_size
     if place >= slot.prefix:
-        return -2 - (k * state.cache.width + place)
+        return -2 - (k * state.engine[0].width + place)
     return shared_identity(work, size, slot.index, place)
 
 
@@ -116,90 +118,90 @@ def shared_places(work: Workload, e: Engine, index: int) -> int:
 @inlined
 def hits(state: State, work: Workload, index: int, k: int, limit: int) -> tuple[int, int]:
     """Leading blocks that are cached, at most ``limit``, and how many of them are free; ``k`` NONE: no slot yet."""
-    e, cache = state.engine[0], state.cache
+    e, blocks = state.engine[0], state.blocks
     if not e.prefix_caching:
         return 0, 0
     count = free = 0
     prefix = shared_places(work, e, index)
     while count < limit:
         if count < prefix:
-            block = cache.shared[shared_identity(work, e.block_size, index, count)]
+            block = state.shared[shared_identity(work, e.block_size, index, count)]
         elif k == NONE:
             break
         else:
-            block = cache.own[k * cache.width + count]
+            block = state.places[k * e.width + count].own
         if block == NONE:
             break
         count += 1
-        if cache.users[block] == 0:
+        if blocks[block].users == 0:
             free += 1
     return count, free
 
 
 @inlined
 def take_hits(state: State, work: Workload, k: int, count: int) -> None:
-    e, cache, slot = state.engine[0], state.cache, state.slots[k]
+    e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
     for place in range(count):
-        block = first_with(cache, identity(state, work, k, place))
-        if cache.users[block] == 0:
-            unlink(e, cache, block)
-        cache.users[block] += 1
-        cache.held[k * cache.width + place] = block
+        block = first_with(state, identity(state, work, k, place))
+        if blocks[block].users == 0:
+            unlink(e, blocks, block)
+        blocks[block].users += 1
+        state.places[k * e.width + place].held = block
     slot.held = count
 
 
 @inlined
 def grow(state: State, k: int, held: int) -> None:
     """Give a request fresh blocks until it holds so many."""
-    e, cache, slot = state.engine[0], state.cache, state.slots[k]
+    e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
     if not e.prefix_caching:
         e.free -= held - slot.held
         slot.held = held
         return
     for place in range(slot.held, held):
         block = e.head
-        unlink(e, cache, block)
-        forget(cache, block)
-        cache.users[block] = 1
-        cache.held[k * cache.width + place] = block
+        unlink(e, blocks, block)
+        forget(state, block)
+        blocks[block].users = 1
+        state.places[k * e.width + place].held = block
     slot.held = held
 
 
 @inlined
 def fill(state: State, work: Workload, k: int, before: int, after: int) -> None:
     """A request's tokens ``before`` to ``after`` are computed: full blocks get their identity."""
-    e, cache, slot = state.engine[0], state.cache, state.slots[k]
+    e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
     if not e.prefix_caching:
         return
     full = after // e.block_size
     for place in range(before // e.block_size, full):
-        remember(cache, cache.held[k * cache.width + place], identity(state, work, k, place))
+        remember(state, state.places[k * e.width + place].held, identity(state, work, k, place))
     slot.filled = max(slot.filled, full)
 
 
 @inlined
 def release(state: State, k: int) -> None:
     """Take back all the blocks of a request, the last one first."""
-    e, cache, slot = state.engine[0], state.cache, state.slots[k]
+    e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
     if not e.prefix_caching:
         e.free += slot.held
         slot.held = 0
         return
     for place in range(slot.held - 1, -1, -1):
-        block = cache.held[k * cache.width + place]
-        cache.users[block] -= 1
-        if cache.users[block] == 0:
-            append(e, cache, block)
+        block = state.places[k * e.width + place].held
+        blocks[block].users -= 1
+        if blocks[block].users == 0:
+            append(e, blocks, block)
     slot.held = 0
 
 
 @inlined
 def disown(state: State, k: int) -> None:
     """A request has ended: nobody will ask for its own blocks again."""
-    e, cache, slot = state.engine[0], state.cache, state.slots[k]
+    e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
     if not e.prefix_caching:
         return
     for place in range(slot.prefix, slot.filled):
-        while cache.own[k * cache.width + place] != NONE:
-            forget(cache, cache.own[k * cache.width + place])
+        while state.places[k * e.width + place].own != NONE:
+            forget(state, state.places[k * e.width + place].own)
 

@@ -107,7 +107,7 @@ def compute_step(state: State, work: Workload, times: StepTimes, results: Result
     e, draft = state.engine[0], state.drafts[which]
     if results.scheduled.size > 0:
         for i in range(draft.admitted):
-            index = state.slots[state.admitted[which, i]].index
+            index = state.slots[state.outcomes[which * e.slots + i].admitted].index
             if results.scheduled[index] < 0:
                 results.scheduled[index] = e.now
     rows = draft.decodes + draft.ended
@@ -126,11 +126,11 @@ def steady_steps(state: State) -> int:
     e = state.engine[0]
     if e.apart > 0 or e.decodes == 0 or (waiting(e) > 0 and not e.blocked):
         return 0
-    steps, free = state.slots[state.heap[0]].last - e.step + 1, e.free
+    steps, free = state.slots[state.entries[0].heap].last - e.step + 1, e.free
     if (steps + e.block_size - 1) // e.block_size * e.decodes <= free:
         return steps
     for done in range(steps):
-        free -= state.border_count[(e.step + done) % e.block_size]
+        free -= state.borders[(e.step + done) % e.block_size].count
         if free < 0:
             return done
     return steps
@@ -182,7 +182,7 @@ def decode(state: State, work: Workload, steps: int) -> None:
     else:
         e.free -= steps // e.block_size * e.decodes
         for step in range(e.step, e.step + steps % e.block_size):
-            e.free -= state.border_count[step % e.block_size]
+            e.free -= state.borders[step % e.block_size].count
         e.step += steps
     e.context += steps * e.decodes
     finish_in_step(state, 0)
@@ -200,12 +200,12 @@ def end(state: State, work: Workload, results: Results, which: int, steps: int, 
     arrive(e, work)
     ran = e.running
     for i in range(draft.finishing):
-        ran += 1 - state.slots[state.finishing[which, i]].in_running
+        ran += 1 - state.slots[state.outcomes[which * e.slots + i].finishing].in_running
     record_span(state, results, ran, used_before + used(e))
     for i in range(draft.first):
-        results.first_token[state.slots[state.first[which, i]].index] = e.now
+        results.first_token[state.slots[state.outcomes[which * e.slots + i].first].index] = e.now
     for i in range(draft.finishing):
-        complete(state, results, state.finishing[which, i])
+        complete(state, results, state.outcomes[which * e.slots + i].finishing)
     e.steps += steps
 
 
@@ -222,7 +222,7 @@ def complete(state: State, results: Results, k: int) -> None:
         release(state, k)
     disown(state, k)
     e.blocked = 0
-    state.unused[e.unused] = k
+    state.entries[e.unused].unused = k
     e.unused += 1
 
 

@@ -6,7 +6,7 @@ from secondorder.simulate.kernels.serving.state import State
 
 @inlined
 def put(state: State, place: int, k: int) -> None:
-    state.heap[place] = k
+    state.entries[place].heap = k
     state.slots[k].place = place
 
 
@@ -16,7 +16,7 @@ def rise(state: State, place: int, k: int) -> int:
     last = state.slots[k].last
     while place > 0:
         above = (place - 1) // 2
-        other = state.heap[above]
+        other = state.entries[above].heap
         if state.slots[other].last <= last:
             break
         put(state, place, other)
@@ -30,9 +30,9 @@ def sink(state: State, place: int, k: int) -> int:
     last, count = state.slots[k].last, state.engine[0].finishes
     while 2 * place + 1 < count:
         below = 2 * place + 1
-        if below + 1 < count and state.slots[state.heap[below + 1]].last < state.slots[state.heap[below]].last:
+        if below + 1 < count and state.slots[state.entries[below + 1].heap].last < state.slots[state.entries[below].heap].last:
             below += 1
-        other = state.heap[below]
+        other = state.entries[below].heap
         if state.slots[other].last >= last:
             break
         put(state, place, other)
@@ -53,5 +53,5 @@ def remove(state: State, k: int) -> None:
     e.finishes -= 1
     if place == e.finishes:
         return
-    moved = state.heap[e.finishes]
+    moved = state.entries[e.finishes].heap
     put(state, sink(state, rise(state, place, moved), moved), moved)

@@ -19,7 +19,6 @@ def identities(requests: Requests, block_size: int) -> tuple[Integers, Integers,
     return starts, numbers, count
 
 
-@compiled
 def numbered(hashes: Integers, starts: Integers, block_size: int, hash_block: int) -> tuple[Integers, int]:
     """The first identity of each of the trace's blocks: two are the same at the same place with the same hash.
 

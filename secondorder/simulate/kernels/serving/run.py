@@ -18,10 +18,14 @@ from secondorder.simulate.kernels.serving.state import (
     NONE,
     OUTSIDE,
     PICO,
-    Cache,
+    Block,
+    Border,
     Draft,
     Engine,
+    Entry,
     Integers,
+    Outcome,
+    Place,
     Results,
     Slot,
     Small,
@@ -130,17 +134,28 @@ def _results(count: int, everything: bool) -> Results:
 
 def _state(scenario: Serving, requests: Requests, identities: int, leaps: bool) -> State:
     slots = max(1, min(scenario.max_num_seqs, len(requests)))
+    longest = int((np.asarray(requests.input_tokens) + np.asarray(requests.output_tokens)).max(initial=0))
+    blocks = scenario.kv_blocks - 1 if scenario.enable_prefix_caching else 0
+    width = -(-longest // scenario.block_size) if blocks else 0
     state = State(
         engine=records(Engine, 1),
         slots=records(Slot, slots),
         drafts=records(Draft, 2),
-        **{name: np.zeros(slots, np.int32) for name in ("apart", "waiting", "heap", "joining")},
-        unused=np.arange(slots, dtype=np.int32),
-        **{name: np.zeros((2, slots), np.int32) for name in ("admitted", "first", "finishing")},
-        border_count=np.zeros(scenario.block_size, np.int32),
-        **{name: np.full(scenario.block_size, NONE, np.int32) for name in ("border_first", "border_last")},
-        cache=_cache(scenario, requests, slots, identities),
+        entries=records(Entry, slots),
+        outcomes=records(Outcome, 2 * slots),
+        borders=records(Border, scenario.block_size),
+        blocks=records(Block, blocks),
+        places=records(Place, slots * width),
+        shared=np.full(identities, NONE, np.int32),
     )
+    for index in range(slots):
+        state.entries[index]["unused"] = index
+    state.borders["first"] = state.borders["last"] = NONE
+    state.blocks["previous"], state.blocks["next"] = np.arange(-1, blocks - 1), np.arange(1, blocks + 1)
+    state.blocks["next"][-1:] = NONE
+    state.blocks["content"] = NONE
+    state.places["own"] = NONE
+    state.engine[0]["width"], state.engine[0]["slots"] = width, slots
     _set(state.engine[0], scenario, requests, slots, leaps)
     return state
 
@@ -161,23 +176,3 @@ def _set(e, scenario: Serving, requests: Requests, slots: int, leaps: bool) -> N
     e["oldest"] = e["newest"] = NONE
     e["unused"] = slots
     e["head"], e["tail"] = 0, scenario.kv_blocks - 2
-
-
-def _cache(scenario: Serving, requests: Requests, slots: int, identities: int) -> Cache:
-    blocks = scenario.kv_blocks - 1 if scenario.enable_prefix_caching else 0
-    longest = int((np.asarray(requests.input_tokens) + np.asarray(requests.output_tokens)).max(initial=0))
-    width = -(-longest // scenario.block_size) if blocks else 0
-    after = np.arange(1, blocks + 1, dtype=np.int32)
-    after[-1:] = NONE
-    return Cache(
-        users=np.zeros(blocks, np.int32),
-        previous=np.arange(-1, blocks - 1, dtype=np.int32),
-        next=after,
-        content=np.full(blocks, NONE, np.int64),
-        same_before=np.zeros(blocks, np.int32),
-        same_after=np.zeros(blocks, np.int32),
-        shared=np.full(identities, NONE, np.int32),
-        own=np.full(slots * width, NONE, np.int32),
-        held=np.zeros(slots * width, np.int32),
-        width=width,
-    )

@@ -43,9 +43,9 @@ def wanted(state: State, k: int) -> int:
 def all_can_run(state: State) -> bool:
     """Whether there are blocks for every running request."""
     e = state.engine[0]
-    blocks, budget = state.border_count[e.step % e.block_size], e.budget - e.decodes
+    blocks, budget = state.borders[e.step % e.block_size].count, e.budget - e.decodes
     for i in range(e.apart):
-        k = state.apart[i]
+        k = state.entries[i].apart
         tokens = min(wanted(state, k), budget)
         budget -= tokens
         blocks += blocks_for(e, state.slots[k].computed + tokens) - state.slots[k].held
@@ -59,7 +59,7 @@ def run_all(state: State, work: Workload, which: int) -> None:
     draft.budget -= e.decodes
     grow_in_step(state)
     for i in range(e.apart):
-        k = state.apart[i]
+        k = state.entries[i].apart
         tokens = min(wanted(state, k), draft.budget)
         if tokens > 0:
             compute(state, work, which, k, tokens)
@@ -71,9 +71,9 @@ def keep_apart(state: State) -> None:
     """Take those off the list of requests apart that no longer are."""
     e, kept = state.engine[0], 0
     for i in range(e.apart):
-        k = state.apart[i]
+        k = state.entries[i].apart
         if state.slots[k].apart:
-            state.apart[kept] = k
+            state.entries[kept].apart = k
             kept += 1
     e.apart = kept
 
@@ -129,7 +129,7 @@ def preempt(state: State, victim: int) -> None:
         slot.computed = 0
         slot.preemptions += 1
         e.preemptions += 1
-        state.waiting[e.preempted] = victim
+        state.entries[e.preempted].waiting = victim
         e.preempted += 1
 
 
@@ -161,7 +161,7 @@ def admit(state: State, work: Workload, which: int) -> None:
             return
         k, index, length = NONE, e.queued, 0
         if e.preempted > 0:
-            k = state.waiting[e.preempted - 1]
+            k = state.entries[e.preempted - 1].waiting
             index, length = state.slots[k].index, state.slots[k].emitted
         length += work.prompt[index]
         found, free = hits(state, work, index, k, (length - 1) // e.block_size)
@@ -178,7 +178,7 @@ def admit(state: State, work: Workload, which: int) -> None:
         start(state, work, which, k, found)
         compute(state, work, which, k, min(tokens, draft.budget))
         if state.slots[k].apart:
-            state.apart[e.apart] = k
+            state.entries[e.apart].apart = k
             e.apart += 1
 
 
@@ -187,7 +187,7 @@ def new_slot(state: State, work: Workload) -> int:
     """A slot for the first request of the queue, which was never admitted before."""
     e = state.engine[0]
     e.unused -= 1
-    k = state.unused[e.unused]
+    k = state.entries[e.unused].unused
     slot = state.slots[k]
     slot.index, slot.prompt, slot.output = e.queued, work.prompt[e.queued], work.output[e.queued]
     slot.emitted = slot.preemptions = slot.held = slot.filled = 0
@@ -215,7 +215,7 @@ def start(state: State, work: Workload, which: int, k: int, found: int) -> None:
         state.slots[e.newest].newer = k
     e.newest = k
     e.running += 1
-    state.admitted[which, draft.admitted] = k
+    state.outcomes[which * e.slots + draft.admitted].admitted = k
     draft.admitted += 1
 
 
@@ -244,13 +244,13 @@ def compute(state: State, work: Workload, which: int, k: int, tokens: int) -> No
         return
     slot.emitted += 1
     if slot.emitted == 1:
-        state.first[which, draft.first] = k
+        state.outcomes[which * e.slots + draft.first].first = k
         draft.first += 1
     if slot.emitted < slot.output:
-        state.joining[draft.joining] = k
+        state.entries[draft.joining].joining = k
         draft.joining += 1
     else:
-        state.finishing[which, draft.finishing] = k
+        state.outcomes[which * e.slots + draft.finishing].finishing = k
         draft.finishing += 1
 
 
@@ -266,7 +266,7 @@ def advance(state: State, work: Workload, which: int) -> None:
     e.step += 1
     finish_in_step(state, which)
     for i in range(draft.joining):
-        join_step(state, state.joining[i])
+        join_step(state, state.entries[i].joining)
 
 
 @inlined
@@ -275,9 +275,9 @@ def grow_in_step(state: State) -> None:
     e = state.engine[0]
     border = e.step % e.block_size
     if not e.prefix_caching:
-        e.free -= state.border_count[border]
+        e.free -= state.borders[border].count
         return
-    k = state.border_first[border]
+    k = state.borders[border].first
     while k != NONE:
         grow(state, k, state.slots[k].held + 1)
         k = state.slots[k].after
@@ -289,7 +289,7 @@ def fill_in_step(state: State, work: Workload) -> None:
     e = state.engine[0]
     if not e.prefix_caching:
         return
-    k = state.border_first[(e.step + 1) % e.block_size]
+    k = state.borders[(e.step + 1) % e.block_size].first
     while k != NONE:
         computed = state.slots[k].computed + e.step - state.slots[k].joined
         fill(state, work, k, computed, computed + 1)
@@ -300,18 +300,18 @@ def fill_in_step(state: State, work: Workload) -> None:
 def finish_in_step(state: State, which: int) -> None:
     """Those whose last token was computed leave; all that finish, in order of admission."""
     e, draft = state.engine[0], state.drafts[which]
-    while e.finishes > 0 and state.slots[state.heap[0]].last < e.step:
-        k = state.heap[0]
+    while e.finishes > 0 and state.slots[state.entries[0].heap].last < e.step:
+        k = state.entries[0].heap
         remove(state, k)
         leave_step(state, k)
-        state.finishing[which, draft.finishing] = k
+        state.outcomes[which * e.slots + draft.finishing].finishing = k
         draft.finishing += 1
     for i in range(1, draft.finishing):
-        k, j = state.finishing[which, i], i
-        while j > 0 and state.slots[state.finishing[which, j - 1]].admission > state.slots[k].admission:
-            state.finishing[which, j] = state.finishing[which, j - 1]
+        k, j = state.outcomes[which * e.slots + i].finishing, i
+        while j > 0 and state.slots[state.outcomes[which * e.slots + j - 1].finishing].admission > state.slots[k].admission:
+            state.outcomes[which * e.slots + j].finishing = state.outcomes[which * e.slots + j - 1].finishing
             j -= 1
-        state.finishing[which, j] = k
+        state.outcomes[which * e.slots + j].finishing = k
 
 
 @inlined
@@ -322,13 +322,13 @@ def join_step(state: State, k: int) -> None:
     e.decodes += 1
     e.context += slot.computed + 1
     slot.border = (e.step - slot.computed) % e.block_size
-    state.border_count[slot.border] += 1
-    slot.before, slot.after = state.border_last[slot.border], NONE
+    state.borders[slot.border].count += 1
+    slot.before, slot.after = state.borders[slot.border].last, NONE
     if slot.before == NONE:
-        state.border_first[slot.border] = k
+        state.borders[slot.border].first = k
     else:
         state.slots[slot.before].after = k
-    state.border_last[slot.border] = k
+    state.borders[slot.border].last = k
     push(state, k)
 
 
@@ -337,13 +337,13 @@ def leave_step(state: State, k: int) -> None:
     """A request that is no longer in the heap of finishes leaves the others."""
     e, slot = state.engine[0], state.slots[k]
     synchronise(state, k)
-    state.border_count[slot.border] -= 1
+    state.borders[slot.border].count -= 1
     if slot.before == NONE:
-        state.border_first[slot.border] = slot.after
+        state.borders[slot.border].first = slot.after
     else:
         state.slots[slot.before].after = slot.after
     if slot.after == NONE:
-        state.border_last[slot.border] = slot.before
+        state.borders[slot.border].last = slot.before
     else:
         state.slots[slot.after].before = slot.before
     e.decodes -= 1

@@ -55,6 +55,7 @@ class Engine:
     newest: int
     apart: int
     finishes: int
+    slots: int
     unused: int
     """Slots without a request."""
     current: int
@@ -64,6 +65,8 @@ class Engine:
     free: int
     head: int
     tail: int
+    width: int
+    """Blocks that a request may hold, at most."""
     # What is recorded
     steps: int
     rows: int
@@ -149,36 +152,66 @@ class Results(NamedTuple):
     """A row for each span of time: its end, running, waiting, twice the blocks in use."""
 
 
-class Cache(NamedTuple):
-    """Blocks with identity: empty arrays when prefixes are not cached."""
+class Entry:
+    """A line of the engine's lists, all of which are as long as there are slots."""
 
-    users: Small
-    previous: Small
-    next: Small
-    content: Integers
-    same_before: Small
-    same_after: Small
-    shared: Small
-    own: Small
-    held: Small
-    width: int
+    apart: int
+    """Slots apart, in order of admission."""
+    waiting: int
+    """Slots of preempted requests, the next one last."""
+    unused: int
+    heap: int
+    """Slots in step, as a heap by their last step."""
+    joining: int
+
+
+class Outcome:
+    """A line of the lists of one draft: the slots admitted, with a first token, and finishing."""
+
+    admitted: int
+    first: int
+    finishing: int
+
+
+class Border:
+    """The slots in step that need a block in the same steps: how many, the first and the last."""
+
+    count: int
+    first: int
+    last: int
+
+
+class Block:
+    """A block with identity: its users, its neighbours among the free ones, its content and others of the same."""
+
+    users: int
+    previous: int
+    next: int
+    content: int
+    same_before: int
+    same_after: int
+
+
+class Place:
+    """A place in the list of blocks of a slot: the block that it holds, and the first one with its own content."""
+
+    held: int
+    own: int
 
 
 class State(NamedTuple):
-    """All that the engine keeps from one step to the next."""
+    """All that the engine keeps from one step to the next; the last three only if prefixes are cached.
+
+    ``outcomes`` has the lines of the first draft, then those of the second; ``places`` has ``width`` for each slot.
+    ``shared`` is the first block with each identity of a prompt's blocks.
+    """
 
     engine: list[Engine]
     slots: list[Slot]
     drafts: list[Draft]
-    apart: Small
-    waiting: Small
-    unused: Small
-    heap: Small
-    joining: Small
-    admitted: npt.NDArray[np.int32]
-    first: npt.NDArray[np.int32]
-    finishing: npt.NDArray[np.int32]
-    border_count: Small
-    border_first: Small
-    border_last: Small
-    cache: Cache
+    entries: list[Entry]
+    outcomes: list[Outcome]
+    borders: list[Border]
+    blocks: list[Block]
+    places: list[Place]
+    shared: Small
