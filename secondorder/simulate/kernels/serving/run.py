@@ -25,7 +25,6 @@ from secondorder.simulate.kernels.serving.state import (
     Entry,
     Integers,
     Outcome,
-    Place,
     Results,
     Slot,
     Small,
@@ -145,8 +144,8 @@ def _state(scenario: Serving, requests: Requests, identities: int, leaps: bool) 
         outcomes=records(Outcome, 2 * slots),
         borders=records(Border, scenario.block_size),
         blocks=records(Block, blocks),
-        places=records(Place, slots * width),
-        shared=np.full(identities, NONE, np.int32),
+        held=np.zeros(slots * width, np.int32),
+        first=np.full(identities + slots * width, NONE, np.int32),
     )
     for index in range(slots):
         state.entries[index]["unused"] = index
@@ -154,8 +153,7 @@ def _state(scenario: Serving, requests: Requests, identities: int, leaps: bool) 
     state.blocks["previous"], state.blocks["next"] = np.arange(-1, blocks - 1), np.arange(1, blocks + 1)
     state.blocks["next"][-1:] = NONE
     state.blocks["content"] = NONE
-    state.places["own"] = NONE
-    state.engine[0]["width"], state.engine[0]["slots"] = width, slots
+    state.engine[0]["width"], state.engine[0]["slots"], state.engine[0]["own"] = width, slots, identities
     _set(state.engine[0], scenario, requests, slots, leaps)
     return state
 

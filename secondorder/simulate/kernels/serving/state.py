@@ -67,6 +67,8 @@ class Engine:
     tail: int
     width: int
     """Blocks that a request may hold, at most."""
+    own: int
+    """The first identity of the slots' own blocks."""
     # What is recorded
     steps: int
     rows: int
@@ -182,28 +184,21 @@ class Border:
 
 
 class Block:
-    """A block with identity: its users, its neighbours among the free ones, its content and others of the same."""
+    """A block with identity: its users, its neighbours among the free ones, its content, the next with the same."""
 
-    users: int
-    previous: int
-    next: int
-    content: int
-    same_before: int
-    same_after: int
-
-
-class Place:
-    """A place in the list of blocks of a slot: the block that it holds, and the first one with its own content."""
-
-    held: int
-    own: int
+    users: np.int32
+    previous: np.int32
+    next: np.int32
+    content: np.int32
+    same: np.int32
 
 
 class State(NamedTuple):
     """All that the engine keeps from one step to the next; the last three only if prefixes are cached.
 
-    ``outcomes`` has the lines of the first draft, then those of the second; ``places`` has ``width`` for each slot.
-    ``shared`` is the first block with each identity of a prompt's blocks.
+    ``outcomes`` has the lines of the first draft, then those of the second. ``held`` are the blocks of each slot,
+    ``width`` places a slot. ``first`` is the first block with each identity: those of prompts, then those of the own
+    blocks of the slots.
     """
 
     engine: list[Engine]
@@ -213,5 +208,5 @@ class State(NamedTuple):
     outcomes: list[Outcome]
     borders: list[Border]
     blocks: list[Block]
-    places: list[Place]
-    shared: Small
+    held: Small
+    first: Small
