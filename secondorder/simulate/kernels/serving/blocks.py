@@ -1,7 +1,7 @@
 """The paged cache of the compiled engine: blocks counted, or kept with their identity (``simulate.blocks``)."""
 
 from secondorder.simulate.kernels.compilation import called, inlined
-from secondorder.simulate.kernels.serving.state import NONE, Engine, State, Workload
+from secondorder.simulate.kernels.serving.state import LAST, NONE, Engine, State, Workload
 
 
 @inlined
@@ -54,27 +54,39 @@ def run_of(work: Workload, e: Engine, index: int, place: int) -> tuple[int, int]
 
 
 @inlined
+def cached(state: State, identity: int) -> int:
+    """The first block with this identity, or NONE. One that was forgotten since has lost it itself."""
+    block = state.first[identity]
+    return block if block != NONE and state.blocks[block].content == identity else NONE
+
+
+@inlined
 def remember(state: State, block: int, identity: int) -> None:
     """A block is full: its identity is known from now on, behind other blocks with the same."""
-    blocks, other = state.blocks, state.first[identity]
+    blocks, other = state.blocks, cached(state, identity)
     blocks[block].content, blocks[block].same = identity, NONE
     if other == NONE:
         state.first[identity] = block
         return
-    while blocks[other].same != NONE:
+    while blocks[other].same >= 0:
         other = blocks[other].same
-    blocks[other].same = block
+    blocks[other].same, blocks[block].same = block, LAST
 
 
 @inlined
 def forget(state: State, block: int) -> None:
+    if state.blocks[block].content != NONE and state.blocks[block].same != NONE:
+        take_out(state, block)
+    state.blocks[block].content = NONE
+
+
+@called
+def take_out(state: State, block: int) -> None:
+    """A block that is not the only one with its identity leaves the others."""
     blocks, identity = state.blocks, state.blocks[block].content
-    if identity == NONE:
-        return
-    blocks[block].content = NONE
     other = state.first[identity]
     if other == block:
-        state.first[identity] = blocks[block].same
+        state.first[identity] = max(blocks[block].same, NONE)
         return
     while blocks[other].same != block:
         other = blocks[other].same
@@ -103,7 +115,7 @@ def disown(state: State, k: int) -> None:
     """A request has ended: nobody will ask for its own blocks again."""
     e, slot = state.engine[0], state.slots[k]
     for identity in range(e.own + k * e.width + slot.prefix, e.own + k * e.width + slot.filled):
-        while state.first[identity] != NONE:
+        while cached(state, identity) != NONE:
             forget(state, state.first[identity])
 
 
@@ -118,14 +130,14 @@ def hits(state: State, work: Workload, index: int, k: int, limit: int) -> tuple[
     while count < shared:
         identity, end = run_of(work, e, index, count)
         for count in range(count, min(end, shared)):  # noqa: B020
-            block = state.first[identity]
+            block = cached(state, identity)
             if block == NONE:
                 return count, free
             free += state.blocks[block].users == 0
             identity += 1
         count += 1
     while k != NONE and count < limit:
-        block = state.first[e.own + k * e.width + count]
+        block = cached(state, e.own + k * e.width + count)
         if block == NONE:
             break
         free += state.blocks[block].users == 0
@@ -151,45 +163,31 @@ def take_hits(state: State, work: Workload, k: int, count: int) -> None:
 
 @inlined
 def take(state: State, k: int, place: int, block: int) -> None:
-    if state.blocks[block].users == 0:
-        unlink(state, block)
-    state.blocks[block].users += 1
-    state.held[k * state.engine[0].width + place] = block
-
-
-# The free blocks, in order of reuse
-
-
-@inlined
-def unlink(state: State, block: int) -> None:
     e, blocks = state.engine[0], state.blocks
-    before, after = blocks[block].previous, blocks[block].next
-    if before == NONE:
-        e.head = after
-    else:
-        blocks[before].next = after
-    if after == NONE:
-        e.tail = before
-    else:
-        blocks[after].previous = before
-    e.free -= 1
+    if blocks[block].users == 0:
+        state.queue[blocks[block].queued] = NONE
+        e.free -= 1
+    blocks[block].users += 1
+    state.held[k * e.width + place] = block
+
+
+# The free blocks are a queue in order of reuse, in a ring of 2^k places: who leaves its middle leaves a gap.
 
 
 @called
 def take_fresh(state: State, k: int, held: int) -> None:
     """The blocks that were released longest ago; what they held is forgotten."""
     e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
-    block, row = e.head, k * e.width
+    head, last, row = e.head, state.queue.size - 1, k * e.width
     for place in range(slot.held, held):
+        while state.queue[head & last] == NONE:
+            head += 1
+        block = state.queue[head & last]
+        head += 1
         forget(state, block)
         blocks[block].users = 1
         state.held[row + place] = block
-        block = blocks[block].next
-    e.head = block
-    if block == NONE:
-        e.tail = NONE
-    else:
-        blocks[block].previous = NONE
+    e.head = head
     e.free -= held - slot.held
 
 
@@ -197,16 +195,24 @@ def take_fresh(state: State, k: int, held: int) -> None:
 def give_back(state: State, k: int) -> None:
     """Blocks that nobody else uses are free, behind all others, the last one first."""
     e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
-    tail = e.tail
-    for at in range(k * e.width + slot.held - 1, k * e.width - 1, -1):
-        block = state.held[at]
+    if e.tail - e.head + slot.held > state.queue.size:
+        close_gaps(state)
+    last, row = state.queue.size - 1, k * e.width
+    for place in range(slot.held - 1, -1, -1):
+        block = state.held[row + place]
         blocks[block].users -= 1
         if blocks[block].users == 0:
-            blocks[block].previous, blocks[block].next = tail, NONE
-            if tail == NONE:
-                e.head = block
-            else:
-                blocks[tail].next = block
-            tail = block
+            state.queue[e.tail & last], blocks[block].queued = block, e.tail & last
+            e.tail += 1
             e.free += 1
-    e.tail = tail
+
+
+@called
+def close_gaps(state: State) -> None:
+    e, last, kept = state.engine[0], state.queue.size - 1, state.engine[0].head
+    for place in range(e.head, e.tail):
+        block = state.queue[place & last]
+        if block != NONE:
+            state.queue[kept & last], state.blocks[block].queued = block, kept & last
+            kept += 1
+    e.tail = kept

@@ -165,8 +165,10 @@ def decode(state: State, work: Workload, steps: int) -> None:
     draft.finishing = draft.first = 0
     if e.prefix_caching:
         for _ in range(steps):
-            grow_in_step(state)
-            fill_in_step(state, work)
+            if state.borders[e.step % e.block_size].count > 0:
+                grow_in_step(state)
+            if state.borders[(e.step + 1) % e.block_size].count > 0:
+                fill_in_step(state, work)
             e.step += 1
     else:
         e.free -= steps // e.block_size * e.decodes

@@ -144,14 +144,14 @@ def _state(scenario: Serving, requests: Requests, identities: int, leaps: bool) 
         outcomes=records(Outcome, 2 * slots),
         borders=records(Border, scenario.block_size),
         blocks=records(Block, blocks),
+        queue=np.full(1 << (2 * blocks).bit_length(), NONE, np.int32),
         held=np.zeros(slots * width, np.int32),
         first=np.full(identities + slots * width, NONE, np.int32),
     )
     for index in range(slots):
         state.entries[index]["unused"] = index
     state.borders["first"] = state.borders["last"] = NONE
-    state.blocks["previous"], state.blocks["next"] = np.arange(-1, blocks - 1), np.arange(1, blocks + 1)
-    state.blocks["next"][-1:] = NONE
+    state.queue[:blocks] = state.blocks["queued"] = np.arange(blocks)
     state.blocks["content"] = NONE
     state.engine[0]["width"], state.engine[0]["slots"], state.engine[0]["own"] = width, slots, identities
     _set(state.engine[0], scenario, requests, slots, leaps)
@@ -173,4 +173,4 @@ def _set(e, scenario: Serving, requests: Requests, slots: int, leaps: bool) -> N
     e["next_arrival"] = round(arrival[0] / PICO) if len(requests) else NEVER
     e["oldest"] = e["newest"] = NONE
     e["unused"] = slots
-    e["head"], e["tail"] = 0, scenario.kv_blocks - 2
+    e["head"], e["tail"] = 0, scenario.kv_blocks - 1

@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float64]
 NEVER = 2**62
 """Time later than any other, and length longer than any other."""
 PICO = 1e-12
-NONE = -1
+NONE, LAST = -1, -2
 """Index of nothing."""
 DONE, PAUSED, FULL, OUTSIDE = range(4)
 """Why the engine stopped: all are served, the asked number have arrived, the series is full, or no such step time."""
@@ -184,11 +184,14 @@ class Border:
 
 
 class Block:
-    """A block with identity: its users, its neighbours among the free ones, its content, the next with the same."""
+    """A block with identity: its users, its place in the queue of free ones, and its content.
+
+    ``same`` is the next block with the same content, or LAST; NONE of one that was the only one when it was filled,
+    and has none behind it.
+    """
 
     users: np.int32
-    previous: np.int32
-    next: np.int32
+    queued: np.int32
     content: np.int32
     same: np.int32
 
@@ -196,7 +199,7 @@ class Block:
 class State(NamedTuple):
     """All that the engine keeps from one step to the next; the last three only if prefixes are cached.
 
-    ``outcomes`` has the lines of the first draft, then those of the second. ``held`` are the blocks of each slot,
+    ``outcomes`` has the lines of the first draft, then those of the second. ``queue`` are the free blocks, ``held`` those of each slot,
     ``width`` places a slot. ``first`` is the first block with each identity: those of prompts, then those of the own
     blocks of the slots.
     """
@@ -208,5 +211,6 @@ class State(NamedTuple):
     outcomes: list[Outcome]
     borders: list[Border]
     blocks: list[Block]
+    queue: Small
     held: Small
     first: Small
