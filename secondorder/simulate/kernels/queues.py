@@ -4,12 +4,12 @@ They give the floats of ``simulate.queues``, bit for bit: the same sums in the s
 """
 
 import numpy as np
-import numpy.typing as npt
 
+from secondorder.arrays import Floats, Integers
 from secondorder.simulate.kernels.compilation import announced, compiled, inlined
 
-Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
+PLACES = 1024
+"""Customers present for whom there is room at first."""
 
 
 def first_come(arrival: Floats, service: Floats, servers: int) -> Floats:
@@ -33,11 +33,10 @@ def sharing(arrival: Floats, service: Floats, servers: int, room: int | None) ->
     array([3., 4.])
     """
     finish, most = np.full(len(arrival), np.nan), len(arrival) if room is None else min(room, len(arrival))
-    size = 1024
     state = np.zeros(4)
     with announced():
-        heap, customers = np.empty(size), np.empty(size, np.int64)
-        while (needed := share(arrival, service, servers, most, finish, heap, customers, state)) > len(heap):
+        heap, customers = np.empty(PLACES), np.empty(PLACES, np.int64)
+        while not share(arrival, service, servers, most, finish, heap, customers, state):
             heap, customers = (np.concatenate([each, np.empty_like(each)]) for each in (heap, customers))
     return finish
 
@@ -67,10 +66,10 @@ def replace_least(heap: Floats, value: float) -> None:
 
 @compiled
 def share(
-    arrival: Floats, service: Floats, servers: int, room: int, finish: Floats, heap: Floats, customers: Indices,
+    arrival: Floats, service: Floats, servers: int, room: int, finish: Floats, heap: Floats, customers: Integers,
     state: Floats,
-) -> int:  # fmt: skip
-    """Serve until the end, or until the heap is full; returns how many places it must have.
+) -> bool:  # fmt: skip
+    """Serve until the end; False if the heap is full before.
 
     ``heap`` holds the attained work at which each customer present leaves, ``state`` the time, the attained work,
     the next customer and how many are present.
@@ -82,7 +81,7 @@ def share(
         if comer < arrival.size and arrival[comer] <= leaves:
             if present == heap.size:
                 state[0], state[1], state[2], state[3] = now, attained, comer, present
-                return present + 1
+                return False
             before = now
             now = before + max(arrival[comer] - before, 0.0)
             attained = attained + (now - before) * each if present > 0 else 0.0
@@ -94,11 +93,11 @@ def share(
             attained = heap[0]
             finish[customers[0]] = now
             present = leave(heap, customers, present)
-    return 0
+    return True
 
 
 @inlined
-def enter(heap: Floats, customers: Indices, count: int, value: float, customer: int) -> int:
+def enter(heap: Floats, customers: Integers, count: int, value: float, customer: int) -> int:
     """Put a customer in the heap, behind those of the same value."""
     place = count
     while place > 0 and heap[(place - 1) // 2] > value:
@@ -109,7 +108,7 @@ def enter(heap: Floats, customers: Indices, count: int, value: float, customer: 
 
 
 @inlined
-def leave(heap: Floats, customers: Indices, count: int) -> int:
+def leave(heap: Floats, customers: Integers, count: int) -> int:
     """Take the least out of the heap; of equal ones the first customer."""
     count -= 1
     value, customer, place = heap[count], customers[count], 0
@@ -126,5 +125,5 @@ def leave(heap: Floats, customers: Indices, count: int) -> int:
 
 
 @inlined
-def precedes(heap: Floats, customers: Indices, place: int, value: float, customer: int) -> bool:
-    return heap[place] < value or (heap[place] == value and customers[place] < customer)  # type: ignore[no-any-return]
+def precedes(heap: Floats, customers: Integers, place: int, value: float, customer: int) -> bool:
+    return bool(heap[place] < value or (heap[place] == value and customers[place] < customer))

@@ -37,8 +37,8 @@ def shared_places(work: Workload, e: Engine, index: int) -> int:
     """How many leading blocks of a prompt have an identity that others can share."""
     if work.hash_block == 0:
         return 0
-    hashes = work.starts[index + 1] - work.starts[index]
-    return min(work.prompt[index] // e.block_size, hashes * work.hash_block // e.block_size)
+    hashes = int(work.starts[index + 1] - work.starts[index])
+    return min(int(work.prompt[index]) // e.block_size, hashes * work.hash_block // e.block_size)
 
 
 @inlined
@@ -49,14 +49,14 @@ def run_of(work: Workload, e: Engine, index: int, place: int) -> tuple[int, int]
     """
     theirs = ((place + 1) * e.block_size - 1) // work.hash_block
     earliest = theirs * work.hash_block // e.block_size
-    identity = work.identities[work.starts[index] + theirs] + place - earliest
+    identity = int(work.identities[work.starts[index] + theirs]) + place - earliest
     return identity, (theirs + 1) * work.hash_block // e.block_size
 
 
 @inlined
 def cached(state: State, identity: int) -> int:
     """The first block with this identity, or NONE. One that was forgotten since has lost it itself."""
-    block = state.first[identity]
+    block = int(state.first[identity])
     return block if block != NONE and state.blocks[block].content == identity else NONE
 
 
@@ -84,7 +84,7 @@ def forget(state: State, block: int) -> None:
 def take_out(state: State, block: int) -> None:
     """A block that is not the only one with its identity leaves the others."""
     blocks, identity = state.blocks, state.blocks[block].content
-    other = state.first[identity]
+    other = int(state.first[identity])
     if other == block:
         state.first[identity] = max(blocks[block].same, NONE)
         return
@@ -102,11 +102,11 @@ def fill(state: State, work: Workload, k: int, before: int, after: int) -> None:
     while place < shared:
         identity, end = run_of(work, e, slot.index, place)
         for place in range(place, min(end, shared)):  # noqa: B020
-            remember(state, state.held[row + place], identity)
+            remember(state, int(state.held[row + place]), identity)
             identity += 1
         place += 1
     for place in range(place, full):  # noqa: B020
-        remember(state, state.held[row + place], e.own + row + place)
+        remember(state, int(state.held[row + place]), e.own + row + place)
     slot.filled = max(slot.filled, full)
 
 
@@ -116,7 +116,7 @@ def disown(state: State, k: int) -> None:
     e, slot = state.engine[0], state.slots[k]
     for identity in range(e.own + k * e.width + slot.prefix, e.own + k * e.width + slot.filled):
         while cached(state, identity) != NONE:
-            forget(state, state.first[identity])
+            forget(state, int(state.first[identity]))
 
 
 # Blocks that are found again
@@ -153,11 +153,11 @@ def take_hits(state: State, work: Workload, k: int, count: int) -> None:
     while place < shared:
         identity, end = run_of(work, e, slot.index, place)
         for place in range(place, min(end, shared)):  # noqa: B020
-            take(state, k, place, state.first[identity])
+            take(state, k, place, int(state.first[identity]))
             identity += 1
         place += 1
     for place in range(place, count):  # noqa: B020
-        take(state, k, place, state.first[e.own + k * e.width + place])
+        take(state, k, place, int(state.first[e.own + k * e.width + place]))
     slot.held = count
 
 
@@ -182,7 +182,7 @@ def take_fresh(state: State, k: int, held: int) -> None:
     for place in range(slot.held, held):
         while state.queue[head & last] == NONE:
             head += 1
-        block = state.queue[head & last]
+        block = int(state.queue[head & last])
         head += 1
         forget(state, block)
         blocks[block].users = 1
@@ -199,7 +199,7 @@ def give_back(state: State, k: int) -> None:
         close_gaps(state)
     last, row = state.queue.size - 1, k * e.width
     for place in range(slot.held - 1, -1, -1):
-        block = state.held[row + place]
+        block = int(state.held[row + place])
         blocks[block].users -= 1
         if blocks[block].users == 0:
             state.queue[e.tail & last], blocks[block].queued = block, e.tail & last
@@ -211,7 +211,7 @@ def give_back(state: State, k: int) -> None:
 def close_gaps(state: State) -> None:
     e, last, kept = state.engine[0], state.queue.size - 1, state.engine[0].head
     for place in range(e.head, e.tail):
-        block = state.queue[place & last]
+        block = int(state.queue[place & last])
         if block != NONE:
             state.queue[kept & last], state.blocks[block].queued = block, kept & last
             kept += 1

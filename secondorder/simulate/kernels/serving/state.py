@@ -4,20 +4,22 @@ The words are those of ``simulate.scheduler``: requests that decode advance toge
 those that prefill are *apart*. A request keeps its slot from its first admission to its end.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-Integers = npt.NDArray[np.int64]
-Small = npt.NDArray[np.int32]
-Floats = npt.NDArray[np.float64]
+from secondorder.arrays import Floats, Integers
+from secondorder.simulate.kernels.records import Int32
+
+Small: TypeAlias = npt.NDArray[np.int32]
 
 NEVER = 2**62
 """Time later than any other, and length longer than any other."""
 PICO = 1e-12
+"""Seconds in a tick of the clock."""
 NONE, LAST = -1, -2
-"""Index of nothing."""
+"""Index of nothing; end of a chain that is more than one block."""
 DONE, PAUSED, FULL, OUTSIDE = range(4)
 """Why the engine stopped: all are served, the asked number have arrived, the series is full, or no such step time."""
 
@@ -190,18 +192,18 @@ class Block:
     and has none behind it.
     """
 
-    users: np.int32
-    queued: np.int32
-    content: np.int32
-    same: np.int32
+    users: Int32
+    queued: Int32
+    content: Int32
+    same: Int32
 
 
 class State(NamedTuple):
-    """All that the engine keeps from one step to the next; the last three only if prefixes are cached.
+    """All that the engine keeps from one step to the next; the last four only if prefixes are cached.
 
-    ``outcomes`` has the lines of the first draft, then those of the second. ``queue`` are the free blocks, ``held`` those of each slot,
-    ``width`` places a slot. ``first`` is the first block with each identity: those of prompts, then those of the own
-    blocks of the slots.
+    ``outcomes`` has the lines of the first draft, then those of the second. ``queue`` are the free blocks; ``held``
+    those of each slot, ``width`` places a slot; ``first`` the first block with each identity: those of prompts, then
+    those of the slots' own blocks.
     """
 
     engine: list[Engine]
