@@ -119,7 +119,7 @@ def growth() -> None:
     for slots in (16, 64, 256, 1024):
         step = so.Affine(per_step=5e-3, per_prefill_token=1e-8, per_decode=1e-9)
         scenario = replace(
-            CONVERSATIONS, lengths=so.Lengths(input=64, output="geometric 256"), max_num_seqs=slots, step_time=step,
+            CONVERSATIONS, lengths=so.Lengths(input=64, output=so.Geometric(256)), max_num_seqs=slots, step_time=step,
             arrivals=so.Poisson(f"{0.5 * slots / (256 * 5e-3)} request/s"),
         )  # fmt: skip
         asked = serving.draw(scenario, MANY, 1)

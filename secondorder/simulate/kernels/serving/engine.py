@@ -8,9 +8,9 @@ import numpy as np
 from secondorder.simulate.kernels.compilation import compiled, inlined
 from secondorder.simulate.kernels.serving.blocks import disown, release
 from secondorder.simulate.kernels.serving.scheduler import (
-    fill_in_step,
+    fill_at,
     finish_in_step,
-    grow_in_step,
+    grow_at,
     leave_running,
     schedule,
     waiting,
@@ -166,11 +166,13 @@ def decode(state: State, work: Workload, steps: int) -> None:
     e, draft = state.engine[0], state.drafts[0]
     draft.finishing = draft.first = 0
     if e.prefix_caching:
+        border = e.step % e.block_size
         for _ in range(steps):
-            if state.borders[e.step % e.block_size].count > 0:
-                grow_in_step(state)
-            if state.borders[(e.step + 1) % e.block_size].count > 0:
-                fill_in_step(state, work)
+            if state.borders[border].count > 0:
+                grow_at(state, border)
+            border = border + 1 if border + 1 < e.block_size else 0
+            if state.borders[border].count > 0:
+                fill_at(state, work, border)
             e.step += 1
     else:
         e.free -= steps // e.block_size * e.decodes

@@ -1,7 +1,16 @@
 """The scheduler of the compiled engine: the rules of ``simulate.scheduler``, without a clock."""
 
 from secondorder.simulate.kernels.compilation import called, inlined
-from secondorder.simulate.kernels.serving.blocks import blocks_for, fill, grow, hits, release, shared_places, take_hits
+from secondorder.simulate.kernels.serving.blocks import (
+    blocks_for,
+    fill,
+    grow,
+    hits,
+    release,
+    remember,
+    shared_places,
+    take_hits,
+)
 from secondorder.simulate.kernels.serving.finishes import push, remove
 from secondorder.simulate.kernels.serving.state import NONE, Engine, State, Workload
 
@@ -265,7 +274,7 @@ def advance(state: State, work: Workload, which: int) -> None:
     """The step is decided: requests in step go one token on, finish, and new ones join."""
     e, draft = state.engine[0], state.drafts[which]
     if e.prefix_caching:
-        fill_in_step(state, work)
+        fill_at(state, work, (e.step + 1) % e.block_size)
     e.context += e.decodes
     e.step += 1
     finish_in_step(state, which)
@@ -278,9 +287,14 @@ def grow_in_step(state: State) -> None:
     """Requests in step that stand at a block's border get a fresh block each."""
     e = state.engine[0]
     border = e.step % e.block_size
-    if not e.prefix_caching:
+    if e.prefix_caching:
+        grow_at(state, border)
+    else:
         e.free -= state.borders[border].count
-        return
+
+
+@called
+def grow_at(state: State, border: int) -> None:
     k = state.borders[border].first
     while k != NONE:
         grow(state, k, state.slots[k].held + 1)
@@ -288,14 +302,16 @@ def grow_in_step(state: State) -> None:
 
 
 @called
-def fill_in_step(state: State, work: Workload) -> None:
-    """Requests in step whose token fills a block give it its identity."""
-    e = state.engine[0]
-    k = state.borders[(e.step + 1) % e.block_size].first
+def fill_at(state: State, work: Workload, border: int) -> None:
+    """Requests in step whose token fills a block give it its identity: one of their own."""
+    e, k = state.engine[0], state.borders[border].first
     while k != NONE:
-        computed = state.slots[k].computed + e.step - state.slots[k].joined
-        fill(state, work, k, computed, computed + 1)
-        k = state.slots[k].after
+        slot = state.slots[k]
+        place = (slot.computed + e.step - slot.joined) // e.block_size
+        row = k * e.width
+        remember(state, int(state.held[row + place]), e.own + row + place)
+        slot.filled = place + 1
+        k = slot.after
 
 
 @inlined
