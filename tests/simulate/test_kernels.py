@@ -1,4 +1,4 @@
-"""The compiled witnesses against the models on SimPy: the same integers, or the same floats, in every case."""
+"""The compiled engine against the one on SimPy: the same integers in every case."""
 
 import os
 import subprocess
@@ -20,12 +20,8 @@ from secondorder.errors import InputError
 from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import StepTime, Table
 from secondorder.simulate.kernels import compilation
-from secondorder.simulate.kernels.queues import first_come, sharing
 from secondorder.simulate.kernels.serving import run as compiled
 from secondorder.simulate.kernels.serving.run import record, supports
-from secondorder.simulate.queues.draws import Draws
-from secondorder.simulate.queues.first_come import starts
-from secondorder.simulate.queues.sharing import run_sharing
 from secondorder.simulate.serving import draw
 from secondorder.workloads.requests import Requests
 
@@ -190,35 +186,6 @@ def test_progress_is_told_in_requests() -> None:
 
 def test_a_request_on_the_grid_of_steps_is_in_the_next_one() -> None:
     assert_same(by_hand([(0, 3, 9), (1, 3, 1), (4, 9, 2)]))
-
-
-# Queues
-
-times = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, 3.0]) | st.floats(0, 4), min_size=1, max_size=60)
-
-
-@given(times, times, st.integers(1, 5))
-@examples(EXAMPLES)
-def test_first_come_first_served_gives_the_floats_of_the_events(gaps: list[float], work: list[float], m: int) -> None:
-    arrival, service = _customers(gaps, work)
-    assert first_come(arrival, service, m).tolist() == starts(arrival, service, m).tolist()
-
-
-@given(times, times, st.integers(1, 5), st.none() | st.integers(1, 6))
-@examples(EXAMPLES)
-def test_sharing_gives_the_floats_of_the_events(gaps: list[float], work: list[float], m: int, room: int | None) -> None:
-    arrival, service = _customers(gaps, work)
-    expected = run_sharing(Draws(arrival, service), m, room).finish
-    assert np.array_equal(sharing(arrival, service, m, room), expected, equal_nan=True)
-
-
-def _customers(gaps: list[float], work: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    return np.cumsum(gaps), np.resize(np.array(work), len(gaps))
-
-
-def test_sharing_makes_room_for_a_crowd() -> None:
-    arrival, service = np.arange(3000) * 1e-3, np.full(3000, 2.0)
-    assert sharing(arrival, service, 2, None).tolist() == run_sharing(Draws(arrival, service), 2, None).finish.tolist()
 
 
 # Compilation
