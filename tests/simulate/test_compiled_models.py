@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from random_services import examples
 
 import secondorder as so
+from secondorder.arrays import Floats
 from secondorder.errors import InfeasibleError
 from secondorder.scenarios.training import Checkpoint, Recovery, Training
 from secondorder.simulate.collectives import pipeline as pipelines
 from secondorder.simulate.collectives import ring as rings
 from secondorder.simulate.kernels import pipeline, ring, training
 from secondorder.simulate.kernels.queues import first_come, sharing
-from secondorder.simulate.queues.draws import Draws
+from secondorder.simulate.queues.draws import Draws, grid, on_grid
 from secondorder.simulate.queues.first_come import starts
 from secondorder.simulate.queues.sharing import run_sharing
 from secondorder.simulate.training import job
@@ -48,8 +49,11 @@ def test_sharing_gives_the_floats_of_the_events(gaps: list[float], work: list[fl
     assert np.array_equal(sharing(arrival, service, m, room), expected, equal_nan=True)
 
 
-def _customers(gaps: list[float], work: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    return np.cumsum(gaps), np.resize(np.array(work), len(gaps))
+def _customers(gaps: list[float], work: list[float]) -> tuple[Floats, Floats]:
+    """On the grid of the draws, where sums are exact."""
+    arrival, service = np.cumsum(gaps), np.resize(np.array(work), len(gaps))
+    tick = grid(arrival, service)
+    return on_grid(arrival, tick), on_grid(service, tick)
 
 
 def test_sharing_makes_room_for_a_crowd() -> None:

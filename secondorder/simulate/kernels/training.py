@@ -26,7 +26,7 @@ GAPS = 4096
 NOW, SEGMENT, WORK, CHECKPOINT, REWORK, RESTART, DOWNTIME = range(7)
 """Places in the state: the clock, the segments done, and the books."""
 SAVED, SAVED_WORK, SAVED_CHECKPOINT, IN_VAIN, BEST, OPEN, FAILED_BEFORE = range(7, 14)
-"""What the last checkpoint holds, failures without a new one, work under way at the end, whether there was a failure."""
+"""What the last checkpoint holds, failures without a new one, work under way at the end, whether one has failed."""
 FULL, LAST, SEGMENTS, WRITE, RESTART_LASTS, DETECTION, REPLACEMENT, DURATION = range(8)
 """Places in the settings, all in s but the segments."""
 PASSED, FAILED, OVER = range(3)
