@@ -23,6 +23,7 @@ A step processes prefill chunks and decoding sequences together. What it costs d
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -62,6 +63,11 @@ class StepFunction(Generic[Coefficients]):
 
     def __call__(self, P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
         return self.function(self.coefficients, P, A, C, D, K, S)
+
+    @property
+    def bound(self) -> StepSeconds:
+        """The same without the detour through this object, for loops."""
+        return partial(self.function, self.coefficients)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,57 +163,31 @@ class Roofline(Checked):
 
 
 class TouchedWeights(NamedTuple):
-    """What the weights cost that a step reads: a constant, or that of the experts that its tokens hit.
+    """The weights that a step reads, all of them or of those with ``experts`` the ones that its tokens hit.
 
-    ``dense`` seconds without experts. Of ``experts``, each of which a token misses with probability ``miss``,
-    ``seen = experts (1 - miss^tokens) + shared``, and the seconds are
-    ``((other + layers (router + seen expert) + head) bytes_per_value + more_bytes) / bandwidth``.
+    The seconds are ``least``, or ``(model.touched_bytes(tokens, precision) + more_bytes) / bandwidth``, which a kernel
+    tabulates by the tokens of a step.
     """
 
-    dense: float
+    model: Transformer
+    precision: str
     bandwidth: float
-    experts: float = 0.0
-    miss: float = 0.0
-    shared: float = 0.0
-    layers: float = 0.0
-    router: float = 0.0
-    expert: float = 0.0
-    other: float = 0.0
-    head: float = 0.0
-    bytes_per_value: float = 0.0
-    more_bytes: float = 0.0
+    more_bytes: float
+    least: float
+    experts: bool
 
 
 def touched_weights(model: Transformer, precision: str, bandwidth: float, more_bytes: float = 0.0) -> TouchedWeights:
-    """The coefficients of the seconds that it takes to read what a step over so many tokens touches."""
-    dense = (model.touched_bytes(1, precision) + more_bytes) / bandwidth
-    if model.experts is None:
-        return TouchedWeights(dense, bandwidth)
-    experts = model.experts
-    router = model.hidden * experts.count
-    return TouchedWeights(
-        dense=dense,
-        experts=experts.count,
-        miss=1 - experts.top_k / experts.count,
-        shared=experts.shared,
-        layers=model.moe_layers,
-        router=router,
-        expert=model.expert_parameters,
-        other=model.layer_parameters(-experts.shared) - model.moe_layers * router,
-        head=model.head_parameters,
-        bytes_per_value=bytes_per_value(precision),
-        more_bytes=more_bytes,
-        bandwidth=bandwidth,
-    )
+    """The weights of a model, read at so many bytes a second; ``more_bytes`` whatever the step."""
+    least = (model.touched_bytes(1, precision) + more_bytes) / bandwidth
+    return TouchedWeights(model, precision, bandwidth, more_bytes, least, model.experts is not None)
 
 
-def weight_seconds(w: TouchedWeights, tokens: Amount) -> Amount:
-    """Seconds to read the weights that a step over ``tokens`` tokens touches; see ``TouchedWeights``."""
-    if not w.experts:
-        return w.dense
-    seen = w.experts * (1 - w.miss**tokens) + w.shared
-    parameters = w.other + w.layers * (w.router + seen * w.expert) + w.head
-    return (parameters * w.bytes_per_value + w.more_bytes) / w.bandwidth
+def weight_seconds(weights: TouchedWeights, tokens: Any) -> Any:
+    """Seconds to read the weights that a step over ``tokens`` tokens touches."""
+    if not weights.experts:
+        return weights.least
+    return (weights.model.touched_bytes(tokens, weights.precision) + weights.more_bytes) / weights.bandwidth
 
 
 class RooflineCoefficients(NamedTuple):
@@ -227,10 +207,12 @@ def roofline_seconds(
     c: RooflineCoefficients, P: Amount, A: Amount, C: Amount, D: Amount, K: Amount, S: Amount
 ) -> Amount:
     """``max(arithmetic, memory) + links + fixed``, see ``Roofline``."""
+    per_token, per_prefill_pair, per_decode_pair, per_row, per_cached_token, weights, per_token_on_links, fixed = c
     tokens = P + D
-    compute = c.per_token * tokens + c.per_prefill_pair * A + c.per_decode_pair * K + c.per_row * S
-    memory = weight_seconds(c.weights, tokens) + c.per_cached_token * (C + K + tokens)
-    return _slower(compute, memory) + c.per_token_on_links * tokens + c.fixed
+    compute = per_token * tokens + per_prefill_pair * A + per_decode_pair * K + per_row * S
+    reading = weight_seconds(weights, tokens) if weights.experts else weights.least
+    memory = reading + per_cached_token * (C + K + tokens)
+    return _slower(compute, memory) + per_token_on_links * tokens + fixed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,12 +139,12 @@ def test_a_table_serves_as_a_step_time_of_both_witnesses():
     assert "e2el_mean" in agreed
 
 
-@pytest.mark.parametrize("name", ["mixtral_8x7b", "deepseek_v2_lite", "llama_3_1_8b"])
-def test_the_weights_of_a_step_are_those_that_the_model_says_to_the_bit(name):
-    model = so.models[name]
-    weights = touched_weights(model, "bf16", 3e12)
-    for tokens in range(1, 600):
-        assert weight_seconds(weights, tokens) == model.touched_bytes(tokens, "bf16") / 3e12
+@pytest.mark.parametrize(("name", "varies"), [("mixtral_8x7b", True), ("llama_3_1_8b", False)])
+def test_the_weights_of_a_step_can_be_tabulated_by_its_tokens(name, varies):
+    weights = touched_weights(so.models[name], "bf16", 3e12)
+    table = [weight_seconds(weights, tokens) for tokens in range(1, 2049)]
+    assert table == [so.models[name].touched_bytes(tokens, "bf16") / 3e12 for tokens in range(1, 2049)]
+    assert (len(set(table)) > 1) == varies
 
 
 @pytest.mark.parametrize("step_time", [so.Roofline(), so.Affine(per_step=1, per_prefill_token=1, per_decode=1), TABLE])
@@ -152,14 +152,3 @@ def test_a_step_time_is_numbers_and_a_function_without_memory(step_time):
     seconds, batch = step_time.seconds(placement()), (100, 5050, 100, 8, 4000, 9)
     again = pickle.loads(pickle.dumps(seconds))
     assert again.function(again.coefficients, *batch) == seconds(*batch)
-    numbers = [np.asarray(each, float) for each in flattened(again.coefficients)]
-    assert numbers
-    assert all(np.isfinite(each).all() for each in numbers)
-
-
-def flattened(coefficients):
-    for each in coefficients:
-        if isinstance(each, tuple):
-            yield from flattened(each)
-        else:
-            yield each

@@ -1,13 +1,13 @@
 """The scheduler of a continuous-batching engine: vLLM V1's rules, without a clock.
 
 The rules, in order of a step: running requests get tokens in the order of their admission
-until the budget is spent; one that needs a block when none is free takes it from the newest
-slot, which is preempted and will be computed again; if nobody was preempted, waiting
-requests are admitted first come, first served, while the budget, the sequence slots and the
+until the budget is spent; one that needs a block when none is free takes it from a victim
+(the newest), which is preempted and will be computed again; if nobody was preempted, waiting
+requests are admitted (first come, first served) while the budget, the sequence slots and the
 blocks allow. A token comes out at the end of the step that computes a request's last
-uncomputed token.
+uncomputed token. What stands in brackets is a policy: see ``policies``.
 
-State is kept incrementally. Slots that decode advance together, one token a step: they
+State is kept incrementally. Requests that decode advance together, one token a step: they
 are *in step*, and a step touches them only as sums (how many, how many tokens of context,
 how many reach a block's border). A request that prefills is *apart* and handled one by one.
 """
@@ -138,17 +138,13 @@ class Scheduler:
 
     # The budget leaves nobody out but the newest: whoever ran in the last step asks for no more
     # now than it got then, except a prompt that the end of the budget cut, and after that one
-    # nobody was admitted. So only blocks decide whether the order of service matters, unless a
-    # victim that is not the newest has kept others from running.
+    # nobody was admitted. So only blocks decide whether the order of service matters.
 
     def _all_can_run(self) -> bool:
-        """Whether there are blocks and tokens for every running request, but for the end of the newest prompt."""
+        """Whether there are blocks for every running request."""
         blocks, budget = len(self.borders[self.step % self.block_size]), self.budget - self.decodes
         for slot in self._apart_in_order():
-            wanted = self._wanted(slot)
-            tokens = min(wanted, budget)
-            if tokens < wanted and slot is not next(reversed(self.running)):
-                return False
+            tokens = min(self._wanted(slot), budget)
             budget -= tokens
             blocks += self._blocks_for(slot.computed + tokens) - slot.held
         return blocks <= self.blocks.free
