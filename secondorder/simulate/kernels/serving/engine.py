@@ -5,7 +5,7 @@ It gives the integers of ``simulate.engine``, the series of its spans included.
 
 import numpy as np
 
-from secondorder.simulate.kernels.compilation import compiled, inlined
+from secondorder.simulate.kernels.compilation import compiled, inlined, merged
 from secondorder.simulate.kernels.serving.blocks import disown, release
 from secondorder.simulate.kernels.serving.scheduler import (
     fill_at,
@@ -53,7 +53,7 @@ def serve(state: State, work: Workload, times: StepTimes, results: Results, unti
             return OUTSIDE
 
 
-@inlined
+@merged
 def step(state: State, work: Workload, times: StepTimes, results: Results) -> bool:
     """Schedule a step and compute it; False where there is nothing to compute.
 
@@ -90,7 +90,7 @@ def arrival_of(e: Engine, work: Workload) -> int:
     return int(np.rint(work.arrival[e.arrived] / PICO)) if e.arrived < e.requests else NEVER
 
 
-@inlined
+@merged
 def compute_step(state: State, work: Workload, times: StepTimes, results: Results, which: int) -> None:
     """One step: its duration, then its tokens."""
     e, draft = state.engine[0], state.drafts[which]
@@ -125,7 +125,7 @@ def steady_steps(state: State) -> int:
     return steps
 
 
-@inlined
+@merged
 def leap(state: State, work: Workload, times: StepTimes, results: Results, steps: int) -> None:
     """Many decoding steps at once, or as many as are begun when a request arrives."""
     e = state.engine[0]

@@ -1,6 +1,6 @@
 """The scheduler of the compiled engine: the rules of ``simulate.scheduler``, without a clock."""
 
-from secondorder.simulate.kernels.compilation import called, inlined
+from secondorder.simulate.kernels.compilation import called, inlined, merged
 from secondorder.simulate.kernels.serving.blocks import (
     blocks_for,
     fill,
@@ -20,7 +20,7 @@ def waiting(e: Engine) -> int:
     return e.preempted + e.arrived - e.queued
 
 
-@inlined
+@merged
 def schedule(state: State, work: Workload, which: int) -> bool:
     """Decide the next step, and keep it as draft ``which``; False when there is nothing to compute."""
     e, draft = state.engine[0], state.drafts[which]
@@ -61,7 +61,7 @@ def all_can_run(state: State) -> bool:
     return blocks <= e.free
 
 
-@inlined
+@merged
 def run_all(state: State, work: Workload, which: int) -> None:
     e, draft = state.engine[0], state.drafts[which]
     draft.decodes, draft.decode_context = e.decodes, e.context
@@ -160,7 +160,7 @@ def leave_running(state: State, k: int) -> None:
 # Waiting requests
 
 
-@inlined
+@merged
 def admit(state: State, work: Workload, which: int) -> None:
     e, draft = state.engine[0], state.drafts[which]
     e.blocked = 0
@@ -269,7 +269,7 @@ def compute(state: State, work: Workload, which: int, k: int, tokens: int) -> No
 # Requests in step
 
 
-@inlined
+@merged
 def advance(state: State, work: Workload, which: int) -> None:
     """The step is decided: requests in step go one token on, finish, and new ones join."""
     e, draft = state.engine[0], state.drafts[which]
@@ -314,7 +314,7 @@ def fill_at(state: State, work: Workload, border: int) -> None:
         k = slot.after
 
 
-@inlined
+@merged
 def finish_in_step(state: State, which: int) -> None:
     """Those whose last token was computed leave; all that finish, in order of admission."""
     e, draft = state.engine[0], state.drafts[which]
