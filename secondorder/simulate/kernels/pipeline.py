@@ -28,8 +28,8 @@ def passes(
     *lead, _, places, microbatches = times.shape
     stages = places // interleaving
     plan = np.array([_numbers(*turn) for turn in turns(stages, microbatches, schedule, interleaving)])
-    each = np.require(times.reshape(-1, 2, places, microbatches), requirements="CW")
-    delays = np.require(sends.reshape(-1, places, microbatches), requirements="CW")
+    each = np.require(times.reshape(-1, 2, places, microbatches), requirements=("C", "W"))
+    delays = np.require(sends.reshape(-1, places, microbatches), requirements=("C", "W"))
     ends = np.full(each.shape, np.nan)
     with announced():
         follow(plan, each, delays, np.zeros(stages), ends)

@@ -22,7 +22,7 @@ def finish(start: npt.ArrayLike, hops: npt.ArrayLike) -> Floats:
     now = np.array(np.broadcast_to(np.asarray(start, np.float64), shape)).reshape(-1, ranks)
     each = np.broadcast_to(times, (*shape[:-1], stages, ranks)).reshape(-1, stages, ranks)
     with announced():
-        pass_round(now, np.require(each, requirements="CW"))
+        pass_round(now, np.require(each, requirements=("C", "W")))
     return now.reshape(shape)
 
 
