@@ -1,7 +1,7 @@
 """What is done with a scenario of any kind: ``solve`` and ``simulate``."""
 
+from secondorder.answers.answer import Answer
 from secondorder.errors import InputError
-from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.scenario import Scenario
 from secondorder.systems.registry import system_of
 from secondorder.systems.system import loaded
@@ -12,7 +12,8 @@ def solve(scenario: Scenario) -> Answer:
 
     Errors: ``Unstable`` when the load is at or past saturation.
     """
-    return loaded(system_of(scenario).closed_form)(scenario)
+    system = system_of(scenario)
+    return loaded(system.closed_form)(scenario).in_units_of(system.metrics)
 
 
 def can_simulate(scenario: Scenario) -> bool:
@@ -40,4 +41,5 @@ def simulate(
     if replications is None:
         replications = system.replications
     length = {"requests": requests} if system.has_requests else {}
-    return loaded(system.simulator)(scenario, seed=seed, replications=replications, jobs=jobs, **length)
+    found = loaded(system.simulator)(scenario, seed=seed, replications=replications, jobs=jobs, **length)
+    return found.in_units_of(system.metrics)

@@ -1,5 +1,6 @@
 """An LLM service: requests arrive, one engine batches and serves them."""
 
+from secondorder.answers.declared import SERVING
 from secondorder.systems.system import System
 
 SYSTEM = System(
@@ -10,4 +11,5 @@ SYSTEM = System(
     simulator="secondorder.simulate.serving:simulate_serving",
     has_requests=True,
     own_command=True,
+    metrics=SERVING,
 )

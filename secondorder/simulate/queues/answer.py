@@ -6,9 +6,12 @@ from typing import TypeVar
 
 import numpy as np
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.declared import QUEUE
+from secondorder.answers.estimate import Estimate, short_of_data
+from secondorder.answers.metric import metric_of, unit_of
 from secondorder.errors import InputError
 from secondorder.quantities import pretty, si
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.queue import (
     BatchService,
     Closed,
@@ -83,8 +86,8 @@ def warm_up(queue: Queue) -> int:
     >>> warm_up(Queue(arrivals="poisson 8 request/s", service="exponential 100 ms"))
     363
     """
-    if isinstance(queue.comers, Closed):
-        return math.ceil(RELAXATIONS * _closed_rounds(queue, queue.comers))
+    if isinstance(queue.arrival_law, Closed):
+        return math.ceil(RELAXATIONS * _closed_rounds(queue, queue.arrival_law))
     return math.ceil(RELAXATIONS * queue.rate * _relaxation(queue))
 
 
@@ -116,9 +119,9 @@ def _relaxation(queue: Queue) -> float:
 
 def _spread(queue: Queue) -> float:
     """``(ca2 + cs2)/2``, at least 1; where a law has no variance, 100 stands for it."""
-    comers = queue.open_arrivals
+    arrival_law = queue.open_arrivals
     try:
-        arrivals = comers.idc if isinstance(comers, MarkovModulated) else comers.scv
+        arrivals = arrival_law.idc if isinstance(arrival_law, MarkovModulated) else arrival_law.scv
     except InputError:  # Pareto with a shape of at most 2
         arrivals = math.inf
     return max(1.0, sum(scv if math.isfinite(scv) else 100.0 for scv in (arrivals, queue.service_scv)) / 2)
@@ -197,7 +200,7 @@ def after(queue: Queue, customers: int, cut: int) -> tuple[int, int]:
     In order of arrival nobody is delayed by those who come later; elsewhere as many are left out
     at the end as the empty start takes.
     """
-    in_order = isinstance(queue.discipline, FirstCome) and not isinstance(queue.comers, Closed)
+    in_order = isinstance(queue.discipline, FirstCome) and not isinstance(queue.arrival_law, Closed)
     return cut, customers - (0 if in_order else warm_up(queue))
 
 
@@ -242,7 +245,7 @@ def _recommended(queue: Queue) -> int:
 def _known(answer: Answer) -> bool:
     response = answer.best("response_mean")
     assert response.high is not None
-    return response.in_domain and response.high - response.amount <= WANTED * response.amount
+    return response.steady and response.high - response.amount <= WANTED * response.amount
 
 
 def _steady(queue: Queue, seed: int, replications: int, length: int, jobs: int) -> Answer:
@@ -250,9 +253,7 @@ def _steady(queue: Queue, seed: int, replications: int, length: int, jobs: int) 
     start, end = after(queue, length, cut(queue, runs))
     if short := start > length / 2 or end - start < length / 4:
         needed = 4 * warm_up(queue)
-        why = (
-            f"not enough data: the warm-up takes half of {length:,} requests; use at least {max(needed, 2 * length):,}"
-        )
+        why = f"the warm-up takes half of {length:,} requests; use at least {max(needed, 2 * length):,}"
         start, end = 0, length
     if length > HELD:
 
@@ -271,7 +272,7 @@ def _steady(queue: Queue, seed: int, replications: int, length: int, jobs: int) 
     if short:
         return _answer(queue, values, how + _two_states(queue), runs[0], why, why)
     times = (end - start) * RELAXATIONS / warm_up(queue)
-    scarce = f"not enough data: {pretty(times, '')} relaxation times; use at least {_recommended(queue):,} requests"
+    scarce = f"{pretty(times, '')} relaxation times; use at least {_recommended(queue):,} requests"
     of_means = scarce if times < FEW_FOR_A_MEAN else ""
     of_tails = scarce if times < FEW_FOR_A_TAIL else ""
     return _answer(queue, values, how + _two_states(queue), runs[0], of_means, of_tails)
@@ -288,8 +289,8 @@ def _two_states(queue: Queue) -> str:
 
 def _transient(queue: Queue, seed: int, replications: int, requests: int | None, jobs: int) -> Answer:
     length = requests or _story(queue)
-    if isinstance(queue.comers, TraceArrivals):
-        length = min(length, len(queue.comers))
+    if isinstance(queue.arrival_law, TraceArrivals):
+        length = min(length, len(queue.arrival_law))
     runs = replicate(queue, seed=seed, replications=replications, customers=length, jobs=jobs)
     values = [measure(queue, r) for r in runs]
     how = f"simulated, transient: {replications} replications of {length:,} requests, nothing cut"
@@ -298,8 +299,8 @@ def _transient(queue: Queue, seed: int, replications: int, requests: int | None,
 
 def _story(queue: Queue) -> int:
     """Customers until an outage should be forgotten: twice the time that its backlog takes to drain."""
-    if isinstance(queue.comers, TraceArrivals):
-        return len(queue.comers)
+    if isinstance(queue.arrival_law, TraceArrivals):
+        return len(queue.arrival_law)
     queue.check_stable()
     assert queue.outage is not None
     rho = min(queue.utilisation, 0.95)
@@ -328,30 +329,24 @@ def _answer(
 
 def _estimate(queue: Queue, metric: str, values: list[float], why: str) -> Estimate:
     """Mean and Student interval; an interval that says nothing, where nothing may be concluded."""
-    note = _doubt(queue, metric) or why
+    why = _doubt(queue, metric) or why
     interval = student(values)
     return Estimate(
         metric=metric,
         amount=interval.mean,
-        unit=_unit(metric),
+        unit=unit_of(QUEUE, metric),
         source="simulated",
-        low=-math.inf if note else interval.low,
-        high=math.inf if note else interval.high,
-        in_domain=not note,
-        note=note,
+        low=-math.inf if why else interval.low,
+        high=math.inf if why else interval.high,
+        steadiness=short_of_data(why),
+        unsettled=why,
     )
 
 
 def _doubt(queue: Queue, metric: str) -> str:
     """Why no run is long enough for this metric."""
-    waits = metric.startswith(("wait_", "response_", "number_", "queue_"))
+    waits = metric_of(QUEUE, metric).name in ("wait", "response", "number", "queue")
     insensitive = isinstance(queue.discipline, ProcessorSharing) or queue.room is not None
     if waits and math.isinf(queue.service_scv) and not insensitive:
-        return "not enough data: the service has no variance, so the mean may be infinite and no interval holds"
+        return "the service has no variance, so the mean may be infinite and no interval holds"
     return ""
-
-
-def _unit(metric: str) -> str:
-    if metric in ("throughput", "goodput"):
-        return "request/s"
-    return "s" if metric.startswith(("wait_", "response_")) else ""

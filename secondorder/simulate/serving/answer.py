@@ -3,13 +3,16 @@
 import numpy as np
 import numpy.typing as npt
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.declared import SERVING
+from secondorder.answers.estimate import Estimate, short_of_data
+from secondorder.answers.metric import unit_of
 from secondorder.errors import InputError
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.output import mser5, student
 from secondorder.simulate.replicate import replicated
 from secondorder.simulate.serving.asks import draw
-from secondorder.simulate.serving.measures import UNITS, measure
+from secondorder.simulate.serving.measures import measure
 from secondorder.simulate.serving.single_run import ServingRun, run
 from secondorder.simulate.serving.steadiness import beginning, check_steady, end
 from secondorder.workloads.arrivals import TraceArrivals
@@ -78,8 +81,8 @@ def _steady_answer(scenario: Serving, runs: list[ServingRun], length: int) -> An
     if too_short:
         start, ends = 0, [length] * len(runs)
     values = [measure(scenario, r, start, end) for r, end in zip(runs, ends, strict=True)]
-    note = "not enough data: to fill and to empty takes most of the run; use more requests" if too_short else ""
-    estimates = [_estimate(metric, np.array([v[metric] for v in values]), note) for metric in values[0]]
+    why = "to fill and to empty takes most of the run; use more requests" if too_short else ""
+    estimates = [_estimate(metric, np.array([v[metric] for v in values]), why) for metric in values[0]]
     kept = sum(ends) - start * len(runs)
     how = (
         f"simulated, steady state: {len(runs)} replications of {length:,} requests, "
@@ -110,15 +113,15 @@ def _answer(scenario: Serving, estimates: list[Estimate], how: str, shown: Servi
     )
 
 
-def _estimate(metric: str, values: npt.NDArray[np.float64], note: str) -> Estimate:
+def _estimate(metric: str, values: npt.NDArray[np.float64], why: str) -> Estimate:
     interval = student(values)
     return Estimate(
         metric=metric,
         amount=interval.mean,
-        unit=UNITS.get(metric, "s"),
+        unit=unit_of(SERVING, metric),
         source="simulated",
         low=interval.low,
         high=interval.high,
-        in_domain=not note,
-        note=note,
+        steadiness=short_of_data(why),
+        unsettled=why,
     )
