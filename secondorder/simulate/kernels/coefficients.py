@@ -1,0 +1,50 @@
+"""Step time models as data for the kernels: the very floats of ``scenarios.steptime``."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from secondorder.arrays import Floats
+from secondorder.scenarios.serving import Serving
+from secondorder.scenarios.steptime import (
+    AffineCoefficients,
+    RooflineCoefficients,
+    StepFunction,
+    TableCoefficients,
+    affine_seconds,
+    roofline_seconds,
+    table_seconds,
+    weight_seconds,
+)
+from secondorder.simulate.kernels.step_seconds import AFFINE, ROOFLINE, TABLE, StepTimes
+
+NOTHING = np.zeros(0)
+
+
+def step_times(scenario: Serving) -> StepTimes | None:
+    """The step time of a scenario as data; None where the kernels do not know the function."""
+    step = scenario.step_seconds
+    if not isinstance(step, StepFunction):
+        return None
+    known, c = step.function, step.coefficients
+    if known is roofline_seconds and isinstance(c, RooflineCoefficients):
+        return _roofline(c, scenario.max_num_batched_tokens)
+    if known is affine_seconds and isinstance(c, AffineCoefficients):
+        return _times(AFFINE, c)
+    if known is table_seconds and isinstance(c, TableCoefficients):
+        return _times(TABLE, (), NOTHING, c.tokens, c.prefill, c.sequences, c.contexts, c.decode.ravel())
+    return None
+
+
+def _times(kind: int, numbers: Sequence[float], *arrays: Floats) -> StepTimes:
+    filled = [np.array(array, float) for array in arrays] + [NOTHING] * (6 - len(arrays))
+    return StepTimes(kind, np.array(numbers, float), *filled)
+
+
+def _roofline(c: RooflineCoefficients, most: int) -> StepTimes:
+    numbers = (
+        c.per_token, c.per_prefill_pair, c.per_decode_pair, c.per_row, c.per_cached_token, c.per_token_on_links,
+        c.fixed,
+    )  # fmt: skip
+    counts = range(most + 1) if c.weights.experts else range(1)
+    return _times(ROOFLINE, numbers, np.array([weight_seconds(c.weights, tokens) for tokens in counts]))

@@ -1,0 +1,141 @@
+"""Runs the compiled engine on a scenario's requests."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from secondorder.arrays import Floats, Integers
+from secondorder.errors import InputError
+from secondorder.scenarios.serving import Serving
+from secondorder.simulate.kernels.coefficients import step_times
+from secondorder.simulate.kernels.compilation import announced
+from secondorder.simulate.kernels.serving.engine import serve
+from secondorder.simulate.kernels.serving.prefixes import identities
+from secondorder.simulate.kernels.serving.setup import new_state
+from secondorder.simulate.kernels.serving.state import (
+    DONE,
+    FULL,
+    NONE,
+    OUTSIDE,
+    Engine,
+    Results,
+    Small,
+    Workload,
+)
+from secondorder.workloads.requests import Requests
+
+ROWS = 65_536
+"""Rows of the series that are recorded at a time."""
+PORTION = 250_000
+"""Requests between two looks at the keyboard."""
+Array = TypeVar("Array", Floats, Integers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What came of a run, in picoseconds and counts.
+
+    Of each request ``first_token`` and ``finish``; ``scheduled``, ``preemptions``, ``cached`` and the ``series``
+    where they were asked for (else without places). ``total_preemptions`` and ``total_cached`` are sums.
+    A row of the ``series`` is that of the engine on SimPy.
+    """
+
+    first_token: Integers
+    finish: Integers
+    scheduled: Integers
+    preemptions: Small
+    cached: Small
+    series: Integers = field(repr=False)
+    steps: int
+    total_preemptions: int
+    total_cached: int
+
+
+def supports(scenario: Serving) -> bool:
+    """Whether the kernel knows all that a scenario uses."""
+    return step_times(scenario) is not None
+
+
+def record(
+    scenario: Serving,
+    requests: Requests,
+    *,
+    records: bool = True,
+    leaps: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> Record:
+    """Serve these requests from an empty start to the last token.
+
+    With ``records`` everything is kept; without, 16 bytes a request. ``progress`` is told how many have arrived.
+    """
+    scenario.check(requests)
+    times, results = step_times(scenario), _results(len(requests), records)
+    assert times is not None, f"{scenario.step_time} is not for the kernel"
+    work, count = _workload(scenario, requests)
+    state, series = new_state(scenario, requests, count, leaps=leaps), []
+    e = state.engine[0]
+    with announced():
+        while (stopped := serve(state, work, times, results, e.arrived + PORTION)) != DONE:
+            if stopped == OUTSIDE:
+                _refuse(scenario, e)
+            if stopped == FULL:
+                series.append(results.series.copy())
+                e.rows = 0
+            elif progress is not None:
+                progress(int(e.arrived))
+    series.append(results.series[: e.rows])
+    return Record(
+        first_token=results.first_token,
+        finish=results.finish,
+        scheduled=results.scheduled,
+        preemptions=results.preemptions,
+        cached=results.cached,
+        series=np.concatenate(series),
+        steps=int(e.steps),
+        total_preemptions=int(e.preemptions),
+        total_cached=int(e.hits),
+    )
+
+
+def _refuse(scenario: Serving, e: Engine) -> None:
+    """Say what is wrong with the step time: the model itself refuses a step outside its table."""
+    seconds = scenario.step_seconds(int(e.failed_tokens), 0, 0, int(e.failed_decodes), int(e.failed_context), 0)
+    raise InputError("step_time", given=f"a step of {seconds:.3g} s", expected="steps that take time")
+
+
+def _workload(scenario: Serving, requests: Requests) -> tuple[Workload, int]:
+    """The requests as the kernel takes them, and how many identities their blocks have."""
+    starts, numbers, count, hash_block = np.zeros(1, np.int64), np.zeros(0, np.int64), 0, 0
+    if scenario.enable_prefix_caching and requests.hash_ids:
+        starts, numbers, count = identities(requests, scenario.block_size)
+        hash_block = requests.hash_block
+    work = Workload(
+        arrival=_read_only(np.asarray(requests.arrival, np.float64)),
+        prompt=_read_only(np.asarray(requests.input_tokens, np.int64)),
+        output=_read_only(np.asarray(requests.output_tokens, np.int64)),
+        starts=starts,
+        identities=numbers,
+        hash_block=hash_block,
+    )
+    return work, count
+
+
+def _read_only(array: Array) -> Array:
+    """The same memory, always of the type that the kernel is compiled for."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _results(count: int, everything: bool) -> Results:
+    kept = count if everything else 0
+    return Results(
+        first_token=np.full(count, NONE),
+        finish=np.full(count, NONE),
+        scheduled=np.full(kept, NONE),
+        preemptions=np.zeros(kept, np.int32),
+        cached=np.zeros(kept, np.int32),
+        series=np.zeros((ROWS if everything else 0, 4), np.int64),
+    )
