@@ -1,0 +1,272 @@
+"""The search for a steady state: a pilot from two starts, then sections until the answer is known well enough.
+
+The pilot doubles its runs until they last a hundred relaxation times and both starts have met. Each
+section is then a run of its own that starts empty, with ten relaxation times cut, and there are more and more of them.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from secondorder.simulate.output import Interval
+from secondorder.simulate.replicate import replicated
+from secondorder.simulate.statistics.outcome import (
+    SECTIONS,
+    NotEnoughData,
+    NotSteady,
+    Outcome,
+    Steady,
+    Unsteady,
+    intervals,
+)
+from secondorder.simulate.statistics.relaxation import FEWEST, SECTION, WARM_UP, relaxation_of, relaxation_time
+from secondorder.simulate.statistics.runs import Observed, Section, Source, section
+from secondorder.simulate.statistics.starts import Starts
+
+PILOTS = 4
+"""Replications of the pilot, each from both starts."""
+FIRST = 4_000
+"""Requests of its first runs, at least."""
+LEAST = 5_000
+"""Requests of a section, at least: 50 lie past the p99."""
+MOST_AT_ONCE = 4
+"""Times that the sections are multiplied before their width is looked at again."""
+PRECISION = 0.05
+"""Relative half-width that is sought where none is given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far the search is: requests served, the widest relative half-width (None: the pilot), seconds left."""
+
+    spent: int
+    width: float | None = None
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a search may cost: ``requests`` in all, and ``seconds``, with which the result depends on the machine."""
+
+    requests: int
+    seconds: float | None = None
+
+
+def _silent(_: Progress) -> None:
+    """Tell nobody."""
+
+
+def steady_state(
+    source: Source,
+    *,
+    watched: Sequence[str],
+    budget: Budget,
+    precision: float = PRECISION,
+    jobs: int = 1,
+    tell: Callable[[Progress], None] = _silent,
+) -> Outcome:
+    """Run a system until each of the ``watched`` metrics is known to a relative half-width of ``precision``.
+
+    *Not steady* where work grows from both starts, or where they stay apart though each has settled; *not enough
+    data* where the budget does not reach sections of 50 relaxation times; else *steady*, with the precision
+    that was reached. ``jobs`` processes share the sections; without a budget in seconds the result does not depend on
+    them. Errors: those of the source.
+    """
+    search = _Search(source, tuple(watched), budget, precision, jobs, tell)
+    found = search.pilot()
+    return found if not isinstance(found, Pilot) else search.sections(found)
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """What the pilot found: the ``relaxation`` time and the ``end`` that must be cut, in requests."""
+
+    relaxation: float
+    end: int
+
+    @property
+    def warm_up(self) -> int:
+        return math.ceil(WARM_UP * self.relaxation)
+
+    @property
+    def kept(self) -> int:
+        return math.ceil(max(SECTION * self.relaxation, LEAST))
+
+    @property
+    def run(self) -> int:
+        """Requests of a run: warm-up, section and end."""
+        return self.warm_up + self.kept + self.end
+
+
+@dataclass
+class _Search:
+    source: Source
+    watched: tuple[str, ...]
+    budget: Budget
+    precision: float
+    jobs: int
+    tell: Callable[[Progress], None]
+    spent: int = 0
+    begun: float = field(default_factory=time.monotonic)
+
+    # The pilot
+
+    def pilot(self) -> "Pilot | Outcome":
+        """Longer and longer runs from two starts, until they tell what kind of system this is."""
+        length, apart = max(FIRST, 20 * self.source.full), 0
+        if 2 * PILOTS * length > self.budget.requests:
+            length = max(100, self.budget.requests // (2 * PILOTS))
+        while True:
+            empty = self._runs(length, 0)
+            flood = int(min(max(2 * max(run.work.max() for run in empty), 2 * self.source.full), length / 10))
+            flooded = self._runs(length, flood)
+            starts = Starts(_work(empty), _work(flooded))
+            relaxation = relaxation_time(empty)
+            self.tell(Progress(spent=self.spent))
+            if starts.grows:
+                return self._unstable(empty, starts)
+            settled = length >= SECTION * relaxation
+            if settled and starts.met(relaxation):
+                return Pilot(relaxation, max(length - run.settled for run in empty))
+            apart = apart + 1 if settled and starts.stays_flooded else 0
+            if apart > 1:
+                return self._two_states(empty, starts)
+            longer = int(min(max(1.1 * SECTION * relaxation, 2 * length), 8 * length))
+            if not self._affords(2 * PILOTS * longer):
+                return self._undecided(empty, starts, relaxation)
+            length = longer
+
+    def _runs(self, length: int, flood: int) -> list[Observed]:
+        self.spent += PILOTS * length
+        return [self.source.run(k, length, flood) for k in range(PILOTS)]
+
+    def _unstable(self, empty: list[Observed], starts: Starts) -> NotSteady:
+        seen = (
+            f"the work in system grew through {PILOTS} runs of {starts.empty.shape[1]:,} requests, from an empty "
+            "and from a flooded start"
+        )
+        return NotSteady(
+            sections=_halves(empty), spent=self.spent, kind=Unsteady.UNSTABLE, seen=seen, growth=starts.grows
+        )
+
+    def _two_states(self, empty: list[Observed], starts: Starts) -> NotSteady:
+        seen = (
+            f"from an empty start {starts.level:.3g} requests are in the system, from a flooded one "
+            f"{starts.flooded_level:.3g}, and the two do not meet in {starts.empty.shape[1]:,} requests"
+        )
+        return NotSteady(sections=_halves(empty), spent=self.spent, kind=Unsteady.TWO_STATES, seen=seen)
+
+    def _undecided(self, empty: list[Observed], starts: Starts, relaxation: float) -> Outcome:
+        length = starts.empty.shape[1]
+        if length >= SECTION * relaxation:
+            seen = f"an empty and a flooded start have not met after {length:,} requests"
+            return NotSteady(sections=_halves(empty), spent=self.spent, kind=Unsteady.TRANSIENT, seen=seen)
+        seen = f"runs of {length:,} requests last {length / relaxation:.2g} relaxation times of {relaxation:,.0f}"
+        return NotEnoughData(
+            sections=_halves(empty), spent=self.spent, needed=_least_of_all(relaxation), seen=seen
+        )
+
+    # Sections
+
+    def sections(self, pilot: Pilot) -> Outcome:
+        """Sections of at least 50 relaxation times, as many as the precision takes or the budget allows."""
+        found: list[Section] = []
+        wanted = SECTIONS
+        while True:
+            more = min(wanted - len(found), self._affordable(pilot.run, len(found)))
+            found += self._sections(pilot, len(found), more)
+            if len(found) < SECTIONS:
+                return self._too_few(pilot, found)
+            longer = self._relaxation_again(pilot, found)
+            if longer is not None:
+                if not self._affords(SECTIONS * longer.run):
+                    return self._too_few(longer, found)
+                pilot, found, wanted = longer, [], SECTIONS
+                continue
+            width = self.width(found)
+            needed = len(found) * max(1.0, (width / self.precision) ** 2)
+            self._tell(pilot, len(found), width, needed)
+            if width <= self.precision or more < wanted - (len(found) - more):
+                return self._steady(pilot, found, width, needed)
+            wanted = math.ceil(min(1.05 * needed + 1, MOST_AT_ONCE * len(found)))
+
+    def _sections(self, pilot: Pilot, first: int, count: int) -> list[Section]:
+        """Sections of more replications; those of the pilot are not used again."""
+        source, start, last, length = self.source, pilot.warm_up, pilot.warm_up + pilot.kept, pilot.run
+        self.spent += count * length
+        return replicated(
+            lambda k: section(source.run(k, length), start, last), count, self.jobs, first=PILOTS + first, least=0
+        )
+
+    def _relaxation_again(self, pilot: Pilot, found: list[Section]) -> Pilot | None:
+        """A longer pilot's worth where the sections show that the relaxation time was taken too short."""
+        relaxation = relaxation_of(found, pilot.kept)
+        return Pilot(relaxation, pilot.end) if pilot.kept < FEWEST * relaxation else None
+
+    def width(self, found: Sequence[Section]) -> float:
+        """The widest relative half-width of the watched metrics."""
+        known = intervals(found)
+        return max((_width(known[metric].interval) for metric in self.watched if metric in known), default=0.0)
+
+    def _steady(self, pilot: Pilot, found: list[Section], width: float, needed: float) -> Steady:
+        return Steady(
+            sections=tuple(found),
+            length=pilot.kept,
+            warm_up=pilot.warm_up,
+            relaxation=pilot.relaxation,
+            spent=self.spent,
+            wanted=self.precision,
+            width=width,
+            needed=math.ceil(needed) * pilot.run,
+        )
+
+    def _too_few(self, pilot: Pilot, found: list[Section]) -> NotEnoughData:
+        seen = f"{len(found)} sections of {pilot.kept:,} requests, {SECTIONS} are due"
+        return NotEnoughData(
+            sections=tuple(found), spent=self.spent, needed=_least_of_all(pilot.relaxation), seen=seen
+        )
+
+    # The budget
+
+    def _affords(self, requests: int) -> bool:
+        return requests <= self.budget.requests - self.spent and self._seconds_of(requests) <= self._seconds_left()
+
+    def _affordable(self, length: int, have: int) -> int:
+        """Runs of a length that the budget still pays for; in whole multiples of the processes where time counts."""
+        runs = (self.budget.requests - self.spent) // length
+        if self.budget.seconds is not None:
+            runs = min(runs, int(self._seconds_left() / self._seconds_of(length)))
+            runs = max(runs, SECTIONS - have) if self._seconds_left() > 0 and have == 0 else runs
+        return max(0, runs)
+
+    def _seconds_left(self) -> float:
+        return math.inf if self.budget.seconds is None else self.budget.seconds - (time.monotonic() - self.begun)
+
+    def _seconds_of(self, requests: int) -> float:
+        return requests * (time.monotonic() - self.begun) / max(1, self.spent)
+
+    def _tell(self, pilot: Pilot, have: int, width: float, needed: float) -> None:
+        left = self._seconds_of(max(0, math.ceil(needed) - have) * pilot.run)
+        self.tell(Progress(spent=self.spent, width=width, seconds_left=min(left, self._seconds_left())))
+
+
+def _width(interval: Interval) -> float:
+    return interval.relative_half_width
+
+
+def _work(runs: Sequence[Observed]) -> np.ndarray:
+    return np.array([run.work for run in runs])
+
+
+def _halves(runs: Sequence[Observed]) -> tuple[Section, ...]:
+    """The second halves of the runs."""
+    return tuple(section(run, len(run.work) // 2, len(run.work)) for run in runs)
+
+
+def _least_of_all(relaxation: float) -> int:
+    """Requests in all that sections and pilot take at least."""
+    length = math.ceil(max((SECTION + WARM_UP) * relaxation, LEAST))
+    return (SECTIONS + 2 * PILOTS) * length
