@@ -1,0 +1,98 @@
+"""Compiles the kernels once for a user, and says so.
+
+Machine code is kept in the package's own folder, or in the user's cache folder where that one cannot be
+written. The folder is named by a digest of the kernels' sources: numba itself notices a change of the
+function that it compiled, but not of the functions which that one calls.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeVar, cast
+
+import numba
+from numba import config
+from numba.core import event
+
+from secondorder.errors import InputError
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+KERNELS = Path(__file__).parent
+
+
+def inlined(function: Function) -> Function:
+    """A part of a kernel, compiled with whatever calls it."""
+    return cast(Function, numba.njit(error_model="numpy", _nrt=False)(function))
+
+
+def compiled(function: Function) -> Function:
+    """A kernel that Python calls: compiled at the first call of a user, and loaded from a file afterwards."""
+    before = config.CACHE_DIR
+    config.CACHE_DIR = before or str(folder())  # read when the cache is made, in the next line
+    try:
+        return cast(Function, numba.njit(error_model="numpy", _nrt=False, cache=True, nogil=True)(function))
+    finally:
+        config.CACHE_DIR = before
+
+
+@cache
+def folder() -> Path:
+    """Where machine code is kept: the first of the package's folder and the user's that can be written."""
+    for parent in (KERNELS / "__pycache__", _user_cache() / "secondorder"):
+        place = parent / f"kernels-{_digest()}"
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(place, os.W_OK):
+            return place
+    raise InputError(
+        "cache folder",
+        given=f"{KERNELS} and {_user_cache()}, neither of which can be written",
+        expected="a folder for compiled code",
+        remedy="set NUMBA_CACHE_DIR to one, or ask for witness='events'",
+    )
+
+
+def _user_cache() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home()))
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def _digest() -> str:
+    found = sha256(numba.__version__.encode())
+    for source in sorted(KERNELS.rglob("*.py")):
+        found.update(source.read_bytes())
+    return found.hexdigest()[:16]
+
+
+class _Notice(event.Listener):
+    """Says once a process that numba compiles; nothing when the code comes from a file."""
+
+    def __init__(self) -> None:
+        self.said = False
+
+    def on_start(self, event: object) -> None:
+        if not self.said:
+            self.said = True
+            print("compiling the simulation kernels, once for this installation…", file=sys.stderr, flush=True)
+
+    def on_end(self, event: object) -> None:
+        pass
+
+
+_NOTICE = _Notice()
+
+
+@contextmanager
+def announced():
+    with event.install_listener("numba:compile", _NOTICE):
+        yield

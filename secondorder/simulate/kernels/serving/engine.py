@@ -1,0 +1,235 @@
+"""The compiled engine: one step after another on a clock of whole picoseconds, or leaps over steady steps.
+
+It gives the integers of ``simulate.engine``, the series of its spans included.
+"""
+
+import numpy as np
+
+from secondorder.simulate.kernels.compilation import compiled, inlined
+from secondorder.simulate.kernels.serving.blocks import disown, release
+from secondorder.simulate.kernels.serving.scheduler import (
+    fill_in_step,
+    finish_in_step,
+    grow_in_step,
+    leave_running,
+    schedule,
+    waiting,
+)
+from secondorder.simulate.kernels.serving.state import (
+    DONE,
+    FULL,
+    NEVER,
+    OUTSIDE,
+    PAUSED,
+    PICO,
+    Engine,
+    Results,
+    State,
+    Workload,
+)
+from secondorder.simulate.kernels.step_seconds import StepTimes, duration
+
+
+@compiled
+def serve(state: State, work: Workload, times: StepTimes, results: Results, until: int) -> int:
+    """Serve until so many requests have arrived, or all are served; says why it stopped."""
+    e = state.engine[0]
+    while True:
+        arrive(e, work)
+        if e.arrived >= until and e.arrived < e.requests:
+            return PAUSED
+        if results.series.size > 0 and e.rows == results.series.shape[0]:
+            return FULL
+        if e.ahead:
+            going = step_ahead(state, work, times, results)
+        else:
+            going = step_or_leap(state, work, times, results)
+        if e.failed:
+            return OUTSIDE
+        if not going:
+            if e.arrived == e.requests:
+                return DONE
+            e.now = e.next_arrival
+            arrive(e, work)
+            record_span(state, results, 0, 0)
+
+
+@inlined
+def arrive(e: Engine, work: Workload) -> None:
+    """Requests arrive up to now, this very instant included."""
+    while e.next_arrival <= e.now:
+        e.arrived += 1
+        e.next_arrival = arrival_of(e, work)
+
+
+@inlined
+def arrival_of(e: Engine, work: Workload) -> int:
+    """When the next request arrives."""
+    return np.int64(np.rint(work.arrival[e.arrived] / PICO)) if e.arrived < e.requests else NEVER
+
+
+# The two ways to run
+
+
+@inlined
+def step_or_leap(state: State, work: Workload, times: StepTimes, results: Results) -> bool:
+    """Schedule a step, compute it, and see what came of it; False where there is nothing to compute."""
+    e = state.engine[0]
+    steps = steady_steps(state) if e.leaps else 0
+    if steps > 0:
+        leap(state, work, times, results, steps)
+        return True
+    if schedule(state, work, 0):
+        compute_step(state, work, times, results, 0)
+        return True
+    return False
+
+
+@inlined
+def step_ahead(state: State, work: Workload, times: StepTimes, results: Results) -> bool:
+    """Schedule the step after the next one, then compute the next."""
+    e = state.engine[0]
+    if not e.following and not schedule(state, work, e.current):
+        return False
+    which = e.current
+    e.current = 1 - which
+    e.following = schedule(state, work, e.current)
+    compute_step(state, work, times, results, which)
+    return True
+
+
+# What they are made of
+
+
+@inlined
+def compute_step(state: State, work: Workload, times: StepTimes, results: Results, which: int) -> None:
+    """One step: its duration, then its tokens."""
+    e, draft = state.engine[0], state.drafts[which]
+    if results.scheduled.size > 0:
+        for i in range(draft.admitted):
+            index = state.slots[state.outcomes[which * e.slots + i].admitted].index
+            if results.scheduled[index] < 0:
+                results.scheduled[index] = e.now
+    rows = draft.decodes + draft.ended
+    lasts = duration(times, draft.tokens, draft.pairs, draft.context, draft.decodes, draft.decode_context, rows)
+    if lasts < 0:
+        e.failed = 1
+        e.failed_tokens, e.failed_decodes, e.failed_context = draft.tokens, draft.decodes, draft.decode_context
+        return
+    e.now += lasts
+    end(state, work, results, which, 1, used(e))
+
+
+@inlined
+def steady_steps(state: State) -> int:
+    """For how many steps, if nothing arrives, the same requests decode and nothing else happens."""
+    e = state.engine[0]
+    if e.apart > 0 or e.decodes == 0 or (waiting(e) > 0 and not e.blocked):
+        return 0
+    steps, free = state.slots[state.entries[0].heap].last - e.step + 1, e.free
+    if (steps + e.block_size - 1) // e.block_size * e.decodes <= free:
+        return steps
+    for done in range(steps):
+        free -= state.borders[(e.step + done) % e.block_size].count
+        if free < 0:
+            return done
+    return steps
+
+
+@inlined
+def leap(state: State, work: Workload, times: StepTimes, results: Results, steps: int) -> None:
+    """Many decoding steps at once, or as many as are begun when a request arrives."""
+    e = state.engine[0]
+    before, context, decodes = used(e), e.context, e.decodes
+    if outside(state, times, steps):
+        return
+    alarm = NEVER if waiting(e) > 0 else e.next_arrival  # behind a blocked queue an arrival changes nothing
+    now, done = e.now, 0
+    while done < steps and now < alarm:
+        now += duration(times, 0, 0, 0, decodes, context, decodes)
+        context += decodes
+        done += 1
+    e.now = now
+    decode(state, work, done)
+    end(state, work, results, 0, done, before)
+
+
+@inlined
+def outside(state: State, times: StepTimes, steps: int) -> bool:
+    """Whether the model has no time for one of these steps: the first such is kept."""
+    e = state.engine[0]
+    last = e.context + (steps - 1) * e.decodes
+    if duration(times, 0, 0, 0, e.decodes, last, e.decodes) >= 0 <= duration(
+        times, 0, 0, 0, e.decodes, e.context, e.decodes
+    ):
+        return False
+    e.failed, e.failed_tokens, e.failed_decodes, e.failed_context = 1, 0, e.decodes, e.context
+    while duration(times, 0, 0, 0, e.decodes, e.failed_context, e.decodes) >= 0:
+        e.failed_context += e.decodes
+    return True
+
+
+@inlined
+def decode(state: State, work: Workload, steps: int) -> None:
+    """Let the requests in step decode so many steady steps."""
+    e, draft = state.engine[0], state.drafts[0]
+    draft.finishing = draft.first = 0
+    if e.prefix_caching:
+        for _ in range(steps):
+            grow_in_step(state)
+            fill_in_step(state, work)
+            e.step += 1
+    else:
+        e.free -= steps // e.block_size * e.decodes
+        for step in range(e.step, e.step + steps % e.block_size):
+            e.free -= state.borders[step % e.block_size].count
+        e.step += steps
+    e.context += steps * e.decodes
+    finish_in_step(state, 0)
+
+
+@inlined
+def used(e: Engine) -> int:
+    return e.blocks - e.free
+
+
+@inlined
+def end(state: State, work: Workload, results: Results, which: int, steps: int, used_before: int) -> None:
+    """What came of a step, or of a leap over several."""
+    e, draft = state.engine[0], state.drafts[which]
+    arrive(e, work)
+    ran = e.running
+    for i in range(draft.finishing):
+        ran += 1 - state.slots[state.outcomes[which * e.slots + i].finishing].in_running
+    record_span(state, results, ran, used_before + used(e))
+    for i in range(draft.first):
+        results.first_token[state.slots[state.outcomes[which * e.slots + i].first].index] = e.now
+    for i in range(draft.finishing):
+        complete(state, results, state.outcomes[which * e.slots + i].finishing)
+    e.steps += steps
+
+
+@inlined
+def complete(state: State, results: Results, k: int) -> None:
+    """A request has its last token, and leaves."""
+    e, slot = state.engine[0], state.slots[k]
+    results.finish[slot.index] = e.now
+    if results.preemptions.size > 0:
+        results.preemptions[slot.index] = slot.preemptions
+        results.cached[slot.index] = slot.cached
+    if slot.in_running:  # not preempted while its last token was computed
+        leave_running(state, k)
+        release(state, k)
+    disown(state, k)
+    e.blocked = 0
+    state.entries[e.unused].unused = k
+    e.unused += 1
+
+
+@inlined
+def record_span(state: State, results: Results, ran: int, used_twice: int) -> None:
+    e = state.engine[0]
+    if results.series.size > 0:
+        row = results.series[e.rows]
+        row[0], row[1], row[2], row[3] = e.now, ran, waiting(e), used_twice
+        e.rows += 1

@@ -1,0 +1,362 @@
+"""The scheduler of the compiled engine: the rules of ``simulate.scheduler``, without a clock."""
+
+from secondorder.simulate.kernels.compilation import inlined
+from secondorder.simulate.kernels.serving.blocks import blocks_for, fill, grow, hits, release, shared_places, take_hits
+from secondorder.simulate.kernels.serving.finishes import push, remove
+from secondorder.simulate.kernels.serving.state import NONE, Draft, Engine, State, Workload
+
+
+@inlined
+def waiting(e: Engine) -> int:
+    return e.preempted + e.arrived - e.queued
+
+
+@inlined
+def schedule(state: State, work: Workload, which: int) -> bool:
+    """Decide the next step, and keep it as draft ``which``; False when there is nothing to compute."""
+    e, draft = state.engine[0], state.drafts[which]
+    draft.budget = e.budget
+    draft.preempted = draft.tokens = draft.pairs = draft.context = draft.ended = 0
+    draft.decodes = draft.decode_context = draft.admitted = draft.first = draft.finishing = draft.joining = 0
+    if all_can_run(state):
+        run_all(state, work, which)
+    else:
+        run_one_by_one(state, work, which)
+    if waiting(e) > 0 and not draft.preempted:
+        admit(state, work, which)
+    if draft.tokens == 0 and draft.decodes == 0:
+        return False
+    advance(state, work, which)
+    return True
+
+
+# Running requests
+
+
+@inlined
+def wanted(state: State, k: int) -> int:
+    slot = state.slots[k]
+    return min(slot.prompt + slot.emitted - slot.computed, state.engine[0].threshold)
+
+
+@inlined
+def all_can_run(state: State) -> bool:
+    """Whether there are blocks for every running request."""
+    e = state.engine[0]
+    blocks, budget = state.borders[e.step % e.block_size].count, e.budget - e.decodes
+    for i in range(e.apart):
+        k = state.entries[i].apart
+        tokens = min(wanted(state, k), budget)
+        budget -= tokens
+        blocks += blocks_for(e, state.slots[k].computed + tokens) - state.slots[k].held
+    return blocks <= e.free  # type: ignore[no-any-return]
+
+
+@inlined
+def run_all(state: State, work: Workload, which: int) -> None:
+    e, draft = state.engine[0], state.drafts[which]
+    draft.decodes, draft.decode_context = e.decodes, e.context
+    draft.budget -= e.decodes
+    grow_in_step(state)
+    for i in range(e.apart):
+        k = state.entries[i].apart
+        tokens = min(wanted(state, k), draft.budget)
+        if tokens > 0:
+            compute(state, work, which, k, tokens)
+    keep_apart(state)
+
+
+@inlined
+def keep_apart(state: State) -> None:
+    """Take those off the list of requests apart that no longer are."""
+    e, kept = state.engine[0], 0
+    for i in range(e.apart):
+        k = state.entries[i].apart
+        if state.slots[k].apart:
+            state.entries[kept].apart = k
+            kept += 1
+    e.apart = kept
+
+
+@inlined
+def run_one_by_one(state: State, work: Workload, which: int) -> None:
+    """The rules to the letter, for a step in which somebody is preempted."""
+    e, draft, k = state.engine[0], state.drafts[which], state.engine[0].oldest
+    while k != NONE:
+        slot = state.slots[k]
+        in_step = slot.joined != NONE
+        if in_step:
+            synchronise(state, k)
+        if in_step or slot.apart:  # else its last token is in the step under way
+            tokens = min(wanted(state, k), draft.budget)
+            if tokens == 0 or not make_room(state, which, k, slot.computed + tokens):
+                break
+            if in_step:
+                grow(state, k, blocks_for(e, slot.computed + 1))
+                draft.budget -= 1
+                draft.decodes += 1
+                draft.decode_context += slot.computed + 1
+            else:
+                compute(state, work, which, k, tokens)
+        k = slot.newer
+    keep_apart(state)
+
+
+@inlined
+def make_room(state: State, which: int, k: int, tokens: int) -> bool:
+    """Free blocks for a running request at the cost of the newest; False if that is itself."""
+    e = state.engine[0]
+    while blocks_for(e, tokens) - state.slots[k].held > e.free:
+        victim = e.newest
+        preempt(state, victim)
+        state.drafts[which].preempted = 1
+        if victim == k:
+            return False
+    return True
+
+
+@inlined
+def preempt(state: State, victim: int) -> None:
+    e, slot = state.engine[0], state.slots[victim]
+    if slot.joined != NONE:
+        remove(state, victim)
+        leave_step(state, victim)
+    slot.apart = 0
+    leave_running(state, victim)
+    release(state, victim)
+    e.blocked = 0
+    if slot.emitted < slot.output:  # else its last token is in the step under way
+        slot.computed = 0
+        slot.preemptions += 1
+        e.preemptions += 1
+        state.entries[e.preempted].waiting = victim
+        e.preempted += 1
+
+
+@inlined
+def leave_running(state: State, k: int) -> None:
+    e, slot = state.engine[0], state.slots[k]
+    if slot.older == NONE:
+        e.oldest = slot.newer
+    else:
+        state.slots[slot.older].newer = slot.newer
+    if slot.newer == NONE:
+        e.newest = slot.older
+    else:
+        state.slots[slot.newer].older = slot.older
+    slot.in_running = 0
+    e.running -= 1
+
+
+# Waiting requests
+
+
+@inlined
+def admit(state: State, work: Workload, which: int) -> None:
+    e, draft = state.engine[0], state.drafts[which]
+    e.blocked = 0
+    while waiting(e) > 0 and draft.budget > 0:
+        if e.running >= e.max_num_seqs:
+            e.blocked = 1
+            return
+        k, index, length = NONE, e.queued, 0
+        if e.preempted > 0:
+            k = state.entries[e.preempted - 1].waiting
+            index, length = state.slots[k].index, state.slots[k].emitted
+        length += work.prompt[index]
+        found, free = hits(state, work, index, k, (length - 1) // e.block_size)
+        tokens = min(length - found * e.block_size, e.threshold)
+        if not e.chunked and tokens > draft.budget:
+            return
+        if blocks_for(e, length) - found + free > e.free:
+            e.blocked = 1
+            return
+        if k == NONE:
+            k = new_slot(state, work)
+        else:
+            e.preempted -= 1
+        start(state, work, which, k, found)
+        compute(state, work, which, k, min(tokens, draft.budget))
+        if state.slots[k].apart:
+            state.entries[e.apart].apart = k
+            e.apart += 1
+
+
+@inlined
+def new_slot(state: State, work: Workload) -> int:
+    """A slot for the first request of the queue, which was never admitted before."""
+    e = state.engine[0]
+    e.unused -= 1
+    k = state.entries[e.unused].unused
+    slot = state.slots[k]
+    slot.index, slot.prompt, slot.output = e.queued, work.prompt[e.queued], work.output[e.queued]
+    slot.emitted = slot.preemptions = slot.held = slot.filled = 0
+    slot.cached = slot.joined = NONE
+    slot.prefix = shared_places(work, e, e.queued)
+    e.queued += 1
+    return k  # type: ignore[no-any-return]
+
+
+@inlined
+def start(state: State, work: Workload, which: int, k: int, found: int) -> None:
+    e, draft, slot = state.engine[0], state.drafts[which], state.slots[k]
+    if e.prefix_caching:
+        take_hits(state, work, k, found)
+    slot.computed = found * e.block_size
+    if slot.preemptions == 0:
+        slot.cached = slot.computed
+        e.hits += slot.computed
+    slot.admission = e.admissions
+    e.admissions += 1
+    slot.older, slot.newer, slot.in_running = e.newest, NONE, 1
+    if e.newest == NONE:
+        e.oldest = k
+    else:
+        state.slots[e.newest].newer = k
+    e.newest = k
+    e.running += 1
+    state.outcomes[which * e.slots + draft.admitted].admitted = k
+    draft.admitted += 1
+
+
+# Requests apart
+
+
+@inlined
+def compute(state: State, work: Workload, which: int, k: int, tokens: int) -> None:
+    """Compute so many tokens of a request that is apart; its last one brings a token out."""
+    e, draft, slot = state.engine[0], state.drafts[which], state.slots[k]
+    before, after, length = slot.computed, slot.computed + tokens, slot.prompt + slot.emitted
+    grow(state, k, blocks_for(e, after))
+    fill(state, work, k, before, after)
+    slot.computed = after
+    draft.budget -= tokens
+    if slot.emitted > 0 and before == length - 1:
+        draft.decodes += 1
+        draft.decode_context += after
+    else:
+        draft.tokens += tokens
+        draft.pairs += tokens * before + tokens * (tokens + 1) // 2
+        draft.context += after
+        draft.ended += after == length
+    slot.apart = after < length
+    if slot.apart:
+        return
+    slot.emitted += 1
+    if slot.emitted == 1:
+        state.outcomes[which * e.slots + draft.first].first = k
+        draft.first += 1
+    if slot.emitted < slot.output:
+        state.entries[draft.joining].joining = k
+        draft.joining += 1
+    else:
+        state.outcomes[which * e.slots + draft.finishing].finishing = k
+        draft.finishing += 1
+
+
+# Requests in step
+
+
+@inlined
+def advance(state: State, work: Workload, which: int) -> None:
+    """The step is decided: requests in step go one token on, finish, and new ones join."""
+    e, draft = state.engine[0], state.drafts[which]
+    fill_in_step(state, work)
+    e.context += e.decodes
+    e.step += 1
+    finish_in_step(state, which)
+    for i in range(draft.joining):
+        join_step(state, state.entries[i].joining)
+
+
+@inlined
+def grow_in_step(state: State) -> None:
+    """Requests in step that stand at a block's border get a fresh block each."""
+    e = state.engine[0]
+    border = e.step % e.block_size
+    if not e.prefix_caching:
+        e.free -= state.borders[border].count
+        return
+    k = state.borders[border].first
+    while k != NONE:
+        grow(state, k, state.slots[k].held + 1)
+        k = state.slots[k].after
+
+
+@inlined
+def fill_in_step(state: State, work: Workload) -> None:
+    """Requests in step whose token fills a block give it its identity."""
+    e = state.engine[0]
+    if not e.prefix_caching:
+        return
+    k = state.borders[(e.step + 1) % e.block_size].first
+    while k != NONE:
+        computed = state.slots[k].computed + e.step - state.slots[k].joined
+        fill(state, work, k, computed, computed + 1)
+        k = state.slots[k].after
+
+
+@inlined
+def finish_in_step(state: State, which: int) -> None:
+    """Those whose last token was computed leave; all that finish, in order of admission."""
+    e, draft = state.engine[0], state.drafts[which]
+    while e.finishes > 0 and state.slots[state.entries[0].heap].last < e.step:
+        k = state.entries[0].heap
+        remove(state, k)
+        leave_step(state, k)
+        state.outcomes[which * e.slots + draft.finishing].finishing = k
+        draft.finishing += 1
+    for i in range(1, draft.finishing):
+        k, j = state.outcomes[which * e.slots + i].finishing, i
+        while j > 0 and state.slots[state.outcomes[which * e.slots + j - 1].finishing].admission > state.slots[k].admission:
+            state.outcomes[which * e.slots + j].finishing = state.outcomes[which * e.slots + j - 1].finishing
+            j -= 1
+        state.outcomes[which * e.slots + j].finishing = k
+
+
+@inlined
+def join_step(state: State, k: int) -> None:
+    e, slot = state.engine[0], state.slots[k]
+    slot.joined = e.step
+    slot.last = e.step + slot.output - slot.emitted - 1
+    e.decodes += 1
+    e.context += slot.computed + 1
+    slot.border = (e.step - slot.computed) % e.block_size
+    state.borders[slot.border].count += 1
+    slot.before, slot.after = state.borders[slot.border].last, NONE
+    if slot.before == NONE:
+        state.borders[slot.border].first = k
+    else:
+        state.slots[slot.before].after = k
+    state.borders[slot.border].last = k
+    push(state, k)
+
+
+@inlined
+def leave_step(state: State, k: int) -> None:
+    """A request that is no longer in the heap of finishes leaves the others."""
+    e, slot = state.engine[0], state.slots[k]
+    synchronise(state, k)
+    state.borders[slot.border].count -= 1
+    if slot.before == NONE:
+        state.borders[slot.border].first = slot.after
+    else:
+        state.slots[slot.before].after = slot.after
+    if slot.after == NONE:
+        state.borders[slot.border].last = slot.before
+    else:
+        state.slots[slot.after].before = slot.before
+    e.decodes -= 1
+    e.context -= slot.computed + 1
+    slot.joined = NONE
+
+
+@inlined
+def synchronise(state: State, k: int) -> None:
+    """Make the request's own counters true, as of the steps decided so far."""
+    e, slot = state.engine[0], state.slots[k]
+    done = e.step - slot.joined
+    slot.computed += done
+    slot.emitted += done
+    slot.joined = e.step
+    slot.held = blocks_for(e, slot.computed)

@@ -1,0 +1,217 @@
+"""The state of the compiled engine: whole numbers in flat arrays, so that a run can pause and go on.
+
+The words are those of ``simulate.scheduler``: requests that decode advance together and are *in step*,
+those that prefill are *apart*. A request keeps its slot from its first admission to its end.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Integers = npt.NDArray[np.int64]
+Small = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float64]
+
+NEVER = 2**62
+"""Time later than any other, and length longer than any other."""
+PICO = 1e-12
+NONE = -1
+"""Index of nothing."""
+DONE, PAUSED, FULL, OUTSIDE = range(4)
+"""Why the engine stopped: all are served, the asked number have arrived, the series is full, or no such step time."""
+
+
+class Engine:
+    """The numbers of the one engine."""
+
+    # Settings
+    block_size: int
+    blocks: int
+    max_num_seqs: int
+    budget: int
+    threshold: int
+    chunked: int
+    prefix_caching: int
+    ahead: int
+    leaps: int
+    # Clock and arrivals
+    now: int
+    requests: int
+    arrived: int
+    next_arrival: int
+    queued: int
+    """The first request that has never been admitted."""
+    # Sequences
+    step: int
+    decodes: int
+    context: int
+    admissions: int
+    blocked: int
+    preempted: int
+    """Preempted requests that wait: they are the front of the queue."""
+    running: int
+    oldest: int
+    newest: int
+    apart: int
+    finishes: int
+    slots: int
+    unused: int
+    """Slots without a request."""
+    current: int
+    following: int
+    """Whether the step after the one under way is scheduled."""
+    # Blocks
+    free: int
+    head: int
+    tail: int
+    width: int
+    """Blocks that a request may hold, at most."""
+    # What is recorded
+    steps: int
+    rows: int
+    preemptions: int
+    hits: int
+    # A step outside the grids of a table
+    failed: int
+    failed_tokens: int
+    failed_decodes: int
+    failed_context: int
+
+
+class Slot:
+    """A request that has been admitted, and how far it is."""
+
+    index: int
+    prompt: int
+    output: int
+    emitted: int
+    computed: int
+    held: int
+    admission: int
+    joined: int
+    last: int
+    """The step in which it finishes, while it is in step."""
+    place: int
+    """Its place in the heap of finishes."""
+    apart: int
+    in_running: int
+    older: int
+    newer: int
+    border: int
+    before: int
+    after: int
+    """Its neighbours among those that need a block in the same steps."""
+    preemptions: int
+    cached: int
+    prefix: int
+    filled: int
+
+
+class Draft:
+    """A step while it is put together, and what it computes."""
+
+    budget: int
+    preempted: int
+    tokens: int
+    pairs: int
+    context: int
+    ended: int
+    decodes: int
+    decode_context: int
+    admitted: int
+    first: int
+    finishing: int
+    joining: int
+
+
+class Workload(NamedTuple):
+    """What is asked, a place a request: arrivals in seconds, tokens, and the identities of prompts.
+
+    ``starts[i]`` to ``starts[i + 1]`` are the places in ``identities`` of request ``i``: of each block of the trace
+    (``hash_block`` tokens) the identity of the first of the engine's blocks that end in it.
+    """
+
+    arrival: Floats
+    prompt: Integers
+    output: Integers
+    starts: Integers
+    identities: Integers
+    hash_block: int
+
+
+class Results(NamedTuple):
+    """What came of each request, in picoseconds and counts; arrays without places are not kept."""
+
+    first_token: Integers
+    finish: Integers
+    scheduled: Integers
+    preemptions: Small
+    cached: Small
+    series: Integers
+    """A row for each span of time: its end, running, waiting, twice the blocks in use."""
+
+
+class Entry:
+    """A line of the engine's lists, all of which are as long as there are slots."""
+
+    apart: int
+    """Slots apart, in order of admission."""
+    waiting: int
+    """Slots of preempted requests, the next one last."""
+    unused: int
+    heap: int
+    """Slots in step, as a heap by their last step."""
+    joining: int
+
+
+class Outcome:
+    """A line of the lists of one draft: the slots admitted, with a first token, and finishing."""
+
+    admitted: int
+    first: int
+    finishing: int
+
+
+class Border:
+    """The slots in step that need a block in the same steps: how many, the first and the last."""
+
+    count: int
+    first: int
+    last: int
+
+
+class Block:
+    """A block with identity: its users, its neighbours among the free ones, its content and others of the same."""
+
+    users: int
+    previous: int
+    next: int
+    content: int
+    same_before: int
+    same_after: int
+
+
+class Place:
+    """A place in the list of blocks of a slot: the block that it holds, and the first one with its own content."""
+
+    held: int
+    own: int
+
+
+class State(NamedTuple):
+    """All that the engine keeps from one step to the next; the last three only if prefixes are cached.
+
+    ``outcomes`` has the lines of the first draft, then those of the second; ``places`` has ``width`` for each slot.
+    ``shared`` is the first block with each identity of a prompt's blocks.
+    """
+
+    engine: list[Engine]
+    slots: list[Slot]
+    drafts: list[Draft]
+    entries: list[Entry]
+    outcomes: list[Outcome]
+    borders: list[Border]
+    blocks: list[Block]
+    places: list[Place]
+    shared: Small
