@@ -31,10 +31,10 @@ def test_importing_the_package_imports_nothing_heavy():
 
 
 def test_simulate_is_a_verb_and_a_package():
-    import secondorder.simulate.engine
+    import secondorder.simulate.serving
 
     assert callable(so.simulate)
-    assert so.simulate.engine is secondorder.simulate.engine
+    assert so.simulate.serving is secondorder.simulate.serving
 
 
 def test_a_misspelt_name_suggests_the_near_ones():

@@ -24,7 +24,7 @@ from secondorder.errors import InputError
 from secondorder.fleets.clusters import Link
 from secondorder.quantities import Checked, Count, registry, si
 from secondorder.scenarios.serving import Serving
-from secondorder.scenarios.steptime import Engine, StepSeconds, StepTime
+from secondorder.scenarios.steptime import Engine, StepFunction, StepSeconds, StepTime
 from secondorder.workloads.arrivals import Poisson
 from secondorder.workloads.lengths import Empirical, Lengths
 
@@ -38,16 +38,16 @@ class DecodeOnly(Checked):
 
     step_time: StepTime
 
-    def seconds(self, engine: Engine) -> StepSeconds:
-        inner = self.step_time.seconds(engine)
+    def seconds(self, engine: Engine) -> StepFunction[tuple[StepSeconds]]:
+        return StepFunction(decode_only_seconds, (self.step_time.seconds(engine),))
 
-        def seconds(P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:  # noqa: N803 - the table's letters
-            sequences, context = np.maximum(D, 1.0), np.where(np.asarray(D) > 0, K, np.maximum(C, 1.0))
-            zero = np.zeros(np.broadcast_shapes(np.shape(P), np.shape(D), np.shape(K)))
-            found = inner(zero, zero, zero, sequences + zero, context + zero, sequences + zero)
-            return found if np.ndim(found) else float(found)
 
-        return seconds
+def decode_only_seconds(c: tuple[StepSeconds], P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
+    """The one step time in ``c``, of the decodes alone."""
+    sequences, context = np.maximum(D, 1.0), np.where(np.asarray(D) > 0, K, np.maximum(C, 1.0))
+    zero = np.zeros(np.broadcast_shapes(np.shape(P), np.shape(D), np.shape(K)))
+    found = c[0](zero, zero, zero, sequences + zero, context + zero, sequences + zero)
+    return found if np.ndim(found) else float(found)
 
 
 @dataclass(frozen=True, kw_only=True)

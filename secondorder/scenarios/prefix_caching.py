@@ -13,14 +13,14 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from annotated_types import Ge
 
 from secondorder.errors import InputError
 from secondorder.quantities import Checked, registry
 from secondorder.scenarios.serving import Serving
-from secondorder.scenarios.steptime import Engine, StepSeconds, StepTime
+from secondorder.scenarios.steptime import Engine, StepFunction, StepSeconds, StepTime
 from secondorder.workloads.arrivals import Poisson
 from secondorder.workloads.requests import Requests
 from secondorder.workloads.traces import Trace
@@ -37,13 +37,22 @@ class CachedPrompts(Checked):
     step_time: StepTime
     hit_ratio: Annotated[float, Ge(0)]
 
-    def seconds(self, engine: Engine) -> StepSeconds:
-        inner, hit = self.step_time.seconds(engine), self.hit_ratio
+    def seconds(self, engine: Engine) -> StepFunction["CachedPromptsCoefficients"]:
+        return StepFunction(
+            cached_prompts_seconds, CachedPromptsCoefficients(self.step_time.seconds(engine), self.hit_ratio)
+        )
 
-        def seconds(P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:  # noqa: N803 - the table's letters
-            return inner((1 - hit) * P, (1 - hit**2) * A, C, D, K, S)
 
-        return seconds
+class CachedPromptsCoefficients(NamedTuple):
+    """The step time of whole prompts, and the share of them that is cached."""
+
+    whole: StepSeconds
+    hit: float
+
+
+def cached_prompts_seconds(c: CachedPromptsCoefficients, P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
+    """``whole`` with what is computed of the prompts."""
+    return c.whole((1 - c.hit) * P, (1 - c.hit**2) * A, C, D, K, S)
 
 
 @dataclass(frozen=True, kw_only=True)

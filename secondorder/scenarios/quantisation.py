@@ -18,15 +18,12 @@ secondorder.errors.UnknownName: precision of NVIDIA H100 SXM: got 'int4', expect
 import math
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
-
-import numpy as np
 
 from secondorder.errors import DoesNotFit, InputError
 from secondorder.fleets.accelerators import bytes_per_value
 from secondorder.quantities import Checked, Count, pretty, si
 from secondorder.scenarios.serving import Serving
-from secondorder.scenarios.steptime import Engine, Roofline, StepSeconds
+from secondorder.scenarios.steptime import Engine, Roofline, RooflineCoefficients, touched_weights
 from secondorder.workloads.transformer import Transformer
 
 
@@ -47,24 +44,14 @@ class QuantisedRoofline(Roofline):
     weight_precision: str
     embedding_precision: str
 
-    def seconds(self, engine: Engine) -> StepSeconds:
-        model, ranks = engine.model, engine.tensor_parallel_size
-        bandwidth = si(engine.accelerator.memory_bandwidth) * self.memory_efficiency * ranks
-        unlimited = replace(engine.accelerator, memory_bandwidth="1e30 byte/s")
-        compute = super().seconds(replace(engine, accelerator=unlimited))  # arithmetic and all that is added to it
-        fixed, per_token = self._fixed_and_communication(engine)
-        cached, head = engine.kv_bytes_per_token / bandwidth, model.head_parameters
-        more = head * (bytes_per_value(self.embedding_precision) - bytes_per_value(self.weight_precision))
-
-        def seconds(P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:  # noqa: N803 - the table's letters
-            tokens = P + D
-            weights = (model.touched_bytes(tokens, self.weight_precision) + more) / bandwidth
-            slower = np.maximum(
-                compute(P, A, C, D, K, S), weights + cached * (C + K + tokens) + per_token * tokens + fixed
-            )
-            return slower if np.ndim(slower) else float(slower)
-
-        return seconds
+    def coefficients(self, engine: Engine) -> RooflineCoefficients:
+        """Those of the roofline, but for the weights that are read."""
+        found, model = super().coefficients(engine), engine.model
+        bandwidth = found.weights.bandwidth
+        more = bytes_per_value(self.embedding_precision) - bytes_per_value(self.weight_precision)
+        return found._replace(
+            weights=touched_weights(model, self.weight_precision, bandwidth, model.head_parameters * more)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

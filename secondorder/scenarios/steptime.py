@@ -1,5 +1,8 @@
 """How long one engine step lasts: three interchangeable models behind one small protocol.
 
+Each model turns into coefficients (plain numbers) and a pure function of them and of what a step
+processes, so that a compiled kernel can take both: see ``StepFunction``.
+
 The closed forms and the simulators take the same one, so their disagreement is never the
 step time's fault; and no comparison of the two can find a wrong step time, only a measured
 run can.
@@ -20,17 +23,45 @@ A step processes prefill chunks and decoding sequences together. What it costs d
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
+from secondorder.arrays import Floats
 from secondorder.errors import InputError
 from secondorder.fleets.accelerators import Accelerator, bytes_per_value
 from secondorder.quantities import Checked, Count, Duration, Efficiency, NonNegative, si
 from secondorder.workloads.transformer import Transformer
 
-StepSeconds = Callable[[Any, Any, Any, Any, Any, Any], Any]
+StepSeconds: TypeAlias = Callable[[Any, Any, Any, Any, Any, Any], Any]
 """``seconds(P, A, C, D, K, S)``: floats or arrays, elementwise."""
+
+Amount: TypeAlias = float | Floats
+"""A letter of the table above: of one step, or of many at once."""
+
+Coefficients = TypeVar("Coefficients", bound=tuple[object, ...])
+
+
+@dataclass(frozen=True)
+class StepFunction(Generic[Coefficients]):
+    """A step time as data: ``coefficients`` (a named tuple of numbers or arrays) and a pure ``function`` of them.
+
+    ``function(coefficients, P, A, C, D, K, S)`` has no other input and no side effect. Calling the object calls it.
+
+    >>> from secondorder.fleets.accelerators import accelerators
+    >>> from secondorder.workloads.models import models
+    >>> engine = Engine(model=models.llama_3_1_8b, accelerator=accelerators.h100_sxm, precision="bf16",
+    ...     kv_precision="bf16")
+    >>> step = Affine(per_step=1e-3, per_prefill_token=1e-5, per_decode=1e-4).seconds(engine)
+    >>> step.coefficients.per_decode, step(0, 0, 0, 10, 5_000, 10)
+    (0.0001, 0.002)
+    """
+
+    function: Callable[[Coefficients, Any, Any, Any, Any, Any, Any], Any]
+    coefficients: Coefficients
+
+    def __call__(self, P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
+        return self.function(self.coefficients, P, A, C, D, K, S)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,23 +116,25 @@ class Roofline(Checked):
     host_overhead: Duration = "1 ms"
     link_latency: Duration = "2 µs"
 
-    def seconds(self, engine: Engine) -> StepSeconds:
+    def seconds(self, engine: Engine) -> "StepFunction[RooflineCoefficients]":
+        return StepFunction(roofline_seconds, self.coefficients(engine))
+
+    def coefficients(self, engine: Engine) -> "RooflineCoefficients":
+        """The numbers of ``roofline_seconds`` for one engine."""
         model, device, ranks = engine.model, engine.accelerator, engine.tensor_parallel_size
         speed = device.peak_flops(engine.precision) * self.compute_efficiency * ranks
         bandwidth = si(device.memory_bandwidth) * self.memory_efficiency * ranks
-        token, row = model.flops_per_token / speed, model.flops_per_row / speed
-        prefill_pair, decode_pair = model.prefill_flops_per_pair / speed, model.flops_per_pair / speed
-        cached = engine.kv_bytes_per_token / bandwidth
-        weights = _weight_seconds(model, engine.precision, bandwidth)
         fixed, per_token = self._fixed_and_communication(engine)
-
-        def seconds(P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:  # noqa: N803 - the table's letters
-            tokens = P + D
-            compute = token * tokens + prefill_pair * A + decode_pair * K + row * S
-            memory = weights(tokens) + cached * (C + K + tokens)
-            return _slower(compute, memory) + per_token * tokens + fixed
-
-        return seconds
+        return RooflineCoefficients(
+            per_token=model.flops_per_token / speed,
+            per_prefill_pair=model.prefill_flops_per_pair / speed,
+            per_decode_pair=model.flops_per_pair / speed,
+            per_row=model.flops_per_row / speed,
+            per_cached_token=engine.kv_bytes_per_token / bandwidth,
+            weights=touched_weights(model, engine.precision, bandwidth),
+            per_token_on_links=per_token,
+            fixed=fixed,
+        )
 
     def _fixed_and_communication(self, engine: Engine) -> tuple[float, float]:
         """Seconds of a step that do not depend on the batch, and seconds per token on the links."""
@@ -121,6 +154,83 @@ class Roofline(Checked):
         latency = reductions * 2 * (ranks - 1) * si(self.link_latency)
         moved = reductions * 2 * (ranks - 1) / ranks * model.hidden * bytes_per_value(engine.precision)
         return si(self.host_overhead) + latency, moved / si(link)
+
+
+class TouchedWeights(NamedTuple):
+    """What the weights cost that a step reads: a constant, or that of the experts that its tokens hit.
+
+    ``dense`` seconds without experts. Of ``experts``, each of which a token misses with probability ``miss``,
+    ``seen = experts (1 - miss^tokens) + shared``, and the seconds are
+    ``((other + layers (router + seen expert) + head) bytes_per_value + more_bytes) / bandwidth``.
+    """
+
+    dense: float
+    bandwidth: float
+    experts: float = 0.0
+    miss: float = 0.0
+    shared: float = 0.0
+    layers: float = 0.0
+    router: float = 0.0
+    expert: float = 0.0
+    other: float = 0.0
+    head: float = 0.0
+    bytes_per_value: float = 0.0
+    more_bytes: float = 0.0
+
+
+def touched_weights(model: Transformer, precision: str, bandwidth: float, more_bytes: float = 0.0) -> TouchedWeights:
+    """The coefficients of the seconds that it takes to read what a step over so many tokens touches."""
+    dense = (model.touched_bytes(1, precision) + more_bytes) / bandwidth
+    if model.experts is None:
+        return TouchedWeights(dense, bandwidth)
+    experts = model.experts
+    router = model.hidden * experts.count
+    return TouchedWeights(
+        dense=dense,
+        experts=experts.count,
+        miss=1 - experts.top_k / experts.count,
+        shared=experts.shared,
+        layers=model.moe_layers,
+        router=router,
+        expert=model.expert_parameters,
+        other=model.layer_parameters(-experts.shared) - model.moe_layers * router,
+        head=model.head_parameters,
+        bytes_per_value=bytes_per_value(precision),
+        more_bytes=more_bytes,
+        bandwidth=bandwidth,
+    )
+
+
+def weight_seconds(w: TouchedWeights, tokens: Amount) -> Amount:
+    """Seconds to read the weights that a step over ``tokens`` tokens touches; see ``TouchedWeights``."""
+    if not w.experts:
+        return w.dense
+    seen = w.experts * (1 - w.miss**tokens) + w.shared
+    parameters = w.other + w.layers * (w.router + seen * w.expert) + w.head
+    return (parameters * w.bytes_per_value + w.more_bytes) / w.bandwidth
+
+
+class RooflineCoefficients(NamedTuple):
+    """Seconds per unit of what a step processes, by ``Roofline``."""
+
+    per_token: float
+    per_prefill_pair: float
+    per_decode_pair: float
+    per_row: float
+    per_cached_token: float
+    weights: TouchedWeights
+    per_token_on_links: float
+    fixed: float
+
+
+def roofline_seconds(
+    c: RooflineCoefficients, P: Amount, A: Amount, C: Amount, D: Amount, K: Amount, S: Amount
+) -> Amount:
+    """``max(arithmetic, memory) + links + fixed``, see ``Roofline``."""
+    tokens = P + D
+    compute = c.per_token * tokens + c.per_prefill_pair * A + c.per_decode_pair * K + c.per_row * S
+    memory = weight_seconds(c.weights, tokens) + c.per_cached_token * (C + K + tokens)
+    return _slower(compute, memory) + c.per_token_on_links * tokens + c.fixed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,19 +259,30 @@ class Affine(Checked):
             if least <= 0:
                 raise InputError("step_time", given=f"{what} of {least:.3g} s", expected="steps that take time")
 
-    def seconds(self, engine: Engine) -> StepSeconds:
-        step, prefill_step = self.per_step, self.per_prefill_step
-        token, pair, decode, context = (
-            self.per_prefill_token,
-            self.per_prefill_pair,
-            self.per_decode,
-            self.per_context_token,
-        )
+    def seconds(self, engine: Engine) -> "StepFunction[AffineCoefficients]":
+        return StepFunction(affine_seconds, self.coefficients)
 
-        def seconds(P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:  # noqa: N803
-            return step + prefill_step * (P > 0) + token * P + pair * A + decode * D + context * (C + K)
+    @property
+    def coefficients(self) -> "AffineCoefficients":
+        """The numbers of ``affine_seconds``."""
+        return AffineCoefficients(*(getattr(self, name) for name in AffineCoefficients._fields))
 
-        return seconds
+
+class AffineCoefficients(NamedTuple):
+    """Those of ``Affine``, in s."""
+
+    per_step: float
+    per_prefill_step: float
+    per_prefill_token: float
+    per_prefill_pair: float
+    per_decode: float
+    per_context_token: float
+
+
+def affine_seconds(c: AffineCoefficients, P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
+    """The sum of ``Affine``."""
+    prefill = c.per_step + c.per_prefill_step * (P > 0) + c.per_prefill_token * P + c.per_prefill_pair * A
+    return prefill + c.per_decode * D + c.per_context_token * (C + K)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,31 +320,47 @@ class Table(Checked):
     def _axes(self) -> tuple[list[float], list[float]]:
         return sorted({row[0] for row in self.decode}), sorted({row[1] for row in self.decode})
 
-    def seconds(self, engine: Engine) -> StepSeconds:
-        tokens, prefill_times = ([row[column] for row in self.prefill] for column in (0, 1))
-        sequences, contexts = self._axes
+    def seconds(self, engine: Engine) -> "StepFunction[TableCoefficients]":
+        return StepFunction(table_seconds, self.coefficients)
+
+    @property
+    def coefficients(self) -> "TableCoefficients":
+        """The points of ``table_seconds``."""
+        tokens, times = np.array(self.prefill).T
+        sequences, contexts = (np.array(axis) for axis in self._axes)
         grid = np.array([row[2] for row in self.decode]).reshape(len(sequences), len(contexts))
+        return TableCoefficients(tokens, times, sequences, contexts, grid)
 
-        def decode(batch: float, context: float) -> float:
-            batch = max(batch, 1.0)  # a mean may lie below one sequence, a step cannot
-            _inside("decoding sequences of a step", batch, sequences)
-            _inside("context of a decoding sequence", context, contexts)
-            return float(np.interp(batch, sequences, [np.interp(context, contexts, times) for times in grid]))
 
-        def step(P: float, D: float, K: float) -> float:  # noqa: N803 - the table's letters
-            if not P:
-                return decode(D, K / D) if D else 0.0
-            _inside("tokens of a prefill step", P + D, tokens)
-            cache = decode(D, K / D) - decode(D, contexts[0]) if D else 0.0
-            return float(np.interp(P + D, tokens, prefill_times)) + cache
+class TableCoefficients(NamedTuple):
+    """The points of a ``Table``: times of prefill by tokens, times of decode by sequences (rows) and contexts."""
 
-        every = np.vectorize(step, otypes=[float])
+    tokens: Floats
+    prefill: Floats
+    sequences: Floats
+    contexts: Floats
+    decode: Floats
 
-        def seconds(P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:  # noqa: N803
-            found = every(P, D, K)
-            return found if found.ndim else float(found)
 
-        return seconds
+def table_seconds(c: TableCoefficients, P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
+    """The interpolation of ``Table``, step by step."""
+    found = np.vectorize(lambda p, d, k: _table_step(c, p, d, k), otypes=[float])(P, D, K)
+    return found if found.ndim else float(found)
+
+
+def _table_step(c: TableCoefficients, P: float, D: float, K: float) -> float:
+    if not P:
+        return _table_decode(c, D, K / D) if D else 0.0
+    _inside("tokens of a prefill step", P + D, c.tokens)
+    cache = _table_decode(c, D, K / D) - _table_decode(c, D, float(c.contexts[0])) if D else 0.0
+    return float(np.interp(P + D, c.tokens, c.prefill)) + cache
+
+
+def _table_decode(c: TableCoefficients, batch: float, context: float) -> float:
+    batch = max(batch, 1.0)  # a mean may lie below one sequence, a step cannot
+    _inside("decoding sequences of a step", batch, c.sequences)
+    _inside("context of a decoding sequence", context, c.contexts)
+    return float(np.interp(batch, c.sequences, [np.interp(context, c.contexts, times) for times in c.decode]))
 
 
 def _row(row: Sequence[float]) -> tuple[float, ...]:
@@ -233,7 +370,7 @@ def _row(row: Sequence[float]) -> tuple[float, ...]:
     return numbers
 
 
-def _inside(what: str, value: float, axis: Sequence[float]) -> None:
+def _inside(what: str, value: float, axis: Floats) -> None:
     if not axis[0] <= value <= axis[-1]:
         raise InputError(
             what,
@@ -243,15 +380,7 @@ def _inside(what: str, value: float, axis: Sequence[float]) -> None:
         )
 
 
-def _weight_seconds(model: Transformer, precision: str, bandwidth: float) -> Callable[[Any], Any]:
-    """Seconds to read the weights that a step over so many tokens touches."""
-    if model.experts is None:
-        dense = model.touched_bytes(1, precision) / bandwidth
-        return lambda tokens: dense
-    return lambda tokens: model.touched_bytes(tokens, precision) / bandwidth
-
-
-def _slower(compute: Any, memory: Any) -> Any:
+def _slower(compute: Amount, memory: Amount) -> Amount:
     if isinstance(compute, np.ndarray) or isinstance(memory, np.ndarray):
         return np.maximum(compute, memory)
     return compute if compute > memory else memory

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from secondorder.errors import InputError
 from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import Affine, Engine, StepSeconds, StepTime
-from secondorder.simulate.serving import Run, draw, run
+from secondorder.simulate.serving import ServingRun, draw, run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,7 +131,7 @@ class _Log:
     def seconds(self, engine: Engine) -> StepSeconds:
         seconds: Callable[..., Any] = self.step_time.seconds(engine)
 
-        def logged(P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:  # noqa: N803 - the step's letters
+        def logged(P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
             self.steps.append((P, A, C, D, K, S))
             return seconds(P, A, C, D, K, S)
 
@@ -144,7 +144,7 @@ class _Log:
         return np.column_stack([np.ones_like(P), P > 0, P, A, D, C + K])
 
 
-def _fit(replayed: Run, features: Floats, measured: "pd.DataFrame") -> Floats:
+def _fit(replayed: ServingRun, features: Floats, measured: "pd.DataFrame") -> Floats:
     """Coefficients for which the replayed schedule would have lasted as long as measured.
 
     Two equations a request: its decoding, and the time from its first step to its first
@@ -169,7 +169,7 @@ def _fit(replayed: Run, features: Floats, measured: "pd.DataFrame") -> Floats:
     return np.asarray(found, float)
 
 
-def _errors(replayed: Run, measured: "pd.DataFrame") -> "pd.DataFrame":
+def _errors(replayed: ServingRun, measured: "pd.DataFrame") -> "pd.DataFrame":
     import pandas as pd
 
     frame = pd.DataFrame({"measured": summary(measured), "simulated": summary(replayed.requests)})

@@ -1,5 +1,7 @@
 """Step times: each model of them against counting by hand."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 import secondorder as so
 from secondorder.errors import InputError, UnknownName
-from secondorder.scenarios.steptime import Engine, picoseconds
+from secondorder.scenarios.steptime import Engine, picoseconds, touched_weights, weight_seconds
 
 
 def engine(**changes) -> Engine:
@@ -135,3 +137,29 @@ def test_a_table_serves_as_a_step_time_of_both_witnesses():
     comparison = so.compare(scenario, seed=1, requests=1_500, replications=4)
     agreed = {j.formula.metric for j in comparison.judged if j.formula.order == 2 and j.verdict == "agrees"}
     assert "e2el_mean" in agreed
+
+
+@pytest.mark.parametrize("name", ["mixtral_8x7b", "deepseek_v2_lite", "llama_3_1_8b"])
+def test_the_weights_of_a_step_are_those_that_the_model_says_to_the_bit(name):
+    model = so.models[name]
+    weights = touched_weights(model, "bf16", 3e12)
+    for tokens in range(1, 600):
+        assert weight_seconds(weights, tokens) == model.touched_bytes(tokens, "bf16") / 3e12
+
+
+@pytest.mark.parametrize("step_time", [so.Roofline(), so.Affine(per_step=1, per_prefill_token=1, per_decode=1), TABLE])
+def test_a_step_time_is_numbers_and_a_function_without_memory(step_time):
+    seconds, batch = step_time.seconds(engine()), (100, 5050, 100, 8, 4000, 9)
+    again = pickle.loads(pickle.dumps(seconds))
+    assert again.function(again.coefficients, *batch) == seconds(*batch)
+    numbers = [np.asarray(each, float) for each in flattened(again.coefficients)]
+    assert numbers
+    assert all(np.isfinite(each).all() for each in numbers)
+
+
+def flattened(coefficients):
+    for each in coefficients:
+        if isinstance(each, tuple):
+            yield from flattened(each)
+        else:
+            yield each

@@ -17,10 +17,13 @@ from naive_engine import Ask, NaiveEngine, Settings
 from secondorder.fleets.accelerators import accelerators
 from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import Affine, Roofline, StepTime
-from secondorder.simulate import engine, serving
-from secondorder.simulate.blocks import PrefixBlocks
-from secondorder.simulate.engine import Recorder
-from secondorder.simulate.scheduler import Request, Scheduler, Step
+from secondorder.simulate import serving
+from secondorder.simulate.serving import single_run
+from secondorder.simulate.serving.blocks import PrefixBlocks
+from secondorder.simulate.serving.recorder import Recorder
+from secondorder.simulate.serving.request import Slot
+from secondorder.simulate.serving.scheduler import Scheduler
+from secondorder.simulate.serving.step import Step
 from secondorder.workloads.arrivals import Poisson
 from secondorder.workloads.lengths import Lengths
 from secondorder.workloads.models import models
@@ -243,14 +246,14 @@ class Watched(Scheduler):
         self.count_blocks()
         return step
 
-    def decode(self, steps: int) -> list[Request]:
+    def decode(self, steps: int) -> list[Slot]:
         finishing = super().decode(steps)
         self.count_blocks()
         return finishing
 
-    def complete(self, finishing: list[Request]) -> None:
+    def complete(self, finishing: list[Slot]) -> None:
         super().complete(finishing)
-        self.finished.update(request.index for request in finishing)
+        self.finished.update(slot.ask.index for slot in finishing)
         self.count_blocks()
 
     def count_blocks(self) -> None:
@@ -265,13 +268,13 @@ class Watched(Scheduler):
         assert set(self.blocks.queue) == set(range(self.blocks.total)) - set(users)
         assert all(len(request.blocks) == blocks for request, blocks in taken.items())
 
-    def computed(self, request: Request) -> int:
+    def computed(self, request: Slot) -> int:
         return request.computed + (self.step - request.joined if request.joined >= 0 else 0)
 
 
 @contextmanager
 def scheduled_by(kind: type[Scheduler]) -> Iterator[None]:
-    with mock.patch.object(engine, "Scheduler", kind):
+    with mock.patch.object(single_run, "Scheduler", kind):
         yield
 
 
@@ -323,7 +326,7 @@ def test_littles_law_holds_exactly(case: Case) -> None:
 def _integral(arrivals: tuple[int, ...], recorder: Recorder) -> int:
     """Of running and waiting, by the engine's own count: who arrives within a span waits for the rest of it."""
     area = now = seen = 0
-    for end, running, waiting, _ in zip(*recorder.series, strict=True):
+    for end, running, waiting, _ in zip(*recorder.logs["engine"].series, strict=True):
         new = [arrival for arrival in arrivals[seen:] if arrival <= end]
         seen += len(new)
         area += (end - now) * (running + waiting - len(new)) + sum(end - arrival for arrival in new)

@@ -7,9 +7,10 @@ it holds, who uses it, and in which order the free ones will be reused.
 A request holds ``request.held`` blocks, always ``ceil(computed / block_size)``.
 """
 
-from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Protocol
+
+from secondorder.simulate.serving.policies import FreeBlocks
 
 
 class Holder(Protocol):
@@ -56,18 +57,18 @@ class CountedBlocks:
 
 
 class PrefixBlocks:
-    """Blocks with identity, and the free ones in order of reuse (least recently released first).
+    """Blocks with identity; ``queue`` holds the free ones and says which is used again next.
 
-    A fresh block is the head of the free queue, and what it held is forgotten. A hit on a
+    A fresh block comes from the queue, and what it held is forgotten. A hit on a
     free block takes it out of the queue. A request releases its blocks last one first, so
     that the end of a prefix is forgotten before its beginning. Two requests that compute the
     same prefix at the same time fill two blocks with one identity; both are kept.
     """
 
-    def __init__(self, count: int, block_size: int) -> None:
+    def __init__(self, count: int, block_size: int, queue: FreeBlocks) -> None:
         self.total = count
         self.block_size = block_size
-        self.queue: OrderedDict[int, None] = OrderedDict.fromkeys(range(count))
+        self.queue = queue
         self.users = [0] * count
         self.content: list[Hashable | None] = [None] * count
         self.cached: dict[Hashable, list[int]] = {}
@@ -89,14 +90,14 @@ class PrefixBlocks:
         for index in range(hits):
             block = self.cached[request.identity(index)][0]
             if not self.users[block]:
-                del self.queue[block]
+                self.queue.remove(block)
             self.users[block] += 1
             request.blocks.append(block)
         request.held = hits
 
     def grow(self, request: Holder, held: int) -> None:
         for _ in range(held - request.held):
-            block, _ = self.queue.popitem(last=False)
+            block = self.queue.take()
             self._forget(block)
             self.users[block] = 1
             request.blocks.append(block)
@@ -112,7 +113,7 @@ class PrefixBlocks:
         for block in reversed(request.blocks):
             self.users[block] -= 1
             if not self.users[block]:
-                self.queue[block] = None
+                self.queue.add(block, self.content[block])
         request.blocks.clear()
         request.held = 0
 

@@ -5,20 +5,20 @@ ahead and the process sleeps to the last of them; an arrival wakes it at the end
 under way. The sums are those of the single steps, so the leap changes no time by a bit.
 """
 
-from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import simpy
 from simpy.events import EventPriority
 
-if TYPE_CHECKING:
-    from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import StepSeconds, picoseconds
-from secondorder.simulate.scheduler import Request, Scheduler, Step
+from secondorder.simulate.serving.recorder import Recorder
+from secondorder.simulate.serving.request import Ask, Slot
+from secondorder.simulate.serving.scheduler import Scheduler
+from secondorder.simulate.serving.step import Step, alive
 
 LATE = EventPriority(2)
 """SimPy priority of the end of a step: what arrives at that very instant is seen by the next."""
@@ -35,32 +35,22 @@ class StepEnd(simpy.Event):
         env.schedule(self, priority=LATE, delay=delay)
 
 
-@dataclass
-class Recorder:
-    """Times of each request in picoseconds (-1: not yet), and the engine's state over time.
+@dataclass(frozen=True)
+class Arrival:
+    """Cause of an interrupt: a request arrived that the next step may admit."""
 
-    ``series`` has a row for each span of time between two looks at the engine: when it ended,
-    the requests that ran in it, those that waited at its end, and twice the blocks in use.
-    """
+    slot: Slot
 
-    count: int
-    steps: int = 0
 
-    def __post_init__(self) -> None:
-        self.series = tuple(array("q") for _ in range(4))
-        self.scheduled, self.first_token, self.finish = (array("q", [-1]) * self.count for _ in range(3))
-        self.preemptions, self.cached = (array("q", [0]) * self.count for _ in range(2))
+@dataclass(frozen=True)
+class Cancellation:
+    """Cause of an interrupt: a request gave up."""
 
-    def span(self, end: int, running: int, waiting: int, used_twice: int) -> None:
-        time, ran, waited, used = self.series
-        time.append(end)
-        ran.append(running)
-        waited.append(waiting)
-        used.append(used_twice)
+    slot: Slot
 
 
 class Engine:
-    """One replica. ``submit`` requests to it; it runs as a process of the environment."""
+    """One replica. ``submit`` requests to it, or ``cancel`` them; it runs as a process of the environment."""
 
     def __init__(
         self,
@@ -71,21 +61,35 @@ class Engine:
         *,
         ahead: bool,
         leaps: bool = True,
+        name: str = "engine",
     ) -> None:
-        self.env, self.scheduler, self.seconds, self.recorder, self.leaps = env, scheduler, seconds, recorder, leaps
+        self.env, self.scheduler, self.seconds, self.leaps = env, scheduler, seconds, leaps
+        self.recorder, self.log = recorder, recorder.log(name)
         self.idle: simpy.Event | None = None
         self.leaping = False
+        self.leaving: list[Slot] = []
         self.process = env.process(self.run_ahead() if ahead else self.run())
 
-    def submit(self, request: Request) -> None:
-        """A request arrives now."""
-        self.scheduler.submit(request)
+    def submit(self, ask: Ask, emitted: int = 0) -> Slot:
+        """A request arrives now, with ``emitted`` tokens where it comes from another replica."""
+        slot = self.scheduler.submit(ask, emitted)
         if self.idle is not None:
             self.idle.succeed()
             self.idle = None
-        elif self.leaping:
+        elif self.scheduler.waiting.head() is slot:  # behind a blocked queue an arrival changes nothing
+            self.interrupt(Arrival(slot))
+        return slot
+
+    def cancel(self, slot: Slot) -> None:
+        """A request leaves at the end of the step under way, unless it has finished by then."""
+        self.leaving.append(slot)
+        self.interrupt(Cancellation(slot))
+
+    def interrupt(self, cause: Arrival | Cancellation) -> None:
+        """A leap ends with the step under way; the end of a single step is waited for in any case."""
+        if self.leaping:
             self.leaping = False
-            self.process.interrupt()
+            self.process.interrupt(cause)
 
     # The two ways to run
 
@@ -93,6 +97,7 @@ class Engine:
         """Schedule a step, compute it, and see what came of it."""
         scheduler = self.scheduler
         while True:
+            self.let_go()
             if self.leaps and (steps := scheduler.steady_steps()):
                 yield from self.leap(steps)
             elif step := scheduler.schedule():
@@ -108,6 +113,7 @@ class Engine:
         """
         following = None
         while True:
+            self.let_go()
             step = following or self.scheduler.schedule()
             if step is None:
                 yield from self.sleep()
@@ -122,27 +128,34 @@ class Engine:
         self.idle = self.env.event()
         yield self.idle
         yield StepEnd(self.env, 0)
-        self.recorder.span(int(self.env.now), 0, len(self.scheduler.waiting), 0)
+        self.log.span(int(self.env.now), 0, len(self.scheduler.waiting), 0)
+
+    def let_go(self) -> None:
+        """Of the requests that were cancelled during the step that has ended."""
+        for slot in self.leaving:
+            if self.scheduler.cancel(slot):
+                self.recorder.cancel(slot, int(self.env.now))
+        self.leaving.clear()
 
     def compute(self, step: Step) -> Process:
         """One step: its duration, then its tokens."""
-        now = int(self.env.now)
-        for request in step.admitted:
-            if self.recorder.scheduled[request.index] < 0:
-                self.recorder.scheduled[request.index] = now
-        yield StepEnd(self.env, picoseconds(self.seconds(*step[:6])))
+        self.recorder.admit(step.admitted, int(self.env.now), self.log)
+        yield StepEnd(self.env, picoseconds(self.seconds(*step.load)))
         self.end(1, self.used(), step.first, step.finishing)
 
     def leap(self, steps: int) -> Process:
-        """Many decoding steps at once, or as many as are begun when a request arrives."""
+        """Many decoding steps at once, or as many as are begun when something comes between."""
         ends, used = self.step_ends(steps), self.used()
-        self.leaping = not self.scheduler.waiting  # behind a blocked queue an arrival changes nothing
+        self.leaping = True
         try:
             yield StepEnd(self.env, ends[-1] - self.env.now)
-        except simpy.Interrupt:
+        except simpy.Interrupt as interrupt:
+            if not isinstance(interrupt.cause, Arrival | Cancellation):
+                raise
             steps = bisect_left(ends, self.env.now) + 1
             yield StepEnd(self.env, ends[steps - 1] - self.env.now)
-        self.leaping = False
+        finally:
+            self.leaping = False
         finishing = self.scheduler.decode(steps)
         self.end(steps, used, [], finishing)
 
@@ -160,19 +173,15 @@ class Engine:
         """Blocks in use."""
         return self.scheduler.blocks.total - self.scheduler.blocks.free
 
-    def end(self, steps: int, used_before: int, first: list[Request], finishing: list[Request]) -> None:
+    def end(self, steps: int, used_before: int, first: list[Slot], finishing: list[Slot]) -> None:
         """What came of a step, or of a leap over several."""
-        now, recorder, scheduler = int(self.env.now), self.recorder, self.scheduler
-        ran = len(scheduler.running) + sum(request not in scheduler.running for request in finishing)
-        recorder.span(now, ran, len(scheduler.waiting), used_before + self.used())
-        for request in first:
-            recorder.first_token[request.index] = now
-        for request in finishing:
-            recorder.finish[request.index] = now
-            recorder.preemptions[request.index] = request.preemptions
-            recorder.cached[request.index] = request.cached
+        now, scheduler = int(self.env.now), self.scheduler
+        ran = len(scheduler.running) + sum(slot not in scheduler.running for slot in alive(finishing))
+        self.log.span(now, ran, len(scheduler.waiting), used_before + self.used())
+        self.log.steps += steps
+        self.recorder.answer(alive(first), now)
+        self.recorder.end(alive(finishing), now)
         scheduler.complete(finishing)
-        recorder.steps += steps
 
 
 def _ends(now: int, steps: int, decodes: int, context: int, seconds: StepSeconds) -> Iterator[int]:
@@ -182,23 +191,15 @@ def _ends(now: int, steps: int, decodes: int, context: int, seconds: StepSeconds
         context += decodes
 
 
-def arrive(
-    env: simpy.Environment, arrivals: list[int], requests: Iterator[Request], submit: Callable[[Request], None]
-) -> Process:
+class Submit(Protocol):
+    """Where arrivals go: an engine, or a router."""
+
+    def __call__(self, ask: Ask) -> object:
+        """A request arrives now."""
+
+
+def arrive(env: simpy.Environment, asks: Iterable[Ask], submit: Submit) -> Process:
     """Open arrivals: each request at its time, whatever became of those before it."""
-    for time in arrivals:
-        yield env.timeout(time - env.now)
-        submit(next(requests))
-
-
-def scheduler_for(scenario: "Serving") -> Scheduler:
-    """The scheduler with a scenario's settings. One block is the null block, never used."""
-    return Scheduler(
-        blocks=scenario.kv_blocks - 1,
-        block_size=scenario.block_size,
-        max_num_seqs=scenario.max_num_seqs,
-        max_num_batched_tokens=scenario.max_num_batched_tokens,
-        long_prefill_token_threshold=scenario.long_prefill_token_threshold,
-        chunked_prefill=scenario.enable_chunked_prefill,
-        prefix_caching=scenario.enable_prefix_caching,
-    )
+    for ask in asks:
+        yield env.timeout(ask.arrival - env.now)
+        submit(ask)

@@ -1,0 +1,229 @@
+"""What an engine may decide in one way or another: four small policies.
+
+- The order of waiting: a ``Waiting`` collection (``FirstCome``, ``MostUrgent``).
+- The victim of a preemption: a function of the running requests (``newest``, ``least_urgent``).
+- The block that is used again: a ``FreeBlocks`` collection (``LeastRecentlyReleased``).
+- The admission: a function of a ``Candidate`` (``whole_length``, ``first_chunk``, ``Watermark``).
+
+``Policies`` holds one of each; the defaults are those of vLLM V1.
+"""
+
+import heapq
+import math
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Hashable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple, Protocol
+
+from annotated_types import Ge, Lt
+
+from secondorder.quantities import Checked
+from secondorder.simulate.serving.request import Slot
+
+# The order of waiting
+
+
+class Waiting(Collection[Slot], Protocol):
+    """Requests that wait for admission, in some order."""
+
+    def add(self, slot: Slot) -> None:
+        """A request arrives."""
+
+    def put_back(self, slot: Slot) -> None:
+        """A request was preempted."""
+
+    def head(self) -> Slot:
+        """The one that is next; there must be one."""
+        ...
+
+    def take(self) -> Slot:
+        """The same, and it waits no more."""
+        ...
+
+    def remove(self, slot: Slot) -> None:
+        """A request gives up."""
+
+
+class FirstCome:
+    """In the order of arrival, after those that were preempted: the latest victim is the first."""
+
+    def __init__(self) -> None:
+        self.queue: deque[Slot] = deque()
+
+    def __len__(self) -> int:
+        return len(self.queue)
+
+    def __iter__(self) -> Iterator[Slot]:
+        return iter(self.queue)
+
+    def __contains__(self, slot: object) -> bool:
+        return slot in self.queue
+
+    def add(self, slot: Slot) -> None:
+        self.queue.append(slot)
+
+    def put_back(self, slot: Slot) -> None:
+        self.queue.appendleft(slot)
+
+    def head(self) -> Slot:
+        return self.queue[0]
+
+    def take(self) -> Slot:
+        return self.queue.popleft()
+
+    def remove(self, slot: Slot) -> None:
+        self.queue.remove(slot)
+
+
+class MostUrgent:
+    """The lowest ``priority`` first, and the earliest arrival of that; preempted requests like the others."""
+
+    def __init__(self) -> None:
+        self.heap: list[tuple[tuple[int, int, int], Slot]] = []
+
+    def __len__(self) -> int:
+        return len(self.heap)
+
+    def __iter__(self) -> Iterator[Slot]:
+        return (slot for _, slot in sorted(self.heap, key=_urgency_of_entry))
+
+    def __contains__(self, slot: object) -> bool:
+        return any(each is slot for _, each in self.heap)
+
+    def add(self, slot: Slot) -> None:
+        heapq.heappush(self.heap, (urgency(slot), slot))
+
+    put_back = add
+
+    def head(self) -> Slot:
+        return self.heap[0][1]
+
+    def take(self) -> Slot:
+        return heapq.heappop(self.heap)[1]
+
+    def remove(self, slot: Slot) -> None:
+        self.heap.remove((urgency(slot), slot))
+        heapq.heapify(self.heap)
+
+
+def urgency(slot: Slot) -> tuple[int, int, int]:
+    """The smaller, the more urgent: by priority, then arrival."""
+    ask = slot.ask
+    return ask.priority, ask.arrival, ask.index
+
+
+def _urgency_of_entry(entry: tuple[tuple[int, int, int], Slot]) -> tuple[int, int, int]:
+    return entry[0]
+
+
+# The victim of a preemption
+
+Running = dict[Slot, None]
+"""The running requests in the order of their admission."""
+
+
+def newest(running: Running) -> Slot:
+    """The one admitted last."""
+    return next(reversed(running))
+
+
+def least_urgent(running: Running) -> Slot:
+    """The one of the highest ``priority``, and the latest arrival of those."""
+    return max(running, key=urgency)
+
+
+# The block that is used again
+
+
+class FreeBlocks(Protocol):
+    """Blocks that nobody uses, in the order in which they are used again."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[int]: ...
+
+    def add(self, block: int, content: Hashable | None) -> None:
+        """A block is released; ``content`` is the identity of what it holds, None where nothing can be found again."""
+
+    def take(self) -> int:
+        """The block that is used again next; what it held is forgotten."""
+        ...
+
+    def remove(self, block: int) -> None:
+        """A block is used by a request that found its content."""
+
+
+class LeastRecentlyReleased:
+    """The block that was released longest ago goes first."""
+
+    def __init__(self, count: int) -> None:
+        self.queue: OrderedDict[int, None] = OrderedDict.fromkeys(range(count))
+
+    def __len__(self) -> int:
+        return len(self.queue)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.queue)
+
+    def add(self, block: int, content: Hashable | None) -> None:
+        self.queue[block] = None
+
+    def take(self) -> int:
+        return self.queue.popitem(last=False)[0]
+
+    def remove(self, block: int) -> None:
+        del self.queue[block]
+
+
+# The admission
+
+
+class Candidate(NamedTuple):
+    """The request that is to be admitted next.
+
+    Blocks of its whole length (``fresh``) and of what it would compute now (``fresh_now``) beyond those found in the
+    cache; ``free`` blocks left beside the ones found; ``total`` blocks; requests ``running``.
+    """
+
+    fresh: int
+    fresh_now: int
+    free: int
+    total: int
+    running: int
+
+
+def whole_length(candidate: Candidate) -> bool:
+    """Whether there are blocks for all tokens that it has to compute."""
+    return candidate.fresh <= candidate.free
+
+
+def first_chunk(candidate: Candidate) -> bool:
+    """Whether there are blocks for the tokens that it would compute now."""
+    return candidate.fresh_now <= candidate.free
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watermark(Checked):
+    """As ``rule`` says, and while others run a ``share`` of all blocks stays free."""
+
+    share: Annotated[float, Ge(0), Lt(1)]
+    rule: Callable[[Candidate], bool] = whole_length
+
+    def __call__(self, candidate: Candidate) -> bool:
+        kept = math.ceil(self.share * candidate.total) if candidate.running else 0
+        return self.rule(candidate._replace(free=candidate.free - kept))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policies:
+    """One of each. ``waiting`` and ``free_blocks`` make the collections of one engine."""
+
+    waiting: Callable[[], Waiting] = FirstCome
+    victim: Callable[[Running], Slot] = newest
+    free_blocks: Callable[[int], FreeBlocks] = LeastRecentlyReleased
+    admits: Callable[[Candidate], bool] = whole_length
+
+
+DEFAULT = Policies()
+URGENT_FIRST = Policies(waiting=MostUrgent, victim=least_urgent)
+"""Policies of an engine that heeds priorities."""

@@ -1,0 +1,360 @@
+"""The scheduler of a continuous-batching engine: vLLM V1's rules, without a clock.
+
+The rules, in order of a step: running requests get tokens in the order of their admission
+until the budget is spent; one that needs a block when none is free takes it from the newest
+slot, which is preempted and will be computed again; if nobody was preempted, waiting
+requests are admitted first come, first served, while the budget, the sequence slots and the
+blocks allow. A token comes out at the end of the step that computes a request's last
+uncomputed token.
+
+State is kept incrementally. Slots that decode advance together, one token a step: they
+are *in step*, and a step touches them only as sums (how many, how many tokens of context,
+how many reach a block's border). A request that prefills is *apart* and handled one by one.
+"""
+
+import heapq
+
+from secondorder.simulate.serving.blocks import Blocks, CountedBlocks, PrefixBlocks
+from secondorder.simulate.serving.policies import DEFAULT, Candidate, Policies, Running
+from secondorder.simulate.serving.request import Ask, Slot
+from secondorder.simulate.serving.step import Draft, Step
+
+
+class Scheduler:
+    """Decides what each step computes. ``submit``, then ``schedule`` and ``complete`` in turn."""
+
+    def __init__(
+        self,
+        *,
+        blocks: int,
+        block_size: int,
+        max_num_seqs: int,
+        max_num_batched_tokens: int,
+        long_prefill_token_threshold: int | None = None,
+        chunked_prefill: bool = True,
+        prefix_caching: bool = False,
+        policies: Policies = DEFAULT,
+    ) -> None:
+        self.blocks: Blocks = CountedBlocks(blocks, block_size)
+        if prefix_caching:
+            self.blocks = PrefixBlocks(blocks, block_size, policies.free_blocks(blocks))
+        self.policies = policies
+        self.block_size = block_size
+        self.max_num_seqs = max_num_seqs
+        self.budget = max_num_batched_tokens
+        self.threshold = long_prefill_token_threshold
+        self.chunked_prefill = chunked_prefill
+        self.waiting = policies.waiting()
+        self.running: Running = {}
+        self.admissions = 0
+        self.blocked = False  # the head of the queue cannot be admitted before a running request ends
+        self.apart: dict[Slot, None] = {}
+        # The requests in step, as sums:
+        self.step = 0  # steps scheduled so far
+        self.decodes = 0  # how many they are
+        self.context = 0  # tokens of context that their next step reads
+        self.borders: list[dict[Slot, None]] = [{} for _ in range(block_size)]  # who needs a block, by step
+        self.finishes: list[tuple[int, int, Slot]] = []  # heap of last steps; entries may be out of date
+
+    # What the engine calls
+
+    def submit(self, ask: Ask, emitted: int = 0) -> Slot:
+        """A request arrives, with ``emitted`` tokens where it comes from elsewhere; its slot."""
+        slot = Slot(ask, emitted)
+        self.waiting.add(slot)
+        if self.waiting.head() is slot:
+            self.blocked = False
+        return slot
+
+    def cancel(self, slot: Slot) -> bool:
+        """A request gives up: its blocks are free at once. False if it has finished or was cancelled before."""
+        if slot in self.running:
+            self._remove(slot)
+        elif slot in self.waiting:
+            self.waiting.remove(slot)
+        else:
+            return False
+        slot.cancelled, self.blocked = True, False
+        return True
+
+    def schedule(self) -> Step | None:
+        """The next step, or None when there is nothing to compute."""
+        draft = Draft(self.budget)
+        if self._all_can_run():
+            self._run_all(draft)
+        else:
+            self._run_one_by_one(draft)
+        if self.waiting and not draft.preempted:
+            self._admit(draft)
+        if not draft.tokens and not draft.decodes:
+            return None
+        self._advance(draft)
+        return draft.step()
+
+    def complete(self, finishing: list[Slot]) -> None:
+        """A step has ended: those that finish in it leave, and their blocks are free."""
+        for slot in finishing:
+            if slot in self.running:  # not preempted while its last token was computed
+                del self.running[slot]
+                self.blocks.release(slot)
+            self.blocked = False
+
+    def steady_steps(self) -> int:
+        """For how many steps, if nothing arrives, the same requests decode and nothing else happens.
+
+        The last of them is the one in which the next request finishes; 0 if the next step may
+        bring anything else: a prefill, an admission, a preemption.
+        """
+        if self.apart or not self.decodes or (self.waiting and not self.blocked):
+            return 0
+        while not self._is_due(*self.finishes[0]):
+            heapq.heappop(self.finishes)
+        steps = self.finishes[0][0] - self.step + 1
+        free = self.blocks.free
+        if -(-steps // self.block_size) * self.decodes <= free:
+            return steps
+        for done in range(steps):
+            free -= len(self.borders[(self.step + done) % self.block_size])
+            if free < 0:
+                return done
+        return steps
+
+    def decode(self, steps: int) -> list[Slot]:
+        """Let the requests in step decode so many steady steps; returns those that finish in the last."""
+        for _ in range(steps):
+            self._grow_in_step()
+            self._fill_in_step()
+            self.context += self.decodes
+            self.step += 1
+        return self._finish_in_step()
+
+    # Running requests
+
+    # The budget leaves nobody out but the newest: whoever ran in the last step asks for no more
+    # now than it got then, except a prompt that the end of the budget cut, and after that one
+    # nobody was admitted. So only blocks decide whether the order of service matters, unless a
+    # victim that is not the newest has kept others from running.
+
+    def _all_can_run(self) -> bool:
+        """Whether there are blocks and tokens for every running request, but for the end of the newest prompt."""
+        blocks, budget = len(self.borders[self.step % self.block_size]), self.budget - self.decodes
+        for slot in self._apart_in_order():
+            wanted = self._wanted(slot)
+            tokens = min(wanted, budget)
+            if tokens < wanted and slot is not next(reversed(self.running)):
+                return False
+            budget -= tokens
+            blocks += self._blocks_for(slot.computed + tokens) - slot.held
+        return blocks <= self.blocks.free
+
+    def _run_all(self, draft: Draft) -> None:
+        draft.decode_all(self.decodes, self.context)
+        self._grow_in_step()
+        for slot in self._apart_in_order():
+            if tokens := min(self._wanted(slot), draft.budget):
+                self._compute(slot, tokens, draft)
+
+    def _apart_in_order(self) -> list[Slot]:
+        return sorted(self.apart, key=_admission) if len(self.apart) > 1 else list(self.apart)
+
+    def _run_one_by_one(self, draft: Draft) -> None:
+        """The rules to the letter, for a step in which not all can run."""
+        order = list(self.running)
+        for place, slot in enumerate(order):
+            if slot not in self.running or not (slot.joined >= 0 or slot in self.apart):
+                continue  # preempted by now, or its last token is in the step under way
+            if not self._run_one(slot, draft):
+                self._stall(order[place:])
+                return
+
+    def _run_one(self, slot: Slot, draft: Draft) -> bool:
+        """Give a running request its tokens; False if there are none for it, and so none for those after it."""
+        in_step = slot.joined >= 0
+        if in_step:
+            self._synchronise(slot)
+        tokens = min(self._wanted(slot), draft.budget)
+        if not tokens or not self._make_room(slot, slot.computed + tokens, draft):
+            return False
+        if in_step:
+            self.blocks.grow(slot, self._blocks_for(slot.computed + 1))
+            draft.decode(slot, slot.computed + 1)
+        else:
+            self._compute(slot, tokens, draft)
+        return True
+
+    def _stall(self, slots: list[Slot]) -> None:
+        """Those in step that get nothing are in step no longer."""
+        for slot in slots:
+            if slot.joined >= 0:
+                self._leave_step(slot)
+                self.apart[slot] = None
+
+    def _make_room(self, slot: Slot, tokens: int, draft: Draft) -> bool:
+        """Free blocks for a running request at the cost of others; False if it is the victim itself."""
+        while self._blocks_for(tokens) - slot.held > self.blocks.free:
+            victim = self.policies.victim(self.running)
+            self._preempt(victim, draft)
+            draft.preempted = True
+            if victim is slot:
+                return False
+        return True
+
+    def _preempt(self, victim: Slot, draft: Draft) -> None:
+        in_step, work = victim.joined >= 0, draft.take_back(victim)
+        self._remove(victim, more=work.decodes if in_step else 0)
+        if work.brings_a_token and not in_step:
+            victim.emitted -= 1
+        if not victim.done:  # else its last token is in the step under way
+            victim.computed = 0
+            victim.preemptions += 1
+            self.waiting.put_back(victim)
+
+    def _remove(self, slot: Slot, more: int = 0) -> None:
+        """A running request leaves, with the blocks of ``more`` tokens that it was given in this step."""
+        if slot.joined >= 0:
+            self._leave_step(slot)
+            slot.held = self._blocks_for(slot.computed + more)
+        self.apart.pop(slot, None)
+        del self.running[slot]
+        self.blocks.release(slot)
+        self.blocked = False
+
+    # Waiting requests
+
+    def _admit(self, draft: Draft) -> None:
+        self.blocked = False
+        while self.waiting and draft.budget > 0:
+            slot = self.waiting.head()
+            if len(self.running) >= self.max_num_seqs:
+                self.blocked = True
+                return
+            hits = self.blocks.hits(slot, (slot.length - 1) // self.block_size)
+            tokens = slot.length - hits * self.block_size
+            if self.threshold is not None:
+                tokens = min(tokens, self.threshold)
+            if not self.chunked_prefill and tokens > draft.budget:
+                return
+            tokens = min(tokens, draft.budget)
+            candidate = self._candidate(slot, hits, tokens)
+            if not self.policies.admits(candidate):
+                self.blocked = not self.policies.admits(candidate._replace(fresh_now=1))
+                return
+            self.waiting.take()
+            self._start(slot, hits, draft)
+            self._compute(slot, tokens, draft)
+
+    def _candidate(self, slot: Slot, hits: int, tokens: int) -> Candidate:
+        return Candidate(
+            fresh=self._blocks_for(slot.length) - hits,
+            fresh_now=self._blocks_for(hits * self.block_size + tokens) - hits,
+            free=self.blocks.free - self.blocks.free_hits(slot, hits),
+            total=self.blocks.total,
+            running=len(self.running),
+        )
+
+    def _start(self, slot: Slot, hits: int, draft: Draft) -> None:
+        self.blocks.take_hits(slot, hits)
+        slot.computed = hits * self.block_size
+        if not slot.preemptions:
+            slot.cached = slot.computed
+        slot.admission = self.admissions
+        self.admissions += 1
+        self.running[slot] = None
+        draft.admitted.append(slot)
+
+    # Requests apart
+
+    def _wanted(self, slot: Slot) -> int:
+        wanted = slot.length - slot.computed
+        return wanted if self.threshold is None else min(wanted, self.threshold)
+
+    def _blocks_for(self, tokens: int) -> int:
+        return -(-tokens // self.block_size)
+
+    def _compute(self, slot: Slot, tokens: int, draft: Draft) -> None:
+        """Compute so many tokens of a request that is apart; its last one brings a token out."""
+        before, after, length = slot.computed, slot.computed + tokens, slot.length
+        self.blocks.grow(slot, self._blocks_for(after))
+        self.blocks.fill(slot, before, after)
+        slot.computed = after
+        if slot.emitted and before == length - 1:
+            draft.decode(slot, after)
+        else:
+            draft.prefill(slot, before, after, ends=after == length)
+        if after < length:
+            self.apart[slot] = None
+            return
+        self.apart.pop(slot, None)
+        slot.emitted += 1
+        if slot.emitted == 1:
+            draft.first.append(slot)
+        (draft.finishing if slot.done else draft.joining).append(slot)
+
+    # Requests in step
+
+    def _advance(self, draft: Draft) -> None:
+        """The step is decided: requests in step go one token on, finish, and new ones join."""
+        self._fill_in_step()
+        self.context += self.decodes
+        self.step += 1
+        draft.finishing += self._finish_in_step()
+        draft.finishing.sort(key=_admission)
+        for slot in draft.joining:
+            self._join_step(slot)
+
+    def _grow_in_step(self) -> None:
+        """Requests in step that stand at a block's border get a fresh block each."""
+        at_border = self.borders[self.step % self.block_size]
+        if isinstance(self.blocks, CountedBlocks):
+            self.blocks.free -= len(at_border)
+        else:
+            for slot in at_border:
+                self.blocks.grow(slot, slot.held + 1)
+
+    def _fill_in_step(self) -> None:
+        """Requests in step whose token fills a block give it its identity."""
+        if isinstance(self.blocks, PrefixBlocks):
+            for slot in self.borders[(self.step + 1) % self.block_size]:
+                computed = slot.computed + self.step - slot.joined
+                self.blocks.fill(slot, computed, computed + 1)
+
+    def _finish_in_step(self) -> list[Slot]:
+        finished = []
+        while self.finishes and self.finishes[0][0] < self.step:
+            entry = heapq.heappop(self.finishes)
+            if self._is_due(*entry):
+                self._leave_step(entry[2])
+                finished.append(entry[2])
+        return finished
+
+    def _is_due(self, last: int, admission: int, slot: Slot) -> bool:
+        """Whether an entry of the heap still tells the request's last step."""
+        current = slot.joined >= 0 and slot.admission == admission
+        return current and slot.joined + slot.ask.output - slot.emitted - 1 == last
+
+    def _join_step(self, slot: Slot) -> None:
+        slot.joined = self.step
+        self.decodes += 1
+        self.context += slot.computed + 1
+        self.borders[(self.step - slot.computed) % self.block_size][slot] = None
+        last = self.step + slot.ask.output - slot.emitted - 1
+        heapq.heappush(self.finishes, (last, slot.admission, slot))
+
+    def _leave_step(self, slot: Slot) -> None:
+        self._synchronise(slot)
+        del self.borders[(slot.joined - slot.computed) % self.block_size][slot]
+        self.decodes -= 1
+        self.context -= slot.computed + 1
+        slot.joined = -1
+
+    def _synchronise(self, slot: Slot) -> None:
+        """Make the request's own counters true, as of the steps decided so far."""
+        done = self.step - slot.joined
+        slot.computed += done
+        slot.emitted += done
+        slot.joined = self.step
+        slot.held = self._blocks_for(slot.computed)
+
+
+def _admission(slot: Slot) -> int:
+    return slot.admission

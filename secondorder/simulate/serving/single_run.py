@@ -1,0 +1,113 @@
+"""One run of a service: requests arrive, one engine serves them, each leaves its record."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import simpy
+
+from secondorder.scenarios.serving import Serving
+from secondorder.simulate.serving.asks import PICO, asks
+from secondorder.simulate.serving.engine import Engine, arrive
+from secondorder.simulate.serving.policies import DEFAULT, Policies
+from secondorder.simulate.serving.recorder import EngineLog, Recorder
+from secondorder.simulate.serving.scheduler import Scheduler
+from secondorder.workloads.requests import Requests
+
+
+@dataclass(frozen=True)
+class ServingRun:
+    """One run to the end: every request is served.
+
+    ``requests`` has a row per request in order of arrival: ``arrival, scheduled, first_token,
+    finish`` (s), ``input_tokens, output_tokens, cached_tokens, preemptions`` and the metrics
+    ``ttft, tpot, e2el`` (s; ``tpot`` is absent for a single output token). ``series`` has a
+    row for each step, or leap over steps with the same requests, or idle time: its end
+    ``time`` (s), the sequences ``running`` in it, those ``waiting`` at its end, and the mean
+    ``kv_usage`` in it (share of the blocks).
+    """
+
+    requests: pd.DataFrame
+    series: pd.DataFrame
+    steps: int
+
+
+def run(scenario: Serving, requests: Requests, *, leaps: bool = True, policies: Policies = DEFAULT) -> ServingRun:
+    """Serve these requests by the scenario's engine, from an empty start to the last token.
+
+    Without ``leaps`` each step has a row of its own in the series; the times are the same.
+    """
+    arrivals, recorder = record(scenario, requests, leaps=leaps, policies=policies)
+    (log,) = recorder.logs.values()
+    return ServingRun(_records(requests, arrivals, recorder), _series(log, scenario.kv_blocks - 1), recorder.steps)
+
+
+def record(
+    scenario: Serving, requests: Requests, *, leaps: bool = True, policies: Policies = DEFAULT
+) -> tuple[list[int], Recorder]:
+    """The same run in whole picoseconds, as the engine counts them: arrivals, and what was recorded."""
+    scenario.check(requests)
+    asked = list(asks(scenario, requests))
+    env, recorder = simpy.Environment(initial_time=0), Recorder(len(asked))
+    engine = engine_for(scenario, env, recorder, leaps=leaps, policies=policies)
+    env.process(arrive(env, asked, engine.submit))
+    env.run()
+    return [ask.arrival for ask in asked], recorder
+
+
+def engine_for(
+    scenario: Serving,
+    env: simpy.Environment,
+    recorder: Recorder,
+    *,
+    leaps: bool = True,
+    policies: Policies = DEFAULT,
+    name: str = "engine",
+) -> Engine:
+    """A replica of the scenario, idle."""
+    scheduler, ahead = scheduler_for(scenario, policies), scenario.async_scheduling
+    return Engine(env, scheduler, scenario.step_seconds, recorder, ahead=ahead, leaps=leaps, name=name)
+
+
+def scheduler_for(scenario: Serving, policies: Policies = DEFAULT) -> Scheduler:
+    """The scheduler with a scenario's settings. One block is the null block, never used."""
+    return Scheduler(
+        blocks=scenario.kv_blocks - 1,
+        block_size=scenario.block_size,
+        max_num_seqs=scenario.max_num_seqs,
+        max_num_batched_tokens=scenario.max_num_batched_tokens,
+        long_prefill_token_threshold=scenario.long_prefill_token_threshold,
+        chunked_prefill=scenario.enable_chunked_prefill,
+        prefix_caching=scenario.enable_prefix_caching,
+        policies=policies,
+    )
+
+
+def _records(requests: Requests, times: list[int], recorder: Recorder) -> pd.DataFrame:
+    arrival = np.array(times)
+    scheduled, first, finish = (
+        np.frombuffer(column, dtype=np.int64) for column in (recorder.scheduled, recorder.first_token, recorder.finish)
+    )
+    later = np.asarray(requests.output_tokens) - 1
+    with np.errstate(invalid="ignore", divide="ignore"):
+        tpot = np.where(later > 0, (finish - first) * PICO / later, np.nan)
+    return pd.DataFrame(
+        {
+            "arrival": arrival * PICO,
+            "scheduled": scheduled * PICO,
+            "first_token": first * PICO,
+            "finish": finish * PICO,
+            "input_tokens": requests.input_tokens,
+            "output_tokens": requests.output_tokens,
+            "cached_tokens": np.frombuffer(recorder.cached, dtype=np.int64),
+            "preemptions": np.frombuffer(recorder.preemptions, dtype=np.int64),
+            "ttft": (first - arrival) * PICO,
+            "tpot": tpot,
+            "e2el": (finish - arrival) * PICO,
+        }
+    )
+
+
+def _series(log: EngineLog, blocks: int) -> pd.DataFrame:
+    time, running, waiting, used = (np.frombuffer(column, dtype=np.int64) for column in log.series)
+    return pd.DataFrame({"time": time * PICO, "running": running, "waiting": waiting, "kv_usage": used / (2 * blocks)})

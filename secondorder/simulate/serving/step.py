@@ -1,0 +1,107 @@
+"""One step of an engine: what it computes, and who gets what of it."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from secondorder.simulate.serving.request import Slot
+
+
+class Step(NamedTuple):
+    """What one step computes (the letters of ``scenarios.steptime``), and who gets what of it."""
+
+    prefill_tokens: int
+    prefill_pairs: int
+    prefill_context: int
+    decodes: int
+    decode_context: int
+    rows: int
+    admitted: list[Slot]
+    first: list[Slot]
+    finishing: list[Slot]
+
+    @property
+    def load(self) -> tuple[int, int, int, int, int, int]:
+        """What the step time depends on: ``P, A, C, D, K, S``."""
+        return self[:6]
+
+
+class Work(NamedTuple):
+    """What a step computes for one request, or for several: the sums of a ``Step``."""
+
+    tokens: int = 0
+    pairs: int = 0
+    context: int = 0
+    prompts_ended: int = 0
+    decodes: int = 0
+    decode_context: int = 0
+
+    @property
+    def brings_a_token(self) -> bool:
+        """Whether a token comes out."""
+        return bool(self.prompts_ended or self.decodes)
+
+
+NOTHING = Work()
+
+
+class Draft:
+    """A step while it is put together; what a preempted request was given can be taken back."""
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self.tokens = self.pairs = self.context = self.prompts_ended = 0
+        self.decodes = self.decode_context = 0
+        self.preempted = False
+        self.admitted: list[Slot] = []
+        self.first: list[Slot] = []
+        self.finishing: list[Slot] = []
+        self.joining: list[Slot] = []
+        self.given: dict[Slot, Work] = {}
+
+    def prefill(self, slot: Slot, before: int, after: int, *, ends: bool) -> None:
+        """Tokens ``before`` to ``after`` of a prompt; ``ends``: its last one is among them."""
+        tokens = after - before
+        self._add(slot, Work(tokens, tokens * before + tokens * (tokens + 1) // 2, after, int(ends)))
+
+    def decode(self, slot: Slot, context: int) -> None:
+        """One token after ``context - 1`` others."""
+        self._add(slot, Work(decodes=1, decode_context=context))
+
+    def decode_all(self, decodes: int, context: int) -> None:
+        """One token of each of the requests in step, of which none can be taken back."""
+        self.budget -= decodes
+        self.decodes, self.decode_context = decodes, context
+
+    def take_back(self, slot: Slot) -> Work:
+        """What a request was given goes back to the budget."""
+        work = self.given.pop(slot, NOTHING)
+        self._sum(work, -1)
+        for given in (self.first, self.joining, self.finishing):
+            if slot in given:
+                given.remove(slot)
+        return work
+
+    def step(self) -> Step:
+        """The step as decided."""
+        return Step(
+            self.tokens, self.pairs, self.context, self.decodes, self.decode_context,
+            self.decodes + self.prompts_ended, self.admitted, self.first, self.finishing,
+        )  # fmt: skip
+
+    def _add(self, slot: Slot, work: Work) -> None:
+        self.given[slot] = work
+        self._sum(work, 1)
+
+    def _sum(self, work: Work, sign: int) -> None:
+        self.budget -= sign * (work.tokens + work.decodes)
+        self.tokens += sign * work.tokens
+        self.pairs += sign * work.pairs
+        self.context += sign * work.context
+        self.prompts_ended += sign * work.prompts_ended
+        self.decodes += sign * work.decodes
+        self.decode_context += sign * work.decode_context
+
+
+def alive(slots: Iterable[Slot]) -> list[Slot]:
+    """Those that nobody has cancelled."""
+    return [slot for slot in slots if not slot.cancelled]
