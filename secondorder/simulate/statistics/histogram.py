@@ -30,11 +30,13 @@ FIRST = _code(LEAST) - 1
 
 @dataclass(frozen=True)
 class Histogram:
-    """``counts`` of values in the ``bins``, in ascending order, and the ``means`` of the values in each."""
+    """``counts`` of values in the ``bins``, in ascending order; ``means``, ``least`` and ``greatest`` value of each."""
 
     bins: Integers = field(repr=False)
     counts: Integers = field(repr=False)
     means: Floats = field(repr=False)
+    least: Floats = field(repr=False)
+    greatest: Floats = field(repr=False)
 
     @property
     def size(self) -> int:
@@ -85,7 +87,7 @@ def histogram(values: npt.ArrayLike) -> Histogram:
     if not len(kept) or kept.min() < 0:
         raise InputError("values", given=kept.min() if len(kept) else "none", expected="values of at least 0")
     codes = np.maximum((kept + 0.0).view(np.int64) >> SHIFT, FIRST)
-    return _collected(codes, np.ones(len(kept), np.int64), kept)
+    return _collected(codes, np.ones(len(kept), np.int64), kept, kept, kept)
 
 
 def pooled(histograms: Iterable[Histogram]) -> Histogram:
@@ -93,12 +95,18 @@ def pooled(histograms: Iterable[Histogram]) -> Histogram:
     each = list(histograms)
     counts = np.concatenate([one.counts for one in each])
     sums = np.concatenate([one.means * one.counts for one in each])
-    return _collected(np.concatenate([one.bins for one in each]), counts, sums)
+    least, greatest = (np.concatenate([getattr(one, end) for one in each]) for end in ("least", "greatest"))
+    return _collected(np.concatenate([one.bins for one in each]), counts, sums, least, greatest)
 
 
-def _collected(codes: Integers, counts: Integers, sums: Floats) -> Histogram:
+def _collected(codes: Integers, counts: Integers, sums: Floats, least: Floats, greatest: Floats) -> Histogram:
     lowest = int(codes.min())
-    number = np.bincount(codes - lowest, weights=counts).astype(np.int64)
-    total = np.bincount(codes - lowest, weights=sums)
+    places = codes - lowest
+    number = np.bincount(places, weights=counts).astype(np.int64)
+    total = np.bincount(places, weights=sums)
+    bottom, top = np.full(len(number), np.inf), np.full(len(number), -np.inf)
+    np.minimum.at(bottom, places, least)
+    np.maximum.at(top, places, greatest)
     filled = np.flatnonzero(number)
-    return Histogram(filled + lowest, number[filled], total[filled] / number[filled])
+    means = np.clip(total[filled] / number[filled], bottom[filled], top[filled])  # equal values have that very mean
+    return Histogram(filled + lowest, number[filled], means, bottom[filled], top[filled])
