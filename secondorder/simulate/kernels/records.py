@@ -13,4 +13,4 @@ def records(fields: type[Record], count: int) -> list[Record]:
     They are an array, which to the type checker looks like a list of instances of the class.
     """
     layout = np.dtype([(name, np.int64) for name in get_type_hints(fields)])
-    return cast(list[Record], np.zeros(count, layout))
+    return cast(list[Record], np.zeros(count, layout).view(np.recarray))

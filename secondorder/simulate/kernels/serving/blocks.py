@@ -1,6 +1,6 @@
 """The paged cache of the compiled engine: blocks counted, or kept with their identity (``simulate.blocks``)."""
 
-from secondorder.simulate.kernels.compilation import inlined
+from secondorder.simulate.kernels.compilation import called, inlined
 from secondorder.simulate.kernels.serving.state import NONE, Block, Engine, State, Workload
 
 
@@ -115,13 +115,10 @@ def shared_places(work: Workload, e: Engine, index: int) -> int:
 # What the scheduler asks for
 
 
-@inlined
+@called
 def hits(state: State, work: Workload, index: int, k: int, limit: int) -> tuple[int, int]:
     """Leading blocks that are cached, at most ``limit``, and how many of them are free; ``k`` NONE: no slot yet."""
-    e, blocks = state.engine[0], state.blocks
-    if not e.prefix_caching:
-        return 0, 0
-    count = free = 0
+    e, blocks, count, free = state.engine[0], state.blocks, 0, 0
     prefix = shared_places(work, e, index)
     while count < limit:
         if count < prefix:
@@ -133,12 +130,11 @@ def hits(state: State, work: Workload, index: int, k: int, limit: int) -> tuple[
         if block == NONE:
             break
         count += 1
-        if blocks[block].users == 0:
-            free += 1
+        free += blocks[block].users == 0
     return count, free
 
 
-@inlined
+@called
 def take_hits(state: State, work: Workload, k: int, count: int) -> None:
     e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
     for place in range(count):
@@ -153,26 +149,29 @@ def take_hits(state: State, work: Workload, k: int, count: int) -> None:
 @inlined
 def grow(state: State, k: int, held: int) -> None:
     """Give a request fresh blocks until it holds so many."""
-    e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
-    if not e.prefix_caching:
-        e.free -= held - slot.held
-        slot.held = held
-        return
-    for place in range(slot.held, held):
+    if state.engine[0].prefix_caching:
+        take_fresh(state, k, held)
+    else:
+        state.engine[0].free -= held - state.slots[k].held
+    state.slots[k].held = held
+
+
+@called
+def take_fresh(state: State, k: int, held: int) -> None:
+    """The blocks that were freed longest ago; what they held is forgotten."""
+    e, blocks = state.engine[0], state.blocks
+    for place in range(state.slots[k].held, held):
         block = e.head
         unlink(e, blocks, block)
         forget(state, block)
         blocks[block].users = 1
         state.places[k * e.width + place].held = block
-    slot.held = held
 
 
-@inlined
+@called
 def fill(state: State, work: Workload, k: int, before: int, after: int) -> None:
     """A request's tokens ``before`` to ``after`` are computed: full blocks get their identity."""
-    e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
-    if not e.prefix_caching:
-        return
+    e, slot = state.engine[0], state.slots[k]
     full = after // e.block_size
     for place in range(before // e.block_size, full):
         remember(state, state.places[k * e.width + place].held, identity(state, work, k, place))
@@ -181,27 +180,29 @@ def fill(state: State, work: Workload, k: int, before: int, after: int) -> None:
 
 @inlined
 def release(state: State, k: int) -> None:
-    """Take back all the blocks of a request, the last one first."""
-    e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
-    if not e.prefix_caching:
-        e.free += slot.held
-        slot.held = 0
-        return
-    for place in range(slot.held - 1, -1, -1):
+    """Take back all the blocks of a request."""
+    if state.engine[0].prefix_caching:
+        give_back(state, k)
+    else:
+        state.engine[0].free += state.slots[k].held
+    state.slots[k].held = 0
+
+
+@called
+def give_back(state: State, k: int) -> None:
+    """Blocks that nobody else uses are free, the last one first."""
+    e, blocks = state.engine[0], state.blocks
+    for place in range(state.slots[k].held - 1, -1, -1):
         block = state.places[k * e.width + place].held
         blocks[block].users -= 1
         if blocks[block].users == 0:
             append(e, blocks, block)
-    slot.held = 0
 
 
-@inlined
+@called
 def disown(state: State, k: int) -> None:
     """A request has ended: nobody will ask for its own blocks again."""
-    e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
-    if not e.prefix_caching:
-        return
+    e, slot = state.engine[0], state.slots[k]
     for place in range(slot.prefix, slot.filled):
         while state.places[k * e.width + place].own != NONE:
             forget(state, state.places[k * e.width + place].own)
-

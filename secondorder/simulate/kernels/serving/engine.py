@@ -40,18 +40,40 @@ def serve(state: State, work: Workload, times: StepTimes, results: Results, unti
             return PAUSED
         if results.series.size > 0 and e.rows == results.series.shape[0]:
             return FULL
-        if e.ahead:
-            going = step_ahead(state, work, times, results)
-        else:
-            going = step_or_leap(state, work, times, results)
-        if e.failed:
-            return OUTSIDE
-        if not going:
+        steps = steady_steps(state) if e.leaps and not e.ahead else 0
+        if steps > 0:
+            leap(state, work, times, results, steps)
+        elif not step(state, work, times, results):
             if e.arrived == e.requests:
                 return DONE
             e.now = e.next_arrival
             arrive(e, work)
             record_span(state, results, 0, 0)
+        if e.failed:
+            return OUTSIDE
+
+
+@inlined
+def step(state: State, work: Workload, times: StepTimes, results: Results) -> bool:
+    """Schedule a step and compute it; False where there is nothing to compute.
+
+    With asynchronous scheduling the step after it is scheduled first: the first call after an idle time only
+    schedules, and each call then computes what the one before it scheduled.
+    """
+    e, which = state.engine[0], state.engine[0].current
+    if e.following:
+        which = 1 - which
+    found = schedule(state, work, which)
+    if e.ahead:
+        if not e.following:
+            e.following = found
+            return found
+        which = e.current
+        e.current, e.following = 1 - which, found
+    elif not found:
+        return False
+    compute_step(state, work, times, results, which)
+    return True
 
 
 @inlined
@@ -66,39 +88,6 @@ def arrive(e: Engine, work: Workload) -> None:
 def arrival_of(e: Engine, work: Workload) -> int:
     """When the next request arrives."""
     return np.int64(np.rint(work.arrival[e.arrived] / PICO)) if e.arrived < e.requests else NEVER
-
-
-# The two ways to run
-
-
-@inlined
-def step_or_leap(state: State, work: Workload, times: StepTimes, results: Results) -> bool:
-    """Schedule a step, compute it, and see what came of it; False where there is nothing to compute."""
-    e = state.engine[0]
-    steps = steady_steps(state) if e.leaps else 0
-    if steps > 0:
-        leap(state, work, times, results, steps)
-        return True
-    if schedule(state, work, 0):
-        compute_step(state, work, times, results, 0)
-        return True
-    return False
-
-
-@inlined
-def step_ahead(state: State, work: Workload, times: StepTimes, results: Results) -> bool:
-    """Schedule the step after the next one, then compute the next."""
-    e = state.engine[0]
-    if not e.following and not schedule(state, work, e.current):
-        return False
-    which = e.current
-    e.current = 1 - which
-    e.following = schedule(state, work, e.current)
-    compute_step(state, work, times, results, which)
-    return True
-
-
-# What they are made of
 
 
 @inlined
@@ -220,7 +209,8 @@ def complete(state: State, results: Results, k: int) -> None:
     if slot.in_running:  # not preempted while its last token was computed
         leave_running(state, k)
         release(state, k)
-    disown(state, k)
+    if state.engine[0].prefix_caching:
+        disown(state, k)
     e.blocked = 0
     state.entries[e.unused].unused = k
     e.unused += 1

@@ -1,6 +1,6 @@
 """The scheduler of the compiled engine: the rules of ``simulate.scheduler``, without a clock."""
 
-from secondorder.simulate.kernels.compilation import inlined
+from secondorder.simulate.kernels.compilation import called, inlined
 from secondorder.simulate.kernels.serving.blocks import blocks_for, fill, grow, hits, release, shared_places, take_hits
 from secondorder.simulate.kernels.serving.finishes import push, remove
 from secondorder.simulate.kernels.serving.state import NONE, Draft, Engine, State, Workload
@@ -78,7 +78,7 @@ def keep_apart(state: State) -> None:
     e.apart = kept
 
 
-@inlined
+@called
 def run_one_by_one(state: State, work: Workload, which: int) -> None:
     """The rules to the letter, for a step in which somebody is preempted."""
     e, draft, k = state.engine[0], state.drafts[which], state.engine[0].oldest
@@ -164,7 +164,9 @@ def admit(state: State, work: Workload, which: int) -> None:
             k = state.entries[e.preempted - 1].waiting
             index, length = state.slots[k].index, state.slots[k].emitted
         length += work.prompt[index]
-        found, free = hits(state, work, index, k, (length - 1) // e.block_size)
+        found = free = 0
+        if e.prefix_caching:
+            found, free = hits(state, work, index, k, (length - 1) // e.block_size)
         tokens = min(length - found * e.block_size, e.threshold)
         if not e.chunked and tokens > draft.budget:
             return
@@ -228,7 +230,8 @@ def compute(state: State, work: Workload, which: int, k: int, tokens: int) -> No
     e, draft, slot = state.engine[0], state.drafts[which], state.slots[k]
     before, after, length = slot.computed, slot.computed + tokens, slot.prompt + slot.emitted
     grow(state, k, blocks_for(e, after))
-    fill(state, work, k, before, after)
+    if e.prefix_caching:
+        fill(state, work, k, before, after)
     slot.computed = after
     draft.budget -= tokens
     if slot.emitted > 0 and before == length - 1:
@@ -261,7 +264,8 @@ def compute(state: State, work: Workload, which: int, k: int, tokens: int) -> No
 def advance(state: State, work: Workload, which: int) -> None:
     """The step is decided: requests in step go one token on, finish, and new ones join."""
     e, draft = state.engine[0], state.drafts[which]
-    fill_in_step(state, work)
+    if e.prefix_caching:
+        fill_in_step(state, work)
     e.context += e.decodes
     e.step += 1
     finish_in_step(state, which)
@@ -283,12 +287,10 @@ def grow_in_step(state: State) -> None:
         k = state.slots[k].after
 
 
-@inlined
+@called
 def fill_in_step(state: State, work: Workload) -> None:
     """Requests in step whose token fills a block give it its identity."""
     e = state.engine[0]
-    if not e.prefix_caching:
-        return
     k = state.borders[(e.step + 1) % e.block_size].first
     while k != NONE:
         computed = state.slots[k].computed + e.step - state.slots[k].joined
