@@ -6,13 +6,13 @@ section is then a run of its own that starts empty, with ten relaxation times cu
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from secondorder.simulate.output import Interval
 from secondorder.simulate.replicate import replicated
+from secondorder.simulate.statistics.histogram import Floats
 from secondorder.simulate.statistics.outcome import (
     SECTIONS,
     NotEnoughData,
@@ -22,6 +22,7 @@ from secondorder.simulate.statistics.outcome import (
     Unsteady,
     intervals,
 )
+from secondorder.simulate.statistics.progress import Progress, tell
 from secondorder.simulate.statistics.relaxation import FEWEST, SECTION, WARM_UP, relaxation_of, relaxation_time
 from secondorder.simulate.statistics.runs import Observed, Section, Source, section
 from secondorder.simulate.statistics.starts import Starts
@@ -30,21 +31,14 @@ PILOTS = 4
 """Replications of the pilot, each from both starts."""
 FIRST = 4_000
 """Requests of its first runs, at least."""
+SHORT = 2_000
+"""Requests of a run below which growth is no sign of overload."""
 LEAST = 5_000
 """Requests of a section, at least: 50 lie past the p99."""
 MOST_AT_ONCE = 4
 """Times that the sections are multiplied before their width is looked at again."""
 PRECISION = 0.05
 """Relative half-width that is sought where none is given."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far the search is: requests served, the widest relative half-width (None: the pilot), seconds left."""
-
-    spent: int
-    width: float | None = None
-    seconds_left: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,37 +49,46 @@ class Budget:
     seconds: float | None = None
 
 
-def _silent(_: Progress) -> None:
-    """Tell nobody."""
-
-
 def steady_state(
     source: Source,
     *,
     watched: Sequence[str],
     budget: Budget,
     precision: float = PRECISION,
+    replications: int | None = None,
     jobs: int = 1,
-    tell: Callable[[Progress], None] = _silent,
 ) -> Outcome:
     """Run a system until each of the ``watched`` metrics is known to a relative half-width of ``precision``.
 
     *Not steady* where work grows from both starts, or where they stay apart though each has settled; *not enough
     data* where the budget does not reach sections of 50 relaxation times; else *steady*, with the precision
-    that was reached. ``jobs`` processes share the sections; without a budget in seconds the result does not depend on
-    them. Errors: those of the source.
+    that was reached. With ``replications`` there are so many sections, whatever their precision. ``jobs`` processes
+    share the sections; without a budget in seconds the result does not depend on them. Errors: those of the source.
     """
-    search = _Search(source, tuple(watched), budget, precision, jobs, tell)
+    search = _Search(source, tuple(watched), budget, precision, replications, jobs)
     found = search.pilot()
     return found if not isinstance(found, Pilot) else search.sections(found)
 
 
+def given_runs(
+    source: Source, *, watched: Sequence[str], length: int, replications: int, precision: float = PRECISION, jobs: int = 1
+) -> Outcome:
+    """What so many runs of a given length tell: the outcomes of ``steady_state``, without a search.
+
+    The first four replications are run from a flooded start as well. *Not enough data* where what is left between
+    warm-up and end is shorter than 50 relaxation times; the sections are then whole runs.
+    """
+    search = _Search(source, tuple(watched), Budget(requests=0), precision, replications, jobs)
+    return search.given(length, replications)
+
+
 @dataclass(frozen=True)
 class Pilot:
-    """What the pilot found: the ``relaxation`` time and the ``end`` that must be cut, in requests."""
+    """The ``relaxation`` time and the ``end`` that must be cut, in requests; the ``length`` of runs where it is given."""
 
     relaxation: float
     end: int
+    length: int | None = None
 
     @property
     def warm_up(self) -> int:
@@ -93,6 +96,8 @@ class Pilot:
 
     @property
     def kept(self) -> int:
+        if self.length is not None:
+            return self.length - self.warm_up - self.end
         return math.ceil(max(SECTION * self.relaxation, LEAST))
 
     @property
@@ -107,8 +112,8 @@ class _Search:
     watched: tuple[str, ...]
     budget: Budget
     precision: float
+    replications: int | None
     jobs: int
-    tell: Callable[[Progress], None]
     spent: int = 0
     begun: float = field(default_factory=time.monotonic)
 
@@ -121,11 +126,10 @@ class _Search:
             length = max(100, self.budget.requests // (2 * PILOTS))
         while True:
             empty = self._runs(length, 0)
-            flood = int(min(max(2 * max(run.work.max() for run in empty), 2 * self.source.full), length / 10))
-            flooded = self._runs(length, flood)
+            flooded = self._runs(length, self._flood(empty))
             starts = Starts(_work(empty), _work(flooded))
             relaxation = relaxation_time(empty)
-            self.tell(Progress(spent=self.spent))
+            tell(Progress(spent=self.spent))
             if starts.grows:
                 return self._unstable(empty, starts)
             settled = length >= SECTION * relaxation
@@ -138,6 +142,11 @@ class _Search:
             if not self._affords(2 * PILOTS * longer):
                 return self._undecided(empty, starts, relaxation)
             length = longer
+
+    def _flood(self, empty: list[Observed]) -> int:
+        """Twice what was seen in the system, and twice what fills it; no more than a tenth of the run."""
+        seen = max(run.work.max() for run in empty)
+        return int(min(2 * max(seen, self.source.full), len(empty[0].work) / 10))
 
     def _runs(self, length: int, flood: int) -> list[Observed]:
         self.spent += PILOTS * length
@@ -169,36 +178,56 @@ class _Search:
             sections=_halves(empty), spent=self.spent, needed=_least_of_all(relaxation), seen=seen
         )
 
+    def given(self, length: int, replications: int) -> Outcome:
+        """Runs of a given length, judged as the pilot is."""
+        empty = self._runs(length, 0)
+        flooded = self._runs(length, self._flood(empty))
+        starts, relaxation = Starts(_work(empty), _work(flooded)), relaxation_time(empty)
+        if starts.grows and length >= max(SHORT, 4 * self.source.full):
+            return self._unstable(empty, starts)
+        pilot = Pilot(relaxation, max(length - run.settled for run in empty), length)
+        if pilot.kept < FEWEST * relaxation:
+            pilot = Pilot(0.0, 0, length)
+        found = self._sections(pilot, 0, replications, first=0)
+        if not pilot.relaxation:
+            seen = f"runs of {length:,} requests are too short beside the relaxation time of {relaxation:,.0f}"
+            needed = replications * Pilot(relaxation, 0).run
+            return NotEnoughData(sections=tuple(found), spent=self.spent, needed=needed, seen=seen)
+        if not starts.met(relaxation):
+            return self._two_states(empty, starts) if starts.stays_flooded else self._undecided(empty, starts, relaxation)
+        width = self.width(found)
+        return self._steady(pilot, found, width, len(found) * max(1.0, (width / self.precision) ** 2))
+
     # Sections
 
     def sections(self, pilot: Pilot) -> Outcome:
         """Sections of at least 50 relaxation times, as many as the precision takes or the budget allows."""
         found: list[Section] = []
-        wanted = SECTIONS
+        wanted = least = self.replications or SECTIONS
         while True:
-            more = min(wanted - len(found), self._affordable(pilot.run, len(found)))
+            more = min(wanted - len(found), self._affordable(pilot.run))
             found += self._sections(pilot, len(found), more)
-            if len(found) < SECTIONS:
+            if len(found) < least:
                 return self._too_few(pilot, found)
             longer = self._relaxation_again(pilot, found)
             if longer is not None:
-                if not self._affords(SECTIONS * longer.run):
+                if not self._affords(least * longer.run):
                     return self._too_few(longer, found)
-                pilot, found, wanted = longer, [], SECTIONS
+                pilot, found, wanted = longer, [], least
                 continue
             width = self.width(found)
             needed = len(found) * max(1.0, (width / self.precision) ** 2)
             self._tell(pilot, len(found), width, needed)
-            if width <= self.precision or more < wanted - (len(found) - more):
+            if width <= self.precision or len(found) < wanted or self.replications:
                 return self._steady(pilot, found, width, needed)
             wanted = math.ceil(min(1.05 * needed + 1, MOST_AT_ONCE * len(found)))
 
-    def _sections(self, pilot: Pilot, first: int, count: int) -> list[Section]:
-        """Sections of more replications; those of the pilot are not used again."""
+    def _sections(self, pilot: Pilot, have: int, count: int, *, first: int = PILOTS) -> list[Section]:
+        """Sections of more replications; those of a pilot, before the ``first``, are not used again."""
         source, start, last, length = self.source, pilot.warm_up, pilot.warm_up + pilot.kept, pilot.run
         self.spent += count * length
         return replicated(
-            lambda k: section(source.run(k, length), start, last), count, self.jobs, first=PILOTS + first, least=0
+            lambda k: section(source.run(k, length), start, last), count, self.jobs, first=first + have, least=0
         )
 
     def _relaxation_again(self, pilot: Pilot, found: list[Section]) -> Pilot | None:
@@ -209,7 +238,7 @@ class _Search:
     def width(self, found: Sequence[Section]) -> float:
         """The widest relative half-width of the watched metrics."""
         known = intervals(found)
-        return max((_width(known[metric].interval) for metric in self.watched if metric in known), default=0.0)
+        return max((known[metric].interval.relative_half_width for metric in self.watched if metric in known), default=0.0)
 
     def _steady(self, pilot: Pilot, found: list[Section], width: float, needed: float) -> Steady:
         return Steady(
@@ -224,7 +253,7 @@ class _Search:
         )
 
     def _too_few(self, pilot: Pilot, found: list[Section]) -> NotEnoughData:
-        seen = f"{len(found)} sections of {pilot.kept:,} requests, {SECTIONS} are due"
+        seen = f"{len(found)} runs of {pilot.kept:,} requests, {self.replications or SECTIONS} are due"
         return NotEnoughData(
             sections=tuple(found), spent=self.spent, needed=_least_of_all(pilot.relaxation), seen=seen
         )
@@ -234,12 +263,11 @@ class _Search:
     def _affords(self, requests: int) -> bool:
         return requests <= self.budget.requests - self.spent and self._seconds_of(requests) <= self._seconds_left()
 
-    def _affordable(self, length: int, have: int) -> int:
-        """Runs of a length that the budget still pays for; in whole multiples of the processes where time counts."""
+    def _affordable(self, length: int) -> int:
+        """Runs of a length that the budget still pays for."""
         runs = (self.budget.requests - self.spent) // length
         if self.budget.seconds is not None:
             runs = min(runs, int(self._seconds_left() / self._seconds_of(length)))
-            runs = max(runs, SECTIONS - have) if self._seconds_left() > 0 and have == 0 else runs
         return max(0, runs)
 
     def _seconds_left(self) -> float:
@@ -250,14 +278,10 @@ class _Search:
 
     def _tell(self, pilot: Pilot, have: int, width: float, needed: float) -> None:
         left = self._seconds_of(max(0, math.ceil(needed) - have) * pilot.run)
-        self.tell(Progress(spent=self.spent, width=width, seconds_left=min(left, self._seconds_left())))
+        tell(Progress(spent=self.spent, width=width, seconds_left=min(left, self._seconds_left())))
 
 
-def _width(interval: Interval) -> float:
-    return interval.relative_half_width
-
-
-def _work(runs: Sequence[Observed]) -> np.ndarray:
+def _work(runs: Sequence[Observed]) -> Floats:
     return np.array([run.work for run in runs])
 
 
