@@ -64,7 +64,7 @@ def simulate_serving(
             source, watched=WATCHED, length=requests, replications=count, precision=wanted, jobs=jobs
         )
     else:
-        limit = _budget(scenario, wanted, budget)
+        limit = budget_of(scenario, wanted, budget)
         found = steady_state(
             source, watched=WATCHED, budget=limit, precision=wanted, replications=replications, jobs=jobs
         )
@@ -88,7 +88,7 @@ def _check_options(
         raise InputError("precision", given=precision, expected="a share between 0 and 1, such as 0.02")
 
 
-def _budget(scenario: Serving, precision: float, given: Quantity | str | None) -> Budget:
+def budget_of(scenario: Serving, precision: float, given: Quantity | str | None) -> Budget:
     """The one given, in time; else requests that grow with the precision as the intervals need them."""
     if given is not None:
         seconds = float(Unit("s", positive=True).read(given, "budget").magnitude)
