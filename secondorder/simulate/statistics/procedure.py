@@ -35,8 +35,10 @@ SHORT = 2_000
 """Requests of a run below which growth is no sign of overload."""
 LEAST = 5_000
 """Requests of a section, at least: 50 lie past the p99."""
-MOST_AT_ONCE = 4
-"""Times that the sections are multiplied before their width is looked at again."""
+FEWEST_SECTIONS = 10
+"""Sections below which a search whose budget ends has no interval."""
+LEAST_GROWTH, MOST_AT_ONCE = 1.5, 4
+"""Times that the sections are multiplied before their width is looked at again: many looks would pick a lucky one."""
 PRECISION = 0.05
 """Relative half-width that is sought where none is given."""
 
@@ -207,20 +209,22 @@ class _Search:
         while True:
             more = min(wanted - len(found), self._affordable(pilot.run))
             found += self._sections(pilot, len(found), more)
-            if len(found) < least:
-                return self._too_few(pilot, found)
+            if len(found) < (self.replications or FEWEST_SECTIONS):
+                seen = f"{len(found)} runs of {pilot.kept:,} requests, {self.replications or FEWEST_SECTIONS} are due"
+                return self._too_few(pilot, found, seen)
             longer = self._relaxation_again(pilot, found)
-            if longer is not None:
-                if not self._affords(least * longer.run):
-                    return self._too_few(longer, found)
+            if longer is not None and self._affords((self.replications or FEWEST_SECTIONS) * longer.run):
                 pilot, found, wanted = longer, [], least
                 continue
+            if longer is not None and pilot.kept < FEWEST / 2 * longer.relaxation:
+                times = pilot.kept / longer.relaxation
+                return self._too_few(longer, found, f"runs of {pilot.kept:,} requests last {times:.2g} relaxation times")
             width = self.width(found)
             needed = len(found) * max(1.0, (width / self.precision) ** 2)
             self._tell(pilot, len(found), width, needed)
             if width <= self.precision or len(found) < wanted or self.replications:
                 return self._steady(pilot, found, width, needed)
-            wanted = math.ceil(min(1.05 * needed + 1, MOST_AT_ONCE * len(found)))
+            wanted = math.ceil(min(max(1.05 * needed, LEAST_GROWTH * len(found)), MOST_AT_ONCE * len(found)))
 
     def _sections(self, pilot: Pilot, have: int, count: int, *, first: int = PILOTS) -> list[Section]:
         """Sections of more replications; those of a pilot, before the ``first``, are not used again."""
@@ -233,7 +237,8 @@ class _Search:
     def _relaxation_again(self, pilot: Pilot, found: list[Section]) -> Pilot | None:
         """A longer pilot's worth where the sections show that the relaxation time was taken too short."""
         relaxation = relaxation_of(found, pilot.kept)
-        return Pilot(relaxation, pilot.end) if pilot.kept < FEWEST * relaxation else None
+        short = pilot.kept < FEWEST * relaxation or 2 * pilot.relaxation < relaxation
+        return Pilot(relaxation, pilot.end) if short else None
 
     def width(self, found: Sequence[Section]) -> float:
         """The widest relative half-width of the watched metrics."""
@@ -252,11 +257,9 @@ class _Search:
             needed=math.ceil(needed) * pilot.run,
         )
 
-    def _too_few(self, pilot: Pilot, found: list[Section]) -> NotEnoughData:
-        seen = f"{len(found)} runs of {pilot.kept:,} requests, {self.replications or SECTIONS} are due"
-        return NotEnoughData(
-            sections=tuple(found), spent=self.spent, needed=_least_of_all(pilot.relaxation), seen=seen
-        )
+    def _too_few(self, pilot: Pilot, found: list[Section], seen: str) -> NotEnoughData:
+        needed = max(_least_of_all(pilot.relaxation), 2 * self.spent)
+        return NotEnoughData(sections=tuple(found), spent=self.spent, needed=needed, seen=seen)
 
     # The budget
 
