@@ -84,6 +84,13 @@ def given_runs(
     return search.given(length, replications)
 
 
+def two_starts(source: Source, length: int) -> Starts:
+    """Four runs of a length from an empty start, and four from a flooded one."""
+    search = _Search(source, (), Budget(requests=0), PRECISION, None, 1)
+    empty = search._runs(length, 0)  # noqa: SLF001 - of this module
+    return Starts(_work(empty), _work(search._runs(length, search._flood(empty))))  # noqa: SLF001
+
+
 @dataclass(frozen=True)
 class Pilot:
     """The ``relaxation`` time and the ``end`` that must be cut, in requests; the ``length`` of runs where it is given."""
@@ -164,11 +171,7 @@ class _Search:
         )
 
     def _two_states(self, empty: list[Observed], starts: Starts) -> NotSteady:
-        seen = (
-            f"from an empty start {starts.level:.3g} requests are in the system, from a flooded one "
-            f"{starts.flooded_level:.3g}, and the two do not meet in {starts.empty.shape[1]:,} requests"
-        )
-        return NotSteady(sections=_halves(empty), spent=self.spent, kind=Unsteady.TWO_STATES, seen=seen)
+        return NotSteady(sections=_halves(empty), spent=self.spent, kind=Unsteady.TWO_STATES, seen=starts.apart)
 
     def _undecided(self, empty: list[Observed], starts: Starts, relaxation: float) -> Outcome:
         length = starts.empty.shape[1]

@@ -44,6 +44,14 @@ class Starts:
         return bool(apart.max() <= CLOSE * self.level + chance)
 
     @property
+    def apart(self) -> str:
+        """What is seen of two starts that do not meet."""
+        return (
+            f"from an empty start {self.level:.3g} requests are in the system, from a flooded one "
+            f"{self.flooded_level:.3g}, and the two do not meet in {self.empty.shape[1]:,} requests"
+        )
+
+    @property
     def grows(self) -> float:
         """Work that each request adds in the long run; 0 unless it grows from both starts by more than chance."""
         gains = [growth(rows) for rows in (self.empty, self.flooded)]

@@ -27,7 +27,7 @@ from secondorder.workloads.models import models
 
 SEEDS = 200
 """Seeds of each service."""
-BACKLOG = 20_000
+BACKLOG = 400_000
 """Requests at once from which the saturation of a service is found."""
 LEAST_CELL = 0.90
 """Coverage below which no cell may lie by more than chance."""
@@ -70,9 +70,9 @@ def services() -> tuple[Service, ...]:
         ("bimodal prompts", (0.7, 0.95), _bimodal(), Poisson, {}),
     ]
     return tuple(
-        Service(name=f"{name}, {load:.0%}", load=load, scenario=_at(load, law, arrivals, fields))
+        Service(name=f"{name}, {load:.0%}", load=load, scenario=each)
         for name, loads, law, arrivals, fields in rows
-        for load in loads
+        for load, each in _at(loads, law, arrivals, fields)
     )
 
 
@@ -82,10 +82,15 @@ def _modulated(rate: str) -> MarkovModulated:
     return law.at(rate)
 
 
-def _at(load: float, law: Lengths | Empirical, arrivals: Callable[..., Any], fields: Mapping[str, Any]) -> Serving:
+def _at(
+    loads: Sequence[float], law: Lengths | Empirical, arrivals: Callable[..., Any], fields: Mapping[str, Any]
+) -> Iterator[tuple[float, Serving]]:
+    """A service at each of the loads."""
     whole: dict[str, Any] = {"model": models.llama_3_1_8b, "accelerator": accelerators.h100_sxm, **fields}
     crowded = Serving(arrivals=Poisson("10000 request/s"), lengths=law, **whole)
-    return replace(crowded, arrivals=arrivals(rate=f"{load * saturation(crowded)!r} request/s"))
+    most = saturation(crowded)
+    for load in loads:
+        yield load, replace(crowded, arrivals=arrivals(rate=f"{load * most!r} request/s"))
 
 
 def saturation(scenario: Serving) -> float:
