@@ -13,12 +13,17 @@ PICO = 10**12
 
 
 class Ask(NamedTuple):
-    """One request: its arrival in picoseconds, its lengths, identities of its first full blocks."""
+    """One request: its arrival in picoseconds, its lengths, identities of its first full blocks.
+
+    The lower the ``priority``, the more urgent; ``gives_up`` is a time in picoseconds.
+    """
 
     arrival: int
     prompt: int
     output: int
     prefix: tuple[Hashable, ...] = ()
+    priority: int = 0
+    gives_up: int = maxsize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,9 @@ class Settings:
     chunked_prefill: bool = True
     prefix_caching: bool = False
     async_scheduling: bool = False
+    urgent_first: bool = False
+    whole_length: bool = True
+    unnamed_first: bool = False
 
 
 @dataclass(eq=False)
@@ -49,6 +57,11 @@ class Job:
     finish: int | None = None
     preemptions: int = 0
     cached: int | None = None
+    cancelled: int | None = None
+
+    @property
+    def urgency(self) -> tuple[int, int, int]:
+        return self.ask.priority, self.ask.arrival, self.index
 
     @property
     def needed(self) -> int:
@@ -125,7 +138,11 @@ class Blocks:
         """The last block first, so that it is evicted first."""
         while job.blocks:
             block = job.blocks.pop()
-            if not self.used(block):
+            if self.used(block):
+                continue
+            if self.settings.unnamed_first and block not in [named for _, named in self.registered]:
+                self.free.insert(0, block)
+            else:
                 self.free.append(block)
 
     def check(self) -> None:
@@ -158,12 +175,15 @@ class NaiveEngine:
 
     def run(self) -> list[Job]:
         step: list[Piece] = []
-        while self.arriving or self.waiting or self.running:
+        while self.arriving or self.waiting or self.running or step:
             self.arrive()
+            self.give_up()
             step = step or self.schedule()
             if not step:
                 assert not self.waiting
                 assert not self.running
+                if not self.arriving:
+                    break
                 self.now = self.arriving[0].ask.arrival
                 continue
             for piece in step:
@@ -179,10 +199,23 @@ class NaiveEngine:
     def arrive(self) -> None:
         while self.arriving and self.arriving[0].ask.arrival <= self.now:
             self.waiting.append(self.arriving.pop(0))
+        self.order()
+
+    def order(self) -> None:
+        if self.settings.urgent_first:
+            self.waiting.sort(key=lambda job: job.urgency)
+
+    def give_up(self) -> None:
+        for job in [job for job in self.waiting + self.running if job.ask.gives_up <= self.now]:
+            (self.waiting if job in self.waiting else self.running).remove(job)
+            self.blocks.release(job)
+            job.computed, job.cancelled = 0, self.now
 
     def schedule(self) -> list[Piece]:
         """A step, whose tokens from then on count as computed and whose outputs as emitted."""
         step, preempted = self.continue_running()
+        while preempted and not step:  # the first in order was its own victim
+            step, preempted = self.continue_running()
         if not preempted:
             step += self.admit(self.settings.max_num_batched_tokens - sum(piece.n for piece in step))
         for piece in step:
@@ -202,12 +235,19 @@ class NaiveEngine:
                 continue
             n = min(job.needed - job.computed, self.threshold, budget)
             while self.lacking(job, n) > len(self.blocks.free) and job in self.running:
-                self.preempt(self.running[-1])
+                victim = (
+                    max(self.running, key=lambda job: job.urgency) if self.settings.urgent_first else self.running[-1]
+                )
+                step = [piece for piece in step if piece.job is not victim]
+                self.preempt(victim)
                 preempted = True
             if job not in self.running:
                 break
             step.append(self.piece(job, n))
         return step, preempted
+
+    def victim(self) -> Job:
+        return max(self.running, key=lambda job: job.urgency) if self.settings.urgent_first else self.running[-1]
 
     def preempt(self, victim: Job) -> None:
         self.running.remove(victim)
@@ -216,6 +256,7 @@ class NaiveEngine:
         if not victim.done:  # else its last token is in the step under way
             victim.preemptions += 1
             self.waiting.insert(0, victim)
+            self.order()
 
     def admit(self, budget: int) -> list[Piece]:
         step: list[Piece] = []
@@ -227,7 +268,7 @@ class NaiveEngine:
             if n > budget and not self.settings.chunked_prefill:
                 break
             n = min(n, budget)
-            fresh = self.blocks.tokens(job.needed) - len(hits)
+            fresh = self.blocks.tokens(job.needed if self.settings.whole_length else hit_tokens + n) - len(hits)
             if fresh + sum(block in self.blocks.free for block in hits) > len(self.blocks.free):
                 break
             self.running.append(self.waiting.pop(0))
@@ -273,9 +314,10 @@ class NaiveEngine:
     def emit(self, step: list[Piece]) -> None:
         """Tokens come out at the end of the step; who has all of them leaves, in order of admission."""
         for piece in step:
-            if piece.ends and piece.job.first_token is None:
+            if piece.ends and piece.job.first_token is None and piece.job.cancelled is None:
                 piece.job.first_token = self.now
-        finished = [piece.job for piece in step if piece.ends and piece.total + 1 == sum(piece.job.ask[1:3])]
+        ended = [piece.job for piece in step if piece.ends and piece.total + 1 == sum(piece.job.ask[1:3])]
+        finished = [job for job in ended if job.cancelled is None]
         for job in finished:
             assert job.finish is None
             job.finish = self.now

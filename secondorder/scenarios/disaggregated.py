@@ -24,7 +24,7 @@ from secondorder.errors import InputError
 from secondorder.fleets.clusters import Link
 from secondorder.quantities import Checked, Count, registry, si
 from secondorder.scenarios.serving import Serving
-from secondorder.scenarios.steptime import Engine, StepFunction, StepSeconds, StepTime
+from secondorder.scenarios.steptime import Placement, StepFunction, StepSeconds, StepTime
 from secondorder.workloads.arrivals import Poisson
 from secondorder.workloads.lengths import Empirical, Lengths
 
@@ -38,8 +38,8 @@ class DecodeOnly(Checked):
 
     step_time: StepTime
 
-    def seconds(self, engine: Engine) -> StepFunction[tuple[StepSeconds]]:
-        return StepFunction(decode_only_seconds, (self.step_time.seconds(engine),))
+    def seconds(self, placement: Placement) -> StepFunction[tuple[StepSeconds]]:
+        return StepFunction(decode_only_seconds, (self.step_time.seconds(placement),))
 
 
 def decode_only_seconds(c: tuple[StepSeconds], P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
@@ -119,5 +119,5 @@ class Disaggregated(Checked):
 
     def transfer_seconds(self, tokens: Any) -> Any:
         """Of the cache of so many tokens over the link, alone: ``latency + kv_bytes_per_token tokens / bandwidth``."""
-        each = self.serving.engine.kv_bytes_per_token / si(self.link.bandwidth)
+        each = self.serving.placement.kv_bytes_per_token / si(self.link.bandwidth)
         return si(self.link.latency) + each * tokens

@@ -20,7 +20,7 @@ from annotated_types import Ge
 from secondorder.errors import InputError
 from secondorder.quantities import Checked, registry
 from secondorder.scenarios.serving import Serving
-from secondorder.scenarios.steptime import Engine, StepFunction, StepSeconds, StepTime
+from secondorder.scenarios.steptime import Placement, StepFunction, StepSeconds, StepTime
 from secondorder.workloads.arrivals import Poisson
 from secondorder.workloads.requests import Requests
 from secondorder.workloads.traces import Trace
@@ -37,9 +37,9 @@ class CachedPrompts(Checked):
     step_time: StepTime
     hit_ratio: Annotated[float, Ge(0)]
 
-    def seconds(self, engine: Engine) -> StepFunction["CachedPromptsCoefficients"]:
+    def seconds(self, placement: Placement) -> StepFunction["CachedPromptsCoefficients"]:
         return StepFunction(
-            cached_prompts_seconds, CachedPromptsCoefficients(self.step_time.seconds(engine), self.hit_ratio)
+            cached_prompts_seconds, CachedPromptsCoefficients(self.step_time.seconds(placement), self.hit_ratio)
         )
 
 

@@ -23,7 +23,7 @@ from secondorder.errors import DoesNotFit, InputError
 from secondorder.fleets.accelerators import bytes_per_value
 from secondorder.quantities import Checked, Count, pretty, si
 from secondorder.scenarios.serving import Serving
-from secondorder.scenarios.steptime import Engine, Roofline, RooflineCoefficients, touched_weights
+from secondorder.scenarios.steptime import Placement, Roofline, RooflineCoefficients, touched_weights
 from secondorder.workloads.transformer import Transformer
 
 
@@ -44,9 +44,9 @@ class QuantisedRoofline(Roofline):
     weight_precision: str
     embedding_precision: str
 
-    def coefficients(self, engine: Engine) -> RooflineCoefficients:
+    def coefficients(self, placement: Placement) -> RooflineCoefficients:
         """Those of the roofline, but for the weights that are read."""
-        found, model = super().coefficients(engine), engine.model
+        found, model = super().coefficients(placement), placement.model
         bandwidth = found.weights.bandwidth
         more = bytes_per_value(self.embedding_precision) - bytes_per_value(self.weight_precision)
         return found._replace(
@@ -116,7 +116,7 @@ class Quantisation(Checked):
         step_time = QuantisedRoofline(
             **efficiencies, weight_precision=self.weight_precision, embedding_precision=self.kept_precision
         )
-        kv_precision = self.kv_precision or serving.engine.kv_precision
+        kv_precision = self.kv_precision or serving.placement.kv_precision
         return replace(
             serving,
             precision=self.compute_precision,
@@ -131,8 +131,8 @@ class Quantisation(Checked):
         serving, ranks = self.serving, self.ranks
         usable = si(serving.accelerator.memory_capacity) * serving.gpu_memory_utilization * ranks
         left = usable - self.weight_bytes - si(serving.reserved_memory) * ranks
-        engine = replace(serving.engine, kv_precision=kv_precision, tensor_parallel_size=ranks)
-        block = engine.kv_bytes_per_token * serving.block_size
+        placement = replace(serving.placement, kv_precision=kv_precision, tensor_parallel_size=ranks)
+        block = placement.kv_bytes_per_token * serving.block_size
         if left < 2 * block:
             weights, reserved = pretty(self.weight_bytes, "byte"), pretty(si(serving.reserved_memory) * ranks, "byte")
             raise DoesNotFit(

@@ -18,7 +18,7 @@ import numpy as np
 from secondorder.errors import DoesNotFit, InputError, UnknownName
 from secondorder.fleets.accelerators import Accelerator
 from secondorder.quantities import Checked, Count, DataSize, Efficiency, Quantity, Unit, pretty, si
-from secondorder.scenarios.steptime import Engine, Roofline, StepSeconds, StepTime
+from secondorder.scenarios.steptime import Placement, Roofline, StepSeconds, StepTime
 from secondorder.workloads.arrivals import Arrivals
 from secondorder.workloads.lengths import Empirical, Lengths
 from secondorder.workloads.requests import Requests
@@ -147,8 +147,8 @@ class Serving(Checked):
             )
 
     @cached_property
-    def engine(self) -> Engine:
-        return Engine(
+    def placement(self) -> Placement:
+        return Placement(
             model=self.model,
             accelerator=self.accelerator,
             precision=self.precision,
@@ -159,7 +159,7 @@ class Serving(Checked):
     @cached_property
     def step_seconds(self) -> StepSeconds:
         """The step time as a function of the batch, see ``steptime``."""
-        return self.step_time.seconds(self.engine)
+        return self.step_time.seconds(self.placement)
 
     @property
     def objectives(self) -> dict[str, float]:
@@ -199,7 +199,7 @@ class Serving(Checked):
         usable = si(self.accelerator.memory_capacity) * self.gpu_memory_utilization * n
         weights = self.model.weight_bytes(self.precision)
         left = usable - weights - si(self.reserved_memory) * n
-        block = self.engine.kv_bytes_per_token * self.block_size
+        block = self.placement.kv_bytes_per_token * self.block_size
         if left < 2 * block:
             raise DoesNotFit(
                 f"{self.model.name} in {self.precision}: weights {pretty(weights, 'byte')} and "

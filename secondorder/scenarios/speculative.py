@@ -22,7 +22,7 @@ from annotated_types import Ge, Le
 from secondorder.errors import DoesNotFit, InputError
 from secondorder.quantities import Checked, pretty, si
 from secondorder.scenarios.serving import Serving
-from secondorder.scenarios.steptime import Engine, Roofline, StepSeconds, StepTime
+from secondorder.scenarios.steptime import Placement, Roofline, StepSeconds, StepTime
 from secondorder.workloads.transformer import Transformer
 
 
@@ -76,10 +76,10 @@ class Speculative(Checked):
         self.kv_tokens  # and so are two models that do not fit  # noqa: B018
 
     @cached_property
-    def draft_engine(self) -> Engine:
+    def draft_placement(self) -> Placement:
         """What executes a step of the draft."""
         precision = self.draft_precision or self.serving.precision
-        return Engine(
+        return Placement(
             model=self.draft,
             accelerator=self.serving.accelerator,
             precision=precision,
@@ -90,7 +90,7 @@ class Speculative(Checked):
     @cached_property
     def draft_seconds(self) -> StepSeconds:
         """The draft's step time as a function of the batch, see ``steptime``."""
-        return (self.draft_step_time or self.serving.step_time).seconds(self.draft_engine)
+        return (self.draft_step_time or self.serving.step_time).seconds(self.draft_placement)
 
     @cached_property
     def kv_tokens(self) -> int:
@@ -100,10 +100,10 @@ class Speculative(Checked):
             return serving.kv_tokens
         ranks = serving.tensor_parallel_size
         usable = si(serving.accelerator.memory_capacity) * serving.gpu_memory_utilization * ranks
-        drafted = self.draft.weight_bytes(self.draft_engine.precision)
+        drafted = self.draft.weight_bytes(self.draft_placement.precision)
         weights = serving.model.weight_bytes(serving.precision) + drafted
         left = usable - weights - si(serving.reserved_memory) * ranks
-        block = (serving.engine.kv_bytes_per_token + self.draft_engine.kv_bytes_per_token) * serving.block_size
+        block = (serving.placement.kv_bytes_per_token + self.draft_placement.kv_bytes_per_token) * serving.block_size
         if left < 2 * block:
             raise DoesNotFit(
                 f"{serving.model.name} and {self.draft.name}: weights of {pretty(weights, 'byte')} leave no cache in "

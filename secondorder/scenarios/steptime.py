@@ -23,6 +23,7 @@ A step processes prefill chunks and decoding sequences together. What it costs d
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -50,9 +51,9 @@ class StepFunction(Generic[Coefficients]):
 
     >>> from secondorder.fleets.accelerators import accelerators
     >>> from secondorder.workloads.models import models
-    >>> engine = Engine(model=models.llama_3_1_8b, accelerator=accelerators.h100_sxm, precision="bf16",
+    >>> placement = Placement(model=models.llama_3_1_8b, accelerator=accelerators.h100_sxm, precision="bf16",
     ...     kv_precision="bf16")
-    >>> step = Affine(per_step=1e-3, per_prefill_token=1e-5, per_decode=1e-4).seconds(engine)
+    >>> step = Affine(per_step=1e-3, per_prefill_token=1e-5, per_decode=1e-4).seconds(placement)
     >>> step.coefficients.per_decode, step(0, 0, 0, 10, 5_000, 10)
     (0.0001, 0.002)
     """
@@ -63,10 +64,15 @@ class StepFunction(Generic[Coefficients]):
     def __call__(self, P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
         return self.function(self.coefficients, P, A, C, D, K, S)
 
+    @property
+    def bound(self) -> StepSeconds:
+        """The same without the detour through this object, for loops."""
+        return partial(self.function, self.coefficients)
+
 
 @dataclass(frozen=True, kw_only=True)
-class Engine(Checked):
-    """What executes a step: a model on ``tensor_parallel_size`` accelerators."""
+class Placement(Checked):
+    """A model placed on ``tensor_parallel_size`` accelerators."""
 
     model: Transformer
     accelerator: Accelerator
@@ -89,8 +95,8 @@ class Engine(Checked):
 class StepTime(Protocol):
     """A model of the time of a step."""
 
-    def seconds(self, engine: Engine) -> StepSeconds:
-        """The step time as a function, for one engine."""
+    def seconds(self, placement: Placement) -> StepSeconds:
+        """The step time as a function, for one placement."""
         ...
 
 
@@ -116,98 +122,72 @@ class Roofline(Checked):
     host_overhead: Duration = "1 ms"
     link_latency: Duration = "2 µs"
 
-    def seconds(self, engine: Engine) -> "StepFunction[RooflineCoefficients]":
-        return StepFunction(roofline_seconds, self.coefficients(engine))
+    def seconds(self, placement: Placement) -> "StepFunction[RooflineCoefficients]":
+        return StepFunction(roofline_seconds, self.coefficients(placement))
 
-    def coefficients(self, engine: Engine) -> "RooflineCoefficients":
-        """The numbers of ``roofline_seconds`` for one engine."""
-        model, device, ranks = engine.model, engine.accelerator, engine.tensor_parallel_size
-        speed = device.peak_flops(engine.precision) * self.compute_efficiency * ranks
+    def coefficients(self, placement: Placement) -> "RooflineCoefficients":
+        """The numbers of ``roofline_seconds`` for one placement."""
+        model, device, ranks = placement.model, placement.accelerator, placement.tensor_parallel_size
+        speed = device.peak_flops(placement.precision) * self.compute_efficiency * ranks
         bandwidth = si(device.memory_bandwidth) * self.memory_efficiency * ranks
-        fixed, per_token = self._fixed_and_communication(engine)
+        fixed, per_token = self._fixed_and_communication(placement)
         return RooflineCoefficients(
             per_token=model.flops_per_token / speed,
             per_prefill_pair=model.prefill_flops_per_pair / speed,
             per_decode_pair=model.flops_per_pair / speed,
             per_row=model.flops_per_row / speed,
-            per_cached_token=engine.kv_bytes_per_token / bandwidth,
-            weights=touched_weights(model, engine.precision, bandwidth),
+            per_cached_token=placement.kv_bytes_per_token / bandwidth,
+            weights=touched_weights(model, placement.precision, bandwidth),
             per_token_on_links=per_token,
             fixed=fixed,
         )
 
-    def _fixed_and_communication(self, engine: Engine) -> tuple[float, float]:
+    def _fixed_and_communication(self, placement: Placement) -> tuple[float, float]:
         """Seconds of a step that do not depend on the batch, and seconds per token on the links."""
-        ranks, model = engine.tensor_parallel_size, engine.model
+        ranks, model = placement.tensor_parallel_size, placement.model
         if ranks == 1:
             return si(self.host_overhead), 0.0
-        link = engine.accelerator.link_bandwidth
+        link = placement.accelerator.link_bandwidth
         if link is None:
             raise InputError(
                 "tensor_parallel_size",
-                given=f"{ranks} with {engine.accelerator.name}, whose link_bandwidth is not known",
+                given=f"{ranks} with {placement.accelerator.name}, whose link_bandwidth is not known",
                 expected="1, or an accelerator with a link",
                 remedy="give it one: dataclasses.replace(accelerator, link_bandwidth='64 GB/s'), or in a plan "
                 "accelerator = { like = ..., link_bandwidth = '64 GB/s' }",
             )
         reductions = 2 * model.layers
         latency = reductions * 2 * (ranks - 1) * si(self.link_latency)
-        moved = reductions * 2 * (ranks - 1) / ranks * model.hidden * bytes_per_value(engine.precision)
+        moved = reductions * 2 * (ranks - 1) / ranks * model.hidden * bytes_per_value(placement.precision)
         return si(self.host_overhead) + latency, moved / si(link)
 
 
 class TouchedWeights(NamedTuple):
-    """What the weights cost that a step reads: a constant, or that of the experts that its tokens hit.
+    """The weights that a step reads, all of them or of those with ``experts`` the ones that its tokens hit.
 
-    ``dense`` seconds without experts. Of ``experts``, each of which a token misses with probability ``miss``,
-    ``seen = experts (1 - miss^tokens) + shared``, and the seconds are
-    ``((other + layers (router + seen expert) + head) bytes_per_value + more_bytes) / bandwidth``.
+    The seconds are ``least``, or ``(model.touched_bytes(tokens, precision) + more_bytes) / bandwidth``, which a kernel
+    tabulates by the tokens of a step.
     """
 
-    dense: float
+    model: Transformer
+    precision: str
     bandwidth: float
-    experts: float = 0.0
-    miss: float = 0.0
-    shared: float = 0.0
-    layers: float = 0.0
-    router: float = 0.0
-    expert: float = 0.0
-    other: float = 0.0
-    head: float = 0.0
-    bytes_per_value: float = 0.0
-    more_bytes: float = 0.0
+    more_bytes: float
+    least: float
+    experts: bool
 
 
 def touched_weights(model: Transformer, precision: str, bandwidth: float, more_bytes: float = 0.0) -> TouchedWeights:
-    """The coefficients of the seconds that it takes to read what a step over so many tokens touches."""
-    dense = (model.touched_bytes(1, precision) + more_bytes) / bandwidth
-    if model.experts is None:
-        return TouchedWeights(dense, bandwidth)
-    experts = model.experts
-    router = model.hidden * experts.count
-    return TouchedWeights(
-        dense=dense,
-        experts=experts.count,
-        miss=1 - experts.top_k / experts.count,
-        shared=experts.shared,
-        layers=model.moe_layers,
-        router=router,
-        expert=model.expert_parameters,
-        other=model.layer_parameters(-experts.shared) - model.moe_layers * router,
-        head=model.head_parameters,
-        bytes_per_value=bytes_per_value(precision),
-        more_bytes=more_bytes,
-        bandwidth=bandwidth,
-    )
+    """The weights of a model, read at so many bytes a second; ``more_bytes`` whatever the step."""
+    least = (model.touched_bytes(1, precision) + more_bytes) / bandwidth
+    return TouchedWeights(model, precision, bandwidth, more_bytes, least, model.experts is not None)
 
 
-def weight_seconds(w: TouchedWeights, tokens: Amount) -> Amount:
-    """Seconds to read the weights that a step over ``tokens`` tokens touches; see ``TouchedWeights``."""
-    if not w.experts:
-        return w.dense
-    seen = w.experts * (1 - w.miss**tokens) + w.shared
-    parameters = w.other + w.layers * (w.router + seen * w.expert) + w.head
-    return (parameters * w.bytes_per_value + w.more_bytes) / w.bandwidth
+def weight_seconds(weights: TouchedWeights, tokens: Any) -> Any:
+    """Seconds to read the weights that a step over ``tokens`` tokens touches."""
+    if not weights.experts:
+        return weights.least
+    return (weights.model.touched_bytes(tokens, weights.precision) + weights.more_bytes) / weights.bandwidth
 
 
 class RooflineCoefficients(NamedTuple):
@@ -227,10 +207,12 @@ def roofline_seconds(
     c: RooflineCoefficients, P: Amount, A: Amount, C: Amount, D: Amount, K: Amount, S: Amount
 ) -> Amount:
     """``max(arithmetic, memory) + links + fixed``, see ``Roofline``."""
+    per_token, per_prefill_pair, per_decode_pair, per_row, per_cached_token, weights, per_token_on_links, fixed = c
     tokens = P + D
-    compute = c.per_token * tokens + c.per_prefill_pair * A + c.per_decode_pair * K + c.per_row * S
-    memory = weight_seconds(c.weights, tokens) + c.per_cached_token * (C + K + tokens)
-    return _slower(compute, memory) + c.per_token_on_links * tokens + c.fixed
+    compute = per_token * tokens + per_prefill_pair * A + per_decode_pair * K + per_row * S
+    reading = weight_seconds(weights, tokens) if weights.experts else weights.least
+    memory = reading + per_cached_token * (C + K + tokens)
+    return _slower(compute, memory) + per_token_on_links * tokens + fixed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +241,7 @@ class Affine(Checked):
             if least <= 0:
                 raise InputError("step_time", given=f"{what} of {least:.3g} s", expected="steps that take time")
 
-    def seconds(self, engine: Engine) -> "StepFunction[AffineCoefficients]":
+    def seconds(self, placement: Placement) -> "StepFunction[AffineCoefficients]":
         return StepFunction(affine_seconds, self.coefficients)
 
     @property
@@ -320,7 +302,7 @@ class Table(Checked):
     def _axes(self) -> tuple[list[float], list[float]]:
         return sorted({row[0] for row in self.decode}), sorted({row[1] for row in self.decode})
 
-    def seconds(self, engine: Engine) -> "StepFunction[TableCoefficients]":
+    def seconds(self, placement: Placement) -> "StepFunction[TableCoefficients]":
         return StepFunction(table_seconds, self.coefficients)
 
     @property

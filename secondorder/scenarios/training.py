@@ -30,7 +30,9 @@ from secondorder.spelling import read
 
 
 class _Checkpoint(Checked):
-    """What all kinds of checkpoint check."""
+    """What all kinds of checkpoint check, and say of themselves."""
+
+    own_write = "write"  # field with the time of the write that goes to the storage
 
     interval: Duration
 
@@ -39,6 +41,10 @@ class _Checkpoint(Checked):
         if si(self.interval) == 0:
             remedy = "a run without checkpoints starts from nothing after each failure: state the work it would lose"
             raise InputError("interval", given="0 s", expected="a positive quantity in s", remedy=remedy)
+
+    def stop(self, write: float) -> float:
+        """For how long a checkpoint stops the work, in s, where its own write takes ``write``."""
+        return write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +64,14 @@ class AsyncCheckpoint(_Checkpoint):
     back to the last checkpoint that is. The drain is that of the storage's bandwidth where none is given.
     """
 
+    own_write = "drain"
+
     interval: Duration
     pause: Duration
     drain: Duration | None = None
+
+    def stop(self, write: float) -> float:
+        return si(self.pause)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +83,17 @@ class TwoLevelCheckpoint(_Checkpoint):
     the others go back to the durable one, with the run's own restart.
     """
 
+    own_write = "durable_write"
+
     interval: Duration
     write: Duration
     every: Count
     durable_write: Duration | None = None
     light_share: Efficiency
     light_restart: Duration
+
+    def stop(self, write: float) -> float:
+        return si(self.write)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +110,9 @@ class VerifiedCheckpoint(_Checkpoint):
         super().__post_init__()
         if si(self.silent_mtbf) == 0:
             raise InputError("silent_mtbf", given="0 s", expected="a positive quantity in s")
+
+    def stop(self, write: float) -> float:
+        return si(self.verify) + write
 
 
 CheckpointPolicy: TypeAlias = Checkpoint | AsyncCheckpoint | TwoLevelCheckpoint | VerifiedCheckpoint
@@ -265,15 +284,11 @@ class Training(Checked):
     @cached_property
     def write_seconds(self) -> float:
         """What a checkpoint's own write takes when nobody else writes, in s: of the drain, of the durable level."""
-        match self.policy:
-            case Checkpoint(write=given) | VerifiedCheckpoint(write=given) | AsyncCheckpoint(drain=given):
-                pass
-            case TwoLevelCheckpoint(durable_write=given):
-                pass
+        word = self.policy.own_write
+        given: Duration | None = getattr(self.policy, word)
         if given is not None:
             return si(given)
         if self.storage is None or not isinstance(self.step, TrainingStep):
-            word = {AsyncCheckpoint: "drain", TwoLevelCheckpoint: "durable_write"}.get(type(self.policy), "write")
             expected = "a time, or a step and a storage from which it follows"
             raise InputError(f"checkpoint.{word}", given="none", expected=expected)
         return self.step.cluster.write_seconds(self.step.job.checkpoint_bytes, self.storage)
@@ -281,14 +296,7 @@ class Training(Checked):
     @property
     def blocking_seconds(self) -> float:
         """For how long a checkpoint stops the work where nobody else writes, in s; of two levels the light one."""
-        match self.policy:
-            case AsyncCheckpoint(pause=pause):
-                return si(pause)
-            case TwoLevelCheckpoint(write=write):
-                return si(write)
-            case VerifiedCheckpoint(verify=verify):
-                return si(verify) + self.write_seconds
-        return self.write_seconds
+        return self.policy.stop(self.write_seconds)
 
     def at(self, interval: float) -> "Training":
         """The same run with another interval, in s."""

@@ -40,7 +40,7 @@ class Draws:
 
 
 @dataclass(frozen=True)
-class Run:
+class LoadingRun:
     """Of each batch in s: when it was ``put`` into the buffer and when it was ``taken``; and what was drawn."""
 
     put: Floats
@@ -93,12 +93,12 @@ def draw(scenario: DataLoading, batches: int, *, seed: int, replication: int) ->
     )
 
 
-def run(scenario: DataLoading, draws: Draws, path: Path = "recursion") -> Run:
+def run(scenario: DataLoading, draws: Draws, path: Path = "recursion") -> LoadingRun:
     """One run from empty, on either path to the same times, bit for bit."""
     return by_events(scenario, draws) if path == "events" else by_recursion(scenario, draws)
 
 
-def by_recursion(scenario: DataLoading, draws: Draws) -> Run:
+def by_recursion(scenario: DataLoading, draws: Draws) -> LoadingRun:
     """The recursion of the module: one turn of a heap a batch."""
     room, workers = scenario.prefetch, scenario.workers
     read, decode, step = draws.read.tolist(), draws.decode.tolist(), draws.step.tolist()
@@ -124,10 +124,10 @@ def by_recursion(scenario: DataLoading, draws: Draws) -> Run:
             heapreplace(ready, stored + decode[n + workers])
         else:
             heappop(ready)
-    return Run(np.array(put), np.array(taken), draws)
+    return LoadingRun(np.array(put), np.array(taken), draws)
 
 
-def by_events(scenario: DataLoading, draws: Draws) -> Run:
+def by_events(scenario: DataLoading, draws: Draws) -> LoadingRun:
     """Workers, storage, buffer and accelerator as processes on SimPy."""
     import simpy
 
@@ -136,7 +136,7 @@ def by_events(scenario: DataLoading, draws: Draws) -> Run:
     for _ in range(scenario.workers):
         env.process(story.work())
     env.run(env.process(story.train()))
-    return Run(np.array(story.put[: len(draws.step)]), np.array(story.taken), draws)
+    return LoadingRun(np.array(story.put[: len(draws.step)]), np.array(story.taken), draws)
 
 
 class _Story:
@@ -168,7 +168,7 @@ class _Story:
             yield self.env.timeout(step)
 
 
-def measure(scenario: DataLoading, told: Run, first: int = 0) -> dict[str, float]:
+def measure(scenario: DataLoading, told: LoadingRun, first: int = 0) -> dict[str, float]:
     """The metrics from the ``first`` batch on, taken between the takings of the first and the last."""
     last = len(told.taken) - 1
     span = float(told.taken[last] - told.taken[first])

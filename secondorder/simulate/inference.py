@@ -37,7 +37,7 @@ ENOUGH_FOR_A_P99 = 400
 
 
 @dataclass(frozen=True)
-class Run:
+class InferenceRun:
     """Latencies in s of each step, and the mean time of a step and of its executions, in s."""
 
     latencies: Floats
@@ -93,17 +93,17 @@ def tandem(launches: Floats, executions: Floats, depth: int, *, backlog: float |
     return begun.T, ended.T
 
 
-def synchronised(scenario: Inference, *, seed: int, replication: int) -> Run:
+def synchronised(scenario: Inference, *, seed: int, replication: int) -> InferenceRun:
     """Steps that each begin with an empty device: independent of each other."""
     kernels = scenario.kernels
     steps = 1 if _still(scenario) else min(max(KERNELS // kernels, FEWEST), MOST)
     launches, executions = draw(scenario, steps, kernels, seed, replication)
     _, ended = tandem(launches, executions, scenario.queue_depth)
     latencies = ended[:, -1]
-    return Run(latencies, float(latencies.mean()), float(executions.sum(axis=1).mean()))
+    return InferenceRun(latencies, float(latencies.mean()), float(executions.sum(axis=1).mean()))
 
 
-def pipelined(scenario: Inference, *, seed: int, replication: int) -> Run:
+def pipelined(scenario: Inference, *, seed: int, replication: int) -> InferenceRun:
     """Steps that follow each other without a wait: some runs side by side, their beginnings cut.
 
     A run begins where the means alone would settle: with a full queue where the device is the slower.
@@ -118,7 +118,7 @@ def pipelined(scenario: Inference, *, seed: int, replication: int) -> Run:
     latencies = (last - first)[:, cut:]
     lasted = (last[:, -1] - last[:, cut - 1]).mean() / (steps - cut)
     busy = executions[:, cut * kernels :].sum(axis=1).mean() / (steps - cut)
-    return Run(latencies.ravel(), float(lasted), float(busy))
+    return InferenceRun(latencies.ravel(), float(lasted), float(busy))
 
 
 def draw(scenario: Inference, runs: int, kernels: int, seed: int, replication: int) -> tuple[Floats, Floats]:

@@ -166,14 +166,14 @@ def plan(scenario: Ownership, *, first: int = 0) -> tuple[int, Iterator[Change]]
     return int(slots[first % len(slots)]), changes()
 
 
-class Run(NamedTuple):
+class OwnershipRun(NamedTuple):
     """When each service starts; of the slots taken away, when that was ordered and how much longer each worked."""
 
     start: Floats
     overruns: list[tuple[float, float]]
 
 
-def serve(arrival: Floats, service: Floats, slots: int, changes: Iterator[Change]) -> Run:
+def serve(arrival: Floats, service: Floats, slots: int, changes: Iterator[Change]) -> OwnershipRun:
     """First come, first served by slots whose number changes: each takes the slot that is free first.
 
     A slot taken away is the one that is free first: an idle one goes at once, a busy one when it is done.
@@ -199,4 +199,4 @@ def serve(arrival: Floats, service: Floats, slots: int, changes: Iterator[Change
             start = max(free[0], come) if free else np.inf
         starts.append(start)
         heapreplace(free, start + work)
-    return Run(np.array(starts), overruns)
+    return OwnershipRun(np.array(starts), overruns)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from secondorder.errors import InputError
 from secondorder.scenarios.serving import Serving
-from secondorder.scenarios.steptime import Affine, Engine, StepSeconds, StepTime
+from secondorder.scenarios.steptime import Affine, Placement, StepSeconds, StepTime
 from secondorder.simulate.serving import ServingRun, draw, run
 
 if TYPE_CHECKING:
@@ -128,8 +128,8 @@ class _Log:
     step_time: StepTime
     steps: list[tuple[Any, ...]] = field(default_factory=list)
 
-    def seconds(self, engine: Engine) -> StepSeconds:
-        seconds: Callable[..., Any] = self.step_time.seconds(engine)
+    def seconds(self, placement: Placement) -> StepSeconds:
+        seconds: Callable[..., Any] = self.step_time.seconds(placement)
 
         def logged(P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
             self.steps.append((P, A, C, D, K, S))

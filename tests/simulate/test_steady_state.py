@@ -14,7 +14,7 @@ from secondorder.errors import InputError
 from secondorder.simulate.output import correlation_time, student
 from secondorder.simulate.statistics.estimates import estimates_of, how, rounded
 from secondorder.simulate.statistics.histogram import histogram, pooled
-from secondorder.simulate.statistics.outcome import NotEnoughData, NotSteady, Steady, Unsteady, intervals, joined
+from secondorder.simulate.statistics.outcome import TooShort, NotSteady, Steady, Unsteady, intervals, joined
 from secondorder.simulate.statistics.procedure import Budget, given_runs, steady_state
 from secondorder.simulate.statistics.progress import listening
 from secondorder.simulate.statistics.quantiles import quantile_interval
@@ -272,7 +272,7 @@ def test_states_that_do_not_meet_are_two():
 
 def test_a_budget_below_the_relaxation_time_is_not_enough_data():
     found = steady_state(SingleServer(0.995), watched=WATCHED, budget=Budget(requests=200_000))
-    assert isinstance(found, NotEnoughData)
+    assert isinstance(found, TooShort)
     assert found.spent <= 200_000
     assert found.needed > 200_000
     assert {each.note[:15] for each in estimates_of(found, {})} == {"not enough data"}
@@ -290,7 +290,7 @@ def test_a_budget_that_ends_the_search_is_told_with_what_would_do():
 
 def test_given_runs_of_few_relaxation_times_are_not_enough_data():
     short = given_runs(SingleServer(0.95), watched=WATCHED, length=8_000, replications=10)
-    assert isinstance(short, NotEnoughData)
+    assert isinstance(short, TooShort)
     long = given_runs(SingleServer(0.7), watched=WATCHED, length=8_000, replications=10)
     assert isinstance(long, Steady)
     assert len(long.sections) == 10

@@ -14,17 +14,12 @@ from secondorder.analytic.queues import multiserver
 from secondorder.analytic.queues.run_length import asymptotic_variance, customers_needed, relaxation_time
 from secondorder.errors import InputError
 from secondorder.scenarios.answers import Estimate
-from secondorder.simulate.output import (
-    MOST_REPLICATIONS,
-    Interval,
-    NotEnoughData,
-    batch_means,
-    correlation_time,
-    recommended_length,
-    replicate_until,
-    student,
-    warm_up,
-)
+from secondorder.simulate.statistics.batch_means import batch_means, correlation_time
+from secondorder.simulate.statistics.intervals import Interval, student
+from secondorder.simulate.statistics.not_enough import NotEnoughData
+from secondorder.simulate.statistics.precision import replicate_until
+from secondorder.simulate.statistics.run_length import MOST_REPLICATIONS, recommended_length
+from secondorder.simulate.statistics.warm_up import warm_up
 from secondorder.validation.coverage import Coverage, coverage, pooled, wilson
 from secondorder.validation.equivalence import (
     equivalence,

@@ -16,7 +16,7 @@ from secondorder.errors import InputError, Unstable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
+class OpenNetwork:
     """What ``solve`` finds: one entry a node, and for the whole.
 
     ``arrival_rate`` (1/s), ``arrival_scv``, ``utilisation``, ``mean_wait`` and ``mean_response``
@@ -40,7 +40,7 @@ def solve(
     external_scv: npt.ArrayLike = 1.0,
     service_scv: npt.ArrayLike = 1.0,
     servers: Whole = 1,
-) -> Network:
+) -> OpenNetwork:
     """Rates, variability and waits of an open network with Markovian routing.
 
     Rates: ``lambda_j = lambda_0j + sum_i lambda_i q_ij``. Variability: with ``p_ij`` the share of
@@ -84,7 +84,7 @@ def solve(
     ca2 = _arrival_scv(outside, outside_scv, q, rate, rho, cs2, c)
     wait = _waits(rate, service, rho, ca2, cs2, c)
     total = float(outside.sum())
-    return Network(
+    return OpenNetwork(
         arrival_rate=rate,
         arrival_scv=ca2,
         utilisation=rho,

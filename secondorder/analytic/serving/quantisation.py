@@ -43,9 +43,9 @@ def step_bytes(scenario: Quantisation, *, batch: float, context: float) -> tuple
     weights_after = model.touched_bytes(batch, scenario.weight_precision) + more * model.head_parameters
     return (
         model.touched_bytes(batch, serving.precision),
-        tokens * serving.engine.kv_bytes_per_token,
+        tokens * serving.placement.kv_bytes_per_token,
         weights_after,
-        tokens * after.engine.kv_bytes_per_token,
+        tokens * after.placement.kv_bytes_per_token,
     )
 
 
@@ -70,7 +70,7 @@ def solve_quantisation(scenario: Quantisation) -> Answer:
     alone, alone_after = idle(before), idle(after)
     rows += [
         _row("weight_bytes", scenario.weight_bytes, "byte", "parameters times bytes", 0),
-        _row("kv_bytes_per_token", after.engine.kv_bytes_per_token, "byte", "shape of the cache", 0),
+        _row("kv_bytes_per_token", after.placement.kv_bytes_per_token, "byte", "shape of the cache", 0),
         _row("kv_tokens", float(after.kv_tokens), "token", "what the weights leave", 0),
         _row("kv_tokens_gain", after.kv_tokens / before.kv_tokens, "", "what the weights leave", 0),
         _row("decode_speedup", ranks * float(bound), "", BYTES, 0, told),

@@ -14,7 +14,7 @@ import numpy as np
 import simpy
 from simpy.events import EventPriority
 
-from secondorder.scenarios.steptime import StepSeconds, picoseconds
+from secondorder.scenarios.steptime import StepFunction, StepSeconds, picoseconds
 from secondorder.simulate.serving.recorder import Recorder
 from secondorder.simulate.serving.request import Ask, Slot
 from secondorder.simulate.serving.scheduler import Scheduler
@@ -63,7 +63,8 @@ class Engine:
         leaps: bool = True,
         name: str = "engine",
     ) -> None:
-        self.env, self.scheduler, self.seconds, self.leaps = env, scheduler, seconds, leaps
+        self.env, self.scheduler, self.leaps = env, scheduler, leaps
+        self.seconds = seconds.bound if isinstance(seconds, StepFunction) else seconds
         self.recorder, self.log = recorder, recorder.log(name)
         self.idle: simpy.Event | None = None
         self.leaping = False
@@ -97,7 +98,8 @@ class Engine:
         """Schedule a step, compute it, and see what came of it."""
         scheduler = self.scheduler
         while True:
-            self.let_go()
+            if self.leaving:
+                self.let_go()
             if self.leaps and (steps := scheduler.steady_steps()):
                 yield from self.leap(steps)
             elif step := scheduler.schedule():
@@ -113,7 +115,8 @@ class Engine:
         """
         following = None
         while True:
-            self.let_go()
+            if self.leaving:
+                self.let_go()
             step = following or self.scheduler.schedule()
             if step is None:
                 yield from self.sleep()
@@ -139,7 +142,8 @@ class Engine:
 
     def compute(self, step: Step) -> Process:
         """One step: its duration, then its tokens."""
-        self.recorder.admit(step.admitted, int(self.env.now), self.log)
+        if step.admitted:
+            self.recorder.admit(step.admitted, int(self.env.now), self.log)
         yield StepEnd(self.env, picoseconds(self.seconds(*step.load)))
         self.end(1, self.used(), step.first, step.finishing)
 
@@ -176,12 +180,15 @@ class Engine:
     def end(self, steps: int, used_before: int, first: list[Slot], finishing: list[Slot]) -> None:
         """What came of a step, or of a leap over several."""
         now, scheduler = int(self.env.now), self.scheduler
-        ran = len(scheduler.running) + sum(slot not in scheduler.running for slot in alive(finishing))
+        ended = alive(finishing) if finishing else finishing
+        ran = len(scheduler.running) + sum(slot not in scheduler.running for slot in ended)
         self.log.span(now, ran, len(scheduler.waiting), used_before + self.used())
         self.log.steps += steps
-        self.recorder.answer(alive(first), now)
-        self.recorder.end(alive(finishing), now)
-        scheduler.complete(finishing)
+        if first:
+            self.recorder.answer(alive(first), now)
+        if finishing:
+            self.recorder.end(ended, now)
+            scheduler.complete(finishing)
 
 
 def _ends(now: int, steps: int, decodes: int, context: int, seconds: StepSeconds) -> Iterator[int]:

@@ -40,39 +40,24 @@ class Waiting(Collection[Slot], Protocol):
         """The same, and it waits no more."""
         ...
 
-    def remove(self, slot: Slot) -> None:
+    def remove(self, slot: Slot, /) -> None:
         """A request gives up."""
 
 
-class FirstCome:
+class FirstCome(deque[Slot]):
     """In the order of arrival, after those that were preempted: the latest victim is the first."""
 
-    def __init__(self) -> None:
-        self.queue: deque[Slot] = deque()
-
-    def __len__(self) -> int:
-        return len(self.queue)
-
-    def __iter__(self) -> Iterator[Slot]:
-        return iter(self.queue)
-
-    def __contains__(self, slot: object) -> bool:
-        return slot in self.queue
-
     def add(self, slot: Slot) -> None:
-        self.queue.append(slot)
+        self.append(slot)
 
     def put_back(self, slot: Slot) -> None:
-        self.queue.appendleft(slot)
+        self.appendleft(slot)
 
     def head(self) -> Slot:
-        return self.queue[0]
+        return self[0]
 
     def take(self) -> Slot:
-        return self.queue.popleft()
-
-    def remove(self, slot: Slot) -> None:
-        self.queue.remove(slot)
+        return self.popleft()
 
 
 class MostUrgent:

@@ -1,13 +1,13 @@
 """The scheduler of a continuous-batching engine: vLLM V1's rules, without a clock.
 
 The rules, in order of a step: running requests get tokens in the order of their admission
-until the budget is spent; one that needs a block when none is free takes it from the newest
-slot, which is preempted and will be computed again; if nobody was preempted, waiting
-requests are admitted first come, first served, while the budget, the sequence slots and the
+until the budget is spent; one that needs a block when none is free takes it from a victim
+(the newest), which is preempted and will be computed again; if nobody was preempted, waiting
+requests are admitted (first come, first served) while the budget, the sequence slots and the
 blocks allow. A token comes out at the end of the step that computes a request's last
-uncomputed token.
+uncomputed token. What stands in brackets is a policy: see ``policies``.
 
-State is kept incrementally. Slots that decode advance together, one token a step: they
+State is kept incrementally. Requests that decode advance together, one token a step: they
 are *in step*, and a step touches them only as sums (how many, how many tokens of context,
 how many reach a block's border). A request that prefills is *apart* and handled one by one.
 """
@@ -79,14 +79,10 @@ class Scheduler:
 
     def schedule(self) -> Step | None:
         """The next step, or None when there is nothing to compute."""
-        draft = Draft(self.budget)
-        if self._all_can_run():
-            self._run_all(draft)
-        else:
-            self._run_one_by_one(draft)
-        if self.waiting and not draft.preempted:
-            self._admit(draft)
-        if not draft.tokens and not draft.decodes:
+        draft = self._draft()
+        while draft.empty and draft.preempted:  # the first in order was its own victim: now the others
+            draft = self._draft()
+        if draft.empty:
             return None
         self._advance(draft)
         return draft.step()
@@ -128,21 +124,27 @@ class Scheduler:
             self.step += 1
         return self._finish_in_step()
 
+    def _draft(self) -> Draft:
+        draft = Draft(self.budget)
+        if self._all_can_run():
+            self._run_all(draft)
+        else:
+            self._run_one_by_one(draft)
+        if self.waiting and not draft.preempted:
+            self._admit(draft)
+        return draft
+
     # Running requests
 
     # The budget leaves nobody out but the newest: whoever ran in the last step asks for no more
     # now than it got then, except a prompt that the end of the budget cut, and after that one
-    # nobody was admitted. So only blocks decide whether the order of service matters, unless a
-    # victim that is not the newest has kept others from running.
+    # nobody was admitted. So only blocks decide whether the order of service matters.
 
     def _all_can_run(self) -> bool:
-        """Whether there are blocks and tokens for every running request, but for the end of the newest prompt."""
+        """Whether there are blocks for every running request."""
         blocks, budget = len(self.borders[self.step % self.block_size]), self.budget - self.decodes
         for slot in self._apart_in_order():
-            wanted = self._wanted(slot)
-            tokens = min(wanted, budget)
-            if tokens < wanted and slot is not next(reversed(self.running)):
-                return False
+            tokens = min(self._wanted(slot), budget)
             budget -= tokens
             blocks += self._blocks_for(slot.computed + tokens) - slot.held
         return blocks <= self.blocks.free
@@ -235,9 +237,8 @@ class Scheduler:
             if not self.chunked_prefill and tokens > draft.budget:
                 return
             tokens = min(tokens, draft.budget)
-            candidate = self._candidate(slot, hits, tokens)
-            if not self.policies.admits(candidate):
-                self.blocked = not self.policies.admits(candidate._replace(fresh_now=1))
+            if not self.policies.admits(self._candidate(slot, hits, tokens)):
+                self.blocked = True
                 return
             self.waiting.take()
             self._start(slot, hits, draft)

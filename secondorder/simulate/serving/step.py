@@ -58,14 +58,28 @@ class Draft:
         self.joining: list[Slot] = []
         self.given: dict[Slot, Work] = {}
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is computed."""
+        return not self.tokens and not self.decodes
+
     def prefill(self, slot: Slot, before: int, after: int, *, ends: bool) -> None:
         """Tokens ``before`` to ``after`` of a prompt; ``ends``: its last one is among them."""
         tokens = after - before
-        self._add(slot, Work(tokens, tokens * before + tokens * (tokens + 1) // 2, after, int(ends)))
+        pairs = tokens * before + tokens * (tokens + 1) // 2
+        self.given[slot] = Work(tokens, pairs, after, int(ends))
+        self.budget -= tokens
+        self.tokens += tokens
+        self.pairs += pairs
+        self.context += after
+        self.prompts_ended += ends
 
     def decode(self, slot: Slot, context: int) -> None:
         """One token after ``context - 1`` others."""
-        self._add(slot, Work(decodes=1, decode_context=context))
+        self.given[slot] = Work(decodes=1, decode_context=context)
+        self.budget -= 1
+        self.decodes += 1
+        self.decode_context += context
 
     def decode_all(self, decodes: int, context: int) -> None:
         """One token of each of the requests in step, of which none can be taken back."""
@@ -75,7 +89,13 @@ class Draft:
     def take_back(self, slot: Slot) -> Work:
         """What a request was given goes back to the budget."""
         work = self.given.pop(slot, NOTHING)
-        self._sum(work, -1)
+        self.budget += work.tokens + work.decodes
+        self.tokens -= work.tokens
+        self.pairs -= work.pairs
+        self.context -= work.context
+        self.prompts_ended -= work.prompts_ended
+        self.decodes -= work.decodes
+        self.decode_context -= work.decode_context
         for given in (self.first, self.joining, self.finishing):
             if slot in given:
                 given.remove(slot)
@@ -83,23 +103,9 @@ class Draft:
 
     def step(self) -> Step:
         """The step as decided."""
-        return Step(
-            self.tokens, self.pairs, self.context, self.decodes, self.decode_context,
-            self.decodes + self.prompts_ended, self.admitted, self.first, self.finishing,
-        )  # fmt: skip
-
-    def _add(self, slot: Slot, work: Work) -> None:
-        self.given[slot] = work
-        self._sum(work, 1)
-
-    def _sum(self, work: Work, sign: int) -> None:
-        self.budget -= sign * (work.tokens + work.decodes)
-        self.tokens += sign * work.tokens
-        self.pairs += sign * work.pairs
-        self.context += sign * work.context
-        self.prompts_ended += sign * work.prompts_ended
-        self.decodes += sign * work.decodes
-        self.decode_context += sign * work.decode_context
+        rows = self.decodes + self.prompts_ended
+        load = self.tokens, self.pairs, self.context, self.decodes, self.decode_context, rows
+        return Step(*load, self.admitted, self.first, self.finishing)
 
 
 def alive(slots: Iterable[Slot]) -> list[Slot]:

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 
 from secondorder.scenarios.answers import Estimate
-from secondorder.simulate.output import Interval
-from secondorder.simulate.statistics.outcome import NotEnoughData, NotSteady, Outcome, Steady, intervals
+from secondorder.simulate.statistics.intervals import Interval
+from secondorder.simulate.statistics.outcome import TooShort, NotSteady, Outcome, Steady, intervals
 from secondorder.simulate.statistics.quantiles import Quantile
 
 JUMP = "the law jumps at this quantile"
@@ -36,7 +36,7 @@ def _estimate(outcome: Outcome, metric: str, known: Quantile, unit: str) -> Esti
 def doubt_of(outcome: Outcome) -> str:
     """Why nothing may be concluded from an outcome; empty for a steady state."""
     match outcome:
-        case NotEnoughData():
+        case TooShort():
             return f"not enough data: {outcome.seen}; use at least {rounded(outcome.needed):,} requests in all"
         case NotSteady():
             return f"{outcome.kind}: {outcome.seen}"

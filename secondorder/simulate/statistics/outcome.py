@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 
-from secondorder.simulate.output import Interval
+from secondorder.simulate.statistics.intervals import Interval
 from secondorder.simulate.statistics.quantiles import Quantile, quantile_interval
 from secondorder.simulate.statistics.ratios import ratio_interval
 from secondorder.simulate.statistics.histogram import pooled
@@ -48,7 +48,7 @@ class Steady:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NotEnoughData:
+class TooShort:
     """Too few requests to tell; ``needed`` of them would do, as far as is known. ``sections``: what there is."""
 
     sections: tuple[Section, ...] = field(repr=False)
@@ -68,7 +68,7 @@ class NotSteady:
     growth: float = 0.0
 
 
-Outcome = Steady | NotEnoughData | NotSteady
+Outcome = Steady | TooShort | NotSteady
 
 
 def joined(sections: Sequence[Section]) -> list[Section]:

@@ -15,7 +15,7 @@ from secondorder.simulate.replicate import replicated
 from secondorder.simulate.statistics.histogram import Floats
 from secondorder.simulate.statistics.outcome import (
     SECTIONS,
-    NotEnoughData,
+    TooShort,
     NotSteady,
     Outcome,
     Steady,
@@ -179,7 +179,7 @@ class _Search:
             seen = f"an empty and a flooded start have not met after {length:,} requests"
             return NotSteady(sections=_halves(empty), spent=self.spent, kind=Unsteady.TRANSIENT, seen=seen)
         seen = f"runs of {length:,} requests last {length / relaxation:.2g} relaxation times of {relaxation:,.0f}"
-        return NotEnoughData(
+        return TooShort(
             sections=_halves(empty), spent=self.spent, needed=_least_of_all(relaxation), seen=seen
         )
 
@@ -197,7 +197,7 @@ class _Search:
         if not pilot.relaxation:
             seen = f"runs of {length:,} requests are too short beside the relaxation time of {relaxation:,.0f}"
             needed = replications * Pilot(relaxation, 0).run
-            return NotEnoughData(sections=tuple(found), spent=self.spent, needed=needed, seen=seen)
+            return TooShort(sections=tuple(found), spent=self.spent, needed=needed, seen=seen)
         if not starts.met(relaxation):
             return self._two_states(empty, starts) if starts.stays_flooded else self._undecided(empty, starts, relaxation)
         width = self.width(found)
@@ -260,9 +260,9 @@ class _Search:
             needed=math.ceil(needed) * pilot.run,
         )
 
-    def _too_few(self, pilot: Pilot, found: list[Section], seen: str) -> NotEnoughData:
+    def _too_few(self, pilot: Pilot, found: list[Section], seen: str) -> TooShort:
         needed = max(_least_of_all(pilot.relaxation), 2 * self.spent)
-        return NotEnoughData(sections=tuple(found), spent=self.spent, needed=needed, seen=seen)
+        return TooShort(sections=tuple(found), spent=self.spent, needed=needed, seen=seen)
 
     # The budget
 

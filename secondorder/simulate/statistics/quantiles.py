@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from secondorder.errors import InputError
-from secondorder.simulate.output import Interval, student_quantile
+from secondorder.simulate.statistics.intervals import Interval, student_quantile
 from secondorder.simulate.statistics.histogram import Histogram, pooled
 
 FEWEST = 100

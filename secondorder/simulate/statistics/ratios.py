@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secondorder.errors import InputError
-from secondorder.simulate.output import Interval, student_quantile
+from secondorder.simulate.statistics.intervals import Interval, student_quantile
 
 
 def ratio_interval(

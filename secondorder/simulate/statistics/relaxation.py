@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from secondorder.simulate.output import correlation_time
+from secondorder.simulate.statistics.batch_means import correlation_time
 from secondorder.simulate.statistics.histogram import Floats
 from secondorder.simulate.statistics.runs import Observed, Section
 
@@ -20,7 +20,7 @@ def relaxation_time(runs: Sequence[Observed], first: int = 0) -> float:
     """In requests: the longest integrated autocorrelation time of the work in system and of the values.
 
     The runs share one mean, so that runs which differ as wholes count as correlated. Values that not every request
-    has are left out. See ``simulate.output.correlation_time``, which is 2 relaxation times where the
+    has are left out. See ``simulate.statistics.batch_means.correlation_time``, which is 2 relaxation times where the
     autocorrelation falls as one exponential.
     """
     series = [np.array([run.work[first:] for run in runs])]

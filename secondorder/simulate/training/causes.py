@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import singledispatch
 from itertools import repeat
 
 import numpy as np
@@ -9,10 +10,13 @@ import numpy as np
 from secondorder.arrays import Floats
 from secondorder.laws import Deterministic, Service
 from secondorder.quantities import si
-from secondorder.scenarios.training import Training, TwoLevelCheckpoint, VerifiedCheckpoint
+from secondorder.scenarios.training import CheckpointPolicy, Training
 from secondorder.scenarios.training_step import TrainingStep
 from secondorder.simulate.streams import stream
 from secondorder.simulate.training.failures import NEVER, draws, gaps
+
+Chance = Callable[[str], np.random.Generator]
+"""The stream of a cause by its name."""
 
 SAMPLES = 1000
 """Steps that the law of a ``TrainingStep`` is measured on."""
@@ -45,11 +49,7 @@ def draw(scenario: Training, seed: int, replication: int, step: Service | None) 
         return stream(seed, replication, cause)
 
     causes = Causes(failures=gaps(scenario.process, chance("failures")))
-    match scenario.policy:
-        case TwoLevelCheckpoint(light_share=share):
-            causes.light = coins(share, chance("severity"))
-        case VerifiedCheckpoint(silent_mtbf=mtbf):
-            causes.silent = waits(si(mtbf), chance("silent errors"))
+    chance_of_checkpoints(scenario.policy, causes, chance)
     if scenario.spares is not None:
         causes.repairs = draws(scenario.spares.law("repair"), chance("repairs"))
     storage = scenario.storage
@@ -59,6 +59,11 @@ def draw(scenario: Training, seed: int, replication: int, step: Service | None) 
         rng = chance("steps")
         causes.steps = lambda count: step.sample(count, rng)
     return causes
+
+
+@singledispatch
+def chance_of_checkpoints(policy: CheckpointPolicy, causes: Causes, chance: Chance) -> None:
+    """Draw what a kind of checkpoint needs beyond the failures: nothing, unless the kind says so (``checkpoints``)."""
 
 
 def coins(share: float, rng: np.random.Generator) -> Iterator[bool]:

@@ -1,10 +1,13 @@
 """What each kind of checkpoint does to a run: the processes that save it, and where a failure sends it back to.
 
 Every kind has the same five verbs: ``resume`` (before work goes on), ``save`` (after each segment), ``finish`` (when
-all is done), ``fall_back`` (a failure: gives the length of the restart) and ``end`` (the time is over).
+all is done), ``fall_back`` (a failure: gives the length of the restart) and ``end`` (the time is over). A kind that
+needs chance of its own, beyond the failures, registers it with ``causes.chance_of_checkpoints``; ``saving`` finds the
+class of a policy.
 """
 
-from typing import TYPE_CHECKING
+from functools import singledispatch
+from typing import Protocol
 
 import simpy
 
@@ -16,16 +19,45 @@ from secondorder.scenarios.training import (
     TwoLevelCheckpoint,
     VerifiedCheckpoint,
 )
-from secondorder.simulate.training.recorder import START, Process, Savepoint
+from secondorder.simulate.training.causes import Causes, Chance, chance_of_checkpoints, coins, waits
+from secondorder.simulate.training.recorder import START, Process, Recorder, Savepoint
+from secondorder.simulate.training.work import Work
 
-if TYPE_CHECKING:
-    from secondorder.simulate.training.job import Job
+
+class Job(Protocol):
+    """What a checkpoint knows of the run that it saves."""
+
+    env: simpy.Environment
+    recorder: Recorder
+    causes: Causes
+    work: Work
+    segment: int
+    restart_seconds: float
+
+    def spend(self, phase: str, seconds: float) -> Process:
+        """So long in one phase."""
+        ...
+
+    def write(self, phase: str) -> Process:
+        """A checkpoint to storage while training stops."""
+        ...
+
+    def occupy_storage(self) -> Process:
+        """A checkpoint to storage while training goes on."""
+        ...
+
+    def mark(self) -> Savepoint:
+        """What a checkpoint made now holds."""
+        ...
+
+    def go_back(self, saved: Savepoint) -> None:
+        """To what a checkpoint holds."""
 
 
 class Blocking:
     """Training stops while a checkpoint is written."""
 
-    def __init__(self, job: "Job") -> None:
+    def __init__(self, job: Job) -> None:
         self.job, self.saved = job, START
 
     def resume(self) -> Process:
@@ -53,7 +85,7 @@ class Blocking:
 class Async(Blocking):
     """Training stops for a copy, which is then drained while training goes on. One buffer."""
 
-    def __init__(self, job: "Job", policy: AsyncCheckpoint) -> None:
+    def __init__(self, job: Job, policy: AsyncCheckpoint) -> None:
         super().__init__(job)
         self.pause = si(policy.pause)
         self.drain_process: simpy.Process | None = None
@@ -84,14 +116,14 @@ class Async(Blocking):
     def fall_back(self) -> float:
         """To the last checkpoint that was drained; one that is being drained is lost."""
         if self.drain_process is not None and self.drain_process.is_alive:
-            self.drain_process.interrupt()
+            self.drain_process.interrupt("failure")
         return super().fall_back()
 
 
 class TwoLevel(Blocking):
     """A light checkpoint after each segment, a durable one (``saved``) after some, and at the end."""
 
-    def __init__(self, job: "Job", policy: TwoLevelCheckpoint) -> None:
+    def __init__(self, job: Job, policy: TwoLevelCheckpoint) -> None:
         super().__init__(job)
         self.write_seconds, self.every = si(policy.write), policy.every
         self.light_restart = si(policy.light_restart)
@@ -129,7 +161,7 @@ class TwoLevel(Blocking):
 class Verified(Blocking):
     """The result of each segment is verified before it is written."""
 
-    def __init__(self, job: "Job", policy: VerifiedCheckpoint) -> None:
+    def __init__(self, job: Job, policy: VerifiedCheckpoint) -> None:
         super().__init__(job)
         self.verify_seconds = si(policy.verify)
         self.strikes = next(job.causes.silent)  # on the clock of work
@@ -165,14 +197,37 @@ class Verified(Blocking):
             self.fall_back()
 
 
-def saving(job: "Job", policy: CheckpointPolicy) -> Blocking:
+@singledispatch
+def saving(policy: CheckpointPolicy, job: Job) -> Blocking:
     """What the policy does to the run."""
-    match policy:
-        case Checkpoint():
-            return Blocking(job)
-        case AsyncCheckpoint():
-            return Async(job, policy)
-        case TwoLevelCheckpoint():
-            return TwoLevel(job, policy)
-        case VerifiedCheckpoint():
-            return Verified(job, policy)
+    raise NotImplementedError(f"saving.register a class for {type(policy).__name__}")
+
+
+@saving.register
+def _(policy: Checkpoint, job: Job) -> Blocking:
+    return Blocking(job)
+
+
+@saving.register
+def _(policy: AsyncCheckpoint, job: Job) -> Blocking:
+    return Async(job, policy)
+
+
+@saving.register
+def _(policy: TwoLevelCheckpoint, job: Job) -> Blocking:
+    return TwoLevel(job, policy)
+
+
+@chance_of_checkpoints.register
+def _(policy: TwoLevelCheckpoint, causes: Causes, chance: Chance) -> None:
+    causes.light = coins(policy.light_share, chance("severity"))
+
+
+@saving.register
+def _(policy: VerifiedCheckpoint, job: Job) -> Blocking:
+    return Verified(job, policy)
+
+
+@chance_of_checkpoints.register
+def _(policy: VerifiedCheckpoint, causes: Causes, chance: Chance) -> None:
+    causes.silent = waits(si(policy.silent_mtbf), chance("silent errors"))

@@ -6,6 +6,7 @@ has happened and has been made good. The clock stands still while nothing runs.
 
 import math
 from collections.abc import Iterator
+from functools import singledispatch
 from heapq import heapify, heapreplace
 
 import numpy as np
@@ -27,6 +28,7 @@ BLOCK = 256
 """Times drawn at once."""
 
 
+@singledispatch
 def gaps(process: FailureProcess, rng: np.random.Generator) -> Iterator[float]:
     """Running time from the start to the first failure, and from each failure to the next, in s.
 
@@ -36,19 +38,24 @@ def gaps(process: FailureProcess, rng: np.random.Generator) -> Iterator[float]:
     >>> list(islice(gaps(new, np.random.default_rng(1)), 5))
     [10.0, 0.0, 0.0, 10.0, 0.0]
     """
-    match process:
-        case PlatformRenewal():
-            return draws(process.law("gap"), rng)
-        case StationaryNodes(nodes=nodes):
-            lifetime = process.law("lifetime")
-            return replace_nodes(residual(lifetime, nodes, rng), lifetime, rng)
-        case NewNodes(nodes=nodes):
-            lifetime = process.law("lifetime")
-            return replace_nodes(lifetime.sample(nodes, rng), lifetime, rng)
-        case Bursts():
-            return alternate(process, rng)
-        case ReplicatedPairs():
-            return lose_pairs(process, rng)
+    raise NotImplementedError(f"gaps.register a generator for {type(process).__name__}")
+
+
+@gaps.register
+def _(process: PlatformRenewal, rng: np.random.Generator) -> Iterator[float]:
+    return draws(process.law("gap"), rng)
+
+
+@gaps.register
+def _(process: StationaryNodes, rng: np.random.Generator) -> Iterator[float]:
+    lifetime = process.law("lifetime")
+    return replace_nodes(residual(lifetime, process.nodes, rng), lifetime, rng)
+
+
+@gaps.register
+def _(process: NewNodes, rng: np.random.Generator) -> Iterator[float]:
+    lifetime = process.law("lifetime")
+    return replace_nodes(lifetime.sample(process.nodes, rng), lifetime, rng)
 
 
 def draws(law: Service, rng: np.random.Generator) -> Iterator[float]:
@@ -68,6 +75,7 @@ def replace_nodes(first: Floats, lifetime: Service, rng: np.random.Generator) ->
         heapreplace(failing, now + next(lives))
 
 
+@gaps.register
 def alternate(bursts: Bursts, rng: np.random.Generator) -> Iterator[float]:
     """Calm and storm in turn, found in either as often as it lasts; Poisson failures in each."""
     lengths = si(bursts.calm), si(bursts.storm)
@@ -82,6 +90,7 @@ def alternate(bursts: Bursts, rng: np.random.Generator) -> Iterator[float]:
         gap, state = gap + left, 1 - state
 
 
+@gaps.register
 def lose_pairs(pairs: ReplicatedPairs, rng: np.random.Generator) -> Iterator[float]:
     """Of pairs of nodes that are all new: until both of one pair are gone."""
     mean, shape = si(pairs.lifetime), (pairs.pairs, 2)

@@ -76,7 +76,7 @@ class Job:
         self.elapsed = 0.0  # in the segment that the end cuts short
         self.must_end = scenario.work is not None
         self.in_vain = self.best = 0
-        self.saving = saving(self, scenario.policy)
+        self.saving = saving(scenario.policy, self)
         self.running = env.event()
         self.training = env.process(self.live())
         env.process(self.fail())
@@ -111,7 +111,7 @@ class Job:
             yield self.env.timeout(gap)
             self.recorder.failures.append(self.env.now)
             self.running = self.env.event()
-            self.training.interrupt()
+            self.training.interrupt("failure")
             yield self.running
 
     def stand_still(self) -> Process:
