@@ -1,66 +1,50 @@
 """Step time models as data for the kernels: the very floats of ``scenarios.steptime``."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
-from secondorder.quantities import si
-from secondorder.scenarios.steptime import Affine, Engine, Roofline, Table
-from secondorder.simulate.kernels.step_seconds import AFFINE, ROOFLINE, TABLE, Floats, StepTimes
-
-if TYPE_CHECKING:
-    from secondorder.scenarios.serving import Serving
+from secondorder.arrays import Floats
+from secondorder.scenarios.serving import Serving
+from secondorder.scenarios.steptime import (
+    AffineCoefficients,
+    RooflineCoefficients,
+    StepFunction,
+    TableCoefficients,
+    affine_seconds,
+    roofline_seconds,
+    table_seconds,
+    weight_seconds,
+)
+from secondorder.simulate.kernels.step_seconds import AFFINE, ROOFLINE, TABLE, StepTimes
 
 NOTHING = np.zeros(0)
 
 
-def step_times(scenario: "Serving") -> StepTimes | None:
-    """The step time of a scenario as data; None where the kernels do not know the model."""
-    model = scenario.step_time
-    if type(model) is Roofline:
-        return _roofline(model, scenario.engine, scenario.max_num_batched_tokens)
-    if type(model) is Affine:
-        return _affine(model)
-    if type(model) is Table:
-        return _table(model)
+def step_times(scenario: Serving) -> StepTimes | None:
+    """The step time of a scenario as data; None where the kernels do not know the function."""
+    step = scenario.step_seconds
+    if not isinstance(step, StepFunction):
+        return None
+    known, c = step.function, step.coefficients
+    if known is roofline_seconds and isinstance(c, RooflineCoefficients):
+        return _roofline(c, scenario.max_num_batched_tokens)
+    if known is affine_seconds and isinstance(c, AffineCoefficients):
+        return _times(AFFINE, c)
+    if known is table_seconds and isinstance(c, TableCoefficients):
+        return _times(TABLE, (), NOTHING, c.tokens, c.prefill, c.sequences, c.contexts, c.decode.ravel())
     return None
 
 
-def _times(
-    kind: int,
-    numbers: list[float],
-    weights: Floats = NOTHING,
-    prefill: tuple[Floats, Floats] = (NOTHING, NOTHING),
-    decode: tuple[Floats, Floats, Floats] = (NOTHING, NOTHING, NOTHING),
-) -> StepTimes:
-    return StepTimes(kind, np.array(numbers), weights, *prefill, *decode)
+def _times(kind: int, numbers: Sequence[float], *arrays: Floats) -> StepTimes:
+    filled = [np.array(array, float) for array in arrays] + [NOTHING] * (6 - len(arrays))
+    return StepTimes(kind, np.array(numbers, float), *filled)
 
 
-def _roofline(model: Roofline, engine: Engine, most: int) -> StepTimes:
-    transformer, device, ranks = engine.model, engine.accelerator, engine.tensor_parallel_size
-    speed = device.peak_flops(engine.precision) * model.compute_efficiency * ranks
-    bandwidth = si(device.memory_bandwidth) * model.memory_efficiency * ranks
-    fixed, per_token = model._fixed_and_communication(engine)
-    flops = (
-        transformer.flops_per_token, transformer.prefill_flops_per_pair, transformer.flops_per_pair,
-        transformer.flops_per_row,
+def _roofline(c: RooflineCoefficients, most: int) -> StepTimes:
+    numbers = (
+        c.per_token, c.per_prefill_pair, c.per_decode_pair, c.per_row, c.per_cached_token, c.per_token_on_links,
+        c.fixed,
     )  # fmt: skip
-    numbers = [each / speed for each in flops]
-    numbers += [engine.kv_bytes_per_token / bandwidth, per_token, fixed]
-    counts = range(1, 2) if transformer.experts is None else range(most + 1)
-    weights = [transformer.touched_bytes(tokens, engine.precision) / bandwidth for tokens in counts]
-    return _times(ROOFLINE, numbers, np.array(weights))
-
-
-def _affine(model: Affine) -> StepTimes:
-    numbers = [
-        model.per_step, model.per_prefill_step, model.per_prefill_token, model.per_prefill_pair, model.per_decode,
-        model.per_context_token,
-    ]  # fmt: skip
-    return _times(AFFINE, numbers)
-
-
-def _table(model: Table) -> StepTimes:
-    prefill, decode = np.array(model.prefill), np.array(model.decode)
-    grids = np.unique(decode[:, 0]), np.unique(decode[:, 1]), np.ascontiguousarray(decode[:, 2])
-    return _times(TABLE, [], prefill=(prefill[:, 0].copy(), prefill[:, 1].copy()), decode=grids)
+    counts = range(most + 1) if c.weights.experts else range(1)
+    return _times(ROOFLINE, numbers, np.array([weight_seconds(c.weights, tokens) for tokens in counts]))

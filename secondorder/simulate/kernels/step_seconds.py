@@ -3,11 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from secondorder.arrays import Floats
 from secondorder.simulate.kernels.compilation import inlined
-
-Floats = npt.NDArray[np.float64]
 
 ROOFLINE, AFFINE, TABLE = range(3)
 
@@ -32,20 +30,20 @@ class StepTimes(NamedTuple):
 
 
 @inlined
-def roofline(times: StepTimes, P: int, A: int, C: int, D: int, K: int, S: int) -> float:  # noqa: N803
+def roofline(times: StepTimes, P: int, A: int, C: int, D: int, K: int, S: int) -> float:
     c, tokens = times.numbers, P + D
     compute = c[0] * tokens + c[1] * A + c[2] * K + c[3] * S
     weights = times.weights[tokens] if times.weights.size > 1 else times.weights[0]
     memory = weights + c[4] * (C + K + tokens)
     slower = compute if compute > memory else memory
-    return slower + c[5] * tokens + c[6]  # type: ignore[no-any-return]
+    return float(slower + c[5] * tokens + c[6])
 
 
 @inlined
-def affine(times: StepTimes, P: int, A: int, C: int, D: int, K: int) -> float:  # noqa: N803
+def affine(times: StepTimes, P: int, A: int, C: int, D: int, K: int) -> float:
     c = times.numbers
     prefills = 1 if P > 0 else 0
-    return c[0] + c[1] * prefills + c[2] * P + c[3] * A + c[4] * D + c[5] * (C + K)  # type: ignore[no-any-return]
+    return float(c[0] + c[1] * prefills + c[2] * P + c[3] * A + c[4] * D + c[5] * (C + K))
 
 
 @inlined
@@ -53,7 +51,7 @@ def interpolated(x: float, low: int, axis: Floats, left: float, right: float) ->
     """As ``np.interp``: between the values at two neighbours on an axis, ``x`` at or after the first."""
     if axis[low] == x:
         return left
-    return (right - left) / (axis[low + 1] - axis[low]) * (x - axis[low]) + left  # type: ignore[no-any-return]
+    return float((right - left) / (axis[low + 1] - axis[low]) * (x - axis[low]) + left)
 
 
 @inlined
@@ -92,11 +90,11 @@ def decode_table(times: StepTimes, batch: float, context: float) -> float:
 
 @inlined
 def inside(x: float, axis: Floats) -> bool:
-    return axis[0] <= x <= axis[-1]  # type: ignore[no-any-return]
+    return bool(axis[0] <= x <= axis[-1])
 
 
 @inlined
-def table(times: StepTimes, P: int, D: int, K: int) -> float:  # noqa: N803
+def table(times: StepTimes, P: int, D: int, K: int) -> float:
     """NaN outside the grids."""
     cache = 0.0
     if D > 0:
@@ -114,7 +112,7 @@ def table(times: StepTimes, P: int, D: int, K: int) -> float:  # noqa: N803
 
 
 @inlined
-def duration(times: StepTimes, P: int, A: int, C: int, D: int, K: int, S: int) -> int:  # noqa: N803
+def duration(times: StepTimes, P: int, A: int, C: int, D: int, K: int, S: int) -> int:
     """Of a step in whole picoseconds; -1 where the model has no time for it."""
     if times.kind == ROOFLINE:
         seconds = roofline(times, P, A, C, D, K, S)
@@ -124,4 +122,4 @@ def duration(times: StepTimes, P: int, A: int, C: int, D: int, K: int, S: int) -
         seconds = table(times, P, D, K)
         if np.isnan(seconds):
             return -1
-    return np.int64(np.rint(seconds * 1e12))
+    return int(np.rint(seconds * 1e12))

@@ -1,149 +1,12 @@
 """The paged cache of the compiled engine: blocks counted, or kept with their identity (``simulate.blocks``)."""
 
 from secondorder.simulate.kernels.compilation import called, inlined
-from secondorder.simulate.kernels.serving.state import NONE, Block, Engine, State, Workload
+from secondorder.simulate.kernels.serving.state import LAST, NONE, Engine, State, Workload
 
 
 @inlined
 def blocks_for(e: Engine, tokens: int) -> int:
     return (tokens + e.block_size - 1) // e.block_size
-
-
-# The free blocks, in order of reuse
-
-
-@inlined
-def append(e: Engine, blocks: list[Block], block: int) -> None:
-    """A block is free: behind all others."""
-    blocks[block].previous, blocks[block].next = e.tail, NONE
-    if e.tail == NONE:
-        e.head = block
-    else:
-        blocks[e.tail].next = block
-    e.tail = block
-    e.free += 1
-
-
-@inlined
-def unlink(e: Engine, blocks: list[Block], block: int) -> None:
-    before, after = blocks[block].previous, blocks[block].next
-    if before == NONE:
-        e.head = after
-    else:
-        blocks[before].next = after
-    if after == NONE:
-        e.tail = before
-    else:
-        blocks[after].previous = before
-    e.free -= 1
-
-
-# What blocks hold. A block's content is the number of its identity: from 0 on of a prompt's blocks, from -2
-# down of a request's own; NONE is nothing. Blocks with one identity are a ring, in order of their filling.
-
-
-@inlined
-def first_with(state: State, content: int) -> int:
-    return state.shared[content] if content >= 0 else state.places[-2 - content].own
-
-
-@inlined
-def set_first(state: State, content: int, block: int) -> None:
-    if content >= 0:
-        state.shared[content] = block
-    else:
-        state.places[-2 - content].own = block
-
-
-@inlined
-def remember(state: State, block: int, content: int) -> None:
-    """A block is full: its identity is known from now on."""
-    blocks = state.blocks
-    blocks[block].content = content
-    first = first_with(state, content)
-    if first == NONE:
-        set_first(state, content, block)
-        blocks[block].same_before = blocks[block].same_after = block
-    else:
-        last = blocks[first].same_before
-        blocks[last].same_after, blocks[block].same_before = block, last
-        blocks[block].same_after, blocks[first].same_before = first, block
-
-
-@inlined
-def forget(state: State, block: int) -> None:
-    blocks = state.blocks
-    content = blocks[block].content
-    if content == NONE:
-        return
-    blocks[block].content = NONE
-    before, after = blocks[block].same_before, blocks[block].same_after
-    if after == block:
-        set_first(state, content, NONE)
-        return
-    blocks[before].same_after, blocks[after].same_before = after, before
-    if first_with(state, content) == block:
-        set_first(state, content, after)
-
-
-@inlined
-def identity(state: State, work: Workload, k: int, place: int) -> int:
-    """Of the block at this place of the request in slot ``k``."""
-    slot, size = state.slots[k], state.engine[0].block_size
-    if place >= slot.prefix:
-        return -2 - (k * state.engine[0].width + place)
-    return shared_identity(work, size, slot.index, place)
-
-
-@inlined
-def shared_identity(work: Workload, size: int, index: int, place: int) -> int:
-    """The trace's block in which the engine's block ends, and which of those that end there it is."""
-    theirs = ((place + 1) * size - 1) // work.hash_block
-    earliest = (theirs * work.hash_block + size) // size - 1
-    return work.identities[work.starts[index] + theirs] + place - earliest
-
-
-@inlined
-def shared_places(work: Workload, e: Engine, index: int) -> int:
-    """How many leading blocks of a prompt have an identity that others can share."""
-    if work.hash_block == 0:
-        return 0
-    hashes = work.starts[index + 1] - work.starts[index]
-    return min(work.prompt[index] // e.block_size, hashes * work.hash_block // e.block_size)
-
-
-# What the scheduler asks for
-
-
-@called
-def hits(state: State, work: Workload, index: int, k: int, limit: int) -> tuple[int, int]:
-    """Leading blocks that are cached, at most ``limit``, and how many of them are free; ``k`` NONE: no slot yet."""
-    e, blocks, count, free = state.engine[0], state.blocks, 0, 0
-    prefix = shared_places(work, e, index)
-    while count < limit:
-        if count < prefix:
-            block = state.shared[shared_identity(work, e.block_size, index, count)]
-        elif k == NONE:
-            break
-        else:
-            block = state.places[k * e.width + count].own
-        if block == NONE:
-            break
-        count += 1
-        free += blocks[block].users == 0
-    return count, free
-
-
-@called
-def take_hits(state: State, work: Workload, k: int, count: int) -> None:
-    e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
-    for place in range(count):
-        block = first_with(state, identity(state, work, k, place))
-        if blocks[block].users == 0:
-            unlink(e, blocks, block)
-        blocks[block].users += 1
-        state.places[k * e.width + place].held = block
-    slot.held = count
 
 
 @inlined
@@ -156,28 +19,6 @@ def grow(state: State, k: int, held: int) -> None:
     state.slots[k].held = held
 
 
-@called
-def take_fresh(state: State, k: int, held: int) -> None:
-    """The blocks that were freed longest ago; what they held is forgotten."""
-    e, blocks = state.engine[0], state.blocks
-    for place in range(state.slots[k].held, held):
-        block = e.head
-        unlink(e, blocks, block)
-        forget(state, block)
-        blocks[block].users = 1
-        state.places[k * e.width + place].held = block
-
-
-@called
-def fill(state: State, work: Workload, k: int, before: int, after: int) -> None:
-    """A request's tokens ``before`` to ``after`` are computed: full blocks get their identity."""
-    e, slot = state.engine[0], state.slots[k]
-    full = after // e.block_size
-    for place in range(before // e.block_size, full):
-        remember(state, state.places[k * e.width + place].held, identity(state, work, k, place))
-    slot.filled = max(slot.filled, full)
-
-
 @inlined
 def release(state: State, k: int) -> None:
     """Take back all the blocks of a request."""
@@ -188,21 +29,190 @@ def release(state: State, k: int) -> None:
     state.slots[k].held = 0
 
 
+# The identity of a block is a number: those of prompts' blocks first, then those of the slots' own blocks.
+
+
+@inlined
+def shared_places(work: Workload, e: Engine, index: int) -> int:
+    """How many leading blocks of a prompt have an identity that others can share."""
+    if work.hash_block == 0:
+        return 0
+    hashes = int(work.starts[index + 1] - work.starts[index])
+    return min(int(work.prompt[index]) // e.block_size, hashes * work.hash_block // e.block_size)
+
+
+@inlined
+def run_of(work: Workload, e: Engine, index: int, place: int) -> tuple[int, int]:
+    """The identity of a place in the shared part of a prompt, and the end of the places that count on from it.
+
+    They are those that end in the same block of the trace.
+    """
+    theirs = ((place + 1) * e.block_size - 1) // work.hash_block
+    earliest = theirs * work.hash_block // e.block_size
+    identity = int(work.identities[work.starts[index] + theirs]) + place - earliest
+    return identity, (theirs + 1) * work.hash_block // e.block_size
+
+
+@inlined
+def cached(state: State, identity: int) -> int:
+    """The first block with this identity, or NONE. One that was forgotten since has lost it itself."""
+    block = int(state.first[identity])
+    return block if block != NONE and state.blocks[block].content == identity else NONE
+
+
+@inlined
+def remember(state: State, block: int, identity: int) -> None:
+    """A block is full: its identity is known from now on, behind other blocks with the same."""
+    blocks, other = state.blocks, cached(state, identity)
+    blocks[block].content, blocks[block].same = identity, NONE
+    if other == NONE:
+        state.first[identity] = block
+        return
+    while blocks[other].same >= 0:
+        other = blocks[other].same
+    blocks[other].same, blocks[block].same = block, LAST
+
+
+@inlined
+def forget(state: State, block: int) -> None:
+    if state.blocks[block].content != NONE and state.blocks[block].same != NONE:
+        take_out(state, block)
+    state.blocks[block].content = NONE
+
+
 @called
-def give_back(state: State, k: int) -> None:
-    """Blocks that nobody else uses are free, the last one first."""
-    e, blocks = state.engine[0], state.blocks
-    for place in range(state.slots[k].held - 1, -1, -1):
-        block = state.places[k * e.width + place].held
-        blocks[block].users -= 1
-        if blocks[block].users == 0:
-            append(e, blocks, block)
+def take_out(state: State, block: int) -> None:
+    """A block that is not the only one with its identity leaves the others."""
+    blocks, identity = state.blocks, state.blocks[block].content
+    other = int(state.first[identity])
+    if other == block:
+        state.first[identity] = max(blocks[block].same, NONE)
+        return
+    while blocks[other].same != block:
+        other = blocks[other].same
+    blocks[other].same = blocks[block].same
+
+
+@called
+def fill(state: State, work: Workload, k: int, before: int, after: int) -> None:
+    """A request's tokens ``before`` to ``after`` are computed: full blocks get their identity."""
+    e, slot = state.engine[0], state.slots[k]
+    place, full, row = before // e.block_size, after // e.block_size, k * e.width
+    shared = min(full, slot.prefix)
+    while place < shared:
+        identity, end = run_of(work, e, slot.index, place)
+        for place in range(place, min(end, shared)):  # noqa: B020
+            remember(state, int(state.held[row + place]), identity)
+            identity += 1
+        place += 1
+    for place in range(place, full):  # noqa: B020
+        remember(state, int(state.held[row + place]), e.own + row + place)
+    slot.filled = max(slot.filled, full)
 
 
 @called
 def disown(state: State, k: int) -> None:
     """A request has ended: nobody will ask for its own blocks again."""
     e, slot = state.engine[0], state.slots[k]
-    for place in range(slot.prefix, slot.filled):
-        while state.places[k * e.width + place].own != NONE:
-            forget(state, state.places[k * e.width + place].own)
+    for identity in range(e.own + k * e.width + slot.prefix, e.own + k * e.width + slot.filled):
+        while cached(state, identity) != NONE:
+            forget(state, int(state.first[identity]))
+
+
+# Blocks that are found again
+
+
+@called
+def hits(state: State, work: Workload, index: int, k: int, limit: int) -> tuple[int, int]:
+    """Leading blocks that are cached, at most ``limit``, and how many of them are free; ``k`` NONE: no slot yet."""
+    e, count, free = state.engine[0], 0, 0
+    shared = min(limit, shared_places(work, e, index))
+    while count < shared:
+        identity, end = run_of(work, e, index, count)
+        for count in range(count, min(end, shared)):  # noqa: B020
+            block = cached(state, identity)
+            if block == NONE:
+                return count, free
+            free += state.blocks[block].users == 0
+            identity += 1
+        count += 1
+    while k != NONE and count < limit:
+        block = cached(state, e.own + k * e.width + count)
+        if block == NONE:
+            break
+        free += state.blocks[block].users == 0
+        count += 1
+    return count, free
+
+
+@called
+def take_hits(state: State, work: Workload, k: int, count: int) -> None:
+    """Give a request its first ``count`` blocks, which are cached."""
+    e, slot, place = state.engine[0], state.slots[k], 0
+    shared = min(count, slot.prefix)
+    while place < shared:
+        identity, end = run_of(work, e, slot.index, place)
+        for place in range(place, min(end, shared)):  # noqa: B020
+            take(state, k, place, int(state.first[identity]))
+            identity += 1
+        place += 1
+    for place in range(place, count):  # noqa: B020
+        take(state, k, place, int(state.first[e.own + k * e.width + place]))
+    slot.held = count
+
+
+@inlined
+def take(state: State, k: int, place: int, block: int) -> None:
+    e, blocks = state.engine[0], state.blocks
+    if blocks[block].users == 0:
+        state.queue[blocks[block].queued] = NONE
+        e.free -= 1
+    blocks[block].users += 1
+    state.held[k * e.width + place] = block
+
+
+# The free blocks are a queue in order of reuse, in a ring of 2^k places: who leaves its middle leaves a gap.
+
+
+@called
+def take_fresh(state: State, k: int, held: int) -> None:
+    """The blocks that were released longest ago; what they held is forgotten."""
+    e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
+    head, last, row = e.head, state.queue.size - 1, k * e.width
+    for place in range(slot.held, held):
+        while state.queue[head & last] == NONE:
+            head += 1
+        block = int(state.queue[head & last])
+        head += 1
+        forget(state, block)
+        blocks[block].users = 1
+        state.held[row + place] = block
+    e.head = head
+    e.free -= held - slot.held
+
+
+@called
+def give_back(state: State, k: int) -> None:
+    """Blocks that nobody else uses are free, behind all others, the last one first."""
+    e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
+    if e.tail - e.head + slot.held > state.queue.size:
+        close_gaps(state)
+    last, row = state.queue.size - 1, k * e.width
+    for place in range(slot.held - 1, -1, -1):
+        block = int(state.held[row + place])
+        blocks[block].users -= 1
+        if blocks[block].users == 0:
+            state.queue[e.tail & last], blocks[block].queued = block, e.tail & last
+            e.tail += 1
+            e.free += 1
+
+
+@called
+def close_gaps(state: State) -> None:
+    e, last, kept = state.engine[0], state.queue.size - 1, state.engine[0].head
+    for place in range(e.head, e.tail):
+        block = int(state.queue[place & last])
+        if block != NONE:
+            state.queue[kept & last], state.blocks[block].queued = block, kept & last
+            kept += 1
+    e.tail = kept

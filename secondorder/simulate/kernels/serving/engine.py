@@ -87,7 +87,7 @@ def arrive(e: Engine, work: Workload) -> None:
 @inlined
 def arrival_of(e: Engine, work: Workload) -> int:
     """When the next request arrives."""
-    return np.int64(np.rint(work.arrival[e.arrived] / PICO)) if e.arrived < e.requests else NEVER
+    return int(np.rint(work.arrival[e.arrived] / PICO)) if e.arrived < e.requests else NEVER
 
 
 @inlined
@@ -148,8 +148,10 @@ def outside(state: State, times: StepTimes, steps: int) -> bool:
     """Whether the model has no time for one of these steps: the first such is kept."""
     e = state.engine[0]
     last = e.context + (steps - 1) * e.decodes
-    if duration(times, 0, 0, 0, e.decodes, last, e.decodes) >= 0 <= duration(
-        times, 0, 0, 0, e.decodes, e.context, e.decodes
+    if (
+        duration(times, 0, 0, 0, e.decodes, last, e.decodes)
+        >= 0
+        <= duration(times, 0, 0, 0, e.decodes, e.context, e.decodes)
     ):
         return False
     e.failed, e.failed_tokens, e.failed_decodes, e.failed_context = 1, 0, e.decodes, e.context
@@ -165,8 +167,10 @@ def decode(state: State, work: Workload, steps: int) -> None:
     draft.finishing = draft.first = 0
     if e.prefix_caching:
         for _ in range(steps):
-            grow_in_step(state)
-            fill_in_step(state, work)
+            if state.borders[e.step % e.block_size].count > 0:
+                grow_in_step(state)
+            if state.borders[(e.step + 1) % e.block_size].count > 0:
+                fill_in_step(state, work)
             e.step += 1
     else:
         e.free -= steps // e.block_size * e.decodes

@@ -30,7 +30,10 @@ def sink(state: State, place: int, k: int) -> int:
     last, count = state.slots[k].last, state.engine[0].finishes
     while 2 * place + 1 < count:
         below = 2 * place + 1
-        if below + 1 < count and state.slots[state.entries[below + 1].heap].last < state.slots[state.entries[below].heap].last:
+        if (
+            below + 1 < count
+            and state.slots[state.entries[below + 1].heap].last < state.slots[state.entries[below].heap].last
+        ):
             below += 1
         other = state.entries[below].heap
         if state.slots[other].last >= last:

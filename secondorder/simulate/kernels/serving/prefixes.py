@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from secondorder.arrays import Integers
 from secondorder.simulate.kernels.compilation import compiled, inlined
-from secondorder.simulate.kernels.serving.state import NONE, Integers
+from secondorder.simulate.kernels.serving.state import NONE
 from secondorder.workloads.requests import Requests
 
 
@@ -44,4 +45,4 @@ def number(
 def scattered(value: int, place: int, size: int) -> int:
     """A place in a table of 2^k, by multiplication with odd constants (Knuth 1998, section 6.4)."""
     mixed = np.uint64(value) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(place) * np.uint64(0xBF58476D1CE4E5B9)
-    return np.int64((mixed ^ (mixed >> np.uint64(32))) & np.uint64(size - 1))
+    return int(np.int64((mixed ^ (mixed >> np.uint64(32))) & np.uint64(size - 1)))

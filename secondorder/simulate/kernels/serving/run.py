@@ -2,34 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
+from secondorder.arrays import Floats, Integers
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.kernels.coefficients import step_times
 from secondorder.simulate.kernels.compilation import announced
-from secondorder.simulate.kernels.records import records
 from secondorder.simulate.kernels.serving.engine import serve
 from secondorder.simulate.kernels.serving.prefixes import identities
+from secondorder.simulate.kernels.serving.setup import new_state
 from secondorder.simulate.kernels.serving.state import (
     DONE,
     FULL,
-    NEVER,
     NONE,
     OUTSIDE,
-    PICO,
-    Block,
-    Border,
-    Draft,
     Engine,
-    Entry,
-    Integers,
-    Outcome,
-    Place,
     Results,
-    Slot,
     Small,
-    State,
     Workload,
 )
 from secondorder.workloads.requests import Requests
@@ -38,6 +29,7 @@ ROWS = 65_536
 """Rows of the series that are recorded at a time."""
 PORTION = 250_000
 """Requests between two looks at the keyboard."""
+Array = TypeVar("Array", Floats, Integers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +38,7 @@ class Record:
 
     Of each request ``first_token`` and ``finish``; ``scheduled``, ``preemptions``, ``cached`` and the ``series``
     where they were asked for (else without places). ``total_preemptions`` and ``total_cached`` are sums.
+    A row of the ``series`` is that of the engine on SimPy.
     """
 
     first_token: Integers
@@ -77,47 +70,62 @@ def record(
     With ``records`` everything is kept; without, 16 bytes a request. ``progress`` is told how many have arrived.
     """
     scenario.check(requests)
+    times, results = step_times(scenario), _results(len(requests), records)
+    assert times is not None, f"{scenario.step_time} is not for the kernel"
     work, count = _workload(scenario, requests)
-    state = _state(scenario, requests, count, leaps)
-    e, times, results = state.engine[0], step_times(scenario), _results(len(requests), records)
-    assert times is not None
-    series = []
+    state, series = new_state(scenario, requests, count, leaps=leaps), []
+    e = state.engine[0]
     with announced():
-        while (stopped := serve(state, work, times, results, e["arrived"] + PORTION)) != DONE:
+        while (stopped := serve(state, work, times, results, e.arrived + PORTION)) != DONE:
             if stopped == OUTSIDE:
                 _refuse(scenario, e)
             if stopped == FULL:
                 series.append(results.series.copy())
-                e["rows"] = 0
+                e.rows = 0
             elif progress is not None:
-                progress(int(e["arrived"]))
-    series.append(results.series[: e["rows"]])
+                progress(int(e.arrived))
+    series.append(results.series[: e.rows])
     return Record(
-        **{name: getattr(results, name) for name in ("first_token", "finish", "scheduled", "preemptions", "cached")},
+        first_token=results.first_token,
+        finish=results.finish,
+        scheduled=results.scheduled,
+        preemptions=results.preemptions,
+        cached=results.cached,
         series=np.concatenate(series),
-        steps=int(e["steps"]),
-        total_preemptions=int(e["preemptions"]),
-        total_cached=int(e["hits"]),
+        steps=int(e.steps),
+        total_preemptions=int(e.preemptions),
+        total_cached=int(e.hits),
     )
 
 
-def _refuse(scenario, e):
+def _refuse(scenario: Serving, e: Engine) -> None:
     """Raise what the step time model itself says of the step that it has no time for."""
-    scenario.step_seconds(int(e["failed_tokens"]), 0, 0, int(e["failed_decodes"]), int(e["failed_context"]), 0)
-    raise AssertionError("the kernel and the step time model disagree on where the table ends")
+    scenario.step_seconds(int(e.failed_tokens), 0, 0, int(e.failed_decodes), int(e.failed_context), 0)
+    raise AssertionError("the kernel and the step time disagree on where its table ends")
 
 
-def _workload(scenario, requests):
-    starts, numbers, count = np.zeros(1, np.int64), np.zeros(0, np.int64), 0
-    prefixes = scenario.enable_prefix_caching and requests.hash_ids is not None
-    if prefixes:
+def _workload(scenario: Serving, requests: Requests) -> tuple[Workload, int]:
+    """The requests as the kernel takes them, and how many identities their blocks have."""
+    starts, numbers, count, hash_block = np.zeros(1, np.int64), np.zeros(0, np.int64), 0, 0
+    if scenario.enable_prefix_caching and requests.hash_ids:
         starts, numbers, count = identities(requests, scenario.block_size)
+        hash_block = requests.hash_block
     work = Workload(
-        arrival=np.array(requests.arrival), prompt=np.array(requests.input_tokens),
-        output=np.array(requests.output_tokens),
-        starts=starts, identities=numbers, hash_block=requests.hash_block if prefixes else 0,
+        arrival=_read_only(np.asarray(requests.arrival, np.float64)),
+        prompt=_read_only(np.asarray(requests.input_tokens, np.int64)),
+        output=_read_only(np.asarray(requests.output_tokens, np.int64)),
+        starts=starts,
+        identities=numbers,
+        hash_block=hash_block,
     )
     return work, count
+
+
+def _read_only(array: Array) -> Array:
+    """The same memory, always of the type that the kernel is compiled for."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _results(count: int, everything: bool) -> Results:
@@ -130,49 +138,3 @@ def _results(count: int, everything: bool) -> Results:
         cached=np.zeros(kept, np.int32),
         series=np.zeros((ROWS if everything else 0, 4), np.int64),
     )
-
-
-def _state(scenario: Serving, requests: Requests, identities: int, leaps: bool) -> State:
-    slots = max(1, min(scenario.max_num_seqs, len(requests)))
-    longest = int((np.asarray(requests.input_tokens) + np.asarray(requests.output_tokens)).max(initial=0))
-    blocks = scenario.kv_blocks - 1 if scenario.enable_prefix_caching else 0
-    width = -(-longest // scenario.block_size) if blocks else 0
-    state = State(
-        engine=records(Engine, 1),
-        slots=records(Slot, slots),
-        drafts=records(Draft, 2),
-        entries=records(Entry, slots),
-        outcomes=records(Outcome, 2 * slots),
-        borders=records(Border, scenario.block_size),
-        blocks=records(Block, blocks),
-        places=records(Place, slots * width),
-        shared=np.full(identities, NONE, np.int32),
-    )
-    for index in range(slots):
-        state.entries[index]["unused"] = index
-    state.borders["first"] = state.borders["last"] = NONE
-    state.blocks["previous"], state.blocks["next"] = np.arange(-1, blocks - 1), np.arange(1, blocks + 1)
-    state.blocks["next"][-1:] = NONE
-    state.blocks["content"] = NONE
-    state.places["own"] = NONE
-    state.engine[0]["width"], state.engine[0]["slots"] = width, slots
-    _set(state.engine[0], scenario, requests, slots, leaps)
-    return state
-
-
-def _set(e, scenario: Serving, requests: Requests, slots: int, leaps: bool) -> None:
-    for name in ("block_size", "max_num_seqs"):
-        e[name] = getattr(scenario, name)
-    e["blocks"] = e["free"] = scenario.kv_blocks - 1
-    e["budget"] = scenario.max_num_batched_tokens
-    e["threshold"] = scenario.long_prefill_token_threshold or NEVER
-    e["chunked"] = scenario.enable_chunked_prefill
-    e["prefix_caching"] = scenario.enable_prefix_caching
-    e["ahead"], e["leaps"] = scenario.async_scheduling, leaps
-    e["now"] = -1
-    e["requests"] = len(requests)
-    arrival = np.asarray(requests.arrival)
-    e["next_arrival"] = round(arrival[0] / PICO) if len(requests) else NEVER
-    e["oldest"] = e["newest"] = NONE
-    e["unused"] = slots
-    e["head"], e["tail"] = 0, scenario.kv_blocks - 2

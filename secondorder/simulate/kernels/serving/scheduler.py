@@ -3,7 +3,7 @@
 from secondorder.simulate.kernels.compilation import called, inlined
 from secondorder.simulate.kernels.serving.blocks import blocks_for, fill, grow, hits, release, shared_places, take_hits
 from secondorder.simulate.kernels.serving.finishes import push, remove
-from secondorder.simulate.kernels.serving.state import NONE, Draft, Engine, State, Workload
+from secondorder.simulate.kernels.serving.state import NONE, Engine, State, Workload
 
 
 @inlined
@@ -49,7 +49,7 @@ def all_can_run(state: State) -> bool:
         tokens = min(wanted(state, k), budget)
         budget -= tokens
         blocks += blocks_for(e, state.slots[k].computed + tokens) - state.slots[k].held
-    return blocks <= e.free  # type: ignore[no-any-return]
+    return blocks <= e.free
 
 
 @inlined
@@ -163,7 +163,7 @@ def admit(state: State, work: Workload, which: int) -> None:
         if e.preempted > 0:
             k = state.entries[e.preempted - 1].waiting
             index, length = state.slots[k].index, state.slots[k].emitted
-        length += work.prompt[index]
+        length += int(work.prompt[index])
         found = free = 0
         if e.prefix_caching:
             found, free = hits(state, work, index, k, (length - 1) // e.block_size)
@@ -191,12 +191,12 @@ def new_slot(state: State, work: Workload) -> int:
     e.unused -= 1
     k = state.entries[e.unused].unused
     slot = state.slots[k]
-    slot.index, slot.prompt, slot.output = e.queued, work.prompt[e.queued], work.output[e.queued]
+    slot.index, slot.prompt, slot.output = e.queued, int(work.prompt[e.queued]), int(work.output[e.queued])
     slot.emitted = slot.preemptions = slot.held = slot.filled = 0
     slot.cached = slot.joined = NONE
     slot.prefix = shared_places(work, e, e.queued)
     e.queued += 1
-    return k  # type: ignore[no-any-return]
+    return k
 
 
 @inlined
@@ -310,7 +310,10 @@ def finish_in_step(state: State, which: int) -> None:
         draft.finishing += 1
     for i in range(1, draft.finishing):
         k, j = state.outcomes[which * e.slots + i].finishing, i
-        while j > 0 and state.slots[state.outcomes[which * e.slots + j - 1].finishing].admission > state.slots[k].admission:
+        while (
+            j > 0
+            and state.slots[state.outcomes[which * e.slots + j - 1].finishing].admission > state.slots[k].admission
+        ):
             state.outcomes[which * e.slots + j].finishing = state.outcomes[which * e.slots + j - 1].finishing
             j -= 1
         state.outcomes[which * e.slots + j].finishing = k

@@ -4,20 +4,22 @@ The words are those of ``simulate.scheduler``: requests that decode advance toge
 those that prefill are *apart*. A request keeps its slot from its first admission to its end.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-Integers = npt.NDArray[np.int64]
-Small = npt.NDArray[np.int32]
-Floats = npt.NDArray[np.float64]
+from secondorder.arrays import Floats, Integers
+from secondorder.simulate.kernels.records import Int32
+
+Small: TypeAlias = npt.NDArray[np.int32]
 
 NEVER = 2**62
 """Time later than any other, and length longer than any other."""
 PICO = 1e-12
-NONE = -1
-"""Index of nothing."""
+"""Seconds in a tick of the clock."""
+NONE, LAST = -1, -2
+"""Index of nothing; end of a chain that is more than one block."""
 DONE, PAUSED, FULL, OUTSIDE = range(4)
 """Why the engine stopped: all are served, the asked number have arrived, the series is full, or no such step time."""
 
@@ -67,6 +69,8 @@ class Engine:
     tail: int
     width: int
     """Blocks that a request may hold, at most."""
+    own: int
+    """The first identity of the slots' own blocks."""
     # What is recorded
     steps: int
     rows: int
@@ -182,28 +186,24 @@ class Border:
 
 
 class Block:
-    """A block with identity: its users, its neighbours among the free ones, its content and others of the same."""
+    """A block with identity: its users, its place in the queue of free ones, and its content.
 
-    users: int
-    previous: int
-    next: int
-    content: int
-    same_before: int
-    same_after: int
+    ``same`` is the next block with the same content, or LAST; NONE of one that was the only one when it was filled,
+    and has none behind it.
+    """
 
-
-class Place:
-    """A place in the list of blocks of a slot: the block that it holds, and the first one with its own content."""
-
-    held: int
-    own: int
+    users: Int32
+    queued: Int32
+    content: Int32
+    same: Int32
 
 
 class State(NamedTuple):
-    """All that the engine keeps from one step to the next; the last three only if prefixes are cached.
+    """All that the engine keeps from one step to the next; the last four only if prefixes are cached.
 
-    ``outcomes`` has the lines of the first draft, then those of the second; ``places`` has ``width`` for each slot.
-    ``shared`` is the first block with each identity of a prompt's blocks.
+    ``outcomes`` has the lines of the first draft, then those of the second. ``queue`` are the free blocks; ``held``
+    those of each slot, ``width`` places a slot; ``first`` the first block with each identity: those of prompts, then
+    those of the slots' own blocks.
     """
 
     engine: list[Engine]
@@ -213,5 +213,6 @@ class State(NamedTuple):
     outcomes: list[Outcome]
     borders: list[Border]
     blocks: list[Block]
-    places: list[Place]
-    shared: Small
+    queue: Small
+    held: Small
+    first: Small

@@ -1,0 +1,61 @@
+"""The state of a compiled engine that is idle."""
+
+import numpy as np
+
+from secondorder.scenarios.serving import Serving
+from secondorder.simulate.kernels.records import filled, records
+from secondorder.simulate.kernels.serving.state import (
+    NEVER,
+    NONE,
+    PICO,
+    Block,
+    Border,
+    Draft,
+    Engine,
+    Entry,
+    Outcome,
+    Slot,
+    State,
+)
+from secondorder.workloads.requests import Requests
+
+
+def new_state(scenario: Serving, requests: Requests, identities: int, *, leaps: bool) -> State:
+    """An engine with a scenario's settings, before the first of these requests arrives."""
+    slots = max(1, min(scenario.max_num_seqs, len(requests)))
+    longest = int((np.asarray(requests.input_tokens) + np.asarray(requests.output_tokens)).max(initial=0))
+    blocks = scenario.kv_blocks - 1 if scenario.enable_prefix_caching else 0
+    width = -(-longest // scenario.block_size) if blocks else 0
+    state = State(
+        engine=records(Engine, 1),
+        slots=records(Slot, slots),
+        drafts=records(Draft, 2),
+        entries=filled(Entry, slots, unused=np.arange(slots)),
+        outcomes=records(Outcome, 2 * slots),
+        borders=filled(Border, scenario.block_size, first=NONE, last=NONE),
+        blocks=filled(Block, blocks, queued=np.arange(blocks), content=NONE),
+        queue=np.full(1 << (2 * blocks).bit_length(), NONE, np.int32),
+        held=np.zeros(slots * width, np.int32),
+        first=np.full(identities + slots * width, NONE, np.int32),
+    )
+    state.queue[:blocks] = np.arange(blocks)
+    e = state.engine[0]
+    _settings(e, scenario)
+    e.leaps, e.slots, e.unused, e.width, e.own = leaps, slots, slots, width, identities
+    e.requests, e.next_arrival = len(requests), _first_arrival(requests)
+    return state
+
+
+def _settings(e: Engine, scenario: Serving) -> None:
+    e.block_size, e.max_num_seqs = scenario.block_size, scenario.max_num_seqs
+    e.blocks = e.free = e.tail = scenario.kv_blocks - 1
+    e.budget = scenario.max_num_batched_tokens
+    e.threshold = scenario.long_prefill_token_threshold or NEVER
+    e.chunked, e.prefix_caching = scenario.enable_chunked_prefill, scenario.enable_prefix_caching
+    e.ahead = scenario.async_scheduling
+    e.oldest = e.newest = NONE
+    e.now = -1  # so that the first request finds the engine asleep
+
+
+def _first_arrival(requests: Requests) -> int:
+    return int(np.rint(np.asarray(requests.arrival)[0] / PICO)) if len(requests) else NEVER
