@@ -79,17 +79,23 @@ def _grid(cells: Sequence["Cell"], took: str) -> "Grid":
 
     rows = []
     for cell in cells:
-        shares = [_share([cell.coverage.get(f"{name}_{what}") for name in ("ttft", "tpot", "e2el")]) for what in STATISTICS]
+        shares = [
+            _share([cell.coverage.get(f"{name}_{what}") for name in ("ttft", "tpot", "e2el")]) for what in STATISTICS
+        ]
         total = pooled(cell.coverage.values())
         width = f"{cell.widths['ttft_p99']:.1%}" if "ttft_p99" in cell.widths else ""
         all_ = f"{total.share:.1%}" if total.intervals else ""
-        rows.append([cell.service.name, f"{cell.decided:,}", *shares, all_, width, f"{cell.spent / 1e6:.2g}", _refused(cell)])
+        rows.append(
+            [cell.service.name, f"{cell.decided:,}", *shares, all_, width, f"{cell.spent / 1e6:.2g}", _refused(cell)]
+        )
     total, verdicts = _pool(cells), sum(cell.verdicts for cell in cells)
     below = [f"all: {total}; nine intervals of one run share their luck"] if total.intervals else []
     if verdicts:
         breaks, agrees = sum(cell.breaks for cell in cells), sum(cell.agrees for cell in cells)
-        below.append(f'a formula on the truth "breaks" in {breaks / verdicts:.2%} of the verdicts; one that is 1 % outside '
-                     f'the margin "agrees" in {agrees / (2 * verdicts):.2%}')
+        below.append(
+            f'a formula on the truth "breaks" in {breaks / verdicts:.2%} of the verdicts; one that is 1 % outside '
+            f'the margin "agrees" in {agrees / (2 * verdicts):.2%}'
+        )
     return Grid(
         header=["service", "runs", *STATISTICS, "all", "± ttft p99", "million", "no interval"],
         rows=rows,

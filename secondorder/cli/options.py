@@ -172,7 +172,10 @@ def _precision(*names: str) -> Parameter:
 
 
 _BUDGET = Parameter(
-    group=SIMULATION, metavar="TIME", help='Time that the simulation of a service may take, "60 s".', show_default="none"
+    group=SIMULATION,
+    metavar="TIME",
+    help='Time that the simulation of a service may take, "60 s".',
+    show_default="none",
 )
 
 

@@ -14,7 +14,7 @@ from secondorder.errors import InputError
 from secondorder.simulate.output import correlation_time, student
 from secondorder.simulate.statistics.estimates import estimates_of, how, rounded
 from secondorder.simulate.statistics.histogram import histogram, pooled
-from secondorder.simulate.statistics.outcome import TooShort, NotSteady, Steady, Unsteady, intervals, joined
+from secondorder.simulate.statistics.outcome import NotSteady, Steady, TooShort, Unsteady, intervals, joined
 from secondorder.simulate.statistics.procedure import Budget, given_runs, steady_state
 from secondorder.simulate.statistics.progress import listening
 from secondorder.simulate.statistics.quantiles import quantile_interval
@@ -193,7 +193,9 @@ def test_the_relaxation_time_of_a_single_server_is_near_daleys(load):
 def test_the_relaxation_time_of_an_autoregression_is_exact():
     runs = [Autoregression(0.99).run(k, 400_000) for k in range(4)]
     exact = (1 + 0.99) / (1 - 0.99)
-    assert relaxation_time([Observed({}, run.work, run.settled, nothing) for run in runs]) == pytest.approx(exact, rel=0.1)
+    assert relaxation_time([Observed({}, run.work, run.settled, nothing) for run in runs]) == pytest.approx(
+        exact, rel=0.1
+    )
 
 
 def test_growth_is_seen_two_percent_past_saturation_and_not_below_it():

@@ -60,9 +60,7 @@ def simulate_serving(
     source = ServingSource(scenario, seed)
     if requests is not None:
         count = replications or 10
-        found = given_runs(
-            source, watched=WATCHED, length=requests, replications=count, precision=wanted, jobs=jobs
-        )
+        found = given_runs(source, watched=WATCHED, length=requests, replications=count, precision=wanted, jobs=jobs)
     else:
         limit = budget_of(scenario, wanted, budget)
         found = steady_state(

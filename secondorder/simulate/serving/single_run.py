@@ -12,7 +12,7 @@ from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.asks import PICO, asks
 from secondorder.simulate.serving.engine import Engine, arrive
 from secondorder.simulate.serving.policies import DEFAULT, Policies
-from secondorder.simulate.serving.recorder import EngineLog, Recorder
+from secondorder.simulate.serving.recorder import Recorder
 from secondorder.simulate.serving.scheduler import Scheduler
 from secondorder.workloads.requests import Requests
 
@@ -53,7 +53,9 @@ def run(scenario: Serving, requests: Requests, *, leaps: bool = True, policies: 
     }
     series = [np.frombuffer(column, dtype=np.int64) for column in log.series]
     return ServingRun(
-        request_frame(requests, np.array(arrivals), **columns), series_frame(series, scenario.kv_blocks - 1), recorder.steps
+        request_frame(requests, np.array(arrivals), **columns),
+        series_frame(series, scenario.kv_blocks - 1),
+        recorder.steps,
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from secondorder.scenarios.answers import Estimate
 from secondorder.simulate.statistics.intervals import Interval
-from secondorder.simulate.statistics.outcome import TooShort, NotSteady, Outcome, Steady, intervals
+from secondorder.simulate.statistics.outcome import NotSteady, Outcome, Steady, TooShort, intervals
 from secondorder.simulate.statistics.quantiles import Quantile
 
 JUMP = "the law jumps at this quantile"

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 
+from secondorder.simulate.statistics.histogram import pooled
 from secondorder.simulate.statistics.intervals import Interval
 from secondorder.simulate.statistics.quantiles import Quantile, quantile_interval
 from secondorder.simulate.statistics.ratios import ratio_interval
-from secondorder.simulate.statistics.histogram import pooled
 from secondorder.simulate.statistics.runs import Section
 
 SECTIONS = 20

@@ -15,10 +15,10 @@ from secondorder.simulate.replicate import replicated
 from secondorder.simulate.statistics.histogram import Floats
 from secondorder.simulate.statistics.outcome import (
     SECTIONS,
-    TooShort,
     NotSteady,
     Outcome,
     Steady,
+    TooShort,
     Unsteady,
     intervals,
 )
@@ -73,7 +73,13 @@ def steady_state(
 
 
 def given_runs(
-    source: Source, *, watched: Sequence[str], length: int, replications: int, precision: float = PRECISION, jobs: int = 1
+    source: Source,
+    *,
+    watched: Sequence[str],
+    length: int,
+    replications: int,
+    precision: float = PRECISION,
+    jobs: int = 1,
 ) -> Outcome:
     """What so many runs of a given length tell: the outcomes of ``steady_state``, without a search.
 
@@ -87,8 +93,8 @@ def given_runs(
 def two_starts(source: Source, length: int) -> Starts:
     """Four runs of a length from an empty start, and four from a flooded one."""
     search = _Search(source, (), Budget(requests=0), PRECISION, None, 1)
-    empty = search._runs(length, 0)  # noqa: SLF001 - of this module
-    return Starts(_work(empty), _work(search._runs(length, search._flood(empty))))  # noqa: SLF001
+    empty = search._runs(length, 0)
+    return Starts(_work(empty), _work(search._runs(length, search._flood(empty))))
 
 
 @dataclass(frozen=True)
@@ -179,9 +185,7 @@ class _Search:
             seen = f"an empty and a flooded start have not met after {length:,} requests"
             return NotSteady(sections=_halves(empty), spent=self.spent, kind=Unsteady.TRANSIENT, seen=seen)
         seen = f"runs of {length:,} requests last {length / relaxation:.2g} relaxation times of {relaxation:,.0f}"
-        return TooShort(
-            sections=_halves(empty), spent=self.spent, needed=_least_of_all(relaxation), seen=seen
-        )
+        return TooShort(sections=_halves(empty), spent=self.spent, needed=_least_of_all(relaxation), seen=seen)
 
     def given(self, length: int, replications: int) -> Outcome:
         """Runs of a given length, judged as the pilot is."""
@@ -199,7 +203,9 @@ class _Search:
             needed = replications * Pilot(relaxation, 0).run
             return TooShort(sections=tuple(found), spent=self.spent, needed=needed, seen=seen)
         if not starts.met(relaxation):
-            return self._two_states(empty, starts) if starts.stays_flooded else self._undecided(empty, starts, relaxation)
+            return (
+                self._two_states(empty, starts) if starts.stays_flooded else self._undecided(empty, starts, relaxation)
+            )
         width = self.width(found)
         return self._steady(pilot, found, width, len(found) * max(1.0, (width / self.precision) ** 2))
 
@@ -221,7 +227,9 @@ class _Search:
                 continue
             if longer is not None and pilot.kept < FEWEST / 2 * longer.relaxation:
                 times = pilot.kept / longer.relaxation
-                return self._too_few(longer, found, f"runs of {pilot.kept:,} requests last {times:.2g} relaxation times")
+                return self._too_few(
+                    longer, found, f"runs of {pilot.kept:,} requests last {times:.2g} relaxation times"
+                )
             width = self.width(found)
             needed = len(found) * max(1.0, (width / self.precision) ** 2)
             self._tell(pilot, len(found), width, needed)
@@ -246,7 +254,9 @@ class _Search:
     def width(self, found: Sequence[Section]) -> float:
         """The widest relative half-width of the watched metrics."""
         known = intervals(found)
-        return max((known[metric].interval.relative_half_width for metric in self.watched if metric in known), default=0.0)
+        return max(
+            (known[metric].interval.relative_half_width for metric in self.watched if metric in known), default=0.0
+        )
 
     def _steady(self, pilot: Pilot, found: list[Section], width: float, needed: float) -> Steady:
         return Steady(

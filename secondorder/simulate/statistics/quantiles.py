@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from secondorder.errors import InputError
-from secondorder.simulate.statistics.intervals import Interval, student_quantile
 from secondorder.simulate.statistics.histogram import Histogram, pooled
+from secondorder.simulate.statistics.intervals import Interval, student_quantile
 
 FEWEST = 100
 """Values beside the quantile below which a gap between them says nothing of their law."""

@@ -9,9 +9,7 @@ from secondorder.errors import InputError
 from secondorder.simulate.statistics.intervals import Interval, student_quantile
 
 
-def ratio_interval(
-    numerators: npt.ArrayLike, denominators: npt.ArrayLike, confidence: float = 0.95
-) -> Interval:
+def ratio_interval(numerators: npt.ArrayLike, denominators: npt.ArrayLike, confidence: float = 0.95) -> Interval:
     """``sum(y)/sum(x)`` over sections, with Student's interval by the delta method.
 
     The mean of a value is the ratio of its sum ``y`` to the count ``x``; a throughput that of a count to a time.

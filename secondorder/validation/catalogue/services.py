@@ -171,7 +171,9 @@ def tried(service: Service, trials: Sequence[Trial], margin: float = MARGIN) -> 
         refusals=dict(refusals),
         spent=fmean(each.spent for each in trials),
         breaks=sum(_verdict(truth, interval, margin) is Verdict.BREAKS for interval, truth in pairs),
-        agrees=sum(_verdict(truth * (1 + margin + 0.01), interval, margin) is Verdict.AGREES for interval, truth in pairs)
+        agrees=sum(
+            _verdict(truth * (1 + margin + 0.01), interval, margin) is Verdict.AGREES for interval, truth in pairs
+        )
         + sum(_verdict(truth * (1 - margin - 0.01), interval, margin) is Verdict.AGREES for interval, truth in pairs),
         verdicts=len(pairs),
     )
