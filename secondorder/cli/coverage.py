@@ -75,34 +75,36 @@ def _refused(cell: "Cell") -> str:
 
 def _grid(cells: Sequence["Cell"], took: str) -> "Grid":
     from secondorder.report.tables import Grid
-    from secondorder.validation.coverage import pooled
 
-    rows = []
-    for cell in cells:
-        shares = [
-            _share([cell.coverage.get(f"{name}_{what}") for name in ("ttft", "tpot", "e2el")]) for what in STATISTICS
-        ]
-        total = pooled(cell.coverage.values())
-        width = f"{cell.widths['ttft_p99']:.1%}" if "ttft_p99" in cell.widths else ""
-        all_ = f"{total.share:.1%}" if total.intervals else ""
-        rows.append(
-            [cell.service.name, f"{cell.decided:,}", *shares, all_, width, f"{cell.spent / 1e6:.2g}", _refused(cell)]
-        )
-    total, verdicts = _pool(cells), sum(cell.verdicts for cell in cells)
-    below = [f"all: {total}; nine intervals of one run share their luck"] if total.intervals else []
-    if verdicts:
-        breaks, agrees = sum(cell.breaks for cell in cells), sum(cell.agrees for cell in cells)
-        below.append(
-            f'a formula on the truth "breaks" in {breaks / verdicts:.2%} of the verdicts; one that is 1 % outside '
-            f'the margin "agrees" in {agrees / (2 * verdicts):.2%}'
-        )
     return Grid(
         header=["service", "runs", *STATISTICS, "all", "± ttft p99", "million", "no interval"],
-        rows=rows,
+        rows=[_row(cell) for cell in cells],
         above=[f"how often 95 % intervals of default runs hold the truth of the runs of the other seeds; {took}"],
-        below=below,
+        below=_totals(cells),
         numbers=frozenset(range(1, 8)),
     )
+
+
+def _row(cell: "Cell") -> list[str]:
+    from secondorder.validation.coverage import pooled
+
+    groups = [[cell.coverage.get(f"{name}_{what}") for name in ("ttft", "tpot", "e2el")] for what in STATISTICS]
+    total = pooled(cell.coverage.values())
+    shares = [*map(_share, groups), f"{total.share:.1%}" if total.intervals else ""]
+    width = f"{cell.widths['ttft_p99']:.1%}" if "ttft_p99" in cell.widths else ""
+    return [cell.service.name, f"{cell.decided:,}", *shares, width, f"{cell.spent / 1e6:.2g}", _refused(cell)]
+
+
+def _totals(cells: Sequence["Cell"]) -> list[str]:
+    total, verdicts = _pool(cells), sum(cell.verdicts for cell in cells)
+    if not verdicts:
+        return []
+    breaks, agrees = (sum(counts) / verdicts for counts in zip(*((c.breaks, c.agrees / 2) for c in cells), strict=True))
+    return [
+        f"all: {total}; the nine intervals of one run share their luck",
+        f'a formula on the truth "breaks" in {breaks:.2%} of the verdicts; one that is 1 % outside the margin '
+        f'"agrees" in {agrees:.2%}',
+    ]
 
 
 STATISTICS = ("mean", "p50", "p99")

@@ -29,7 +29,7 @@ def run_compiled(scenario: Serving, drawn: Requests) -> ServingRun:
         scheduled=found.scheduled,
         first=found.first_token,
         finish=found.finish,
-        cached=found.cached,
-        preemptions=found.preemptions,
+        cached=found.cached.astype(np.int64),
+        preemptions=found.preemptions.astype(np.int64),
     )
-    return ServingRun(requests, series_frame(np.asarray(found.series).T, scenario.kv_blocks - 1), found.steps)
+    return ServingRun(requests, series_frame(list(found.series.T), scenario.kv_blocks - 1), found.steps)

@@ -65,7 +65,8 @@ def in_system(arrival: Floats, finish: Floats) -> Floats:
     >>> in_system(np.array([0.0, 1.0, 2.0]), np.array([1.5, 5.0, 6.0]))
     array([0., 1., 1.])
     """
-    return np.arange(len(arrival)) - np.searchsorted(np.sort(finish), arrival, side="right").astype(float)
+    gone = np.searchsorted(np.sort(finish), arrival, side="right")
+    return np.asarray(np.arange(len(arrival)) - gone, float)
 
 
 def _after(before: Requests, drawn: Requests) -> Requests:

@@ -99,7 +99,7 @@ def two_starts(source: Source, length: int) -> Starts:
 
 @dataclass(frozen=True)
 class Pilot:
-    """The ``relaxation`` time and the ``end`` that must be cut, in requests; the ``length`` of runs where it is given."""
+    """The ``relaxation`` time and the ``end`` that must be cut, in requests; the ``length`` of runs if it is given."""
 
     relaxation: float
     end: int

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
 from secondorder.simulate.statistics.histogram import Floats, Histogram, histogram
 
 Totals = Callable[[int, int], Mapping[str, tuple[float, float]]]
@@ -67,4 +69,4 @@ def section(run: Observed, first: int, last: int) -> Section:
 def grouped_means(series: Floats, points: int) -> Floats:
     """At most about ``points`` means of equally many neighbours; what is left over at the front is cut."""
     width = max(1, len(series) // points)
-    return series[len(series) % width :].reshape(-1, width).mean(axis=1)
+    return np.asarray(series[len(series) % width :].reshape(-1, width).mean(axis=1))

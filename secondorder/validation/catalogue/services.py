@@ -25,6 +25,8 @@ from secondorder.workloads.arrivals import Gamma, MarkovModulated, Poisson
 from secondorder.workloads.lengths import Empirical, Lengths, lengths
 from secondorder.workloads.models import models
 
+FOLDS = 10
+"""Parts of the seeds, each judged by a truth from the others: of 200 seeds from runs 180 times as long."""
 SEEDS = 200
 """Seeds of each service."""
 BACKLOG = 400_000
@@ -153,19 +155,20 @@ class Cell:
 
 
 def tried(service: Service, trials: Sequence[Trial], margin: float = MARGIN) -> Cell:
-    """The trials of one service, each judged by a truth from the trials of the other parity."""
-    decided = [(place, each) for place, each in enumerate(trials) if each.together is not None]
-    halves = [[each.together for place, each in decided if place % 2 == parity and each.together] for parity in (0, 1)]
-    if not all(halves):
-        decided = []
-    truths = [_values(join(half)) for half in halves] if decided else []
-    judged = [(each.found, truths[1 - place % 2]) for place, each in decided]
+    """The trials of one service, each judged by a truth from those of all other folds."""
+    decided = [(place % FOLDS, each) for place, each in enumerate(trials) if each.together is not None]
+    truths = {
+        fold: _values(join(others))
+        for fold in range(FOLDS)
+        if (others := [each.together for other, each in decided if other != fold and each.together is not None])
+    }
+    judged = [(each.found, truths[fold]) for fold, each in decided if fold in truths]
     metrics = [metric for metric in WATCHED if all(metric in found for found, _ in judged)] if judged else []
     pairs = [(found[metric], truth[metric]) for metric in metrics for found, truth in judged]
     refusals = Counter(each.why for each in trials if each.why)
     return Cell(
         service=service,
-        decided=len(decided),
+        decided=len(judged),
         coverage={metric: _coverage([(found[metric], truth[metric]) for found, truth in judged]) for metric in metrics},
         widths={metric: fmean(found[metric].relative_half_width for found, _ in judged) for metric in metrics},
         refusals=dict(refusals),
@@ -206,7 +209,7 @@ def _verdict(formula: float, interval: Interval, margin: float) -> Verdict:
 
 
 def covered_services(
-    chosen: Sequence[Service], *, seeds: int = SEEDS, seed: int = 0, jobs: int = 1, done: Callable[[], None] = bool
+    chosen: Sequence[Service], *, seeds: int = SEEDS, seed: int = 0, jobs: int = 1, done: Callable[[], object] = bool
 ) -> Iterator[Cell]:
     """Each service with so many seeds; ``done`` is called after each seed."""
     for service in chosen:
