@@ -59,8 +59,8 @@ def how(outcome: Outcome) -> str:
         if not outcome.reached:
             reached += f" where {outcome.wanted:.1%} was wanted"
         return (
-            f"simulated, steady state: {len(outcome.sections)} runs of {outcome.length:,} requests, each after a warm-up "
-            f"of {outcome.warm_up:,}, {outcome.spent:,} in all; {reached}"
+            f"simulated, steady state: {len(outcome.sections)} runs of {outcome.length:,} requests, each after a "
+            f"warm-up of {outcome.warm_up:,}, {outcome.spent:,} in all; {reached}"
         )
     kind = outcome.kind if isinstance(outcome, NotSteady) else "not enough data"
     return f"simulated, {kind}: {outcome.spent:,} requests in all; {outcome.seen}"
