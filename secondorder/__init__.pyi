@@ -87,7 +87,7 @@ from .systems.system import System as System
 from .validation.comparison import Comparison as Comparison
 from .validation.comparison import compare as compare
 from .validation.sensitivity import sensitivity as sensitivity
-from .validation.sensitivity import sobol as sobol
+from .validation.sobol import sobol as sobol
 from .validation.sweeps import sweep as sweep
 from .verbs import simulate as simulate
 from .verbs import solve as solve

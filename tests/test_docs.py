@@ -7,9 +7,10 @@ import shlex
 import sys
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 
+import first_order as suite
 import pytest
+from first_order_row import Command
 
 import secondorder as so
 from secondorder.cli import main
@@ -90,25 +91,12 @@ def test_every_public_name_is_in_the_reference_and_says_what_it_is():
 
 
 @pytest.fixture(scope="module")
-def suite():
-    return SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "first_order.py")))
-
-
-@pytest.fixture(scope="module")
-def names(suite):
-    return suite.scenarios()
-
-
-@pytest.fixture(scope="module")
 def lines():
     """The cells of the page's table by workflow and subject."""
     page = (DOCS / "first_order.md").read_text(encoding="utf-8")
     table = page.partition("## The table")[2].partition("##")[0].strip().splitlines()[2:]
     cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table]
     return {(row[0], row[1]): row[2:] for row in cells}
-
-
-ROWS = runpy.run_path(str(ROOT / "benchmarks" / "first_order.py"))["ROWS"]
 
 
 def numbers(text: str) -> list[float]:
@@ -129,14 +117,14 @@ def same(shown: str, found: str) -> bool:
 
 
 def test_the_page_has_a_line_for_every_row(lines):
-    assert list(lines) == [(row.workflow, row.what) for row in ROWS]
+    assert list(lines) == [(row.workflow, row.what) for row in suite.ROWS]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.workflow}: {row.what}"[:60])
-def test_a_number_of_the_suite_is_what_the_functions_give(row, suite, names, lines):
+@pytest.mark.parametrize("row", suite.ROWS, ids=lambda row: f"{row.workflow}: {row.what}"[:60])
+def test_a_number_of_the_suite_is_what_the_functions_give(row, lines):
     call, ours, twin, theirs, why = lines[row.workflow, row.what]
-    found = suite.value(row.call, names)
-    assert (call, why) == (f"`{row.call}`", row.why)
+    found = suite.value(row.call)
+    assert (call, why) == (f"`{suite.calls_of(row).ours}`", row.why)
     if row.workflow == "Registries":  # they grow
         assert all(now >= then for now, then in zip(found, numbers(ours), strict=True))
     else:
@@ -144,7 +132,7 @@ def test_a_number_of_the_suite_is_what_the_functions_give(row, suite, names, lin
     assert theirs == (suite.shown(row.recorded, row) if row.theirs else "")
     assert isinstance(found, SecondOrderError) == ours.startswith("refused")
     if row.twin:
-        again = suite.value(row.twin, names)
+        again = suite.value(row.twin)
         assert isinstance(again, Estimate)
         amount, low, high = numbers(twin)[:3]
         last = unit_in_the_last_place(twin)[0]
@@ -152,7 +140,7 @@ def test_a_number_of_the_suite_is_what_the_functions_give(row, suite, names, lin
         assert low <= amount <= high
 
 
-def test_a_figure_of_its_page_lies_within_our_band_only_where_it_is_right(suite, names):
+def test_a_figure_of_its_page_lies_within_our_band_only_where_it_is_right():
     """41 times the carbon, 34 request/s, .8 ms and 4.2 ms lie outside; what agrees lies inside."""
     for what, theirs, right in (
         ("Poland over Quebec, the same fleet", 41, False),
@@ -163,14 +151,16 @@ def test_a_figure_of_its_page_lies_within_our_band_only_where_it_is_right(suite,
         ("parameters for 5.76e23 FLOP at 20 tokens each", 69.3e9, True),
         ("MTBF of 16,384 GPUs (50,000 h) and NICs (150,000 h)", 2.289 * 3600, True),
     ):
-        row = next(row for row in ROWS if row.what == what)
-        ends = [suite.value(call, names) for call in row.band[:2]]
+        row = next(row for row in suite.ROWS if row.what == what)
+        ends = [suite.value(call) for call in row.band[:2]]
         low, high = sorted(each.amount if isinstance(each, Estimate) else each for each in ends)
         assert (0.999 * low <= theirs <= 1.001 * high) == right, what
 
 
-def test_the_reference_values_that_are_right_are_met(suite, names):
-    found = {row.what: suite.value(row.call, names) for row in ROWS if not row.twin and not row.call.startswith("$")}
+def test_the_reference_values_that_are_right_are_met():
+    found = {
+        row.what: suite.value(row.call) for row in suite.ROWS if not row.twin and not isinstance(row.call, Command)
+    }
     ridges = found["ridge points of A100 80GB, H100 SXM, H200, T4, V100"]
     assert ridges == pytest.approx([153.0, 295.2, 206.0, 203.1, 138.9], abs=0.05)
     assert found["cache of a sequence of 2,048 tokens"] == pytest.approx(0.268e9, rel=2e-3)
@@ -187,4 +177,4 @@ def test_every_workflow_of_the_suite_has_a_row():
         "Reliability", "Sensitivity", "Inverse roofline", "Scaling laws", "Compression", "Reasoning", "Data loading",
         "Topology", "Multi-tenant queue", "Privacy overhead", "Registries", "Command line",
     )  # fmt: skip
-    assert {row.workflow for row in ROWS} == set(wanted)
+    assert {row.workflow for row in suite.ROWS} == set(wanted)

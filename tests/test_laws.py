@@ -13,6 +13,7 @@ from secondorder.laws import (
     EmpiricalLaw,
     Erlang,
     Exponential,
+    ExponentialMixture,
     Gamma,
     Hyperexponential,
     LogNormal,
@@ -28,6 +29,7 @@ EVERY = [
     Deterministic("2 s"),
     Erlang("2 s", 3),
     Hyperexponential("2 s", 4),
+    ExponentialMixture(0.8, first="0.5 s", second="8 s"),
     LogNormal("2 s", 0.5),
     Pareto("2 s", 9),
     Gamma("2 s", 0.7),
@@ -146,13 +148,35 @@ def test_special_cases_are_one_law():
     np.testing.assert_allclose(Gamma("1 s", 0.25).laplace(s), Erlang("1 s", 4).laplace(s), rtol=1e-12)
 
 
-@pytest.mark.parametrize("law", [Exponential("2 s"), Erlang("2 s", 3), Hyperexponential("2 s", 9)], ids=repr)
+@pytest.mark.parametrize(
+    "law",
+    [Exponential("2 s"), Erlang("2 s", 3), Hyperexponential("2 s", 9), ExponentialMixture(0.2, "1 s", "3 s")],
+    ids=repr,
+)
 def test_the_phases_give_the_transform(law):
     start, generator = law.phases()
     s = 0.4 + 0.9j
     found = start @ np.linalg.solve(s * np.eye(start.size) - generator, -generator.sum(axis=1))
     assert start.sum() == pytest.approx(1)
     assert complex(law.laplace(s)) == pytest.approx(complex(found))
+
+
+def test_balanced_means_are_one_mixture_of_exponentials():
+    balanced = Hyperexponential("1 s", 4)
+    short, long = (f"{mean!r} s" for mean in balanced.means)
+    free = ExponentialMixture(balanced.probability, first=short, second=long)
+    assert free.mean.m == pytest.approx(1)
+    assert free.scv == pytest.approx(4)
+    np.testing.assert_allclose(free.laplace([0.1, 1 + 2j]), balanced.laplace([0.1, 1 + 2j]), rtol=1e-12)
+    same = [law.sample(9, np.random.default_rng(1)) for law in (free, balanced)]
+    np.testing.assert_allclose(*same, rtol=1e-12)
+
+
+def test_the_tail_of_a_mixture_is_that_of_its_slow_kind():
+    law = ExponentialMixture(0.9, first="50 ms", second="2 s")
+    assert float(law.survival(6.0)) == pytest.approx(0.1 * np.exp(-3), rel=1e-12)
+    assert law.moment(1) == pytest.approx(0.9 * 0.05 + 0.1 * 2)
+    assert law.moment(3) == pytest.approx(6 * (0.9 * 0.05**3 + 0.1 * 8))
 
 
 def test_a_hyperexponential_keeps_its_digits_at_a_large_spread():
@@ -174,6 +198,8 @@ def test_a_spelling_reads_back(law):
         ("Deterministic mean=1 s", Deterministic("1 s")),
         ("erlang 2 min stages=3", Erlang("120 s", 3)),
         ("pareto 1 s shape=2.5", Pareto("1 s", 2.5)),
+        ("exponential-mixture 0.9 first=50ms second=2s", ExponentialMixture(0.9, "50 ms", "2 s")),
+        ("exponential-mixture p=0.9 first=50 ms second=2 s", ExponentialMixture(0.9, "50 ms", "2 s")),
     ],
 )
 def test_a_law_is_read_from_a_line(text, law):
@@ -192,6 +218,9 @@ def test_a_law_is_read_from_a_line(text, law):
         ("exponential 1 s mean=2 s", InputError, "service.mean: got two values"),
         ("hyperexponential 1 s scv=0.5", InputError, "service.scv: got 0.5, expected a number of at least 1"),
         ("pareto 1 s shape=1", InputError, "the mean is infinite"),
+        ("exponential-mixture 1.5 first=1s second=2s", InputError, "service.p: got 1.5, expected"),
+        ("exponential-mixture 0.5 first=1s", InputError, "without second"),
+        ("exponential-mixture 0.5 first=1 second=2 s", UnitError, "without a unit"),
         ("erlang 1 s stages=1.5", InputError, "an integer of at least 1"),
         ("", InputError, 'write "exponential 10 ms"'),
     ],
@@ -244,6 +273,7 @@ def test_the_transform_is_for_the_right_half_plane(bad):
         "deterministic 2 s",
         "erlang 2 s stages=3",
         "hyperexponential 2 s scv=4",
+        "exponential-mixture 0.8 first=0.5s second=8s",
         "lognormal 2 s scv=2",
         "pareto 2 s shape=3.5",
         "gamma 2 s scv=3",

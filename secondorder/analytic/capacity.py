@@ -30,7 +30,7 @@ MOST_REPLICAS = 1_000_000
 IDLE_SHARE = 1_000
 """Times as many replicas as stability takes: one of them is as good as idle."""
 TAIL_ERROR = 0.2
-"""Of a p99 of the second order: none was further off inside its domain, most are within 0.1 (``Replica``)."""
+"""Relative error of a p99 of the second order: none was greater inside its domain, most are below 0.1 (``Replica``)."""
 UNITS = {"ttft_p99": "s", "tpot_p99": "s", "e2el_p99": "s"}
 
 

@@ -37,7 +37,7 @@ from secondorder.workloads.transformer import Transformer
 SPARSE_PRECISIONS = ("tf32", "fp16", "bf16", "fp8", "int8", "int4", "fp4")
 """Those for which parts with 2:4 sparsity print a rate of twice the dense one."""
 SCALE_BYTES = 2.0
-"""Of the fp16 scale that a group of weights shares."""
+"""Bytes of the fp16 scale that a group of weights shares."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ def compress(
 
 
 def sparse_speed(accelerator: Accelerator, precision: str) -> float:
-    """Of 2:4 sparse over dense arithmetic by the datasheet: 2 or, where the part does not have it, 1.
+    """Speed of 2:4 sparse over dense arithmetic by the datasheet: 2 or, where the part does not have it, 1.
 
     NVIDIA's data-centre and desktop parts have it from Ampere (2020) on, AMD's from CDNA 3 (2023) on, at the
     precisions of matrix units. ``InputError`` for other vendors: no source was read.

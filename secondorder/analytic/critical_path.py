@@ -162,9 +162,12 @@ class _Times:
         """The stage goes on when it is free and what lies in the slot has come; the slot is free again."""
         cov = self.covariance
         mean, variance, share = clark(
-            float(self.mean[stage]), float(cov[stage, stage]),
-            float(self.mean[slot]) + send, float(cov[slot, slot]), float(cov[stage, slot]),
-        )  # fmt: skip
+            float(self.mean[stage]),
+            float(cov[stage, stage]),
+            float(self.mean[slot]) + send,
+            float(cov[slot, slot]),
+            float(cov[stage, slot]),
+        )
         self.mean[stage] = mean
         if self.noisy:
             row = share * cov[stage] + (1 - share) * cov[slot]

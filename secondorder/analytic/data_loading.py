@@ -35,9 +35,9 @@ from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.data_loading import DataLoading
 
 LARGEST_SCV, BUSIEST_STORAGE = 1.0, 0.9
-"""Of decoding, steps and reads, and of the storage's time, up to which two moments are known to be good to 7 %."""
+"""Largest scv of decoding, steps and reads, and busiest storage, at which two moments are known to be good to 7 %."""
 MOST_STATES = 50_000
-"""Of a chain: of the one with a storage, beyond them two moments."""
+"""States of a chain with a storage that are solved; beyond them two moments serve."""
 
 UNITS = {"throughput": "sample/s", "step_time_mean": "s"}
 
@@ -71,12 +71,17 @@ def solve_data_loading(scenario: DataLoading) -> Answer:
     measures = [(order, _measures(scenario, rate), source, note) for order, rate, source, note in rungs]
     rows = tuple(
         Estimate(
-            metric=metric, amount=found[metric], unit=UNITS.get(metric, ""), source=source, order=order,
-            in_domain=not note, note=note,
+            metric=metric,
+            amount=found[metric],
+            unit=UNITS.get(metric, ""),
+            source=source,
+            order=order,
+            in_domain=not note,
+            note=note,
         )
         for metric in measures[0][1]
         for order, found, source, note in measures
-    )  # fmt: skip
+    )
     balance = loader * step
     made = f"storage and workers alone make {balance:.3g} batches in the time of a step"
     how = f"{made}, buffer of {scenario.prefetch}"

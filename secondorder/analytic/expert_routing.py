@@ -1,7 +1,7 @@
 """Load of experts that tokens pick: the fullest one, those never picked, and what is dropped.
 
 ``T`` tokens pick ``k`` different ones of ``E`` experts each, independently of one another. Expert ``e`` is
-among a token's picks with probability ``p_e`` (``k/E`` where all are alike), so that its load is binomial
+among a token's picks with probability ``p_e`` (``k/E`` where all are equal), so that its load is binomial
 ``(T, p_e)``: *exactly*. The loads of different experts are not independent, as their sum is ``T k``.
 
 The law of the fullest is that of independent loads given their sum. For ``k = 1`` these are Poisson, and the
@@ -315,7 +315,7 @@ def solve_expert_routing(scenario: ExpertRouting) -> Answer:
 
     ``imbalance`` is the mean load of the fullest expert over the mean load; loads are as routed, before anything is
     dropped. ``slowdown`` is the mean of what the fullest device works on, after drops, over an equal share of all
-    that is routed. Order 0: all experts are alike. Order 1: normal loads. Order 2: the law of the fullest, see
+    that is routed. Order 0: all experts are equally loaded. Order 1: normal loads. Order 2: the law of the fullest, see
     ``greatest_load``; ``dropped_share`` and ``active_experts_mean`` are exact there.
     """
     s, p = scenario, inclusion(weights=scenario.shares, top_k=scenario.top_k)

@@ -47,7 +47,7 @@ def energy(*, power: Real, seconds: Real) -> Real:
 def mean_product(*, power: npt.ArrayLike, intensity: npt.ArrayLike) -> float:
     """Mean of power times intensity over the hours: ``mean(power) mean(intensity) + cov(power, intensity)``.
 
-    *Exact*. ``power`` in W and ``intensity`` in kgCO2e/kWh, one value an hour, alike many; the result in W kgCO2e/kWh.
+    *Exact*. ``power`` in W and ``intensity`` in kgCO2e/kWh, one value an hour; the result in W kgCO2e/kWh.
     Errors: ``InputError``. *Source*: definition of the covariance (over n, not n - 1).
 
     >>> mean_product(power=[1.0, 3.0], intensity=[2.0, 1.0]), 2.0 * 1.5
@@ -128,7 +128,7 @@ def solve_footprint(scenario: Footprint) -> Answer:
 
     Totals over the horizon; with a ``rate`` also ``energy_per_request``, ``carbon_per_request`` and, with the tokens,
     ``carbon_per_token``. Order 0 takes rated power all the time, order 1 the means, order 2 the mean of the
-    product of power and intensity. ``carbon`` is told where ``embodied`` is known, ``water`` where ``wue`` is.
+    product of power and intensity. ``carbon`` is given where ``embodied`` is known, ``water`` where ``wue`` is.
 
     Outside their domain where more than a thousandth of the work exceeds its hour's capacity: it is done later.
     """
@@ -155,10 +155,15 @@ def solve_footprint(scenario: Footprint) -> Answer:
             late = order == 2 and not good
             rows.append(
                 Estimate(
-                    metric=metric, amount=amount, unit=unit, source=source, order=order,
-                    in_domain=not late, note=note if late else "",
+                    metric=metric,
+                    amount=amount,
+                    unit=unit,
+                    source=source,
+                    order=order,
+                    in_domain=not late,
+                    note=note if late else "",
                 )
-            )  # fmt: skip
+            )
 
     two, three = _SOURCES[:2], _SOURCES
     add("utilisation", [mean], "", ("mean of the profile",), (1,))

@@ -40,9 +40,9 @@ from secondorder.scenarios.inference import Inference
 CORRECTION = 0.5825971579
 """``-zeta(1/2)/sqrt(2 pi)``: by how many standard deviations a walk's maximum stays below Brownian motion's."""
 NODES = 64
-"""Of each quadrature."""
+"""Nodes of each quadrature."""
 MOST_STATES = 1_000_000
-"""Of the chain of exponential times, up to which it is solved."""
+"""States of the chain of exponential times up to which it is solved."""
 MOST_WORK = 300_000_000
 """States times jumps, up to which its quantile is."""
 SMALL = 0.0025
@@ -265,13 +265,18 @@ def solve_inference(scenario: Inference) -> Answer:
     rungs.append(_alone(scenario) if scenario.synchronise else _following(scenario))
     rows = [
         Estimate(
-            metric=metric, amount=amount, unit=unit, source=rung.source, order=order,
-            in_domain=not rung.doubt.get(metric), note=rung.doubt.get(metric, ""),
+            metric=metric,
+            amount=amount,
+            unit=unit,
+            source=rung.source,
+            order=order,
+            in_domain=not rung.doubt.get(metric),
+            note=rung.doubt.get(metric, ""),
         )
         for metric, unit in _UNITS.items()
         for order, rung in enumerate(rungs)
         if (amount := rung.amounts.get(metric)) is not None
-    ]  # fmt: skip
+    ]
     binds = "host" if scenario.host_bound else "device"
     how = f"{scenario.kernels:,} kernels a step, launched in {scenario.launch_seconds * 1e6:.3g} µs and executed in "
     how += f"{scenario.kernel_seconds * 1e6:.3g} µs each: bound by the {binds}"
@@ -356,7 +361,7 @@ def _following(scenario: Inference) -> _Rung:
 
 
 FEWEST_PLACES = 8
-"""Of the queue, from which (and from ten times the scv, less 3) the diffusion was within 1 % of simulated rates."""
+"""Places in the queue from which (and from ten times the scv, less 3) the diffusion was within 1 % of simulation."""
 
 
 def _exponential(scenario: Inference) -> bool:

@@ -3,6 +3,8 @@
 Money in USD, times in s, rates in 1/s.
 """
 
+from typing import TypedDict
+
 import numpy as np
 import numpy.typing as npt
 
@@ -56,6 +58,14 @@ def break_even_horizon(*, outlay: Real, running: Real, rental: Real) -> Real:
     margin = non_negative("rental", rental) - non_negative("running", running)
     with np.errstate(divide="ignore"):
         return plain(np.where(margin > 0, positive("outlay", outlay) / np.maximum(margin, 0), np.inf))
+
+
+class Hourly(TypedDict):
+    """What the pointwise functions take: rates in 1/s and servers, one value an hour."""
+
+    arrival_rates: npt.ArrayLike
+    service_rate: float
+    servers: npt.ArrayLike
 
 
 def pointwise_prob_wait(*, arrival_rates: npt.ArrayLike, service_rate: float, servers: npt.ArrayLike) -> float:
@@ -264,14 +274,14 @@ def _waiting(s: Ownership, rows: list[Estimate], rate: float, mu: float, cost: f
     found: dict[str, list[Estimate]] = {}
     for order, source, hourly, count in plans:
         doubt = _doubt(s, order, mu)
-        queue = {"arrival_rates": hourly, "service_rate": mu, "servers": count}
+        queue = Hourly(arrival_rates=hourly, service_rate=mu, servers=count)
         values = {
-            "prob_wait": (pointwise_prob_wait(**queue), ""),  # type: ignore[arg-type]
-            "wait_mean": (pointwise_mean_wait(**queue), "s"),  # type: ignore[arg-type]
-            "wait_p99": (pointwise_wait_quantile(0.99, **queue), "s"),  # type: ignore[arg-type]
+            "prob_wait": (pointwise_prob_wait(**queue), ""),
+            "wait_mean": (pointwise_mean_wait(**queue), "s"),
+            "wait_p99": (pointwise_wait_quantile(0.99, **queue), "s"),
         }
         if s.wait_objective is not None:
-            within = 1 - pointwise_wait_tail(si(s.wait_objective), **queue)  # type: ignore[arg-type]
+            within = 1 - pointwise_wait_tail(si(s.wait_objective), **queue)
             values["within_objective"] = (within, "")
             if within > 0:
                 values["cost_per_request_within"] = (cost / within, "USD/request")

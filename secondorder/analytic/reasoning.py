@@ -212,7 +212,7 @@ def solve_reasoning(scenario: Reasoning) -> Answer:
 
 
 def _law(s: Reasoning) -> Law | None:
-    """Of the tokens that the latency counts; None where its table would be too long."""
+    """Law of the tokens that the latency counts; None where its table would be too long."""
     if s.at_once:
         return longest_of(length=s.answer, samples=s.samples)
     if int(s.answer.support()[0][-1]) * s.samples > LONGEST:

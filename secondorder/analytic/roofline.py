@@ -97,7 +97,7 @@ class RooflineAnswer(EqualByValue):
 
     @property
     def energy(self) -> Real:
-        """Of the pass, in J: ``power (s + (1 - s) utilisation) latency = power (busy + s overhead)``.
+        """Energy of the pass in J: ``power (s + (1 - s) utilisation) latency = power (busy + s overhead)``.
 
         *Valid when* power grows in a straight line from the share ``s = idle_power`` of the maximum when nothing
         runs to the maximum while a kernel does. *Upper bound* where kernels leave a part of the chip idle: measured

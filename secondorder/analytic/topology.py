@@ -4,7 +4,7 @@ Half of the endpoints can send the other half no more than the bisection carries
 the way: a bound from below on every algorithm, which a real one reaches only where its routes fill all the links.
 """
 
-from secondorder.analytic.arguments import Real, non_negative, plain, positive, whole
+from secondorder.analytic.arguments import Real, Whole, non_negative, plain, positive, whole
 from secondorder.quantities import si
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.topology import LeafSpine, Topology
@@ -42,23 +42,27 @@ def solve_topology(scenario: Topology) -> Answer:
     ):
         rows.append(
             Estimate(
-                metric=metric, amount=amount, unit=unit, source=source, order=1, in_domain=not wires.doubt,
+                metric=metric,
+                amount=amount,
+                unit=unit,
+                source=source,
+                order=1,
+                in_domain=not wires.doubt,
                 note=whole_or_not,
             )
-        )  # fmt: skip
-    given = {"size": si(scenario.size), "endpoints": wires.endpoints}
-    sent = {"injection": wires.injection * link}
+        )
+    size, ends, injection = si(scenario.size), wires.endpoints, wires.injection * link
     for metric, alone, crossing, leaf in (
         (
             "all_to_all_time",
-            all_to_all_injection(**given, **sent),
-            all_to_all_crossing(**given, bisection=across),
+            all_to_all_injection(size=size, endpoints=ends, injection=injection),
+            all_to_all_crossing(size=size, endpoints=ends, bisection=across),
             _out_of_a_leaf(scenario),
         ),
         (
             "all_reduce_time",
-            all_reduce_injection(**given, **sent),
-            all_reduce_crossing(size=given["size"], bisection=across),
+            all_reduce_injection(size=size, endpoints=ends, injection=injection),
+            all_reduce_crossing(size=size, bisection=across),
             0.0,
         ),
     ):
@@ -68,10 +72,15 @@ def solve_topology(scenario: Topology) -> Answer:
         )
         rows.append(
             Estimate(
-                metric=metric, amount=float(max(alone, crossing, leaf)), unit="s", source="links and cuts", order=1,
-                in_domain=not wires.doubt, note=wires.doubt or bound,
+                metric=metric,
+                amount=float(max(alone, crossing, leaf)),
+                unit="s",
+                source="links and cuts",
+                order=1,
+                in_domain=not wires.doubt,
+                note=wires.doubt or bound,
             )
-        )  # fmt: skip
+        )
     return Answer(scenario=scenario.name, estimates=tuple(rows), how=f"{scenario.wires}")
 
 
@@ -84,7 +93,7 @@ def _out_of_a_leaf(scenario: Topology) -> float:
     return wires.hosts * si(scenario.size) * beyond / (wires.spines * wires.uplink * si(scenario.link_bandwidth))
 
 
-def all_to_all_injection(*, size: Real, endpoints: Real, injection: Real) -> Real:
+def all_to_all_injection(*, size: Real, endpoints: Whole, injection: Real) -> Real:
     """Least time in s to send ``size`` bytes, an equal part to each other: ``size (1 - 1/n) / injection``.
 
     *Bound* from below. ``size`` in byte, of one of the ``n`` ``endpoints``, its own part included; ``injection`` the
@@ -96,7 +105,7 @@ def all_to_all_injection(*, size: Real, endpoints: Real, injection: Real) -> Rea
     return plain(non_negative("size", size) * _others(endpoints) / positive("injection", injection))
 
 
-def all_to_all_crossing(*, size: Real, endpoints: Real, bisection: Real) -> Real:
+def all_to_all_crossing(*, size: Real, endpoints: Whole, bisection: Real) -> Real:
     """Least time in s for what has to cross the middle one way: ``n size / (4 bisection)``.
 
     Each of ``n/2`` endpoints has ``n/2`` beyond the middle, and ``size / n`` for each. *Bound* from below.
@@ -106,11 +115,11 @@ def all_to_all_crossing(*, size: Real, endpoints: Real, bisection: Real) -> Real
     >>> all_to_all_crossing(size=1e9, endpoints=128, bisection=800e9)
     0.04
     """
-    whole("endpoints", endpoints, 2)  # type: ignore[arg-type]
-    return plain(non_negative("size", size) * endpoints / (4 * positive("bisection", bisection)))
+    count = whole("endpoints", endpoints, 2)
+    return plain(non_negative("size", size) * count / (4 * positive("bisection", bisection)))
 
 
-def all_reduce_injection(*, size: Real, endpoints: Real, injection: Real) -> Real:
+def all_reduce_injection(*, size: Real, endpoints: Whole, injection: Real) -> Real:
     """Least time in s of an all-reduce by what an endpoint sends: ``2 size (1 - 1/n) / injection``.
 
     *Bound* from below where endpoints add up; switches that do (in-network reduction) halve it. ``size`` in byte, of
@@ -135,5 +144,5 @@ def all_reduce_crossing(*, size: Real, bisection: Real) -> Real:
     return plain(non_negative("size", size) / positive("bisection", bisection))
 
 
-def _others(endpoints: Real) -> Real:
-    return plain(1 - 1 / whole("endpoints", endpoints, 2))  # type: ignore[arg-type]
+def _others(endpoints: Whole) -> Real:
+    return plain(1 - 1 / whole("endpoints", endpoints, 2))

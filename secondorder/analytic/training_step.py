@@ -14,7 +14,7 @@ order  step time
 Order 1 is exact for gpipe. For 1f1b it is where the last stage is the slowest and, from each stage ``i`` on, the way
 to it and back takes no longer than ``p - i`` of its passes both ways: only ``p - i`` microbatches are in flight
 there, so that slower sends hold up the next one (1 to 3 % of a step at 5 % of a pass). For interleaved it is where
-chunks are alike but for a shorter first and a longer last one, nothing has to be sent round the replicas, and a
+chunks are identical but for a shorter first and a longer last one, nothing has to be sent round the replicas, and a
 send takes no longer than a pass. A slow stage before the last hides some of its work in the bubble, and gradients
 of a stage behind the first may be sent last. An estimate says which of these fails.
 
@@ -22,7 +22,7 @@ Orders 0 and 1 know no jitter: under it their times are bounds from below (1 to 
 a bubble may be half of what it is. Order 2 is then good to 1 % of a step's time, 2 % of its 99th percentile, 0.01
 of the pipeline's time in the bubble: a small bubble is known no better than that, and is said to be out of its domain.
 
-Replicas are alike and independent but for their ``slow_ranks``; a step waits for the slowest,
+Replicas are identical and independent but for their ``slow_ranks``; a step waits for the slowest,
 ``E[max] = integral of 1 - product of Phi((t - mean_r)/sd_r)``.
 """
 
@@ -43,9 +43,9 @@ from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.training_step import Message, Parts, TrainingStep
 
 LARGEST_SCV = 0.05
-"""Of the jitter, up to which the critical path keeps what order 2 promises (``test_training_step.py``)."""
+"""Largest scv of the jitter at which the critical path keeps what order 2 promises (``test_training_step.py``)."""
 BUBBLE_ERROR, LARGEST_BUBBLE_ERROR = 0.01, 0.1
-"""Of order 2 under jitter: a share of the pipeline's time, and the share of the bubble up to which that will do."""
+"""Error of order 2 under jitter: a share of the pipeline's time, and the largest share of the bubble that it may be."""
 
 
 def solve_step(scenario: TrainingStep) -> Answer:
@@ -69,9 +69,14 @@ def solve_step(scenario: TrainingStep) -> Answer:
     def estimate(metric: str, order: int, amount: float, unit: str, source: str = "", note: str = "") -> Estimate:
         note = note or notes[order]
         return Estimate(
-            metric=metric, amount=amount, unit=unit, source=source or texts[order], order=order,
-            in_domain=not note, note=note,
-        )  # fmt: skip
+            metric=metric,
+            amount=amount,
+            unit=unit,
+            source=source or texts[order],
+            order=order,
+            in_domain=not note,
+            note=note,
+        )
 
     rows = [estimate("step_time_mean", order, mean, "s") for order, mean in enumerate(means)]
     if paths is not None:
@@ -88,9 +93,13 @@ def solve_step(scenario: TrainingStep) -> Answer:
         silent = _Paths(scenario, parts.silent())
         rows.append(estimate("exposed_communication", 2, paths.mean - silent.mean, "s"))
     memory = Estimate(
-        metric="memory", amount=scenario.memory.total, unit="byte", source="Korthikanti 2022, ZeRO", order=1,
+        metric="memory",
+        amount=scenario.memory.total,
+        unit="byte",
+        source="Korthikanti 2022, ZeRO",
+        order=1,
         note=str(scenario.memory),
-    )  # fmt: skip
+    )
     pipelines = f"{counted(parts.replicas, 'replica')} of {counted(parts.stages, 'stage')}"
     how = f"{pipelines}, {counted(parts.microbatches, 'microbatch')}, {parts.schedule}"
     return Answer(scenario=scenario.name, estimates=(*rows, *bubbles, memory), how=how)
@@ -271,10 +280,12 @@ def _added(parts: Parts, last: Floats) -> Floats:
     The tail is ``max(exposed buckets, floor + all buckets - pass)``: the link is never done before it has carried
     both the pass's own collectives and its gradients. Behind it come the floors and gradients of earlier chunks.
     """
-    bucket = np.array([
-        sum(_seconds(m._replace(size=m.size / parts.buckets), parts.gradient_rounds) for m in messages)
-        for messages in parts.gradients
-    ])  # fmt: skip
+    bucket = np.array(
+        [
+            sum(_seconds(m._replace(size=m.size / parts.buckets), parts.gradient_rounds) for m in messages)
+            for messages in parts.gradients
+        ]
+    )
     share = np.ones(parts.buckets) / parts.buckets
     tails = np.asarray(exposed(compute=np.outer(last, share), comm=np.outer(bucket, np.ones(parts.buckets))))
     own = parts.last_floor + bucket * parts.buckets
@@ -327,7 +338,7 @@ class _Paths:
         return float(self.after + high - (high - low) / 2 * (weights * self._distribution(t)).sum())
 
     def quantile(self, share: float) -> float:
-        """Of the step's time, in s."""
+        """Quantile of the step's time in s."""
         low, high = self._range()
         if high <= low:
             return self.after + high
@@ -364,9 +375,13 @@ def _replica(parts: Parts, factor: float, law: Service | None) -> tuple[float, f
     backward = pair(parts.backward, parts.backward_exchange, parts.backward_floor)
     last = pair(parts.backward, parts.backward_exchange, parts.last_floor)
     mean, covariance = ends(
-        durations=Durations(forward, backward, last), send=parts.send, stages=parts.stages,
-        microbatches=parts.microbatches, schedule=parts.schedule, interleaving=parts.interleaving,
-    )  # fmt: skip
+        durations=Durations(forward, backward, last),
+        send=parts.send,
+        stages=parts.stages,
+        microbatches=parts.microbatches,
+        schedule=parts.schedule,
+        interleaving=parts.interleaving,
+    )
     top, variance = greatest(mean + _added(parts, last[0]), covariance)
     busy = (parts.microbatches * (forward[0] + backward[0]) + last[0] - backward[0]).sum()
     idle = 1 - float(busy) / parts.stages / greatest(mean, covariance)[0] if parts.stages > 1 else 0.0

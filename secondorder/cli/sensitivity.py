@@ -115,7 +115,7 @@ def _together(
     scenario: Any, metric: str, texts: list[str], samples: int, witness: Any, run: Replications, out: Output
 ) -> None:
     from secondorder.report.sensitivity import sobol_grid
-    from secondorder.validation.sensitivity import sobol
+    from secondorder.validation.sobol import sobol
 
     ranges = dict(_range(scenario, text) for text in texts)
     with patience("varying"):

@@ -46,7 +46,7 @@ class Accelerator(Checked):
     """One device, by its datasheet.
 
     ``peak`` maps a precision to dense (never sparse) FLOP/s of matrix code, integer
-    operations counted alike; a precision that is not there is one that the part cannot be
+    operations counted in the same way; a precision that is not there is one that the part cannot be
     asked for. ``memory_capacity`` and ``memory_bandwidth`` are of the memory that holds
     weights and caches; of the capacity, error correction and the driver keep some (``note``).
     ``power`` is the maximum board or module power; it is absent where none is published, and

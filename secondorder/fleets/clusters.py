@@ -33,7 +33,7 @@ class Link(Checked):
     latency: Duration = "0 s"
 
     def seconds(self, size: float) -> float:
-        """Of one message of so many bytes."""
+        """Time of one message of ``size`` bytes, in s."""
         return si(self.latency) + size / si(self.bandwidth)
 
 

@@ -46,38 +46,34 @@ class PlatformRenewal(Timed):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StationaryNodes(Timed):
+class _Nodes(Timed):
+    """A fleet of ``nodes``, each of which fails at the end of a ``lifetime``."""
+
+    _times = ("lifetime",)
+    lifetime: Time
+    nodes: Count
+
+    @property
+    def mtbf(self) -> float:
+        """Mean time between failures of the platform in s, in the long run: rates add."""
+        return self.law("lifetime").moment(1) / self.nodes
+
+
+@dataclass(frozen=True, kw_only=True)
+class StationaryNodes(_Nodes):
     """A fleet of ``nodes`` that has long been running; a failed node is replaced by a new one.
 
     Node by node an equilibrium renewal process; all together nearly Poisson where nodes are many.
     """
 
-    _times = ("lifetime",)
-    lifetime: Time
-    nodes: Count
-
-    @property
-    def mtbf(self) -> float:
-        """Mean time between failures of the platform in s: rates add."""
-        return self.law("lifetime").moment(1) / self.nodes
-
 
 @dataclass(frozen=True, kw_only=True)
-class NewNodes(Timed):
+class NewNodes(_Nodes):
     """A fleet of ``nodes`` that are all new when the run begins; a failed node is replaced by a new one.
 
     Below Weibull shape 1 they fail more often in the beginning than ``mtbf``, the value in the long
     run, tells; above it, less.
     """
-
-    _times = ("lifetime",)
-    lifetime: Time
-    nodes: Count
-
-    @property
-    def mtbf(self) -> float:
-        """Mean time between failures of the platform in s in the long run: rates add."""
-        return self.law("lifetime").moment(1) / self.nodes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +227,7 @@ class FailureRates(Checked):
         return sum(1 / si(value) for value in self.components.values())
 
     def mtbf(self, count: int) -> float:
-        """Of so many accelerators or nodes (``per``), in s: ``1 / (count rate)``."""
+        """Mean time between failures of ``count`` accelerators or nodes (``per``), in s: ``1 / (count rate)``."""
         return 1 / (count * self.rate)
 
     def process(self, count: int) -> PlatformRenewal:

@@ -69,7 +69,7 @@ class Capacity(Checked):
 
     @property
     def total_rate(self) -> float:
-        """Of all requests, request/s."""
+        """Rate of all requests in request/s."""
         return si(self.rate)
 
     def replica(self, replicas: int) -> Serving:

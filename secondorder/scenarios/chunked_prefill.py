@@ -21,7 +21,7 @@ from secondorder.scenarios.serving import Serving
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkedPrefill(Checked):
-    """A service whose prompts are cut into chunks, of which a step takes ``max_num_batched_tokens`` less its decodes.
+    """A service whose prompts are cut into chunks; a step takes ``max_num_batched_tokens`` less its decodes of them.
 
     - ``serving``: the service; its ``max_num_batched_tokens`` is the budget of a step.
     - ``itl``: longest gap that is allowed between two tokens of a sequence ("30 ms"); the budget that keeps it is

@@ -128,7 +128,7 @@ class Collective(Timed):
 
     @cached_property
     def alpha_beta_seconds(self) -> float:
-        """Of one operation by latency and bandwidth: the seconds of its stages."""
+        """Time of one operation by latency and bandwidth: the seconds of its stages."""
         return math.fsum(stage.seconds for stage in self.plain_stages)
 
     @cached_property

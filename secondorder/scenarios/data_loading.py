@@ -32,7 +32,7 @@ class DataLoading(Timed):
     - ``decode``: time in which one worker decodes and augments a whole batch, or its law ("lognormal 300 ms scv=1").
     - ``prefetch``: batches that the buffer holds, beside those in the workers' hands and at the accelerator.
     - ``step``: time of the accelerator's step, or its law ("50 ms", "exponential 50 ms").
-    - ``storage_jitter``: law of a factor of mean 1 on each read ("exponential"); reads are alike if not given.
+    - ``storage_jitter``: law of a factor of mean 1 on each read ("exponential"); constant if not given.
     - ``name``: what results call the scenario.
 
     Batches are put in the order in which they are ready. A loader that hands them out in the order in which they were

@@ -11,7 +11,7 @@
 (0.2, 0.8)
 
 Power is linear in utilisation: ``rated (idle_share + (1 - idle_share) u)``. *Source*: Fan, Weber and Barroso, Power
-provisioning for a warehouse-sized computer (2007). Energy is told in kWh, carbon in kgCO2e, water in L.
+provisioning for a warehouse-sized computer (2007). Energy is given in kWh, carbon in kgCO2e, water in L.
 """
 
 import math
@@ -120,7 +120,7 @@ class Footprint(Checked):
 
     Power is linear: ``idle_share`` is by default that of the first-order suite; whole servers of 2007 took a half
     (Barroso and Hölzle, The case for energy-proportional computing). The mean intensity is the region's
-    ``carbon_intensity``; ``pue`` and ``wue`` are the facility's, and without a ``wue`` no water is told. Factors of
+    ``carbon_intensity``; ``pue`` and ``wue`` are the facility's, and without a ``wue`` no water is given. Factors of
     ``load_scv`` and ``intensity_scv`` have the mean 1, and each hour draws them anew. ``deferrable`` work moves as far
     as the fleet has room, within the cycle where that is not made of days. Requests of a ``rate`` come as a Poisson
     stream of equal work. Work that an hour has no room for is done in the next.
@@ -175,12 +175,12 @@ class Footprint(Checked):
 
     @property
     def hours(self) -> int:
-        """Of the cycle."""
+        """Hours of the cycle."""
         return max(len(self.load), len(self.intensity))
 
     @property
     def rated_power(self) -> float:
-        """Of the computers, in W."""
+        """Rated power of the computers, in W."""
         return self.accelerators * self.accelerator.rated_power * self.power_overhead
 
     def power(self, utilisation: float | Floats) -> Floats:
@@ -190,7 +190,7 @@ class Footprint(Checked):
 
     @property
     def hourly_intensity(self) -> Floats:
-        """Of each hour of the cycle, in kgCO2e/kWh."""
+        """Carbon intensity of each hour of the cycle, in kgCO2e/kWh."""
         return si(self.region.carbon_intensity) * self._cycle(self.intensity)
 
     @property
@@ -212,7 +212,7 @@ class Footprint(Checked):
 
     @property
     def embodied_carbon(self) -> float | None:
-        """Of all accelerators, the horizon's share of the service life, in kgCO2e; None where it is not known."""
+        """Embodied carbon of all accelerators in kgCO2e: the horizon's share of the service life; None if not known."""
         if self.embodied is None or self.service_life is None:
             return None
         return self.accelerators * si(self.embodied) * si(self.horizon) / si(self.service_life)

@@ -111,7 +111,7 @@ class Inference(Timed):
 
     @property
     def kernels(self) -> int:
-        """Of a step."""
+        """Kernels of a step."""
         return self.work.layers * self.kernels_per_layer
 
     @cached_property

@@ -146,7 +146,7 @@ class Ownership(Timed):
 
     @property
     def replicas(self) -> int:
-        """Of the whole fleet."""
+        """Replicas of the whole fleet."""
         return self.accelerators // self.accelerators_per_replica
 
     @property

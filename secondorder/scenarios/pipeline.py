@@ -82,7 +82,7 @@ class Pipeline(Timed):
 
     @property
     def factors(self) -> tuple[float, ...]:
-        """Of each stage, on the times of its passes."""
+        """Factor of each stage on the times of its passes."""
         assert isinstance(self.slow_stages, dict)
         return tuple(self.slow_stages.get(stage, 1.0) for stage in range(self.stages))
 

@@ -28,7 +28,7 @@ from secondorder.workloads.traces import Trace
 
 @dataclass(frozen=True, kw_only=True)
 class CachedPrompts(Checked):
-    """The step time of prompts of which the first ``hit_ratio`` is cached: only the rest is computed.
+    """The step time of prompts whose first ``hit_ratio`` is cached: only the rest is computed.
 
     Of ``P`` prompt tokens ``(1 - h) P`` are computed, of their ``A`` attention pairs ``(1 - h^2) A`` (the cached
     tokens would have had the fewest), and all ``C`` tokens of cache are read.

@@ -92,7 +92,7 @@ class Quantisation(Checked):
 
     @property
     def kept_precision(self) -> str:
-        """Of embedding and output head."""
+        """Precision of embedding and output head."""
         return self.embedding_precision or self.serving.precision
 
     @property

@@ -23,7 +23,7 @@ import numpy as np
 from secondorder.arrays import Floats
 from secondorder.errors import InputError, Unstable
 from secondorder.laws import Deterministic, Service, Time, Timed, read_law, time_law
-from secondorder.quantities import Checked, Count, Duration, Rate, Unit, registry, si
+from secondorder.quantities import Checked, Count, Duration, Quantity, Rate, Unit, registry, si
 from secondorder.workloads.arrivals import Arrivals, TraceArrivals, read_arrivals
 
 # Arrivals beside those of workloads.arrivals
@@ -43,11 +43,12 @@ class Renewal(Timed):
     @property
     def rate(self) -> Rate:
         """Mean rate, ``1 / E[gap]``."""
-        return registry.Quantity(1 / self.law("gap").moment(1), "request/s")  # type: ignore[no-any-return]
+        rate: Quantity = registry.Quantity(1 / self.law("gap").moment(1), "request/s")
+        return rate
 
     @property
     def scv(self) -> float:
-        """Of the gap."""
+        """Squared coefficient of variation of the gap."""
         return self.law("gap").scv
 
     def at(self, rate: Rate) -> "Renewal":
@@ -248,7 +249,7 @@ class Queue(Timed):
       population ("closed 20 exponential 10 s").
     - ``service``: time of a service, or its law ("100 ms", "lognormal 100 ms scv=4"); none where the discipline brings
       its own times.
-    - ``servers``: servers, all alike.
+    - ``servers``: number of identical servers.
     - ``room``: customers that the system holds, in service and waiting; others are turned away; no limit if not given.
     - ``discipline``: order in which work is done: fcfs, ps, "priorities 0.2,0.8" or "batch per_batch=5ms per_item=1ms
       most=32".

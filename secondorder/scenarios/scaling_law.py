@@ -46,28 +46,48 @@ class Fit:
 
 FITS: Mapping[str, Fit] = {
     "besiroglu_2024": Fit(
-        irreducible=1.8172, parameters=482.01, tokens=2085.43, alpha=0.3478, beta=0.3658,
-        irreducible_error=0.03, parameters_error=124.58, tokens_error=1293.23, alpha_error=0.02, beta_error=0.02,
+        irreducible=1.8172,
+        parameters=482.01,
+        tokens=2085.43,
+        alpha=0.3478,
+        beta=0.3658,
+        irreducible_error=0.03,
+        parameters_error=124.58,
+        tokens_error=1293.23,
+        alpha_error=0.02,
+        beta_error=0.02,
         source=Source(
-            title="Besiroglu et al., Chinchilla scaling: a replication attempt, table 1", date="2024-05-24",
+            title="Besiroglu et al., Chinchilla scaling: a replication attempt, table 1",
+            date="2024-05-24",
             url="https://arxiv.org/abs/2404.10102",
         ),
     ),
     "hoffmann_2022": Fit(
-        irreducible=1.69, parameters=406.4, tokens=410.7, alpha=0.34, beta=0.28,
+        irreducible=1.69,
+        parameters=406.4,
+        tokens=410.7,
+        alpha=0.34,
+        beta=0.28,
         source=Source(
-            title="Hoffmann et al., Training compute-optimal large language models, equation 10", date="2022-03-29",
-            url="https://arxiv.org/abs/2203.15556", note="rounded: the exponents are 0.3392 and 0.2849 in its TeX",
+            title="Hoffmann et al., Training compute-optimal large language models, equation 10",
+            date="2022-03-29",
+            url="https://arxiv.org/abs/2203.15556",
+            note="rounded: the exponents are 0.3392 and 0.2849 in its TeX",
         ),
     ),
     "hoffmann_2022_unrounded": Fit(
-        irreducible=1.6934, parameters=406.4, tokens=410.7, alpha=0.3392, beta=0.2849,
+        irreducible=1.6934,
+        parameters=406.4,
+        tokens=410.7,
+        alpha=0.3392,
+        beta=0.2849,
         source=Source(
-            title="Hoffmann et al. 2022, its TeX, as given by Besiroglu et al. 2024", date="2024-05-24",
+            title="Hoffmann et al. 2022, its TeX, as given by Besiroglu et al. 2024",
+            date="2024-05-24",
             url="https://arxiv.org/abs/2404.10102",
         ),
     ),
-}  # fmt: skip
+}
 """Fits of the parametric loss by name."""
 
 

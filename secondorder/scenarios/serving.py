@@ -126,7 +126,7 @@ class Serving(Checked):
             self.check(self.arrivals.requests)
 
     def check_law(self, kv_tokens: int | None = None) -> None:
-        """Refuse lengths of which more than one in a million exceed the context, or the cache.
+        """Refuse lengths if more than one in a million exceed the context, or the cache.
 
         The cache has ``kv_tokens``; those of the engine if not given.
         """

@@ -101,12 +101,12 @@ class Parts:
     last_floor: Floats
     send: float
     gradients: tuple[tuple[Message, ...], ...]
-    """Of each chunk, in all its buckets together."""
+    """Messages of each chunk, in all its buckets together."""
     gradient_rounds: int
     buckets: int
-    """Of each chunk."""
+    """Buckets of each chunk."""
     weights: tuple[tuple[Message, ...], ...]
-    """Of each stage, gathered after the optimiser; empty where they need not be."""
+    """Messages of each stage, gathered after the optimiser; empty where they need not be."""
     optimiser: float
 
     def silent(self) -> "Parts":
@@ -228,7 +228,7 @@ class TrainingStep(Timed):
 
     @property
     def peak(self) -> float:
-        """Of all accelerators together, in FLOP/s."""
+        """Peak of all accelerators together, in FLOP/s."""
         return self.cluster.accelerators * self.cluster.accelerator.peak_flops(self.job.precision)
 
     def model_flops_utilisation(self, seconds: float) -> float:
@@ -287,7 +287,7 @@ class TrainingStep(Timed):
         return (layers + head) / speed, (2 * (layers + head) + again) / speed
 
     def _copied_flops(self, chunk: int) -> float:
-        """Of the key-value heads that more than one rank computes, where there are more ranks than heads."""
+        """FLOPs of the key-value heads that more than one rank computes, where there are more ranks than heads."""
         job, model = self.job, self.job.model
         copies = max(0, job.layout.tensor_parallel - model.kv_heads) if model.latent is None else 0
         return 4.0 * model.hidden * model.head_dim * copies * job.chunk_layers[chunk] * job.micro_tokens
@@ -325,7 +325,7 @@ class TrainingStep(Timed):
         return Message(size, layout.expert_parallel, *wire).seconds()
 
     def _send(self) -> float:
-        """Of a microbatch's activations, or their gradients, from stage to stage, in s."""
+        """Time to send a microbatch's activations, or their gradients, from stage to stage, in s."""
         job, layout = self.job, self.job.layout
         if layout.pipeline_parallel == 1:
             return 0.0

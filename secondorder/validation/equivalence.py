@@ -45,7 +45,7 @@ def equivalence(formula: float, values: npt.ArrayLike, *, margin: float) -> Equi
     """Test a formula against the ``values`` of a metric in independent replications.
 
     ``p_agrees = max P(T > t)`` over ``t = (mean - least)/se`` and ``(greatest - mean)/se``, where
-    ``least`` and ``greatest`` are the truths of which the formula is just within ``margin``, and ``T`` is
+    ``least`` and ``greatest`` are the truths that the formula is just within ``margin`` of, and ``T`` is
     Student's with ``n - 1`` degrees of freedom; ``p_breaks = 2 min P(T < t)``. *Exact* for normal
     values. Errors: ``InputError`` for fewer than two values or a margin that is not between 0 and 1.
 

@@ -110,7 +110,7 @@ def interval_study(
 
 
 def _goodputs(scenario: Training, interval: float, *, seed: int, replications: int, jobs: int) -> Floats:
-    """Of each run; the same failures strike at every interval."""
+    """Goodput of each run; the same failures strike at every interval."""
     stories = runs(scenario.at(interval), seed=seed, replications=replications, jobs=jobs)
     return np.array([story.goodput for story in stories])
 

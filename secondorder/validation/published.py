@@ -38,7 +38,7 @@ SUITE = "MLSys·im (2026), training memory"
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A published claim: theirs from ``least`` to ``most`` (alike where it is one number), ours with its interval."""
+    """A published claim: theirs from ``least`` to ``most`` (equal where it is one number), ours with its interval."""
 
     claim: str
     source: str
@@ -74,18 +74,30 @@ def _row(
     least, most = theirs if isinstance(theirs, tuple) else (theirs, theirs)
     found = ours if isinstance(ours, Interval) else Interval(ours, None, None)
     return Published(
-        claim=claim, source=source, unit=unit, least=least, most=most, ours=found,
-        verdict=judged(least, most, found, margin), note=note,
-    )  # fmt: skip
+        claim=claim,
+        source=source,
+        unit=unit,
+        least=least,
+        most=most,
+        ours=found,
+        verdict=judged(least, most, found, margin),
+        note=note,
+    )
 
 
 def _open(claim: str, source: str, unit: str, theirs: Any, ours: float, note: str) -> Published:
     """A claim whose inputs are not published; ours is what it would take."""
     least, most = theirs if isinstance(theirs, tuple) else (theirs, theirs)
     return Published(
-        claim=claim, source=source, unit=unit, least=least, most=most, ours=Interval(ours, None, None),
-        verdict=Verdict.NOT_ENOUGH_DATA, note=note,
-    )  # fmt: skip
+        claim=claim,
+        source=source,
+        unit=unit,
+        least=least,
+        most=most,
+        ours=Interval(ours, None, None),
+        verdict=Verdict.NOT_ENOUGH_DATA,
+        note=note,
+    )
 
 
 def _count(mtbf: float, horizon: float, seed: int) -> Interval:
@@ -112,20 +124,32 @@ def _llama(seed: int) -> list[Published]:
     return [
         _row(
             "interruptions in 54 days at 50,000 h a GPU",
-            LLAMA, "", 419.0, _count(alone, days, seed), margin=0, note=spread,
+            LLAMA,
+            "",
+            419.0,
+            _count(alone, days, seed),
+            margin=0,
+            note=spread,
         ),
         _row(
             "the same, with network cards at 150,000 h beside it",
-            LLAMA, "", 419.0, _count(both, days, seed), margin=0,
+            LLAMA,
+            "",
+            419.0,
+            _count(both, days, seed),
+            margin=0,
             note=f"{spread}; 50,000 h is already the rate of all causes (50,677 h): the cards are counted twice",
         ),
         _open(
             "effective training time above 90 %",
-            LLAMA, "", (0.9, 1.0), exact(mtbf, 30.0, 300.0),
+            LLAMA,
+            "",
+            (0.9, 1.0),
+            exact(mtbf, 30.0, 300.0),
             "ours with a blocking write of 30 s and a restart of 300 s, the best interval; neither is published. With "
             f"that restart 90 % needs a write of at most {largest_write(goodput=0.9, mtbf=mtbf, restart=300.0):.1f} s",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def exact(mtbf: float, write: float, restart: float) -> float:
@@ -138,15 +162,23 @@ def _meta(_: int) -> list[Published]:
     return [
         _row(
             "mean time to failure at 1,024 GPUs, measured",
-            META, "h", 7.9, one.mtbf(1024 // 8) / HOUR, margin=0.1,
+            META,
+            "h",
+            7.9,
+            one.mtbf(1024 // 8) / HOUR,
+            margin=0.1,
             note="the 1/N law from 6.50 per 1,000 node-days; jobs of that size fail more often than their nodes do",
         ),
         _row(
             "mean time to failure at 16,384 GPUs, projected",
-            META, "h", 1.8, one.mtbf(16_384 // 8) / HOUR, margin=0.02,
+            META,
+            "h",
+            1.8,
+            one.mtbf(16_384 // 8) / HOUR,
+            margin=0.02,
             note="the same law; ours is the mean, the next failure comes after any time between 0.1 and 5.4 h (90 %)",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _opt(seed: int) -> list[Published]:
@@ -154,10 +186,14 @@ def _opt(seed: int) -> list[Published]:
     return [
         _row(
             "restarts in two months on 992 GPUs: 35 by hand, 70 on their own, or more",
-            OPT, "", (105.0, math.inf), _count(node, 60 * DAY, seed), margin=0,
+            OPT,
+            "",
+            (105.0, math.inf),
+            _count(node, 60 * DAY, seed),
+            margin=0,
             note="ours at Meta's later 6.50 per 1,000 node-days: hardware alone does not explain them",
         )
-    ]  # fmt: skip
+    ]
 
 
 def _bloom(_: int) -> list[Published]:
@@ -166,15 +202,23 @@ def _bloom(_: int) -> list[Published]:
     return [
         _row(
             "size of a checkpoint, weights and optimiser",
-            BLOOM, "TB", 2.3, job.checkpoint_bytes / 1e12, margin=0.1, note="ours 14 bytes a parameter; 2.3 TB is 13.1",
+            BLOOM,
+            "TB",
+            2.3,
+            job.checkpoint_bytes / 1e12,
+            margin=0.1,
+            note="ours 14 bytes a parameter; 2.3 TB is 13.1",
         ),
         _open(
             "spare nodes beside 48",
-            BLOOM, "", 4.0, float(spares_needed(mtbf=1 / rate, repair=2 * DAY, target=0.999)),
+            BLOOM,
+            "",
+            4.0,
+            float(spares_needed(mtbf=1 / rate, repair=2 * DAY, target=0.999)),
             "ours: the fewest for 99.9 % of the time at 6.50 per 1,000 node-days and a repair of two days; the time "
             "of a repair is not published",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _recovery(_: int) -> list[Published]:
@@ -184,21 +228,31 @@ def _recovery(_: int) -> list[Published]:
     return [
         _open(
             "goodput 85 % before replicas in memory",
-            GEMINI, "", 0.85, before,
+            GEMINI,
+            "",
+            0.85,
+            before,
             "ours for a write of 5 min and a restart of 20 min at Llama 3's failure rate on 9,600 accelerators: size, "
             "failure rate, write and restart are not published",
         ),
         _open(
             "goodput 97 % with replicas in memory",
-            GEMINI, "", 0.97, after, "ours for a write of 1 s and a restart of 5 min, the same otherwise",
+            GEMINI,
+            "",
+            0.97,
+            after,
+            "ours for a write of 1 s and a restart of 5 min, the same otherwise",
         ),
         _open(
             "effective training time 97 % on 9,600 GPUs",
-            ROBUST, "", 0.97, after,
+            ROBUST,
+            "",
+            0.97,
+            after,
             f"ours for a write of 1 s and a restart of 5 min at Llama 3's failure rate (every {mtbf:,.0f} s); theirs "
             "are not published as one number",
         ),
-    ]  # fmt: skip
+    ]
 
 
 RANKS, CV, STEPS, JOBS = 1_024, 0.03, 200, 40
@@ -212,12 +266,16 @@ def _stragglers(seed: int) -> list[Published]:
     return [
         _row(
             "share of jobs that stragglers slow by 10 % or more, steadily within a job",
-            STRAGGLERS, "", 0.425, float(np.mean(np.array(jitter) >= 1.1)), margin=0.1,
+            STRAGGLERS,
+            "",
+            0.425,
+            float(np.mean(np.array(jitter) >= 1.1)),
+            margin=0.1,
             note=f"ours for steps that jitter independently (cv {CV:.0%}, {RANKS:,} ranks): all jobs are slowed alike, "
             f"by {spread}, so that the share is near 0 or near 1 whatever the cv; the published one needs ranks that "
             "stay slow",
         )
-    ]  # fmt: skip
+    ]
 
 
 # Layouts
@@ -234,11 +292,15 @@ def _gpt3(_: int) -> list[Published]:
         rows.append(
             _row(
                 f"GPT-3 175B, DP 32 TP 4 PP 2, ZeRO-{stage}, per GPU",
-                SUITE, "GB", total, last, margin=0.02,
+                SUITE,
+                "GB",
+                total,
+                last,
+                margin=0.02,
                 note="the last stage, which holds one microbatch as theirs is counted; the first holds two: "
                 f"{first:.1f} GB",
             )
-        )  # fmt: skip
+        )
     return rows
 
 

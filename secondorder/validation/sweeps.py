@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from secondorder.errors import InfeasibleError, InputError, UnknownName
 from secondorder.scenarios.answers import COLUMNS
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def varied(scenario: Any, changes: Mapping[str, Any]) -> Any:
+S = TypeVar("S")
+
+
+def varied(scenario: S, changes: Mapping[str, object]) -> S:
     """The scenario with other values in some fields; a dot reaches into a field's own fields.
 
     >>> from secondorder.workloads.arrivals import Poisson
@@ -28,7 +31,7 @@ def varied(scenario: Any, changes: Mapping[str, Any]) -> Any:
     return scenario
 
 
-def _replaced(value: Any, path: list[str], new: Any, whole: str) -> Any:
+def _replaced(value: S, path: list[str], new: object, whole: str) -> S:
     if not is_dataclass(value) or isinstance(value, type):
         raise InputError(
             f"field {whole}", given=f"a {type(value).__name__} in its place", expected="a value with fields"
@@ -42,7 +45,7 @@ def _replaced(value: Any, path: list[str], new: Any, whole: str) -> Any:
 
 def sweep(
     scenario: Scenario,
-    grid: Mapping[str, Sequence[Any]],
+    grid: Mapping[str, Sequence[object]],
     *,
     simulated: bool = True,
     seed: int = 0,
@@ -72,7 +75,7 @@ def sweep(
     return pd.concat(found, ignore_index=True)
 
 
-def _at(scenario: Any, point: Mapping[str, Any]) -> Any:
+def _at(scenario: Scenario, point: Mapping[str, object]) -> Scenario | InfeasibleError:
     """The scenario at a point, or the reason why there is none."""
     try:
         return varied(scenario, point)
@@ -80,7 +83,7 @@ def _at(scenario: Any, point: Mapping[str, Any]) -> Any:
         return error
 
 
-def _frame(scenario: Scenario, simulated: bool, options: dict[str, Any]) -> "pd.DataFrame":
+def _frame(scenario: Scenario | InfeasibleError, simulated: bool, options: dict[str, Any]) -> "pd.DataFrame":
     """What is found at one point, or one row that says why there is nothing."""
     import pandas as pd
 

@@ -44,7 +44,7 @@ def verdict(formula: float, simulated: Estimate, margin: float) -> Verdict:
 
 
 def region(formula: float, margin: float) -> tuple[float, float]:
-    """The least and greatest truth of which the formula is within ``margin``: ``|formula - x| <= margin |x|``.
+    """The least and greatest truth that the formula is within ``margin`` of: ``|formula - x| <= margin |x|``.
 
     >>> region(0.9, 0.1)
     (0.8181818181818181, 1.0)

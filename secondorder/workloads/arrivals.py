@@ -306,10 +306,16 @@ def read_arrivals(text: str) -> Poisson | Gamma | Deterministic | MarkovModulate
     """
     word, _, rest = text.strip().partition(" ")
     if word.lower() not in _LAWS:
-        raise UnknownName.among("arrivals", word, _LAWS) if word[:1].isalpha() else InputError(
-            "arrivals", given=repr(text), expected=f"a law ({', '.join(_LAWS)}) and its fields",
-            remedy='write "poisson 8 request/s"',
-        )  # fmt: skip
+        raise (
+            UnknownName.among("arrivals", word, _LAWS)
+            if word[:1].isalpha()
+            else InputError(
+                "arrivals",
+                given=repr(text),
+                expected=f"a law ({', '.join(_LAWS)}) and its fields",
+                remedy='write "poisson 8 request/s"',
+            )
+        )
     law = _LAWS[word.lower()]
     given = _fields(law, rest)
     try:

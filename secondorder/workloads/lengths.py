@@ -465,7 +465,7 @@ class Empirical(EqualByValue, _Joint):
 
     def sample(self, n: int, rng: np.random.Generator) -> tuple[Integers, Integers]:
         """``n`` independent pairs, drawn with replacement."""
-        cumulative = np.cumsum(self.weight)  # type: ignore[arg-type]
+        cumulative = np.cumsum(np.asarray(self.weight, dtype=np.float64))
         drawn = np.searchsorted(cumulative / cumulative[-1], rng.random(n), side="right")
         return np.asarray(self.input)[drawn], np.asarray(self.output)[drawn]
 

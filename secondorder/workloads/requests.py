@@ -135,8 +135,10 @@ class Requests(EqualByValue):
         import pandas as pd
 
         columns: dict[str, object] = {
-            "arrival": self.arrival, "input_tokens": self.input_tokens, "output_tokens": self.output_tokens
-        }  # fmt: skip
+            "arrival": self.arrival,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+        }
         if self.hash_ids is not None:
             columns["hash_ids"] = list(self.hash_ids)
         return pd.DataFrame(columns)

@@ -351,7 +351,7 @@ def test_the_tail_has_the_moments_of_the_wait(law):
 
 @pytest.mark.parametrize("law", [Deterministic("1 s"), EmpiricalLaw([0.5, 1.5])], ids=["constant", "two values"])
 def test_an_inversion_that_meets_a_jump_is_refused(law):
-    with pytest.raises(InputError, match="for a constant service use mdc"):
+    with pytest.raises(InputError, match="for a constant service use multiserver_deterministic"):
         single_server.response_quantile(0.3, arrival_rate=0.3, service=law)
 
 

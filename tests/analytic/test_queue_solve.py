@@ -39,6 +39,7 @@ SYSTEMS = {
     "M/E2/2-PS": queue("poisson 1.2 request/s", "erlang 1 s stages=2", servers=2, discipline=SHARING),
     "M/D/2/5-PS": queue("poisson 2 request/s", "deterministic 1 s", servers=2, room=5, discipline=SHARING),
     "set-up": queue(SLOW, setup="exponential 3 s"),
+    "Erlang-A": queue("poisson 2.5 request/s", servers=2, patience=so.Patience(limit="exponential 2 s")),
     "priorities": queue("poisson 0.7 request/s", None, discipline=CLASSES),
     "priorities, 2 servers": queue(
         "poisson 1.4 request/s", servers=2, discipline=so.Priorities(shares=(0.5, 0.5))
@@ -188,6 +189,7 @@ def test_the_machine_repair_chain_is_mean_value_analysis_with_one_server():
     [
         "exponential 2 s", "erlang 2 s stages=3", "hyperexponential 2 s scv=4", "lognormal 2 s scv=4",
         "pareto 2 s shape=2.5", "gamma 2 s scv=0.4", "weibull 2 s shape=0.7",
+        "exponential-mixture 0.8 first=0.5s second=8s",
     ],
 )  # fmt: skip
 def test_the_quantile_of_a_service_is_that_of_its_draws(law):
@@ -206,3 +208,18 @@ def test_compare_and_sweep_take_a_queue():
     frame = so.sweep(queue(SLOW), {"arrivals.rate": ["0.3 request/s", "0.6 request/s"]}, requests=5_000)
     assert set(frame["arrivals.rate"]) == {"0.3 request/s", "0.6 request/s"}
     assert {"scenario", "metric", "unit", "source", "order", "value", "ci_low", "ci_high", "verdict"} <= set(frame)
+
+
+def test_one_who_is_alone_waits_for_the_time_out_of_a_batch_that_fills():
+    batch = so.BatchService(per_item="0.1 s", per_batch="2 s", wait_to_fill=4, most=8)
+    assert "response_mean" not in solve_queue(queue("poisson 1.8 request/s", None, discipline=batch))
+    timed = so.BatchService(per_item="0.1 s", per_batch="2 s", wait_to_fill=4, most=8, timeout="3 s")
+    answer = solve_queue(queue("poisson 0.0001 request/s", None, discipline=timed))
+    assert answer["response_p99"][0].amount == pytest.approx(5.1)
+    alone = simulated(queue("poisson 0.0001 request/s", None, discipline=timed), customers=2_000, replications=2)
+    assert alone["response_mean"].mean == pytest.approx(5.1, rel=0.01)
+
+
+def test_nobody_is_alone_in_an_overloaded_queue():
+    busy = queue("poisson 3 request/s", servers=2, room=6)
+    assert not any(rung.in_domain for rung in solve_queue(busy)["response_p99"] if rung.order == 0)

@@ -429,7 +429,7 @@ def test_a_run_without_headway_has_no_end_and_says_so(policy):
 
 
 def test_an_interval_is_rounded_up_to_whole_steps():
-    stepped = solve_training(run(policy=Checkpoint(interval="100 s", write="10 s"), step="lognormal 7 s scv=0.01"))
+    stepped = solve_training(run(policy=Checkpoint(interval="100 s", write="10 s"), step="7 s"))
     fluid = solve_training(run(policy=Checkpoint(interval="105 s", write="10 s")))
     assert stepped.best("goodput").amount == pytest.approx(fluid.best("goodput").amount, rel=1e-12)
     assert "105" in stepped.how

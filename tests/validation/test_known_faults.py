@@ -19,7 +19,6 @@ import csv
 import json
 import math
 import re
-import runpy
 import subprocess
 import sys
 from collections import Counter
@@ -30,6 +29,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from first_order_faults import FAULTS
 from shared_data import shared
 
 import secondorder as so
@@ -715,8 +715,7 @@ def test_exit_codes_have_one_meaning_each(capsys: pytest.CaptureFixture[str]) ->
 def test_every_fault_of_the_page_has_its_test() -> None:
     """The table of the page, that at the top of this file and the tests themselves name each other."""
     here = Path(__file__)
-    faults = runpy.run_path(str(here.parents[2] / "benchmarks" / "first_order.py"))["FAULTS"]
-    page = {test for fault in faults for test in fault.tests}
+    page = {test for fault in FAULTS for test in fault.tests}
     top = set(re.findall(r"\S+\.py::test_\w+", __doc__ or ""))
     own = {f"{here.name}::{name}" for name in globals() if name.startswith("test_")}
     assert page == top | own - {f"{here.name}::test_every_fault_of_the_page_has_its_test"}

@@ -20,7 +20,9 @@ from secondorder.scenarios.pipeline import Pipeline
 from secondorder.scenarios.queue import Queue
 from secondorder.scenarios.shared_cluster import SharedCluster
 from secondorder.scenarios.training import Recovery, Training
-from secondorder.validation.sensitivity import numeric_fields, sensitivity, sobol, sobol_indices
+from secondorder.validation.numeric_fields import numeric_fields
+from secondorder.validation.sensitivity import sensitivity
+from secondorder.validation.sobol import sobol, sobol_indices
 from secondorder.workloads.models import models
 
 MM1 = Queue(arrivals="poisson 8 request/s", service="exponential 100 ms")

@@ -68,8 +68,11 @@ def halving_doubling_all_reduce(*, ranks: Whole, size: Real, bandwidth: Real, la
     """
     return _times(
         lambda n, hop: 2 * (_levels(_doubled(n)) * hop(0) + (n - 1) / n * (hop(1) - hop(0))),
-        ranks, size, bandwidth, latency,
-    )  # fmt: skip
+        ranks,
+        size,
+        bandwidth,
+        latency,
+    )
 
 
 def hierarchical_all_reduce(

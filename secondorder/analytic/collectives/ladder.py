@@ -9,6 +9,7 @@ Each estimate's ``note`` begins with exact, approximation or bound.
 """
 
 from collections.abc import Iterator, Mapping
+from typing import TypedDict
 
 import numpy as np
 
@@ -68,36 +69,48 @@ def solve_collective(collective: Collective) -> Answer:
     return _answer(collective.name, estimates, how)
 
 
+class _Sent(TypedDict):
+    """What the functions of a collective take: ranks, byte, byte/s and s."""
+
+    ranks: int
+    size: float
+    bandwidth: float
+    latency: float
+
+
 def ideal_seconds(collective: Collective) -> float:
     """By the alpha-beta formula of the algorithm, or as measured; nothing slow, no jitter."""
     if collective.measured is not None:
         sizes, times = np.array(collective.measured, dtype=np.float64).T
         return float(np.interp(si(collective.size), sizes, times))
     size, link = si(collective.size), collective.link
-    given = {"ranks": collective.ranks, "size": size, "bandwidth": si(link.bandwidth), "latency": si(link.latency)}
+    given = _Sent(ranks=collective.ranks, size=size, bandwidth=si(link.bandwidth), latency=si(link.latency))
     match collective.operation, collective.algorithm:
         case "all_reduce", "hierarchical":
             assert collective.node_link is not None
-            node = {
-                "ranks_per_node": collective.ranks_per_node,
-                "node_bandwidth": si(collective.node_link.bandwidth),
-                "node_latency": si(collective.node_link.latency),
-            }
-            return float(alpha_beta.hierarchical_all_reduce(**given, **node))  # type: ignore[arg-type]
+            assert collective.ranks_per_node is not None
+            found = alpha_beta.hierarchical_all_reduce(
+                **given,
+                ranks_per_node=collective.ranks_per_node,
+                node_bandwidth=si(collective.node_link.bandwidth),
+                node_latency=si(collective.node_link.latency),
+            )
+            return float(found)
         case "all_reduce", algorithm:
             return float(getattr(alpha_beta, f"{algorithm}_all_reduce")(**given))
         case _, "halving_doubling":
-            return float(alpha_beta.halving(**given))  # type: ignore[arg-type]
+            return float(alpha_beta.halving(**given))
         case operation, _:
             return float(getattr(alpha_beta, operation)(**given))
 
 
 def _amounts(collective: Collective, time: float, ideal: float) -> dict[str, float]:
-    given = {"ranks": collective.ranks, "size": si(collective.size), "time": time}
+    size = si(collective.size)
+    bus = alpha_beta.bus_bandwidth(operation=collective.operation, ranks=collective.ranks, size=size, time=time)
     return {
         "time_mean": time,
-        "algorithm_bandwidth": si(collective.size) / time,
-        "bus_bandwidth": float(alpha_beta.bus_bandwidth(operation=collective.operation, **given)),  # type: ignore[arg-type]
+        "algorithm_bandwidth": size / time,
+        "bus_bandwidth": float(bus),
         "stage_cost": time / ideal,
     }
 
@@ -122,7 +135,7 @@ def _slow(collective: Collective, ideal: float) -> Iterator[Estimate]:
 
 
 def _factors(collective: Collective) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Of the hop to each rank of a ring."""
+    """Factor on the hop to each rank of a ring."""
     n = collective.ranks
     return np.array([collective.factor((rank - 1) % n, rank) for rank in range(n)])
 
@@ -224,24 +237,33 @@ def _bubble(pipeline: Pipeline) -> Iterator[Estimate]:
         note = f"bound: no jitter; {note}"
     amounts = {"time_mean": time, "time_p99": time, "bubble_fraction": 1 - busy / time}
     yield from _rungs(1, "bubble of the schedule", note, amounts)
-    held = float(bubble.in_flight(**_shape(pipeline)))  # type: ignore[arg-type]
+    held = float(bubble.in_flight(**_shape(pipeline)))
     yield from _rungs(1, "order of work of the schedule", "exact", {"in_flight": held})
 
 
-def _shape(pipeline: Pipeline) -> dict[str, int | str]:
-    return {
-        "stages": pipeline.stages,
-        "microbatches": pipeline.microbatches,
-        "schedule": pipeline.schedule,
-        "interleaving": pipeline.interleaving,
-    }
+class _Shape(TypedDict):
+    """What the functions of a pipeline's shape take."""
+
+    stages: int
+    microbatches: int
+    schedule: str
+    interleaving: int
+
+
+def _shape(pipeline: Pipeline) -> _Shape:
+    return _Shape(
+        stages=pipeline.stages,
+        microbatches=pipeline.microbatches,
+        schedule=pipeline.schedule,
+        interleaving=pipeline.interleaving,
+    )
 
 
 def _still(pipeline: Pipeline) -> tuple[float, str]:
     """The time in s without jitter, and how far it may be trusted."""
     forward, backward = pipeline.seconds
     factors, send, schedule = np.array(pipeline.factors), pipeline.send_seconds, pipeline.schedule
-    delays = send * float(bubble.send_delays(**_shape(pipeline)))  # type: ignore[arg-type]
+    delays = send * float(bubble.send_delays(**_shape(pipeline)))
     even = bool((factors == factors[0]).all())
     work = bubble.uneven_time(
         forward=factors * forward,
@@ -271,7 +293,7 @@ def _passes(pipeline: Pipeline) -> Iterator[Estimate]:
     """Jitter: of one stage or one microbatch the mean needs no theory; waves are last-passage percolation."""
     if not _random(pipeline):
         return
-    delays = pipeline.send_seconds * float(bubble.send_delays(**_shape(pipeline)))  # type: ignore[arg-type]
+    delays = pipeline.send_seconds * float(bubble.send_delays(**_shape(pipeline)))
     if pipeline.stages == 1 or pipeline.microbatches == 1:
         amounts = {"time_mean": _still(pipeline)[0]}
         yield from _rungs(2, "passes one after another", "exact", amounts)

@@ -11,7 +11,7 @@ import numpy as np
 from secondorder.analytic.arguments import Floats, Real, Whole, each, fraction, non_negative, plain, whole
 
 NODES = 80
-"""Of the quadrature over the law's range."""
+"""Nodes of the quadrature over the law's range."""
 APPROXIMATE_TO = 0.6
 """Coefficient of variation up to which ``approximate_mean`` was compared with simulations."""
 

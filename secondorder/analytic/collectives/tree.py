@@ -14,7 +14,7 @@ from secondorder.errors import InputError
 from secondorder.laws import Service
 
 POINTS = 2**14
-"""Of the grid on which laws are held."""
+"""Points of the grid on which laws are held."""
 SPREAD = 4.0
 """The scv up to which the grid is fine enough for 0.1 %."""
 

@@ -27,6 +27,7 @@ from secondorder.analytic.queues import (
     multiserver_deterministic,
     multiserver_finite,
     multiserver_general,
+    multiserver_impatient,
     priority,
     processor_sharing,
     setup_time,
@@ -46,6 +47,7 @@ from secondorder.scenarios.queue import (
     Closed,
     ForkJoin,
     JoinShortest,
+    Patience,
     Priorities,
     ProcessorSharing,
     Queue,
@@ -60,7 +62,7 @@ MANY = 20
 """Servers from which the supermarket model, a limit of many, is taken to be in its domain."""
 
 EDGE = 0.05
-"""How near to ``1 - p``, relatively, the probability of waiting makes a quantile too unsteady to judge."""
+"""Relative distance of the probability of waiting from ``1 - p`` within which a quantile is too unsteady to judge."""
 
 ALONE = "service alone"
 AS_MARKOV = "approximation: as if arrivals were Poisson and services exponential"
@@ -172,6 +174,9 @@ def _has_wait(queue: Queue) -> bool:
 
 
 def _alone(queue: Queue) -> Iterator[Estimate]:
+    if isinstance(queue.discipline, BatchService) and queue.discipline.wait_to_fill > 1:
+        yield from _alone_in_a_batch(queue.discipline)
+        return
     amounts: Amounts = {}
     if _has_wait(queue):
         amounts = {"wait_mean": 0.0, **{f"wait_{label}": 0.0 for label in LEVELS}, "prob_wait": 0.0, "queue_mean": 0.0}
@@ -183,10 +188,22 @@ def _alone(queue: Queue) -> Iterator[Estimate]:
         for label, level in LEVELS.items():
             amounts[f"response_{label}"] = _law_quantile(law, level ** (1 / tasks))
     note = "exact for a customer alone in the system"
+    if not isinstance(queue.comers, Closed) and queue.utilisation >= 1:
+        note = f"outside: {note}, who is not, at utilisation {queue.utilisation:.4g}"
     yield from _rungs(0, ALONE, note, amounts)
     if isinstance(queue.comers, Closed):
         think, most = si(queue.comers.law("think").mean), queue.comers.customers
         yield from _rungs(0, "nobody waits", "bound: from above", {"throughput": most / (think + queue.mean_service)})
+
+
+def _alone_in_a_batch(server: BatchService) -> Iterator[Estimate]:
+    """A batch that waits to fill serves one who is alone after its time-out; without one, never."""
+    if server.timeout is None:
+        return
+    hold, batch = si(server.timeout), server.seconds(1)
+    amounts = {"wait_mean": hold, "prob_wait": 1.0, "response_mean": hold + batch}
+    amounts |= {f"wait_{label}": hold for label in LEVELS} | {f"response_{label}": hold + batch for label in LEVELS}
+    yield from _rungs(0, ALONE, "exact for a customer alone in the system, after the time-out", amounts)
 
 
 def _mean_of_longest(law: Service | None, count: int) -> float | None:
@@ -219,8 +236,8 @@ def _law_quantile(law: Service, p: float) -> float:
             return float(law.scale * (-math.log1p(-p)) ** (1 / shape))
         case laws.Normal():
             return float(mean + law.sigma * ndtri(p))
-        case laws.Hyperexponential():
-            return _mixture_quantile(law.probability, *law.means, p)
+        case laws.Hyperexponential() | laws.ExponentialMixture():
+            return _mixture_quantile(law.weights[0], *law.means, p)
         case laws.EmpiricalLaw(values=values):
             return float(np.quantile(values, p, method="inverted_cdf"))
 
@@ -394,6 +411,8 @@ def _variability(queue: Queue) -> Iterator[Estimate]:
             yield from _finite(queue, queue.room)
         case _ if queue.setup is not None:
             yield from _setup(queue)
+        case _ if queue.patience is not None:
+            yield from _impatient(queue, queue.patience)
         case _ if queue.plain:
             yield from _line(queue, queue.rate, queue.servers)
 
@@ -540,6 +559,38 @@ def _finite(queue: Queue, room: int) -> Iterator[Estimate]:
             "wait", multiserver_finite.wait_quantile, **_servers(queue, queue.rate, queue.servers), capacity=room
         )
         yield from _rungs(2, "M/M/c/K (truncated birth-death)", "exact", amounts)
+
+
+def _impatient(queue: Queue, patience: Patience) -> Iterator[Estimate]:
+    """Erlang-A; the waits and responses of a queue are those of the customers who are served."""
+    limit = patience.law("limit")
+    markov = _is_poisson(queue) and _is_exponential(queue.law("service")) and _is_exponential(limit)
+    if not markov or queue.outage is not None or patience.retries or not patience.withdrawn:
+        return
+    given: dict[str, Any] = {**_servers(queue, queue.rate, queue.servers), "patience": limit.moment(1)}
+    lost, wait = (
+        float(f(**given)) for f in (multiserver_impatient.abandonment_prob, multiserver_impatient.mean_wait_served)
+    )
+    served = queue.rate * (1 - lost)
+    amounts = {
+        "wait_mean": wait,
+        "response_mean": wait + queue.mean_service,
+        "prob_wait": float(multiserver_impatient.prob_wait_served(**given)),
+    }
+    amounts |= _quantiles("wait", multiserver_impatient.wait_quantile_served, **given)
+    amounts |= _quantiles("response", multiserver_impatient.response_quantile_served, **given)
+    source = "M/M/c+M (Erlang-A, Palm)"
+    yield from _rungs(2, source, "exact, of the customers who are served", amounts)
+    of_all = {
+        "wait_mean_all": float(multiserver_impatient.mean_wait(**given)),
+        "abandonment_prob": lost,
+        "number_mean": float(multiserver_impatient.mean_number(**given)),
+        "queue_mean": queue.rate * float(multiserver_impatient.mean_wait(**given)),
+        "utilisation": served * queue.mean_service / queue.servers,
+        "throughput": served,
+        "goodput": served,
+    }
+    yield from _rungs(2, source, "exact, of all customers", of_all)
 
 
 def _setup(queue: Queue) -> Iterator[Estimate]:

@@ -1,4 +1,4 @@
-"""M/M/c: Poisson arrivals, exponential service, ``servers`` alike behind one queue, first come first served.
+"""M/M/c: Poisson arrivals, exponential service, identical ``servers`` behind one queue, first come first served.
 
 Everywhere ``rho = arrival_rate / (servers service_rate) < 1``, ``C`` is Erlang's probability of
 waiting and ``theta = servers service_rate - arrival_rate``.

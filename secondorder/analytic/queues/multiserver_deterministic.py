@@ -1,4 +1,4 @@
-"""M/D/c: Poisson arrivals, a constant service time, ``servers`` alike, first come first served.
+"""M/D/c: Poisson arrivals, a constant service time, identical ``servers``, first come first served.
 
 Over any span of one service time D, what was in service leaves and what came stays:
 ``X(t + D) = max(X(t) - c, 0) + Poisson(lambda D)``. The stationary law of that chain is the law of

@@ -117,7 +117,7 @@ def superposition_scv(*, rates: npt.ArrayLike, scvs: npt.ArrayLike, utilisation:
 
 
 def splitting_scv(*, scv: Real, probability: Real) -> Real:
-    """The scv of a flow of which each request is kept with this probability: ``p scv + 1 - p``.
+    """The scv of a flow whose requests are each kept with this probability: ``p scv + 1 - p``.
 
     *Exact* for renewal flows and independent choices. ``scv`` without unit, ``0 < p <= 1``; both
     broadcast. Errors: ``InputError``. *Source*: Whitt (1983), section 4.4.

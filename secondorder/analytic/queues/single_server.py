@@ -76,7 +76,7 @@ def wait_tail(t: Real, *, arrival_rate: float, service: ServiceLaw, tolerance: f
 
     *Exact formula, numerical inversion*: about 1e-8 for a smooth service law; where its own estimate
     of the relative error exceeds ``tolerance`` the answer is refused. *Valid when* the service law is
-    smooth; for a constant use ``mdc``. ``t`` in s, any shape; ``arrival_rate`` in
+    smooth; for a constant use ``multiserver_deterministic``. ``t`` in s, any shape; ``arrival_rate`` in
     1/s, one queue at a time. Errors: ``Unstable`` where ``rho >= 1``, ``InputError``, also where
     the inversion does not reach the tail or meets a jump.
 

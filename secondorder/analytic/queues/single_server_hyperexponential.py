@@ -82,7 +82,9 @@ def _roots(arrival_rate: Real, mean_service: Real, service_scv: Real) -> tuple[F
     rho, mean = stable(arrival_rate, mean_service), positive("mean_service", mean_service)
     scv = non_negative("service_scv", service_scv)
     if (scv < 1).any():
-        raise InputError("service_scv", given=scv.min(), expected="at least 1", remedy="use mg1 with erlang or gamma")
+        raise InputError(
+            "service_scv", given=scv.min(), expected="at least 1", remedy="use single_server with erlang or gamma"
+        )
     p = (1 + np.sqrt((scv - 1) / (scv + 1))) / 2
     long = 1 / (2 * p * (scv + 1))  # 1 - p, without the difference
     fast, slow = 2 * p / mean, 2 * long / mean

@@ -57,7 +57,7 @@ def checked(value: Floats, error: Floats, t: Floats, tolerance: float) -> Floats
             given=f"{np.asarray(t).flat[worst]:.6g} s, where the inversion finds {np.asarray(value).flat[worst]:.3g}"
             f" with an error of {np.asarray(error).flat[worst]:.1g}",
             expected=f"a tail above about 1e-7, smooth enough for a relative error of {tolerance:.1g}",
-            remedy="for a constant service use mdc; else simulate, or allow more with tolerance",
+            remedy="for a constant service use multiserver_deterministic; else simulate, or allow more with tolerance",
         )
     return value
 

@@ -11,6 +11,7 @@ class Cycle:
 
     ``kept`` work and ``checkpoint`` time that no failure destroyed; ``restart``; ``downtime``; and
     ``rework``, the work and the checkpoint time that were destroyed: all that is left of ``total``.
+    ``done`` is the kept work at the mean time of its steps; it differs from ``kept`` where steps vary.
 
     >>> cycle = Cycle(kept=80.0, checkpoint=5.0, restart=5.0, downtime=4.0, total=100.0)
     >>> cycle.goodput, cycle.shares["rework_share"]
@@ -22,6 +23,7 @@ class Cycle:
     restart: float
     downtime: float
     total: float
+    done: float | None = None
 
     @property
     def goodput(self) -> float:
@@ -29,8 +31,13 @@ class Cycle:
         return self.kept / self.total
 
     @property
+    def progress(self) -> float:
+        """Work done, each step at its mean time, per wall time: the goodput where steps do not vary."""
+        return self.goodput if self.done is None else self.done / self.total
+
+    @property
     def shares(self) -> dict[str, float]:
-        """Of the wall time, with the goodput; they add to 1."""
+        """Shares of the wall time, the goodput among them; they add to 1."""
         rework = max(self.total - self.kept - self.checkpoint - self.restart - self.downtime, 0.0)
         amounts = {
             "goodput": self.kept,
@@ -43,7 +50,7 @@ class Cycle:
 
 
 def in_turn(parts: Sequence[tuple[float, Cycle]]) -> Cycle:
-    """One cycle after the other, each repeated until it has kept so much work (s): ``sum W_k / (sum W_k / g_k)``.
+    """One cycle after the other, each repeated until it has done so much work (s): ``sum W_k / (sum W_k / g_k)``.
 
     *Exact* for ratios of means. Its total is 1. Where one of them makes no headway the run stays in it.
     *Source*: means add.
@@ -55,7 +62,7 @@ def in_turn(parts: Sequence[tuple[float, Cycle]]) -> Cycle:
     """
     if len(parts) == 1:
         return parts[0][1]
-    times = [work / cycle.goodput if cycle.goodput > 0 else math.inf for work, cycle in parts]
+    times = [work / cycle.progress if cycle.progress > 0 else math.inf for work, cycle in parts]
     total = sum(times)
     if math.isinf(total):
         return parts[times.index(max(times))][1]
@@ -70,4 +77,5 @@ def in_turn(parts: Sequence[tuple[float, Cycle]]) -> Cycle:
         restart=mean("restart_share"),
         downtime=mean("downtime_share"),
         total=1.0,
+        done=sum(work for work, _ in parts) / total,
     )

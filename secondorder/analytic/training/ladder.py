@@ -21,7 +21,8 @@ from secondorder.analytic.training.run import MOST_SPARES, Run
 from secondorder.analytic.training.shared_storage import forgets_within
 from secondorder.analytic.training.silent import silent_first_order
 from secondorder.analytic.training.spares import most_available
-from secondorder.laws import Exponential, Service
+from secondorder.errors import InputError
+from secondorder.laws import Exponential
 from secondorder.quantities import pretty, si
 from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.training import (
@@ -40,6 +41,12 @@ RATE = "rates add"
 
 SHORT = 0.01
 """Weight of a run's start and end, or of what a first order leaves out, beyond which shares are out of domain."""
+
+STEPS_AT_MEAN = 0.001
+"""Error of the goodput by steps taken at their mean, beyond which shares are out of domain."""
+
+FAR = 4.0
+"""Standard deviations of an interval from its mean to where hardly one in 30,000 ends."""
 
 Metric = tuple[str, float, str]
 
@@ -66,6 +73,8 @@ def _order_0(run: Run) -> Iterator[Estimate]:
     goodput = run.quiet_goodput
     metrics = [*_from_goodput(run, goodput), ("checkpoint_share", 1 - goodput, "")]
     note, sound = "exact where nothing fails", True
+    if held := _held_by_drain(run):
+        note, sound = f"approximation: {held}", False
     if run.work is None and run.blocking * run.every > SHORT * run.wall:
         note, sound = f"{note}, in the long run; the run is short beside a checkpoint", False
     yield from _rungs(metrics, 0, NO_FAILURES, note, sound)
@@ -187,7 +196,8 @@ def _source(run: Run) -> str:
 def _soundness(run: Run) -> tuple[str, bool]:
     """The note of order 2, and whether all that it takes is there."""
     rough = list(_approximations(run))
-    note = "approximation: " + "; ".join(rough) if rough else "exact in the long run"
+    reasons = rough + ([] if rough else list(_slight(run)))
+    note = "approximation: " + "; ".join(reasons) if reasons else "exact in the long run"
     if run.edge > SHORT:
         rough.append(_short(run))
         note += f"; {rough[-1]}"
@@ -227,14 +237,33 @@ def _approximations(run: Run) -> Iterator[str]:
                 yield "repairs are taken as exponential"
             elif spares.count > MOST_SPARES and scenario.recovery.downtime > 0:
                 yield "repairs during a downtime are not counted"
-    if run.step is not None and isinstance(scenario.step, Service):
-        spread = scenario.step.scv / (run.interval / run.step) * (run.interval / run.mtbf) ** 2
-        if spread > SHORT:
-            yield "an interval varies with its steps"
+    if run.error_of_steps > STEPS_AT_MEAN:
+        yield f"steps are taken at their mean, which may weigh {min(run.error_of_steps, 1.0):.2g}"
+    if held := _held_by_drain(run):
+        yield held
+
+
+def _slight(run: Run) -> Iterator[str]:
+    """Approximations whose error is far below any margin."""
+    steps = run.scenario.step
+    if run.error_of_steps > 0 or (isinstance(steps, TrainingStep) and steps.jitter is not None):
+        yield "steps are taken at their mean"
+
+
+def _held_by_drain(run: Run) -> str:
+    """Why a drain holds up an unknown share of the intervals, where steps vary; empty if it does not."""
+    if not isinstance(run.scenario.policy, AsyncCheckpoint) or run.step_law is None or run.step is None:
+        return ""
+    try:
+        spread = math.sqrt(run.step_law.scv * run.step * run.interval)
+    except InputError:
+        spread = math.inf
+    clear = spread == 0 or abs(run.interval - run.write) > FAR * spread
+    return "" if clear else "a drain outlasts some intervals of varying steps, and not others"
 
 
 def _path_share(run: Run) -> float:
-    """Of the time that this run's own writes keep the path busy, when nothing fails."""
+    """Share of the time that this run's own writes keep the path busy, when nothing fails."""
     policy, write = run.scenario.policy, run.scenario.write_seconds
     match policy:
         case TwoLevelCheckpoint(every=every):
@@ -270,7 +299,7 @@ def _found(run: Run) -> counts.Counts:
     if run.work is not None:
         if isinstance(scenario.policy, Checkpoint) and run.poisson and run.storage_wait == 0:
             mean, low, high = counts.failures_until_done(
-                lengths=[works[0] + run.write for works, _ in run.stretches],
+                lengths=[works[0] * run.factors.met + run.write for works, _ in run.stretches],
                 repeats=[count for _, count in run.stretches],
                 restart=run.restart,
                 mtbf=run.mtbf,

@@ -86,11 +86,12 @@ def _aged(
     spent: dict[str, float] = {}
     for span, count in zip(spans.tolist(), failed.tolist(), strict=True):
         between = span / count if count > 1e-9 * span / process.mtbf else 1e9 * process.mtbf
-        shares, length = cycle(between).shares, span + count * downtime(between)
-        reached = kept + shares["goodput"] * length if until_done else wall + length
+        now, length = cycle(between), span + count * downtime(between)
+        shares = now.shares
+        reached = kept + now.progress * length if until_done else wall + length
         before = kept if until_done else wall
         part = min(1.0, (target - before) / (reached - before)) if reached > before else 1.0
-        wall, failures, kept = wall + part * length, failures + part * count, kept + part * shares["goodput"] * length
+        wall, failures, kept = wall + part * length, failures + part * count, kept + part * now.progress * length
         for name, share in shares.items():
             spent[name] = spent.get(name, 0.0) + share * part * length
         if reached >= target * (1 - 1e-12):

@@ -24,6 +24,7 @@ from secondorder.analytic.training.spares import (
     wait_for_repair,
 )
 from secondorder.analytic.training.two_level import TwoLevels
+from secondorder.analytic.training.varying_steps import StepFactors, error_at_mean, step_factors
 from secondorder.errors import InputError
 from secondorder.fleets.failures import NewNodes, PlatformRenewal, ReplicatedPairs
 from secondorder.laws import Service
@@ -199,8 +200,38 @@ class Run:
         """Where the time goes in the long run, with such gaps between failures."""
         return in_turn([(count * sum(works), self.cycle_of(works, gap, downtime)) for works, count in self.stretches])
 
+    @property
+    def step_law(self) -> Service | None:
+        """The law of a step, where it is given."""
+        return self.scenario.step if isinstance(self.scenario.step, Service) else None
+
+    @property
+    def silent_mtbf(self) -> float:
+        """Mean time between silent errors; infinite where there are none."""
+        policy = self.scenario.policy
+        return si(policy.silent_mtbf) if isinstance(policy, VerifiedCheckpoint) else math.inf
+
+    def factors_at(self, mtbf: float) -> StepFactors:
+        """What varying steps change under Poisson failures."""
+        return step_factors(self.step_law, mtbf=mtbf, silent_mtbf=self.silent_mtbf)
+
+    @cached_property
+    def error_of_steps(self) -> float:
+        """How much too high the goodput may be, relatively, where a closed form takes varying steps at their mean."""
+        law = self.step_law
+        return 0.0 if law is None or self.poisson or self.aging else error_at_mean(law, mtbf=self.mtbf)
+
+    @cached_property
+    def factors(self) -> StepFactors:
+        return self.factors_at(self.mtbf)
+
     def cycle_of(self, works: list[float], gap: Gap, downtime: float) -> Cycle:
-        """The same of these intervals, over and over."""
+        """The same of these intervals, over and over; with other gaps than exponential ones, steps at their mean."""
+        factors = self.factors_at(gap.mean) if gap.memoryless else StepFactors()
+        return factors.rescale(self._cycle_of([work * factors.met for work in works], gap, downtime, factors))
+
+    def _cycle_of(self, works: list[float], gap: Gap, downtime: float, factors: StepFactors) -> Cycle:
+        """The same of intervals of such certain lengths."""
         tau, restart, storage = works[0], self.restart, self.scenario.storage
         match self.scenario.policy:
             case Checkpoint() if gap.memoryless and storage is not None and storage.other_write is not None:
@@ -221,12 +252,12 @@ class Run:
                 )
             case TwoLevelCheckpoint():
                 return self.levels_at(gap.mean, downtime).cycle_of(works)
-            case VerifiedCheckpoint(verify=verify, silent_mtbf=silent):
+            case VerifiedCheckpoint(verify=verify):
                 return silent_cycle(
                     interval=tau,
                     write=self.write,
                     verify=si(verify),
-                    silent_mtbf=si(silent),
+                    silent_mtbf=_spoiling(factors, gap.mean, self.silent_mtbf),
                     mtbf=gap.mean,
                     restart=restart,
                     downtime=downtime,
@@ -250,21 +281,26 @@ class Run:
 
     @cached_property
     def shares(self) -> dict[str, float]:
-        """Of the wall time, order 2."""
-        if self.aging:
-            return self.aged.shares
+        """Shares of the wall time, order 2."""
+        return self.aged.shares if self.aging else self.whole.shares
+
+    @cached_property
+    def whole(self) -> Cycle:
+        """The whole run of a stationary process, or of the long run."""
         policy = self.scenario.policy
         if isinstance(policy, AsyncCheckpoint) and self.poisson and self.work is not None:
-            return async_run(
-                work=self.work,
-                interval=self.interval,
+            met = self.factors.met
+            found = async_run(
+                work=self.work * met,
+                interval=self.interval * met,
                 pause=si(policy.pause),
                 drain=self.write,
                 mtbf=self.mtbf,
                 restart=self.restart,
                 downtime=self.downtime,
-            ).shares
-        return self.cycle(palm_gap(self.scenario.process), self.downtime).shares
+            )
+            return self.factors.rescale(found)
+        return self.cycle(palm_gap(self.scenario.process), self.downtime)
 
     @cached_property
     def wall(self) -> float:
@@ -274,8 +310,8 @@ class Run:
         assert self.work is not None
         if self.aging:
             return self.aged.wall
-        goodput = self.shares["goodput"]
-        return self.work / goodput if goodput > 0 else math.inf
+        progress = self.whole.progress
+        return self.work / progress if progress > 0 else math.inf
 
     @property
     def stuck(self) -> bool:
@@ -313,6 +349,12 @@ class Run:
             return abs(counts.gap_scv(process) - 1) / 2 * (self.mtbf + self.downtime) / self.wall
         except InputError:  # no variance
             return math.inf
+
+
+def _spoiling(factors: StepFactors, mtbf: float, silent_mtbf: float) -> float:
+    """Mean time between silent errors at which an interval of the length that failures meet is as often clean."""
+    extra = factors.unspoiled * (1 / mtbf + 1 / silent_mtbf) - factors.met / mtbf
+    return silent_mtbf if factors == StepFactors() else factors.met / extra
 
 
 def _mean_step(step: TrainingStep) -> float:

@@ -19,7 +19,8 @@ def measure(queue: Queue, run: Run, start: int = 0, end: int | None = None) -> d
       also those in vain), over the time in which these customers came; in a transient scenario
       until the last has left;
     - ``blocking_prob`` with a finite room; ``abandonment_prob``, ``attempts_mean`` and ``goodput``
-      (customers answered in time) with patience; ``batch_mean`` of a batch server;
+      (customers answered in time) and ``wait_mean_all`` (of all, until they are served or leave) with
+      patience; ``batch_mean`` of a batch server;
     - ``wait_mean_class_1``, ``response_mean_class_1``, ``response_p99_class_1``, ... with classes.
 
     Where a service has no beginning of its own there is no wait. Errors: ``InputError`` where the
@@ -80,7 +81,9 @@ def _over_time(queue: Queue, run: Run, since: float, until: float) -> dict[str, 
     if span <= 0:
         raise InputError("customers", given="customers that all came at once", expected="a span of time to measure")
     found = {"number_mean": _overlap(run.arrival, run.gone, since, until) / span}
-    if run.begin_matters and run.attempts is None:
+    patience = queue.patience
+    once = patience is None or (patience.withdrawn and not patience.retries)  # in line until served or gone
+    if run.begin_matters and once:
         begun = np.where(np.isnan(run.start), run.gone, run.start)
         found["queue_mean"] = _overlap(run.arrival, begun, since, until) / span
     began, ended = run.busy or (run.start, run.finish)
@@ -119,6 +122,7 @@ def _fates(queue: Queue, run: Run, part: slice, since: float, until: float) -> d
     if queue.room is not None and run.outcome is not None:
         found["blocking_prob"] = float((run.outcome[part] == Outcome.BLOCKED).mean())
     if queue.patience is not None and run.outcome is not None and run.attempts is not None:
+        found["wait_mean_all"] = float((np.fmin(run.start, run.gone) - run.arrival)[part].mean())
         found["abandonment_prob"] = float((run.outcome[part] == Outcome.ABANDONED).mean())
         found["attempts_mean"] = float(run.attempts[part].mean())
         found["goodput"] = _within(run.finish, since, until) / (until - since)

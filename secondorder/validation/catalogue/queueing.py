@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from secondorder.analytic.queues import batch_service, multiserver_general, single_server, single_server_general
+from secondorder.laws import read_law
 from secondorder.quantities import si
 from secondorder.scenarios.queue import (
     BatchService,
@@ -204,7 +205,9 @@ def _finite() -> list[Twin]:
 
 def _disciplines() -> list[Twin]:
     sharing: dict[str, Any] = {"discipline": ProcessorSharing()}
-    classes = Priorities(shares=(0.25, 0.75), services=("deterministic 1 s", "hyperexponential 1 s scv=4"))  # type: ignore[arg-type]
+    classes = Priorities(
+        shares=(0.25, 0.75), services=(read_law("deterministic 1 s"), read_law("hyperexponential 1 s scv=4"))
+    )
     by_class = {"wait_mean_class_1": MEAN, "wait_mean_class_2": 0.1}
     rude = Priorities(shares=classes.shares, services=classes.services, preemptive=True)
     insensitive = "the mean response of processor sharing does not depend on the law"

@@ -2,7 +2,7 @@
 
 The file (CSV) has the columns ``name, parameters, quantity, value, how_computed``, ``parameters`` in
 JSON. Rows of one system and parameters share their simulations. Each row is simulated, or excluded for
-a reason that is told; one that nothing here knows is an error.
+a reason that is given; one that nothing here knows is an error.
 """
 
 import csv
@@ -29,7 +29,7 @@ LEAST, MOST = 0.93, 0.97
 """Between these the pooled coverage of nominal 95 % intervals must lie."""
 REPLICATIONS = 10
 SECONDS, SECONDS_FOR_P99, FEWEST, MANY = 10.0, 18.0, 4, 80
-"""Of one core, roughly, for each system; and how few and how many seeds it has."""
+"""Seconds of one core for each system, roughly; the fewest and the most seeds it has."""
 SEEN, LONGEST = 50, 5_000_000
 """How often a replication must see an event, and how many customers it may take to."""
 HEAVY = 3
@@ -268,10 +268,31 @@ def _lines(file: Path) -> list[dict[str, str]]:
 
 
 UNTOLD = {
-    "mu", "D", "mean_service", "law", "alpha_ms", "tau0_ms", "service", "b0", "b1", "b2", "p0", "p1", "b0_s",
-    "b1_s", "prefill", "ctx_cost", "mean_out", "KV", "prompt", "output", "lam_per_s", "step_s", "rel_halfwidth",
+    "mu",
+    "D",
+    "mean_service",
+    "law",
+    "alpha_ms",
+    "tau0_ms",
+    "service",
+    "b0",
+    "b1",
+    "b2",
+    "p0",
+    "p1",
+    "b0_s",
+    "b1_s",
+    "prefill",
+    "ctx_cost",
+    "mean_out",
+    "KV",
+    "prompt",
+    "output",
+    "lam_per_s",
+    "step_s",
+    "rel_halfwidth",
     "conf",
-}  # fmt: skip
+}
 """Parameters that are the same in all rows of a name."""
 SHORT = {"lam_per_ms": "load", "offered_load": "a", "bmax": "b", "job_size": "x", "think": "Z", "setup": ""}
 

@@ -276,13 +276,18 @@ def _rings() -> list[Twin]:
             f"ring of {ranks}, exponential hops",
             "without barriers a stage costs 2 - 1/n mean hops",
             Collective(
-                operation="all_reduce", algorithm="ring", ranks=ranks, size="1 GB", link=LINK, jitter="exponential",
+                operation="all_reduce",
+                algorithm="ring",
+                ranks=ranks,
+                size="1 GB",
+                link=LINK,
+                jitter="exponential",
                 repeats=max(20, 2_000 // ranks),
             ),
             {"stage_cost": 0.02},
         )
         for ranks in (2, 8, 64)
-    ]  # fmt: skip
+    ]
 
 
 def _others() -> list[Twin]:
