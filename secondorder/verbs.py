@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from secondorder.answers.answer import Answer
 from secondorder.errors import InputError
 from secondorder.quantities import Quantity
-from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.scenario import Scenario
 from secondorder.systems.registry import system_of
 from secondorder.systems.system import loaded
@@ -15,7 +15,8 @@ def solve(scenario: Scenario) -> Answer:
 
     Errors: ``Unstable`` when the load is at or past saturation.
     """
-    return loaded(system_of(scenario).closed_form)(scenario)
+    system = system_of(scenario)
+    return loaded(system.closed_form)(scenario).in_units_of(system.metrics)
 
 
 def can_simulate(scenario: Scenario) -> bool:
@@ -56,4 +57,5 @@ def simulate(
         replications = system.replications
     options: dict[str, Any] = {"requests": requests} if system.has_requests else {}
     options |= {"precision": precision, "budget": budget} if system.has_precision else {}
-    return loaded(system.simulator)(scenario, seed=seed, replications=replications, jobs=jobs, **options)
+    found = loaded(system.simulator)(scenario, seed=seed, replications=replications, jobs=jobs, **options)
+    return found.in_units_of(system.metrics)

@@ -25,8 +25,8 @@ from secondorder.errors import ConstraintNotMet, InfeasibleError, InputError, Un
 if TYPE_CHECKING:
     import pandas as pd
 
+    from secondorder.answers.answer import Answer
     from secondorder.report.tables import Grid
-    from secondorder.scenarios.answers import Answer
     from secondorder.validation.constraints import Checked
 
 
@@ -235,8 +235,10 @@ def sweep(
     A dot reaches into a field: arrivals.rate, lengths.output,
     step_time.host_overhead.
     """
+    import pandas as pd
+
     from secondorder.report.tables import sweep_grids
-    from secondorder.validation.sweeps import sweep
+    from secondorder.validation.sweeps import sweep_points
 
     check_output(out)
     scenario = read_plan(plan).one(which)
@@ -245,11 +247,13 @@ def sweep(
         raise InputError("vary", given="a field twice", expected="all its values in one: FIELD=VALUE,VALUE")
     grid = {path: [read_value(scenario, path, text) for text in texts] for path, texts in spelt.items()}
     with patience("simulating" if simulate else "solving"):
-        frame = sweep(scenario, grid, simulated=simulate, margin=margin, **_arguments(scenario, run))
-    frame = _only(frame, metric)
-    for path, texts in spelt.items():
-        frame[path] = frame[path].map({str(value): text for value, text in zip(grid[path], texts, strict=True)})
-    emit(records(frame), sweep_grids(frame, list(grid)), out)
+        found = sweep_points(scenario, grid, simulated=simulate, margin=margin, **_arguments(scenario, run))
+    words = {path: dict(zip(map(str, grid[path]), texts, strict=True)) for path, texts in spelt.items()}
+    points = [
+        replace(point, values={path: words[path][value] for path, value in point.values.items()}) for point in found
+    ]
+    frame = _only(pd.concat([point.frame for point in points], ignore_index=True), metric)
+    emit(records(frame), sweep_grids(points, metric), out)
 
 
 def _only(frame: "pd.DataFrame", metrics: list[str] | None) -> "pd.DataFrame":

@@ -13,8 +13,8 @@ from secondorder.errors import InfeasibleError, InputError, SecondOrderError, Un
 
 if TYPE_CHECKING:
     from secondorder.analytic.roofline import RooflineAnswer
+    from secondorder.answers.answer import Answer
     from secondorder.report.tables import Grid
-    from secondorder.scenarios.answers import Answer
 
 EXAMPLE = """\
 Examples:
@@ -30,21 +30,6 @@ Examples:
 
 PASS = Group("The pass", sort_key=1)
 SOURCE = "roofline (Williams 2009)"
-UNITS = {
-    "latency": "s",
-    "compute": "s",
-    "memory": "s",
-    "overhead": "s",
-    "throughput": "sample/s",
-    "flops": "FLOP",
-    "bytes": "byte",
-    "intensity": "FLOP/byte",
-    "ridge_point": "FLOP/byte",
-    "mfu": "",
-    "footprint": "byte",
-    "energy": "J",
-    "energy_per_input": "J",
-}
 
 
 def _pass(text: str, metavar: str, **options: Any) -> Parameter:
@@ -199,7 +184,7 @@ def _wholes(what: str, text: str, least: int) -> list[int]:
 
 
 def _records(point: Point) -> list[Record]:
-    from secondorder.scenarios.answers import COLUMNS
+    from secondorder.answers.answer import COLUMNS
 
     asked = {name: value for name, value in point.asked.items() if value is not None}
     if point.answer is None:
@@ -214,16 +199,21 @@ def _records(point: Point) -> list[Record]:
 
 def as_answer(found: "RooflineAnswer") -> "Answer":
     """The pass as estimates of order 0; a note marks what binds."""
-    from secondorder.scenarios.answers import Answer, Estimate
+    from secondorder.answers.answer import Answer
+    from secondorder.answers.declared import ROOFLINE
+    from secondorder.answers.estimate import Claim, Rung
+    from secondorder.answers.metric import units_of
 
-    known = [metric for metric in UNITS if found.power is not None or not metric.startswith("energy")]
+    units = units_of(ROOFLINE)
+    known = [metric for metric in units if found.power is not None or not metric.startswith("energy")]
     estimates = [
-        Estimate(
+        Rung(
             metric=metric,
             amount=float(getattr(found, metric)),
-            unit=UNITS[metric],
+            unit=units[metric],
             source=SOURCE,
             order=0,
+            claim=Claim.APPROXIMATION,
             note="the bottleneck" if metric == found.bottleneck else "",
         )
         for metric in known

@@ -1,5 +1,6 @@
 """An LLM service: requests arrive, one engine batches and serves them."""
 
+from secondorder.answers.declared import SERVING
 from secondorder.systems.system import System
 
 SYSTEM = System(
@@ -11,4 +12,5 @@ SYSTEM = System(
     has_requests=True,
     has_precision=True,
     own_command=True,
+    metrics=SERVING,
 )

@@ -12,6 +12,8 @@ from typing import Any, get_args, get_type_hints
 import pytest
 from rich.console import Console
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Estimate
 from secondorder.cli import app, main
 from secondorder.cli.doors import Door
 from secondorder.cli.fields import ShownField, field_texts, shown_fields
@@ -22,7 +24,6 @@ from secondorder.errors import InputError, UnitError, UnknownName
 from secondorder.laws import read_shape as factor_law
 from secondorder.laws import time_law
 from secondorder.quantities import Unit
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.compression import read_method
 from secondorder.scenarios.footprint import read_profile
 from secondorder.scenarios.topology import read_shape
@@ -120,7 +121,7 @@ def test_what_is_undecided_says_why(tmp_path: Path, capsys: pytest.CaptureFixtur
     told = "undecided: training: failures_p95 < 999: not enough data: an interval takes at least 72 replications"
     assert told in " ".join(out.split())
     assert err.endswith(", undecided)\n")
-    assert check(read_constraint("cost < 9 USD"), estimate(9, 8, 10)).doubt == "the bound lies within the interval"
+    assert check(read_constraint("cost < 9 USD"), estimate(9, 8, 10)).doubt == "the limit lies within the interval"
     assert check(read_constraint("cost < 11 USD"), estimate(9, 8, 10)).doubt == ""
 
 
@@ -155,7 +156,7 @@ def test_an_interval_decides_only_with_all_of_it() -> None:
     assert check(below, estimate(8, 7, 9)).outcome is Outcome.MET
     assert check(below, estimate(9, 8, 11)).outcome is Outcome.UNDECIDED
     assert check(below, estimate(12, 11, 13)).outcome is Outcome.NOT_MET
-    assert check(below, estimate(8, in_domain=False)).outcome is Outcome.UNDECIDED
+    assert check(below, estimate(8, outside="it is too small")).outcome is Outcome.UNDECIDED
     assert check(read_constraint("cost >= 8 USD"), estimate(8)).outcome is Outcome.MET
     assert check(read_constraint("cost > 8 USD"), estimate(8)).outcome is Outcome.NOT_MET
 

@@ -7,11 +7,11 @@ import pytest
 from cyclopts import Argument
 
 import secondorder as so
+from secondorder.answers.answer import COLUMNS
 from secondorder.cli import app, main
 from secondorder.cli.fields import shown_fields
 from secondorder.cli.plan_files import read_scenario
 from secondorder.cli.train import Checkpoints, Steps, read_training
-from secondorder.scenarios.answers import COLUMNS
 from secondorder.scenarios.training import AsyncCheckpoint, Training, TwoLevelCheckpoint, VerifiedCheckpoint
 from secondorder.scenarios.training_step import TrainingStep
 from secondorder.workloads.training import Layout, TrainingJob

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 import secondorder as so
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Claim, Estimate, Rung
+from secondorder.answers.metric import Metric
 from secondorder.cli import app, systems
 from secondorder.cli.schema import table_schema
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.systems.registry import SYSTEMS, register, system_of
 from secondorder.systems.system import System, loaded
 from secondorder.verbs import can_simulate
@@ -33,9 +35,8 @@ class CoinTosses:
 
 
 def solve_coins(scenario: CoinTosses) -> Answer:
-    heads = Estimate(
-        metric="heads", amount=scenario.tosses * scenario.share, unit="", source="binomial", order=1, note="exact"
-    )
+    amount = scenario.tosses * scenario.share
+    heads = Rung(metric="heads", amount=amount, source="binomial", order=1, claim=Claim.EXACT)
     return Answer(scenario=scenario.name, estimates=(heads,), how="closed form")
 
 
@@ -46,7 +47,7 @@ def simulate_coins(scenario: CoinTosses, *, seed: int, replications: int, jobs: 
 
     drawn = np.random.default_rng(seed).binomial(scenario.tosses, scenario.share, replications)
     found = student(drawn.astype(float).tolist())
-    heads = Estimate(metric="heads", amount=found.mean, unit="", source="simulated", low=found.low, high=found.high)
+    heads = Estimate(metric="heads", amount=found.mean, source="simulated", low=found.low, high=found.high)
     return Answer(scenario=scenario.name, estimates=(heads,), how=f"{replications} replications")
 
 
@@ -57,6 +58,7 @@ COINS = System(
     closed_form=solve_coins,
     simulator=simulate_coins,
     replications=50,
+    metrics=(Metric(name="heads", unit="sample"),),
 )
 
 
@@ -78,6 +80,7 @@ def test_a_scenario_made_up_here_is_solved_simulated_compared_and_swept(coins: S
     scenario = CoinTosses(tosses=1000)
     assert system_of(scenario) is coins
     assert so.solve(scenario).best("heads").amount == 500
+    assert {e.unit for verb in (so.solve, so.simulate) for e in verb(scenario).estimates} == {"sample"}
     assert so.simulate(scenario, seed=1).how == "50 replications"
     found = so.compare(scenario, seed=1)
     assert [str(judged.verdict) for judged in found.judged] == ["agrees"]
@@ -99,7 +102,7 @@ def test_a_scenario_made_up_here_has_plans_a_schema_and_a_command(
     assert table_schema(CoinTosses)["required"] == ["tosses"]
     app.command(systems.command(coins), name="coin-tosses")
     assert main(["coin-tosses", "--tosses", "1000", "--format", "csv"]) == 0
-    assert "coin tosses,heads,,binomial,1,500" in capsys.readouterr().out
+    assert "coin tosses,heads,sample,binomial,1,500" in capsys.readouterr().out
 
 
 def test_what_is_no_scenario_is_refused_with_those_that_there_are() -> None:
