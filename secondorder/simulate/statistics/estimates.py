@@ -47,7 +47,9 @@ def doubt_of(outcome: Outcome) -> Doubt:
 def estimates_of(outcome: Outcome, metrics: Iterable[Metric] = ()) -> tuple[Estimate, ...]:
     """An estimate of each metric that was simulated, with the unit that it has among ``metrics``."""
     declared, doubt = tuple(metrics), doubt_of(outcome)
-    return tuple(_estimate(outcome, metric, each, declared, doubt) for metric, each in intervals(outcome.sections).items())
+    return tuple(
+        _estimate(outcome, metric, each, declared, doubt) for metric, each in intervals(outcome.sections).items()
+    )
 
 
 def _estimate(outcome: Outcome, metric: str, known: Quantile, metrics: tuple[Metric, ...], doubt: Doubt) -> Estimate:
