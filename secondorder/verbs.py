@@ -39,8 +39,8 @@ def simulate(
     The same scenario and seed give the same result. A ``Serving`` scenario runs until its latencies are known to a
     relative half-width of ``precision`` (5 %), or for a ``budget`` of time ("60 s"), with which the result depends on
     the machine. ``requests`` is the length of a run of a ``Serving`` or ``Queue`` scenario, chosen when it is not
-    given; the others have a length of their own. There are 10 ``replications`` of them if no other number is given, and 100
-    of a training run. ``jobs`` processes share the runs.
+    given; the others have a length of their own. There are 10 ``replications`` of them if no other number is given,
+    and 100 of a training run. ``jobs`` processes share the runs.
     """
     system = system_of(scenario)
     if requests is not None and not system.has_requests:
