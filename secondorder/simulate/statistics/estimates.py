@@ -11,6 +11,7 @@ from secondorder.simulate.statistics.outcome import NotSteady, Outcome, Steady, 
 from secondorder.simulate.statistics.quantiles import Quantile
 
 JUMP = "the law jumps at this quantile"
+FEW = "too few values lie past this quantile; use more requests"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ def estimates_of(outcome: Outcome, metrics: Iterable[Metric] = ()) -> tuple[Esti
 
 
 def _estimate(outcome: Outcome, metric: str, known: Quantile, metrics: tuple[Metric, ...], doubt: Doubt) -> Estimate:
-    jump, interval = short_of(JUMP if known.jump else ""), known.interval
+    interval = known.interval
+    unbounded = interval.high == math.inf
+    jump = short_of(FEW if unbounded else JUMP if known.jump else "")
     return Estimate(
         metric=metric,
         amount=interval.mean,
