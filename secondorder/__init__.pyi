@@ -36,6 +36,8 @@ from .fleets.regions import Facility as Facility
 from .fleets.regions import Region as Region
 from .fleets.regions import facilities as facilities
 from .fleets.regions import regions as regions
+from .plans.read import read_plan as read_plan
+from .plans.write import write_plan as write_plan
 from .quantities import quantity as quantity
 from .scenarios.capacity import Capacity as Capacity
 from .scenarios.chunked_prefill import ChunkedPrefill as ChunkedPrefill

@@ -80,8 +80,10 @@ def roofline(
     out: Output = PRINTED,
 ) -> None:
     """Time one forward pass, or several beside each other, and say what binds them."""
-    from secondorder.cli.doors import Door
     from secondorder.fleets.accelerators import bytes_per_value
+    from secondorder.plans.tables import Tables
+    from secondorder.workloads.network import Network
+    from secondorder.workloads.transformer import Transformer
 
     check_output(out)
     if figure is not None:
@@ -91,7 +93,7 @@ def roofline(
     for name in (weight_precision, kv_precision):
         if name is not None:
             bytes_per_value(name)
-    network = Door().network("model", model)
+    network = Tables().value("model", Transformer | Network, model)
     options = {
         "weight_precision": weight_precision,
         "kv_precision": kv_precision,
@@ -151,10 +153,11 @@ def _places(swept: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
 def _point(network: Any, place: dict[str, Any], options: dict[str, Any]) -> Point:
     """A part that lacks the precision, or the memory, is told beside the others; another mistake ends it all."""
     from secondorder.analytic.roofline import roofline
-    from secondorder.cli.doors import Door
     from secondorder.fleets.accelerators import Accelerator, bytes_per_value
+    from secondorder.plans.tables import Tables
 
-    part: Accelerator = Door().known("accelerator", place["accelerator"], Accelerator)
+    part = Tables().value("accelerator", Accelerator, place["accelerator"])
+    assert isinstance(part, Accelerator)
     bytes_per_value(place["precision"])
     title = f"{network.name} on {part.name}"
     numbers = {name: value for name, value in place.items() if name != "accelerator"}

@@ -14,12 +14,12 @@ from scipy.stats import binom
 from secondorder.analytic import critical_path, training_step
 from secondorder.analytic.training_step import first_order_step, ideal_step, mean_step, solve_step
 from secondorder.answers.estimate import Claim
-from secondorder.cli.doors import Door
-from secondorder.cli.train import Steps
+from secondorder.cli.train import step_table
 from secondorder.errors import DoesNotFit, InputError
 from secondorder.fleets.accelerators import accelerators
 from secondorder.fleets.clusters import Cluster, Fabric, Link, Node, clusters
 from secondorder.laws import LogNormal
+from secondorder.plans.tables import Tables
 from secondorder.scenarios.training import Checkpoint, Recovery, Training
 from secondorder.scenarios.training_step import Message, Parts, TrainingStep
 from secondorder.simulate.collectives.ring import finish
@@ -791,14 +791,14 @@ def test_the_interval_of_throughput_holds_the_error_of_the_law_of_steps() -> Non
 
 
 def test_each_flag_of_a_step_lands_where_its_field_is() -> None:
-    flags = Steps(
-        model="llama_3_1_8b", global_batch=32, sequence_length=512, cluster="dgx_h100_superpod", data_parallel=4,
-        sequence_parallel="false", dropout="true", precision="fp8", network_efficiency=0.7,
-        slow_ranks="{3 = 1.2}", reserved_memory="2 GiB",
-    )  # fmt: skip
-    table = flags.table["step"]
+    flags = {
+        "model": "llama_3_1_8b", "global_batch": "32", "sequence_length": "512", "cluster": "dgx_h100_superpod",
+        "data_parallel": "4", "sequence_parallel": False, "dropout": True, "precision": "fp8",
+        "network_efficiency": "0.7", "slow_ranks": "{3 = 1.2}", "reserved_memory": "2 GiB",
+    }  # fmt: skip
+    table = step_table(flags)
     table["cluster"] = cluster(2)
-    step = Door().build(TrainingStep, table)
+    step = Tables().build(TrainingStep, table)
     assert (step.job.layout.sequence_parallel, step.job.dropout, step.job.precision) == (False, True, "fp8")
     assert (step.network_efficiency, step.slow_ranks) == (0.7, {3: 1.2})
     assert step.reserved_memory.m_as("GiB") == pytest.approx(2)
@@ -807,6 +807,6 @@ def test_each_flag_of_a_step_lands_where_its_field_is() -> None:
         ({"dropout": "maybe"}, "dropout: got 'maybe'"), ({"slow_ranks": "3"}, "slow_ranks: got 3, expected a table"),
         ({"slow_ranks": "{9 = 2.0}"}, "slow_ranks: got 9, expected a replica's index, 0 to 3"),
     ]:  # fmt: skip
-        other = dataclasses.replace(flags, **fields).table["step"]
+        other = step_table({**flags, **fields})
         with pytest.raises(InputError, match=line):
-            Door().build(TrainingStep, {**other, "cluster": cluster(2)})
+            Tables().build(TrainingStep, {**other, "cluster": cluster(2)})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import secondorder as so
 from secondorder.errors import InputError, Unstable
-from secondorder.scenarios.queue import read_comers, time_law
+from secondorder.scenarios.queue import read_queue_arrivals, time_law
 from secondorder.simulate.output import student
 from secondorder.simulate.queues import Outcome, Run, after, cut, draws, measure, replicate, run, warm_up
 from secondorder.simulate.queues import first_come as first_come_module
@@ -611,11 +611,13 @@ def test_what_is_not_built_is_refused_in_one_line(options, message):
 
 
 def test_arrivals_and_laws_are_read_from_a_line():
-    assert read_comers("poisson 8 request/s") == so.Poisson("8 request/s")
-    assert read_comers("renewal pareto 1 s shape=3") == so.Renewal(gap=so.laws.Pareto("1 s", shape=3))
-    assert read_comers("closed 20 exponential 10 s") == so.Closed(customers=20, think=so.laws.Exponential("10 s"))
+    assert read_queue_arrivals("poisson 8 request/s") == so.Poisson("8 request/s")
+    assert read_queue_arrivals("renewal pareto 1 s shape=3") == so.Renewal(gap=so.laws.Pareto("1 s", shape=3))
+    assert read_queue_arrivals("closed 20 exponential 10 s") == so.Closed(
+        customers=20, think=so.laws.Exponential("10 s")
+    )
     with pytest.raises(InputError, match="closed <customers>"):
-        read_comers("closed exponential 10 s")
+        read_queue_arrivals("closed exponential 10 s")
     with pytest.raises(InputError, match="did you mean lognormal"):
         so.Queue(arrivals="poisson 8 request/s", service="lognormol 1 s scv=4")
 

@@ -36,7 +36,7 @@ def solve_queue(queue: Queue) -> Answer:
     """
     queue.check_stable()
     estimates = _marked([*order_0(queue), *order_1(queue), *order_2(queue)])
-    population = isinstance(queue.comers, Closed)
+    population = isinstance(queue.arrival_law, Closed)
     of = "of a closed population" if population else f"at utilisation {queue.utilisation:.4g}"
     return Answer(scenario=queue.name, estimates=ranked(estimates), how=f"closed forms {of}")
 

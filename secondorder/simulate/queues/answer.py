@@ -92,8 +92,8 @@ def warm_up(queue: Queue) -> int:
     >>> warm_up(Queue(arrivals="poisson 8 request/s", service="exponential 100 ms"))
     363
     """
-    if isinstance(queue.comers, Closed):
-        return math.ceil(RELAXATIONS * _closed_rounds(queue, queue.comers))
+    if isinstance(queue.arrival_law, Closed):
+        return math.ceil(RELAXATIONS * _closed_rounds(queue, queue.arrival_law))
     return math.ceil(RELAXATIONS * queue.rate * _relaxation(queue))
 
 
@@ -125,9 +125,9 @@ def _relaxation(queue: Queue) -> float:
 
 def _spread(queue: Queue) -> float:
     """``(ca2 + cs2)/2``, at least 1; where a law has no variance, 100 stands for it."""
-    comers = queue.open_arrivals
+    arrival_law = queue.open_arrivals
     try:
-        arrivals = comers.idc if isinstance(comers, MarkovModulated) else comers.scv
+        arrivals = arrival_law.idc if isinstance(arrival_law, MarkovModulated) else arrival_law.scv
     except InputError:  # Pareto with a shape of at most 2
         arrivals = math.inf
     return max(1.0, sum(scv if math.isfinite(scv) else 100.0 for scv in (arrivals, queue.service_scv)) / 2)
@@ -206,7 +206,7 @@ def after(queue: Queue, customers: int, cut: int) -> tuple[int, int]:
     In order of arrival nobody is delayed by those who come later; elsewhere as many are left out
     at the end as the empty start takes.
     """
-    in_order = isinstance(queue.discipline, FirstCome) and not isinstance(queue.comers, Closed)
+    in_order = isinstance(queue.discipline, FirstCome) and not isinstance(queue.arrival_law, Closed)
     return cut, customers - (0 if in_order else warm_up(queue))
 
 
@@ -302,8 +302,8 @@ def _two_states(queue: Queue, seed: int, length: int) -> Doubt | None:
 
 def _transient(queue: Queue, seed: int, replications: int, requests: int | None, jobs: int) -> Answer:
     length = requests or _story(queue)
-    if isinstance(queue.comers, TraceArrivals):
-        length = min(length, len(queue.comers))
+    if isinstance(queue.arrival_law, TraceArrivals):
+        length = min(length, len(queue.arrival_law))
     runs = replicate(queue, seed=seed, replications=replications, customers=length, jobs=jobs)
     values = [measured(queue, r) for r in runs]
     how = f"simulated, transient: {replications} replications of {length:,} requests, nothing cut"
@@ -312,8 +312,8 @@ def _transient(queue: Queue, seed: int, replications: int, requests: int | None,
 
 def _story(queue: Queue) -> int:
     """Customers until an outage should be forgotten: twice the time that its backlog takes to drain."""
-    if isinstance(queue.comers, TraceArrivals):
-        return len(queue.comers)
+    if isinstance(queue.arrival_law, TraceArrivals):
+        return len(queue.arrival_law)
     queue.check_stable()
     assert queue.outage is not None
     rho = min(queue.utilisation, 0.95)

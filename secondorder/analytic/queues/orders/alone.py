@@ -9,7 +9,7 @@ from secondorder import laws
 from secondorder.analytic.arguments import Floats
 from secondorder.analytic.queues.orders.kind import has_wait, is_exponential, one_law, rungs_of
 from secondorder.analytic.queues.transform_inversion import quantile
-from secondorder.answers.estimate import Rung, bound
+from secondorder.answers.estimate import Rung, approximation, bound
 from secondorder.answers.metric import QUANTILES
 from secondorder.laws import Service
 from secondorder.quantities import si
@@ -19,6 +19,7 @@ from secondorder.scenarios.queue import BatchService, Closed, ForkJoin, Queue
 def order_0(queue: Queue) -> Iterator[Rung]:
     """A service alone; nothing where a customer alone would wait for others before a batch is begun."""
     if isinstance(queue.discipline, BatchService) and queue.discipline.wait_to_fill > 1:
+        yield from _alone_in_a_batch(queue.discipline)
         return
     amounts: dict[str, float] = {}
     if has_wait(queue):
@@ -31,13 +32,25 @@ def order_0(queue: Queue) -> Iterator[Rung]:
     if law is not None:
         for label, level in QUANTILES.items():
             amounts[f"response_{label}"] = _law_quantile(law, level ** (1 / tasks))
-    crowded = not isinstance(queue.comers, Closed) and queue.utilisation >= 1
+    crowded = not isinstance(queue.arrival_law, Closed) and queue.utilisation >= 1
     outside = f"nobody is alone at utilisation {queue.utilisation:.4g}" if crowded else ""
     alone = bound("from below, a customer alone in the system", outside=outside)
     yield from rungs_of(0, "service alone", alone, amounts)
-    if isinstance(queue.comers, Closed):
-        think, most = si(queue.comers.law("think").mean), queue.comers.customers
+    if isinstance(queue.arrival_law, Closed):
+        think, most = si(queue.arrival_law.law("think").mean), queue.arrival_law.customers
         yield from rungs_of(0, "nobody waits", bound("from above"), {"throughput": most / (think + queue.mean_service)})
+
+
+def _alone_in_a_batch(server: BatchService) -> Iterator[Rung]:
+    """A batch that waits to fill serves one who is alone after its time-out; without one, never."""
+    if server.timeout is None:
+        return
+    hold, batch = si(server.timeout), server.seconds(1)
+    amounts = {"wait_mean": hold, "prob_wait": 1.0, "response_mean": hold + batch}
+    amounts |= {f"wait_{label}": hold for label in QUANTILES}
+    amounts |= {f"response_{label}": hold + batch for label in QUANTILES}
+    alone = approximation("a customer alone in the system, after the time-out", outside="others help to fill the batch")
+    yield from rungs_of(0, "service alone", alone, amounts)
 
 
 def _mean_of_longest(law: Service | None, count: int) -> float | None:

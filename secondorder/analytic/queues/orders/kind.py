@@ -43,7 +43,7 @@ def markov(queue: Queue, rate: float, servers: int) -> Markov:
 def gap_law(queue: Queue) -> Service | None:
     """The law of independent gaps between arrivals; None where they depend on each other."""
     mean = f"{1 / queue.rate!r} s"
-    match queue.comers:
+    match queue.arrival_law:
         case arrivals.Poisson():
             return laws.Exponential(mean)
         case arrivals.Gamma(burstiness=shape):
@@ -68,7 +68,7 @@ def is_exponential(law: Service | None) -> bool:
 
 def is_poisson(queue: Queue) -> bool:
     """Whether arrivals are Poisson."""
-    return not isinstance(queue.comers, Closed) and is_exponential(gap_law(queue))
+    return not isinstance(queue.arrival_law, Closed) and is_exponential(gap_law(queue))
 
 
 def one_law(queue: Queue) -> Service | None:

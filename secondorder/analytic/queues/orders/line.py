@@ -47,8 +47,8 @@ def of_line(queue: Queue, rate: float, servers: int) -> Iterator[Rung]:
         yield from _general(queue, rate, law)
     elif gap is not None and exponential and servers == 1:
         yield from _renewal(queue, gap, law)
-    elif isinstance(queue.comers, arrivals.MarkovModulated) and exponential and servers == 1:
-        yield from _modulated(queue, queue.comers)
+    elif isinstance(queue.arrival_law, arrivals.MarkovModulated) and exponential and servers == 1:
+        yield from _modulated(queue, queue.arrival_law)
     elif math.isfinite(queue.service_scv):
         yield from _two_moments(queue, rate, servers)
 

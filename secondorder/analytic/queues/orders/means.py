@@ -26,8 +26,8 @@ INSENSITIVE = exact("for any service law")
 
 def order_1(queue: Queue) -> Iterator[Rung]:
     """M/M/c; M/M/c/K with a finite room; mean value analysis of a closed population."""
-    if isinstance(queue.comers, Closed):
-        yield from _population(queue, queue.comers)
+    if isinstance(queue.arrival_law, Closed):
+        yield from _population(queue, queue.arrival_law)
     elif isinstance(queue.discipline, BatchService):
         yield from rungs_of(1, "Little 1961", exact(), {"throughput": queue.rate})
     elif queue.room is not None:
