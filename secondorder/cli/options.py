@@ -179,33 +179,58 @@ class Run(Replications):
     """How a scenario with requests is simulated."""
 
     num_prompts: Annotated[int | None, _NUM_PROMPTS] = None
-    precision: Annotated[float | None, _precision("--precision", "--half-width")] = None
-    budget: Annotated[str | None, _BUDGET] = None
 
     @property
     def arguments(self) -> dict[str, Any]:
         """As ``simulate`` takes them."""
-        ends = {name: value for name, value in (("precision", self.precision), ("budget", self.budget)) if value}
-        return {**super().arguments, "requests": self.num_prompts, **ends}
+        return {**super().arguments, "requests": self.num_prompts}
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class RunOfService(Run):
-    """How a service is simulated; its own ``precision`` is a number format."""
+    """How a service is simulated: ``--precision`` is its number format, or the half-width where it is a number."""
 
-    precision: Annotated[float | None, _precision("--half-width")] = None
+    half_width: Annotated[float | None, _precision("--half-width")] = None
+    budget: Annotated[str | None, _BUDGET] = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """As ``simulate`` takes them."""
+        ends = {"precision": self.half_width, "budget": self.budget}
+        return super().arguments | {name: value for name, value in ends.items() if value is not None}
+
+    def with_precision_of(self, given: dict[str, Any]) -> "RunOfService":
+        """With the ``precision`` among flags as half-width, and taken from there, if it is a number."""
+        width = number_in(str(given.get("precision", "")))
+        if width is None:
+            return self
+        if self.half_width is not None or not 0 < width < 1:
+            expected = "a share between 0 and 1" if self.half_width is None else "one of --precision and --half-width"
+            raise InputError("precision", given=given["precision"], expected=expected)
+        del given["precision"]
+        return replace(self, half_width=width)
+
+
+def number_in(text: str) -> float | None:
+    """A text as a number; None where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class RunOfPlan(Run):
+class RunOfPlan(RunOfService):
     """How the scenarios of a plan are simulated."""
+
+    half_width: Annotated[float | None, _precision("--precision", "--half-width")] = None
 
     replications: Annotated[int | None, _replications(f"{REPLICATIONS}, of training {_TRAINING.replications}")] = None
 
 
-USUAL = Run()
+USUAL, OF_SERVICE = Run(), RunOfService()
 
 
 def margin_of(system: System) -> object:

@@ -165,7 +165,7 @@ def tried(service: Service, trials: Sequence[Trial], margin: float = MARGIN) -> 
     }
     judged = [(each.found, truths[fold]) for fold, each in decided if fold in truths]
     metrics = [metric for metric in WATCHED if all(metric in found for found, _ in judged)] if judged else []
-    pairs = [(found[metric], truth[metric]) for metric in metrics for found, truth in judged]
+    pairs = [(found[metric], truth[metric].amount) for metric in metrics for found, truth in judged]
     refusals = Counter(each.why for each in trials if each.why)
     return Cell(
         service=service,
@@ -183,23 +183,35 @@ def tried(service: Service, trials: Sequence[Trial], margin: float = MARGIN) -> 
     )
 
 
-def _values(section: Section) -> dict[str, float]:
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """A value from long runs; a quantile is known to its bin, from ``least`` to ``greatest``."""
+
+    amount: float
+    least: float
+    greatest: float
+
+    def held(self, interval: Interval) -> bool:
+        """Whether an interval holds it."""
+        assert interval.low is not None
+        assert interval.high is not None
+        return interval.low <= self.greatest and interval.high >= self.least
+
+
+def _values(section: Section) -> dict[str, Truth]:
     """The metrics of one long section."""
-    found: dict[str, float] = {}
+    found: dict[str, Truth] = {}
     for name, law in section.laws.items():
-        found |= {f"{name}_mean": law.mean} | {f"{name}_{label}": law.quantile(p) for label, p in QUANTILES.items()}
+        found[f"{name}_mean"] = Truth(amount=law.mean, least=law.mean, greatest=law.mean)
+        for label, level in QUANTILES.items():
+            place = law.place(level)
+            least, greatest = float(law.least[place]), float(law.greatest[place])
+            found[f"{name}_{label}"] = Truth(amount=law.quantile(level), least=least, greatest=greatest)
     return found
 
 
-def _coverage(pairs: Sequence[tuple[Interval, float]]) -> Coverage:
-    held = sum(low <= truth <= high for (_, low, high), truth in ((_bounds(each), truth) for each, truth in pairs))
-    return Coverage(held, len(pairs))
-
-
-def _bounds(interval: Interval) -> tuple[float, float, float]:
-    assert interval.low is not None
-    assert interval.high is not None
-    return interval.mean, interval.low, interval.high
+def _coverage(pairs: Sequence[tuple[Interval, Truth]]) -> Coverage:
+    return Coverage(sum(truth.held(interval) for interval, truth in pairs), len(pairs))
 
 
 def _verdict(formula: float, interval: Interval, margin: float) -> Verdict:
