@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from textwrap import wrap
 from typing import Annotated, Any, Literal
 
@@ -226,7 +226,6 @@ class RunOfPlan(RunOfService):
     """How the scenarios of a plan are simulated."""
 
     half_width: Annotated[float | None, _precision("--precision", "--half-width")] = None
-
     replications: Annotated[int | None, _replications(f"{REPLICATIONS}, of training {_TRAINING.replications}")] = None
 
 
@@ -240,8 +239,9 @@ def margin_of(system: System) -> object:
 
 def run_of(system: System) -> type[Replications]:
     """The options of a run of a kind of scenario; the help shows its number of replications."""
-    base = Run if system.has_requests else Replications
-    times = Annotated[int | None, _replications(f"{system.replications}")]
+    base = RunOfService if system.has_precision else Run if system.has_requests else Replications
+    default = "as many as it takes" if system.has_precision else f"{system.replications}"
+    times = Annotated[int | None, _replications(default)]
     space = {"__module__": __name__}  # else it passes for a type of the standard library
     members = [("replications", times, field(default=None))]
     made = make_dataclass(base.__name__, members, bases=(base,), frozen=True, kw_only=True, namespace=space)
