@@ -29,7 +29,8 @@ units: .venv/installed
 validate: .venv/installed
 	SECONDORDER_TWINS=all $(BIN)/python -m pytest -n 2 tests/validation/test_catalogue.py
 	$(BIN)/secondorder validate
-	$(BIN)/secondorder validate --coverage
+	$(BIN)/secondorder validate --coverage --suite queueing
+	$(BIN)/secondorder validate --coverage --suite serving --service "30%" --seeds 40
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/speed.py
