@@ -130,6 +130,7 @@ class _Search:
     replications: int | None
     jobs: int
     spent: int = 0
+    halves: tuple[Section, ...] = ()
     begun: float = field(default_factory=time.monotonic)
 
     # The pilot
@@ -149,6 +150,7 @@ class _Search:
                 return self._unstable(empty, starts)
             settled = length >= SECTION * relaxation
             if settled and starts.met(relaxation):
+                self.halves = _halves(empty)
                 return Pilot(relaxation, max(length - run.settled for run in empty))
             apart = apart + 1 if settled and starts.stays_flooded else 0
             if apart > 1:
@@ -276,7 +278,8 @@ class _Search:
 
     def _too_few(self, pilot: Pilot, found: list[Section], seen: str) -> TooShort:
         needed = max(_least_of_all(pilot.relaxation), 2 * self.spent)
-        return TooShort(sections=tuple(found), spent=self.spent, needed=needed, seen=seen)
+        sections = tuple(found) if len(found) > 1 else self.halves
+        return TooShort(sections=sections, spent=self.spent, needed=needed, seen=seen)
 
     # The budget
 
