@@ -27,6 +27,7 @@ units: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 validate: .venv/installed
+	SECONDORDER_KERNEL_EXAMPLES=5000 $(BIN)/python -m pytest -n 2 tests/simulate/test_kernels.py tests/simulate/test_compiled_models.py
 	SECONDORDER_TWINS=all $(BIN)/python -m pytest -n 2 tests/validation/test_catalogue.py
 	$(BIN)/secondorder validate
 	$(BIN)/secondorder validate --coverage --suite queueing
@@ -34,8 +35,10 @@ validate: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/kernel_speed.py
 	$(BIN)/python benchmarks/real_engine.py
 	$(BIN)/python benchmarks/serving_accuracy.py
+	$(BIN)/python benchmarks/solve_speed.py
 	$(BIN)/python benchmarks/queue_speed.py
 	$(BIN)/python benchmarks/variance_reduction.py
 	$(BIN)/python benchmarks/roofline_speed.py

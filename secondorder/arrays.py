@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.int64]
+Complexes: TypeAlias = npt.NDArray[np.complex128]
 
 
 class EqualByValue:

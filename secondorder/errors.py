@@ -35,12 +35,14 @@ class InputError(SecondOrderError, ValueError):
 
     exit_code: ClassVar[int] = 2
 
-    def __init__(self, what: str, *, given: object, expected: str, remedy: str = "") -> None:
+    def __init__(self, what: str, *, given: object = None, expected: str = "", remedy: str = "") -> None:
         self.what, self.expected, self.remedy = what, expected, remedy
         self.given = "nothing" if given is None else str(given)
         super().__init__(self._line())
 
     def _line(self) -> str:
+        if not self.expected:  # a copy by SimPy, which has the text alone
+            return self.what
         remedy = f"; {self.remedy}" if self.remedy else ""
         return f"{_shown(self.what)}: got {_shown(self.given)}, expected {self.expected}{remedy}"
 

@@ -237,7 +237,7 @@ class Serving(Checked):
                 expected=f"prompt plus output of at most max_model_len {self.context_limit}",
                 remedy="raise max_model_len or cut the lengths with a maximum",
             )
-        if int((too_big := total - 1 > self.kv_tokens).sum()):  # the last token is never cached
+        if int((too_big := total > self.kv_tokens + 1).sum()):  # the last token is never cached
             raise DoesNotFit(
                 f"{int(too_big.sum())} of {len(drawn)} requests hold more tokens than the cache of {self.kv_tokens} "
                 f"(the largest {total.max()}); use more accelerators, a smaller kv_precision or shorter lengths"

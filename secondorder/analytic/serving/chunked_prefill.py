@@ -88,7 +88,7 @@ def gap_law(serving: Serving, *, rate: float, decodes: float) -> tuple[Floats, F
     queue = PrefillQueue(scenario=serving, rate=rate, decodes=decodes, decode_context=context)
     if queue.fill >= 1:
         raise Unstable(f"{serving.name}: more prompt tokens arrive in a step than the budget takes; raise it")
-    return queue.step_seconds[np.minimum(np.arange(queue.size), queue.cap)], queue.backlog
+    return queue.step_seconds[np.minimum(np.arange(len(queue.backlog)), queue.cap)], queue.backlog
 
 
 def solve_chunked_prefill(scenario: ChunkedPrefill) -> Answer:

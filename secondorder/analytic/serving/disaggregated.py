@@ -177,7 +177,7 @@ def _loaded(scenario: Disaggregated) -> list[Rung]:
     for label, level in QUANTILES.items():
         rows.append(_row(f"tpot_{label}", decode.tpot_quantile(level), "s", outside=second))
     joins = max(0.0, decode.ttft_mean - decode.tpot_mean)  # its own first step stands for the prompt's last
-    e2el = prefill.ttft_mean + moved + joins + decode.demand.decode_steps * decode.tpot_mean
+    e2el = prefill.ttft_mean + moved + joins + decode.batch.demand.decode_steps * decode.tpot_mean
     both = "; ".join(part for part in (first, second) if part)
     rows += [_row("e2el_mean", e2el, "s", outside=both), _row("running_mean", decode.decoding, "", outside=second)]
     return rows

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from secondorder.analytic.remember import itself, remembered
 from secondorder.analytic.serving.idle import Idle, idle, weighted_quantile
 from secondorder.analytic.serving.mean_value import MeanValue, mean_value
 from secondorder.analytic.serving.overload import overload_wait
@@ -30,6 +31,7 @@ BALANCE = "balance of slots and tokens"
 FLUID = "fluid overload"
 
 
+@remembered(itself)
 def ladder(scenario: Serving) -> Answer:
     """Closed forms of every order. ``Unstable`` past saturation, unless a finite trace is replayed."""
     scenario.check_law()
@@ -57,7 +59,7 @@ def _order_0(alone: Idle) -> Iterator[Rung]:
         if not kept.any():
             continue
         values, weight = values[kept], alone.weight[kept] / alone.weight[kept].sum()
-        amounts = {f"{name}_mean": float(values @ weight)}
+        amounts = {f"{name}_mean": float((values * weight).sum())}
         amounts |= {f"{name}_{label}": weighted_quantile(values, weight, level) for label, level in QUANTILES.items()}
         yield from rungs(SERVING, 0, ALONE, bound("from below, a request alone"), amounts)
 
@@ -107,7 +109,7 @@ def _order_2(scenario: Serving, replica: Replica) -> Iterator[Rung]:
 def _saturation(scenario: Serving, limit: Saturation, rate: float) -> Iterator[Rung]:
     hits = "prefix hits are not counted, with them it is higher" if scenario.enable_prefix_caching else ""
     outside, note = "; ".join(filter(None, (limit.outside, hits))), limit.note
-    if limit.waves is not None:
+    if limit.waves is not None and not limit.outside:
         note += f"; down to {limit.waves:.4g} request/s if requests of one length run in phase"
     for metric, amount in (("saturation_rate", limit.rate), ("utilisation", rate / limit.rate)):
         yield _rung(metric, amount, BALANCE, 2, outside=outside, note=note)

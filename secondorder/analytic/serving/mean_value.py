@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secondorder.analytic.serving.idle import prefill_chunks, prefill_seconds
+from secondorder.analytic.serving.length_groups import prompt_groups
 from secondorder.analytic.serving.saturation import Demand, demand
 from secondorder.errors import Unstable
 from secondorder.scenarios.serving import Serving
@@ -66,13 +67,14 @@ class _Means:
 
     @cached_property
     def _prompts(self) -> tuple[Floats, Floats]:
-        prompts, _, weight = self.scenario.offered.grid()
-        return np.asarray(prompts, float), np.asarray(weight, float)
+        prompts, weight = prompt_groups(self.scenario)
+        return prompts, weight.sum(axis=0)
 
     def prefill(self, batch: float) -> float:
         """Steps of a prompt, s."""
         prompts, weight = self._prompts
-        return float(prefill_seconds(self.scenario, prompts, batch, batch * self.need.decode_context) @ weight)
+        seconds = prefill_seconds(self.scenario, prompts, batch, batch * self.need.decode_context)
+        return float((seconds * weight).sum())
 
     def step(self, batch: float) -> float:
         """A step without a prompt, s."""
@@ -83,7 +85,7 @@ class _Means:
     def apart(self, batch: float) -> float:
         """The mean step where prompts come one at a time, s."""
         prompts, weight = self._prompts
-        chunks = float(prefill_chunks(self.scenario, prompts, batch) @ weight)
+        chunks = float((prefill_chunks(self.scenario, prompts, batch) * weight).sum())
         share = self.rate * (self.prefill(batch) - chunks * self.step(batch))
         if share >= 1 or batch > 1e6:
             raise Unstable(
@@ -95,7 +97,7 @@ class _Means:
     def together(self, batch: float) -> float:
         """The step of the mean batch, s: it takes in the prompt tokens that arrive while it lasts."""
         prompts, weight = self._prompts
-        pairs = float((prompts * (prompts + 1) / 2) @ weight) / self.need.prompt
+        pairs = float((prompts * (prompts + 1) / 2 * weight).sum()) / self.need.prompt
         context = batch * self.need.decode_context
         seconds = self.step(max(batch, 1.0))
         for _ in range(200):

@@ -14,28 +14,28 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
+from secondorder.analytic.serving.bulk_service import TiltedArrivals, stationary_backlog
+from secondorder.analytic.serving.bursts import burst
+from secondorder.analytic.serving.first_token import FirstToken
+from secondorder.analytic.serving.length_groups import prompt_groups
+from secondorder.analytic.serving.run_moments import run_moments
+from secondorder.arrays import Floats
 from secondorder.scenarios.serving import Serving
 
-Floats = npt.NDArray[np.float64]
-
-STEP_CELLS = 32  # of a full step's prompt tokens, or more where prompts are short against it
+STEP_CELLS = 32  # cells of a full step's prompt tokens; more where prompts are short against it
 MOST_STEP_CELLS = 128
-MOST_CELLS = 1536  # of the backlog
-AGES = (np.arange(4) + 0.5) / 4  # how much of the step under way has passed when a request arrives
-MOST_STEPS = 96  # of a decoding request that are followed one by one; then the chain has forgotten its start
-CUT = 1e-4  # share of the backlog's tail that is left out
-NEGLIGIBLE = 1e-6  # share of the requests, against quantiles up to 1e-3
+MOST_SIZE = 2048  # length of a transform past which cells are made coarser
+LONGEST_SIZE = 8192
+FOLDS = 24.0  # decay of the backlog's law over the length of a transform, in powers of e
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrefillQueue:
-    """The prompts of a scenario at a rate (request/s), beside a fixed number of decodes.
+    """The prompts of a scenario at a rate (request/s), with a fixed number of decodes.
 
-    *Approximation*: the decodes do not change in number while a prompt waits, attention pairs
-    are those of the mean prompt but for the request's own, tokens are counted in cells of ``cell``
-    tokens. *Valid when*
+    *Approximation*: the decodes do not change in number while a prompt waits; prompts are counted by
+    what they cost, in tokens of the mean one (``_work``), in cells of ``cell`` tokens. *Valid when*
     arrivals are Poisson and ``fill`` is below 1. *Source*: a discrete-time version of Inoue
     2021, section 3 (batch service, all waiting are taken), with compound arrivals and a cap.
     """
@@ -44,31 +44,36 @@ class PrefillQueue:
     rate: float
     decodes: float
     decode_context: float
+    per_step: float | None = None
+    """Prompts that arrive in each step, however long it lasts, as where each is admitted when another request ends.
+
+    ``rate`` then does not matter.
+    """
+    burst: float = 1.0
+    """Requests that arrive together, on average; their number is geometric."""
 
     # The grid
 
     @cached_property
     def room(self) -> float:
-        """Prompt tokens that fit into a step beside the decodes."""
+        """Prompt tokens that fit into a step with the decodes."""
         return max(1.0, self.scenario.max_num_batched_tokens - self.decodes)
 
     @cached_property
     def _prompts(self) -> tuple[Floats, Floats]:
-        prompts, _, weight = self.scenario.offered.grid()
-        return np.asarray(prompts, float), np.asarray(weight, float)
+        """Lengths of prompts and their weights, equal lengths together."""
+        return prompt_groups(self.scenario)[0], prompt_groups(self.scenario)[1].sum(axis=0)
 
     @cached_property
     def cap(self) -> int:
-        """Cells of a full step: a mean prompt has two or more of them, where that is not too many."""
+        """Cells of a full step: a mean prompt has two or more, where the backlog is not too long for it."""
         prompts, weight = self._prompts
-        longest, half = float(prompts.max()), float(prompts @ weight) / 2
+        half = float((prompts * weight).sum()) / 2
         cells = min(STEP_CELLS, int(self.room))
-        while cells > 1 and 3 * longest / self.room * cells > MOST_CELLS:
-            cells //= 2
         while self.room / cells > half and 2 * cells <= min(MOST_STEP_CELLS, self.room):
-            if 3 * longest / self.room * 2 * cells > MOST_CELLS / 2:
-                break
             cells *= 2
+        while cells > 8 and self._size(self.room / cells, cells) > MOST_SIZE:
+            cells //= 2
         return cells
 
     @cached_property
@@ -77,51 +82,34 @@ class PrefillQueue:
 
     @cached_property
     def size(self) -> int:
-        """Cells of the backlog, a multiple of 64 for the sake of the transforms.
+        """Length of the transforms: twice the longest prompt, or as long as the backlog's tail asks for."""
+        return min(LONGEST_SIZE, self._size(self.cell, self.cap))
 
-        Enough for the longest prompt, and for all but ``CUT`` of the tail, which falls as
-        ``exp(-d W)`` (Kingman 1970); where that is more than can be solved, as far as can be.
-        """
-        longest = float(self._prompts[0].max()) / self.cell
-        tail = -float(np.log(CUT)) / self._decay if self._decay > 0 else np.inf
-        cells = min(MOST_CELLS, max(longest, min(tail, MOST_CELLS / 2)) + 2 * self.cap)
-        return 64 * int(np.ceil(cells / 64))
+    def _size(self, cell: float, cap: int) -> int:
+        longest = float(self._work.max()) / cell
+        tail = FOLDS / (self._decay * cell) if self._decay > 0 else 0.0
+        return 1 << int(np.ceil(np.log2(max(2 * longest + 4 * cap, tail, 64))))
 
     @cached_property
     def _decay(self) -> float:
-        """The positive root of ``rate T (E[e^(d X)] - 1) = d cap``, ``X`` a prompt's cells, ``T`` a full step."""
+        """The backlog's tail falls as ``exp(-d W)``, ``W`` in tokens (Kingman 1970).
+
+        The positive root of ``rate T (E[e^(d X)] - 1) = d room``, ``X`` a prompt (a burst), ``T`` a full step.
+        """
         if self.fill >= 1:
             return 0.0
-        cells, weight = self._prompts[0] / self.cell, self._prompts[1]
-        arriving = self.rate * float(self.step_seconds[-1])
-        low, high = 0.0, 600.0 / float(cells.max())
-        while high - low > 1e-3 * high:
+        tokens, weight = self._work, self._prompts[1]
+        arriving = self.rate * self._full_step if self.per_step is None else self.per_step
+        low, high = 0.0, 600.0 / float(tokens.max())
+        while high - low > 1e-2 * high:
             middle = (low + high) / 2
-            if arriving * float(np.expm1(middle * cells) @ weight) < middle * self.cap:
+            more = float((np.expm1(middle * tokens) * weight).sum())
+            most = 1 - (self.burst - 1) * more  # a burst has a transform up to where this is 0
+            if most > 0 and arriving * more / most < middle * self.room:
                 low = middle
             else:
                 high = middle
-        return high
-
-    @cached_property
-    def _prompt_transform(self) -> npt.NDArray[np.complex128]:
-        """Of the law of a prompt's cells."""
-        return self._transform_of(self._prompts[0])
-
-    def _transform_of(self, tokens: Floats) -> npt.NDArray[np.complex128]:
-        """Of the law of the cells of such prompts; a fraction of a cell is shared so that the mean is kept."""
-        weight = self._prompts[1]
-        cells = np.minimum(tokens / self.cell, 2 * self.size - 2)
-        low = np.floor(cells).astype(int)
-        law = np.zeros(2 * self.size)
-        np.add.at(law, low, weight * (1 - (cells - low)))
-        np.add.at(law, low + 1, weight * (cells - low))
-        return np.asarray(np.fft.rfft(law))
-
-    @cached_property
-    def _own_transform(self) -> npt.NDArray[np.complex128]:
-        """Of the law of the cells of a request's own prompt, by what it costs."""
-        return self._transform_of(self._work)
+        return low
 
     @cached_property
     def _work(self) -> Floats:
@@ -130,200 +118,175 @@ class PrefillQueue:
         ``I (1 + c p(I)) / (1 + c p)``, ``p(I) = (I + 1)/2`` pairs a token, ``p`` those of the mean
         token, ``c`` the cost of a pair over that of a token in a full step. The mean is kept.
         """
-        prompts, weight = self._prompts
-        pairs = (prompts + 1) / 2
-        mean = float((prompts * pairs) @ weight) / float(prompts @ weight)
-
-        def full(tokens: float, attended: float) -> float:
-            n, rows = self.decodes, self.decodes + 1
-            return float(self.scenario.step_seconds(tokens, attended, tokens, n, self.decode_context, rows))
-
-        room, attended, less = self.room, mean * self.room, 1 - 1e-3
-        last = full(room, attended)
-        token, pair = last - full(room * less, attended), (last - full(room, attended * less)) / mean
+        prompts, _ = self._prompts
+        room, attended, less = self.room, self._pairs * self.room, 1 - 1e-3
+        last = self._seconds(room, attended)
+        token = last - self._seconds(room * less, attended)
+        pair = (last - self._seconds(room, attended * less)) / self._pairs
         cost = pair / token if token > 0 else 0.0
-        return np.asarray(prompts * (1 + cost * pairs) / (1 + cost * mean))
+        return np.asarray(prompts * (1 + cost * (prompts + 1) / 2) / (1 + cost * self._pairs))
 
-    def _arriving(self, seconds: Floats) -> npt.NDArray[np.complex128]:
-        """Transforms of the cells that arrive in so many seconds, a row each."""
-        return np.exp(self.rate * np.atleast_1d(seconds)[:, None] * (self._prompt_transform - 1))
+    def _seconds(self, tokens: float, pairs: float) -> float:
+        n = self.decodes
+        return float(self.scenario.step_seconds(tokens, pairs, tokens, n, self.decode_context, n + 1))
 
-    def _law(self, transform: npt.NDArray[np.complex128]) -> Floats:
-        return np.clip(np.fft.irfft(transform, n=2 * self.size), 0, None)
+    @cached_property
+    def _pairs(self) -> float:
+        """Attention pairs of a mean prompt token."""
+        prompts, weight = self._prompts
+        return float((prompts * (prompts + 1) / 2 * weight).sum() / (prompts * weight).sum())
 
     # The steps
 
     @cached_property
     def step_seconds(self) -> Floats:
         """Duration of a step with 0, 1, ... ``cap`` cells of prompt."""
+        seconds = self.step(np.asarray(np.arange(self.cap + 1) * self.cell, float))
+        if self.decodes == 0:
+            seconds[0] = 0.0
+        return seconds
+
+    @cached_property
+    def _full_step(self) -> float:
+        return float(self.step(np.array([0.0, self.room]))[-1])
+
+    def step(self, tokens: Floats) -> Floats:
+        """Duration of steps with so many tokens of mean prompts."""
         prompts, weight = self._prompts
-        mean = float(prompts @ weight)
+        mean = float((prompts * weight).sum())
         chunks = np.ceil(prompts / self.room)
-        pairs = float((prompts * (prompts + 1) / 2) @ weight) / mean
-        context = float((self.room * chunks * (chunks - 1) / 2 + prompts) @ weight) / mean
-        tokens = np.arange(self.cap + 1) * self.cell
+        context = float(((self.room * chunks * (chunks - 1) / 2 + prompts) * weight).sum()) / mean
         n = self.decodes
-        seconds = self.scenario.step_seconds(
-            tokens, pairs * tokens, context * tokens, n, self.decode_context, n + tokens / mean
+        return np.array(
+            self.scenario.step_seconds(
+                tokens, self._pairs * tokens, context * tokens, n, self.decode_context, n + tokens / mean
+            ),
+            float,
         )
-        if n == 0:
-            seconds = np.where(tokens > 0, seconds, 0.0)
-        return np.asarray(seconds, float)
 
     @cached_property
     def fill(self) -> float:
         """Share of a full step's room that arrives while a full step runs; below 1 is stable."""
         prompts, weight = self._prompts
-        return self.rate * float(self.step_seconds[-1]) * float(prompts @ weight) / self.room
+        arriving = self.rate * self._full_step if self.per_step is None else self.per_step
+        return arriving * float((prompts * weight).sum()) / self.room
+
+    # The backlog
 
     @cached_property
-    def _moves(self) -> Floats:
-        """Transition probabilities of the backlog from step to step."""
-        size, cap = self.size, self.cap
-        arriving = self._law(self._arriving(self.step_seconds))[:, :size]
-        moves = np.zeros((size, size))
-        moves[: cap + 1] = arriving
-        for backlog in range(cap + 1, size):
-            moves[backlog, backlog - cap :] = arriving[cap, : size - backlog + cap]
-        moves[:, -1] += 1 - moves.sum(axis=1)
-        if self.decodes == 0:  # no step without work: an idle engine waits for one prompt
-            moves[0] = self._law(self._prompt_transform[None, :])[0, :size]
-            moves[0, -1] += 1 - moves[0].sum()
-            moves[0, 0] = 0 if moves[0, 0] < 1 else 1
-            moves[0] /= moves[0].sum()
-        return moves
+    def _tilt(self) -> float:
+        return min(self._decay * self.cell / 2, 2 * FOLDS / self.size)
+
+    def _cells(self, tokens: Floats, weight: Floats) -> Floats:
+        """Law of the cells of such prompts; a fraction of a cell is shared so that the mean is kept."""
+        cells = np.minimum(tokens / self.cell, self.size - 2)
+        low = np.floor(cells).astype(int)
+        law = np.bincount(low, weight * (1 - (cells - low)), minlength=self.size)
+        return np.asarray(law + np.bincount(low + 1, weight * (cells - low), minlength=self.size))
+
+    @cached_property
+    def _arrivals(self) -> TiltedArrivals:
+        """Of the cells that arrive in each step; what an idle engine waits for is one prompt."""
+        law = self._cells(self._work, self._prompts[1])
+        prompt = burst(np.fft.rfft(law * np.exp(self._tilt * np.arange(self.size))), self.burst)
+        if self.per_step is not None:
+            rows = np.repeat(np.exp(self.per_step * (prompt - 1))[None, :], self.cap + 1, axis=0)
+            return TiltedArrivals(rows=rows, size=self.size, tilt=self._tilt)
+        rows = np.exp(self.rate / self.burst * self.step_seconds[:, None] * (prompt - 1))
+        if self.decodes == 0:
+            rows[0] = prompt
+        return TiltedArrivals(rows=rows, size=self.size, tilt=self._tilt)
 
     @cached_property
     def backlog(self) -> Floats:
         """Stationary law of the backlog, in cells, at the beginning of steps."""
-        size = self.size
-        system = self._moves.T - np.eye(size)
-        system[-1] = 1.0
-        right = np.zeros(size)
-        right[-1] = 1.0
-        law = np.clip(np.linalg.solve(system, right), 0, None)
-        return np.asarray(law / law.sum())
+        if self.fill >= 1:
+            return np.asarray(np.eye(1, self.size // 2, self.size // 2 - 1)[0])
+        return stationary_backlog(self._arrivals)
 
     @cached_property
     def _durations(self) -> Floats:
         """Of the step that begins with each backlog."""
-        return self.step_seconds[np.minimum(np.arange(self.size), self.cap)]
+        return np.asarray(self.step_seconds[np.minimum(np.arange(len(self.backlog)), self.cap)])
 
     @cached_property
     def mean_step(self) -> float:
         """Mean duration of a step, s."""
-        return float(self.backlog @ self._durations)
+        return float((self.backlog * self._durations).sum())
 
-    # What an arriving request meets
+    @cached_property
+    def prefill_steps(self) -> float:
+        """Steps from the end of that in which a prompt arrives to that in which it is computed, on average.
+
+        Of ``per_step`` arrivals in a step, a share ``u`` is ahead of a prompt, ``u`` uniform; with what was left over
+        and its own cells ``V`` it takes ``ceil(V/cap)`` steps.
+        """
+        if self.fill >= 1:
+            return float(len(self.backlog)) / self.cap
+        prompt = np.fft.rfft(self._cells(self._work, self._prompts[1]))
+        left = self.backlog[self.cap :].copy()
+        left[0] += self.backlog[: self.cap].sum()
+        nodes, weights = np.polynomial.legendre.leggauss(4)
+        ahead = sum(
+            w / 2 * np.exp((self.per_step or 0.0) * (1 + x) / 2 * (prompt - 1))
+            for x, w in zip(nodes.tolist(), weights.tolist(), strict=True)
+        )
+        cells = np.maximum(np.fft.irfft(np.fft.rfft(left, n=self.size) * ahead * prompt, n=self.size), 0.0)
+        steps = np.maximum(np.ceil(np.arange(self.size) / self.cap), 1.0)
+        return float((cells * steps).sum() / cells.sum())
+
+    # What a request meets
 
     @property
     def first_token(self) -> tuple[Floats, Floats]:
-        """Law of the time to first token: atoms (s) and their weights.
-
-        A request that arrives in a step sees the rest of it, then as many full steps as the
-        tokens before it and its own take, then the step that ends its prompt, which also
-        computes tokens that arrived behind it.
-        """
-        return self._prompt[0], self._prompt[1]
+        """Law of the time to first token: atoms (s) and their weights, see ``FirstToken``."""
+        return self._first_token.atoms, self._first_token.weight
 
     @cached_property
-    def _prompt(self) -> tuple[Floats, Floats, Floats]:
-        """Atoms and weights of the time to first token, and the law of the backlog when the last step begins."""
-        times, weights, last = [], [], np.zeros(2 * self.size)
-        for duration, ahead, weight in self._situations():
-            for age in AGES:
-                found = self._steps_to_go(duration, age, ahead)
-                times.append(found[0])
-                weights.append(found[1] * weight / len(AGES))
-                last += found[2] * weight / len(AGES)
-        atoms, mass = np.concatenate(times), np.concatenate(weights)
-        if self.scenario.async_scheduling and self.decodes:
-            atoms = atoms + self.mean_step  # the step after the one under way is already decided
-        kept = mass > 0
-        backlog = last[: self.size].copy()
-        backlog[-1] += last[self.size :].sum()
-        return atoms[kept], mass[kept] / mass[kept].sum(), backlog / backlog.sum()
+    def _first_token(self) -> FirstToken:
+        return FirstToken(
+            steps=self.step_seconds,
+            last=self._last_seconds,
+            rate=self.rate,
+            burst=self.burst,
+            backlog=self.backlog,
+            prompts=np.array([self._cells(self._work, share) for share in self.groups]),
+            idle=self.decodes == 0,
+            late=self.mean_step if self.scenario.async_scheduling and self.decodes else 0.0,
+        )
 
-    def _situations(self) -> list[tuple[float, Floats | None, float]]:
-        """Step under way: its duration, the law of backlog that it leaves, and how often it is met."""
-        cap, met = self.cap, self.backlog * self._durations
-        if self.decodes == 0:  # an engine with nothing to do waits for the next prompt
-            met[0] = self.backlog[0] / self.rate if self.rate > 0 else 1.0
-        met = met / met.sum()
-        found: list[tuple[float, Floats | None, float]] = [
-            (float(self.step_seconds[j]), None, float(met[j])) for j in range(cap + 1) if met[j] > NEGLIGIBLE
-        ]
-        behind = met[cap + 1 :]
-        if behind.sum() > NEGLIGIBLE:
-            left = np.zeros(2 * self.size)
-            left[1 : 1 + len(behind)] = behind / behind.sum()
-            found.append((float(self.step_seconds[cap]), left, float(behind.sum())))
-        return found
-
-    def _steps_to_go(self, duration: float, age: float, ahead: Floats | None) -> tuple[Floats, Floats, Floats]:
-        cap, full = self.cap, float(self.step_seconds[self.cap])
-        transform = self._arriving(np.array([age * duration]))[0] * self._own_transform
-        if ahead is not None:
-            transform = transform * np.fft.rfft(ahead)
-        cells = self._law(transform)
-        rest = (1 - age) * duration
-        count = -(-(2 * self.size - 1) // cap)
-        own = np.zeros((count, 2 * self.size))  # cells of the step that ends the prompt, a row for each number of steps
-        own[:, 1 : cap + 1] = np.append(cells[1:], np.zeros(count * cap - len(cells) + 1)).reshape(count, cap)
-        own[0, 0] = cells[0]  # a prompt of less than a cell still needs a step
-        steps = np.flatnonzero(own.sum(axis=1) > NEGLIGIBLE)
-        waited = np.asarray(rest + steps * full, float)
-        together = self._law(np.asarray(np.fft.rfft(own[steps])) * self._arriving(waited))
-        law = together[:, : cap + 1].copy()
-        law[:, -1] += together[:, cap + 1 :].sum(axis=1)
-        return (waited[:, None] + self._last_seconds).ravel(), law.ravel(), together.sum(axis=0)
+    @cached_property
+    def groups(self) -> Floats:
+        """Weights of the prompts, a row for each group of like length: more than one where the answer depends on it."""
+        return prompt_groups(self.scenario)[1]
 
     @cached_property
     def _last_seconds(self) -> Floats:
         """Duration of a step that ends a prompt: with less than a cell, that of a token."""
-        seconds, n = self.step_seconds.copy(), self.decodes
-        seconds[0] = float(self.scenario.step_seconds(1.0, 1.0, 1.0, n, self.decode_context, n + 1))
+        seconds = self.step_seconds.copy()
+        seconds[0] = self._seconds(1.0, 1.0)
         return seconds
 
-    # What a decoding request meets
-
     def run_moments(self, steps: Floats) -> Floats:
-        """First three moments about ``steps mean_step`` of the duration of the first steps of a decoding request.
+        """Moments about ``steps mean_step`` of the duration of the first steps of a decoding request.
 
-        A row for each moment (s, s^2, s^3), a column for each number of steps. The request
-        begins to decode at the end of the step that computed its prompt: a longer step than
-        most, and what arrived in it is computed in the request's own first steps (the
-        inspection paradox). From there on, with ``g = T(W) - mean_step`` and ``S_m`` the sum
-        over ``m`` steps, ``E_W[S_{m+1}] = g + P E[S_m]``, and likewise for squares and cubes;
-        linear in ``m`` once the start is forgotten. *Exact* for the chain, up to 96 steps.
+        Rows: the first three (s, s^2, s^3), and the probability that no step has a prompt; columns: the numbers of
+        steps. The request begins to decode at the end of the step that computed its prompt: a longer step than most,
+        and what arrived in it is computed in the request's own first steps (the inspection paradox).
         """
-        begin = self._prompt[2] @ self._moves
-        most = int(min(MOST_STEPS, np.ceil(steps.max())))
-        g = self._durations - self.mean_step
-        found, later = np.zeros((3, most + 1)), np.zeros((3, self.size))
-        for m in range(1, most + 1):
-            first, second, third = self._expect(later)
-            later = np.array(
-                [g + first, g**2 + 2 * g * first + second, g**3 + 3 * g**2 * first + 3 * g * second + third]
-            )
-            found[:, m] = later @ begin
-        beyond = np.maximum(steps - most, 0.0)
-        grid = np.arange(most + 1)
-        return np.array([np.interp(steps, grid, row) + beyond * (row[-1] - row[-2]) for row in found])
+        return np.asarray((self.run_moments_by_group(steps) * self.groups.sum(axis=1)[:, None, None]).sum(axis=0))
 
-    def _expect(self, values: Floats) -> Floats:
-        """Means after a step of functions of the backlog (rows), given the backlog before it."""
-        size, cap = self.size, self.cap
-        low = values @ self._moves[: cap + 1].T
-        padded = np.concatenate([values, np.repeat(values[:, -1:], size, axis=1)], axis=1)
-        # a row past the cap is that of the cap, moved: a correlation, by transforms
-        spectrum = np.fft.rfft(padded, n=4 * size) * self._full_step.conj()
-        high = np.fft.irfft(spectrum, n=4 * size)[:, 1 : size - cap]
-        return np.concatenate([low, high], axis=1)
+    def run_moments_by_group(self, steps: Floats) -> Floats:
+        """The same for each group of prompts: the longer a request's prompt, the more arrived in its last step."""
+        laws = np.array([self._after(law) for law in self._first_token.backlog_behind])
+        moments = run_moments(self._arrivals, self.backlog, self._durations, laws, steps)
+        quiet = laws[:, :1] * np.exp(-self.rate / self.burst * float(self.step_seconds[0]) * (steps - 1))
+        return np.concatenate([moments, quiet[:, None, :]], axis=1)
 
-    @cached_property
-    def _full_step(self) -> npt.NDArray[np.complex128]:
-        """Transform of the law of the cells that arrive in a full step; what the backlog cannot hold on its last."""
-        law = self._law(self._arriving(self.step_seconds[-1:]))[0, : self.size]
-        law[-1] += 1 - law.sum()
-        return np.asarray(np.fft.rfft(law, n=4 * self.size))
+    def _after(self, law: Floats) -> Floats:
+        """Law of the backlog a step later."""
+        cap, arrivals = self.cap, self._arrivals
+        low = (law[: cap + 1, None] * arrivals.rows).sum(axis=0)
+        high_part = arrivals.tilted(np.concatenate([[0.0], law[cap + 1 :]])) * arrivals.rows[-1]
+        found = np.maximum(arrivals.untilt(low + high_part), 0.0)[: len(self.backlog)]
+        return np.asarray(found / found.sum())

@@ -6,6 +6,7 @@ pass for all sizes), or is given.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,6 @@ import numpy as np
 from secondorder.analytic.arguments import Floats, Real, non_negative, one_whole, plain, positive
 from secondorder.analytic.serving.idle import weighted_quantile
 from secondorder.analytic.serving.ladder import ladder
-from secondorder.analytic.serving.mean_value import mean_value
 from secondorder.analytic.serving.saturation import saturation
 from secondorder.answers.answer import Answer
 from secondorder.answers.estimate import Claim, Estimate, Rung
@@ -155,8 +155,8 @@ def solve_prefix_caching(scenario: PrefixCaching) -> Answer:
     """The metrics of a service with its hits, and what it would be without them.
 
     With a ratio given: the ladder of the service whose prompts each hit that share. With a trace: order 0 with each
-    request's own hits, and mean values (order 1) for Poisson arrivals of its rate. ``uncached_...`` are the service's
-    without hits.
+    request's own hits, and orders 1 and 2 for Poisson arrivals of its rate, each prompt with the mean share.
+    ``uncached_...`` are the service's without hits.
     """
     serving = scenario.serving
     if scenario.hit_ratio is not None:
@@ -216,13 +216,11 @@ def _recorded(scenario: PrefixCaching) -> tuple[float, list[Estimate]]:
             _row(f"{prefix}ttft_p99", weighted_quantile(ttft, weight, 0.99), "s", ALONE, 0),
         ]
     note = "a finite trace, taken for Poisson arrivals of its mean rate, each prompt with the mean share of hits"
-    try:
-        means = mean_value(scenario.with_hits(ratio), serving.rate)
-    except Unstable:
-        return ratio, rows
-    for metric, amount in (("ttft_mean", means.ttft), ("tpot_mean", means.tpot), ("e2el_mean", means.e2el)):
-        rows.append(replace(_row(metric, amount, "s", "mean value (Little 1961)", 1), outside=note))
-    return ratio, sorted(rows, key=lambda e: e.metric)
+    with suppress(Unstable):
+        for rung in ladder(scenario.with_hits(ratio)).estimates:
+            if isinstance(rung, Rung) and rung.order in (1, 2) and rung.metric.startswith(("ttft", "tpot", "e2el")):
+                rows.append(replace(rung, outside=note))
+    return ratio, sorted(rows, key=lambda e: (e.metric, e.order))
 
 
 def _row(metric: str, amount: float, unit: str, source: str, order: int) -> Rung:

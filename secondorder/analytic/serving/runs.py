@@ -8,25 +8,27 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from secondorder.arrays import Floats
+
 Edges = tuple[float, ...]
 
 LEVELS: Edges = (0, 0.05, 0.15, 0.35, 0.65, 0.85, 0.94, 0.98, 0.995, 1)
 """Cuts of a law in few parts."""
 FINE: Edges = (*np.arange(36) / 40, *(1 - np.geomspace(0.1, 5e-4, 24)), 1.0)
 """Cuts of a law in many parts, close together about the 99th percentile."""
+CUBE_ROOT = 2.0
+"""Shape of a gamma law from which its cube root is near enough to normal."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunLaw:
-    """Laws of runs of steps, an entry each: from ``least`` to ``most`` (s), of these moments.
+    """Laws of runs of steps: from ``least`` to ``most`` (s), of these moments; arrays of one shape.
 
-    Where the skewness is that of a gamma law from ``least`` or more: Pearson's type III of
-    mean, variance and skewness, cut at ``most``. Where it is less: Pearson's type I, the beta
-    law between ``least`` and ``most``, of mean and variance. *Source*: Johnson, Kotz,
-    Balakrishnan, Continuous univariate distributions 1 (1994), section 12.4.1.
+    With probability ``quiet`` no step has a prompt, and the run lasts ``least``. Otherwise Pearson's type III, a gamma
+    law moved and scaled to the mean, the variance and the skewness, cut at the ends; where its shape is 2 or more by
+    the cube root of Wilson and Hilferty. *Source*: Johnson, Kotz, Balakrishnan, Continuous univariate distributions 1
+    (1994), sections 12.4.1 and 17.5.
     """
 
     least: Floats
@@ -34,41 +36,47 @@ class RunLaw:
     start: Floats
     scale: Floats
     shape: Floats
-    beta: tuple[Floats, Floats]
-    bounded: npt.NDArray[np.bool_]
+    quiet: Floats
 
     @classmethod
-    def of(cls, *, least: Floats, most: Floats, mean: Floats, variance: Floats, third: Floats) -> Self:
+    def of(cls, *, least: Floats, most: Floats, mean: Floats, variance: Floats, third: Floats, quiet: Floats) -> Self:
         """From the mean, the variance and the third central moment."""
-        tiny = 1e-9 * most
-        most = np.maximum(most, least + 4 * tiny)
-        mean = np.clip(mean, least + tiny, most - tiny)
-        share = (mean - least) / (most - least)
-        spread = np.clip(variance / (most - least) ** 2, 1e-16, 0.999 * share * (1 - share))
-        sizes = share * (1 - share) / spread - 1
-        scale = np.maximum(third, 0) / (2 * variance) + tiny
-        start = mean - variance / scale
-        return cls(
-            least=least, most=most, start=start, scale=scale, shape=(mean - start) / scale,
-            beta=(share * sizes, (1 - share) * sizes), bounded=start < least,
-        )  # fmt: skip
+        mean, variance, third = _without(least, quiet, mean, variance, third)
+        variance = np.maximum(variance, (1e-6 * mean) ** 2)
+        scale = np.maximum(third, 1e-3 * variance**1.5) / (2 * variance)
+        shape = variance / scale**2
+        return cls(least=least, most=most, start=mean - shape * scale, scale=scale, shape=shape, quiet=quiet)
 
     def beyond(self, t: Floats) -> Floats:
         """Probability of more than ``t``, an entry for each law."""
-        from scipy.special import betaincc, gammaincc
+        from scipy.special import gammaincc, ndtr
 
-        share = np.clip((t - self.least) / (self.most - self.least), 0, 1)
-        gamma = gammaincc(self.shape, np.maximum(t - self.start, 0) / self.scale)
-        return np.where(self.bounded, betaincc(*self.beta, share), np.where(t < self.most, gamma, 0.0))
+        k, x = self.shape, np.maximum(t - self.start, 0.0) / self.scale
+        found = ndtr(-3 * np.sqrt(k) * (np.cbrt(x / k) - 1 + 1 / (9 * k)))
+        rough = k < CUBE_ROOT
+        found[rough] = gammaincc(k[rough], x[rough])
+        return np.where(t < self.least, 1.0, np.where(t < self.most, (1 - self.quiet) * found, 0.0))
 
     def quantiles(self, levels: Floats) -> Floats:
-        """Quantiles: a row for each law, a column for each level."""
-        from scipy.special import betaincinv, gammaincinv
+        """Quantiles: along a new last axis, for each level."""
+        from scipy.special import gammaincinv, ndtri
 
-        (a, b), width = self.beta, self.most - self.least
-        beta = self.least[:, None] + width[:, None] * betaincinv(a[:, None], b[:, None], levels)
-        gamma = self.start[:, None] + self.scale[:, None] * gammaincinv(self.shape[:, None], levels)
-        return np.where(self.bounded[:, None], beta, np.minimum(gamma, self.most[:, None]))
+        k, quiet = self.shape[..., None], self.quiet[..., None]
+        levels = np.clip((levels - quiet) / (1 - quiet), 1e-12, 1 - 1e-12)
+        x = k * np.maximum(1 - 1 / (9 * k) + ndtri(levels) / (3 * np.sqrt(k)), 0.0) ** 3
+        rough = self.shape < CUBE_ROOT
+        x[rough] = gammaincinv(k[rough], levels[rough])
+        x = np.where(levels > 1e-12, x, -np.inf)
+        return np.clip(self.start[..., None] + self.scale[..., None] * x, self.least[..., None], self.most[..., None])
+
+
+def _without(least: Floats, quiet: Floats, mean: Floats, variance: Floats, third: Floats) -> tuple[Floats, ...]:
+    """Mean, variance and third central moment of the part of a law that is not an atom ``quiet`` at ``least``."""
+    above, rest = mean - least, 1 - quiet
+    first = above / rest
+    second = (variance + above**2) / rest
+    cube = (third + 3 * variance * above + above**3) / rest
+    return least + first, second - first**2, cube - 3 * first * second + 2 * first**3
 
 
 def parts(values: Floats, weight: Floats, edges: Edges = FINE) -> tuple[Floats, Floats]:
@@ -77,9 +85,23 @@ def parts(values: Floats, weight: Floats, edges: Edges = FINE) -> tuple[Floats, 
     >>> parts(np.array([1.0, 3.0]), np.array([0.5, 0.5]), (0, 0.25, 1))
     (array([1.        , 2.33333333]), array([0.25, 0.75]))
     """
-    order = np.argsort(values)
+    order = np.argsort(values, kind="stable")
     mass = np.concatenate([[0], weight[order].cumsum()])
     sums = np.concatenate([[0], (values[order] * weight[order]).cumsum()])
     cuts = np.asarray(edges, float)
     means = np.diff(np.interp(cuts * mass[-1], mass, sums)) / (np.diff(cuts) * mass[-1])
     return means, np.diff(cuts)
+
+
+def binned(atoms: Floats, weight: Floats, bins: int = 4096) -> tuple[Floats, Floats]:
+    """A law on fewer atoms, rising: the mean of those in each of equal intervals.
+
+    >>> binned(np.array([3.0, 1.0, 1.1]), np.array([0.5, 0.25, 0.25]), bins=2)
+    (array([1.05, 3.  ]), array([0.5, 0.5]))
+    """
+    low, high = float(atoms.min()), float(atoms.max())
+    place = ((atoms - low) * ((bins - 1) / max(high - low, 1e-300))).astype(int)
+    mass = np.bincount(place, weight, minlength=bins)
+    sums = np.bincount(place, weight * atoms, minlength=bins)
+    kept = mass > 0
+    return np.asarray(sums[kept] / mass[kept]), np.asarray(mass[kept], float)

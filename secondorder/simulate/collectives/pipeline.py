@@ -63,7 +63,7 @@ def needs(item: Item, places: int) -> Item | None:
 
 
 @lru_cache(maxsize=64)
-def _turns(stages: int, microbatches: int, schedule: str, interleaving: int) -> tuple[tuple[Item, Item | None], ...]:
+def turns(stages: int, microbatches: int, schedule: str, interleaving: int) -> tuple[tuple[Item, Item | None], ...]:
     """All items, each with its input, in an order in which each comes after what it needs."""
     shape = {"stages": stages, "microbatches": microbatches, "interleaving": interleaving}
     left = [order(s, schedule=schedule, **shape) for s in range(stages)]
@@ -106,7 +106,7 @@ def passes(
     ends = np.full((2, places, microbatches, *lead), np.nan)
     free = np.zeros((stages, *lead))
     apart = stages > 1
-    for item, needed in _turns(stages, microbatches, schedule, interleaving):
+    for item, needed in turns(stages, microbatches, schedule, interleaving):
         stage = item.place % stages
         begin = free[stage]
         if needed is not None:

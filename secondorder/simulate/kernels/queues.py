@@ -1,6 +1,6 @@
 """Queues, compiled: first come first served and processor sharing at several servers.
 
-They give the floats of ``simulate.queues``, bit for bit: the same sums in the same order.
+They give the floats of ``simulate.queues``, bit for bit, from times on the grid of its draws.
 """
 
 import numpy as np

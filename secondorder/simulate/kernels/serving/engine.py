@@ -5,12 +5,12 @@ It gives the integers of ``simulate.engine``, the series of its spans included.
 
 import numpy as np
 
-from secondorder.simulate.kernels.compilation import compiled, inlined
+from secondorder.simulate.kernels.compilation import compiled, inlined, merged
 from secondorder.simulate.kernels.serving.blocks import disown, release
 from secondorder.simulate.kernels.serving.scheduler import (
-    fill_in_step,
+    fill_at,
     finish_in_step,
-    grow_in_step,
+    grow_at,
     leave_running,
     schedule,
     waiting,
@@ -53,7 +53,7 @@ def serve(state: State, work: Workload, times: StepTimes, results: Results, unti
             return OUTSIDE
 
 
-@inlined
+@merged
 def step(state: State, work: Workload, times: StepTimes, results: Results) -> bool:
     """Schedule a step and compute it; False where there is nothing to compute.
 
@@ -90,7 +90,7 @@ def arrival_of(e: Engine, work: Workload) -> int:
     return int(np.rint(work.arrival[e.arrived] / PICO)) if e.arrived < e.requests else NEVER
 
 
-@inlined
+@merged
 def compute_step(state: State, work: Workload, times: StepTimes, results: Results, which: int) -> None:
     """One step: its duration, then its tokens."""
     e, draft = state.engine[0], state.drafts[which]
@@ -125,7 +125,7 @@ def steady_steps(state: State) -> int:
     return steps
 
 
-@inlined
+@merged
 def leap(state: State, work: Workload, times: StepTimes, results: Results, steps: int) -> None:
     """Many decoding steps at once, or as many as are begun when a request arrives."""
     e = state.engine[0]
@@ -166,11 +166,13 @@ def decode(state: State, work: Workload, steps: int) -> None:
     e, draft = state.engine[0], state.drafts[0]
     draft.finishing = draft.first = 0
     if e.prefix_caching:
+        border = e.step % e.block_size
         for _ in range(steps):
-            if state.borders[e.step % e.block_size].count > 0:
-                grow_in_step(state)
-            if state.borders[(e.step + 1) % e.block_size].count > 0:
-                fill_in_step(state, work)
+            if state.borders[border].count > 0:
+                grow_at(state, border)
+            border = border + 1 if border + 1 < e.block_size else 0
+            if state.borders[border].count > 0:
+                fill_at(state, work, border)
             e.step += 1
     else:
         e.free -= steps // e.block_size * e.decodes

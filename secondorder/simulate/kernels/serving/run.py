@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from secondorder.arrays import Floats, Integers
+from secondorder.errors import InputError
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.kernels.coefficients import step_times
 from secondorder.simulate.kernels.compilation import announced
@@ -99,9 +100,9 @@ def record(
 
 
 def _refuse(scenario: Serving, e: Engine) -> None:
-    """Raise what the step time model itself says of the step that it has no time for."""
-    scenario.step_seconds(int(e.failed_tokens), 0, 0, int(e.failed_decodes), int(e.failed_context), 0)
-    raise AssertionError("the kernel and the step time disagree on where its table ends")
+    """Say what is wrong with the step time: the model itself refuses a step outside its table."""
+    seconds = scenario.step_seconds(int(e.failed_tokens), 0, 0, int(e.failed_decodes), int(e.failed_context), 0)
+    raise InputError("step_time", given=f"a step of {seconds:.3g} s", expected="steps that take time")
 
 
 def _workload(scenario: Serving, requests: Requests) -> tuple[Workload, int]:

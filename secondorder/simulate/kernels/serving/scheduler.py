@@ -1,7 +1,16 @@
 """The scheduler of the compiled engine: the rules of ``simulate.scheduler``, without a clock."""
 
-from secondorder.simulate.kernels.compilation import called, inlined
-from secondorder.simulate.kernels.serving.blocks import blocks_for, fill, grow, hits, release, shared_places, take_hits
+from secondorder.simulate.kernels.compilation import called, inlined, merged
+from secondorder.simulate.kernels.serving.blocks import (
+    blocks_for,
+    fill,
+    grow,
+    hits,
+    release,
+    remember,
+    shared_places,
+    take_hits,
+)
 from secondorder.simulate.kernels.serving.finishes import push, remove
 from secondorder.simulate.kernels.serving.state import NONE, Engine, State, Workload
 
@@ -11,7 +20,7 @@ def waiting(e: Engine) -> int:
     return e.preempted + e.arrived - e.queued
 
 
-@inlined
+@merged
 def schedule(state: State, work: Workload, which: int) -> bool:
     """Decide the next step, and keep it as draft ``which``; False when there is nothing to compute."""
     e, draft = state.engine[0], state.drafts[which]
@@ -52,7 +61,7 @@ def all_can_run(state: State) -> bool:
     return blocks <= e.free
 
 
-@inlined
+@merged
 def run_all(state: State, work: Workload, which: int) -> None:
     e, draft = state.engine[0], state.drafts[which]
     draft.decodes, draft.decode_context = e.decodes, e.context
@@ -151,7 +160,7 @@ def leave_running(state: State, k: int) -> None:
 # Waiting requests
 
 
-@inlined
+@merged
 def admit(state: State, work: Workload, which: int) -> None:
     e, draft = state.engine[0], state.drafts[which]
     e.blocked = 0
@@ -260,12 +269,12 @@ def compute(state: State, work: Workload, which: int, k: int, tokens: int) -> No
 # Requests in step
 
 
-@inlined
+@merged
 def advance(state: State, work: Workload, which: int) -> None:
     """The step is decided: requests in step go one token on, finish, and new ones join."""
     e, draft = state.engine[0], state.drafts[which]
     if e.prefix_caching:
-        fill_in_step(state, work)
+        fill_at(state, work, (e.step + 1) % e.block_size)
     e.context += e.decodes
     e.step += 1
     finish_in_step(state, which)
@@ -278,9 +287,14 @@ def grow_in_step(state: State) -> None:
     """Requests in step that stand at a block's border get a fresh block each."""
     e = state.engine[0]
     border = e.step % e.block_size
-    if not e.prefix_caching:
+    if e.prefix_caching:
+        grow_at(state, border)
+    else:
         e.free -= state.borders[border].count
-        return
+
+
+@called
+def grow_at(state: State, border: int) -> None:
     k = state.borders[border].first
     while k != NONE:
         grow(state, k, state.slots[k].held + 1)
@@ -288,17 +302,19 @@ def grow_in_step(state: State) -> None:
 
 
 @called
-def fill_in_step(state: State, work: Workload) -> None:
-    """Requests in step whose token fills a block give it its identity."""
-    e = state.engine[0]
-    k = state.borders[(e.step + 1) % e.block_size].first
+def fill_at(state: State, work: Workload, border: int) -> None:
+    """Requests in step whose token fills a block give it its identity: one of their own."""
+    e, k = state.engine[0], state.borders[border].first
     while k != NONE:
-        computed = state.slots[k].computed + e.step - state.slots[k].joined
-        fill(state, work, k, computed, computed + 1)
-        k = state.slots[k].after
+        slot = state.slots[k]
+        place = (slot.computed + e.step - slot.joined) // e.block_size
+        row = k * e.width
+        remember(state, int(state.held[row + place]), e.own + row + place)
+        slot.filled = place + 1
+        k = slot.after
 
 
-@inlined
+@merged
 def finish_in_step(state: State, which: int) -> None:
     """Those whose last token was computed leave; all that finish, in order of admission."""
     e, draft = state.engine[0], state.drafts[which]

@@ -23,9 +23,9 @@ from secondorder.workloads.requests import Requests
 def new_state(scenario: Serving, requests: Requests, identities: int, *, leaps: bool) -> State:
     """An engine with a scenario's settings, before the first of these requests arrives."""
     slots = max(1, min(scenario.max_num_seqs, len(requests)))
-    longest = int((np.asarray(requests.input_tokens) + np.asarray(requests.output_tokens)).max(initial=0))
-    blocks = scenario.kv_blocks - 1 if scenario.enable_prefix_caching else 0
-    width = -(-longest // scenario.block_size) if blocks else 0
+    blocks = width = 0
+    if scenario.enable_prefix_caching:
+        blocks, width = scenario.kv_blocks - 1, -(-_longest(requests) // scenario.block_size)
     state = State(
         engine=records(Engine, 1),
         slots=records(Slot, slots),
@@ -44,6 +44,11 @@ def new_state(scenario: Serving, requests: Requests, identities: int, *, leaps: 
     e.leaps, e.slots, e.unused, e.width, e.own = leaps, slots, slots, width, identities
     e.requests, e.next_arrival = len(requests), _first_arrival(requests)
     return state
+
+
+def _longest(requests: Requests) -> int:
+    """Tokens of the longest prompt with its output."""
+    return int((np.asarray(requests.input_tokens) + np.asarray(requests.output_tokens)).max(initial=0))
 
 
 def _settings(e: Engine, scenario: Serving) -> None:

@@ -1,0 +1,119 @@
+"""How long `solve` of a service takes, and whether its figures are still those of an earlier version.
+
+    python benchmarks/solve_speed.py --save before.json       (with the earlier version)
+    python benchmarks/solve_speed.py --against before.json    (with this one)
+    python benchmarks/solve_speed.py                          (times alone, in `make bench`)
+
+The services: those of the README and the documentation, and random ones (`serving_accuracy.service`). Each is solved
+where nothing is cached yet of it, once more at a rate 1 % higher, and once more unchanged. Times are those of the
+processor, so that other work on the machine does not count.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TypedDict
+
+from serving_accuracy import service
+
+import secondorder as so
+
+FIGURE_TOLERANCE = 0.002
+"""Relative change of a figure that counts as none."""
+NEARBY = 1.01
+"""Factor between the rate of a service and its neighbour."""
+
+
+class Row(TypedDict):
+    """What was measured of one service: its rate (request/s), times (s) and figures by ``metric/order``."""
+
+    rate: float
+    first: float
+    nearby: float
+    again: float
+    figures: dict[str, float]
+
+
+def documented() -> dict[str, so.Serving]:
+    """The services of the README, the demo and the documentation."""
+    chat = so.Serving(
+        model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm,
+        arrivals=so.Poisson("8 request/s"), lengths=so.lengths.azure_conv_2023, name="conversations",
+    )  # fmt: skip
+    fixed = so.Lengths(input=1024, output=256)
+    geometric = so.Lengths(input=so.Geometric(512), output=so.Geometric(256))
+    return {
+        **{f"conversations at {rate}/s": replace(chat, arrivals=so.Poisson(f"{rate} request/s"))
+           for rate in (2, 8, 16, 24, 28)},
+        "code at 8/s": replace(chat, lengths=so.lengths.azure_code_2023),
+        "1024/256": replace(chat, lengths=fixed),
+        "geometric": replace(chat, lengths=geometric),
+        "8 slots": replace(chat, max_num_seqs=8, arrivals=so.Poisson("2 request/s")),
+        "budget 512": replace(chat, max_num_batched_tokens=512, arrivals=so.Poisson("6 request/s")),
+    }  # fmt: skip
+
+
+def services(count: int, rates: dict[str, float]) -> dict[str, so.Serving]:
+    """The documented services and ``count`` random ones, at given rates where there are any."""
+    found = documented()
+    for number in range(1000, 1000 + count):
+        one, _ = service(number)
+        found[one.name] = one
+    return {
+        name: replace(one, arrivals=so.Poisson(f"{rates.get(name, one.rate)!r} request/s"))
+        for name, one in found.items()
+    }
+
+
+def measured(scenario: so.Serving) -> Row:
+    """Times and figures of one service."""
+    times = []
+    nearby = replace(scenario, arrivals=so.Poisson(f"{scenario.rate * NEARBY!r} request/s"))
+    answers = []
+    for one in (scenario, nearby, scenario):
+        start = time.process_time()
+        try:
+            answers.append(so.solve(one))
+        except so.errors.Unstable:
+            answers.append(answers[0])
+        times.append(time.process_time() - start)
+    figures = {f"{e.metric}/{e.order}": e.amount for e in answers[0].estimates}
+    return Row(rate=scenario.rate, first=times[0], nearby=times[1], again=times[2], figures=figures)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--services", type=int, default=8, help="random ones")
+    parser.add_argument("--save", type=Path)
+    parser.add_argument("--against", type=Path)
+    options = parser.parse_args()
+    before: dict[str, Row] = json.loads(options.against.read_text()) if options.against else {}
+    so.solve(documented()["1024/256"])  # imports and tables are not counted
+    after: dict[str, Row] = {}
+    moved: list[tuple[float, str, str]] = []
+    print("ms of processor time of a solve: first, a rate 1 % higher, again; before; largest change of a figure")
+    for name, scenario in services(options.services, {k: row["rate"] for k, row in before.items()}).items():
+        row = after[name] = measured(scenario)
+        line = f"{name:<42}" + "".join(f"{1e3 * row[key]:8.1f}" for key in ("first", "nearby", "again"))
+        if name in before:
+            old = before[name]["figures"]
+            changes = [(row["figures"][k] / old[k] - 1, name, k) for k in old if k in row["figures"] and old[k]]
+            moved += changes
+            largest = max(changes, key=lambda each: abs(each[0]))
+            line += f"{1e3 * before[name]['first']:9.0f}  {largest[0]:+.2%} {largest[2]}"
+        print(line, flush=True)
+    firsts = sorted(row["first"] for row in after.values())
+    print(f"median {1e3 * firsts[len(firsts) // 2]:.0f} ms, worst {1e3 * firsts[-1]:.0f} ms")
+    if before:
+        same = sum(abs(change) <= FIGURE_TOLERANCE for change, *_ in moved)
+        print(f"{same} of {len(moved)} figures within {FIGURE_TOLERANCE:.1%}; those that moved most:")
+        for change, name, key in sorted(moved, key=lambda each: -abs(each[0]))[:20]:
+            print(f"  {change:+8.2%}  {key:<22} {name}")
+    if options.save:
+        options.save.write_text(json.dumps(after))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Requests in groups: prompts of like length, and answers of like length with the prompts that go with them."""
+
+import numpy as np
+
+from secondorder.analytic.remember import remembered
+from secondorder.analytic.serving.runs import FINE, Edges
+from secondorder.arrays import Floats
+from secondorder.scenarios.serving import Serving
+from secondorder.workloads.lengths import Lengths
+
+GROUPS: Edges = (0.0, 0.4, 0.8, 1.0)
+"""Cuts of the law of a prompt that belongs to its answer; prompts of one length are in one group."""
+
+
+def lengths_of(scenario: Serving) -> object:
+    """The law of the lengths of a scenario's requests."""
+    return scenario.offered
+
+
+@remembered(lengths_of)
+def prompt_groups(scenario: Serving) -> tuple[Floats, Floats]:
+    """Lengths of prompts, rising, and their weights: a row for each group.
+
+    One group where the answer does not depend on the prompt.
+    """
+    law = scenario.offered
+    if isinstance(law, Lengths):
+        tokens, weight = law.marginals[0].grid()
+        return tokens, weight[None, :]
+    inputs, _, weight = law.grid()
+    tokens, place = np.unique(inputs, return_inverse=True)
+    mass = np.bincount(place, weight).astype(float)
+    group = _group_of(mass)
+    return tokens, np.array([np.where(group == g, mass, 0.0) for g in np.unique(group)])
+
+
+def _group_of(mass: Floats) -> Floats:
+    middle = mass.cumsum() - mass / 2
+    return np.asarray(np.searchsorted(GROUPS[1:-1], middle))
+
+
+def decode_steps(scenario: Serving) -> tuple[Floats, Floats, Floats]:
+    """Decode steps of the requests that have any, in parts of like length: steps, weights, shares of the groups.
+
+    The last has a row for each group of ``prompt_groups``, a column for each part.
+    """
+    law = scenario.offered
+    if isinstance(law, Lengths):
+        outputs, weight = law.marginals[1].grid(points=1024)
+        member = np.ones((1, len(outputs)))
+    else:
+        inputs, outputs, weight = law.grid()
+        place = np.unique(inputs, return_inverse=True)[1]
+        group = _group_of(np.bincount(place, weight).astype(float))[place]
+        member = np.array([group == g for g in np.unique(group)], float)
+    kept = outputs > 1.5
+    if not kept.any():
+        return np.ones(1), np.ones(1), np.eye(len(member), 1)
+    order = np.argsort(outputs[kept], kind="stable")
+    steps, weight, member = outputs[kept][order] - 1, weight[kept][order], member[:, kept][:, order]
+    mass = np.concatenate([[0.0], weight.cumsum()])
+    cuts = np.asarray(FINE) * mass[-1]
+    parts = [
+        np.diff(np.interp(cuts, mass, np.concatenate([[0.0], (row * weight).cumsum()]))) for row in (steps, *member)
+    ]
+    share = np.diff(cuts)
+    return np.maximum(parts[0] / share, 1.0), share / share.sum(), np.array(parts[1:]) / share

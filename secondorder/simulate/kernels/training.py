@@ -1,0 +1,158 @@
+"""A training run with blocking checkpoints, compiled: the floats of ``simulate.training.job``, bit for bit.
+
+The run trains and writes by turns. A failure loses what no checkpoint holds; then the run stands still while the
+failure is noticed and the node replaced, restarts, and goes on from the last checkpoint.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from math import inf
+
+import numpy as np
+
+from secondorder.arrays import Floats
+from secondorder.errors import InfeasibleError
+from secondorder.quantities import si
+from secondorder.scenarios.training import Checkpoint, Training
+from secondorder.simulate.kernels.compilation import announced, compiled, inlined
+from secondorder.simulate.training.causes import Causes
+from secondorder.simulate.training.job import MOST_IN_VAIN
+from secondorder.simulate.training.recorder import Story
+from secondorder.simulate.training.work import Work
+
+GAPS = 4096
+"""Failures drawn at a time."""
+
+NOW, SEGMENT, WORK, CHECKPOINT, REWORK, RESTART, DOWNTIME = range(7)
+"""Places in the state: the clock, the segments done, and the books."""
+SAVED, SAVED_WORK, SAVED_CHECKPOINT, IN_VAIN, BEST, OPEN, FAILED_BEFORE = range(7, 14)
+"""What the last checkpoint holds, failures without a new one, work under way at the end, whether one has failed."""
+FULL, LAST, SEGMENTS, WRITE, RESTART_LASTS, DETECTION, REPLACEMENT, DURATION = range(8)
+"""Places in the settings, all in s but the segments."""
+PASSED, FAILED, OVER = range(3)
+"""How a phase ended: of itself, by a failure, or with the run."""
+ENDED, MORE, STUCK = range(3)
+"""Why the run stopped: it is over, it needs more failures, or it gets nowhere."""
+
+
+def supports(scenario: Training, causes: Causes) -> bool:
+    """Whether the kernel knows all that a scenario uses: blocking checkpoints, storage and spares without end."""
+    alone = scenario.storage is None and scenario.spares is None
+    return type(scenario.policy) is Checkpoint and alone and causes.steps is None
+
+
+def tell(scenario: Training, causes: Causes, work: Work) -> Story:
+    """The run to which just this happens, without its phases."""
+    recovery = scenario.recovery
+    settings = np.array(
+        [
+            work.seconds(0), work.seconds(int(work.segments) - 1) if work.segments < inf else 0.0, work.segments,
+            scenario.write_seconds, si(recovery.restart), si(recovery.detection), si(recovery.replacement),
+            inf if scenario.duration is None else si(scenario.duration),
+        ]
+    )  # fmt: skip
+    state, failures, count = np.zeros(14), np.zeros(GAPS), 0
+    gaps = iter(causes.failures)
+    found: list[Floats] = []
+    with announced():
+        while True:
+            stopped, count = advance(state, settings, _next(gaps), failures)
+            found.append(failures[:count].copy())
+            if stopped != MORE:
+                break
+    if stopped == STUCK:
+        raise InfeasibleError(
+            f"the run makes no headway: {MOST_IN_VAIN:,} failures and no new checkpoint; "
+            "shorten the interval, the write or the restart"
+        )
+    return Story(
+        wall=state[NOW],
+        work=state[WORK],
+        checkpoint=state[CHECKPOINT],
+        rework=state[REWORK],
+        restart=state[RESTART],
+        downtime=state[DOWNTIME],
+        waiting=0.0,
+        failures=np.concatenate(found),
+        steps=work.steps(int(state[SEGMENT]), float(state[OPEN])),
+    )
+
+
+def _next(gaps: Iterator[float]) -> Floats:
+    return np.array(list(islice(gaps, GAPS)))
+
+
+@compiled
+def advance(state: Floats, settings: Floats, gaps: Floats, failures: Floats) -> tuple[int, int]:
+    """Run on through failures after these gaps of running time; why it stopped, and how many failures there were."""
+    for count in range(gaps.size):
+        if train(state, settings, state[NOW] + gaps[count]) == OVER:
+            return ENDED, count
+        failures[count] = state[NOW]
+        fall_back(state)
+        if state[IN_VAIN] > MOST_IN_VAIN:
+            return STUCK, count + 1
+        state[FAILED_BEFORE] = 1
+        for phase in (DETECTION, REPLACEMENT):
+            if spend(state, settings, DOWNTIME, settings[phase], inf, False) == OVER:
+                return ENDED, count + 1
+    return MORE, gaps.size
+
+
+@inlined
+def train(state: Floats, settings: Floats, failure: float) -> int:
+    """Restart if there was a failure, then work and save by turns until the next one or the end."""
+    first = True  # of two things at one instant the one that was begun first is first
+    if state[FAILED_BEFORE] and settings[RESTART_LASTS] > 0:
+        how = spend(state, settings, RESTART, settings[RESTART_LASTS], failure, first)
+        if how != PASSED:
+            return how
+        first = False
+    while state[SEGMENT] < settings[SEGMENTS]:
+        whole = state[SEGMENT] + 1 < settings[SEGMENTS]
+        how = spend(state, settings, WORK, settings[FULL if whole else LAST], failure, first)
+        if how != PASSED:
+            return how
+        state[SEGMENT] += 1
+        how = spend(state, settings, CHECKPOINT, settings[WRITE], failure, False)
+        if how != PASSED:
+            return how
+        state[SAVED], state[SAVED_WORK], state[SAVED_CHECKPOINT] = state[SEGMENT], state[WORK], state[CHECKPOINT]
+        first = False
+    return OVER
+
+
+@inlined
+def spend(state: Floats, settings: Floats, account: int, lasts: float, failure: float, first: bool) -> int:
+    """So long in one phase, or until a failure or the end of the run."""
+    if lasts <= 0:
+        return PASSED
+    end = state[NOW] + lasts
+    fails = failure < end or (failure == end and not first)
+    until = failure if fails else end
+    if until >= settings[DURATION]:
+        until = settings[DURATION]
+        if account == WORK:
+            state[OPEN] = until - state[NOW]
+        book(state, account, until)
+        return OVER
+    book(state, account, until)
+    return FAILED if fails else PASSED
+
+
+@inlined
+def book(state: Floats, account: int, until: float) -> None:
+    if until > state[NOW]:
+        state[account] += until - state[NOW]
+    state[NOW] = until
+
+
+@inlined
+def fall_back(state: Floats) -> None:
+    """All since the last checkpoint is lost."""
+    state[REWORK] += (state[WORK] - state[SAVED_WORK]) + (state[CHECKPOINT] - state[SAVED_CHECKPOINT])
+    state[WORK], state[CHECKPOINT], state[SEGMENT] = state[SAVED_WORK], state[SAVED_CHECKPOINT], state[SAVED]
+    if state[SAVED] == state[BEST]:
+        state[IN_VAIN] += 1
+    else:
+        state[IN_VAIN], state[BEST] = 0, state[SAVED]
