@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Group, Parameter
 
 from secondorder.cli.flags import Flag, Given, attach, build, flag_of, flags_of, given_in, nested
-from secondorder.cli.options import PRINTED, USUAL, Margin, Output, Run, Simulated
+from secondorder.cli.options import OF_SERVICE, PRINTED, Margin, Output, RunOfService, Simulated
 from secondorder.cli.output import check_output
 from secondorder.cli.systems import answer
 from secondorder.errors import InputError
@@ -150,11 +150,13 @@ def _command() -> Callable[..., None]:
         goodput: list[str] | None = None,
         simulate: Simulated = True,
         margin: Margin = None,
-        run: Run = USUAL,
+        run: RunOfService = OF_SERVICE,
         out: Output = PRINTED,
     ) -> None:
         check_output(out)
-        answer(read(given_in(values, every), trace, goodput), simulate, margin, run, out)
+        given = dict(given_in(values, every))
+        run = run.with_precision_of(given)
+        answer(read(given, trace, goodput), simulate, margin, run, out)
 
     serve.__annotations__["goodput"] = Annotated[list[str] | None, objectives]
     serve.__doc__ = TITLE
