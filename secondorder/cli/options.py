@@ -166,17 +166,41 @@ _NUM_PROMPTS = Parameter(
 )
 
 
+def _precision(*names: str) -> Parameter:
+    text = "Relative half-width of the intervals of a service, as a share."
+    return Parameter(name=names, group=SIMULATION, converter=share, metavar="SHARE", help=text, show_default="0.05")
+
+
+_BUDGET = Parameter(
+    group=SIMULATION,
+    metavar="TIME",
+    help='Time that the simulation of a service may take, "60 s".',
+    show_default="none",
+)
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Run(Replications):
     """How a scenario with requests is simulated."""
 
     num_prompts: Annotated[int | None, _NUM_PROMPTS] = None
+    precision: Annotated[float | None, _precision("--precision", "--half-width")] = None
+    budget: Annotated[str | None, _BUDGET] = None
 
     @property
     def arguments(self) -> dict[str, Any]:
         """As ``simulate`` takes them."""
-        return {**super().arguments, "requests": self.num_prompts}
+        ends = {name: value for name, value in (("precision", self.precision), ("budget", self.budget)) if value}
+        return {**super().arguments, "requests": self.num_prompts, **ends}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RunOfService(Run):
+    """How a service is simulated; its own ``precision`` is a number format."""
+
+    precision: Annotated[float | None, _precision("--half-width")] = None
 
 
 @Parameter(name="*")

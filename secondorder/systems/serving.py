@@ -9,5 +9,6 @@ SYSTEM = System(
     closed_form="secondorder.analytic.serving.ladder:ladder",
     simulator="secondorder.simulate.serving:simulate_serving",
     has_requests=True,
+    has_precision=True,
     own_command=True,
 )

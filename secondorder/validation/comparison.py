@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from secondorder.quantities import Quantity
 from secondorder.scenarios.answers import COLUMNS, Answer, Estimate, row
 from secondorder.scenarios.scenario import Scenario
 from secondorder.scenarios.serving import Serving
@@ -78,6 +79,8 @@ def compare(
     replications: int | None = None,
     requests: int | None = None,
     jobs: int = 1,
+    precision: float | None = None,
+    budget: Quantity | str | None = None,
 ) -> Comparison:
     """Solve and simulate a scenario, and judge each closed form against ``margin`` (10 %; .5 % of a training run).
 
@@ -88,5 +91,13 @@ def compare(
     if requests is not None and isinstance(scenario, Serving) and isinstance(scenario.arrivals, Trace):
         scenario = replace(scenario, arrivals=scenario.arrivals.head(requests))  # both witnesses see the same requests
     solved = solve(scenario)
-    simulated = simulate(scenario, seed=seed, replications=replications, requests=requests, jobs=jobs)
+    simulated = simulate(
+        scenario,
+        seed=seed,
+        replications=replications,
+        requests=requests,
+        jobs=jobs,
+        precision=precision,
+        budget=budget,
+    )
     return Comparison(scenario=scenario.name, solved=solved, simulated=simulated, margin=margin)

@@ -37,8 +37,10 @@ from secondorder.simulate.queues.sharing import run_sharing
 Path = Literal["recursion", "events"]
 
 
-def run(queue: Queue, customers: int, *, seed: int = 0, replication: int = 0, path: Path | None = None) -> Run:
-    """So many customers from an empty start to the last departure.
+def run(
+    queue: Queue, customers: int, *, seed: int = 0, replication: int = 0, path: Path | None = None, flood: int = 0
+) -> Run:
+    """So many customers from an empty start to the last departure; ``flood`` others may be there before them.
 
     The same queue, seed and replication give the same times, bit for bit, on either ``path``:
     ``"recursion"`` (Lindley; Kiefer and Wolfowitz), which plain first come first served allows and
@@ -63,7 +65,7 @@ def run(queue: Queue, customers: int, *, seed: int = 0, replication: int = 0, pa
         return run_closed(queue, customers, chance)
     if isinstance(queue.routing, ForkJoin):
         return run_fork_join(*_tasks(queue, customers, chance), events=events)
-    return _serve(queue, draw(queue, customers, chance), chance, events=events)
+    return _serve(queue, draw(queue, customers, chance, flood=flood), chance, events=events)
 
 
 def has_recursion(queue: Queue) -> bool:
