@@ -171,6 +171,12 @@ def _precision(*names: str) -> Parameter:
     return Parameter(name=names, group=SIMULATION, converter=share, metavar="SHARE", help=text, show_default="0.05")
 
 
+_WITNESS = Parameter(
+    group=SIMULATION,
+    help="Program that simulates a service: a compiled kernel, or events on SimPy. Both give the same times.",
+    show_default="the kernel, where it knows all that the service uses",
+)
+
 _BUDGET = Parameter(
     group=SIMULATION,
     metavar="TIME",
@@ -187,12 +193,14 @@ class Run(Replications):
     num_prompts: Annotated[int | None, _NUM_PROMPTS] = None
     precision: Annotated[float | None, _precision("--precision", "--half-width")] = None
     budget: Annotated[str | None, _BUDGET] = None
+    witness: Annotated[Literal["kernel", "events"] | None, _WITNESS] = None
 
     @property
     def arguments(self) -> dict[str, Any]:
         """As ``simulate`` takes them."""
-        ends = {name: value for name, value in (("precision", self.precision), ("budget", self.budget)) if value}
-        return {**super().arguments, "requests": self.num_prompts, **ends}
+        asked = {"precision": self.precision, "budget": self.budget, "witness": self.witness}
+        given = {name: value for name, value in asked.items() if value}
+        return {**super().arguments, "requests": self.num_prompts, **given}
 
 
 @Parameter(name="*")

@@ -10,5 +10,6 @@ SYSTEM = System(
     simulator="secondorder.simulate.serving:simulate_serving",
     has_requests=True,
     has_precision=True,
+    has_kernel=True,
     own_command=True,
 )
