@@ -48,8 +48,8 @@ def run(
 
     The same queue, seed and replication give the same times, bit for bit, on either ``path``:
     ``"recursion"`` (Lindley; Kiefer and Wolfowitz), which plain first come first served allows and
-    which is taken there if none is named, or ``"events"`` (SimPy); so does the kernel that serves long runs if none is. Errors: ``InputError`` where
-    the queue has no recursion.
+    which is taken there if none is named, or ``"events"`` (SimPy). The kernels that serve long runs where
+    none is named give the same too. Errors: ``InputError`` where the queue has no recursion.
 
     >>> from secondorder.workloads.arrivals import Poisson
     >>> queue = Queue(arrivals=Poisson("8 request/s"), service="exponential 100 ms")
