@@ -19,8 +19,9 @@ from first_order_faults import FAULTS
 from first_order_row import Call, Row
 from first_order_rows import ROWS
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Estimate
 from secondorder.errors import SecondOrderError
-from secondorder.scenarios.answers import Answer, Estimate
 
 REFERENCE, RECORDED = "MLSys·im 0.3.0", "2026-11-23"
 """The version whose numbers are recorded, and the day on which they were."""

@@ -11,6 +11,9 @@ from types import ModuleType
 from typing import Any
 
 import secondorder as so
+from secondorder.plans.fields import shown_fields
+from secondorder.systems.registry import SYSTEMS
+from secondorder.systems.system import System
 from secondorder.zoo import Zoo
 
 PACKAGES = ("analytic", "simulate", "validation")
@@ -28,6 +31,7 @@ errors, source and an example that runs. Printed by `python docs/make_reference.
 def page() -> str:
     """The whole page."""
     parts = [HEAD, *(f"- `so.{name}`: {said(getattr(so, name))}\n" for name in sorted(so.__all__, key=str.lower))]
+    parts += ["\n## Scenarios, by the names of their tables in a plan\n", *map(scenario, SYSTEMS.values())]
     for package in PACKAGES:
         parts.append(f"\n## `secondorder.{package}`\n")
         for module in modules(package):
@@ -36,6 +40,12 @@ def page() -> str:
                 parts.append(f"\n### `{module.__name__}`\n\n{said(module)}\n\n")
                 parts += [line(thing) for thing in found]
     return "".join(parts)
+
+
+def scenario(system: System) -> str:
+    """A kind of scenario and its fields."""
+    fields = "".join(f"- `{one.name}`: {one.text}\n" for one in shown_fields(system.type).values())
+    return f"\n### `{system.word}`\n\n{system.title}\n\n{fields}"
 
 
 def modules(package: str) -> Iterator[ModuleType]:

@@ -6,6 +6,8 @@ from .analytic.inverse_roofline import candidates as candidates
 from .analytic.inverse_roofline import required as required
 from .analytic.layout_search import layouts as layouts
 from .analytic.roofline import roofline as roofline
+from .answers.answer import Answer as Answer
+from .answers.estimate import Estimate as Estimate
 from .errors import ConstraintNotMet as ConstraintNotMet
 from .errors import InfeasibleError as InfeasibleError
 from .errors import InputError as InputError
@@ -34,9 +36,9 @@ from .fleets.regions import Facility as Facility
 from .fleets.regions import Region as Region
 from .fleets.regions import facilities as facilities
 from .fleets.regions import regions as regions
+from .plans.read import read_plan as read_plan
+from .plans.write import write_plan as write_plan
 from .quantities import quantity as quantity
-from .scenarios.answers import Answer as Answer
-from .scenarios.answers import Estimate as Estimate
 from .scenarios.capacity import Capacity as Capacity
 from .scenarios.chunked_prefill import ChunkedPrefill as ChunkedPrefill
 from .scenarios.collective import Collective as Collective

@@ -13,7 +13,8 @@
 Every message is one line: what was given, what was expected, what to do.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import ClassVar
 
@@ -43,7 +44,7 @@ class InputError(SecondOrderError, ValueError):
         if not self.expected:  # a copy by SimPy, which has the text alone
             return self.what
         remedy = f"; {self.remedy}" if self.remedy else ""
-        return f"{self.what}: got {self.given}, expected {self.expected}{remedy}"
+        return f"{_shown(self.what)}: got {_shown(self.given)}, expected {self.expected}{remedy}"
 
     def __str__(self) -> str:
         return self._line()
@@ -64,10 +65,10 @@ class UnknownName(InputError, AttributeError, KeyError):
     """A name that is not in the collection."""
 
     @classmethod
-    def among(cls, what: str, name: str, known: Iterable[str]) -> "UnknownName":
+    def among(cls, what: str, name: object, known: Iterable[str]) -> "UnknownName":
         """The error for ``name``, with the nearest of the ``known`` names."""
         names = list(known)
-        wanted = name.lower().replace("-", "_")
+        wanted = str(name).lower().replace("-", "_")
         begun = [each for each in names if len(wanted) > 2 and each.startswith(wanted)]
         near = list(dict.fromkeys([*begun, *get_close_matches(wanted, names, n=3, cutoff=0.5)]))[:3]
         few = ", ".join(names) if len(names) <= 12 else f"one of {len(names)} names"
@@ -79,8 +80,31 @@ class FileError(InputError):
     """A file that cannot be read as what it should be."""
 
 
+LONGEST = 300
+"""Characters of a value that a message repeats; the middle of a longer one is left out."""
+
+
+def _shown(text: str) -> str:
+    """What was given, as a terminal may show it: cut, and control characters as Python writes them."""
+    if len(text) > LONGEST:
+        half = LONGEST // 2
+        text = f"{text[:half]}...{text[-half:]} ({len(text):,} characters)"
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 def _rebuild(cls: type[InputError], what: str, given: str, expected: str, remedy: str) -> InputError:
     return cls(what, given=given, expected=expected, remedy=remedy)
+
+
+@contextmanager
+def naming(owner: str) -> Iterator[None]:
+    """Errors of what is inside name their owner, as ``within``; those of a file already name the file."""
+    try:
+        yield
+    except FileError:
+        raise
+    except InputError as error:
+        raise error.within(owner) from None
 
 
 class InfeasibleError(SecondOrderError):

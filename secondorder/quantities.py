@@ -16,7 +16,7 @@ secondorder.errors.UnitError: rate: got 8 without a unit, expected a quantity in
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from types import NoneType, UnionType
@@ -26,6 +26,7 @@ import pint
 from annotated_types import Ge, Gt, Le
 
 from secondorder.errors import InputError, UnitError
+from secondorder.families import Members, family_of, fields_of, members_of, read_text
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -172,7 +173,8 @@ def _parse(text: str, unit: str, what: str) -> Quantity:
         raise InputError(what, given=repr(text), expected=expected)
     number, symbol = float(match["number"]), match["unit"].strip().replace("%", "percent").replace("·", "*")
     if not symbol and unit:
-        raise UnitError(what, given=f"{text} without a unit", expected=expected, remedy=f'write "{text} {unit}"')
+        remedy = f'write "{text} {unit}"' if 0 <= number < math.inf else ""
+        raise UnitError(what, given=f"{text} without a unit", expected=expected, remedy=remedy)
     try:
         parsed: Quantity = registry.Quantity(number, registry.parse_units(symbol))
         return parsed
@@ -235,25 +237,50 @@ Efficiency = Annotated[float, Gt(0), Le(1)]
 
 
 class Checked:
-    """A frozen dataclass whose fields are checked, and given their unit, when it is made."""
+    """A frozen dataclass whose fields are checked, and given their unit, when it is made.
+
+    A text becomes the value that it spells where the family of the field's types reads it (see ``families``).
+    """
 
     def __post_init__(self) -> None:
-        for name, unit, bounds, kind, optional in _rules(type(self)):  # type: ignore[arg-type]
-            value = getattr(self, name)
-            if value is None and optional:
-                continue
-            if unit is not None:
-                object.__setattr__(self, name, unit.read(value, name))
-            elif kind in (int, float):
-                object.__setattr__(self, name, _number(name, value, kind, bounds))
-            elif not _is_a(value, kind):
-                raise InputError(name, given=repr(value), expected=_kind_name(kind))
+        for rule in _rules(type(self)):  # type: ignore[arg-type]
+            if (value := getattr(self, rule.name)) is not None or not rule.optional:
+                object.__setattr__(self, rule.name, rule.checked(value))
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What the annotation of a field asks for: its unit, bounds, plain type, and whether None is allowed."""
+
+    name: str
+    unit: Unit | None
+    bounds: tuple[Any, ...]
+    kind: Any
+    optional: bool
+    members: Members
+
+    def checked(self, value: object) -> object:
+        """The value as the field keeps it."""
+        if self.unit is not None:
+            return self.unit.read(value, self.name)
+        if self.kind in (int, float):
+            return _number(self.name, value, self.kind, self.bounds)
+        if self.kind is str and isinstance(value, str) and not value.isprintable():
+            raise InputError(self.name, given=repr(value), expected="text without control characters")
+        if isinstance(value, str) and self.kind is not str:
+            value = read_text(value, self.members, self.name)
+        if not _is_a(value, self.kind):
+            family = family_of(self.members)
+            expected = family.expected if family else _kind_name(self.kind)
+            raise InputError(self.name, given=repr(value), expected=expected)
+        return value
 
 
 @lru_cache(maxsize=256)
-def _rules(cls: type) -> list[tuple[str, Unit | None, tuple[Any, ...], Any, bool]]:
+def _rules(cls: type) -> list[_Rule]:
     hints = get_type_hints(cls, include_extras=True)
-    return [(field.name, *_rule(hints[field.name])) for field in fields(cls) if field.init]
+    known = [field.name for field in fields_of(cls) if field.init]
+    return [_Rule(name, *_rule(hints[name]), members_of(hints[name])) for name in known]
 
 
 def _rule(hint: Any) -> tuple[Unit | None, tuple[Any, ...], Any, bool]:

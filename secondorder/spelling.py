@@ -6,13 +6,14 @@ a default may be left out, and ``str`` leaves it out where it has that value.
 
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, Field, fields
 from typing import Any, ClassVar, TypeVar
 
 import pint
 
 from secondorder.errors import InputError, UnknownName
-from secondorder.quantities import Checked
+from secondorder.families import fields_of
+from secondorder.quantities import Checked, quantity
 
 
 class Spelled(Checked):
@@ -21,10 +22,30 @@ class Spelled(Checked):
     word: ClassVar[str]
 
     def __str__(self) -> str:
-        first, *others = fields(self)  # type: ignore[arg-type]
-        given = ((field, getattr(self, field.name)) for field in others)
-        spelt = [f"{field.name}={_spell(value)}" for field, value in given if value != field.default]
-        return " ".join([self.word, _spell(getattr(self, first.name)), *spelt])
+        return spelled(self.word, self)
+
+
+def spelled(word: str, law: object) -> str:
+    """A frozen dataclass in one line: its word, its first field, the others that are not as by default.
+
+    It reads back to an equal value unless one of its fields is a law with fields of its own.
+    """
+    if not fields_of(law):
+        return word
+    first, *others = fields_of(law)
+    given = [(field, getattr(law, field.name)) for field in others]
+    parts = [f"{field.name}={spell(value)}" for field, value in given if not is_default(field, value)]
+    return " ".join([word, spell(getattr(law, first.name)), *parts])
+
+
+def is_default(field: Field[object], value: object) -> bool:
+    """Whether a field has the value that it has when nothing is given."""
+    default = field.default if field.default_factory is MISSING else field.default_factory()
+    if value is None or default is None or default is MISSING:
+        return value is default
+    if isinstance(value, pint.Quantity) and isinstance(default, str):
+        return bool(value == quantity(default, f"{value.u:D}"))
+    return type(value) is type(default) and bool(value == default)
 
 
 L = TypeVar("L")
@@ -91,11 +112,13 @@ def read_numbers(text: str, what: str) -> list[float]:
     return found
 
 
-def _spell(value: object) -> str:
+def spell(value: object) -> str:
     """A field's value as text that reads back to the same value."""
     if isinstance(value, pint.Quantity):
-        return f"{_spell(value.m)} {value.u:D}".replace(" / ", "/").replace("second", "s")
-    return repr(value).removesuffix(".0")
+        return f"{spell(value.m)} {value.u:D}".replace(" / ", "/").replace("second", "s")
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else repr(value).removesuffix(".0")
 
 
 def _plain(text: str) -> float | str:

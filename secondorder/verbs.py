@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from secondorder.answers.answer import Answer
 from secondorder.errors import InputError
 from secondorder.quantities import Quantity
-from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.scenario import Scenario
 from secondorder.simulate.witness import Witness, chosen
 from secondorder.systems.registry import system_of
@@ -16,7 +16,8 @@ def solve(scenario: Scenario) -> Answer:
 
     Errors: ``Unstable`` when the load is at or past saturation.
     """
-    return loaded(system_of(scenario).closed_form)(scenario)
+    system = system_of(scenario)
+    return loaded(system.closed_form)(scenario).in_units_of(system.metrics)
 
 
 def can_simulate(scenario: Scenario) -> bool:
@@ -62,4 +63,5 @@ def simulate(
     options: dict[str, Any] = {"requests": requests} if system.has_requests else {}
     options |= {"precision": precision, "budget": budget} if system.has_precision else {}
     options |= {"witness": witness} if system.has_kernel else {}
-    return loaded(system.simulator)(scenario, seed=seed, replications=replications, jobs=jobs, **options)
+    found = loaded(system.simulator)(scenario, seed=seed, replications=replications, jobs=jobs, **options)
+    return found.in_units_of(system.metrics)

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from secondorder.errors import InputError, UnknownName
 
-Entry = TypeVar("Entry")
+Entry = TypeVar("Entry", covariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,9 @@ import pytest
 from first_order_row import Command
 
 import secondorder as so
+from secondorder.answers.estimate import Estimate
 from secondorder.cli import main
 from secondorder.errors import SecondOrderError
-from secondorder.scenarios.answers import Estimate
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -12,16 +12,19 @@ order  replicas
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from secondorder.analytic.arguments import one_whole, positive
 from secondorder.analytic.serving.capacity import decode_only_rate, textbook_capacity
 from secondorder.analytic.serving.replica import Replica
 from secondorder.analytic.serving.saturation import Saturation, saturation
+from secondorder.answers.answer import Answer
+from secondorder.answers.declared import CAPACITY
+from secondorder.answers.estimate import Claim, Rung
+from secondorder.answers.metric import unit_of
 from secondorder.errors import InfeasibleError, InputError
 from secondorder.quantities import pretty
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.capacity import Capacity
 
 TEXTBOOK, BALANCE = "decode rate and Erlang C", "balance of slots and tokens"
@@ -30,8 +33,7 @@ MOST_REPLICAS = 1_000_000
 IDLE_SHARE = 1_000
 """Times as many replicas as stability takes: one of them is as good as idle."""
 TAIL_ERROR = 0.2
-"""Relative error of a p99 of the second order: none was greater inside its domain, most are below 0.1 (``Replica``)."""
-UNITS = {"ttft_p99": "s", "tpot_p99": "s", "e2el_p99": "s"}
+"""Of a p99 of the second order: none was further off inside its domain, most are within 0.1 (``Replica``)."""
 
 
 def least(meets: Callable[[int], bool], *, start: int, most: int = MOST_REPLICAS) -> int | None:
@@ -100,16 +102,26 @@ def solve_capacity(scenario: Capacity) -> Answer:
     found = _search(scenario, known, first)
     chosen = known(found)
     reason, band = _why(scenario, known, found, first, limit), _band(scenario, known, first)
-    note = "; ".join(chosen.outside)
+    outside = "; ".join(chosen.outside)
     rows = [
         *_textbook(scenario, limit),
-        _row("replicas", first, "", BALANCE, 1, "no objective: only the queue does not grow"),
-        _row("replicas", found, "", QUEUE, 2, "; ".join(part for part in (reason, band, note) if part), not note),
-        _row("saturation_rate", decode_only_rate(serving), "request/s", TEXTBOOK, 0, "prompts are not counted", False),
-        _row("saturation_rate", limit.rate, "request/s", BALANCE, 2, limit.note, limit.in_domain),
+        _bound("replicas", first, "", BALANCE, 1, "no objective: only the queue does not grow"),
+        _row("replicas", found, "", QUEUE, 2, f"{reason}; {band}", outside),
+        _bound(
+            "saturation_rate", decode_only_rate(serving), "request/s", TEXTBOOK, 0, outside="prompts are not counted"
+        ),
+        _row("saturation_rate", limit.rate, "request/s", BALANCE, 2, limit.note, limit.outside),
         _row("utilisation", rate / (found * limit.rate), "", BALANCE, 2),
         *(
-            _row(metric, amount, UNITS[metric], QUEUE, 2, note or f"objective {pretty(wanted[metric], 's')}", not note)
+            _row(
+                metric,
+                amount,
+                unit_of(CAPACITY, metric),
+                QUEUE,
+                2,
+                f"objective {pretty(wanted[metric], 's')}",
+                outside,
+            )
             for metric, amount in chosen.amounts.items()
         ),
         *_cost(scenario, found),
@@ -158,7 +170,7 @@ def _why(scenario: Capacity, known: Callable[[int], Tail], found: int, first: in
     return f"bound by {' and '.join(metric.removesuffix('_p99') for metric in metrics)}: with {found - 1}, {told}"
 
 
-def _textbook(scenario: Capacity, limit: Saturation) -> list[Estimate]:
+def _textbook(scenario: Capacity, limit: Saturation) -> list[Rung]:
     """The number that forgets the prompts; with a p99 only where there is one end to end."""
     rate, p99 = scenario.total_rate, scenario.objectives.get("e2el_p99")
     try:
@@ -171,10 +183,10 @@ def _textbook(scenario: Capacity, limit: Saturation) -> list[Estimate]:
     note = "prompts are not counted, and the p99 is taken for that of the wait plus the mean service"
     if replicas * limit.rate <= rate:
         note += f"; {replicas} can serve {replicas * limit.rate:.3g} request/s, the queue grows"
-    return [_row("replicas", replicas, "", TEXTBOOK, 0, note, False)]
+    return [_bound("replicas", replicas, "", TEXTBOOK, 0, outside=note)]
 
 
-def _cost(scenario: Capacity, replicas: int) -> list[Estimate]:
+def _cost(scenario: Capacity, replicas: int) -> list[Rung]:
     spent = scenario.cost_rate(replicas)
     if spent is None:
         return []
@@ -186,9 +198,18 @@ def _cost(scenario: Capacity, replicas: int) -> list[Estimate]:
     ]
 
 
-def _row(
-    metric: str, amount: float, unit: str, source: str, order: int, note: str = "", in_domain: bool = True
-) -> Estimate:
-    return Estimate(
-        metric=metric, amount=float(amount), unit=unit, source=source, order=order, in_domain=in_domain, note=note
+def _row(metric: str, amount: float, unit: str, source: str, order: int, note: str = "", outside: str = "") -> Rung:
+    return Rung(
+        metric=metric,
+        amount=float(amount),
+        unit=unit,
+        source=source,
+        order=order,
+        claim=Claim.APPROXIMATION,
+        outside=outside,
+        note=note,
     )
+
+
+def _bound(metric: str, amount: float, unit: str, source: str, order: int, note: str = "", outside: str = "") -> Rung:
+    return replace(_row(metric, amount, unit, source, order, note, outside), claim=Claim.BOUND)

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from secondorder.analytic.roofline import RooflineAnswer, roofline, timed
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Rung, Standing, approximation, bound
 from secondorder.errors import DoesNotFit, InputError
 from secondorder.fleets.accelerators import Accelerator, bytes_per_value
 from secondorder.quantities import Quantity, si
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.compression import (
     METHODS,
     Compression,
@@ -196,6 +197,7 @@ def _quantised(model: Model, method: Quantised, batch: Whole, precision: str, wo
 
 
 SOURCE = "roofline (Williams 2009) before and after"
+AS_MODELLED = approximation()
 
 
 def solve_compression(scenario: Compression) -> Answer:
@@ -223,15 +225,15 @@ def solve_compression(scenario: Compression) -> Answer:
         kernel_overhead=scenario.kernel_overhead,
         **work,
     )
-    before, note = found.before, _note(scenario, found)
+    before, gain = found.before, _gain(scenario, found)
     estimates = [
-        *_rungs("latency", "s", None if before is None else float(before.latency), float(found.after.latency), note),
+        *_rungs("latency", "s", None if before is None else float(before.latency), float(found.after.latency), gain),
         *_rungs("weights", "byte", found.weights_before, found.weights_after),
         *_rungs("footprint", "byte", None if before is None else float(before.footprint), float(found.after.footprint)),
         _rung("weight_ratio", "", 1, found.weight_ratio),
     ]
     if before is not None:
-        estimates.append(_rung("speedup", "", 1, float(found.speedup), note))
+        estimates.append(_rung("speedup", "", 1, float(found.speedup), gain))
     why = f"; as it is: {found.why_not}" if found.why_not else ""
     word = next(word for word, kind in METHODS.items() if isinstance(found.method, kind))
     what = f"{scenario.model.name} on {scenario.accelerator.name}, {word}"
@@ -239,30 +241,33 @@ def solve_compression(scenario: Compression) -> Answer:
     return Answer(scenario=scenario.name, estimates=tuple(estimates), how=how)
 
 
-def _note(scenario: Compression, found: CompressionAnswer) -> str:
-    """Which side of the truth the gain is on, or why there is none."""
+def _gain(scenario: Compression, found: CompressionAnswer) -> Standing:
+    """What is claimed of the gain: which side of the truth the gain is on, or why there is none."""
     same = found.weights_after == found.weights_before
     match found.method:
         case Quantised():
-            return "upper bound on the gain: widening and rescaling take no time"
+            return bound("the gain from above: widening and rescaling take no time")
         case Unstructured() if not found.method.sparse_kernels:
-            return "dense kernels read and compute the zeros too: nothing is gained without sparse_kernels=true"
+            why = "dense kernels read and compute the zeros too: nothing is gained without sparse_kernels=true"
+            return approximation(why)
         case Unstructured():
-            return "upper bound on the gain: decoding takes no time"
+            return bound("the gain from above: decoding takes no time")
         case TwoOfFour() if same:
             where = f"on {scenario.accelerator.name} in {scenario.precision}"
-            return f"2:4 sparse arithmetic is no faster {where}: nothing is gained"
+            return approximation(f"2:4 sparse arithmetic is no faster {where}: nothing is gained")
         case TwoOfFour():
-            return "upper bound on the gain: sparse matrix units reach their full rate"
+            return bound("the gain from above: sparse matrix units reach their full rate")
         case Structured():
-            return "lower bound on the gain: activations, cache and attention's pairs are counted as before"
+            return bound("the gain from below: activations, cache and attention's pairs are counted as before")
         case Distilled():
-            return ""
+            return approximation()
 
 
-def _rungs(metric: str, unit: str, before: float | None, after: float, note: str = "") -> list[Estimate]:
-    return [*([_rung(metric, unit, 0, before)] if before is not None else []), _rung(metric, unit, 1, after, note)]
+def _rungs(metric: str, unit: str, before: float | None, after: float, standing: Standing = AS_MODELLED) -> list[Rung]:
+    as_it_is = [] if before is None else [_rung(metric, unit, 0, before, bound("the model as it is"))]
+    return [*as_it_is, _rung(metric, unit, 1, after, standing)]
 
 
-def _rung(metric: str, unit: str, order: int, amount: float, note: str = "") -> Estimate:
-    return Estimate(metric=metric, amount=amount, unit=unit, source=SOURCE, order=order, note=note)
+def _rung(metric: str, unit: str, order: int, amount: float, standing: Standing = AS_MODELLED) -> Rung:
+    claim, note, _ = standing
+    return Rung(metric=metric, amount=amount, unit=unit, source=SOURCE, order=order, claim=claim, note=note)

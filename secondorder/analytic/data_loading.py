@@ -29,17 +29,18 @@ from secondorder.analytic.arguments import (
     positive,
     whole,
 )
+from secondorder.answers.answer import Answer, ranked
+from secondorder.answers.declared import DATA_LOADING
+from secondorder.answers.estimate import Claim, Rung
+from secondorder.answers.metric import unit_of
 from secondorder.errors import InputError
 from secondorder.laws import Deterministic, Exponential
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.data_loading import DataLoading
 
 LARGEST_SCV, BUSIEST_STORAGE = 1.0, 0.9
 """Largest scv of decoding, steps and reads, and busiest storage, at which two moments are known to be good to 7 %."""
 MOST_STATES = 50_000
 """States of a chain with a storage that are solved; beyond them two moments serve."""
-
-UNITS = {"throughput": "sample/s", "step_time_mean": "s"}
 
 
 def solve_data_loading(scenario: DataLoading) -> Answer:
@@ -59,29 +60,24 @@ def solve_data_loading(scenario: DataLoading) -> Answer:
     loader = scenario.loader_rate
     first_note = "" if _constant(scenario) else "times vary: a bound from above"
     slow = "" if loader * step >= 1 else f"storage and workers make {loader * step:.3g} of the batches that it takes"
+    first_claim = Claim.BOUND if first_note else Claim.EXACT
     rungs = [
-        (0, 1 / step, "the accelerator alone", slow),
-        (1, min(loader, 1 / step), f"the slowest part alone: {scenario.bottleneck}", first_note),
+        (0, 1 / step, "the accelerator alone", Claim.BOUND, slow),
+        (1, min(loader, 1 / step), f"the slowest part alone: {scenario.bottleneck}", first_claim, first_note),
     ]
     try:
         rungs.append((2, *_second_order(scenario)))
     except InputError as error:  # a time without a variance
         if not error.what.startswith("moment"):
             raise
-    measures = [(order, _measures(scenario, rate), source, note) for order, rate, source, note in rungs]
-    rows = tuple(
-        Estimate(
-            metric=metric,
-            amount=found[metric],
-            unit=UNITS.get(metric, ""),
-            source=source,
-            order=order,
-            in_domain=not note,
-            note=note,
+    rows = ranked(
+        Rung(
+            metric=metric, amount=amount, unit=unit_of(DATA_LOADING, metric), source=source, order=order, claim=claim,
+            outside=outside,
         )
-        for metric in measures[0][1]
-        for order, found, source, note in measures
-    )
+        for order, rate, source, claim, outside in rungs
+        for metric, amount in _measures(scenario, rate).items()
+    )  # fmt: skip
     balance = loader * step
     made = f"storage and workers alone make {balance:.3g} batches in the time of a step"
     how = f"{made}, buffer of {scenario.prefetch}"
@@ -244,18 +240,18 @@ def _birth_death(up: Floats, down: float) -> float:
     return down * float(law[1:].sum() / law.sum())
 
 
-def _second_order(scenario: DataLoading) -> tuple[float, str, str]:
-    """Batches a second at order 2, their source, and which condition fails, if one does."""
+def _second_order(scenario: DataLoading) -> tuple[float, str, Claim, str]:
+    """Batches a second at order 2, their source, what it claims, and which condition fails, if one does."""
     decode, step, read = scenario.law("decode"), scenario.law("step"), scenario.read
     workers, prefetch = scenario.workers, scenario.prefetch
     memoryless = all(isinstance(law, Exponential) for law in (decode, step, read) if law is not None)
     rates = {"decode_rate": 1 / decode.moment(1), "step_rate": 1 / step.moment(1)}
     if memoryless and read is None:
         rate = float(buffered_rate(workers=workers, prefetch=prefetch, **rates))
-        return rate, "birth-death chain (exact)", ""
+        return rate, "birth-death chain (exact)", Claim.EXACT, ""
     if memoryless and read is not None and workers * (workers + prefetch) <= MOST_STATES:
         rate = stored_rate(read_rate=1 / read.moment(1), workers=workers, prefetch=prefetch, **rates)
-        return rate, "Markov chain (exact)", ""
+        return rate, "Markov chain (exact)", Claim.EXACT, ""
     rate = two_moment_rate(
         read=scenario.read_seconds,
         read_scv=0.0 if read is None else read.scv,
@@ -266,7 +262,7 @@ def _second_order(scenario: DataLoading) -> tuple[float, str, str]:
         step=step.moment(1),
         step_scv=step.scv,
     )
-    return rate, "two moments (diffusion between two walls)", _doubt(scenario, rate)
+    return rate, "two moments (diffusion between two walls)", Claim.APPROXIMATION, _doubt(scenario, rate)
 
 
 def _doubt(scenario: DataLoading, rate: float) -> str:

@@ -18,8 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from secondorder.analytic.arguments import Floats, Real, Whole, fraction, one_whole, plain, positive, whole
+from secondorder.answers.answer import Answer
+from secondorder.answers.declared import EXPERT_ROUTING
+from secondorder.answers.estimate import Claim, Rung
+from secondorder.answers.metric import unit_of
 from secondorder.errors import InputError
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.expert_routing import ExpertRouting
 
 Law: TypeAlias = tuple[npt.NDArray[np.int64], Floats]
@@ -329,17 +332,23 @@ def solve_expert_routing(scenario: ExpertRouting) -> Answer:
 
 
 _METRICS = ("imbalance", "max_load_mean", "max_load_p99", "dropped_share", "active_experts_mean", "slowdown")
-_UNITS = {"max_load_mean": "token", "max_load_p99": "token"}
 
 
-def _estimate(metric: str, amount: float, order: int, source: str, note: str = "", in_domain: bool = True) -> Estimate:
-    unit = _UNITS.get(metric, "")
-    return Estimate(
-        metric=metric, amount=float(amount), unit=unit, source=source, order=order, note=note, in_domain=in_domain
+def _rung(metric: str, amount: float, order: int, source: str, claim: Claim, note: str = "", outside: str = "") -> Rung:
+    unit = unit_of(EXPERT_ROUTING, metric)
+    return Rung(
+        metric=metric,
+        amount=float(amount),
+        unit=unit,
+        source=source,
+        order=order,
+        claim=claim,
+        note=note,
+        outside=outside,
     )
 
 
-def _alike(s: ExpertRouting) -> list[Estimate]:
+def _alike(s: ExpertRouting) -> list[Rung]:
     kept = s.mean_load if s.capacity is None else min(s.mean_load, s.capacity)
     found = {
         "imbalance": 1.0,
@@ -349,10 +358,10 @@ def _alike(s: ExpertRouting) -> list[Estimate]:
         "active_experts_mean": float(min(s.experts, s.routed)),
         "slowdown": kept / s.mean_load,
     }
-    return [_estimate(metric, amount, 0, "equal loads") for metric, amount in found.items()]
+    return [_rung(metric, amount, 0, "equal loads", Claim.BOUND) for metric, amount in found.items()]
 
 
-def _normal(s: ExpertRouting, p: Floats, free: Floats) -> list[Estimate]:
+def _normal(s: ExpertRouting, p: Floats, free: Floats) -> list[Rung]:
     mean, p99 = normal_greatest(s.tokens * p, free)
     device = s.tokens * p.reshape(s.expert_parallel, -1).sum(axis=1)
     variance = free.reshape(s.expert_parallel, -1).sum(axis=1)
@@ -362,10 +371,12 @@ def _normal(s: ExpertRouting, p: Floats, free: Floats) -> list[Estimate]:
     rows = {"imbalance": mean / s.mean_load, "max_load_mean": mean, "max_load_p99": p99}
     if s.capacity is None:
         rows["slowdown"] = full * s.expert_parallel / s.routed
-    return [_estimate(metric, amount, 1, "normal loads", note, good) for metric, amount in rows.items()]
+    return [
+        _rung(metric, amount, 1, "normal loads", Claim.APPROXIMATION, outside=note) for metric, amount in rows.items()
+    ]
 
 
-def _lawful(s: ExpertRouting, p: Floats) -> list[Estimate]:
+def _lawful(s: ExpertRouting, p: Floats) -> list[Rung]:
     shape: dict[str, Any] = {"tokens": s.tokens, "top_k": s.top_k, "weights": s.shares}
     exact = s.top_k in (1, s.experts)
     about = "" if exact else "means and variances of the loads are matched, the law of the fullest is approximate"
@@ -376,26 +387,27 @@ def _lawful(s: ExpertRouting, p: Floats) -> list[Estimate]:
     else:
         fullest = greatest_load(**shape)
     mean = mean_of(fullest)
-    origin = ("routings counted", "") if counted else (source, about)
+    guess = (source, Claim.EXACT if exact else Claim.APPROXIMATION, about)
+    origin = ("routings counted", Claim.EXACT, "") if counted else guess
     rows = [
-        _estimate("imbalance", mean / s.mean_load, 2, *origin),
-        _estimate("max_load_mean", mean, 2, *origin),
-        _estimate("max_load_p99", quantile_of(fullest, 0.99), 2, *origin),
-        _estimate("active_experts_mean", float(np.sum(1 - (1 - p) ** s.tokens)), 2, "occupancy"),
+        _rung("imbalance", mean / s.mean_load, 2, *origin),
+        _rung("max_load_mean", mean, 2, *origin),
+        _rung("max_load_p99", quantile_of(fullest, 0.99), 2, *origin),
+        _rung("active_experts_mean", float(np.sum(1 - (1 - p) ** s.tokens)), 2, "occupancy", Claim.EXACT),
     ]
     dropped = 0.0
     if s.capacity is not None:
         dropped = float(np.sum(excess(tokens=s.tokens, probability=p, capacity=s.capacity))) / s.routed
-    rows.append(_estimate("dropped_share", dropped, 2, "binomial excess"))
+    rows.append(_rung("dropped_share", dropped, 2, "binomial excess", Claim.EXACT))
     share = s.routed / s.expert_parallel
     if s.capacity is None:
         alone = s.experts_per_device == 1
         on_device = mean if alone else mean_of(greatest_load(**shape, group=s.experts_per_device))
-        rows.append(_estimate("slowdown", on_device / share, 2, *(origin if alone else (source, about))))
+        rows.append(_rung("slowdown", on_device / share, 2, *(origin if alone else guess)))
     elif s.experts_per_device == 1:
         values, below = fullest
         capped = mean_of((values, np.where(values >= s.capacity, 1.0, below)))
-        rows.append(_estimate("slowdown", min(capped, s.capacity) / share, 2, *origin))
+        rows.append(_rung("slowdown", min(capped, s.capacity) / share, 2, *origin))
     elif s.expert_parallel == 1:
-        rows.append(_estimate("slowdown", 1 - dropped, 2, "binomial excess"))
+        rows.append(_rung("slowdown", 1 - dropped, 2, "binomial excess", Claim.EXACT))
     return rows

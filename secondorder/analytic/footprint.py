@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from secondorder.analytic.arguments import Floats, Real, non_negative, plain, positive
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Claim, Rung
 from secondorder.errors import InputError
 from secondorder.fleets.regions import Region
 from secondorder.quantities import pretty, si
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.footprint import JOULES_PER_KWH, Footprint
 
 OVERFLOW = 1e-3
@@ -148,20 +149,20 @@ def solve_footprint(scenario: Footprint) -> Answer:
     beyond = float(np.sum(overflow(utilisation=asked, load_scv=s.load_scv)) / max(asked.sum(), 1e-300))
     good = beyond <= OVERFLOW
     note = "" if good else f"{100 * beyond:.2g} % of the work exceeds its hour's capacity, and is done later"
-    rows: list[Estimate] = []
+    rows: list[Rung] = []
 
     def add(metric: str, amounts: list[float], unit: str, sources: tuple[str, ...], orders: tuple[int, ...]) -> None:
         for amount, source, order in zip(amounts, sources, orders, strict=True):
-            late = order == 2 and not good
+            late = 0 < order <= orders[-1] == 2 and not good
             rows.append(
-                Estimate(
+                Rung(
                     metric=metric,
                     amount=amount,
                     unit=unit,
                     source=source,
                     order=order,
-                    in_domain=not late,
-                    note=note if late else "",
+                    claim=Claim.APPROXIMATION if order else Claim.BOUND,
+                    outside=note if late else "",
                 )
             )
 

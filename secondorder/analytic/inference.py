@@ -32,9 +32,12 @@ from secondorder.analytic.arguments import (
     positive,
     whole,
 )
+from secondorder.answers.answer import Answer
+from secondorder.answers.declared import INFERENCE
+from secondorder.answers.estimate import Claim, Rung
+from secondorder.answers.metric import units_of
 from secondorder.errors import InputError
 from secondorder.laws import Exponential
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.inference import Inference
 
 CORRECTION = 0.5825971579
@@ -264,16 +267,16 @@ def solve_inference(scenario: Inference) -> Answer:
     rungs = [_taxes(scenario), _means(scenario)]
     rungs.append(_alone(scenario) if scenario.synchronise else _following(scenario))
     rows = [
-        Estimate(
+        Rung(
             metric=metric,
             amount=amount,
             unit=unit,
             source=rung.source,
             order=order,
-            in_domain=not rung.doubt.get(metric),
-            note=rung.doubt.get(metric, ""),
+            claim=rung.claim,
+            outside=rung.doubt.get(metric, ""),
         )
-        for metric, unit in _UNITS.items()
+        for metric, unit in units_of(INFERENCE).items()
         for order, rung in enumerate(rungs)
         if (amount := rung.amounts.get(metric)) is not None
     ]
@@ -283,17 +286,21 @@ def solve_inference(scenario: Inference) -> Answer:
     return Answer(scenario=scenario.name, estimates=tuple(rows), how=how)
 
 
-_UNITS = {"latency_mean": "s", "latency_p99": "s", "throughput": "sample/s", "device_utilisation": ""}
-
-
 class _Rung(NamedTuple):
     source: str
+    claim: Claim
     amounts: dict[str, float | None]
     doubt: dict[str, str]
 
 
 def _rung(
-    scenario: Inference, source: str, mean: float, p99: float | None, step: float, doubt: dict[str, str] | None = None
+    scenario: Inference,
+    source: str,
+    claim: Claim,
+    mean: float,
+    p99: float | None,
+    step: float,
+    doubt: dict[str, str] | None = None,
 ) -> _Rung:
     """``step``: mean time from one step to the next, in s."""
     amounts = {
@@ -302,22 +309,23 @@ def _rung(
         "throughput": scenario.batch_size / step,
         "device_utilisation": scenario.kernels * scenario.kernel_seconds / step,
     }
-    return _Rung(source, amounts, doubt or {})
+    return _Rung(source, claim, amounts, doubt or {})
 
 
 def _taxes(scenario: Inference) -> _Rung:
     whole_ = sum_of_taxes(launch=scenario.launch_seconds, execution=scenario.kernel_seconds, kernels=scenario.kernels)
-    return _rung(scenario, "sum of taxes", float(whole_), float(whole_), float(whole_))
+    return _rung(scenario, "sum of taxes", Claim.BOUND, float(whole_), float(whole_), float(whole_))
 
 
 def _means(scenario: Inference) -> _Rung:
     host, device, kernels = scenario.launch_seconds, scenario.kernel_seconds, scenario.kernels
+    claim = Claim.BOUND if scenario.launch_scv or scenario.kernel_scv else Claim.APPROXIMATION
     if scenario.synchronise:
         latency = float(overlapped(launch=host, execution=device, kernels=kernels))
-        return _rung(scenario, "overlapped means", latency, latency, latency)
+        return _rung(scenario, "overlapped means", claim, latency, latency, latency)
     slower = max(host, device)
     latency = (kernels + backlog(launch=host, execution=device, queue_depth=scenario.queue_depth)) * slower
-    return _rung(scenario, "overlapped means", latency, latency, kernels * slower)
+    return _rung(scenario, "overlapped means", claim, latency, latency, kernels * slower)
 
 
 def _alone(scenario: Inference) -> _Rung:
@@ -327,7 +335,7 @@ def _alone(scenario: Inference) -> _Rung:
         queue = {"queue_depth": scenario.queue_depth}
         mean = exponential_mean(launch=host, execution=device, kernels=kernels, **queue)
         p99 = _affordable(scenario, following=False)
-        return _rung(scenario, "tandem of exponentials", mean, p99, mean)
+        return _rung(scenario, "tandem of exponentials", Claim.EXACT, mean, p99, mean)
     spreads = {"launch_scv": scenario.launch_scv, "execution_scv": scenario.kernel_scv}
     mean = walk_mean(launch=host, execution=device, kernels=kernels, **spreads)
     p99 = walk_quantile(0.99, launch=host, execution=device, kernels=kernels, **spreads)
@@ -336,8 +344,8 @@ def _alone(scenario: Inference) -> _Rung:
         doubt["latency_p99"] = f"times of scv {max(spreads.values()):.3g} in {kernels} kernels are not yet normal"
     if scenario.queue_depth < kernels - 1 and any(spreads.values()):
         held = f"a queue of {scenario.queue_depth} may hold up the host in {kernels} kernels"
-        doubt = dict.fromkeys(_UNITS, held)
-    return _rung(scenario, "maximum of a random walk", mean, p99, mean, doubt)
+        doubt = dict.fromkeys(units_of(INFERENCE), held)
+    return _rung(scenario, "maximum of a random walk", Claim.APPROXIMATION, mean, p99, mean, doubt)
 
 
 def _following(scenario: Inference) -> _Rung:
@@ -348,7 +356,7 @@ def _following(scenario: Inference) -> _Rung:
         tau = float(exponential_interval(launch=host, execution=device, queue_depth=places))
         mean = (kernels + exponential_backlog(launch=host, execution=device, queue_depth=places)) * tau
         p99 = _affordable(scenario, following=True)
-        return _rung(scenario, "tandem of exponentials", mean, p99, kernels * tau)
+        return _rung(scenario, "tandem of exponentials", Claim.EXACT, mean, p99, kernels * tau)
     spreads = {"launch_scv": scenario.launch_scv, "execution_scv": scenario.kernel_scv}
     tau = float(interval(launch=host, execution=device, queue_depth=places, **spreads))
     mean = (kernels + backlog(launch=host, execution=device, queue_depth=places, **spreads)) * tau
@@ -356,8 +364,17 @@ def _following(scenario: Inference) -> _Rung:
     doubt: dict[str, str] = {}
     needed = max(FEWEST_PLACES, math.ceil(10 * max(spreads.values())) - 3)
     if not still and places < needed:
-        doubt = dict.fromkeys(_UNITS, f"a queue of {places} is too short for a diffusion ({needed} or more)")
-    return _rung(scenario, "diffusion between two walls", mean, mean if still else None, kernels * tau, doubt)
+        short = f"a queue of {places} is too short for a diffusion ({needed} or more)"
+        doubt = dict.fromkeys(units_of(INFERENCE), short)
+    return _rung(
+        scenario,
+        "diffusion between two walls",
+        Claim.APPROXIMATION,
+        mean,
+        mean if still else None,
+        kernels * tau,
+        doubt,
+    )
 
 
 FEWEST_PLACES = 8

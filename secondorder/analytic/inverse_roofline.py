@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from secondorder.analytic.roofline import RooflineAnswer, roofline
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Claim, Rung
 from secondorder.errors import DoesNotFit, InfeasibleError, InputError
 from secondorder.fleets.accelerators import Accelerator, accelerators
 from secondorder.quantities import Quantity, Unit, pretty, si
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.inverse_roofline import InverseRoofline
 from secondorder.workloads.forward_pass import forward_pass
 from secondorder.workloads.network import Network
@@ -273,10 +274,15 @@ def solve_inverse_roofline(scenario: InverseRoofline) -> Answer:
         scenario=scenario.name,
         estimates=(
             *(
-                Estimate(metric=metric, amount=amount, unit=unit, source="roofline, solved for the part", order=1)
+                _rung(metric, amount, unit, "roofline, solved for the part")
                 for metric, (unit, amount) in amounts.items()
             ),
-            Estimate(metric="parts", amount=float(len(met)), unit="", source="the zoo", order=1, note=", ".join(met)),
+            _rung("parts", float(len(met)), "", "the zoo", ", ".join(met)),
         ),
         how=f"{scenario.model.name} in {pretty(need.latency, 's')}: met by {few or 'no part of the zoo'}",
     )
+
+
+def _rung(metric: str, amount: float, unit: str, source: str, note: str = "") -> Rung:
+    claim = Claim.APPROXIMATION
+    return Rung(metric=metric, amount=amount, unit=unit, source=source, order=1, claim=claim, note=note)

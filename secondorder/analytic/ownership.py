@@ -11,10 +11,11 @@ import numpy.typing as npt
 from secondorder.analytic.arguments import Floats, Real, non_negative, one, one_whole, plain, positive, stable
 from secondorder.analytic.queues import multiserver, staffing
 from secondorder.analytic.queues.transform_inversion import quantile
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Claim, Rung
 from secondorder.errors import InputError
 from secondorder.laws import Exponential
 from secondorder.quantities import pretty, si
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.footprint import HOUR
 from secondorder.scenarios.ownership import Ownership
 
@@ -215,7 +216,7 @@ def solve_ownership(scenario: Ownership) -> Answer:
     return Answer(scenario=s.name, estimates=tuple(rows), how="; ".join([what, *notes]))
 
 
-def _rented(s: Ownership, rows: list[Estimate]) -> list[str]:
+def _rented(s: Ownership, rows: list[Rung]) -> list[str]:
     if s.rental is None:
         return []
     hours, rental = si(s.horizon) / HOUR, si(s.rental)
@@ -240,7 +241,7 @@ def _rented(s: Ownership, rows: list[Estimate]) -> list[str]:
     return notes
 
 
-def _loaded(s: Ownership, rows: list[Estimate]) -> list[str]:
+def _loaded(s: Ownership, rows: list[Rung]) -> list[str]:
     seconds, rate, mu = si(s.horizon), float(s.hourly_rates.mean()), 1 / s.mean_service
     total = s.costs(s.on, s.busy).total
     full = s.costs(s.accelerators, s.accelerators).total
@@ -258,7 +259,7 @@ def _loaded(s: Ownership, rows: list[Estimate]) -> list[str]:
     return _waiting(s, rows, rate, mu, real)
 
 
-def _waiting(s: Ownership, rows: list[Estimate], rate: float, mu: float, cost: float) -> list[str]:
+def _waiting(s: Ownership, rows: list[Rung], rate: float, mu: float, cost: float) -> list[str]:
     """Order 1, one steady queue, and order 2, one an hour; neither where it would grow without limit."""
     notes = []
     mean_servers = max(1, round(float(s.hourly_replicas.mean()) * s.slots))
@@ -271,7 +272,7 @@ def _waiting(s: Ownership, rows: list[Estimate], rate: float, mu: float, cost: f
         plans.append((2, "pointwise stationary M/M/c", rates, servers))
     else:
         notes.append(f"the load exceeds what is on in {len(crowded)} of {len(rates)} hours: no pointwise steady state")
-    found: dict[str, list[Estimate]] = {}
+    found: dict[str, list[Rung]] = {}
     for order, source, hourly, count in plans:
         doubt = _doubt(s, order, mu)
         queue = Hourly(arrival_rates=hourly, service_rate=mu, servers=count)
@@ -314,11 +315,17 @@ def _doubt(s: Ownership, order: int, mu: float) -> str:
     return ""
 
 
-def _row(metric: str, amount: float, unit: str, order: int, source: str, doubt: str = "") -> Estimate:
-    return Estimate(
-        metric=metric, amount=float(amount), unit=unit, source=source, order=order, in_domain=not doubt, note=doubt
+def _row(metric: str, amount: float, unit: str, order: int, source: str, doubt: str = "") -> Rung:
+    return Rung(
+        metric=metric,
+        amount=float(amount),
+        unit=unit,
+        source=source,
+        order=order,
+        claim=Claim.APPROXIMATION,
+        outside=doubt,
     )
 
 
-def _rungs(metric: str, full: float, real: float, unit: str) -> list[Estimate]:
+def _rungs(metric: str, full: float, real: float, unit: str) -> list[Rung]:
     return [_row(metric, full, unit, 0, "full work"), _row(metric, real, unit, 1, "work that the load gives")]

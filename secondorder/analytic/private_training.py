@@ -5,7 +5,8 @@ takes no matrix arithmetic.
 """
 
 from secondorder.analytic.arguments import Real, plain, positive
-from secondorder.scenarios.answers import Answer, Estimate
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Claim, Rung
 from secondorder.scenarios.private_training import PrivateTraining
 
 
@@ -49,16 +50,17 @@ def solve_private_training(scenario: PrivateTraining) -> Answer:
         ghost_overhead() if ghost else float(per_sample_overhead(forward_flops=s.forward_flops, parameters=parameters))
     )
     held = parameters * s.gradient_bytes
-    note = "bound from below: without the norms" if ghost else "exact count"
+    claim, note = (Claim.BOUND, "from below: without the norms") if ghost else (Claim.EXACT, "")
     rungs = (
-        ("compute_overhead", "", 0, 1.0, "a plain step"),
-        ("compute_overhead", "", 1, more, note),
-        ("gradient_memory", "byte", 0, held, "a plain step"),
-        ("gradient_memory", "byte", 1, held if ghost else held * s.batch_size, "exact count"),
+        ("compute_overhead", "", 0, 1.0, Claim.BOUND, "a plain step"),
+        ("compute_overhead", "", 1, more, claim, note),
+        ("gradient_memory", "byte", 0, held, Claim.BOUND, "a plain step"),
+        ("gradient_memory", "byte", 1, held if ghost else held * s.batch_size, Claim.EXACT, ""),
     )
+    source = "FLOPs and bytes, counted"
     estimates = tuple(
-        Estimate(metric=metric, amount=amount, unit=unit, source="FLOPs and bytes, counted", order=order, note=told)
-        for metric, unit, order, amount, told in rungs
+        Rung(metric=metric, amount=amount, unit=unit, source=source, order=order, claim=claim, note=note)
+        for metric, unit, order, amount, claim, note in rungs
     )
     return Answer(
         scenario=s.name, estimates=estimates, how=f"{s.model.name}, {s.batch_size} samples, {s.clipping} clipping"

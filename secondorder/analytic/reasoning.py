@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from secondorder.analytic.arguments import Floats, Real, Whole, each, one_whole, plain, whole
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Claim, Rung
 from secondorder.errors import InputError
 from secondorder.quantities import si
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.reasoning import Reasoning
 from secondorder.workloads.lengths import Marginal
 
@@ -25,7 +26,7 @@ LEAST = 1e-18
 
 
 def pass_at_k(*, samples: Whole, correct: Whole, k: Whole) -> Real:
-    """Estimate that one of ``k`` answers is right, from ``correct`` ones among ``samples``: ``1 - C(n-c,k)/C(n,k)``.
+    """Rung that one of ``k`` answers is right, from ``correct`` ones among ``samples``: ``1 - C(n-c,k)/C(n,k)``.
 
     Free of bias for ``1 - (1-p)^k``. All broadcast. Errors: ``InputError``. *Source*: Chen et al., Evaluating large
     language models trained on code (2021), equation 1.
@@ -220,26 +221,30 @@ def _law(s: Reasoning) -> Law | None:
     return total_until_success(length=s.answer, success=s.success, samples=s.samples)
 
 
-def _tokens(amount: float, order: int, source: str) -> Estimate:
-    return Estimate(metric="tokens_mean", amount=amount, unit="token", source=source, order=order)
+def _tokens(amount: float, order: int, source: str) -> Rung:
+    return Rung(
+        metric="tokens_mean", amount=amount, unit="token", source=source, order=order, claim=Claim.APPROXIMATION
+    )
 
 
-def _latency(s: Reasoning, metric: str, tokens: float, order: int, source: str) -> Estimate:
+def _latency(s: Reasoning, metric: str, tokens: float, order: int, source: str) -> Rung:
     seconds = si(s.prefill) + tokens * si(s.token_time)
-    return Estimate(metric=metric, amount=seconds, unit="s", source=source, order=order)
+    return Rung(metric=metric, amount=seconds, unit="s", source=source, order=order, claim=Claim.APPROXIMATION)
 
 
-def _cost(s: Reasoning, tokens: float, order: int) -> list[Estimate]:
+def _cost(s: Reasoning, tokens: float, order: int) -> list[Rung]:
     if s.input_price is None or s.output_price is None:
         return []
     amount = s.prompt_tokens * si(s.input_price) + tokens * si(s.output_price)
-    return [Estimate(metric="cost_mean", amount=amount, unit="USD", source="price of tokens", order=order)]
+    source = "price of tokens"
+    return [Rung(metric="cost_mean", amount=amount, unit="USD", source=source, order=order, claim=Claim.APPROXIMATION)]
 
 
-def _success(s: Reasoning) -> Estimate:
+def _success(s: Reasoning) -> Rung:
     if s.strategy == "majority":
         assert s.wrong_answers is not None
         chance = success_of_majority(success=s.success, samples=s.samples, wrong_answers=s.wrong_answers)
-        return Estimate(metric="success", amount=chance, unit="", source="most frequent of the answers", order=2)
-    chance = float(success_of_any(success=s.success, samples=s.samples))
-    return Estimate(metric="success", amount=chance, unit="", source="any of the answers", order=2)
+        source = "most frequent of the answers"
+    else:
+        chance, source = float(success_of_any(success=s.success, samples=s.samples)), "any of the answers"
+    return Rung(metric="success", amount=chance, unit="", source=source, order=2, claim=Claim.APPROXIMATION)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from secondorder.analytic.arguments import Real, each, non_negative, plain, positive
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Claim, Rung
 from secondorder.errors import InfeasibleError
 from secondorder.quantities import si
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.scaling_law import (
     FITS,
     FLOPS_OF_INFERENCE,
@@ -196,7 +197,7 @@ def solve_scaling_law(scenario: ScalingLaw) -> Answer:
     reaches the same loss with the least FLOP over its life, where ``inference_tokens`` are given.
     """
     compute, fit = si(scenario.compute), scenario.fitted
-    rows: list[Estimate] = []
+    rows: list[Rung] = []
     for order, source, (n, d) in (
         (0, "20 tokens a parameter", rule_of_thumb(compute=compute)),
         (1, "hoffmann_2022", compute_optimum(compute=compute, fit=FITS["hoffmann_2022"])),
@@ -214,10 +215,14 @@ def solve_scaling_law(scenario: ScalingLaw) -> Answer:
     return Answer(scenario=scenario.name, estimates=tuple(rows), how=f"{compute:.4g} FLOP; {ladder}")
 
 
-def _optimum(n: float, d: float, order: int, source: str, fit: Fit) -> list[Estimate]:
+def _optimum(n: float, d: float, order: int, source: str, fit: Fit) -> list[Rung]:
     note = "" if n < 1.7e10 else "extrapolated: the experiments end at 16 G parameters"
+    outside = ""
     if order == 1:
-        note = "fit hoffmann_2022, its exponents rounded in print: off from approaches 1 and 2 of the same paper"
+        note, outside = (
+            "",
+            "fit hoffmann_2022, its exponents rounded in print: off from approaches 1 and 2 of the same paper",
+        )
     found = {
         "parameters": (n, ""),
         "tokens": (d, "token"),
@@ -225,12 +230,12 @@ def _optimum(n: float, d: float, order: int, source: str, fit: Fit) -> list[Esti
         "loss": (float(parametric_loss(parameters=n, tokens=d, fit=fit)), ""),
     }
     return [
-        Estimate(metric=metric, amount=amount, unit=unit, source=source, order=order, note=note, in_domain=order != 1)
+        _rung(metric, amount, unit, source, order, outside=outside, note=note)
         for metric, (amount, unit) in found.items()
     ]
 
 
-def _with_band(scenario: ScalingLaw, rows: list[Estimate]) -> list[Estimate]:
+def _with_band(scenario: ScalingLaw, rows: list[Rung]) -> list[Rung]:
     if scenario.fitted.alpha_error == 0:
         return rows
     from dataclasses import replace
@@ -238,7 +243,7 @@ def _with_band(scenario: ScalingLaw, rows: list[Estimate]) -> list[Estimate]:
     log_n, log_ratio = optimum_spread(
         compute=si(scenario.compute), fit=scenario.fitted, pivoted=scenario.errors == "pivoted"
     )
-    found: list[Estimate] = []
+    found: list[Rung] = []
     for one in rows:
         if one.metric == "loss":
             found.append(one)
@@ -253,19 +258,15 @@ def _with_band(scenario: ScalingLaw, rows: list[Estimate]) -> list[Estimate]:
     return found
 
 
-def _training(scenario: ScalingLaw) -> list[Estimate]:
+def _training(scenario: ScalingLaw) -> list[Rung]:
     rows = (
         ("training_time", scenario.training_seconds, "s", "FLOP over what the accelerators do"),
         ("training_cost", scenario.training_cost, "USD", "time, accelerators and price"),
     )
-    return [
-        Estimate(metric=metric, amount=amount, unit=unit, source=source, order=1)
-        for metric, amount, unit, source in rows
-        if amount is not None
-    ]
+    return [_rung(metric, amount, unit, source, 1) for metric, amount, unit, source in rows if amount is not None]
 
 
-def _lifetime(scenario: ScalingLaw, loss: float, training: float, parameters: float) -> list[Estimate]:
+def _lifetime(scenario: ScalingLaw, loss: float, training: float, parameters: float) -> list[Rung]:
     assert scenario.inference_tokens is not None
     used = si(scenario.inference_tokens)
     n, d = (float(value) for value in lifetime_optimum(loss=loss, inference_tokens=used, fit=scenario.fitted))
@@ -277,7 +278,17 @@ def _lifetime(scenario: ScalingLaw, loss: float, training: float, parameters: fl
         ("lifetime_compute", least, "FLOP"),
         ("lifetime_saving", 1 - least / plain_cost, ""),
     )
-    return [
-        Estimate(metric=metric, amount=amount, unit=unit, source="Sardana et al. 2023", order=2)
-        for metric, amount, unit in rows
-    ]
+    return [_rung(metric, amount, unit, "Sardana et al. 2023", 2) for metric, amount, unit in rows]
+
+
+def _rung(metric: str, amount: float, unit: str, source: str, order: int, *, outside: str = "", note: str = "") -> Rung:
+    return Rung(
+        metric=metric,
+        amount=amount,
+        unit=unit,
+        source=source,
+        order=order,
+        claim=Claim.APPROXIMATION,
+        outside=outside,
+        note=note,
+    )

@@ -20,10 +20,13 @@ import numpy as np
 
 from secondorder.analytic.arguments import Real, non_negative, one, plain, positive
 from secondorder.analytic.queues import multiserver, multiserver_deterministic, multiserver_general, single_server
+from secondorder.answers.answer import Answer
+from secondorder.answers.declared import SHARED_CLUSTER
+from secondorder.answers.estimate import Claim, Rung
+from secondorder.answers.metric import unit_of
 from secondorder.errors import InputError, Unstable
 from secondorder.laws import Deterministic, EmpiricalLaw, Exponential, Service
 from secondorder.quantities import si
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.shared_cluster import SharedCluster
 
 MIXED = "sizes are mixed: jobs hold each other up, which no formula here counts"
@@ -125,21 +128,21 @@ def _slots(mean_duration: Real, mean_size: Real, accelerators: Real) -> tuple[np
     return servers.astype(np.int64), positive("mean_duration", mean_duration) * servers / ratio
 
 
-def _rungs(order: int, source: str, note: str, amounts: dict[str, float]) -> Iterator[Estimate]:
+def _rungs(order: int, source: str, claim: Claim, outside: str, amounts: dict[str, float]) -> Iterator[Rung]:
     for metric, amount in amounts.items():
-        unit = "s" if metric.startswith(("wait_", "response_")) else "job/s" if metric == "saturation_rate" else ""
-        yield Estimate(
-            metric=metric, amount=float(amount), unit=unit, source=source, order=order, in_domain=not note, note=note
+        unit = unit_of(SHARED_CLUSTER, metric)
+        yield Rung(
+            metric=metric, amount=float(amount), unit=unit, source=source, order=order, claim=claim, outside=outside
         )
 
 
-def _alone(scenario: SharedCluster) -> Iterator[Estimate]:
+def _alone(scenario: SharedCluster) -> Iterator[Rung]:
     duration = scenario.law("duration").moment(1)
     amounts = {"wait_mean": 0.0, "wait_p99": 0.0, "response_mean": duration, "slowdown_mean": 1.0, "fragmentation": 0.0}
-    yield from _rungs(0, "a job alone", "", amounts)
+    yield from _rungs(0, "a job alone", Claim.BOUND, "", amounts)
 
 
-def _fungible(scenario: SharedCluster) -> Iterator[Estimate]:
+def _fungible(scenario: SharedCluster) -> Iterator[Rung]:
     law = scenario.law("duration")
     duration = law.moment(1)
     if scenario.places is None:
@@ -158,6 +161,7 @@ def _fungible(scenario: SharedCluster) -> Iterator[Estimate]:
     yield from _rungs(
         1,
         f"fungible slots (M/M/{servers})",
+        Claim.APPROXIMATION,
         "; ".join(doubts),
         {
             "wait_mean": wait,
@@ -167,13 +171,13 @@ def _fungible(scenario: SharedCluster) -> Iterator[Estimate]:
             "fragmentation": 0.0,
         },
     )
-    yield from _rungs(1, "Little 1961 (exact)", "", {"utilisation": scenario.utilisation})
+    yield from _rungs(1, "Little 1961 (exact)", Claim.EXACT, "", {"utilisation": scenario.utilisation})
     one_size = scenario.places is not None
-    note = "" if one_size else "sizes are mixed: a bound from above"
-    yield from _rungs(1, "full accelerators", note, {"saturation_rate": scenario.work_bound})
+    claim, outside = (Claim.EXACT, "") if one_size else (Claim.BOUND, "sizes are mixed: a bound from above")
+    yield from _rungs(1, "full accelerators", claim, outside, {"saturation_rate": scenario.work_bound})
 
 
-def _second(scenario: SharedCluster) -> Iterator[Estimate]:
+def _second(scenario: SharedCluster) -> Iterator[Rung]:
     """Order 2; nothing where the durations have no variance, or where a sketch would be past its own saturation."""
     law, in_order = scenario.law("duration"), scenario.policy == "fcfs"
     saturation = saturation_rate(mean_duration=law.moment(1), side_by_side=scenario.fit_law)
@@ -183,6 +187,7 @@ def _second(scenario: SharedCluster) -> Iterator[Estimate]:
         yield from _rungs(
             2,
             "jobs side by side (Rumyantsev and Morozov 2017)",
+            Claim.EXACT if known else Claim.APPROXIMATION,
             "" if known else "durations are not exponential",
             {"saturation_rate": saturation},
         )
@@ -207,40 +212,40 @@ def _second(scenario: SharedCluster) -> Iterator[Estimate]:
         (places > 1 and scv > 1, "scv above 1: with several servers two moments overstate the wait"),
     ]
     note = "; ".join(text for doubtful, text in doubts if doubtful)
-    source, amounts = _general(scenario.rate, service, scv, places)
+    source, claim, amounts = _general(scenario.rate, service, scv, places)
     wait = amounts["wait_mean"]
     amounts["response_mean"] = wait + law.moment(1)
     amounts["slowdown_mean"] = _slowdown(scenario, wait)
     if not mixed and scenario.accelerators % next(iter(scenario.size_law)) == 0:
         amounts["fragmentation"] = 0.0
-    yield from _rungs(2, source, note, amounts)
+    yield from _rungs(2, source, claim, note, amounts)
 
 
-def _general(rate: float, law: Service, scv: float, servers: int) -> tuple[str, dict[str, float]]:
-    """M/G/c: where it comes from, and the waits that are known."""
+def _general(rate: float, law: Service, scv: float, servers: int) -> tuple[str, Claim, dict[str, float]]:
+    """M/G/c: where it comes from, what it claims, and the waits that are known."""
     mean = law.moment(1)
     match law:
         case Exponential():
             wait = multiserver.mean_wait(arrival_rate=rate, service_rate=1 / mean, servers=servers)
             tail = multiserver.wait_quantile(0.99, arrival_rate=rate, service_rate=1 / mean, servers=servers)
-            return f"M/M/{servers} (exact)", {"wait_mean": float(wait), "wait_p99": float(tail)}
+            return f"M/M/{servers} (exact)", Claim.EXACT, {"wait_mean": float(wait), "wait_p99": float(tail)}
         case Deterministic():
             wait = multiserver_deterministic.mean_wait(arrival_rate=rate, mean_service=mean, servers=servers)
             tail = multiserver_deterministic.wait_quantile(0.99, arrival_rate=rate, mean_service=mean, servers=servers)
-            return f"M/D/{servers} (exact)", {"wait_mean": float(wait), "wait_p99": float(tail)}
+            return f"M/D/{servers} (exact)", Claim.EXACT, {"wait_mean": float(wait), "wait_p99": float(tail)}
     if servers == 1:
         wait = float(single_server.mean_wait(arrival_rate=rate, mean_service=mean, service_scv=scv))
         amounts = {"wait_mean": wait}
         with suppress(InputError):  # the inversion meets a jump of the law: no quantile
             amounts["wait_p99"] = float(single_server.wait_quantile(0.99, arrival_rate=rate, service=law))
-        return "Pollaczek-Khinchine (M/G/1, exact)", amounts
+        return "Pollaczek-Khinchine (M/G/1, exact)", Claim.EXACT, amounts
     if scv <= 1:
         wait = multiserver_general.kimura(arrival_rate=rate, mean_service=mean, service_scv=scv, servers=servers)
-        return f"Kimura (M/G/{servers}, two moments)", {"wait_mean": float(wait)}
+        return f"Kimura (M/G/{servers}, two moments)", Claim.APPROXIMATION, {"wait_mean": float(wait)}
     wait = multiserver_general.allen_cunneen(
         arrival_rate=rate, mean_service=mean, arrival_scv=1.0, service_scv=scv, servers=servers
     )
-    return f"Lee and Longton (M/G/{servers}, two moments)", {"wait_mean": float(wait)}
+    return f"Lee and Longton (M/G/{servers}, two moments)", Claim.APPROXIMATION, {"wait_mean": float(wait)}
 
 
 def _slowdown(scenario: SharedCluster, wait: float) -> float:

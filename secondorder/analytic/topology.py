@@ -5,8 +5,9 @@ the way: a bound from below on every algorithm, which a real one reaches only wh
 """
 
 from secondorder.analytic.arguments import Real, Whole, non_negative, plain, positive, whole
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Claim, Rung
 from secondorder.quantities import si
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.topology import LeafSpine, Topology
 
 
@@ -32,23 +33,22 @@ def solve_topology(scenario: Topology) -> Answer:
     ]
     source = type(wires).__name__
     rows = [
-        Estimate(metric=metric, amount=float(count), unit="", source=source, order=1, note="exact")
+        Rung(metric=metric, amount=float(count), unit="", source=source, order=1, claim=Claim.EXACT)
         for metric, count in counts
     ]
-    whole_or_not = wires.doubt or "exact"
     for metric, amount, unit in (
         ("oversubscription", wires.oversubscription, ""),
         ("bisection_bandwidth", across, "byte/s"),
     ):
         rows.append(
-            Estimate(
+            Rung(
                 metric=metric,
                 amount=amount,
                 unit=unit,
                 source=source,
                 order=1,
-                in_domain=not wires.doubt,
-                note=whole_or_not,
+                claim=Claim.EXACT,
+                outside=wires.doubt,
             )
         )
     size, ends, injection = si(scenario.size), wires.endpoints, wires.injection * link
@@ -66,19 +66,27 @@ def solve_topology(scenario: Topology) -> Answer:
             0.0,
         ),
     ):
-        bound = "bound from below"
         rows.append(
-            Estimate(metric=metric, amount=float(alone), unit="s", source="endpoint's links", order=0, note=bound)
+            Rung(
+                metric=metric,
+                amount=float(alone),
+                unit="s",
+                source="endpoint's links",
+                order=0,
+                claim=Claim.BOUND,
+                note="from below",
+            )
         )
         rows.append(
-            Estimate(
+            Rung(
                 metric=metric,
                 amount=float(max(alone, crossing, leaf)),
                 unit="s",
                 source="links and cuts",
                 order=1,
-                in_domain=not wires.doubt,
-                note=wires.doubt or bound,
+                claim=Claim.BOUND,
+                outside=wires.doubt,
+                note="from below",
             )
         )
     return Answer(scenario=scenario.name, estimates=tuple(rows), how=f"{scenario.wires}")

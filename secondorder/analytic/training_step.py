@@ -36,10 +36,11 @@ from secondorder.analytic.collectives.alpha_beta import reduce_scatter, ring_all
 from secondorder.analytic.collectives.bubble import bubble_fraction
 from secondorder.analytic.collectives.overlap import exposed
 from secondorder.analytic.critical_path import Durations, ends, greatest
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Claim, Rung, Standing, approximation, bound
 from secondorder.errors import InputError
 from secondorder.laws import Service
 from secondorder.quantities import counted
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.training_step import Message, Parts, TrainingStep
 
 LARGEST_SCV = 0.05
@@ -64,18 +65,18 @@ def solve_step(scenario: TrainingStep) -> Answer:
     if paths is not None:
         means.append(paths.mean)
         texts.append("critical path of the slowest replica")
-    notes = ["", _without_jitter(first.doubt) if jittered else first.doubt, why]
+    doubts = ["", _without_jitter(first.doubt) if jittered else first.doubt, why]
+    claims = [Claim.BOUND, Claim.BOUND if jittered else Claim.APPROXIMATION, Claim.APPROXIMATION]
 
-    def estimate(metric: str, order: int, amount: float, unit: str, source: str = "", note: str = "") -> Estimate:
-        note = note or notes[order]
-        return Estimate(
+    def estimate(metric: str, order: int, amount: float, unit: str, outside: str = "") -> Rung:
+        return Rung(
             metric=metric,
             amount=amount,
             unit=unit,
-            source=source or texts[order],
+            source=texts[order],
             order=order,
-            in_domain=not note,
-            note=note,
+            claim=claims[order],
+            outside=outside or doubts[order],
         )
 
     rows = [estimate("step_time_mean", order, mean, "s") for order, mean in enumerate(means)]
@@ -88,16 +89,17 @@ def solve_step(scenario: TrainingStep) -> Answer:
     quiet = first_order_step(scenario, parts.silent())
     rows.append(estimate("exposed_communication", 0, 0.0, "s"))
     hidden = "no jitter" if jittered else ""
-    rows.append(estimate("exposed_communication", 1, means[1] - quiet, "s", note=hidden))
+    rows.append(estimate("exposed_communication", 1, means[1] - quiet, "s", hidden))
     if paths is not None:
         silent = _Paths(scenario, parts.silent())
         rows.append(estimate("exposed_communication", 2, paths.mean - silent.mean, "s"))
-    memory = Estimate(
+    memory = Rung(
         metric="memory",
         amount=scenario.memory.total,
         unit="byte",
         source="Korthikanti 2022, ZeRO",
         order=1,
+        claim=Claim.APPROXIMATION,
         note=str(scenario.memory),
     )
     pipelines = f"{counted(parts.replicas, 'replica')} of {counted(parts.stages, 'stage')}"
@@ -106,11 +108,16 @@ def solve_step(scenario: TrainingStep) -> Answer:
 
 
 def _without_jitter(doubt: str) -> str:
-    """The note of a formula that knows none; it is a bound unless something else stands against it."""
-    return f"no jitter; {doubt}" if doubt else "bound: no jitter"
+    """Why a formula that knows no jitter is outside its domain."""
+    return f"no jitter; {doubt}" if doubt else "no jitter"
 
 
-def _bubbles(scenario: TrainingStep, paths: "_Paths | None", why: str) -> Iterator[Estimate]:
+def _still(doubt: str) -> Standing:
+    """Of a formula that knows no jitter: a bound, unless something else stands against it."""
+    return approximation(outside=_without_jitter(doubt)) if doubt else bound(outside=_without_jitter(doubt))
+
+
+def _bubbles(scenario: TrainingStep, paths: "_Paths | None", why: str) -> Iterator[Rung]:
     """That of equal stages, that of the means, and that along the critical path: each is idle time by pipeline time."""
     parts = scenario.parts
     noisy = scenario.jitter is not None and parts.stages > 1
@@ -125,25 +132,32 @@ def _bubbles(scenario: TrainingStep, paths: "_Paths | None", why: str) -> Iterat
         (idle, "idle time of the first-order pipeline", max(kind.held_up for kind in kinds)),
     ]
     for order, (amount, source, doubt) in enumerate(rows):
-        note = _without_jitter(doubt) if noisy else doubt
-        yield _bubble(order, amount, source, note, not note)
+        standing = _still(doubt) if noisy else approximation(outside=doubt)
+        yield _bubble(order, amount, source, standing)
     if paths is not None:
-        note, good = _known_to(paths.idle) if noisy and not why else (why, not why)
-        yield _bubble(2, paths.idle, "critical path of the slowest replica", note, good)
+        standing = _known_to(paths.idle) if noisy and not why else approximation(outside=why)
+        yield _bubble(2, paths.idle, "critical path of the slowest replica", standing)
 
 
-def _bubble(order: int, amount: float, source: str, note: str, in_domain: bool) -> Estimate:
-    return Estimate(
-        metric="bubble_fraction", amount=amount, unit="", source=source, order=order, in_domain=in_domain, note=note
+def _bubble(order: int, amount: float, source: str, standing: Standing) -> Rung:
+    return Rung(
+        metric="bubble_fraction",
+        amount=amount,
+        unit="",
+        source=source,
+        order=order,
+        claim=standing.claim,
+        outside=standing.outside,
+        note=standing.note,
     )
 
 
-def _known_to(idle: float) -> tuple[str, bool]:
-    """How well order 2 knows an idle share under jitter, and whether that is well enough."""
+def _known_to(idle: float) -> Standing:
+    """How well order 2 knows an idle share under jitter."""
     note = f"to {BUBBLE_ERROR:g} of the pipeline's time"
     if idle * LARGEST_BUBBLE_ERROR >= BUBBLE_ERROR:
-        return note, True
-    return f"{note}, more than {100 * LARGEST_BUBBLE_ERROR:g} % of so small a bubble", False
+        return approximation(note)
+    return approximation(outside=f"known {note}, more than {100 * LARGEST_BUBBLE_ERROR:g} % of so small a bubble")
 
 
 def mean_step(scenario: TrainingStep) -> float:

@@ -46,14 +46,14 @@ app = App(
     version_format="plaintext",
     suppress_keyboard_interrupt=False,
 )
-_COMMANDS: Sequence[tuple[Callable[..., None], str]] = (
+_COMMANDS: Sequence[tuple[Callable[..., None] | str, str]] = (
     (demo.demo, demo.EXAMPLE),
     (zoo.zoo, zoo.EXAMPLE),
     (roofline.roofline, roofline.EXAMPLE),
-    (serve.serve, serve.EXAMPLE),
-    (train.train, train.EXAMPLE),
-    (layouts.layouts, layouts.EXAMPLE),
-    (queue.queue, queue.EXAMPLE),
+    ("serve", serve.EXAMPLE),
+    ("train", train.EXAMPLE),
+    ("layouts", layouts.EXAMPLE),
+    ("queue", queue.EXAMPLE),
     (plans.solve, plans.example("solve")),
     (plans.simulate, plans.example("simulate --seed 1")),
     (plans.compare, plans.example("compare --margin 0.05")),
@@ -65,8 +65,14 @@ _COMMANDS: Sequence[tuple[Callable[..., None], str]] = (
 )
 _SYSTEMS = Group("One scenario from its flags", sort_key=1, help_formatter=DefaultFormatter())
 app.group_commands = Group("Commands", sort_key=0, help_formatter=DefaultFormatter())
+_TITLES = {"serve": serve.TITLE, "train": train.TITLE, "layouts": layouts.TITLE, "queue": queue.TITLE}
+"""Commands that are made of a scenario's fields, when they are first asked for."""
 for place, (command, example) in enumerate(_COMMANDS):
-    app.command(command, help_epilogue=pasted(example), sort_key=place)
+    if isinstance(command, str):
+        made = f"secondorder.cli.{command}:{command}"
+        app.command(made, name=command, help=_TITLES[command], help_epilogue=pasted(example), sort_key=place)
+    else:
+        app.command(command, help_epilogue=pasted(example), sort_key=place)
 for word, system in SYSTEMS.items():
     if system.own_command:
         continue
@@ -85,7 +91,7 @@ def main(tokens: Sequence[str] | None = None) -> int:
         warnings.showwarning = _warn
         try:
             app(
-                sys.argv[1:] if tokens is None else list(tokens),
+                joined(sys.argv[1:] if tokens is None else tokens),
                 exit_on_error=False,
                 print_error=False,
                 result_action="return_value",
@@ -102,6 +108,21 @@ def main(tokens: Sequence[str] | None = None) -> int:
         except Exception:
             return _fault()
     return 0
+
+
+def joined(tokens: Sequence[str]) -> list[str]:
+    """The words of a command line, a truth value joined to its option: ``--dropout true`` as ``--dropout=true``.
+
+    >>> joined(["train", "--dropout", "true", "--seed", "1"])
+    ['train', '--dropout=true', '--seed', '1']
+    """
+    words: list[str] = []
+    for token in tokens:
+        if token in ("true", "false") and words and words[-1].startswith("--") and "=" not in words[-1]:
+            words[-1] += f"={token}"
+        else:
+            words.append(token)
+    return words
 
 
 def _refuse(error: SecondOrderError | CycloptsError) -> int:

@@ -1,13 +1,17 @@
 """``secondorder layouts``: which layouts of a training job fit a cluster, the fastest first."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
-from secondorder.cli.options import OUTPUT, PRINTED, Output, at_least, listed
+from secondorder.cli.flags import Flag, Given, attach, by_flag, flags_of, given_in
+from secondorder.cli.options import OUTPUT, PRINTED, Output, at_least
 from secondorder.cli.output import check_output, emit, patience
-from secondorder.cli.train import Jobs, Layouts
+from secondorder.cli.train import step_flags, step_table
 from secondorder.errors import InputError
+from secondorder.systems.registry import SYSTEMS
 
 if TYPE_CHECKING:
     from secondorder.analytic.layout_search import Candidate
@@ -15,57 +19,74 @@ if TYPE_CHECKING:
     from secondorder.report.tables import Grid
     from secondorder.workloads.training import TrainingJob
 
+TITLE = """Find the layouts of a training job that fit a cluster, the fastest first.
+
+By the closed form of a step's mean time, over tensor, pipeline and data
+parallel, microbatch, ZeRO stage and recomputation.
+"""
 EXAMPLE = """\
 Example:
 
   secondorder layouts --model llama_3_1_8b --cluster gb200_nvl72_rack
     --global-batch 576 --sequence-length 8192 --top 5
-
---model, --cluster, --global-batch and --sequence-length are due.
 """
-DUE = ("model", "cluster", "global_batch", "sequence_length")
-NONE, ANY = Jobs(), Layouts()
+JOB = Group("Step and cluster", sort_key=4)
+_KEPT = "sequence_parallel"
+"""The field of a layout that is stated, not searched."""
 
 
-def layouts(
-    *,
-    step: Jobs = NONE,
-    sought: Annotated[Layouts, Parameter(name="*", show=False)] = ANY,
-    top: Annotated[int, Parameter(group=OUTPUT, converter=at_least(1), help="Layouts to show.")] = 10,
-    out: Output = PRINTED,
-) -> None:
-    """Find the layouts of a training job that fit a cluster, the fastest first.
-
-    By the closed form of a step's mean time, over tensor, pipeline and data
-    parallel, microbatch, ZeRO stage and recomputation.
-    """
-    from secondorder.analytic.layout_search import layouts as search
-
-    check_output(out)
-    if stray := next(iter(sought.given()), None):
-        raise InputError(stray, given="a layout", expected="none: it is what is sought")
-    job, cluster, options = read_job(step)
-    with patience("searching"):
-        found = search(job, cluster, **options)
-    emit([_record(each) for each in found[:top]], [_grid(found, top)], out)
-
-
-def read_job(step: Jobs) -> "tuple[TrainingJob, Cluster, dict[str, Any]]":
-    """The job and the cluster of the flags, and the other fields of the step."""
-    from secondorder.cli.doors import Door
-    from secondorder.cli.train import renamed
+def flags() -> list[Flag]:
+    """The flags of a training step; those of its layout, which is what is sought, are not shown."""
     from secondorder.scenarios.training_step import TrainingStep
 
-    if due := [name for name in DUE if getattr(step, name) is None]:
-        what = f"layouts: {listed(['--' + name.replace('_', '-') for name in due])}"
-        remedy = 'see "secondorder layouts --help"'
-        raise InputError(what, given="nothing", expected="the job and its cluster", remedy=remedy)
-    table, read = step.table["step"], Door()
+    found = []
+    for flag in flags_of(TrainingStep, JOB, ("step",)):
+        sought = "layout" in flag.path and flag.name != _KEPT
+        found.append(Flag(flag.field, flag.path, JOB, shown=not sought))
+    return [*found, replace(step_flags()[-1], group=JOB)]
+
+
+def read_job(given: Given) -> "tuple[TrainingJob, Cluster, dict[str, object]]":
+    """The job and the cluster of the flags, and the other fields of the step."""
+    from secondorder.plans.tables import Tables
+    from secondorder.scenarios.training_step import TrainingStep
+
+    every, tables = flags(), Tables()
+    if stray := next((flag.name for flag in every if not flag.shown and flag.name in given), None):
+        raise InputError(stray, given="a layout", expected="none: it is what is sought")
     try:
-        found = {name: read.field(TrainingStep, name, value) for name, value in table.items()}
+        found = {name: tables.field(TrainingStep, name, value) for name, value in step_table(given).items()}
     except InputError as error:
-        raise renamed(error) from None
-    return found.pop("job"), found.pop("cluster"), found
+        raise by_flag(error.within("step"), every) from None
+    return cast("TrainingJob", found.pop("job")), cast("Cluster", found.pop("cluster")), found
+
+
+def _command() -> Callable[..., None]:
+    every = flags()
+
+    def layouts(
+        *,
+        values: Any,
+        top: Annotated[int, Parameter(group=OUTPUT, converter=at_least(1), help="Layouts to show.")] = 10,
+        out: Output = PRINTED,
+    ) -> None:
+        from secondorder.analytic.layout_search import layouts as search
+
+        check_output(out)
+        job, cluster, options = read_job(given_in(values, every))
+        with patience("searching"):
+            found = search(job, cluster, **cast("dict[str, Any]", options))
+        emit([_record(each) for each in found[:top]], [_grid(found, top)], out)
+
+    layouts.__doc__ = TITLE
+    return attach(layouts, every, SYSTEMS["training_step"])
+
+
+def __getattr__(name: str) -> Any:
+    """The command, made when it is first asked for: until then no scenario is imported."""
+    if name != "layouts":
+        raise AttributeError(name)
+    return _command()
 
 
 def _record(each: "Candidate") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, make_dataclass
 from textwrap import wrap
 from typing import Annotated, Any, Literal
 
@@ -11,6 +11,8 @@ from cyclopts.help import ColumnSpec, DefaultFormatter, DescriptionRenderer, Hel
 from cyclopts.help.specs import AsteriskColumn
 
 from secondorder.errors import InputError
+from secondorder.systems.registry import SYSTEMS
+from secondorder.systems.system import MARGIN, REPLICATIONS, System
 
 REQUIRED = Group("Required", sort_key=1)
 SIMULATION = Group("Simulation", sort_key=8)
@@ -133,9 +135,9 @@ def _margin(default: str) -> Parameter:
     return Parameter(group=SIMULATION, converter=share, metavar="SHARE", help=text, show_default=default)
 
 
-Margin = Annotated[float | None, _margin("0.1")]
-MarginOfTraining = Annotated[float | None, _margin("0.005")]
-MarginOfPlan = Annotated[float | None, _margin("0.1, of training 0.005")]
+_TRAINING = SYSTEMS["training"]
+Margin = Annotated[float | None, _margin(f"{MARGIN:g}")]
+MarginOfPlan = Annotated[float | None, _margin(f"{MARGIN:g}, of training {_TRAINING.margin:g}")]
 
 
 @Parameter(name="*")
@@ -144,21 +146,13 @@ class Replications:
     """How often a scenario is simulated."""
 
     seed: Seed = 0
-    replications: Annotated[int | None, _replications("10")] = None
+    replications: Annotated[int | None, _replications(f"{REPLICATIONS}")] = None
     jobs: Jobs = 1
 
     @property
     def arguments(self) -> dict[str, Any]:
         """As ``simulate`` takes them."""
         return {"seed": self.seed, "replications": self.replications, "jobs": self.jobs}
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class ReplicationsOfTraining(Replications):
-    """How often a training run is simulated."""
-
-    replications: Annotated[int | None, _replications("100")] = None
 
 
 _NUM_PROMPTS = Parameter(
@@ -216,10 +210,26 @@ class RunOfService(Run):
 class RunOfPlan(Run):
     """How the scenarios of a plan are simulated."""
 
-    replications: Annotated[int | None, _replications("10, of training 100")] = None
+    replications: Annotated[int | None, _replications(f"{REPLICATIONS}, of training {_TRAINING.replications}")] = None
 
 
 USUAL = Run()
+
+
+def margin_of(system: System) -> object:
+    """The annotation of the margin of a kind of scenario."""
+    return Annotated[float | None, _margin(f"{system.margin:g}")]
+
+
+def run_of(system: System) -> type[Replications]:
+    """The options of a run of a kind of scenario; the help shows its number of replications."""
+    base = Run if system.has_requests else Replications
+    times = Annotated[int | None, _replications(f"{system.replications}")]
+    space = {"__module__": __name__}  # else it passes for a type of the standard library
+    members = [("replications", times, field(default=None))]
+    made = make_dataclass(base.__name__, members, bases=(base,), frozen=True, kw_only=True, namespace=space)
+    return Parameter(name="*")(made)
+
 
 Format = Literal["table", "json", "csv", "markdown"]
 
@@ -238,8 +248,3 @@ class Output:
 
 
 PRINTED = Output()
-
-
-def listed(names: Sequence[str]) -> str:
-    """``a, b and c``."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

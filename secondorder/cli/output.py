@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,8 +20,8 @@ from secondorder.errors import FileError, InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from secondorder.answers.answer import Answer
     from secondorder.report.tables import Grid
-    from secondorder.scenarios.answers import Answer
     from secondorder.validation.comparison import Comparison
 
 Record = Mapping[str, Any]
@@ -33,8 +34,8 @@ def show(result: "Answer | Comparison", out: Output) -> None:
 
 def show_all(results: "Sequence[Answer | Comparison]", out: Output) -> None:
     """Answers or comparisons, one after the other."""
+    from secondorder.answers.answer import Answer
     from secondorder.report.tables import answer_grid, comparison_grid
-    from secondorder.scenarios.answers import Answer
 
     grids = [answer_grid(each) if isinstance(each, Answer) else comparison_grid(each) for each in results]
     if out.format in ("json", "csv"):
@@ -82,15 +83,16 @@ def _tables(grids: Sequence["Grid"], out: Output) -> None:
     from rich.console import Console
 
     if out.output is None and sys.stdout.isatty():
-        _render(grids, Console(width=_UNCUT))
+        _render(grids, Console(width=_columns()))
         return
     text = io.StringIO()
-    _render(grids, Console(file=text, width=_UNCUT, color_system=None))
+    _render(grids, Console(file=text, width=_columns(), color_system=None))
     write("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()), out)
 
 
-_UNCUT = 1_000
-"""Columns of the console: tables keep to 80 where they can, and nothing is cut where they cannot."""
+def _columns() -> int:
+    """Columns of the terminal, or those that COLUMNS names; a table is set in at most 80 of them."""
+    return shutil.get_terminal_size().columns
 
 
 def _render(grids: Sequence["Grid"], console: Any) -> None:

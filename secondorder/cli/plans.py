@@ -19,15 +19,16 @@ from secondorder.cli.options import (
     truth,
 )
 from secondorder.cli.output import check_output, emit, patience, records, show_all
-from secondorder.cli.plan_files import Planned, plain_value, read_plan
-from secondorder.errors import ConstraintNotMet, InfeasibleError, InputError, UnknownName
+from secondorder.errors import ConstraintNotMet, InfeasibleError, InputError, UnknownName, naming
+from secondorder.plans.text import plain_value
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from secondorder.answers.answer import Answer
+    from secondorder.plans.constraints import Checked
+    from secondorder.plans.read import Planned
     from secondorder.report.tables import Grid
-    from secondorder.scenarios.answers import Answer
-    from secondorder.validation.constraints import Checked
 
 
 def example(command: str) -> str:
@@ -62,6 +63,7 @@ Which = Annotated[
 
 def solve(plan: Plan, /, *, which: Which = None, out: Output = PRINTED) -> None:
     """Answer a plan by closed forms, every order."""
+    from secondorder.plans.read import read_plan
     from secondorder.verbs import solve
 
     check_output(out)
@@ -71,6 +73,7 @@ def solve(plan: Plan, /, *, which: Which = None, out: Output = PRINTED) -> None:
 
 def simulate(plan: Plan, /, *, which: Which = None, run: RunOfPlan = OF_PLAN, out: Output = PRINTED) -> None:
     """Simulate a plan event by event, with 95 % intervals."""
+    from secondorder.plans.read import read_plan
     from secondorder.verbs import simulate
 
     check_output(out)
@@ -84,6 +87,7 @@ def compare(
     plan: Plan, /, *, which: Which = None, margin: MarginOfPlan = None, run: RunOfPlan = OF_PLAN, out: Output = PRINTED
 ) -> None:
     """Solve and simulate a plan, and judge each closed form."""
+    from secondorder.plans.read import read_plan
     from secondorder.validation.comparison import compare
 
     check_output(out)
@@ -96,8 +100,8 @@ def compare(
 
 
 def _finished(
-    planned: Sequence[Planned], answer: Callable[[Planned], Any]
-) -> tuple[list[tuple[Planned, Any]], list[InfeasibleError]]:
+    planned: Sequence["Planned"], answer: Callable[["Planned"], Any]
+) -> tuple[list[tuple["Planned", Any]], list[InfeasibleError]]:
     """The scenarios with their answers, and why some have none: what is infeasible does not lose the others."""
     found, failed = [], []
     for each in planned:
@@ -108,7 +112,7 @@ def _finished(
     return found, failed
 
 
-def _show(found: Sequence[tuple[Planned, Any]], failed: Sequence[InfeasibleError], out: Output) -> None:
+def _show(found: Sequence[tuple["Planned", Any]], failed: Sequence[InfeasibleError], out: Output) -> None:
     """What is found, and then the error of what is not."""
     if found:
         show_all([answer for _, answer in found], out)
@@ -122,11 +126,9 @@ def _refuse(failed: Sequence[InfeasibleError]) -> None:
         raise InfeasibleError("; ".join(map(str, failed)))
 
 
-def _named(plan: str, planned: Planned, verb: Callable[..., Any], **arguments: Any) -> Any:
+def _named(plan: str, planned: "Planned", verb: Callable[..., Any], **arguments: Any) -> Any:
     """What the verb says of a scenario; errors name the plan and the scenario."""
-    from secondorder.cli.doors import told_from
-
-    with told_from(f"{plan}: {planned.scenario.name}"):
+    with naming(f"{plan}: {planned.scenario.name}"):
         return verb(planned.scenario, **arguments)
 
 
@@ -151,8 +153,8 @@ def check(
     A simulated value meets a constraint if all of its interval does; what is
     undecided counts as not met.
     """
-    from secondorder.cli.doors import told_from
-    from secondorder.validation.constraints import check, check_sum
+    from secondorder.plans.constraints import check, check_sum
+    from secondorder.plans.read import read_plan
 
     check_output(out)
     file = read_plan(plan)
@@ -164,10 +166,10 @@ def check(
         answers, failed = _finished(planned, lambda each: _judge(each.scenario, simulate, run))
     found = []
     for each, answer in answers:
-        with told_from(f"{plan}: {each.scenario.name}"):
+        with naming(f"{plan}: {each.scenario.name}"):
             found += [check(constraint, answer) for constraint in each.constraints]
     if not failed:  # else a sum would lack a part
-        with told_from(plan):
+        with naming(plan):
             found += [check_sum(constraint, [answer for _, answer in answers]) for constraint in overall]
     if found:
         emit([_record(each) for each in found], [_checked_grid(found)], out)
@@ -235,8 +237,11 @@ def sweep(
     A dot reaches into a field: arrivals.rate, lengths.output,
     step_time.host_overhead.
     """
+    import pandas as pd
+
+    from secondorder.plans.read import read_plan
     from secondorder.report.tables import sweep_grids
-    from secondorder.validation.sweeps import sweep
+    from secondorder.validation.sweeps import sweep_points
 
     check_output(out)
     scenario = read_plan(plan).one(which)
@@ -245,11 +250,13 @@ def sweep(
         raise InputError("vary", given="a field twice", expected="all its values in one: FIELD=VALUE,VALUE")
     grid = {path: [read_value(scenario, path, text) for text in texts] for path, texts in spelt.items()}
     with patience("simulating" if simulate else "solving"):
-        frame = sweep(scenario, grid, simulated=simulate, margin=margin, **_arguments(scenario, run))
-    frame = _only(frame, metric)
-    for path, texts in spelt.items():
-        frame[path] = frame[path].map({str(value): text for value, text in zip(grid[path], texts, strict=True)})
-    emit(records(frame), sweep_grids(frame, list(grid)), out)
+        found = sweep_points(scenario, grid, simulated=simulate, margin=margin, **_arguments(scenario, run))
+    words = {path: dict(zip(map(str, grid[path]), texts, strict=True)) for path, texts in spelt.items()}
+    points = [
+        replace(point, values={path: words[path][value] for path, value in point.values.items()}) for point in found
+    ]
+    frame = _only(pd.concat([point.frame for point in points], ignore_index=True), metric)
+    emit(records(frame), sweep_grids(points, metric), out)
 
 
 def _only(frame: "pd.DataFrame", metrics: list[str] | None) -> "pd.DataFrame":
@@ -278,7 +285,7 @@ def _varied(text: str) -> tuple[str, list[str]]:
 
 def read_value(scenario: Any, path: str, text: str) -> Any:
     """The value that a text gives to the field at ``path``: as in a plan, quotes left out."""
-    from secondorder.cli.doors import Door, check_field, told_from
+    from secondorder.plans.tables import Tables, check_field
 
     *outer, last = path.split(".")
     owner = scenario
@@ -286,7 +293,7 @@ def read_value(scenario: Any, path: str, text: str) -> Any:
         check_field(owner, name, ".".join(outer[:place]))
         owner = getattr(owner, name)
     check_field(owner, last, ".".join(outer))
-    with told_from(".".join(outer)) if outer else nullcontext():
-        value = Door().field(type(owner), last, plain_value(text))
+    with naming(".".join(outer)) if outer else nullcontext():
+        value = Tables().field(type(owner), last, plain_value(text))
         replace(owner, **{last: value})  # refused here, by the name it has in the plan
     return value

@@ -1,16 +1,19 @@
 """``secondorder queue``: one-line questions to a queue, and its answer over the load."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from secondorder.cli.options import OUTPUT, PRINTED, REQUIRED, USUAL, Margin, Output, Run, Simulated, plain
+from secondorder.cli.flags import Flag, Given, attach, build, flags_of, given_in, nested
+from secondorder.cli.options import OUTPUT, PRINTED, USUAL, Margin, Output, Run, Simulated
 from secondorder.cli.output import check_output, patience, show
+from secondorder.systems.registry import SYSTEMS
 
 if TYPE_CHECKING:
     from secondorder.scenarios.queue import Queue
 
+TITLE = "Ask a queue: closed forms beside its simulation."
 EXAMPLE = """\
 Examples:
 
@@ -18,7 +21,7 @@ Examples:
     --service "lognormal mean=100ms scv=4" --metric wait_p99
 
   secondorder queue --arrivals "poisson 3 request/s"
-    --service "exponential 1 s" --servers 4 --plot queue.png
+    --service "exponential 1 s" --servers 4 --figure queue.png
 
   secondorder queue --arrivals "gamma 8 request/s burstiness=0.5"
     --service "erlang 100ms stages=4" --no-simulate
@@ -31,78 +34,73 @@ pareto, gamma, weibull. Arrivals: poisson, gamma, deterministic, markov, "renewa
 """
 
 QUEUE = Group("Queue", sort_key=2)
+Metrics = Annotated[
+    list[str] | None,
+    Parameter(group=OUTPUT, metavar="NAME", help="Only this metric, wait_p99; may be repeated.", negative=""),
+]
+Figure = Annotated[
+    str | None,
+    Parameter(
+        name=("--figure", "--plot"),
+        group=OUTPUT,
+        metavar="FILE",
+        help="Picture of the metric against the utilisation: .png, .svg or .pdf.",
+    ),
+]
 
 
-def _field(text: str, metavar: str, default: str = "", **options: Any) -> Parameter:
-    return Parameter(group=QUEUE, help=text, metavar=metavar, show_default=default or None, **options)
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """Fields of the scenario by their own names. What is not given has the scenario's default."""
-
-    service: Annotated[
-        str | None,
-        _field('Time of a service, or its law, "exponential 100 ms"; none with the discipline batch.', "LAW"),
-    ] = None
-    servers: Annotated[int | None, _field("Servers, all alike.", "INT", "1", converter=plain)] = None
-    room: Annotated[int | None, _field("Customers in the system, at most.", "INT", "no limit", converter=plain)] = None
-    discipline: Annotated[str | None, _field("Order in which work is done, see below.", "LINE", "fcfs")] = None
-    routing: Annotated[str | None, _field("Who serves whom, see below.", "LINE", "shared")] = None
-    setup: Annotated[str | None, _field('Time that an idle server needs to start again, "1 s".', "LAW", "none")] = None
-    patience: Annotated[str | None, _field('When customers give up, "5 s retries=3".', "LINE", "never")] = None
-
-    @property
-    def table(self) -> dict[str, Any]:
-        """As a plan spells it."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in given.items() if value is not None}
-
-
-def queue(
-    *,
-    arrivals: Annotated[
-        str, Parameter(group=REQUIRED, metavar="LAW", help='Law of the arrivals, "poisson 8 request/s".')
-    ],
-    rules: Rules = Rules(),
-    metric: Annotated[
-        list[str] | None,
-        Parameter(group=OUTPUT, metavar="NAME", help="Only this metric, wait_p99; may be repeated.", negative=""),
-    ] = None,
-    plot: Annotated[
-        str | None,
-        Parameter(
-            group=OUTPUT, metavar="FILE", help="Picture of the metric against the utilisation: .png, .svg or .pdf."
-        ),
-    ] = None,
-    simulate: Simulated = True,
-    margin: Margin = None,
-    run: Run = USUAL,
-    out: Output = PRINTED,
-) -> None:
-    """Ask a queue: closed forms beside its simulation."""
-    from secondorder.validation.comparison import compare
-    from secondorder.verbs import solve
-
-    check_output(out)
-    scenario = read_queue({"arrivals": arrivals, **rules.table})
-    if plot is not None:
-        _plot(scenario, metric, plot, run, simulate)
-    if not simulate:
-        show(_only(solve(scenario), metric), out)
-        return
-    with patience("simulating"):
-        comparison = compare(scenario, margin=margin, **run.arguments)
-    show(_only_compared(comparison, metric), out)
-
-
-def read_queue(table: dict[str, Any]) -> "Queue":
-    """The scenario of a table that flags gave."""
-    from secondorder.cli.doors import Door
+def flags() -> list[Flag]:
+    """A flag for each field of the queue."""
     from secondorder.scenarios.queue import Queue
 
-    return Door().build(Queue, table)
+    return [flag for flag in flags_of(Queue, QUEUE) if flag.name != "name"]
+
+
+def read_queue(given: Given) -> "Queue":
+    """The scenario of the flags that were given, by their names."""
+    from secondorder.scenarios.queue import Queue
+
+    every = flags()
+    scenario: Queue = build(Queue, nested(every, given), every)
+    return scenario
+
+
+def _command() -> Callable[..., None]:
+    every = flags()
+
+    def queue(
+        *,
+        values: Any,
+        metric: Metrics = None,
+        figure: Figure = None,
+        simulate: Simulated = True,
+        margin: Margin = None,
+        run: Run = USUAL,
+        out: Output = PRINTED,
+    ) -> None:
+        from secondorder.validation.comparison import compare
+        from secondorder.verbs import solve
+
+        check_output(out)
+        scenario = read_queue(given_in(values, every))
+        if figure is not None:
+            _draw(scenario, metric, figure, run, simulate)
+        if not simulate:
+            show(_only(solve(scenario), metric), out)
+            return
+        with patience("simulating"):
+            comparison = compare(scenario, margin=margin, **run.arguments)
+        show(_only_compared(comparison, metric), out)
+
+    queue.__doc__ = TITLE
+    return attach(queue, every, SYSTEMS["queue"])
+
+
+def __getattr__(name: str) -> Any:
+    """The command, made when it is first asked for: until then no scenario is imported."""
+    if name != "queue":
+        raise AttributeError(name)
+    return _command()
 
 
 def _only(answer: Any, metrics: list[str] | None) -> Any:
@@ -124,7 +122,7 @@ def _only_compared(comparison: Any, metrics: list[str] | None) -> Any:
     return replace(comparison, solved=solved, simulated=simulated)
 
 
-def _plot(scenario: "Queue", metrics: list[str] | None, path: str, run: Run, simulate: bool) -> None:
+def _draw(scenario: "Queue", metrics: list[str] | None, path: str, run: Run, simulate: bool) -> None:
     import sys
 
     from secondorder.report.plots import check_figure, save, utilisation_figure

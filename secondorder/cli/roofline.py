@@ -13,8 +13,8 @@ from secondorder.errors import InfeasibleError, InputError, SecondOrderError, Un
 
 if TYPE_CHECKING:
     from secondorder.analytic.roofline import RooflineAnswer
+    from secondorder.answers.answer import Answer
     from secondorder.report.tables import Grid
-    from secondorder.scenarios.answers import Answer
 
 EXAMPLE = """\
 Examples:
@@ -30,21 +30,6 @@ Examples:
 
 PASS = Group("The pass", sort_key=1)
 SOURCE = "roofline (Williams 2009)"
-UNITS = {
-    "latency": "s",
-    "compute": "s",
-    "memory": "s",
-    "overhead": "s",
-    "throughput": "sample/s",
-    "flops": "FLOP",
-    "bytes": "byte",
-    "intensity": "FLOP/byte",
-    "ridge_point": "FLOP/byte",
-    "mfu": "",
-    "footprint": "byte",
-    "energy": "J",
-    "energy_per_input": "J",
-}
 
 
 def _pass(text: str, metavar: str, **options: Any) -> Parameter:
@@ -95,8 +80,10 @@ def roofline(
     out: Output = PRINTED,
 ) -> None:
     """Time one forward pass, or several beside each other, and say what binds them."""
-    from secondorder.cli.doors import Door
     from secondorder.fleets.accelerators import bytes_per_value
+    from secondorder.plans.tables import Tables
+    from secondorder.workloads.network import Network
+    from secondorder.workloads.transformer import Transformer
 
     check_output(out)
     if figure is not None:
@@ -106,7 +93,7 @@ def roofline(
     for name in (weight_precision, kv_precision):
         if name is not None:
             bytes_per_value(name)
-    network = Door().network("model", model)
+    network = Tables().value("model", Transformer | Network, model)
     options = {
         "weight_precision": weight_precision,
         "kv_precision": kv_precision,
@@ -166,10 +153,11 @@ def _places(swept: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
 def _point(network: Any, place: dict[str, Any], options: dict[str, Any]) -> Point:
     """A part that lacks the precision, or the memory, is told beside the others; another mistake ends it all."""
     from secondorder.analytic.roofline import roofline
-    from secondorder.cli.doors import Door
     from secondorder.fleets.accelerators import Accelerator, bytes_per_value
+    from secondorder.plans.tables import Tables
 
-    part: Accelerator = Door().known("accelerator", place["accelerator"], Accelerator)
+    part = Tables().value("accelerator", Accelerator, place["accelerator"])
+    assert isinstance(part, Accelerator)
     bytes_per_value(place["precision"])
     title = f"{network.name} on {part.name}"
     numbers = {name: value for name, value in place.items() if name != "accelerator"}
@@ -199,7 +187,7 @@ def _wholes(what: str, text: str, least: int) -> list[int]:
 
 
 def _records(point: Point) -> list[Record]:
-    from secondorder.scenarios.answers import COLUMNS
+    from secondorder.answers.answer import COLUMNS
 
     asked = {name: value for name, value in point.asked.items() if value is not None}
     if point.answer is None:
@@ -214,16 +202,21 @@ def _records(point: Point) -> list[Record]:
 
 def as_answer(found: "RooflineAnswer") -> "Answer":
     """The pass as estimates of order 0; a note marks what binds."""
-    from secondorder.scenarios.answers import Answer, Estimate
+    from secondorder.answers.answer import Answer
+    from secondorder.answers.declared import ROOFLINE
+    from secondorder.answers.estimate import Claim, Rung
+    from secondorder.answers.metric import units_of
 
-    known = [metric for metric in UNITS if found.power is not None or not metric.startswith("energy")]
+    units = units_of(ROOFLINE)
+    known = [metric for metric in units if found.power is not None or not metric.startswith("energy")]
     estimates = [
-        Estimate(
+        Rung(
             metric=metric,
             amount=float(getattr(found, metric)),
-            unit=UNITS[metric],
+            unit=units[metric],
             source=SOURCE,
             order=0,
+            claim=Claim.APPROXIMATION,
             note="the bottleneck" if metric == found.bottleneck else "",
         )
         for metric in known

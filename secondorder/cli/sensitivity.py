@@ -6,7 +6,6 @@ from cyclopts import Parameter
 
 from secondorder.cli.options import OUTPUT, PRINTED, REQUIRED, SIMULATION, Output, Replications, at_least, share, truth
 from secondorder.cli.output import check_output, emit, patience, records
-from secondorder.cli.plan_files import read_plan
 from secondorder.cli.plans import CHOICE, Plan, Which, read_value
 from secondorder.errors import InputError
 
@@ -73,6 +72,8 @@ def sensitivity(
     out: Output = PRINTED,
 ) -> None:
     """Tell which field of a plan moves a metric, alone and together with others."""
+    from secondorder.plans.read import read_plan
+
     check_output(out)
     scenario = read_plan(plan).one(which)
     witness = "simulate" if simulate else "solve"

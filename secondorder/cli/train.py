@@ -1,27 +1,32 @@
-"""``secondorder train``: a training run of weeks, its checkpoints and its failures."""
+"""``secondorder train``: a training run of weeks, its checkpoints and its failures.
 
-from dataclasses import dataclass, fields
-from functools import partial
+The flags are the fields of ``Training`` and of what it has: checkpoints, recovery, spares, the step and its layout.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
+from secondorder.cli.flags import INNER, Flag, Given, attach, by_flag, flag_of, flags_of, given_in, nested
 from secondorder.cli.options import (
     OUTPUT,
     PRINTED,
-    MarginOfTraining,
+    Margin,
     Output,
     Replications,
-    ReplicationsOfTraining,
     Simulated,
-    plain,
 )
-from secondorder.cli.output import check_output, emit, patience, records, show
+from secondorder.cli.output import check_output, emit, patience, records
+from secondorder.cli.systems import answer
 from secondorder.errors import FileError, InputError
+from secondorder.systems.registry import SYSTEMS
 
 if TYPE_CHECKING:
     from secondorder.scenarios.training import Training
 
+TITLE = "Choose a checkpoint interval, spares or a size for a run of weeks."
 EXAMPLE = """\
 Examples:
 
@@ -52,297 +57,141 @@ CHECKPOINT = Group("Checkpoints", sort_key=2)
 RECOVERY = Group("Recovery", sort_key=3)
 STEP = Group("Step and cluster", sort_key=4)
 LAYOUT = Group("Layout", sort_key=5)
-
-
-def _flag(group: Group, text: str, metavar: str, default: str = "", **options: Any) -> Parameter:
-    options |= {"converter": plain} if metavar in ("INT", "SHARE") else {"allow_leading_hyphen": True}
-    return Parameter(group=group, help=text, metavar=metavar or None, show_default=default or None, **options)
-
-
-_run, _checkpoint, _recovery = partial(_flag, RUN), partial(_flag, CHECKPOINT), partial(_flag, RECOVERY)
-_step, _layout = partial(_flag, STEP), partial(_flag, LAYOUT)
-
-
-class _Flags:
-    """Flags by the names of the fields that they set."""
-
-    def given(self, *names: str) -> dict[str, Any]:
-        """Those that were given, of these names or of all."""
-        wanted = names or tuple(field.name for field in fields(self))  # type: ignore[arg-type]
-        return {name: value for name in wanted if (value := getattr(self, name)) is not None}
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Checkpoints(_Flags):
-    """What is written, when. Which kind it is follows from the flags that are given."""
-
-    interval: Annotated[
-        str | None, _checkpoint('Work between two checkpoints, "30 min", required unless a study chooses it.', "TIME")
-    ] = None
-    write: Annotated[
-        str | None, _checkpoint('Time that a write stops the work, "60 s".', "TIME", "as the storage takes")
-    ] = None
-    pause: Annotated[str | None, _checkpoint("Asynchronous: time of the copy to host memory.", "TIME")] = None
-    drain: Annotated[
-        str | None, _checkpoint("Asynchronous: time of the write in the background.", "TIME", "as the storage takes")
-    ] = None
-    every: Annotated[int | None, _checkpoint("Two levels: every N-th checkpoint is durable.", "INT")] = None
-    durable_write: Annotated[
-        str | None, _checkpoint("Two levels: time of the durable write.", "TIME", "as the storage takes")
-    ] = None
-    light_share: Annotated[
-        float | None, _checkpoint("Two levels: share of failures that the light checkpoint mends.", "SHARE")
-    ] = None
-    light_restart: Annotated[str | None, _checkpoint("Two levels: restart from the light one.", "TIME")] = None
-    verify: Annotated[str | None, _checkpoint("Silent errors: time of the verification before each write.", "TIME")] = (
-        None
-    )
-    silent_mtbf: Annotated[str | None, _checkpoint("Silent errors: mean time between two.", "TIME")] = None
-    storage: Annotated[
-        str | None,
-        _checkpoint("Storage, of the zoo (tectonic_llama_3), from which writes follow.", "NAME", "the cluster's"),
-    ] = None
-
-    @property
-    def table(self) -> dict[str, Any]:
-        """As a plan spells it."""
-        marks = {"pause": "async", "drain": "async", "every": "two_level", "silent_mtbf": "verified"}
-        marks |= {"durable_write": "two_level", "light_share": "two_level", "light_restart": "two_level"}
-        marks |= {"verify": "verified"}
-        kinds = dict.fromkeys(kind for name, kind in marks.items() if getattr(self, name) is not None)
-        if len(kinds) > 1:
-            raise InputError("checkpoint", given=f"flags of {' and '.join(kinds)} checkpoints", expected="those of one")
-        kind = next(iter(kinds), "blocking")
-        if kind == "async" and self.write is not None:
-            raise InputError(
-                "write", given="--write beside --pause or --drain", expected="--drain: an asynchronous write"
-            )
-        given = self.given()
-        given.pop("storage", None)  # of the run, and not of the checkpoint
-        return {"kind": kind, **given}
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Recoveries(_Flags):
-    """What follows a failure."""
-
-    restart: Annotated[
-        str | None, _recovery('Time from a repair to work, in which failures strike too, "5 min"; due.', "TIME")
-    ] = None
-    detection: Annotated[
-        str | None, _recovery("Time until a failure is noticed, in which nothing fails.", "TIME", "0 s")
-    ] = None
-    replacement: Annotated[
-        str | None, _recovery("Time to replace what failed, in which nothing fails.", "TIME", "0 s")
-    ] = None
-    spares: Annotated[int | None, _recovery("Spare nodes.", "INT", "always one left")] = None
-    repair: Annotated[
-        str | None, _recovery('Time of a repair, or its law, "lognormal 8 h scv=1"; due with spares.', "LAW")
-    ] = None
-    crews: Annotated[int | None, _recovery("Repairs at once.", "INT", "all")] = None
-
-    @property
-    def table(self) -> dict[str, Any]:
-        """As a plan spells it."""
-        if self.restart is None:
-            expected = 'how long it is from a failure\'s repair to work, "0 s" if it takes no time'
-            raise InputError("restart", given="nothing", expected=expected)
-        table: dict[str, Any] = {"recovery": self.given("restart", "detection", "replacement")}
-        if self.spares is None:
-            if stray := self.given("repair", "crews"):
-                raise InputError(
-                    next(iter(stray)), given=f"{next(iter(stray))} without spares", expected="--spares beside it"
-                )
-            return table
-        if self.repair is None:
-            expected = "the law of a repair beside spares, or each of them is used once"
-            raise InputError(
-                "repair", given="nothing", expected=expected, remedy='write --repair "lognormal 8 h scv=1"'
-            )
-        return {**table, "spares": {"count": self.spares, **self.given("repair", "crews")}}
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Jobs(_Flags):
-    """What a step does, and on what."""
-
-    model: Annotated[
-        str | None, _step("Language model, of the zoo (llama_3_1_8b) or a Hugging Face config.json.", "NAME")
-    ] = None
-    cluster: Annotated[str | None, _step("Cluster, of the zoo (llama_3_16k).", "NAME")] = None
-    nodes: Annotated[int | None, _step("Nodes of the cluster.", "INT", "the zoo's")] = None
-    global_batch: Annotated[int | None, _step("Sequences of a step, all replicas together.", "INT")] = None
-    sequence_length: Annotated[int | None, _step("Tokens of a sequence.", "INT")] = None
-    precision: Annotated[str | None, _step("Number format of the arithmetic.", "NAME", "bf16")] = None
-    dropout: Annotated[str | None, _step("Whether dropout masks are kept.", "BOOL", "false")] = None
-    sequence_parallel: Annotated[
-        str | None, _step("Whether ranks share what lies between split matrices.", "BOOL", "true")
-    ] = None
-    compute_efficiency: Annotated[
-        float | None, _step("Share of the peak that the arithmetic reaches.", "SHARE", "0.5")
-    ] = None
-    network_efficiency: Annotated[
-        float | None, _step("Share of the links' bandwidth that is reached.", "SHARE", "0.8")
-    ] = None
-    jitter: Annotated[
-        str | None, _step('Factor of mean 1 on each piece of work, "lognormal scv=0.01".', "LAW", "none")
-    ] = None
-    slow_ranks: Annotated[
-        str | None, _step("Factors of replicas that are always slow, '{\"3\": 1.2}'.", "TABLE", "none")
-    ] = None
-    reserved_memory: Annotated[str | None, _step("Memory of each accelerator beside the job.", "SIZE", "1.5 GiB")] = (
-        None
-    )
-
-    _LAYOUT = (
-        "data_parallel", "tensor_parallel", "pipeline_parallel", "expert_parallel", "micro_batch_size", "schedule",
-        "interleaving", "stage_layers", "zero_stage", "recomputation", "sequence_parallel",
-    )  # fmt: skip
-    _JOB = ("model", "global_batch", "sequence_length", "precision", "dropout")
-    _WRITTEN = ("sequence_parallel", "dropout", "slow_ranks", "stage_layers")  # as TOML writes a truth value or a table
-
-    @property
-    def table(self) -> dict[str, Any]:
-        """As a plan spells it."""
-        from secondorder.cli.plan_files import plain_value
-
-        given = self.given()
-        if not given:
-            return {}
-        given |= {name: plain_value(given[name]) for name in self._WRITTEN if name in given}
-        if (nodes := given.pop("nodes", None)) is not None:
-            if "cluster" not in given:
-                raise InputError("nodes", given="nodes without a cluster", expected="--cluster beside them")
-            given["cluster"] = {"like": given["cluster"], "nodes": nodes}
-        layout = {name: given.pop(name) for name in self._LAYOUT if name in given}
-        job = {name: given.pop(name) for name in self._JOB if name in given}
-        return {"step": {"job": {**job, "layout": layout}, **given}}
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Layouts(_Flags):
-    """How the job is spread."""
-
-    data_parallel: Annotated[int | None, _layout("Replicas of the model.", "INT", "1")] = None
-    tensor_parallel: Annotated[int | None, _layout("Accelerators that share each layer.", "INT", "1")] = None
-    pipeline_parallel: Annotated[int | None, _layout("Stages that the layers are split into.", "INT", "1")] = None
-    expert_parallel: Annotated[int | None, _layout("Replicas that the experts are dealt out among.", "INT", "1")] = None
-    micro_batch_size: Annotated[int | None, _layout("Sequences that pass a stage together.", "INT", "1")] = None
-    schedule: Annotated[
-        str | None, _layout("Order of the passes.", "", "1f1b", choices=("gpipe", "1f1b", "interleaved"))
-    ] = None
-    interleaving: Annotated[int | None, _layout("Chunks of the model on a stage, if interleaved.", "INT", "1")] = None
-    stage_layers: Annotated[
-        str | None, _layout("Layers of each chunk, where they differ, 7,14x8,7.", "LIST", "all alike")
-    ] = None
-    zero_stage: Annotated[
-        int | None,
-        _layout("What replicas share out: nothing (0), optimiser (1), gradients (2), weights (3).", "INT", "1"),
-    ] = None
-    recomputation: Annotated[
-        str | None,
-        _layout("Activations that are computed again.", "", "selective", choices=("none", "selective", "full")),
-    ] = None
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Steps(Jobs, Layouts):
-    """A step with its layout, or the law of its time; without either work is a fluid."""
-
-    step_time: Annotated[
-        str | None, _step('Instead of a model: time of a step, or its law, "lognormal 4 s scv=0.01".', "LAW")
-    ] = None
-
-    @property
-    def table(self) -> dict[str, Any]:
-        """As a plan spells it."""
-        if self.step_time is None:
-            return super().table
-        if others := self.given().keys() - {"step_time"}:
-            raise InputError("step_time", given=f"a law beside {min(others)}", expected="one of the two")
-        return {"step": self.step_time}
-
-
-TIMES = ReplicationsOfTraining()
 Study = Literal["interval", "spares", "scaling"]
+TIMES = Replications()
+
+Accelerators = Annotated[
+    str | None,
+    Parameter(
+        group=RUN,
+        metavar="INT",
+        help="Accelerators that rates of the zoo are for, without a cluster.",
+        allow_leading_hyphen=True,
+    ),
+]
+Studied = Annotated[
+    Study | None, Parameter(group=OUTPUT, help="Goodput over the interval, the spares, or the size of the cluster.")
+]
+Price = Annotated[
+    str | None,
+    Parameter(
+        group=OUTPUT,
+        metavar="PRICE",
+        help='Price of an accelerator, for the studies of spares and scaling, "2 USD/hour".',
+    ),
+]
+Figure = Annotated[
+    str | None, Parameter(group=OUTPUT, metavar="FILE", help="Picture of the study: .png, .svg or .pdf.")
+]
 
 
-def train(
-    *,
-    failures: Annotated[
-        str | None, _run('When it fails, "exponential 3 h", see below.', "LAW", "the rates of the cluster")
-    ] = None,
-    accelerators: Annotated[
-        int | None, _run("Accelerators that rates of the zoo are for, without a cluster.", "INT")
-    ] = None,
-    duration: Annotated[str | None, _run("Time that the run is watched.", "TIME", "30 day")] = None,
-    work: Annotated[
-        str | None, _run('Instead: what there is to do, without failures and writes, "20 day".', "TIME")
-    ] = None,
-    checkpoints: Checkpoints = Checkpoints(),
-    recovery: Recoveries = Recoveries(),
-    step: Steps = Steps(),
-    study: Annotated[
-        Study | None, Parameter(group=OUTPUT, help="Goodput over the interval, the spares, or the size of the cluster.")
-    ] = None,
-    price: Annotated[
-        str | None,
-        Parameter(
-            group=OUTPUT,
-            metavar="PRICE",
-            help='Price of an accelerator, for the studies of spares and scaling, "2 USD/hour".',
-        ),
-    ] = None,
-    figure: Annotated[
-        str | None, Parameter(group=OUTPUT, metavar="FILE", help="Picture of the study: .png, .svg or .pdf.")
-    ] = None,
-    simulate: Simulated = True,
-    margin: MarginOfTraining = None,
-    run: ReplicationsOfTraining = TIMES,
-    out: Output = PRINTED,
-) -> None:
-    """Choose a checkpoint interval, spares or a size for a run of weeks."""
-    from secondorder.validation.comparison import compare
-    from secondorder.verbs import solve
-
-    check_output(out)
-    table = {"failures": failures, "duration": duration, "work": work, **recovery.table, **step.table}
-    table["storage"] = checkpoints.storage
-    table = {name: value for name, value in table.items() if value is not None}
-    table["checkpoint"] = checkpoints.table
-    if study is None and figure is not None:
-        raise InputError("figure", given="a picture without a study", expected="--study interval, spares or scaling")
-    if price is not None and study not in ("spares", "scaling"):
-        raise InputError("price", given="a price without a study of costs", expected="--study spares or scaling")
-    scenario = read_training(table, accelerators, choosing=study in ("interval", "scaling"))
-    if accelerators is not None and study != "scaling":
-        _check_needed(failures, accelerators, scenario)
-    if study is not None:
-        given = checkpoints.interval is not None
-        _study(study, scenario, accelerators, price, figure, simulate, margin, run, out, given=given)
-        return
-    if not simulate:
-        show(solve(scenario), out)
-        return
-    with patience("simulating"):
-        comparison = compare(scenario, margin=margin, **run.arguments)
-    show(comparison, out)
+# Flags
 
 
-def _check_needed(failures: str | None, accelerators: int, scenario: "Training") -> None:
-    """Refuse a number of accelerators that changes nothing."""
+def flags() -> list[Flag]:
+    """A flag for each field of the run, and of what it has."""
+    from secondorder.scenarios.training import Recovery, Spares, Training
+
+    run = [flag_of(Training, name, (name,), RUN) for name in ("failures", "duration", "work")]
+    checkpoints = [flag for word in _checkpoints() for flag in _fields(_checkpoints()[word], "checkpoint", CHECKPOINT)]
+    storage = flag_of(Training, "storage", ("storage",), CHECKPOINT)
+    spares = [
+        flag_of(Spares, "count", ("spares", "count"), RECOVERY, "spares"),
+        flag_of(Spares, "repair", ("spares", "repair"), RECOVERY),
+        flag_of(Spares, "crews", ("spares", "crews"), RECOVERY),
+    ]
+    law = flag_of(Training, "step", ("step",), STEP, "step_time")
+    every = [*run, *checkpoints, storage, *_fields(Recovery, "recovery", RECOVERY), *spares, *step_flags(), law]
+    named: dict[str, Flag] = {}
+    for flag in every:
+        named.setdefault(flag.name, flag)
+    return [*named.values()]
+
+
+def step_flags() -> list[Flag]:
+    """The flags of a training step: its job, the job's layout, the step itself, and last the cluster's nodes."""
+    from secondorder.fleets.clusters import Cluster
     from secondorder.scenarios.training_step import TrainingStep
 
-    if isinstance(scenario.step, TrainingStep) and accelerators != scenario.step.cluster.accelerators:
-        expected = f"the cluster's {scenario.step.cluster.accelerators}, or none"
-        raise InputError("accelerators", given=accelerators, expected=expected)
-    if failures is not None and " " in failures.strip():
-        raise InputError("accelerators", given=accelerators, expected=f'none: "{failures}" is of all together')
+    groups = {INNER["Layout"]: LAYOUT}
+    found = [flag.optional() for flag in flags_of(TrainingStep, STEP, ("step",))]
+    nodes = flag_of(Cluster, "nodes", ("step", "cluster", "nodes"), STEP)
+    return [*(Flag(flag.field, flag.path, groups.get(flag.group, STEP)) for flag in found), nodes]
+
+
+def _checkpoints() -> Mapping[str, type]:
+    """The kinds of checkpoints by word."""
+    from secondorder.families import family_of
+    from secondorder.scenarios.training import Checkpoint
+
+    family = family_of(frozenset({Checkpoint}))
+    assert family is not None
+    return {kind.word: kind.type for kind in family.kinds}
+
+
+def _fields(kind: type, place: str, group: Group) -> list[Flag]:
+    return [flag_of(kind, flag.name, (place, flag.name), group) for flag in flags_of(kind, group)]
+
+
+# Tables
+
+
+def table_of(given: Given) -> dict[str, Any]:
+    """What a plan would have for the flags that were given, by their names."""
+    every = flags()
+    step_names = {flag.name for flag in every if flag.path[0] == "step"}
+    table = nested([flag for flag in every if flag.name not in step_names], given)
+    table["checkpoint"] = {"kind": _kind(given), **table.get("checkpoint", {})}
+    _check_recovery(given)
+    others = sorted(step_names & given.keys() - {"step_time"})
+    if "step_time" in given:
+        if others:
+            raise InputError("step_time", given=f"a law beside {others[0]}", expected="one of the two")
+        return {**table, "step": given["step_time"]}
+    if others:
+        table["step"] = step_table(given)
+    return table
+
+
+def step_table(given: Given) -> dict[str, Any]:
+    """What a plan would have for a training step."""
+    from secondorder.plans.text import plain_value
+
+    *others, nodes = step_flags()
+    step: dict[str, Any] = nested(others, given).get("step", {})
+    if nodes.name in given:
+        if "cluster" not in step:
+            raise InputError("nodes", given="nodes without a cluster", expected="--cluster beside them")
+        step["cluster"] = {"like": step["cluster"], "nodes": plain_value(str(given[nodes.name]))}
+    return {**step, "job": step.get("job", {})}
+
+
+def _kind(given: Given) -> str:
+    """The kind of checkpoint that alone has all of the flags that were given; blocking where they do not tell."""
+    known = {word: {each.name for each in fields(kind)} for word, kind in _checkpoints().items()}
+    default, *others = known
+    own = {word: known[word] - known[default] for word in others}
+    kinds = [word for word in others if own[word] & given.keys()]
+    if len(kinds) > 1:
+        raise InputError("checkpoint", given=f"flags of {' and '.join(kinds)} checkpoints", expected="those of one")
+    kind = next(iter(kinds), default)
+    if stray := sorted(known[default] & given.keys() - known[kind]):
+        marks = " or ".join(f"--{name.replace('_', '-')}" for name in sorted(own[kind] & given.keys()))
+        raise InputError(stray[0], given=f"--{stray[0]} beside {marks}", expected=f"flags of {kind} checkpoints alone")
+    return kind
+
+
+def _check_recovery(given: Given) -> None:
+    """Refuse a run without a restart, and flags of spares that do not go together."""
+    if "restart" not in given:
+        expected = 'how long it is from a failure\'s repair to work, "0 s" if it takes no time'
+        raise InputError("restart", given="nothing", expected=expected)
+    if "spares" not in given:
+        if stray := [name for name in ("repair", "crews") if name in given]:
+            raise InputError(stray[0], given=f"{stray[0]} without spares", expected="--spares beside it")
+    elif "repair" not in given:
+        expected = "the law of a repair beside spares, or each of them is used once"
+        raise InputError("repair", given="nothing", expected=expected, remedy='write --repair "lognormal 8 h scv=1"')
 
 
 def read_training(table: dict[str, Any], accelerators: int | None = None, *, choosing: bool = False) -> "Training":
@@ -350,23 +199,27 @@ def read_training(table: dict[str, Any], accelerators: int | None = None, *, cho
 
     ``choosing`` the interval, it need not be given.
     """
-    from secondorder.cli.doors import Door
-    from secondorder.scenarios.training import Training
-
     try:
         table = {**table, "failures": _counted(table.get("failures"), accelerators)}
         if table["failures"] is None:
             del table["failures"]
         checkpoint = table["checkpoint"]
         if "interval" not in checkpoint and choosing:
-            return Door().build(Training, {**table, "checkpoint": {**checkpoint, "interval": "1 h"}})
+            return _built({**table, "checkpoint": {**checkpoint, "interval": "1 h"}})
         if "interval" not in checkpoint:
             raise _no_interval(table)
-        return Door().build(Training, table)
+        return _built(table)
     except FileError:
         raise
     except InputError as error:
-        raise renamed(error) from None
+        raise by_flag(error, flags()) from None
+
+
+def _built(table: dict[str, Any]) -> "Training":
+    from secondorder.plans.tables import Tables
+    from secondorder.scenarios.training import Training
+
+    return Tables().build(Training, table)
 
 
 def _counted(failures: Any, accelerators: Any) -> Any:
@@ -390,27 +243,69 @@ def _no_interval(table: dict[str, Any]) -> InputError:
     from secondorder.analytic.training.run_interval import best_training_interval
     from secondorder.quantities import pretty
 
-    scenario = read_training({**table, "checkpoint": {**table["checkpoint"], "interval": "1 h"}})
+    scenario = _built({**table, "checkpoint": {**table["checkpoint"], "interval": "1 h"}})
     best = pretty(best_training_interval(scenario), "s")
     remedy = f"the best by closed form is {best}; --study interval shows how much it matters"
     return InputError("interval", given="nothing", expected="a time of work between checkpoints", remedy=remedy)
 
 
-_PREFIXES = (
-    "checkpoint.", "recovery.", "spares.", "step.job.layout.", "step.job.", "step.cluster.", "step.",
-    "job.layout.", "job.", "cluster.",
-)  # fmt: skip
+# The command
 
 
-def renamed(error: InputError) -> InputError:
-    """The error told by the flag's name rather than by the field's place."""
-    if error.what == "spares.count":
-        error.what = "spares"
-    for prefix in _PREFIXES:
-        if error.what.startswith(prefix):
-            error.what = error.what.removeprefix(prefix)
-            break
-    return error
+def _command() -> Callable[..., None]:
+    every = flags()
+
+    def train(
+        *,
+        values: Any,
+        accelerators: Accelerators = None,
+        study: Studied = None,
+        price: Price = None,
+        figure: Figure = None,
+        simulate: Simulated = True,
+        margin: Margin = None,
+        run: Replications = TIMES,
+        out: Output = PRINTED,
+    ) -> None:
+        from secondorder.plans.text import plain_value
+
+        check_output(out)
+        given = given_in(values, every)
+        table = table_of(given)
+        if study is None and figure is not None:
+            expected = "--study interval, spares or scaling"
+            raise InputError("figure", given="a picture without a study", expected=expected)
+        if price is not None and study not in ("spares", "scaling"):
+            raise InputError("price", given="a price without a study of costs", expected="--study spares or scaling")
+        count: Any = None if accelerators is None else plain_value(accelerators)
+        scenario = read_training(table, count, choosing=study in ("interval", "scaling"))
+        if count is not None and study != "scaling":
+            _check_needed(table.get("failures"), count, scenario)
+        if study is None:
+            answer(scenario, simulate, margin, run, out)
+        else:
+            _study(study, scenario, count, price, figure, simulate, margin, run, out, given="interval" in given)
+
+    train.__doc__ = TITLE
+    return attach(train, every, SYSTEMS["training"])
+
+
+def __getattr__(name: str) -> Any:
+    """The command, made when it is first asked for: until then no scenario is imported."""
+    if name != "train":
+        raise AttributeError(name)
+    return _command()
+
+
+def _check_needed(failures: str | None, accelerators: int, scenario: "Training") -> None:
+    """Refuse a number of accelerators that changes nothing."""
+    from secondorder.scenarios.training_step import TrainingStep
+
+    if isinstance(scenario.step, TrainingStep) and accelerators != scenario.step.cluster.accelerators:
+        expected = f"the cluster's {scenario.step.cluster.accelerators}, or none"
+        raise InputError("accelerators", given=accelerators, expected=expected)
+    if failures is not None and " " in failures.strip():
+        raise InputError("accelerators", given=accelerators, expected=f'none: "{failures}" is of all together')
 
 
 def _study(

@@ -18,8 +18,9 @@ from cyclopts import (
     UnusedCliTokensError,
 )
 
-from secondorder.cli.options import EXPECTED, listed
+from secondorder.cli.options import EXPECTED
 from secondorder.errors import InputError, SecondOrderError, UnknownName
+from secondorder.plans.text import listed
 
 
 def told(error: CycloptsError) -> SecondOrderError:
@@ -32,7 +33,8 @@ def told(error: CycloptsError) -> SecondOrderError:
             kind = "option" if word.startswith("-") else "command"
             return _unknown(kind, word, (name for name in app if name.startswith("-") == (kind == "option")))
         case UnknownOptionError(token=token, argument_collection=arguments):
-            return _unknown("option", token.keyword or token.value, (n for a in arguments for n in a.names if a.parse))
+            names = [name for each in arguments for name in each.names if each.parse and name.startswith("--")]
+            return _unknown("option", token.keyword or token.value, names)
         case MissingArgumentError():
             return _missing(error)
         case CoercionError(token=Token() as token) if choices := get_args(error.target_type):
@@ -110,7 +112,8 @@ def _unknown(what: str, word: str, known: Iterable[str]) -> UnknownName:
     """``UnknownName.among`` for words with dashes."""
     names = list(known)
     near = get_close_matches(word.partition("=")[0], names, n=2, cutoff=0.6)
-    few = ", ".join(names) if len(names) <= 12 else f"one of {len(names)} {what}s"
+    told = [name for name in names if not (name.startswith("--no-") and f"--{name[5:]}" in names)]
+    few = ", ".join(told) if what == "option" or len(told) <= 12 else f"one of {len(told)} {what}s"
     remedy = f"did you mean {' or '.join(near)}?" if near else ""
     return UnknownName(what, given=repr(word), expected=few, remedy=remedy)
 

@@ -192,9 +192,11 @@ def _reference(given: str | None) -> Path:
 
 
 def _row_record(each: "Covered") -> dict[str, Any]:
-    from secondorder.validation.catalogue.rows import unit_of
+    from secondorder.answers.declared import QUEUE
+    from secondorder.answers.metric import declared
 
-    unit = unit_of(each.row.metric)
+    metric = declared(QUEUE, each.row.metric)
+    unit = "" if metric is None else metric.unit
     return _record("row", each.row.system, each.row.metric, each.row.truth, each.coverage, unit=unit)
 
 

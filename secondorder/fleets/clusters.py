@@ -111,6 +111,8 @@ class Storage(Checked):
 class Cluster(Checked):
     """So many ``nodes`` on a ``fabric``, with ``storage``, failure rates and a price where they are known.
 
+    - ``nodes``: nodes of the cluster; on the command line those of the zoo if not given.
+
     ``price`` is that of one accelerator for an hour.
     """
 

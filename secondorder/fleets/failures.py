@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from secondorder.errors import InputError, UnknownName
-from secondorder.laws import Exponential, Service, Time, Timed, read_law
+from secondorder.laws import LAWS, Exponential, Service, Time, Timed, read_law
 from secondorder.quantities import Checked, Count, Duration, Quantity, Unit, registry, si
 from secondorder.spelling import read
 from secondorder.zoo import Source, Zoo, read_entries
@@ -241,3 +241,20 @@ def _load() -> dict[str, FailureRates]:
 
 
 failure_rates: Zoo[FailureRates] = Zoo("failure rates", _load)
+
+
+def named_failures(text: str, what: str = "failures") -> FailureProcess | FailureRates:
+    """A process in one line, or rates of the zoo by their name.
+
+    >>> named_failures("exponential 3 h").mtbf, named_failures("llama_3").name
+    (10800.0, 'Llama 3')
+    """
+    text = text.strip()
+    if " " in text:
+        return read_failures(text)
+    if text in failure_rates:
+        return failure_rates[text]
+    if text in LAWS or text in ("renewal", "stationary", "new", "bursts", "pairs", ""):
+        expected = "a process with its times, or a name of failure_rates"
+        raise InputError(what, given=repr(text), expected=expected, remedy='write "exponential 3 h"')
+    raise UnknownName.among(what, text, failure_rates)

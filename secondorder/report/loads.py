@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from secondorder.quantities import Quantity, pretty, si
-from secondorder.report.tables import Grid, ladder, line
+from secondorder.report.tables import Grid, compared_line, ladder
 from secondorder.validation.loads import LoadStudy
 
 if TYPE_CHECKING:
@@ -26,10 +26,8 @@ def study_grids(study: LoadStudy, metrics: Sequence[str], *, objective: Quantity
     for metric in metrics:
         rows = []
         for load, point in zip(study.loads, study.points, strict=True):
-            verdicts = {id(judged.formula): str(judged.verdict) for judged in point.judged}
-            estimates = [*point.solved.get(metric, ()), *point.simulated.get(metric, ())]
             label = (f"{load:.0%}", f"{load * study.saturation:.1f}/s")
-            rows.append(line(label, estimates, verdicts))
+            rows.append(compared_line(label, point, metric))
         above = [*_heading(study), TITLES[metric]] if not grids else [TITLES[metric]]
         below = ["", *_lesson(study, objective)] if metric == metrics[-1] else []
         grids.append(ladder(("load", "rate"), rows, above, below))

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from secondorder.answers.estimate import Estimate
 from secondorder.errors import FileError
 from secondorder.quantities import Quantity, pretty, quantity, si
-from secondorder.scenarios.answers import Estimate
 from secondorder.scenarios.queue import FirstCome, Queue
 from secondorder.validation.loads import LoadStudy
 from secondorder.validation.utilisation import UtilisationStudy
@@ -121,17 +121,22 @@ def _draw(axes: Any, study: LoadStudy, metric: str, *, orders: tuple[int, ...], 
 
 
 def dots(axes: Any, places: Sequence[float], truth: Sequence[Estimate], scale: float) -> None:
-    """Simulated values with their intervals."""
-    if not truth:
-        return
-    bars = [
-        [scale * (e.amount - (e.low if e.low is not None else e.amount)) for e in truth],
-        [scale * ((e.high if e.high is not None else e.amount) - e.amount) for e in truth],
-    ]
-    axes.errorbar(
-        places, [scale * e.amount for e in truth], yerr=bars, fmt="o", color=ORANGE, markersize=5, capsize=3,
-        linewidth=1.2, label="simulated, 95 % interval", zorder=3,
-    )  # fmt: skip
+    """Simulated values with their intervals; hollow, and without one, where the simulation is not steady."""
+    known = [(place, e) for place, e in zip(places, truth, strict=False) if e.steady]
+    if known:
+        bars = [
+            [scale * (e.amount - (e.low if e.low is not None else e.amount)) for _, e in known],
+            [scale * ((e.high if e.high is not None else e.amount) - e.amount) for _, e in known],
+        ]
+        axes.errorbar(
+            [place for place, _ in known], [scale * e.amount for _, e in known], yerr=bars, fmt="o", color=ORANGE,
+            markersize=5, capsize=3, linewidth=1.2, label="simulated, 95 % interval", zorder=3,
+        )  # fmt: skip
+    for steadiness in dict.fromkeys(e.steadiness for e in truth if not e.steady):
+        mine = [(place, e.amount) for place, e in zip(places, truth, strict=False) if e.steadiness is steadiness]
+        unsure = [(place, scale * amount) for place, amount in mine]
+        label = f"simulated, {steadiness}"
+        axes.plot(*zip(*unsure, strict=True), "o", color=ORANGE, markerfacecolor="none", markersize=5, label=label)
 
 
 def tidy(axes: Any, where: str = "upper left") -> None:

@@ -1,7 +1,7 @@
-"""Answers, comparisons and sweeps as tables of 80 columns: in a terminal, or in Markdown.
+"""Answers, comparisons and sweeps as tables: in a terminal, to its width or 80 columns, or in Markdown.
 
 A row is a metric, its columns are the ladder: order 0, 1 and 2, then the simulation with its
-95 % interval, all in one unit, and what the simulation says of the highest order.
+95 % interval, all in one unit, and what the simulation says of the order to go by.
 """
 
 import math
@@ -10,22 +10,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Estimate, best_of
+from secondorder.answers.metric import LATENCIES
 from secondorder.quantities import readable
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.validation.comparison import Comparison
+from secondorder.validation.sweeps import SweepPoint
 from secondorder.validation.verdicts import Verdict
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
 WIDTH = 80
 EXACT = "exact"
-_OUTSIDE = "outside its domain: "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,35 +49,38 @@ class Grid:
 
 @dataclass(frozen=True)
 class Line:
-    """What one row shows: estimates of one metric, by column, and a verdict on the best."""
+    """What one row shows: estimates of one metric by order, the simulated one, and the verdict on each order."""
 
     label: tuple[str, ...]
     rungs: Mapping[int, Estimate]
     witness: Estimate | None
-    verdict: str = ""
+    verdicts: Mapping[int | None, Verdict]
 
     @property
     def best(self) -> Estimate | None:
-        return self.rungs[max(self.rungs)] if self.rungs else None
+        """The closed form to go by, which is judged."""
+        return best_of(list(self.rungs.values())) if self.rungs else None
 
     @property
     def judged(self) -> str:
-        """The verdict, with how far off the best formula is."""
+        """The order that is judged, the verdict, and how far off it is."""
         best, witness = self.best, self.witness
-        if best is None or witness is None or not self.verdict:
+        if best is None or witness is None or best.order not in self.verdicts:
             return ""
-        if self.verdict == Verdict.AGREES and not spread(witness) and _alike(best.amount, witness.amount):
+        return f"{best.order}: {self._verdict(self.verdicts[best.order], best, witness)}"
+
+    def _verdict(self, verdict: Verdict, best: Estimate, witness: Estimate) -> str:
+        if verdict is Verdict.AGREES and not spread(witness) and _alike(best.amount, witness.amount):
             return EXACT
-        if self.verdict not in (Verdict.AGREES, Verdict.BREAKS) or not witness.amount:
-            return self.verdict
-        return f"{self.verdict} {_percent(best.amount / witness.amount - 1)}"
+        if verdict not in (Verdict.AGREES, Verdict.BREAKS) or not witness.amount:
+            return str(verdict)
+        return f"{verdict} {_percent(best.amount / witness.amount - 1)}"
 
 
 def comparison_grid(comparison: Comparison) -> Grid:
     """The ladder beside the simulation, with verdicts."""
-    verdicts = {id(judged.formula): str(judged.verdict) for judged in comparison.judged}
     lines = [
-        line((metric,), [*comparison.solved.get(metric, ()), *comparison.simulated.get(metric, ())], verdicts)
+        compared_line((metric,), comparison, metric)
         for metric in _in_families([*comparison.solved, *comparison.simulated])
     ]
     above = [
@@ -91,14 +95,14 @@ def agreement(margin: float, simulated: Sequence[Estimate]) -> str:
     """What ± and the verdicts of a table mean."""
     if any(spread(each) for each in simulated):
         return f"± is a 95 % interval; a formula agrees if within {100 * margin:g} % of all of it"
-    if all(each.low is None for each in simulated):
+    if all(each.low is None and each.steady for each in simulated):
         return "one replay has no interval, and formulas beside it no verdict"
     return f"nothing is random: no intervals; a formula agrees if within {100 * margin:g} %"
 
 
 def answer_grid(answer: Answer) -> Grid:
     """The estimates of one answer."""
-    lines = [line((metric,), answer[metric], {}) for metric in _in_families(answer)]
+    lines = [line((metric,), answer[metric]) for metric in _in_families(answer)]
     return ladder(("metric",), lines, [f"{answer.scenario}: {answer.how}".rstrip(": ")], [])
 
 
@@ -115,59 +119,56 @@ def _in_families(metrics: Iterable[str]) -> list[str]:
 _STATISTIC = re.compile(r"_(?:mean|p(\d+(?:_\d+)?))$")
 
 
-def sweep_grids(frame: "pd.DataFrame", swept: Sequence[str]) -> list[Grid]:
+def sweep_grids(points: Sequence[SweepPoint], metrics: Sequence[str] | None = None) -> list[Grid]:
     """For each metric that was simulated (for each, if nothing was), its ladder over the points of a sweep."""
+    found = [point for point in points if point.result is not None]
+    refused = [point for point in points if point.result is None]
+    solved = all(isinstance(point.result, Answer) for point in found)
     grids = []
-    infeasible = frame[frame["verdict"] == "infeasible"]
-    frame = frame[frame["verdict"] != "infeasible"]
-    solved = frame["order"].notna().all()
-    for metric, rows in frame.groupby("metric", sort=False):
-        lines = []
-        for point, found in rows.groupby(list(swept), sort=False):
-            estimates = [_estimate(row) for row in found.to_dict("records")]
-            verdicts = {id(e): judged for e, judged in zip(estimates, found["verdict"], strict=True)}
-            lines.append(line(tuple(map(str, point)), estimates, verdicts))
-        if solved or any(one.witness for one in lines):
-            grids.append(ladder(tuple(swept), lines, [str(metric)], []))
-    if len(infeasible):
-        points = infeasible[list(swept)].astype(str).agg(", ".join, axis=1)
-        reasons = [f"{point}: {note}" for point, note in zip(points, infeasible["note"], strict=True)]
-        grids.append(Grid(header=["infeasible"], rows=[[point] for point in points], below=reasons))
+    for metric in dict.fromkeys(name for point in found for name in point.metrics):
+        lines = [_sweep_line(point, metric) for point in found if metric in point.metrics]
+        wanted = metrics is None or metric in metrics
+        if wanted and (solved or any(one.witness for one in lines)):
+            grids.append(ladder(tuple(points[0].values), lines, [metric], []))
+    if refused:
+        places = [", ".join(point.values.values()) for point in refused]
+        reasons = [f"{place}: {point.refused}" for place, point in zip(places, refused, strict=True)]
+        grids.append(Grid(header=["infeasible"], rows=[[place] for place in places], below=reasons))
     return grids
 
 
-def _estimate(row: Mapping[Any, Any]) -> Estimate:
-    """A row of a frame as the estimate that it was."""
-    known = {key: None if row[key] != row[key] else row[key] for key in ("order", "ci_low", "ci_high")}
-    return Estimate(
-        metric=row["metric"],
-        amount=row["value"],
-        unit=row["unit"],
-        source=row["source"],
-        order=known["order"],
-        low=known["ci_low"],
-        high=known["ci_high"],
-        in_domain=not row["note"].startswith(_OUTSIDE),
-        note=row["note"].removeprefix(_OUTSIDE),
-    )
+def _sweep_line(point: SweepPoint, metric: str) -> Line:
+    label = tuple(point.values.values())
+    if isinstance(point.result, Comparison):
+        return compared_line(label, point.result, metric)
+    assert point.result is not None
+    return line(label, point.result[metric])
 
 
-def line(label: tuple[str, ...], estimates: Iterable[Estimate], verdicts: Mapping[int, str]) -> Line:
-    """A row of the estimates of one metric; ``verdicts`` are those of formulas by their ``id``."""
+def compared_line(label: tuple[str, ...], comparison: Comparison, metric: str) -> Line:
+    """A row of one metric of a comparison."""
+    estimates = [*comparison.solved.get(metric, ()), *comparison.simulated.get(metric, ())]
+    return line(label, estimates, comparison.verdicts(metric))
+
+
+def line(
+    label: tuple[str, ...], estimates: Iterable[Estimate], verdicts: Mapping[int | None, Verdict] | None = None
+) -> Line:
+    """A row of the estimates of one metric; ``verdicts`` are those on each order."""
     rungs, witness = {}, None
     for estimate in estimates:
         if estimate.order is None:
             witness = estimate
         else:
-            rungs[int(estimate.order)] = estimate
-    verdict = verdicts.get(id(rungs[max(rungs)]), "") if rungs else ""
-    return Line(label, rungs, witness, verdict)
+            rungs[estimate.order] = estimate
+    return Line(label, rungs, witness, verdicts or {})
 
 
 def ladder(labels: tuple[str, ...], lines: Sequence[Line], above: Sequence[str], below: Sequence[str]) -> Grid:
     """Lines as a grid, of only the columns that something stands in; ``labels`` head the first ones."""
     orders = sorted({order for one in lines for order in one.rungs})
-    simulated, judged = any(one.witness for one in lines), any(one.judged for one in lines)
+    simulated, formulas = any(one.witness for one in lines), _formulas(lines)
+    judged = bool(formulas)
     heads = [*(label.rpartition(".")[2] for label in labels), *(f"order {order}" for order in orders)]
     marks = _Marks()
     rows = []
@@ -179,13 +180,30 @@ def ladder(labels: tuple[str, ...], lines: Sequence[Line], above: Sequence[str],
         label = [part.replace("_per_", "/") for part in one.label]
         rows.append([*label, *cells, *witness, unit, *[one.judged] * judged])
     return Grid(
-        header=[*heads, *["simulated"] * simulated, "", *["verdict"] * judged],
+        header=[*heads, *["simulated"] * simulated, "", *[VERDICT] * judged],
         rows=rows,
         above=above,
-        below=[*marks.notes, *below],
+        below=[*formulas, *marks.notes, *below],
         numbers=frozenset(range(len(labels), len(heads) + simulated)),
         breaks=_breaks([one.label[0] for one in lines]) if len(labels) == 1 else frozenset(),
     )
+
+
+VERDICT = "verdict on order"
+
+
+def _formulas(lines: Sequence[Line]) -> list[str]:
+    """Which formula each order is that a verdict judges; of which rows, where an order has several."""
+    judged: dict[int, dict[str, list[str]]] = {}
+    for one in lines:
+        if one.judged and one.best is not None and one.best.order is not None:
+            rows = judged.setdefault(one.best.order, {}).setdefault(one.best.source, [])
+            rows.append(", ".join(one.label))
+    return [
+        f"order {order}: {source}" + (f" (of {', '.join(rows)})" if len(sources) > 1 else "")
+        for order, sources in sorted(judged.items())
+        for source, rows in sources.items()
+    ]
 
 
 def _breaks(metrics: Sequence[str]) -> frozenset[int]:
@@ -196,8 +214,7 @@ def _breaks(metrics: Sequence[str]) -> frozenset[int]:
 
 
 def _latency(metric: str) -> str:
-    word = metric.partition("_")[0]
-    return word if word in ("ttft", "tpot", "itl", "e2el") else ""
+    return next((latency.name for latency in LATENCIES if metric in latency.names), "")
 
 
 class _Marks:
@@ -207,12 +224,10 @@ class _Marks:
         self._numbers: dict[str, int] = {}
 
     def on(self, text: str, estimate: Estimate | None) -> str:
-        """A cell's text with the mark of the estimate's note."""
-        if estimate is None or not estimate.note:
+        """A cell's text with the mark of what qualifies the estimate."""
+        if estimate is None or not estimate.remark:
             return text
-        plain = estimate.in_domain or estimate.note.startswith("not enough data")
-        outside = "" if plain else _OUTSIDE
-        number = self._numbers.setdefault(outside + estimate.note, len(self._numbers) + 1)
+        number = self._numbers.setdefault(estimate.remark, len(self._numbers) + 1)
         return text + superscript(number)
 
     @property
@@ -335,7 +350,7 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 
 def render(grid: Grid, console: "Console") -> None:
-    """Print the grid in 80 columns, in colours where the console has them; wider where it must be, but never cut."""
+    """Print the grid in the console's width, at most 80 columns; wider where it must be, but never cut."""
     width = min(WIDTH, console.width)
     _print_lines(grid.above, console, width)
     if grid.above:
@@ -358,18 +373,26 @@ _UNBOUNDED = 10_000
 
 @dataclass(frozen=True)
 class _Fit:
-    """Spaces between columns; heads of numbers in two lines; characters in a line of a label; intervals below."""
+    """Spaces between columns; heads of numbers in two lines; intervals below the values.
+
+    ``label`` and ``after``: characters in a line of a label, and of what stands after the numbers.
+    """
 
     gap: int = 1
     folded: bool = True
     label: int = 0
+    after: int = 10
     below: bool = False
 
 
 _FITS = (
-    _Fit(gap=2, folded=False), _Fit(gap=2), _Fit(), _Fit(label=24), _Fit(label=16), _Fit(label=12),
-    _Fit(label=16, below=True), _Fit(label=12, below=True),
-)  # fmt: skip
+    _Fit(gap=2, folded=False),
+    _Fit(gap=2),
+    _Fit(),
+    *(_Fit(label=label) for label in (24, 16, 12)),
+    *(_Fit(label=label, below=True) for label in (16, 12, 10)),
+    _Fit(label=8, after=6, below=True),
+)
 """The widest first."""
 
 
@@ -380,7 +403,8 @@ def _table(grid: Grid, fit: _Fit) -> "Table":
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, fit.gap - 1, 0, 0), header_style="bold")
     for place, name in enumerate(grid.header):
         justify: Literal["left", "right"] = "right" if place in grid.numbers else "left"
-        head = name.replace(" ", "\n") if fit.folded and place in grid.numbers else name
+        head = _stacked(name, fit.after) if name == VERDICT and fit.folded else name
+        head = head.replace(" ", "\n") if fit.folded and place in grid.numbers else head
         least = 1 if fit.gap == 1 else None  # rich measures an empty column as 0, but draws it 1 wide
         table.add_column(head, justify=justify, vertical="bottom", no_wrap=True, min_width=least)
     for place, row in enumerate(grid.rows):
@@ -396,21 +420,27 @@ def _fitted(cell: str, at: int, grid: Grid, fit: _Fit) -> str:
         return cell.replace(" ± ", "\n± ") if fit.below else cell
     if not fit.label:
         return cell
-    return _stacked(cell, fit.label if at < min(grid.numbers, default=at + 1) else _VERDICT)
-
-
-_VERDICT = 10
-"""Characters in a line of what stands after the numbers, where room is short."""
+    return _stacked(cell, fit.label if at < min(grid.numbers, default=at + 1) else fit.after)
 
 
 def _stacked(cell: str, width: int) -> str:
-    """A cell in lines of at most ``width`` characters, broken at spaces and after dots and underscores."""
+    """A cell in lines of about ``width`` characters: broken at spaces, before slashes, after dots and underscores.
+
+    A word of more than ``LONG`` characters is hyphenated where lines are shorter than that.
+    """
     lines = [""]
-    for word in re.findall(r"[^ ._]+[ ._]*|[ ._]+", cell):
+    for word in re.findall(r"/?[^ ._/]+[ ._]*|[ ._/]+", cell):
+        if width < LONG < len(word.rstrip("._ ")):
+            lines += [word[: LONG - 1] + "-", word[LONG - 1 :]]
+            continue
         if lines[-1] and len(lines[-1]) + len(word.rstrip()) > width:
             lines.append("")
         lines[-1] += word
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(line.rstrip() for line in lines if line)
+
+
+LONG = 11
+"""Characters of the longest word that is never hyphenated."""
 
 
 def _print_lines(lines: Sequence[str], console: "Console", width: int) -> None:
@@ -426,5 +456,6 @@ _STYLES = {Verdict.AGREES: "green", Verdict.BREAKS: "red", Verdict.NOT_ENOUGH_DA
 def _styled(cell: str) -> "Text":
     from rich.text import Text
 
-    style = next((style for verdict, style in _STYLES.items() if cell.startswith(verdict)), "")
+    judged = cell.partition(": ")[2]
+    style = next((style for verdict, style in _STYLES.items() if judged.startswith(verdict)), "")
     return Text(cell, style=style)

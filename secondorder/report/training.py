@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from secondorder.answers.answer import COLUMNS, Answer, row
+from secondorder.answers.estimate import Estimate
 from secondorder.fleets.failures import Bursts, NewNodes, PlatformRenewal, ReplicatedPairs, StationaryNodes
 from secondorder.quantities import pretty
 from secondorder.report.plots import BLUE, GREEN, GREY, INK, ORANGE, dots, tidy
-from secondorder.report.tables import Grid, agreement, ladder, line
-from secondorder.scenarios.answers import COLUMNS, Answer, Estimate, row
+from secondorder.report.tables import Grid, Line, agreement, ladder, line
 from secondorder.scenarios.training import Training
 from secondorder.simulate.output import Interval
 from secondorder.systems.registry import SYSTEMS
@@ -110,19 +111,24 @@ def _judged(
 # Grids
 
 
-def _line(label: tuple[str, ...], metric: str, solved: Answer, simulated: Estimate | None, margin: float) -> Any:
-    formulas = [replace(each, note=_without_numbers(each.note)) for each in solved[metric]]  # one note for all rows
-    verdicts = {}
-    if simulated is not None:
-        verdicts = {id(each): str(verdict(each.amount, simulated, margin)) for each in formulas}
-    return line(label, [*formulas, *([simulated] if simulated else [])], verdicts)
+def _line(label: tuple[str, ...], metric: str, solved: Answer, simulated: Estimate | None, margin: float) -> Line:
+    formulas = [_in_every_row(each) for each in solved[metric]]
+    if simulated is None:
+        return line(label, formulas)
+    verdicts = {each.order: verdict(each.amount, simulated, margin) for each in formulas}
+    return line(label, [*formulas, simulated], verdicts)
 
 
-def _without_numbers(note: str) -> str:
-    """A note's first part, and those of the others that say the same in every row."""
-    first, *others = note.split("; ")
-    told = (re.sub(r" \([^)]*\)", "", part.partition(":")[0]) for part in others)
-    return "; ".join([first, *(part for part in told if not re.search(r"\d\.\d", part))])
+def _in_every_row(estimate: Estimate) -> Estimate:
+    """An estimate qualified by what is the same in every row, so that the rows share their footnotes."""
+    outside = _without_numbers(estimate.outside) or "its conditions do not hold" * bool(estimate.outside)
+    return replace(estimate, outside=outside, note=_without_numbers(estimate.note))
+
+
+def _without_numbers(text: str) -> str:
+    """The parts of a note without what is in brackets or after a colon; none where a number stays."""
+    told = (re.sub(r" \([^)]*\)", "", part.partition(":")[0]) for part in text.split("; "))
+    return "; ".join(part for part in told if not re.search(r"\d\.\d", part))
 
 
 def _choices(study: IntervalStudy) -> Grid:

@@ -22,7 +22,7 @@ import numpy as np
 from secondorder.errors import InputError, UnknownName
 from secondorder.fleets.clusters import Link
 from secondorder.laws import Service, Timed
-from secondorder.quantities import Count, DataSize, Quantity, Unit, si
+from secondorder.quantities import Count, DataSize, Unit, si
 
 Operation = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast"]
 Algorithm = Literal["ring", "tree", "recursive_doubling", "halving_doubling", "hierarchical", "pairwise"]
@@ -217,14 +217,16 @@ def _factor(what: str, value: object) -> float:
 
 
 def _table(measured: Mapping[str, str] | Mapping[float, float] | Table) -> Table:
-    pairs = measured.items() if isinstance(measured, Mapping) else measured
+    pairs = list(measured.items() if isinstance(measured, Mapping) else measured)
+    if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+        raise InputError("measured", given=repr(measured), expected="pairs of a size and a time")
     table = sorted((_measured(size, "byte"), _measured(time, "s")) for size, time in pairs)
     if len(table) < 2 or len({size for size, _ in table}) < len(table):
         raise InputError("measured", given=f"{len(table)} sizes", expected="at least two, all different")
     return tuple(table)
 
 
-def _measured(value: str | float | Quantity, unit: str) -> float:
+def _measured(value: object, unit: str) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = f"{value!r} {unit}"
     return si(Unit(unit, positive=True).read(value, "measured"))

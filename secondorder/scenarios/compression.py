@@ -81,7 +81,7 @@ class Structured(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distilled:
+class Distilled(Checked):
     """Another, smaller model, trained to do the same."""
 
     student: Model
@@ -145,8 +145,6 @@ class Compression(Checked):
     name: str = "compression"
 
     def __post_init__(self) -> None:
-        if isinstance(self.method, str):
-            object.__setattr__(self, "method", read_method(self.method))
         super().__post_init__()
         if self.input_tokens is None and self.context_tokens:
             raise InputError("context_tokens", given=self.context_tokens, expected="input_tokens beside them")

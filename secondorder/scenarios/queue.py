@@ -74,27 +74,27 @@ class Closed(Timed):
     think: Time
 
 
-Comers: TypeAlias = Arrivals | Renewal | Closed
+QueueArrivals: TypeAlias = Arrivals | Renewal | Closed
 
 
-def read_comers(text: str) -> Comers:
+def read_queue_arrivals(text: str, what: str = "arrivals") -> QueueArrivals:
     """Arrivals in one line: those of ``read_arrivals``, ``renewal <law>``, ``closed <customers> <law>``.
 
-    >>> read_comers("renewal erlang 125 ms stages=4").scv
+    >>> read_queue_arrivals("renewal erlang 125 ms stages=4").scv
     0.25
-    >>> read_comers("closed 20 exponential 10 s").customers
+    >>> read_queue_arrivals("closed 20 exponential 10 s").customers
     20
     """
     word, _, rest = text.strip().partition(" ")
     if word.lower() == "renewal":
-        return Renewal(gap=read_law(rest, "arrivals"))
+        return Renewal(gap=read_law(rest, what))
     if word.lower() == "closed":
         customers, _, think = rest.strip().partition(" ")
         if not customers.isdigit():
             given, expected = repr(text), "closed <customers> <law of the thinking>"
-            raise InputError("arrivals", given=given, expected=expected, remedy='write "closed 20 exponential 10 s"')
+            raise InputError(what, given=given, expected=expected, remedy='write "closed 20 exponential 10 s"')
         return Closed(customers=int(customers), think=think)
-    return read_arrivals(text)
+    return read_arrivals(text, what)
 
 
 # Disciplines
@@ -127,11 +127,17 @@ class Priorities(Checked):
     preemptive: bool = False
 
     def __post_init__(self) -> None:
-        shares = tuple(float(share) for share in self.shares)
+        expected = "positive shares that sum to 1, one a class"
+        try:
+            shares = tuple(float(share) for share in self.shares)
+        except (TypeError, ValueError):
+            raise InputError("shares", given=repr(self.shares), expected=expected) from None
         if not shares or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
-            raise InputError("shares", given=list(shares), expected="positive shares that sum to 1, one a class")
+            raise InputError("shares", given=list(shares), expected=expected)
         object.__setattr__(self, "shares", shares)
         if self.services is not None:
+            if not isinstance(self.services, tuple | list):
+                raise InputError("services", given=repr(self.services), expected="a list of laws, one a class")
             services = tuple(time_law(law, "services") for law in self.services)
             if len(services) != len(shares):
                 raise InputError("services", given=f"{len(services)} laws", expected=f"{len(shares)}, one a class")
@@ -269,7 +275,7 @@ class Queue(Timed):
     """
 
     _times = ("service", "setup")
-    arrivals: Comers | str
+    arrivals: QueueArrivals | str
     service: Time | None = None
     servers: Count = 1
     room: Count | None = None
@@ -281,8 +287,6 @@ class Queue(Timed):
     name: str = "queue"
 
     def __post_init__(self) -> None:
-        if isinstance(self.arrivals, str):
-            object.__setattr__(self, "arrivals", read_comers(self.arrivals))
         super().__post_init__()
         self._check_service()
         self._check_together()
@@ -341,7 +345,7 @@ class Queue(Timed):
     # What follows from the fields
 
     @property
-    def comers(self) -> Comers:
+    def arrival_law(self) -> QueueArrivals:
         """The arrivals, read."""
         assert not isinstance(self.arrivals, str)
         return self.arrivals
@@ -349,10 +353,10 @@ class Queue(Timed):
     @property
     def open_arrivals(self) -> Arrivals | Renewal:
         """The arrivals of a queue that is not closed; ``InputError`` for a closed one."""
-        if isinstance(self.comers, Closed):
+        if isinstance(self.arrival_law, Closed):
             expected = "open arrivals: the load of a closed population is an answer, not given"
             raise InputError("arrivals", given="a closed population", expected=expected)
-        return self.comers
+        return self.arrival_law
 
     @property
     def rate(self) -> float:
@@ -407,19 +411,19 @@ class Queue(Timed):
     def plain(self) -> bool:
         """First come, first served by open arrivals, and no room, set-up, patience or outage to heed."""
         options = (self.room, self.setup, self.patience, self.outage)
-        nothing_else = all(option is None for option in options) and not isinstance(self.comers, Closed)
+        nothing_else = all(option is None for option in options) and not isinstance(self.arrival_law, Closed)
         return nothing_else and isinstance(self.discipline, FirstCome)
 
     @property
     def bounded(self) -> bool:
         """Whether the number inside is bounded at any load: finite room, a closed population, or reneging."""
         leaves = self.patience is not None and self.patience.withdrawn
-        return self.room is not None or leaves or isinstance(self.comers, Closed)
+        return self.room is not None or leaves or isinstance(self.arrival_law, Closed)
 
     @property
     def transient(self) -> bool:
         """Whether a run is a story with an end (a replayed trace, an outage) and not a sample of a steady state."""
-        return self.outage is not None or isinstance(self.comers, TraceArrivals)
+        return self.outage is not None or isinstance(self.arrival_law, TraceArrivals)
 
     def check_stable(self) -> None:
         """``Unstable`` where the queue would grow without limit.

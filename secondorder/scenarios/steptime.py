@@ -288,8 +288,8 @@ class Table(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "prefill", tuple(sorted(map(_row, self.prefill))))
-        object.__setattr__(self, "decode", tuple(sorted(map(_row, self.decode))))
+        object.__setattr__(self, "prefill", tuple(sorted(_row(row, 2) for row in self.prefill)))
+        object.__setattr__(self, "decode", tuple(sorted(_row(row, 3) for row in self.decode)))
         sequences, contexts = self._axes
         if len(self.decode) != len(sequences) * len(contexts) or len(self.decode) < 1 or len(self.prefill) < 2:
             raise InputError(
@@ -345,8 +345,13 @@ def _table_decode(c: TableCoefficients, batch: float, context: float) -> float:
     return float(np.interp(batch, c.sequences, [np.interp(context, c.contexts, times) for times in c.decode]))
 
 
-def _row(row: Sequence[float]) -> tuple[float, ...]:
-    numbers = tuple(float(number) for number in row)
+def _row(row: Sequence[float], length: int) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(number) for number in row)
+    except (TypeError, ValueError, OverflowError):
+        numbers = ()
+    if len(numbers) != length:
+        raise InputError("table", given=repr(row), expected=f"rows of {length} numbers")
     if not all(math.isfinite(number) and number >= 0 for number in numbers):
         raise InputError("table", given=row, expected="finite numbers of at least 0")
     return numbers

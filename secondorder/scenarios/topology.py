@@ -381,8 +381,6 @@ class Topology(Checked):
     name: str = "topology"
 
     def __post_init__(self) -> None:
-        if isinstance(self.shape, str):
-            object.__setattr__(self, "shape", read_shape(self.shape))
         super().__post_init__()
         if self.wires.endpoints < 2:
             raise InputError("shape", given=str(self.shape), expected="at least 2 endpoints")

@@ -18,13 +18,12 @@ from typing import Annotated, TypeAlias
 
 from annotated_types import Ge
 
-from secondorder.errors import InputError, UnknownName
+from secondorder.errors import InputError
 from secondorder.fleets.clusters import Storage
-from secondorder.fleets.failures import FailureProcess, FailureRates, failure_rates, read_failures
-from secondorder.laws import LAWS, Time, Timed, time_law
+from secondorder.fleets.failures import FailureProcess, FailureRates
+from secondorder.laws import Time, Timed, time_law
 from secondorder.quantities import Checked, Count, Duration, Efficiency, Unit, registry, si
 from secondorder.scenarios.training_step import TrainingStep
-from secondorder.spelling import read
 
 # Checkpoints
 
@@ -49,7 +48,11 @@ class _Checkpoint(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint(_Checkpoint):
-    """Training stops for ``write`` after each ``interval`` of work; by default as long as the storage takes."""
+    """Training stops for ``write`` after each ``interval`` of work.
+
+    - ``interval``: work between two checkpoints ("30 min").
+    - ``write``: time that a write stops the work ("60 s"); what the storage takes if not given.
+    """
 
     interval: Duration
     write: Duration | None = None
@@ -58,6 +61,10 @@ class Checkpoint(_Checkpoint):
 @dataclass(frozen=True, kw_only=True)
 class AsyncCheckpoint(_Checkpoint):
     """Training stops for ``pause`` (a copy to host memory); then a ``drain`` writes it while training goes on.
+
+    - ``interval``: work between two checkpoints ("30 min").
+    - ``pause``: asynchronous: time of the copy to host memory ("5 s").
+    - ``drain``: asynchronous: time of the write in the background ("3 min"); what the storage takes if not given.
 
     There is one buffer: the next pause waits until the drain before it is over, so that a drain
     longer than the interval holds training up. A failure loses what is not yet drained: the run goes
@@ -79,6 +86,13 @@ class TwoLevelCheckpoint(_Checkpoint):
     """A light checkpoint (``write``: memory of a peer, local disk) after each ``interval``; after every ``every``-th
     interval also a durable one (``durable_write``) right after it.
 
+    - ``interval``: work between two light checkpoints ("5 min").
+    - ``write``: time that a light write stops the work ("2 s").
+    - ``every``: two levels: every N-th checkpoint is durable.
+    - ``durable_write``: two levels: time of the durable write ("60 s"); what the storage takes if not given.
+    - ``light_share``: two levels: share of failures that the light checkpoint mends.
+    - ``light_restart``: two levels: time of a restart from the light checkpoint ("30 s").
+
     A share ``light_share`` of the failures can be made good from the light one, with ``light_restart``;
     the others go back to the durable one, with the run's own restart.
     """
@@ -99,7 +113,13 @@ class TwoLevelCheckpoint(_Checkpoint):
 @dataclass(frozen=True, kw_only=True)
 class VerifiedCheckpoint(_Checkpoint):
     """Silent errors, Poisson with mean time ``silent_mtbf`` between them, strike in work only; a ``verify`` before each
-    write finds them, and the run goes back to the checkpoint before, which was verified."""
+    write finds them, and the run goes back to the checkpoint before, which was verified.
+
+    - ``interval``: work between two checkpoints ("30 min").
+    - ``verify``: silent errors: time of the verification before each write ("5 s").
+    - ``silent_mtbf``: silent errors: mean time between two of them ("9 h").
+    - ``write``: time that a write stops the work ("60 s"); what the storage takes if not given.
+    """
 
     interval: Duration
     verify: Duration
@@ -117,23 +137,6 @@ class VerifiedCheckpoint(_Checkpoint):
 
 CheckpointPolicy: TypeAlias = Checkpoint | AsyncCheckpoint | TwoLevelCheckpoint | VerifiedCheckpoint
 
-CHECKPOINTS: dict[str, type] = {
-    "blocking": Checkpoint,
-    "async": AsyncCheckpoint,
-    "two_level": TwoLevelCheckpoint,
-    "verified": VerifiedCheckpoint,
-}
-"""The kinds by the word that plans call them by."""
-
-
-def read_checkpoint(text: str) -> CheckpointPolicy:
-    """A checkpoint in one line: ``blocking 30 min write=60 s``, ``async 30 min pause=5 s drain=3 min``.
-
-    >>> read_checkpoint("blocking 30 min write=60 s") == Checkpoint(interval="30 min", write="60 s")
-    True
-    """
-    return read(text, CHECKPOINTS, what="checkpoint", example="blocking 30 min write=60 s")
-
 
 # What follows a failure
 
@@ -141,6 +144,10 @@ def read_checkpoint(text: str) -> CheckpointPolicy:
 @dataclass(frozen=True, kw_only=True)
 class Recovery(Checked):
     """What lies between a failure and work.
+
+    - ``restart``: time from the repair to work, in which failures strike too ("5 min").
+    - ``detection``: time until a failure is noticed, in which nothing fails ("30 s").
+    - ``replacement``: time to replace what failed, in which nothing fails ("30 s").
 
     First a downtime in which nothing runs and nothing fails: ``detection`` until the failure is
     noticed, ``replacement`` of what failed. Then the ``restart`` (processes, loading of the checkpoint,
@@ -161,6 +168,10 @@ class Recovery(Checked):
 class Spares(Timed):
     """Each failure sends a node to repair; one of ``count`` spares takes its place, or the run waits for a repair.
 
+    - ``count``: spare nodes; one is always left if not given.
+    - ``repair``: time of a repair, or its law ("lognormal 8 h scv=1"), required with spares.
+    - ``crews``: repairs at once; as many as it takes if not given.
+
     ``repair`` is a law or a fixed time; ``crews`` repair one node each (as many as it takes where none
     are given). A repaired node is a spare again, or ends the wait.
     """
@@ -169,18 +180,6 @@ class Spares(Timed):
     count: Annotated[int, Ge(0)]
     repair: Time
     crews: Count | None = None
-
-
-def _named_failures(text: str) -> FailureProcess | FailureRates:
-    """A process in a line, or rates by their name."""
-    if " " in text:
-        return read_failures(text)
-    if text in failure_rates:
-        return failure_rates[text]
-    if text in LAWS or text in ("renewal", "stationary", "new", "bursts", "pairs", ""):
-        expected = "a process with its times, or a name of failure_rates"
-        raise InputError("failures", given=repr(text), expected=expected, remedy='write "exponential 3 h"')
-    raise UnknownName.among("failures", text, failure_rates)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,8 +219,6 @@ class Training(Checked):
     name: str = "training"
 
     def __post_init__(self) -> None:
-        if isinstance(self.checkpoint, str):
-            object.__setattr__(self, "checkpoint", read_checkpoint(self.checkpoint))
         if self.step is not None and not isinstance(self.step, TrainingStep):
             object.__setattr__(self, "step", time_law(self.step, "step"))
         super().__post_init__()
@@ -239,14 +236,13 @@ class Training(Checked):
 
     def _process(self) -> FailureProcess:
         given = self.failures
-        if isinstance(given, str):
-            given = _named_failures(given.strip())
         if given is None:
             given = self.step.cluster.failures if isinstance(self.step, TrainingStep) else None
         if given is None:
             expected = 'a process of failures such as "exponential 3 h"'
             raise InputError("failures", given="none, and none of the cluster", expected=expected)
         if not isinstance(given, FailureRates):
+            assert not isinstance(given, str)  # it has been read
             return given
         if not isinstance(self.step, TrainingStep):
             remedy = (

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from secondorder.scenarios.answers import Answer
+    from secondorder.answers.answer import Answer
 
 
 class _Callable(ModuleType):

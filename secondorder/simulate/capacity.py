@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Estimate
 from secondorder.errors import InfeasibleError, Unstable
 from secondorder.quantities import pretty
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.capacity import Capacity
 from secondorder.simulate.serving import simulate_serving
 

@@ -16,9 +16,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.declared import DATA_LOADING
+from secondorder.answers.estimate import Estimate, short_of_data
+from secondorder.answers.metric import unit_of
 from secondorder.arrays import Floats
 from secondorder.errors import InputError
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.data_loading import DataLoading
 from secondorder.simulate.output import RELAXATIONS_FOR_A_MEAN, student
 from secondorder.simulate.replicate import replicated
@@ -55,10 +58,10 @@ def simulate_data_loading(scenario: DataLoading, *, seed: int = 0, replications:
     as warm-up. Where a time has no variance, or the longest run is too short for the buffer, the interval is infinite
     and the note says so. Errors: ``InputError``.
     """
-    batches, note = length(scenario)
+    batches, why = length(scenario)
     once = partial(_replication, scenario, batches, seed)
     found = replicated(once, replications, jobs, least=2)
-    rows = tuple(_estimate(metric, np.array([each[metric] for each in found]), note) for metric in found[0])
+    rows = tuple(_estimate(metric, np.array([each[metric] for each in found]), why) for metric in found[0])
     how = f"{replications} replications of {batches:,} batches, the first {batches // 10:,} cut, seed {seed}"
     return Answer(scenario=scenario.name, estimates=rows, how=how)
 
@@ -74,11 +77,11 @@ def length(scenario: DataLoading) -> tuple[int, str]:
         if scenario.storage_jitter is not None:
             scv += scenario.law("storage_jitter").scv / 2
     except InputError:  # Pareto with a shape of at most 2
-        return LONGEST, "not enough data: a time has no variance, so that no interval holds"
+        return LONGEST, "a time has no variance, so that no interval holds"
     places = scenario.prefetch + scenario.workers + 1
     wanted = max(SHORTEST, math.ceil(RELAXATIONS_FOR_A_MEAN * places**2 * max(scv, 0.1) / 10))
     if wanted > LONGEST:
-        return LONGEST, f"not enough data: {LONGEST:,} batches, where the buffer asks for {wanted:,}"
+        return LONGEST, f"{LONGEST:,} batches, where the buffer asks for {wanted:,}"
     return wanted, ""
 
 
@@ -188,15 +191,15 @@ def _replication(scenario: DataLoading, batches: int, seed: int, replication: in
     return measure(scenario, told, batches // 10)
 
 
-def _estimate(metric: str, values: Floats, note: str) -> Estimate:
+def _estimate(metric: str, values: Floats, why: str) -> Estimate:
     interval = student(values)
     return Estimate(
         metric=metric,
         amount=interval.mean,
-        unit={"throughput": "sample/s", "step_time_mean": "s"}.get(metric, ""),
+        unit=unit_of(DATA_LOADING, metric),
         source="simulated",
-        low=-math.inf if note else interval.low,
-        high=math.inf if note else interval.high,
-        in_domain=not note,
-        note=note,
+        low=-math.inf if why else interval.low,
+        high=math.inf if why else interval.high,
+        steadiness=short_of_data(why),
+        unsettled=why,
     )

@@ -1,21 +1,23 @@
 """Intervals of what independent replications measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from secondorder.scenarios.answers import Estimate
+from secondorder.answers.estimate import Estimate
+from secondorder.answers.metric import Metric, units_of
 from secondorder.simulate.output import student
 
 Amounts = Mapping[str, float]
 
 
-def estimates(found: Sequence[Amounts], units: Mapping[str, str]) -> tuple[Estimate, ...]:
-    """The mean of each metric of ``units`` that every replication has, with Student's 95 % interval.
+def estimates(found: Sequence[Amounts], metrics: Iterable[Metric]) -> tuple[Estimate, ...]:
+    """The mean of each of the metrics that every replication has, with Student's 95 % interval.
 
-    >>> [str(each) for each in estimates([{"wait": 1.0}, {"wait": 3.0}], {"wait": "s", "cost": "USD"})]
+    >>> times = [Metric(name="wait", unit="s"), Metric(name="cost", unit="USD")]
+    >>> [str(each) for each in estimates([{"wait": 1.0}, {"wait": 3.0}], times)]
     ['2 s (-10.7 s to 14.7 s)']
     """
     rows = []
-    for metric, unit in units.items():
+    for metric, unit in units_of(metrics).items():
         if all(metric in each for each in found):
             interval = student([each[metric] for each in found])
             low, high = interval.low, interval.high

@@ -10,9 +10,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Estimate, short_of_data
 from secondorder.arrays import Floats
 from secondorder.errors import InputError
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.expert_routing import ExpertRouting
 from secondorder.simulate.collectives.answer import INDEPENDENT_FOR_A_P99, order_statistics
 from secondorder.simulate.output import student
@@ -78,8 +79,8 @@ def _dropped(shares: list[float], runs: int, scenario: ExpertRouting) -> Estimat
     found = _mean("dropped_share", "", shares)
     if any(shares) or scenario.capacity is None or scenario.capacity >= scenario.tokens:
         return found
-    note = f"not enough data: none of {len(shares) * runs:,} routings drops a token"
-    return replace(found, in_domain=False, note=note)
+    why = f"none of {len(shares) * runs:,} routings drops a token"
+    return replace(found, steadiness=short_of_data(why), unsettled=why)
 
 
 def _p99(ordered: npt.NDArray[np.int64]) -> Estimate:
@@ -90,8 +91,8 @@ def _p99(ordered: npt.NDArray[np.int64]) -> Estimate:
     enough = len(values) >= INDEPENDENT_FOR_A_P99 or values[0] == values[-1]
     if values[0] == values[-1]:
         low = high = amount
-    note = "" if enough else f"not enough data: {len(values)} routings, {INDEPENDENT_FOR_A_P99} are needed"
+    why = "" if enough else f"{len(values)} routings, {INDEPENDENT_FOR_A_P99} are needed"
     return Estimate(
         metric="max_load_p99", amount=amount, unit="token", source="simulated", low=low, high=high,
-        in_domain=enough, note=note,
+        steadiness=short_of_data(why), unsettled=why,
     )  # fmt: skip

@@ -17,9 +17,10 @@ from functools import partial
 
 import numpy as np
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.declared import FOOTPRINT
 from secondorder.arrays import Floats
 from secondorder.quantities import si
-from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.footprint import HOUR, JOULES_PER_KWH, Footprint
 from secondorder.simulate.estimates import estimates
 from secondorder.simulate.replicate import replicated
@@ -38,20 +39,7 @@ def simulate_footprint(scenario: Footprint, *, seed: int = 0, replications: int 
     found = replicated(partial(_once, scenario, seed), replications, jobs)
     days = f"hour by hour through {_length(scenario) / 24:g} days, scaled to the horizon"
     how = f"{replications} replications {days}, seed {seed}" if _chance(scenario) else days
-    return Answer(scenario=scenario.name, estimates=estimates(found, _UNITS), how=how)
-
-
-_UNITS = {
-    "utilisation": "",
-    "energy": "kWh",
-    "carbon_operational": "kgCO2e",
-    "carbon_embodied": "kgCO2e",
-    "carbon": "kgCO2e",
-    "water": "L",
-    "energy_per_request": "kWh/request",
-    "carbon_per_request": "kgCO2e/request",
-    "carbon_per_token": "kgCO2e/token",
-}
+    return Answer(scenario=scenario.name, estimates=estimates(found, FOOTPRINT), how=how)
 
 
 def _chance(scenario: Footprint) -> bool:

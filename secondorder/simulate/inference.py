@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Estimate, short_of_data
 from secondorder.arrays import Floats
 from secondorder.errors import InputError
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.inference import Inference
 from secondorder.simulate.collectives.answer import order_statistics
 from secondorder.simulate.output import student
@@ -56,13 +57,13 @@ def simulate_inference(scenario: Inference, *, seed: int = 0, replications: int 
         raise InputError("replications", given=replications, expected="at least 2, for an interval")
     once = synchronised if scenario.synchronise else pipelined
     found = replicated(lambda k: once(scenario, seed=seed, replication=k), replications, jobs)
-    note = "" if scenario.synchronise else _too_short(scenario)
+    why = "" if scenario.synchronise else _too_short(scenario)
     steps = np.array([run.step for run in found])
     rows = (
-        _mean("latency_mean", "s", np.array([run.latencies.mean() for run in found]), note),
-        _p99([run.latencies for run in found], scenario.synchronise, note),
-        _mean("throughput", "sample/s", scenario.batch_size / steps, note),
-        _mean("device_utilisation", "", np.array([run.busy for run in found]) / steps, note),
+        _mean("latency_mean", "s", np.array([run.latencies.mean() for run in found]), why),
+        _p99([run.latencies for run in found], scenario.synchronise, why),
+        _mean("throughput", "sample/s", scenario.batch_size / steps, why),
+        _mean("device_utilisation", "", np.array([run.busy for run in found]) / steps, why),
     )
     how = f"{replications} replications of {found[0].latencies.size:,} steps of {scenario.kernels:,} kernels"
     return Answer(scenario=scenario.name, estimates=rows, how=how)
@@ -157,18 +158,18 @@ def _too_short(scenario: Inference) -> str:
     needed = RELAXATIONS * relaxation(scenario)
     if needed <= LONGEST:
         return ""
-    return f"not enough data: the queue settles in about {needed:,.0f} kernels, a run has {LONGEST:,}"
+    return f"the queue settles in about {needed:,.0f} kernels, a run has {LONGEST:,}"
 
 
-def _mean(metric: str, unit: str, values: Floats, note: str) -> Estimate:
+def _mean(metric: str, unit: str, values: Floats, why: str) -> Estimate:
     interval = student(values)
     return Estimate(
         metric=metric, amount=interval.mean, unit=unit, source="simulated", low=interval.low, high=interval.high,
-        in_domain=not note, note=note,
+        steadiness=short_of_data(why), unsettled=why,
     )  # fmt: skip
 
 
-def _p99(found: list[Floats], independent: bool, note: str) -> Estimate:
+def _p99(found: list[Floats], independent: bool, why: str) -> Estimate:
     pooled = np.sort(np.concatenate(found))
     amount = float(np.quantile(pooled, 0.99, method="weibull"))
     enough = pooled.size if independent else found[0].size
@@ -180,8 +181,8 @@ def _p99(found: list[Floats], independent: bool, note: str) -> Estimate:
         interval = student([float(np.quantile(one, 0.99, method="weibull")) for one in found])
         low, high = interval.low or 0.0, interval.high or math.inf
     if low != high and enough < ENOUGH_FOR_A_P99:
-        note = note or f"not enough data: {enough:,} steps, {ENOUGH_FOR_A_P99:,} are needed"
+        why = why or f"{enough:,} steps, {ENOUGH_FOR_A_P99:,} are needed"
     return Estimate(
         metric="latency_p99", amount=amount, unit="s", source="simulated", low=low, high=high,
-        in_domain=not note, note=note,
+        steadiness=short_of_data(why), unsettled=why,
     )  # fmt: skip

@@ -22,10 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.declared import OWNERSHIP
 from secondorder.arrays import Floats
 from secondorder.errors import InputError
 from secondorder.quantities import si
-from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.footprint import HOUR
 from secondorder.scenarios.ownership import Ownership
 from secondorder.simulate.estimates import estimates
@@ -54,26 +55,7 @@ def simulate_ownership(scenario: Ownership, *, seed: int = 0, replications: int 
     found = replicated(partial(_once, scenario, seed), replications, jobs)
     hours = f"{_hours(scenario)[1]} hours, request by request, costs scaled to the horizon"
     how = f"{replications} replications of {hours}, seed {seed}"
-    return Answer(scenario=scenario.name, estimates=estimates(found, _UNITS), how=how)
-
-
-_UNITS = {
-    "energy_cost": "USD",
-    "total_cost": "USD",
-    "cost_per_hour": "USD/hour",
-    "energy": "kWh",
-    "utilisation": "",
-    "accelerators_on": "",
-    "rental_cost": "USD",
-    "cost_per_request": "USD/request",
-    "cost_per_token": "USD/token",
-    "rental_per_request": "USD/request",
-    "prob_wait": "",
-    "wait_mean": "s",
-    "wait_p99": "s",
-    "within_objective": "",
-    "cost_per_request_within": "USD/request",
-}
+    return Answer(scenario=scenario.name, estimates=estimates(found, OWNERSHIP), how=how)
 
 
 def _hours(scenario: Ownership) -> tuple[int, int]:

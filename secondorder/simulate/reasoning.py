@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Estimate, short_of_data
 from secondorder.arrays import Floats, Integers
 from secondorder.errors import InputError
 from secondorder.quantities import si
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.reasoning import Reasoning
 from secondorder.simulate.collectives.answer import INDEPENDENT_FOR_A_P99, order_statistics
 from secondorder.simulate.output import student
@@ -100,8 +101,8 @@ def _p99(ordered: Floats) -> Estimate:
     if ordered[0] == ordered[-1]:
         low = high = amount
     enough = len(ordered) >= INDEPENDENT_FOR_A_P99 or low == high
-    note = "" if enough else f"not enough data: {len(ordered)} questions, {INDEPENDENT_FOR_A_P99} are needed"
+    why = "" if enough else f"{len(ordered)} questions, {INDEPENDENT_FOR_A_P99} are needed"
     return Estimate(
         metric="latency_p99", amount=amount, unit="s", source="simulated", low=low, high=high,
-        in_domain=enough, note=note,
+        steadiness=short_of_data(why), unsettled=why,
     )  # fmt: skip

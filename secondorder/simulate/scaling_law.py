@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Estimate
 from secondorder.arrays import Floats
 from secondorder.errors import InputError
 from secondorder.quantities import si
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.scaling_law import (
     FLOPS_OF_TRAINING,
     PIVOT_PARAMETERS,

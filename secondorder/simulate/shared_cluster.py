@@ -15,10 +15,13 @@ from heapq import heappop, heappush
 import numpy as np
 import numpy.typing as npt
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.declared import SHARED_CLUSTER
+from secondorder.answers.estimate import Estimate, short_of_data
+from secondorder.answers.metric import unit_of
 from secondorder.arrays import Floats
 from secondorder.errors import InputError, Unstable
 from secondorder.quantities import si
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.shared_cluster import SharedCluster
 from secondorder.simulate.output import RELAXATIONS_FOR_A_MEAN, Interval, judged_cut, mser5, student
 from secondorder.simulate.replicate import replicated
@@ -77,15 +80,15 @@ def simulate_shared_cluster(scenario: SharedCluster, *, seed: int = 0, replicati
     longest = LONGEST if in_order else LONGEST // 4
     length = int(min(max(FIRST_LENGTH, RELAXATIONS_FOR_A_MEAN * relaxation), longest))
     while True:
-        rows, note, cut = _replications(scenario, length, seed, replications, jobs)
+        rows, why, cut = _replications(scenario, length, seed, replications, jobs)
         response = student([row["response_mean"] for row in rows])
-        if length >= longest or (not note and response.relative_half_width <= WANTED):
+        if length >= longest or (not why and response.relative_half_width <= WANTED):
             break
         length = min(2 * length, longest)
     times = (length - 2 * cut) / relaxation
-    scarce = f"not enough data: {times:.2g} relaxation times in the longest run"
+    scarce = f"{times:.2g} relaxation times in the longest run"
     doubts = {
-        metric: note or (scarce if times < (FEW_FOR_A_TAIL if metric == "wait_p99" else FEW_FOR_A_MEAN) else "")
+        metric: why or (scarce if times < (FEW_FOR_A_TAIL if metric == "wait_p99" else FEW_FOR_A_MEAN) else "")
         for metric in rows[0]
     }
     estimates = [_estimate(metric, student([row[metric] for row in rows]), doubts[metric]) for metric in rows[0]]
@@ -301,26 +304,25 @@ def _replications(
     responses = np.array([start - each.arrival for each, start in runs])
     cut = max(mser5(responses.mean(axis=0)), length // 20)
     state = judged_cut(responses, cut)
-    note = "" if state.steady else f"not enough data: {state.why}"
+    why = "" if state.steady else state.why
     if not state.steady:
         cut = 0
     try:
         _ = scenario.law("duration").scv
     except InputError:  # Pareto with a shape of at most 2
-        note = "not enough data: the duration has no variance, so that no interval holds"
+        why = "the duration has no variance, so that no interval holds"
     last = length - cut if cut else length
-    return [measure(scenario, each, start, cut, last) for each, start in runs], note, cut
+    return [measure(scenario, each, start, cut, last) for each, start in runs], why, cut
 
 
-def _estimate(metric: str, interval: Interval, note: str) -> Estimate:
-    unit = "s" if metric.startswith(("wait_", "response_")) else "job/s" if metric == "saturation_rate" else ""
+def _estimate(metric: str, interval: Interval, why: str) -> Estimate:
     return Estimate(
         metric=metric,
         amount=interval.mean,
-        unit=unit,
+        unit=unit_of(SHARED_CLUSTER, metric),
         source="simulated",
-        low=-math.inf if note else interval.low,
-        high=math.inf if note else interval.high,
-        in_domain=not note,
-        note=note,
+        low=-math.inf if why else interval.low,
+        high=math.inf if why else interval.high,
+        steadiness=short_of_data(why),
+        unsettled=why,
     )

@@ -24,10 +24,11 @@ from functools import partial
 
 import numpy as np
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Estimate, short_of_data
 from secondorder.arrays import Floats
 from secondorder.errors import InputError
 from secondorder.laws import EmpiricalLaw
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.training_step import Message, Parts, TrainingStep
 from secondorder.simulate.collectives.pipeline import passes
 from secondorder.simulate.output import student
@@ -191,9 +192,16 @@ def _p99(times: Floats) -> Estimate:
     else:
         bounds = (float(ordered[low - 1]), float(ordered[high - 1]))
     value = float(np.quantile(times, 0.99))
-    note = "" if bounds[0] is not None else f"not enough data: {len(times)} steps bound no 99th percentile"
+    why = "" if bounds[0] is not None else f"{len(times)} steps bound no 99th percentile"
     return Estimate(
-        metric="step_time_p99", amount=value, unit="s", source="simulated", low=bounds[0], high=bounds[1], note=note
+        metric="step_time_p99",
+        amount=value,
+        unit="s",
+        source="simulated",
+        low=bounds[0],
+        high=bounds[1],
+        steadiness=short_of_data(why),
+        unsettled=why,
     )
 
 

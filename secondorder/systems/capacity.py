@@ -1,5 +1,6 @@
 """How many replicas a rate takes under objectives on p99, and what binds."""
 
+from secondorder.answers.declared import CAPACITY
 from secondorder.systems.system import System
 
 SYSTEM = System(
@@ -12,4 +13,5 @@ SYSTEM = System(
     ),
     closed_form="secondorder.analytic.capacity:solve_capacity",
     simulator="secondorder.simulate.capacity:simulate_capacity",
+    metrics=CAPACITY,
 )

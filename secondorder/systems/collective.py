@@ -1,5 +1,6 @@
 """A collective operation among ranks, hop by hop."""
 
+from secondorder.answers.declared import COLLECTIVE
 from secondorder.systems.system import System
 
 SYSTEM = System(
@@ -11,4 +12,5 @@ SYSTEM = System(
     ),
     closed_form="secondorder.analytic.collectives.ladder:solve_collective",
     simulator="secondorder.simulate.collectives:simulate_collective",
+    metrics=COLLECTIVE,
 )

@@ -1,5 +1,6 @@
 """Storage, decoding workers and prefetching before an accelerator that must not wait."""
 
+from secondorder.answers.declared import DATA_LOADING
 from secondorder.systems.system import System
 
 SYSTEM = System(
@@ -11,4 +12,5 @@ SYSTEM = System(
     ),
     closed_form="secondorder.analytic.data_loading:solve_data_loading",
     simulator="secondorder.simulate.data_loading:simulate_data_loading",
+    metrics=DATA_LOADING,
 )

@@ -1,5 +1,6 @@
 """Energy, carbon and water of a fleet in a region."""
 
+from secondorder.answers.declared import FOOTPRINT
 from secondorder.systems.system import System
 
 SYSTEM = System(
@@ -11,4 +12,5 @@ SYSTEM = System(
     ),
     closed_form="secondorder.analytic.footprint:solve_footprint",
     simulator="secondorder.simulate.footprint:simulate_footprint",
+    metrics=FOOTPRINT,
 )

@@ -1,5 +1,6 @@
 """A model run batch by batch, its kernels launched ahead of the device."""
 
+from secondorder.answers.declared import INFERENCE
 from secondorder.systems.system import System
 
 SYSTEM = System(
@@ -11,4 +12,5 @@ SYSTEM = System(
     ),
     closed_form="secondorder.analytic.inference:solve_inference",
     simulator="secondorder.simulate.inference:simulate_inference",
+    metrics=INFERENCE,
 )

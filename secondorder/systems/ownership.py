@@ -1,5 +1,6 @@
 """What a fleet costs, owned or rented, at the work that a load gives it."""
 
+from secondorder.answers.declared import OWNERSHIP
 from secondorder.systems.system import System
 
 SYSTEM = System(
@@ -14,4 +15,5 @@ SYSTEM = System(
     closed_form="secondorder.analytic.ownership:solve_ownership",
     simulator="secondorder.simulate.ownership:simulate_ownership",
     is_random=lambda scenario: scenario.rate is not None,  # a stated utilisation leaves nothing random
+    metrics=OWNERSHIP,
 )

@@ -1,5 +1,6 @@
 """Microbatches through a pipeline, pass by pass."""
 
+from secondorder.answers.declared import PIPELINE
 from secondorder.systems.system import System
 
 SYSTEM = System(
@@ -8,4 +9,5 @@ SYSTEM = System(
     example=('--stages 8 --microbatches 32 --forward "10 ms" --backward "20 ms" --jitter "lognormal scv=0.09"'),
     closed_form="secondorder.analytic.collectives.ladder:solve_pipeline",
     simulator="secondorder.simulate.collectives:simulate_pipeline",
+    metrics=PIPELINE,
 )

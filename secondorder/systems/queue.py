@@ -1,5 +1,6 @@
 """Customers that arrive, wait and are served."""
 
+from secondorder.answers.declared import QUEUE
 from secondorder.systems.system import System
 
 SYSTEM = System(
@@ -10,4 +11,5 @@ SYSTEM = System(
     simulator="secondorder.simulate.queues:simulate_queue",
     has_requests=True,
     own_command=True,
+    metrics=QUEUE,
 )

@@ -1,5 +1,6 @@
 """An LLM service: requests arrive, one engine batches and serves them."""
 
+from secondorder.answers.declared import SERVING
 from secondorder.systems.system import System
 
 SYSTEM = System(
@@ -12,4 +13,5 @@ SYSTEM = System(
     has_precision=True,
     has_kernel=True,
     own_command=True,
+    metrics=SERVING,
 )

@@ -1,5 +1,6 @@
 """Gangs of jobs that wait for accelerators: first come, backfilled, shortest first."""
 
+from secondorder.answers.declared import SHARED_CLUSTER
 from secondorder.systems.system import System
 
 SYSTEM = System(
@@ -11,4 +12,5 @@ SYSTEM = System(
     ),
     closed_form="secondorder.analytic.shared_cluster:solve_shared_cluster",
     simulator="secondorder.simulate.shared_cluster:simulate_shared_cluster",
+    metrics=SHARED_CLUSTER,
 )

@@ -12,8 +12,10 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+from secondorder.answers.metric import Metric
+
 if TYPE_CHECKING:
-    from secondorder.scenarios.answers import Answer
+    from secondorder.answers.answer import Answer
     from secondorder.scenarios.scenario import Scenario
 
 T = TypeVar("T")
@@ -51,6 +53,7 @@ class System:
     simulator the scenario has closed forms alone.
     ``is_random`` says of a scenario whether a simulation has anything to find. ``replications`` and ``margin`` (a
     share) hold where the user states none. A system with a command of its own in ``cli/`` sets ``own_command``.
+    ``metrics`` are those of its answers; a value that comes without a unit takes that of its metric.
     """
 
     kind: "Lazy[type[Scenario]]"
@@ -65,6 +68,7 @@ class System:
     replications: int = REPLICATIONS
     margin: float = MARGIN
     own_command: bool = False
+    metrics: tuple[Metric, ...] = ()
 
     @cached_property
     def type(self) -> "type[Scenario]":

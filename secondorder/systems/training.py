@@ -1,5 +1,6 @@
 """A training run under failures, checkpoints and restarts."""
 
+from secondorder.answers.declared import TRAINING
 from secondorder.systems.system import System
 
 SYSTEM = System(
@@ -13,4 +14,5 @@ SYSTEM = System(
     replications=100,
     margin=0.005,  # goodput is near 1, so that it is to be known far better than a latency
     own_command=True,
+    metrics=TRAINING,
 )

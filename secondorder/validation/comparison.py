@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from secondorder.answers.answer import COLUMNS, Answer, row
+from secondorder.answers.estimate import Estimate
 from secondorder.quantities import Quantity
-from secondorder.scenarios.answers import COLUMNS, Answer, Estimate, row
 from secondorder.scenarios.scenario import Scenario
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.witness import Witness
@@ -42,12 +43,14 @@ class Comparison:
     @property
     def judged(self) -> list[Judged]:
         """Every closed form whose metric was simulated, in the order of the ladder."""
+        return [judged for metric in self.solved for judged in self.judged_of(metric)]
+
+    def judged_of(self, metric: str) -> list[Judged]:
+        """Every closed form of one metric."""
         return [
             Judged(formula=e, simulated=truth, verdict=verdict(e.amount, truth, self.margin))
-            for metric in self.solved
-            if metric in self.simulated
-            for truth in self.simulated[metric]
-            for e in self.solved[metric]
+            for truth in self.simulated.get(metric, ())
+            for e in self.solved.get(metric, ())
         ]
 
     @property
@@ -55,14 +58,16 @@ class Comparison:
         """All estimates of both, one row each, with the verdict of each closed form."""
         import pandas as pd
 
-        judged = {id(j.formula): j for j in self.judged}
         rows: list[tuple[object, ...]] = []
         for metric in dict.fromkeys([*self.solved, *self.simulated]):
-            for e in self.solved.get(metric, ()):
-                given = str(judged[id(e)].verdict) if id(e) in judged else ""
-                rows.append(row(self.scenario, e, given))
+            verdicts = self.verdicts(metric)
+            rows.extend(row(self.scenario, e, verdicts.get(e.order, "")) for e in self.solved.get(metric, ()))
             rows.extend(row(self.scenario, e) for e in self.simulated.get(metric, ()))
         return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    def verdicts(self, metric: str) -> dict[int | None, Verdict]:
+        """The verdict on each order of a metric; none where the metric was not both solved and simulated."""
+        return {j.formula.order: j.verdict for j in self.judged_of(metric)}
 
     def __repr__(self) -> str:
         lines = [f"{self.scenario}: {self.solved.how}", f"{self.simulated.how}; margin {100 * self.margin:g} %"]

@@ -11,9 +11,10 @@ from secondorder.analytic.training.run_interval import (
     classic_note,
     long_run_goodput,
 )
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Estimate
 from secondorder.arrays import Floats
 from secondorder.quantities import si
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.training import Training
 from secondorder.simulate.output import Interval, student
 from secondorder.simulate.training import runs

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from secondorder.analytic.serving import saturation
+from secondorder.answers.answer import Answer
 from secondorder.errors import InputError
 from secondorder.quantities import Quantity, quantity, si
-from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.replicate import run_each
 from secondorder.systems.registry import system_of

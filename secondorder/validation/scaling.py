@@ -5,6 +5,7 @@ from typing import Any
 
 from secondorder.analytic.training.run_interval import best_training_interval
 from secondorder.analytic.training_step import mean_step
+from secondorder.answers.answer import Answer
 from secondorder.errors import InfeasibleError, InputError
 from secondorder.fleets.failures import (
     Bursts,
@@ -15,7 +16,6 @@ from secondorder.fleets.failures import (
     StationaryNodes,
 )
 from secondorder.quantities import Quantity, registry, si
-from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.training import Training
 from secondorder.scenarios.training_step import TrainingStep
 from secondorder.validation.intervals import length

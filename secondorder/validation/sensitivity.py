@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Estimate
 from secondorder.arrays import Floats
 from secondorder.errors import InputError, SecondOrderError, UnknownName
 from secondorder.quantities import pretty
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.scenario import Scenario
 from secondorder.simulate.output import student
 from secondorder.simulate.replicate import run_each

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from secondorder.answers.estimate import Estimate
 from secondorder.arrays import Floats
 from secondorder.errors import InfeasibleError, InputError, UnknownName
-from secondorder.scenarios.answers import Estimate
 from secondorder.scenarios.scenario import Scenario
 from secondorder.simulate.replicate import run_each
 from secondorder.simulate.streams import stream

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
+from secondorder.answers.answer import Answer
 from secondorder.errors import InputError
 from secondorder.quantities import Quantity, quantity, si
-from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.training import Training
 from secondorder.scenarios.training_step import TrainingStep
 from secondorder.validation.intervals import length

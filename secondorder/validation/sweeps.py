@@ -1,15 +1,15 @@
 """A scenario over a grid of its fields."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from secondorder.answers.answer import COLUMNS, Answer
 from secondorder.errors import InfeasibleError, InputError, UnknownName
-from secondorder.scenarios.answers import COLUMNS
 from secondorder.scenarios.scenario import Scenario
 from secondorder.simulate.replicate import run_each
-from secondorder.validation.comparison import compare
+from secondorder.validation.comparison import Comparison, compare
 from secondorder.verbs import can_simulate, solve
 
 if TYPE_CHECKING:
@@ -63,16 +63,72 @@ def sweep(
     """
     import pandas as pd
 
+    options: dict[str, Any] = {"seed": seed, "margin": margin, "replications": replications, "requests": requests}
+    points = sweep_points(scenario, grid, simulated=simulated, jobs=jobs, **options)
+    return pd.concat([point.frame for point in points], ignore_index=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepPoint:
+    """One point of a sweep: the ``values`` of the swept fields, as text, and the ``result`` there.
+
+    ``result`` is a comparison, or an answer where nothing was simulated; None where the point is ``refused``.
+    """
+
+    values: Mapping[str, str]
+    scenario: str
+    result: Comparison | Answer | None
+    refused: str = ""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that were solved or simulated."""
+        if isinstance(self.result, Comparison):
+            return tuple(dict.fromkeys([*self.result.solved, *self.result.simulated]))
+        return tuple(self.result or ())
+
+    @property
+    def frame(self) -> "pd.DataFrame":
+        """The rows of the result, or one that says why there is none, with the swept fields in front."""
+        import pandas as pd
+
+        if self.result is not None:
+            frame = self.result.frame
+        else:
+            row = (self.scenario, "", "", "", None, None, None, None, "infeasible", self.refused)
+            frame = pd.DataFrame([row], columns=list(COLUMNS))
+        for place, (name, value) in enumerate(self.values.items()):
+            frame.insert(place, name, value)
+        return frame
+
+
+def sweep_points(
+    scenario: Scenario,
+    grid: Mapping[str, Sequence[Any]],
+    *,
+    simulated: bool = True,
+    seed: int = 0,
+    margin: float | None = None,
+    replications: int | None = None,
+    requests: int | None = None,
+    jobs: int = 1,
+) -> list[SweepPoint]:
+    """The points of ``sweep``, each with what was found there."""
     if not grid or not all(isinstance(values, list | tuple) and values for values in grid.values()):
         raise InputError("grid", given=repr(dict(grid)), expected="fields, each with a list of values")
     points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     scenarios = [_at(scenario, point) for point in points]  # a bad point is refused before any runs
     options: dict[str, Any] = {"seed": seed, "margin": margin, "replications": replications, "requests": requests}
-    found = list(run_each(lambda each: _frame(each, simulated, options), scenarios, jobs))
-    for frame, point in zip(found, points, strict=True):
-        for place, (name, value) in enumerate(point.items()):
-            frame.insert(place, name, str(value))
-    return pd.concat(found, ignore_index=True)
+    found = run_each(lambda each: _result(each, simulated, options), scenarios, jobs)
+    return [
+        SweepPoint(
+            values={name: str(value) for name, value in point.items()},
+            scenario=getattr(at, "name", ""),
+            result=None if isinstance(result, str) else result,
+            refused=result if isinstance(result, str) else "",
+        )
+        for point, at, result in zip(points, scenarios, found, strict=True)
+    ]
 
 
 def _at(scenario: Scenario, point: Mapping[str, object]) -> Scenario | InfeasibleError:
@@ -83,16 +139,16 @@ def _at(scenario: Scenario, point: Mapping[str, object]) -> Scenario | Infeasibl
         return error
 
 
-def _frame(scenario: Scenario | InfeasibleError, simulated: bool, options: dict[str, Any]) -> "pd.DataFrame":
-    """What is found at one point, or one row that says why there is nothing."""
-    import pandas as pd
-
+def _result(
+    scenario: Scenario | InfeasibleError, simulated: bool, options: dict[str, Any]
+) -> Comparison | Answer | str:
+    """What is found at one point, without records, or why there is nothing."""
     try:
         if isinstance(scenario, InfeasibleError):
             raise scenario
         if not (simulated and can_simulate(scenario)):
-            return solve(scenario).frame
-        return compare(scenario, **options).frame
+            return solve(scenario)
+        found = compare(scenario, **options)
+        return replace(found, simulated=replace(found.simulated, requests=None, series=None))
     except InfeasibleError as error:
-        row = (getattr(scenario, "name", ""), "", "", "", None, None, None, None, "infeasible", str(error))
-        return pd.DataFrame([row], columns=list(COLUMNS))
+        return str(error)

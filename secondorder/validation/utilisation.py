@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from secondorder.answers.answer import Answer
 from secondorder.errors import InputError
 from secondorder.quantities import si
-from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.queue import Closed, Queue
 from secondorder.simulate.replicate import run_each
 from secondorder.verbs import simulate, solve

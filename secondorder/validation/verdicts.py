@@ -5,8 +5,8 @@ The same question with a p-value, for a family of claims, is ``validation.equiva
 
 from enum import StrEnum
 
+from secondorder.answers.estimate import Estimate
 from secondorder.errors import InputError
-from secondorder.scenarios.answers import Estimate
 
 
 class Verdict(StrEnum):
@@ -15,6 +15,9 @@ class Verdict(StrEnum):
     AGREES = "agrees"
     BREAKS = "breaks"
     NOT_ENOUGH_DATA = "not enough data"
+    UNSTABLE = "unstable"
+    TRANSIENT = "transient"
+    TWO_STATES = "two states"
     REPLAYED = "replayed once"
 
 
@@ -32,10 +35,10 @@ def verdict(formula: float, simulated: Estimate, margin: float) -> Verdict:
     ['agrees', 'breaks', 'not enough data']
     """
     least, most = region(formula, margin)
+    if not simulated.steady:  # the simulation itself says that nothing may be concluded
+        return Verdict(simulated.steadiness)
     if simulated.low is None or simulated.high is None:
         return Verdict.REPLAYED
-    if not simulated.in_domain:  # the simulation itself says that it knows too little
-        return Verdict.NOT_ENOUGH_DATA
     if least <= simulated.low and simulated.high <= most:
         return Verdict.AGREES
     if simulated.high < least or simulated.low > most:

@@ -12,17 +12,16 @@ A law says how the gaps between arrivals are drawn. Its ``rate`` is the mean rat
 sees it: 1 for Poisson, 0 for a metronome, above 1 for bursts.
 """
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Protocol, Self, TypeAlias
 
 import numpy as np
-import pint
 
 from secondorder.arrays import EqualByValue, Floats
-from secondorder.errors import InputError, UnknownName
-from secondorder.quantities import Checked, Positive, Quantity, Rate, Unit, registry, si
+from secondorder.errors import InputError
+from secondorder.quantities import Positive, Quantity, Rate, Unit, registry, si
+from secondorder.spelling import Spelled, read
 from secondorder.workloads import requests
 
 RateOrZero = Annotated[Quantity | str, Unit("request/s")]
@@ -47,18 +46,7 @@ class ArrivalLaw(Protocol):
         """The same law at another mean rate: time is stretched, the shape is kept."""
 
 
-class _Spelled(Checked):
-    """A law that has a spelling: ``str`` gives what ``read_arrivals`` reads."""
-
-    word: ClassVar[str]
-
-    def __str__(self) -> str:
-        first, *others = fields(self)  # type: ignore[arg-type]
-        spelt = [f"{field.name}={_spell(getattr(self, field.name))}" for field in others]
-        return " ".join([self.word, _spell(getattr(self, first.name)), *spelt])
-
-
-class _Renewal(_Spelled):
+class _Renewal(Spelled):
     """A law of independent, equally distributed gaps at a given ``rate``."""
 
     rate: Rate
@@ -91,6 +79,9 @@ class Poisson(_Renewal):
 @dataclass(frozen=True)
 class Gamma(_Renewal):
     """Independent gamma gaps of shape ``burstiness`` and mean ``1/rate``; scv ``1/burstiness``.
+
+    - ``rate``: mean rate of the arrivals ("8 request/s").
+    - ``burstiness``: shape of the gamma gaps between arrivals; 1 is Poisson, less is burstier.
 
     ``burstiness`` is vLLM's name (``--burstiness``): 1 is Poisson, below 1 is burstier,
     above 1 more regular. vLLM's own benchmark also rescales the times so that the last
@@ -138,7 +129,7 @@ class Deterministic(_Renewal):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MarkovModulated(_Spelled):
+class MarkovModulated(Spelled):
     """Poisson arrivals whose rate switches between two phases (a two-state MMPP).
 
     In phase 1 requests arrive at ``rate_1`` and the phase lasts an exponential time of mean
@@ -287,10 +278,12 @@ class TraceArrivals(EqualByValue):
 
 Arrivals: TypeAlias = Poisson | Gamma | Deterministic | MarkovModulated | TraceArrivals
 
-_LAWS: dict[str, type[_Spelled]] = {law.word: law for law in (Poisson, Gamma, Deterministic, MarkovModulated)}
+_LAWS: Mapping[str, type[Poisson | Gamma | Deterministic | MarkovModulated]] = {
+    law.word: law for law in (Poisson, Gamma, Deterministic, MarkovModulated)
+}
 
 
-def read_arrivals(text: str) -> Poisson | Gamma | Deterministic | MarkovModulated:
+def read_arrivals(text: str, what: str = "arrivals") -> Poisson | Gamma | Deterministic | MarkovModulated:
     """The law that a line spells: its word, its first field, the others as ``name=value``.
 
     >>> read_arrivals("poisson 8 request/s") == Poisson("8 request/s")
@@ -302,26 +295,9 @@ def read_arrivals(text: str) -> Poisson | Gamma | Deterministic | MarkovModulate
     secondorder.errors.UnknownName: arrivals: got 'gama', expected poisson, gamma, deterministic, markov; did you ...
 
     Errors: ``UnknownName`` for a law or a field that does not exist, ``InputError`` for a
-    field missing, given twice or not readable.
+    field missing, given twice or not readable; ``what`` names the law in them.
     """
-    word, _, rest = text.strip().partition(" ")
-    if word.lower() not in _LAWS:
-        raise (
-            UnknownName.among("arrivals", word, _LAWS)
-            if word[:1].isalpha()
-            else InputError(
-                "arrivals",
-                given=repr(text),
-                expected=f"a law ({', '.join(_LAWS)}) and its fields",
-                remedy='write "poisson 8 request/s"',
-            )
-        )
-    law = _LAWS[word.lower()]
-    given = _fields(law, rest)
-    try:
-        return law(**given)  # type: ignore[return-value]
-    except InputError as error:
-        raise error.within("arrivals") from None
+    return read(text, _LAWS, what=what, example="poisson 8 request/s")
 
 
 def _count(n: int) -> int:
@@ -337,38 +313,3 @@ def _per_second(rate: float) -> Quantity:
 def _ratio(rate: Rate, old: Rate) -> float:
     """How many times ``old`` the new ``rate`` is."""
     return si(Unit("request/s", positive=True).read(rate, "rate")) / si(old)
-
-
-def _spell(value: object) -> str:
-    """A field's value as text that reads back to the same value."""
-    if isinstance(value, pint.Quantity):
-        return f"{_spell(value.m)} {value.u:D}".replace(" / ", "/").replace("second", "s")
-    return repr(value).removesuffix(".0")
-
-
-def _plain(text: str) -> float | str:
-    """A bare number as a number; anything else is left to the field to read."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _fields(law: type[_Spelled], text: str) -> dict[str, Any]:
-    """The fields of ``law`` that ``text`` gives, each a string, or a float where the field has no unit."""
-    known = [field.name for field in fields(law)]  # type: ignore[arg-type]
-    first, *rest = re.split(r"(?<!\S)(\w+)\s*=", text)
-    pairs = list(zip(rest[::2], rest[1::2], strict=True))
-    if first.strip():
-        pairs.insert(0, (known[0], first))
-    given: dict[str, Any] = {}
-    for name, value in pairs:
-        if name not in known:
-            raise UnknownName.among(f"arrivals: field of {law.word}", name, known)
-        if name in given:
-            raise InputError(f"arrivals.{name}", given="two values", expected="one")
-        given[name] = _plain(value.strip())
-    if missing := [name for name in known if name not in given]:
-        usage = " ".join([law.word, f"<{known[0]}>", *(f"{name}=<{name}>" for name in known[1:])])
-        raise InputError("arrivals", given=f"{text.strip()!r} without {', '.join(missing)}", expected=usage)
-    return given

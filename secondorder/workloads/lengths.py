@@ -355,6 +355,9 @@ class _Joint:
 class Lengths(_Joint):
     """Input and output lengths that are independent of each other; an integer means a fixed length.
 
+    - ``input``: prompt tokens: 1024, "geometric 256", "lognormal 512 cv=1.2" or "uniform 1 high=99".
+    - ``output``: output tokens, likewise.
+
     >>> both = Lengths(input=LogNormal(1024, cv=1.0), output=Uniform(1, 255))
     >>> round(both.expect(lambda i, o: (i + o) * o) / both.mean_output, 1)   # mean context, by output tokens
     1194.3
@@ -404,12 +407,14 @@ class Lengths(_Joint):
 def _marginal(name: str, law: object) -> Marginal:
     if isinstance(law, Marginal):
         return law
+    if isinstance(law, str):
+        return read_marginal(law, name)
     if isinstance(law, (int, np.integer)) and not isinstance(law, bool):
         try:
             return Fixed(int(law))
         except InputError as error:
             raise error.within(name) from None
-    raise InputError(name, given=repr(law), expected="an integer, Fixed, Uniform, Geometric or LogNormal")
+    raise InputError(name, given=repr(law), expected='an integer, or a law such as "geometric 256"')
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -480,9 +485,13 @@ class Empirical(EqualByValue, _Joint):
 
 def _weights(given: Floats | Sequence[float] | None, size: int) -> Floats:
     """Weights of sum 1, equal where none are given."""
-    weights = np.ones(size) if given is None else np.array(given, dtype=np.float64)
+    expected = f"{size} positive numbers, one a pair"
+    try:
+        weights = np.ones(size) if given is None else np.array(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError("weight", given=repr(given), expected=expected) from None
     if weights.shape != (size,) or not np.all(np.isfinite(weights) & (weights > 0)):
-        raise InputError("weight", given=f"{weights.size} weights", expected=f"{size} positive numbers, one a pair")
+        raise InputError("weight", given=f"{weights.size} weights", expected=expected)
     weights /= weights.sum() or 1.0
     weights.flags.writeable = False
     return weights

@@ -46,6 +46,7 @@ import numpy as np
 from secondorder.arrays import Floats, Integers
 from secondorder.errors import FileError, InputError, UnknownName
 from secondorder.quantities import Duration, Quantity, Rate, Unit, quantity, registry, si
+from secondorder.spelling import spell
 from secondorder.workloads.arrivals import TraceArrivals
 from secondorder.workloads.lengths import Empirical
 from secondorder.workloads.requests import Requests
@@ -59,12 +60,14 @@ class TraceWarning(UserWarning):
 class Trace:
     """Recorded requests under a name; the first arrives at 0.
 
-    ``notes`` tells what was mended when the trace was read.
+    ``notes`` tells what was mended when the trace was read; ``origin`` is what a plan writes to read it again: its
+    ``file`` and the options, none for a part of a file or a trace made in memory.
     """
 
     name: str
     requests: Requests
     notes: tuple[str, ...] = field(default=(), compare=False)
+    origin: Mapping[str, object] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not len(self.requests):
@@ -104,7 +107,7 @@ class Trace:
         """The first ``n`` requests (all, where there are fewer)."""
         if n < 1:
             raise InputError("n", given=n, expected="an integer of at least 1")
-        return replace(self, requests=self.requests[:n])
+        return self if n >= len(self) else replace(self, requests=self.requests[:n], origin=None)
 
     def window(self, start: Duration, end: Duration) -> "Trace":
         """The requests that arrive from ``start`` on and before ``end``; the first of them moves to 0."""
@@ -113,11 +116,13 @@ class Trace:
         if low >= high:
             given = f"{start} to {end}, with no arrival in it"
             raise InputError("window", given=given, expected=f"a part of 0 s to {si(self.duration):.6g} s")
-        return replace(self, requests=_from_zero(self.requests[low:high]))
+        return replace(self, requests=_from_zero(self.requests[low:high]), origin=None)
 
     def at(self, rate: Rate) -> "Trace":
         """The same requests in stretched time, at another mean rate."""
-        return replace(self, requests=replace(self.requests, arrival=self.arrivals.at(rate).recorded))
+        new = spell(Unit("request/s", positive=True).read(rate, "rate"))
+        origin = None if self.origin is None else {**self.origin, "rate": new}
+        return replace(self, requests=replace(self.requests, arrival=self.arrivals.at(rate).recorded), origin=origin)
 
 
 def _from_zero(requests: Requests) -> Requests:
@@ -211,13 +216,17 @@ _FORMATS = {
 }
 
 
+_HASH_BLOCK = 512
+"""Tokens that one of Mooncake's own identities stands for."""
+
+
 def read_trace(
     path: str | PathLike[str],
     format: str | None = None,
     columns: Mapping[str, str] | None = None,
     *,
     arrival_unit: str | None = None,
-    hash_block: int = 512,
+    hash_block: int = _HASH_BLOCK,
     name: str | None = None,
 ) -> Trace:
     """The trace in a file; its format is recognised by its header unless given.
@@ -241,13 +250,19 @@ def read_trace(
     requests, notes = _requests(file, chosen, hash_block)
     for note in notes:
         warnings.warn(f"{where}: {note}", TraceWarning, stacklevel=2)
-    return Trace(name=name or where.stem, requests=requests, notes=tuple(notes))
+    options = {"format": format, "columns": columns, "arrival_unit": arrival_unit, "name": name}
+    origin: dict[str, object] = {"file": str(where.absolute())}
+    origin |= {key: value for key, value in options.items() if value is not None}
+    origin |= {"hash_block": hash_block} if hash_block != _HASH_BLOCK else {}
+    return Trace(name=name or where.stem, requests=requests, notes=tuple(notes), origin=origin)
 
 
 def _named_columns(format: str | None, columns: Mapping[str, str], arrival_unit: str | None) -> _Format:
     roles = ("arrival", "input_tokens", "output_tokens")
     if format not in (None, "columns"):
         raise InputError("format", given=repr(format), expected="no format beside columns")
+    if not all(isinstance(name, str) for name in columns.values()):
+        raise InputError("columns", given=repr(dict(columns)), expected="the names of columns, as text")
     if set(columns) != set(roles):
         raise InputError("columns", given=sorted(columns), expected=f"a column name for each of {', '.join(roles)}")
     if arrival_unit is None:

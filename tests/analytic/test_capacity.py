@@ -76,7 +76,7 @@ def test_two_replicas_of_the_textbook_are_unstable_and_four_do():
     zero, one, two = answer["replicas"]
     assert [rung.amount for rung in (zero, one, two)] == [2, 4, 4]
     assert not zero.in_domain
-    assert "the queue grows" in zero.note
+    assert "the queue grows" in zero.remark
     simulated = simulate_capacity(capacity(), seed=1, replications=5)
     found = simulated.best("replicas")
     assert (found.low, found.amount, found.high) == (4, 4, 4)

@@ -19,8 +19,8 @@ from secondorder.analytic.compression import (
     compress,
     sparse_speed,
 )
+from secondorder.answers.answer import Answer
 from secondorder.errors import DoesNotFit, InputError, UnknownName
-from secondorder.scenarios.answers import Answer
 from secondorder.scenarios.compression import METHODS, read_method
 
 LLAMA, RESNET = so.models.llama_3_1_8b, so.models.resnet50
@@ -159,18 +159,18 @@ def solved(method: str, **changes: Any) -> Answer:
 @pytest.mark.parametrize(
     ("method", "note"),
     [
-        ("quantised int4", "upper bound"),
+        ("quantised int4", "gain from above"),
         ("unstructured 0.2", "nothing is gained"),
-        ("unstructured 0.2 sparse_kernels=true", "upper bound"),
-        ("two-of-four", "upper bound"),
-        ("structured 0.5", "lower bound"),
+        ("unstructured 0.2 sparse_kernels=true", "gain from above"),
+        ("two-of-four", "gain from above"),
+        ("structured 0.5", "gain from below"),
         ("distilled llama_3_2_1b", ""),
     ],
 )
 def test_the_side_of_the_truth_that_the_gain_is_on_is_told_of_the_method(method: str, note: str) -> None:
     answer = solved(method)
-    assert note in answer.best("speedup").note
-    assert bool(note) == bool(answer.best("latency").note)
+    assert note in answer.best("speedup").remark
+    assert bool(note) == bool(answer.best("latency").remark)
     assert method.split()[0] in answer.how
     assert (answer.best("speedup").amount == 1) == (note == "nothing is gained")
 

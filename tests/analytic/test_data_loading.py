@@ -279,16 +279,16 @@ def test_where_times_hardly_vary_two_moments_are_within_seven_percent(scv):
 def test_outside_of_its_domain_the_answer_says_which_condition_fails():
     wide = solve_data_loading(loading(step="lognormal 1 s scv=4")).best("starvation")
     assert not wide.in_domain
-    assert wide.note == "step: scv above 1"
+    assert wide.outside == "step: scv above 1"
     busy = solve_data_loading(reading(1.0, decode="2 s", step="exponential 0.7 s")).best("starvation")
-    assert "storage is busy" in busy.note
+    assert "storage is busy" in busy.remark
 
 
 def test_a_time_without_variance_has_no_second_order_and_no_interval():
     scenario = loading(step="pareto 1 s shape=1.5")
     assert solve_data_loading(scenario).best("starvation").order == 1
     found = simulate_data_loading(replace(scenario, prefetch=1, workers=1), replications=2).best("starvation")
-    assert not found.in_domain
+    assert not found.steady
     assert found.high == math.inf
 
 
@@ -332,5 +332,5 @@ def test_an_accelerator_alone_is_no_answer_where_the_loader_is_slower() -> None:
     )  # fmt: skip
     alone = solve_data_loading(slow)["worker_utilisation"][0]
     assert alone.amount == pytest.approx(0.05 / 0.03)
-    assert (alone.in_domain, alone.note) == (False, "storage and workers make 0.547 of the batches that it takes")
+    assert (alone.in_domain, alone.outside) == (False, "storage and workers make 0.547 of the batches that it takes")
     assert all(each.in_domain for each in solve_data_loading(replace(slow, step="60 ms"))["worker_utilisation"])

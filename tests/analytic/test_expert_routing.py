@@ -102,7 +102,7 @@ def test_drops_too_rare_to_be_seen_are_not_taken_for_none() -> None:
     found = simulate_expert_routing(roomy, replications=2).best("dropped_share")
     assert found.amount == 0
     assert verdict(formula, found, 0.1) is Verdict.NOT_ENOUGH_DATA
-    assert found.note == "not enough data: none of 80 routings drops a token"
+    assert found.remark == "not enough data: none of 80 routings drops a token"
     never = simulate_expert_routing(replace(SHEET, capacity_factor=8.0), replications=2).best("dropped_share")
     assert never.in_domain  # an expert takes all 16 tokens
 
@@ -193,7 +193,7 @@ def test_closed_forms_lie_in_the_simulated_intervals(scenario: ExpertRouting) ->
         assert seen.low is not None
         assert seen.high is not None
         half = (seen.high - seen.low) / 2
-        slack = half + 0.004 * seen.amount * bool(best.note)  # approximate laws: half a percent, see above
+        slack = half + 0.004 * seen.amount * bool(best.remark)  # approximate laws: half a percent, see above
         slack += 3 / 20_000  # what 20,000 routings have never shown has a chance below 3 in 20,000, at 95 %
         assert seen.low - slack <= best.amount <= seen.high + slack, metric
 

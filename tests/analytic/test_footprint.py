@@ -184,7 +184,7 @@ def test_where_hours_overflow_the_closed_form_says_so_and_is_wrong():
     crowded = fleet(utilisation=0.7, load=[0.2] * 12 + [1.8] * 12, intensity=[2] * 12 + [1] * 12)
     rung = solve_footprint(crowded).best("carbon_operational")
     assert not rung.in_domain
-    assert "exceeds its hour's capacity" in rung.note
+    assert "exceeds its hour's capacity" in rung.remark
     assert simulate_footprint(crowded).best("carbon_operational").low > 1.02 * rung.amount
 
 

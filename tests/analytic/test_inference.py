@@ -296,18 +296,18 @@ def test_formulas_outside_their_conditions_say_so() -> None:
     spread = replace(EXPONENTIAL, launch="lognormal 5 us scv=2", queue_depth=1024)
     p99 = solve_inference(spread).best("latency_p99")
     assert not p99.in_domain
-    assert "not yet normal" in p99.note
+    assert "not yet normal" in p99.remark
     held = solve_inference(replace(spread, queue_depth=8)).best("latency_mean")
-    assert "may hold up the host" in held.note
+    assert "may hold up the host" in held.remark
     short = solve_inference(replace(spread, queue_depth=8, synchronise=False)).best("throughput")
-    assert "too short for a diffusion (17 or more)" in short.note
+    assert "too short for a diffusion (17 or more)" in short.remark
 
 
 def test_a_run_too_short_for_its_queue_says_so() -> None:
     balanced = replace(EXPONENTIAL, launch="exponential 4.2 us", queue_depth=4096, synchronise=False)
     found = simulate_inference(balanced, replications=2).best("latency_mean")
-    assert not found.in_domain
-    assert found.note.startswith("not enough data: the queue settles in about")
+    assert not found.steady
+    assert found.remark.startswith("not enough data: the queue settles in about")
 
 
 def test_the_same_seed_gives_the_same_bits_in_any_number_of_processes() -> None:

@@ -350,7 +350,7 @@ FOLLOWING = daily(target_utilisation=0.8, boot="10 min", wait_objective="5 s", r
 def test_a_boot_breaks_the_pointwise_form_which_says_so():
     rung = solve_ownership(FOLLOWING).best("wait_mean")
     assert not rung.in_domain
-    assert "boot" in rung.note
+    assert "boot" in rung.remark
     assert simulated(FOLLOWING, ("wait_mean",))["wait_mean"].low > rung.amount
     at_once = replace(FOLLOWING, boot="0 s")
     slower = simulated(replace(FOLLOWING, boot="30 min"), ("wait_mean",))["wait_mean"]
@@ -377,10 +377,10 @@ def test_where_the_peak_exceeds_the_fleet_only_the_simulation_answers():
 def test_other_services_are_outside_erlang_s_domain():
     constant = replace(SLOW, service="10 s", rate="0.5 request/s")
     rungs = solve_ownership(constant)["wait_mean"]
-    assert all("exponential service" in rung.note for rung in rungs)
+    assert all("exponential service" in rung.remark for rung in rungs)
     assert simulated(constant, ("wait_mean",))["wait_mean"].high < rungs[-1].amount
     uneven = daily(service="10 s", accelerators=14)  # a load that is not steady is told beside it
-    assert "steady" in solve_ownership(uneven).best("wait_mean").note
+    assert "steady" in solve_ownership(uneven).best("wait_mean").remark
 
 
 def test_the_same_seed_gives_the_same_answer_and_processes_do_not_matter():

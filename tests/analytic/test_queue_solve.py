@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import secondorder as so
-from secondorder.analytic.queues.ladder import _law_quantile, _repair, solve_queue
+from secondorder.analytic.queues.ladder import solve_queue
+from secondorder.analytic.queues.orders.alone import _law_quantile
+from secondorder.analytic.queues.orders.means import _repair
+from secondorder.answers.estimate import Claim
 from secondorder.errors import Unstable
 from secondorder.simulate.output import student
 from secondorder.simulate.queues import after, cut, measure, replicate
@@ -70,7 +73,7 @@ def simulated(scenario, customers=30_000, replications=20):
 def test_what_is_called_exact_is_covered_by_the_simulation(name):
     found, claims = simulated(SYSTEMS[name]), 0
     for estimate in solve_queue(SYSTEMS[name]).estimates:
-        if estimate.order == 0 or not estimate.in_domain or not estimate.note.startswith("exact"):
+        if estimate.order == 0 or not estimate.in_domain or estimate.claim is not Claim.EXACT:
             continue
         interval, claims = found[estimate.metric], claims + 1
         slack = 1e-4 * abs(estimate.amount)  # inverted numerically
@@ -87,28 +90,28 @@ def test_every_closed_form_has_a_simulated_twin_a_source_and_a_note(name):
     for estimate in solve_queue(SYSTEMS[name]).estimates:
         assert measured is None or estimate.metric in measured, estimate.metric
         assert estimate.source
-        assert estimate.note.split(":")[0].split(",")[0].split(" ")[0] in ("exact", "approximation", "bound")
+        assert estimate.claim in Claim
         assert math.isfinite(estimate.amount)
 
 
 def test_the_ladder_climbs_from_no_queue_over_means_to_variability():
     answer = so.solve(queue("poisson 8 request/s", "lognormal 100 ms scv=4"))
     assert [(e.order, round(e.amount, 9)) for e in answer["wait_mean"]] == [(0, 0.0), (1, 0.4), (2, 1.0)]
-    assert answer.best("wait_mean").note == "exact"
+    assert answer.best("wait_mean").remark == "exact"
     assert [e.order for e in answer["wait_p99"]] == [0, 2]
     assert answer.best("response_p99").amount == pytest.approx(7.53, rel=1e-2)
 
 
 def test_the_first_moments_are_exact_where_the_system_is_markov_and_say_so():
-    assert so.solve(queue())["wait_mean"][1].note == "exact"
-    assert so.solve(queue(service="erlang 1 s stages=2"))["wait_mean"][1].note.startswith("approximation")
-    assert so.solve(queue(service="erlang 1 s stages=1"))["wait_mean"][1].note == "exact"
+    assert so.solve(queue())["wait_mean"][1].remark == "exact"
+    assert so.solve(queue(service="erlang 1 s stages=2"))["wait_mean"][1].remark.startswith("approximation")
+    assert so.solve(queue(service="erlang 1 s stages=1"))["wait_mean"][1].remark == "exact"
 
 
 def test_many_servers_are_pooled_in_the_approximations():
     answer = so.solve(queue("poisson 3.2 request/s", "lognormal 1 s scv=4", servers=4))
     assert answer.best("wait_mean").source == "Kimura (M/G/c)"
-    assert answer.best("wait_mean").note.startswith("approximation")
+    assert answer.best("wait_mean").remark.startswith("approximation")
     answer = so.solve(queue("gamma 3.2 request/s burstiness=0.5", "lognormal 1 s scv=4", servers=4))
     assert answer.best("wait_mean").source == "Whitt (G/G/c)"
     assert (
@@ -133,7 +136,7 @@ def test_a_quantile_without_theory_is_absent_and_not_borrowed_from_another_order
 def test_a_median_where_half_of_the_customers_wait_is_not_judged():
     answer = so.solve(queue(SLOW))
     assert not answer.best("wait_p50").in_domain
-    assert "at a jump: 0.5 of the customers wait" in answer.best("wait_p50").note
+    assert "at a jump: 0.5 of the customers wait" in answer.best("wait_p50").remark
     assert answer.best("wait_p90").in_domain
     assert so.solve(queue()).best("wait_p50").in_domain
 
@@ -159,7 +162,7 @@ def test_a_trace_is_outside_the_domain_of_steady_states():
     times = np.cumsum(np.random.default_rng(0).exponential(1.25, 500))
     answer = so.solve(queue(so.TraceArrivals(times)))
     assert not answer.best("wait_mean").in_domain
-    assert "a finite" in answer.best("wait_mean").note
+    assert "a finite" in answer.best("wait_mean").remark
 
 
 def test_patience_keeps_a_queue_bounded_but_has_no_closed_form_here():

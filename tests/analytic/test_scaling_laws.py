@@ -140,7 +140,7 @@ def test_each_order_is_told_with_the_fit_that_it_is_of() -> None:
         "hoffmann_2022",
         "besiroglu_2024",
     ]
-    assert "fit hoffmann_2022" in answer["parameters"][1].note
+    assert "fit hoffmann_2022" in answer["parameters"][1].remark
 
 
 def test_the_price_of_training_is_that_of_an_accelerator_for_an_hour() -> None:

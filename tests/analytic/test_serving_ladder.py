@@ -250,7 +250,7 @@ def test_inside_its_domain_order_2_is_within_10_percent_of_the_engine(share, cha
     closed, truth = so.solve(scenario), so.simulate(scenario, seed=1, requests=4_000, replications=5)
     for metric in METRICS:
         found = closed.best(metric)
-        assert found.in_domain, found.note
+        assert found.in_domain, found.remark
         assert verdict(found.amount, truth.best(metric), 0.1) is not Verdict.BREAKS, metric
     steps = scenario.offered.mean_output - 1
     if changes["lengths" if "lengths" in changes else "model"] == so.Lengths(input=942, output=35):
@@ -271,12 +271,12 @@ def test_requests_that_wait_for_cache_or_slots_put_the_second_order_outside_its_
     crowded = service(lengths=so.Lengths(input=so.Geometric(80), output=so.Geometric(291)), max_num_seqs=16)
     crowded = at(crowded, 0.55 * saturation(crowded).rate)
     assert 0.005 < Replica.of(crowded, crowded.rate).slot_wait[0] < 0.02  # where the 99th percentile leaps
-    assert "wait for a slot" in so.solve(crowded).best("ttft_p99").note
+    assert "wait for a slot" in so.solve(crowded).best("ttft_p99").remark
     tight = service(lengths=so.Lengths(input=so.Geometric(2600), output=so.Geometric(80)), num_gpu_blocks=4_000,
                     max_num_batched_tokens=4096, max_num_seqs=64)  # fmt: skip
     low, high = (at(tight, share * saturation(tight).rate) for share in (0.1, 0.9))
     assert Replica.of(low, low.rate).cache_overflow < 0.002
-    assert "KV cache" in so.solve(high).best("ttft_p99").note
+    assert "KV cache" in so.solve(high).best("ttft_p99").remark
 
 
 def test_means_alone_are_outside_their_domain_where_the_queue_moves_them():
@@ -284,7 +284,7 @@ def test_means_alone_are_outside_their_domain_where_the_queue_moves_them():
     first = answer["ttft_mean"][1]
     assert first.order == 1
     assert not first.in_domain
-    assert "waits" in first.note
+    assert "waits" in first.remark
     idle_engine = so.solve(service(arrivals=so.Poisson("0.01 request/s")))
     assert idle_engine["tpot_mean"][1].in_domain
 
@@ -337,7 +337,7 @@ def test_the_fluid_tells_the_wait_of_an_overloaded_window():
 def test_arrivals_that_are_not_poisson_are_outside_the_domain():
     answer = so.solve(service(arrivals=so.Gamma("8 request/s", burstiness=0.25)))
     assert not answer.best("ttft_p99").in_domain
-    assert "scv 4" in answer.best("ttft_p99").note
+    assert "scv 4" in answer.best("ttft_p99").remark
     assert so.solve(service()).best("ttft_p99").in_domain
 
 
@@ -412,12 +412,12 @@ def test_a_service_of_single_tokens_has_a_ladder():
 
 def test_conditions_that_do_not_hold_are_named():
     long_prompts = so.solve(service(arrivals=so.Poisson("0.2 request/s"), lengths=so.Lengths(input=16_000, output=64)))
-    assert "token budget" in long_prompts.best("ttft_mean").note
+    assert "token budget" in long_prompts.best("ttft_mean").remark
     threshold = so.solve(service(long_prefill_token_threshold=256))
-    assert "long_prefill_token_threshold" in threshold.best("ttft_mean").note
+    assert "long_prefill_token_threshold" in threshold.best("ttft_mean").remark
     crowded = service(max_num_seqs=32, lengths=so.Lengths(input=1920, output=128))
     crowded = at(crowded, 0.9 * saturation(crowded).rate)
-    assert "wait for a slot" in so.solve(crowded).best("ttft_p99").note
+    assert "wait for a slot" in so.solve(crowded).best("ttft_p99").remark
 
 
 def test_a_trace_whose_prefix_hits_may_carry_it_is_not_called_an_overload():
@@ -433,7 +433,7 @@ def test_a_trace_whose_prefix_hits_may_carry_it_is_not_called_an_overload():
     assert scenario.rate > saturation(scenario).rate
     answer = so.solve(scenario)
     assert {e.order for e in answer["ttft_mean"]} == {0}
-    assert "prefix hits" in answer.best("saturation_rate").note
+    assert "prefix hits" in answer.best("saturation_rate").remark
 
 
 def test_an_overload_too_short_to_fill_the_slots_is_outside_the_fluid():

@@ -393,7 +393,7 @@ def test_hits_shift_saturation_to_where_the_engine_saturates():
     assert bare < 0.8 * throughput
     small = solve_prefix_caching(PrefixCaching(serving=service(), hit_ratio=0.75)).best("saturation_rate")
     assert not small.in_domain
-    assert "share" in small.note
+    assert "share" in small.remark
 
 
 def test_without_hits_it_is_the_service_itself():
@@ -672,9 +672,9 @@ def test_the_budget_that_keeps_a_gap_is_told_by_its_name():
     gaps = [longest_gap(serving, 2048, budget=budget, decodes=decodes) for budget in (found, found + 1)]
     assert gaps[0] <= 15e-3 < gaps[1]
     assert row.unit == "token"
-    assert "largest max_num_batched_tokens that keeps gaps within 15 ms" in row.note
+    assert "largest max_num_batched_tokens that keeps gaps within 15 ms" in row.remark
     wide = solve_chunked_prefill(ChunkedPrefill(serving=service(), itl="10 s")).best("budget_for_itl")
-    assert "takes the longest prompt in one step" in wide.note
+    assert "takes the longest prompt in one step" in wide.remark
 
 
 # What no engine could serve

@@ -340,7 +340,7 @@ def test_mixed_sizes_are_outside_of_the_domain_and_say_so():
     answer = solve_shared_cluster(cluster(accelerators=16, sizes=FIVE_SIZES, arrivals="2.5 job/s"))
     for rung in answer["wait_mean"][1:]:
         assert not rung.in_domain
-        assert "sizes are mixed" in rung.note
+        assert "sizes are mixed" in rung.remark
 
 
 def test_the_first_order_has_fungible_slots():
@@ -353,7 +353,7 @@ def test_durations_without_a_variance_have_no_second_order_and_no_interval():
     assert solve_shared_cluster(scenario).best("wait_mean").order == 1
     wait = simulate_shared_cluster(replace(scenario, accelerators=16), replications=2).best("wait_mean")
     assert wait.high == math.inf
-    assert "no variance" in wait.note
+    assert "no variance" in wait.remark
 
 
 def test_the_answer_of_the_simulation_holds_the_exact_wait_and_says_how_long_it_ran():

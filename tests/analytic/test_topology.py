@@ -241,7 +241,7 @@ def test_what_is_only_a_bound_says_so():
         Topology(shape="dragonfly routers=4 hosts=2 global_links=2", link_bandwidth="1 GB/s", size="1 MB")
     )
     assert not answer.best("bisection_bandwidth").in_domain
-    assert "bound from above" in answer.best("all_to_all_time").note
+    assert "bound from above" in answer.best("all_to_all_time").remark
     assert (
         not solve_topology(Topology(shape="torus 5x4", link_bandwidth="1 GB/s", size="1 MB"))
         .best("bisection_bandwidth")

@@ -67,7 +67,7 @@ def test_goodput_has_three_orders_with_the_numbers_of_the_textbooks():
     assert [e.order for e in answer["goodput"]] == [0, 1, 2]
     assert [round(e.amount, 4) for e in answer["goodput"]] == [0.9431, 0.8429, 0.8524]
     assert "Daly" in answer.best("goodput").source
-    assert answer.best("goodput").note.startswith("exact")
+    assert answer.best("goodput").remark.startswith("exact")
     assert so.solve(run()) == solve_training(run())
 
 
@@ -125,7 +125,7 @@ def test_first_order_below_zero_is_shown_and_put_outside_of_its_domain():
     _, first, exact = solve_training(rough)["goodput"]
     assert first.amount < 0
     assert not first.in_domain
-    assert "below 0" in first.note
+    assert "below 0" in first.remark
     assert exact.amount == pytest.approx(0.2984, abs=1e-4)
     assert exact.in_domain
 
@@ -151,8 +151,8 @@ def test_first_order_where_checkpoints_take_much_of_an_interval_is_outside_of_it
     assert abs(first.amount - exact) > 0.1
     for metric in SHARES:
         assert not answer[metric][-2].in_domain
-        assert "of an interval" in answer[metric][-2].note
-        assert "what a failure costs" not in answer[metric][-2].note
+        assert "of an interval" in answer[metric][-2].remark
+        assert "what a failure costs" not in answer[metric][-2].remark
 
 
 def test_first_order_says_which_of_its_conditions_fail():
@@ -163,10 +163,10 @@ def test_first_order_says_which_of_its_conditions_fail():
     assert notes["none"].in_domain
     for name, said in (("failure", "what a failure costs is 0.276 of it"), ("write", "take 0.3 of an interval")):
         assert not notes[name].in_domain
-        assert said in notes[name].note
+        assert said in notes[name].remark
     both = solve_training(run("exponential 5000 s", Checkpoint(interval="1000 s", write="300 s")))["goodput"][1]
-    assert "what a failure costs" in both.note
-    assert "of an interval" in both.note
+    assert "what a failure costs" in both.remark
+    assert "of an interval" in both.remark
 
 
 @given(
@@ -201,7 +201,7 @@ def test_first_order_in_its_domain_is_right_to_second_order(
     off = abs(first.amount - best.amount)
     assert off <= SHORT or not first.in_domain
     assert first.amount >= 0 or not first.in_domain
-    assert off <= SHORT or first.note.count(";") >= 1
+    assert off <= SHORT or first.remark.count(";") >= 1
 
 
 @pytest.mark.parametrize("policy", [*POLICIES, replace(ASYNC, drain="900 s"), TIGHT])
@@ -233,7 +233,7 @@ def test_order_0_of_a_watch_that_is_short_beside_a_checkpoint_is_outside_of_its_
     """In an hour without failures no checkpoint may be written at all."""
     short = solve_training(run(policy=Checkpoint(interval="2 h", write="10 min"), duration="1 h"))["goodput"][0]
     assert not short.in_domain
-    assert "short" in short.note
+    assert "short" in short.remark
 
 
 def test_a_stalled_drain_counts_in_order_0():
@@ -281,7 +281,7 @@ def test_short_work_without_an_exact_form_is_near_its_simulation_and_says_that_i
     best = solve_training(scenario).best("time_to_train")
     assert best.amount == pytest.approx(np.mean([story.wall for story in runs(scenario, replications=300)]), rel=0.3)
     assert not best.in_domain
-    assert "short" in best.note
+    assert "short" in best.remark
 
 
 @pytest.mark.parametrize("failures", PROCESSES)
@@ -297,7 +297,7 @@ def test_new_nodes_whose_work_is_in_one_interval_have_an_answer():
         answer = solve_training(run("new 100 weibull 200 day shape=0.7", policy, work=work))
         assert answer.best("time_to_train").amount > 1e7
     assert answer.best("time_to_train").amount == math.inf
-    assert "headway" in answer.best("goodput").note
+    assert "headway" in answer.best("goodput").remark
 
 
 def test_the_last_interval_weighs_in_the_edge():
@@ -306,7 +306,7 @@ def test_the_last_interval_weighs_in_the_edge():
     weights = []
     for days in (40, 79):  # a whole number of intervals, and nearly twice the time at the end
         policy = Checkpoint(interval="20 day", write="60 s")
-        note = solve_training(run(heavy, policy, work=f"{days} day")).best("goodput").note
+        note = solve_training(run(heavy, policy, work=f"{days} day")).best("goodput").remark
         weights.append(float(note.split("may weigh ")[1].split(";")[0]))
     assert weights[1] > 1.5 * weights[0] * 40 / 79
 
@@ -318,8 +318,8 @@ def test_a_restart_and_a_downtime_weigh_in_the_edge_and_on_order_one_too():
         _, first, best = solve_training(run(rare, short, recovery=recovery, duration="50 day"))["goodput"]
         assert not best.in_domain
         assert not first.in_domain
-        assert "may weigh 0.02" in best.note
-        assert "may weigh 0.02" in first.note
+        assert "may weigh 0.02" in best.remark
+        assert "may weigh 0.02" in first.remark
 
 
 def test_silent_errors_whose_restarts_take_much_are_beyond_first_order():
@@ -364,7 +364,7 @@ def test_the_start_with_full_shelves_weighs_in_the_edge():
     moved = naive_head_start(2.0, 20.0, 9, 99, 60.0) / 60.0
     assert moved > 9 * SHORT
     assert not best.in_domain
-    assert moved < float(best.note.split("may weigh ")[1]) < 1.2 * moved
+    assert moved < float(best.remark.split("may weigh ")[1]) < 1.2 * moved
     assert solve_training(replace(watched, spares=None)).best("goodput").in_domain
 
 
@@ -382,7 +382,7 @@ def test_what_is_not_exact_says_why():
     for word, scenario in cases.items():
         best = solve_training(scenario).best("goodput")
         assert not best.in_domain, word
-        assert word in best.note, word
+        assert word in best.remark, word
 
 
 def test_what_is_exact_is_in_its_domain():
@@ -402,8 +402,8 @@ def test_what_is_exact_is_in_its_domain():
 
 def test_a_drain_longer_than_the_interval_says_that_it_holds_training_up():
     slow = solve_training(run(policy=replace(ASYNC, drain="900 s")))
-    assert "holds training up" in slow.best("goodput").note
-    assert "holds" not in solve_training(run(policy=ASYNC)).best("goodput").note
+    assert "holds training up" in slow.best("goodput").remark
+    assert "holds" not in solve_training(run(policy=ASYNC)).best("goodput").remark
     assert slow.best("checkpoint_share").amount > 0.4
 
 
@@ -425,7 +425,7 @@ def test_a_run_without_headway_has_no_end_and_says_so(policy):
     assert best.amount > 1e40
     assert "failures_mean" not in answer
     assert not best.in_domain
-    assert "headway" in best.note
+    assert "headway" in best.remark
 
 
 def test_an_interval_is_rounded_up_to_whole_steps():

@@ -13,12 +13,13 @@ from scipy.stats import binom
 
 from secondorder.analytic import critical_path, training_step
 from secondorder.analytic.training_step import first_order_step, ideal_step, mean_step, solve_step
-from secondorder.cli.doors import Door
-from secondorder.cli.train import Steps
+from secondorder.answers.estimate import Claim
+from secondorder.cli.train import step_table
 from secondorder.errors import DoesNotFit, InputError
 from secondorder.fleets.accelerators import accelerators
 from secondorder.fleets.clusters import Cluster, Fabric, Link, Node, clusters
 from secondorder.laws import LogNormal
+from secondorder.plans.tables import Tables
 from secondorder.scenarios.training import Checkpoint, Recovery, Training
 from secondorder.scenarios.training_step import Message, Parts, TrainingStep
 from secondorder.simulate.collectives.ring import finish
@@ -407,12 +408,12 @@ def test_without_jitter_order_2_is_the_simulation_and_so_is_order_1_where_nothin
     if ladder[1].in_domain:
         assert ladder[1].amount == pytest.approx(simulated, rel=1e-9)
     else:
-        assert ladder[1].note
+        assert ladder[1].remark
     idle = float(sample(step, seed=0, replication=0, steps=1).idle[0])
     bubbles = solve_step(step)["bubble_fraction"]
     assert bubbles[2].amount == pytest.approx(idle, abs=1e-9)
     for rung in bubbles[:2]:
-        assert rung.note if not rung.in_domain else rung.amount == pytest.approx(idle, abs=1e-9)
+        assert rung.remark if not rung.in_domain else rung.amount == pytest.approx(idle, abs=1e-9)
 
 
 SHORT = st.sampled_from([("1f1b", 1, 1), ("1f1b", 2, 1), ("interleaved", 2, 2)])
@@ -457,7 +458,7 @@ def test_order_1_is_in_its_domain_for_each_schedule_somewhere() -> None:
     assert solve_step(small(8, schedule="gpipe"))["step_time_mean"][1].in_domain
     assert solve_step(small(8, fabric=fast))["step_time_mean"][1].in_domain
     alone = small(8, data_parallel=1, schedule="interleaved", interleaving=2, stage_layers=(1, 2, 4, 5))
-    assert "chunks" in solve_step(alone)["step_time_mean"][1].note
+    assert "chunks" in solve_step(alone)["step_time_mean"][1].remark
     even = small(8, data_parallel=1, tensor_parallel=1, schedule="interleaved", interleaving=2)
     assert solve_step(even)["step_time_mean"][1].in_domain
 
@@ -515,25 +516,25 @@ def test_with_jitter_order_2_keeps_its_promises_and_order_1_is_too_short(name: s
     assert 0.98 * low < closed.best("step_time_p99").amount < 1.02 * high
     for metric in ("step_time_mean", "mfu", "throughput"):
         assert not closed[metric][1].in_domain
-        assert "no jitter" in closed[metric][1].note
+        assert "no jitter" in closed[metric][1].remark
     idle, bubbles = student(steps.idle, 0.999), closed["bubble_fraction"]
     assert idle.low is not None and idle.high is not None  # noqa: PT018
     assert idle.low - 0.01 < bubbles[2].amount < idle.high + 0.01
     if step.parts.stages == 1:
         assert [rung.amount for rung in bubbles] == [0, 0, 0]
         return
-    assert all("no jitter" in rung.note and not rung.in_domain for rung in bubbles[:2])
-    assert all(rung.amount < idle.low for rung in bubbles[:2] if rung.note.startswith("bound"))
-    assert "0.01 of the pipeline's time" in bubbles[2].note
+    assert all("no jitter" in rung.remark and not rung.in_domain for rung in bubbles[:2])
+    assert all(rung.amount < idle.low for rung in bubbles[:2] if rung.claim is Claim.BOUND)
+    assert "0.01 of the pipeline's time" in bubbles[2].remark
     if bubbles[2].in_domain:
         assert 0.9 * idle.low < bubbles[2].amount < 1.1 * idle.high
 
 
 def test_order_1_is_a_bound_without_jitter_where_nothing_else_stands_against_it() -> None:
     step = small(8, schedule="gpipe", jitter="lognormal scv=0.04")
-    assert solve_step(step)["step_time_mean"][1].note == "bound: no jitter"
-    assert solve_step(step)["bubble_fraction"][1].note == "bound: no jitter"
-    assert solve_step(dataclasses.replace(step, jitter=None))["step_time_mean"][1].note == ""
+    assert solve_step(step)["step_time_mean"][1].remark == "outside its domain: no jitter; bound"
+    assert solve_step(step)["bubble_fraction"][1].remark == "outside its domain: no jitter; bound"
+    assert solve_step(dataclasses.replace(step, jitter=None))["step_time_mean"][1].remark == ""
 
 
 def test_a_bubble_smaller_than_its_error_is_out_of_its_domain() -> None:
@@ -542,7 +543,7 @@ def test_a_bubble_smaller_than_its_error_is_out_of_its_domain() -> None:
     )
     assert bubble.amount < 0.1
     assert not bubble.in_domain
-    assert "so small a bubble" in bubble.note
+    assert "so small a bubble" in bubble.remark
     strong = solve_step(small(8, jitter="lognormal scv=0.06"))
     assert not strong.best("step_time_mean").in_domain
     assert not strong.best("bubble_fraction").in_domain
@@ -557,7 +558,7 @@ def test_one_stage_without_replicas_has_the_mean_of_its_work() -> None:
     p99 = solve_step(step).best("step_time_p99")
     assert p99.amount == pytest.approx(mean_step(step) + 2.3263479 * sd, rel=1e-6)
     assert not p99.in_domain
-    assert "scv 1" in p99.note
+    assert "scv 1" in p99.remark
 
 
 def test_stragglers_cost_what_the_greatest_of_n_normals_does() -> None:
@@ -656,7 +657,7 @@ def test_a_slow_replica_sets_the_pace_of_all() -> None:
 def test_fewer_steps_than_bound_a_percentile_have_no_interval_for_it() -> None:
     found = simulate_step(small(2, jitter="lognormal scv=0.01"), seed=1, replications=1)
     assert found.best("step_time_p99").low is None
-    assert "not enough data" in found.best("step_time_p99").note
+    assert "not enough data" in found.best("step_time_p99").remark
 
 
 # What is refused
@@ -774,7 +775,7 @@ def test_the_interval_of_throughput_holds_the_error_of_the_law_of_steps() -> Non
     truth, held, students = step.job.tokens / mean_step(step), 0, 0
     for seed in range(60):
         found = simulate_training(scenario, seed=seed, replications=4).best("throughput")
-        assert "from 1000 simulated ones" in found.note
+        assert "from 1000 simulated ones" in found.remark
         assert found.low is not None and found.high is not None  # noqa: PT018
         held += found.low < truth < found.high
         error = 1.96 * math.sqrt(step_law(step, seed=seed, samples=1000).scv / 1000) * found.amount
@@ -783,21 +784,21 @@ def test_the_interval_of_throughput_holds_the_error_of_the_law_of_steps() -> Non
     assert held >= binom.ppf(0.001, 60, 0.95)
     assert students < binom.ppf(0.001, 60, 0.95)
     still = simulate_training(hours(dataclasses.replace(shaken(), jitter=None), "2 h"), replications=2)
-    assert still.best("throughput").note == ""
+    assert still.best("throughput").remark == ""
 
 
 # In the command line
 
 
 def test_each_flag_of_a_step_lands_where_its_field_is() -> None:
-    flags = Steps(
-        model="llama_3_1_8b", global_batch=32, sequence_length=512, cluster="dgx_h100_superpod", data_parallel=4,
-        sequence_parallel="false", dropout="true", precision="fp8", network_efficiency=0.7,
-        slow_ranks="{3 = 1.2}", reserved_memory="2 GiB",
-    )  # fmt: skip
-    table = flags.table["step"]
+    flags = {
+        "model": "llama_3_1_8b", "global_batch": "32", "sequence_length": "512", "cluster": "dgx_h100_superpod",
+        "data_parallel": "4", "sequence_parallel": False, "dropout": True, "precision": "fp8",
+        "network_efficiency": "0.7", "slow_ranks": "{3 = 1.2}", "reserved_memory": "2 GiB",
+    }  # fmt: skip
+    table = step_table(flags)
     table["cluster"] = cluster(2)
-    step = Door().build(TrainingStep, table)
+    step = Tables().build(TrainingStep, table)
     assert (step.job.layout.sequence_parallel, step.job.dropout, step.job.precision) == (False, True, "fp8")
     assert (step.network_efficiency, step.slow_ranks) == (0.7, {3: 1.2})
     assert step.reserved_memory.m_as("GiB") == pytest.approx(2)
@@ -806,6 +807,6 @@ def test_each_flag_of_a_step_lands_where_its_field_is() -> None:
         ({"dropout": "maybe"}, "dropout: got 'maybe'"), ({"slow_ranks": "3"}, "slow_ranks: got 3, expected a table"),
         ({"slow_ranks": "{9 = 2.0}"}, "slow_ranks: got 9, expected a replica's index, 0 to 3"),
     ]:  # fmt: skip
-        other = dataclasses.replace(flags, **fields).table["step"]
+        other = step_table({**flags, **fields})
         with pytest.raises(InputError, match=line):
-            Door().build(TrainingStep, {**other, "cluster": cluster(2)})
+            Tables().build(TrainingStep, {**other, "cluster": cluster(2)})

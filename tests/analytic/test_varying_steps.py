@@ -87,7 +87,7 @@ def test_lognormal_steps_of_100_s_cost_half_a_percent_of_the_goodput():
     old = solve_training(replace(scenario, step="100 s")).best("goodput")
     assert round(old.amount, 4) == 0.8135
     assert 0.8076 < true.amount < 0.8092
-    assert "exact in the long run" in true.note
+    assert "exact, in the long run" in true.remark
     assert error_at_mean(LogNormal("100 s", 1), mtbf=7200.0) == pytest.approx(old.amount / true.amount - 1, rel=0.15)
 
 
@@ -141,7 +141,7 @@ def test_varying_steps_meet_the_simulation_and_mean_steps_do_not(policy):
         assert not answer.best("goodput").in_domain  # a step in 20 is below the drain
         assert wall.low * 0.99 < found < wall.high * 1.01
     else:
-        assert answer.best("goodput").note.startswith("exact in the long run")
+        assert answer.best("goodput").remark.startswith("exact, in the long run")
         assert wall.low < found < wall.high
     at_mean = solve_training(replace(scenario, step="250 s")).best("time_to_train").amount
     assert not wall.low < at_mean < wall.high
@@ -154,10 +154,10 @@ def test_varying_steps_meet_the_simulation_and_mean_steps_do_not(policy):
 def test_other_failures_take_steps_at_their_mean_and_say_so():
     weibull = replace(run(POLICIES[0], step="lognormal 100 s scv=1"), failures="renewal weibull 3000 s shape=0.7")
     rough = solve_training(weibull).best("goodput")
-    assert rough.note.startswith("approximation: steps are taken at their mean")
+    assert rough.outside.startswith("steps are taken at their mean")
     assert not rough.in_domain
     slight = solve_training(replace(weibull, step="lognormal 10 s scv=0.1")).best("goodput")
-    assert slight.note.startswith("approximation: steps are taken at their mean")
+    assert slight.remark.startswith("approximation: steps are taken at their mean")
     assert slight.in_domain
 
 
@@ -166,9 +166,9 @@ def test_a_drain_near_the_interval_is_out_of_domain_where_steps_vary():
     scenario = run(near, step="lognormal 100 s scv=1")
     for order in (0, 2):
         rung = next(rung for rung in solve_training(scenario)["goodput"] if rung.order == order)
-        assert "a drain outlasts some intervals" in rung.note
+        assert "a drain outlasts some intervals" in rung.remark
         assert not rung.in_domain
-    assert solve_training(replace(scenario, step="100 s")).best("goodput").note.startswith("exact")
+    assert solve_training(replace(scenario, step="100 s")).best("goodput").remark.startswith("exact")
 
 
 @settings(max_examples=40, deadline=None)

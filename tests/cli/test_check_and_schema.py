@@ -12,23 +12,26 @@ from typing import Any, get_args, get_type_hints
 import pytest
 from rich.console import Console
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Estimate
 from secondorder.cli import app, main
-from secondorder.cli.doors import Door
-from secondorder.cli.fields import ShownField, field_texts, shown_fields
-from secondorder.cli.plan_files import plain_value, read_plan
-from secondorder.cli.schema import plan_schema, table_schema
-from secondorder.cli.systems import OPTIONAL, example, read
+from secondorder.cli.flags import flags_of as flags_of_kind
+from secondorder.cli.systems import example, read
 from secondorder.errors import InputError, UnitError, UnknownName
 from secondorder.laws import read_shape as factor_law
 from secondorder.laws import time_law
+from secondorder.plans.constraints import Outcome, check, check_sum, read_constraint
+from secondorder.plans.fields import ShownField, field_texts, shown_fields
+from secondorder.plans.read import read_plan
+from secondorder.plans.schema import plan_schema, table_schema
+from secondorder.plans.tables import Tables
+from secondorder.plans.text import plain_value
 from secondorder.quantities import Unit
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.compression import read_method
 from secondorder.scenarios.footprint import read_profile
 from secondorder.scenarios.topology import read_shape
 from secondorder.scenarios.training_step import TrainingStep
 from secondorder.systems.registry import SYSTEMS
-from secondorder.validation.constraints import Outcome, check, check_sum, read_constraint
 from secondorder.workloads.training import Layout, TrainingJob
 
 QUEUES = """\
@@ -120,7 +123,7 @@ def test_what_is_undecided_says_why(tmp_path: Path, capsys: pytest.CaptureFixtur
     told = "undecided: training: failures_p95 < 999: not enough data: an interval takes at least 72 replications"
     assert told in " ".join(out.split())
     assert err.endswith(", undecided)\n")
-    assert check(read_constraint("cost < 9 USD"), estimate(9, 8, 10)).doubt == "the bound lies within the interval"
+    assert check(read_constraint("cost < 9 USD"), estimate(9, 8, 10)).doubt == "the limit lies within the interval"
     assert check(read_constraint("cost < 11 USD"), estimate(9, 8, 10)).doubt == ""
 
 
@@ -155,7 +158,7 @@ def test_an_interval_decides_only_with_all_of_it() -> None:
     assert check(below, estimate(8, 7, 9)).outcome is Outcome.MET
     assert check(below, estimate(9, 8, 11)).outcome is Outcome.UNDECIDED
     assert check(below, estimate(12, 11, 13)).outcome is Outcome.NOT_MET
-    assert check(below, estimate(8, in_domain=False)).outcome is Outcome.UNDECIDED
+    assert check(below, estimate(8, outside="it is too small")).outcome is Outcome.UNDECIDED
     assert check(read_constraint("cost >= 8 USD"), estimate(8)).outcome is Outcome.MET
     assert check(read_constraint("cost > 8 USD"), estimate(8)).outcome is Outcome.NOT_MET
 
@@ -361,21 +364,18 @@ def test_the_help_has_text_kind_choices_and_default_of_each_field(word: str) -> 
     for flag, one in flags_of(word).items():
         (line,) = (line for line in printed.splitlines() if re.match(rf"│ (\*  |   )?--{flag} ", line))
         assert one.text in line
-        assert ("[required]" in line) == one.due
+        assert ("[required]" in line) == one.required
         assert (f"[default: {one.default}]" in line) == (one.default is not None)
-        assert one.metavar in line or flag == "long-prefill-token-threshold"
+        assert one.metavar in line or one.truth or flag == "long-prefill-token-threshold"
         assert not one.choices or f"[choices: {', '.join(one.choices)}]" in line
 
 
 @pytest.mark.parametrize("word", COMMANDS)
 def test_the_defaults_that_the_help_shows_are_those_of_the_scenario(word: str) -> None:
-    from secondorder.cli.systems import _flags
-
-    flags = {flag.field.name: flag for flag in _flags(SYSTEMS[word].type, OPTIONAL)}
-    given = {flags[name].path: text for name, text in SYSTEMS[word].example_values.items()}
-    shown = {flag.path: flag.field.default for flag in flags.values() if flag.field.default is not None}
-    kind = SYSTEMS[word].type
-    assert read(kind, {**shown, **given}) == read(kind, given)
+    given = SYSTEMS[word].example_values
+    flags = flags_of_kind(SYSTEMS[word].type)
+    shown = {flag.name: flag.field.default for flag in flags if flag.field.default is not None}
+    assert read(SYSTEMS[word], {**shown, **given}) == read(SYSTEMS[word], given)
 
 
 READERS = {"shape": read_shape, "method": read_method, **dict.fromkeys(("load", "profile"), partial(read_profile, "x"))}
@@ -402,7 +402,7 @@ def test_the_examples_in_the_texts_can_be_read(word: str) -> None:
             elif name in getattr(kind, "_times", ()):
                 time_law(spelt, name)
             else:
-                Door().field(kind, name, plain_value(spelt))
+                Tables().field(kind, name, plain_value(spelt))
 
 
 # What is missing
@@ -415,7 +415,7 @@ def test_a_command_without_flags_names_all_that_are_due(word: str, capsys: pytes
     err = capsys.readouterr().err
     assert err.startswith(f"secondorder: {name}: --")
     assert err.count("\n") == 1
-    due = [flag for flag, one in flags_of(word).items() if one.due]
+    due = [flag for flag, one in flags_of(word).items() if one.required]
     values = SYSTEMS[word].example_values
     assert all(f"--{flag}" in err.partition(": got nothing")[0] for flag in due)
     assert all(f"--{flag} {quoted(values[flag.replace('-', '_')])}" in err for flag in due) or len(due) == 1
@@ -430,7 +430,7 @@ def quoted(text: str) -> str:
 def test_a_flag_that_is_missing_is_named_with_what_it_takes(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     name, values = word.replace("_", "-"), SYSTEMS[word].example_values
     for flag, one in flags_of(word).items():
-        if one.due:
+        if one.required:
             others = {f"--{other.replace('_', '-')}": text for other, text in values.items() if other != one.name}
             assert main([name, *(part for pair in others.items() for part in pair)]) == 2
             err = capsys.readouterr().err
@@ -446,13 +446,13 @@ def test_a_plan_names_the_fields_that_are_missing(
     plan = written(tmp_path, f"[{word}]\n")
     assert main(["solve", plan]) == 2
     err = capsys.readouterr().err
-    first, *others = (one for one in shown_fields(SYSTEMS[word].type).values() if one.due)
+    first, *others = (one for one in shown_fields(SYSTEMS[word].type).values() if one.required)
     assert err.startswith(f"secondorder: {plan}: {word}.{first.name}: got nothing, expected ")
     assert "expected a value" not in err
     assert err.count("\n") == 1
     assert all(other.name in err.partition("; ")[2] for other in others)
     if first.table is not None:
-        assert all(one.name in err for one in shown_fields(first.table).values() if one.due)
+        assert all(one.name in err for one in shown_fields(first.table).values() if one.required)
 
 
 def test_a_plan_says_what_a_missing_field_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

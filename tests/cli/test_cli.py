@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from secondorder.answers.answer import COLUMNS
 from secondorder.cli import app, main
-from secondorder.cli.serve import Engine
-from secondorder.scenarios.answers import COLUMNS
+from secondorder.cli import joined as with_truths
+from secondorder.cli.serve import flags
 from secondorder.scenarios.serving import Serving
 
 SECONDORDER = Path(sys.executable).with_name("secondorder")
@@ -76,7 +77,7 @@ REFUSED = {
     ),
     "a rate below 0": (
         ["serve", *WHERE, "--request-rate", "-8 request/s", *LENGTHS],
-        2, "request_rate: got -8 request/s, expected a rate", "it is not below 0",
+        2, "request_rate: got -8 request/s", "expected a positive quantity in request/s",
     ),
     "a time below 0": (
         ["roofline", "resnet50", "t4", "--kernel-overhead", "-1 us"], 2, "kernel_overhead: got -1 us", "a time",
@@ -179,7 +180,7 @@ REFUSED = {
     "a service that is quantised and does not split": (
         ["quantisation", *WHERE, "--arrivals", "poisson 1 request/s", "--lengths", "input=9 output=9",
          "--weight-precision", "int4", "--compute-precision", "bf16", "--serving-tensor-parallel-size", "3"],
-        2, "serving.tensor_parallel_size: got 3", "a divisor",
+        2, "serving_tensor_parallel_size: got 3", "a divisor",
     ),
     "an unknown entry": (["zoo", "models", "lama_3_1_8b_x"], 2, "models: got 'lama_3_1_8b_x'", "llama_3_1_8b"),
     "an unknown collection": (["zoo", "acelerators"], 2, "zoo: got 'acelerators'", "did you mean accelerators"),
@@ -259,7 +260,7 @@ def test_help_ends_with_examples_that_a_shell_takes(command: str) -> None:
     examples = re.findall(rf"^  secondorder {command}\b.*", joined, re.MULTILINE)
     assert examples
     for one in examples:
-        app.parse_args(shlex.split(one)[1:], exit_on_error=False, print_error=False)
+        app.parse_args(with_truths(shlex.split(one)[1:]), exit_on_error=False, print_error=False)
 
 
 def test_the_help_of_all_keeps_to_80_columns() -> None:
@@ -292,8 +293,8 @@ def test_the_help_shows_the_defaults_of_the_scenario(capsys: pytest.CaptureFixtu
 
 
 def test_the_flags_name_every_field_of_the_scenario() -> None:
-    elsewhere = {"model", "accelerator", "arrivals", "lengths", "goodput", "name"}
-    assert {field.name for field in fields(Engine)} == {field.name for field in fields(Serving)} - elsewhere
+    own, _ = flags()
+    assert {flag.name for flag in own} == {field.name for field in fields(Serving)} - {"goodput", "name"}
 
 
 @pytest.mark.parametrize(
@@ -332,7 +333,7 @@ def test_a_table_shows_the_ladder_the_simulation_and_the_verdict(capsys: pytest.
     (row,) = (line for line in printed.splitlines() if line.startswith("ttft_mean"))
     assert all(float(rung.rstrip("¹²³")) > 0 for rung in row.split()[1:4])
     assert " ± " in row
-    assert row.endswith(("not enough data", "%"))
+    assert row.endswith(("data", "%"))
     assert "of 12 at order 0" in printed
 
 
@@ -389,7 +390,7 @@ def test_flags_of_the_workload_reach_the_scenario(capsys: pytest.CaptureFixture[
 def test_the_engine_may_have_other_efficiencies(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SERVE, "--no-simulate", "--step-time", "roofline host_overhead=50 ms"]) == 0
     (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("tpot_mean"))
-    assert float(row.split()[1]) > 50
+    assert float(row.split()[1].rstrip("¹")) > 50
 
 
 @pytest.mark.usefixtures("folder")

@@ -7,11 +7,11 @@ import pytest
 from cyclopts import Argument
 
 import secondorder as so
+from secondorder.answers.answer import COLUMNS
 from secondorder.cli import app, main
-from secondorder.cli.fields import shown_fields
-from secondorder.cli.plan_files import read_scenario
-from secondorder.cli.train import Checkpoints, Steps, read_training
-from secondorder.scenarios.answers import COLUMNS
+from secondorder.cli.train import read_training, table_of
+from secondorder.plans.fields import shown_fields
+from secondorder.plans.read import read_scenario
 from secondorder.scenarios.training import AsyncCheckpoint, Training, TwoLevelCheckpoint, VerifiedCheckpoint
 from secondorder.scenarios.training_step import TrainingStep
 from secondorder.workloads.training import Layout, TrainingJob
@@ -201,12 +201,11 @@ def test_a_sweep_reaches_into_a_training_run(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_the_cluster_may_have_other_nodes_and_the_checkpoints_another_storage() -> None:
-    step = Steps(
-        model="llama_3_1_8b", cluster="llama_3_16k", nodes=64, global_batch=512, sequence_length=8192, data_parallel=512
-    )
-    where = Checkpoints(interval="30 min", storage="superpod_good")
-    assert where.table == {"kind": "blocking", "interval": "30 min"}
-    run = read_training({**step.table, "storage": where.storage, "checkpoint": where.table})
+    step = {"model": "llama_3_1_8b", "cluster": "llama_3_16k", "global_batch": "512", "data_parallel": "512"}
+    where = {"interval": "30 min", "storage": "superpod_good", "restart": "0 s"}
+    table = table_of({**step, "sequence_length": "8192", "nodes": "64", **where})
+    assert table["checkpoint"] == {"kind": "blocking", "interval": "30 min"}
+    run = read_training(table)
     assert isinstance(run.step, so.TrainingStep)
     assert (run.step.cluster.nodes, run.step.cluster.accelerators) == (64, 512)
     assert run.write_seconds == pytest.approx(14 * run.step.job.model.parameters / 30e9)  # weights and optimiser

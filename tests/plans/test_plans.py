@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 import secondorder as so
-from secondorder.cli.doors import Door
-from secondorder.cli.plan_files import read_scenario
-from secondorder.cli.serve import Engine, Workload, read_flags
+from secondorder.cli import serve
 from secondorder.errors import InputError, SecondOrderError
+from secondorder.plans.read import read_scenario
+from secondorder.plans.tables import Tables
 from secondorder.scenarios.serving import Serving
 
 BASE: dict[str, Any] = {
@@ -76,9 +76,9 @@ output = "geometric 256 maximum=1024"
 
 
 def test_flags_and_plans_spell_the_same_scenario() -> None:
-    workload = Workload(request_rate="8 request/s", lengths="azure_conv_2023")
-    table = {"model": "llama_3_1_8b", "accelerator": "h100_sxm", **workload.table, **Engine().table}
-    assert read_flags(table) == Door().build(Serving, BASE) == SCENARIO
+    where = {"model": "llama_3_1_8b", "accelerator": "h100_sxm"}
+    alias = {**where, "request_rate": "8 request/s", "lengths": "azure_conv_2023"}
+    assert serve.read(alias) == serve.read({**where, **BASE}) == Tables().build(Serving, BASE) == SCENARIO
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_flags_and_plans_spell_the_same_scenario() -> None:
     ],
 )
 def test_a_field_may_be_spelled_as_text_or_as_a_table(key: str, value: Any, expected: Any) -> None:
-    assert Door().build(Serving, {**BASE, key: value}) == replace(SCENARIO, **{key: expected})
+    assert Tables().build(Serving, {**BASE, key: value}) == replace(SCENARIO, **{key: expected})
 
 
 def test_a_whole_model_and_a_whole_accelerator_may_be_tables() -> None:
@@ -127,7 +127,7 @@ def test_a_whole_model_and_a_whole_accelerator_may_be_tables() -> None:
         "name": "mine", "vendor": "us", "released": 2025, "peak": {"bf16": "1 PFLOP/s"},
         "memory_bandwidth": "1 TB/s", "memory_capacity": "16 GiB", "power": "100 W",
     }  # fmt: skip
-    scenario = Door().build(Serving, {**BASE, "model": model, "accelerator": device})
+    scenario = Tables().build(Serving, {**BASE, "model": model, "accelerator": device})
     assert scenario.model.experts is not None
     assert scenario.model.experts.top_k == 2
     assert scenario.accelerator.peak_flops("bf16") == 1e15
@@ -233,7 +233,7 @@ def test_a_mistake_is_named_by_its_key(line: str, said: tuple[str, str], tmp_pat
 def test_a_mistake_inside_a_field_is_named_from_the_outside(key: str, value: Any, said: str) -> None:
     table = {name: given for name, given in {**BASE, key: value}.items() if given is not None}
     with pytest.raises(SecondOrderError) as refused:
-        Door().build(Serving, table)
+        Tables().build(Serving, table)
     assert str(refused.value).startswith(said)
 
 

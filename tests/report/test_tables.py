@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import secondorder as so
+from secondorder.answers.answer import COLUMNS, Answer
+from secondorder.answers.estimate import Claim, Estimate
 from secondorder.cli import main, systems
 from secondorder.cli.options import Output
 from secondorder.cli.output import show
@@ -25,7 +27,6 @@ from secondorder.report.tables import (
     markdown,
     render,
 )
-from secondorder.scenarios.answers import COLUMNS, Answer, Estimate
 from secondorder.systems.registry import SYSTEMS
 from secondorder.validation.comparison import Comparison
 
@@ -144,7 +145,7 @@ def test_mean_and_quantiles_of_one_thing_stand_together():
 
 def test_what_is_met_without_chance_is_exact_and_has_no_interval():
     grid = compared(closed(3.0), simulated(3.0, 0.0))
-    assert grid.rows[0][-1] == "exact"
+    assert grid.rows[0][-1] == "1: exact"
     assert "nothing is random" in grid.above[-1]
     assert "±" not in printed(grid)
     frame = Comparison(scenario="", solved=answer(closed(3.0)), simulated=answer(simulated(3.0, 0.0)), margin=0.1).frame
@@ -153,17 +154,17 @@ def test_what_is_met_without_chance_is_exact_and_has_no_interval():
 
 def test_what_is_met_by_chance_or_missed_is_not_exact():
     by_chance = compared(closed(3.0), simulated(3.0, 0.01))
-    assert by_chance.rows[0][-1] == "agrees ±0%"
+    assert by_chance.rows[0][-1] == "1: agrees ±0%"
     assert "± is a 95 % interval" in by_chance.above[-1]
-    assert compared(closed(3.0), simulated(3.01, 0.0)).rows[0][-1] == "agrees ±0%"
-    assert compared(closed(3.0), simulated(4.0, 0.0)).rows[0][-1] == "breaks -25%"
+    assert compared(closed(3.0), simulated(3.01, 0.0)).rows[0][-1] == "1: agrees ±0%"
+    assert compared(closed(3.0), simulated(4.0, 0.0)).rows[0][-1] == "1: breaks -25%"
 
 
 def test_a_replay_is_not_taken_for_what_nothing_is_left_to_chance_in():
     replay = replace(simulated(3.0, 0.0), low=None, high=None)
     grid = compared(closed(3.0), replay)
     assert "one replay has no interval" in grid.above[-1]
-    assert grid.rows[0][-1] == "replayed once"
+    assert grid.rows[0][-1] == "1: replayed once"
 
 
 # Widths
@@ -190,7 +191,7 @@ WIDE = Grid(
 def test_a_table_is_never_cut_however_wide_it_must_be(width):
     text = printed(WIDE, width)
     assert "…" not in text
-    for word in ("1,234.567¹²", "12,345,678", "± 123,456", "req/s", "not enough", "data", "breaks", "-100%"):
+    for word in ("1,234.567¹²", "12,345,678", "± 123,456", "req/s", "not", "enough", "data", "breaks", "-100%"):
         assert word in text
     assert "".join(line.split(" ")[0] for line in text.splitlines()[3:6]).startswith("serving.accelerator.")
 
@@ -213,7 +214,7 @@ def test_a_table_that_fits_is_not_broken():
 
 
 @pytest.mark.parametrize("word", [word for word, system in SYSTEMS.items() if not system.own_command])
-def test_the_example_of_a_command_reads_at_80_columns_and_parses(word, monkeypatch, capsys):
+def test_the_example_of_a_command_reads_at_80_and_60_columns_and_parses(word, monkeypatch, capsys):
     found = []
     monkeypatch.setattr(systems, "show", lambda result, out: found.append(result))
     few = [] if SYSTEMS[word].simulator is None else ["--replications", "2"]
@@ -222,6 +223,7 @@ def test_the_example_of_a_command_reads_at_80_columns_and_parses(word, monkeypat
     grid = (answer_grid if isinstance(result, Answer) else comparison_grid)(result)
     said = printed(grid).splitlines()
     assert max(map(len, said)) <= WIDTH
+    assert max(map(len, printed(grid, 60).splitlines())) <= 60
     assert not [line for line in said if "…" in line or "0.000000" in line]
     assert all(text for text in grid.above)
     show(result, Output(format="json"))
@@ -279,3 +281,41 @@ def test_a_year_is_told_as_one(capsys):
     (row,) = [row for row in json.loads(capsys.readouterr().out) if row["metric"] == "break_even_horizon"]
     assert row["unit"] == "s"
     assert row["value"] > 31_557_600
+
+
+# The terminal's width
+
+NARROW = [
+    '--arrivals "poisson 8 request/s" --service "lognormal 100 ms scv=4" --num-prompts 2000',
+    '--failures "exponential 2 h" --interval "30 min" --write "60 s" --restart "300 s" --replications 2',
+]
+
+
+@pytest.mark.parametrize("columns", [60, 72])
+@pytest.mark.parametrize("flags", NARROW, ids=["queue", "train"])
+def test_a_table_keeps_to_the_width_of_the_terminal_down_to_60(columns, flags, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main([["queue", "train"][NARROW.index(flags)], *shlex.split(flags)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert not [line for line in lines if "…" in line]
+
+
+def test_a_verdict_names_the_order_that_it_judges_and_the_formula():
+    formulas = [closed(3.0, order=1), replace(closed(4.0, order=2), source="refined")]
+    two = Comparison(scenario="case", solved=answer(*formulas), simulated=answer(simulated(3.0, 0.1)), margin=0.1)
+    grid = comparison_grid(two)
+    assert grid.header[-1] == "verdict on order"
+    assert grid.rows[0][-1] == "2: breaks +33%"
+    assert grid.below[0] == "order 2: refined"
+    outside = replace(formulas[1], claim=Claim.APPROXIMATION, outside="few servers")
+    inside = comparison_grid(replace(two, solved=answer(formulas[0], outside)))
+    assert inside.rows[0][-1] == "1: agrees ±0%"
+    assert inside.below[0] == "order 1: formula"
+
+
+def test_formulas_of_one_order_are_told_with_the_rows_that_they_are_of():
+    solved = answer(closed(3.0, metric="one"), replace(closed(3.0, metric="other"), source="another"))
+    truth = answer(*(simulated(3.0, 0.1, metric=metric) for metric in ("one", "other")))
+    below = comparison_grid(Comparison(scenario="case", solved=solved, simulated=truth, margin=0.1)).below
+    assert below[:2] == ["order 1: formula (of one)", "order 1: another (of other)"]

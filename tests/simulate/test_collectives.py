@@ -264,7 +264,7 @@ def test_simulated_scenarios_meet_the_exact_cost():
 def test_few_operations_put_the_steady_cost_outside_its_domain():
     rung = solve(collective(64, jitter="exponential")).best("stage_cost")
     assert not rung.in_domain
-    assert rung.note.startswith("steady state; the last rank's lead adds up to 3.2 %")
+    assert rung.outside.startswith("the last rank's lead adds up to 3.2 %")
     assert solve(collective(64, jitter="exponential", repeats=4)).best("stage_cost").in_domain
 
 
@@ -467,8 +467,8 @@ def test_answers_of_both_witnesses_have_the_same_metrics_and_the_ideal_below_the
     assert list(simulated) == metrics
     assert sorted(solved) == sorted(metrics)
     assert [e.order for e in solved["time_mean"]] == [0, 1]  # no theory, no claim
-    assert "with a barrier after each stage at most" in solved.best("time_mean").note
-    barrier = si(quantity(solved.best("time_mean").note.split("at most ")[1], "s"))
+    assert "with a barrier after each stage at most" in solved.best("time_mean").remark
+    barrier = si(quantity(solved.best("time_mean").remark.split("at most ")[1], "s"))
     assert solved.best("time_mean").amount < simulated.best("time_mean").amount < barrier
     assert simulated.best("time_p99").amount > simulated.best("time_mean").high
     assert simulated == simulate_collective(scenario, seed=1)
@@ -477,10 +477,10 @@ def test_answers_of_both_witnesses_have_the_same_metrics_and_the_ideal_below_the
 
 def test_a_p99_from_too_few_operations_says_so():
     few = simulate_collective(collective(8, jitter="exponential", repeats=2), replications=2).best("time_p99")
-    assert few.in_domain  # 5,000 runs of two
+    assert few.steady  # 5,000 runs of two
     slow = simulate_collective(collective(600, jitter="exponential"), replications=2).best("time_p99")
-    assert not slow.in_domain
-    assert slow.note == "not enough data: 80 operations, 400 are needed"
+    assert not slow.steady
+    assert slow.remark == "not enough data: 80 operations, 400 are needed"
 
 
 def test_order_statistics_cover_as_often_as_they_say():

@@ -276,7 +276,7 @@ def test_gpipe_with_exponential_passes_is_two_waves():
         stages=4, microbatches=8, schedule="gpipe", forward="10 ms", backward="20 ms", jitter="exponential", send="5 ms"
     )
     exact = solve(scenario).best("time_mean")
-    assert exact.note == "exact"
+    assert exact.remark == "exact"
     wave = last_passage.exponential_mean(stages=4, microbatches=8)
     assert exact.amount == pytest.approx(0.03 * wave + 6 * 0.005)
     found = student([steps(scenario, runs=1000, replication=k)[0].mean() for k in range(20)], 0.999)
@@ -288,7 +288,7 @@ def test_1f1b_with_jitter_has_no_closed_form_and_none_is_claimed():
     scenario = Pipeline(stages=4, microbatches=8, forward="10 ms", backward="20 ms", jitter="exponential")
     answer = solve(scenario)
     assert [e.order for e in answer["time_mean"]] == [0, 1]
-    assert answer.best("time_mean").note.startswith("bound: no jitter")
+    assert answer.best("time_mean").remark.startswith("bound: no jitter")
     assert simulate_pipeline(scenario).best("time_mean").low > answer.best("time_mean").amount
     single = replace(scenario, stages=1)
     assert solve(single).best("time_mean").order == 2
@@ -316,7 +316,7 @@ def test_formulas_outside_their_conditions_say_which():
     scenario = Pipeline(stages=4, microbatches=8, forward="10 ms", backward="20 ms", slow_stages={2: 1.3})
     rung = solve(scenario).best("time_mean")
     assert not rung.in_domain
-    assert rung.note.startswith("stages alike; without jitter an upper bound")
+    assert rung.outside.startswith("stages are not alike: without jitter an upper bound")
     assert simulate_pipeline(scenario).best("time_mean").amount <= rung.amount * (1 + 1e-12)
     jitters = replace(scenario, jitter="lognormal scv=0.3")  # and with it none
     assert simulate_pipeline(jitters, replications=4).best("time_mean").low > solve(jitters)["time_mean"][-1].amount
@@ -326,7 +326,7 @@ def test_formulas_outside_their_conditions_say_which():
     late = Pipeline(
         stages=4, microbatches=8, schedule="interleaved", interleaving=2, forward="1 s", backward="2 s", send="2 s"
     )
-    assert "lower bound" in solve(late).best("time_mean").note
+    assert "lower bound" in solve(late).best("time_mean").remark
 
 
 def test_the_same_seed_gives_the_same_answer_and_processes_do_not_change_it():

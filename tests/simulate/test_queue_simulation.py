@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import secondorder as so
 from secondorder.errors import InputError, Unstable
-from secondorder.scenarios.queue import read_comers, time_law
+from secondorder.scenarios.queue import read_queue_arrivals, time_law
 from secondorder.simulate.output import student
 from secondorder.simulate.queues import Outcome, Run, after, cut, draws, measure, replicate, run, warm_up
 from secondorder.simulate.queues import first_come as first_come_module
@@ -493,8 +493,8 @@ def test_retries_that_keep_the_servers_busy_make_two_states():
     answer = so.simulate(retried, requests=4_000)
     tail = answer.best("response_p99")
     assert "two states" in answer.how
-    assert tail.note.startswith("two states: from an empty start")
-    assert not tail.in_domain
+    assert tail.steadiness == "two states"
+    assert tail.unsettled.startswith("from an empty start")
     assert "two states" not in so.simulate(replace(retried, patience=None), requests=4_000).how
 
 
@@ -540,9 +540,9 @@ def test_the_length_is_chosen_for_a_mean_response_within_two_percent():
 def test_a_short_run_near_saturation_is_not_enough_data_and_says_what_would_be():
     near = queue(0.95)
     wait = so.simulate(near, seed=1, requests=5_000).best("wait_mean")
-    assert not wait.in_domain
-    assert "not enough data" in wait.note
-    assert f"at least {4 * warm_up(near):,}" in wait.note
+    assert not wait.steady
+    assert "not enough data" in wait.remark
+    assert f"at least {4 * warm_up(near):,}" in wait.remark
     verdicts = {j.verdict for j in so.compare(near, seed=1, requests=5_000).judged}
     assert verdicts == {"not enough data"}
 
@@ -550,12 +550,12 @@ def test_a_short_run_near_saturation_is_not_enough_data_and_says_what_would_be()
 def test_how_much_data_there_is_is_told_in_plain_digits():
     """150 relaxation times are enough for a mean, and not for a p99."""
     tail = so.simulate(queue(0.8), seed=1, requests=20_000, replications=2).best("wait_p99")
-    assert re.match(r"not enough data: \d{3} relaxation times; use at least ", tail.note)
+    assert re.match(r"not enough data: \d{3} relaxation times; use at least ", tail.remark)
 
 
 def test_a_service_without_variance_is_never_enough_data():
     wait = so.simulate(queue(0.5, "pareto 1 s shape=1.5"), seed=1, requests=50_000).best("wait_mean")
-    assert "no variance" in wait.note
+    assert "no variance" in wait.remark
     assert wait.high == math.inf
 
 
@@ -611,11 +611,13 @@ def test_what_is_not_built_is_refused_in_one_line(options, message):
 
 
 def test_arrivals_and_laws_are_read_from_a_line():
-    assert read_comers("poisson 8 request/s") == so.Poisson("8 request/s")
-    assert read_comers("renewal pareto 1 s shape=3") == so.Renewal(gap=so.laws.Pareto("1 s", shape=3))
-    assert read_comers("closed 20 exponential 10 s") == so.Closed(customers=20, think=so.laws.Exponential("10 s"))
+    assert read_queue_arrivals("poisson 8 request/s") == so.Poisson("8 request/s")
+    assert read_queue_arrivals("renewal pareto 1 s shape=3") == so.Renewal(gap=so.laws.Pareto("1 s", shape=3))
+    assert read_queue_arrivals("closed 20 exponential 10 s") == so.Closed(
+        customers=20, think=so.laws.Exponential("10 s")
+    )
     with pytest.raises(InputError, match="closed <customers>"):
-        read_comers("closed exponential 10 s")
+        read_queue_arrivals("closed exponential 10 s")
     with pytest.raises(InputError, match="did you mean lognormal"):
         so.Queue(arrivals="poisson 8 request/s", service="lognormol 1 s scv=4")
 

@@ -277,14 +277,14 @@ def test_a_budget_below_the_relaxation_time_is_not_enough_data():
     assert isinstance(found, TooShort)
     assert found.spent <= 200_000
     assert found.needed > 200_000
-    assert {each.note[:15] for each in estimates_of(found, {})} == {"not enough data"}
+    assert {each.steadiness for each in estimates_of(found)} == {"not enough data"}
 
 
 def test_a_budget_that_ends_the_search_is_told_with_what_would_do():
     found = steady_state(SingleServer(0.9), watched=WATCHED, budget=Budget(requests=2_000_000))
     assert isinstance(found, Steady)
     assert not found.reached
-    tail = next(each for each in estimates_of(found, {}) if each.metric == "wait_p99")
+    tail = next(each for each in estimates_of(found) if each.metric == "wait_p99")
     assert tail.note.startswith("half-width")
     assert "requests would do" in tail.note
     assert "where 5.0% was wanted" in how(found)
@@ -300,7 +300,7 @@ def test_given_runs_of_few_relaxation_times_are_not_enough_data():
 
 def test_the_result_does_not_depend_on_the_number_of_processes():
     one, two = (steady_state(SingleServer(0.6), watched=WATCHED, budget=PLENTY, jobs=jobs) for jobs in (1, 2))
-    assert estimates_of(one, {}) == estimates_of(two, {})
+    assert estimates_of(one) == estimates_of(two)
 
 
 def test_whoever_listens_is_told_the_half_width_so_far():

@@ -718,12 +718,12 @@ def test_an_answer_has_every_metric_without_gaps_and_says_what_it_does_not_know(
         assert not any(math.isnan(value) for value in (estimate.amount, estimate.low, estimate.high))
         assert estimate.low <= estimate.amount <= estimate.high
     few = answer.best("failures_p5")
-    assert not few.in_domain
-    assert few.note == "not enough data: an interval takes at least 72 replications"
+    assert not few.steady
+    assert few.remark == "not enough data: an interval takes at least 72 replications"
     assert list(answer.series.columns) == ["start", "end", "phase"]
     enough = simulate_training(replace(scenario, work="1 day"), replications=72)
-    assert enough.best("failures_p5").in_domain
-    assert enough.best("goodput_p95").in_domain
+    assert enough.best("failures_p5").steady
+    assert enough.best("goodput_p95").steady
     with pytest.raises(InputError, match="at least 2"):
         simulate_training(scenario, replications=1)
 

@@ -503,7 +503,7 @@ def test_sends_of_a_pipeline_take_time() -> None:
     assert so.simulate(free).best("bubble_fraction").amount == pytest.approx(claimed, rel=1e-9)
     jittered = replace(pipeline, jitter="lognormal scv=0.01")
     assert so.simulate(jittered, seed=1).best("bubble_fraction").low > ours.amount
-    assert "no jitter" in so.solve(jittered).best("bubble_fraction").note
+    assert "no jitter" in so.solve(jittered).best("bubble_fraction").remark
 
 
 def test_no_fixed_share_of_the_communication_is_hidden() -> None:

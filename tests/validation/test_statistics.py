@@ -12,8 +12,8 @@ import pytest
 
 from secondorder.analytic.queues import multiserver
 from secondorder.analytic.queues.run_length import asymptotic_variance, customers_needed, relaxation_time
+from secondorder.answers.estimate import Estimate
 from secondorder.errors import InputError
-from secondorder.scenarios.answers import Estimate
 from secondorder.simulate.statistics.batch_means import batch_means, correlation_time
 from secondorder.simulate.statistics.intervals import Interval, student
 from secondorder.simulate.statistics.not_enough import NotEnoughData

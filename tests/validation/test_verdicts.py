@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import secondorder as so
+from secondorder.answers.answer import COLUMNS, Answer
+from secondorder.answers.estimate import Estimate, Steadiness
 from secondorder.errors import InputError, Unstable
-from secondorder.scenarios.answers import COLUMNS, Answer, Estimate
 from secondorder.simulate.output import mser5, student
 from secondorder.validation.comparison import Comparison
 from secondorder.validation.sweeps import sweep
@@ -138,7 +139,9 @@ def test_simulated_throughput_is_the_offered_rate_in_a_steady_state(scenario):
 
 
 def test_what_the_simulation_does_not_know_breaks_nothing(scenario):
-    unsure = Estimate(metric="m", amount=1.0, unit="s", source="simulated", low=0.9, high=1.1, in_domain=False)
+    unsure = Estimate(
+        metric="m", amount=1.0, unit="s", source="simulated", low=0.9, high=1.1, steadiness=Steadiness.NOT_ENOUGH_DATA
+    )
     from secondorder.validation.verdicts import verdict
 
     assert verdict(5.0, unsure, 0.1) is Verdict.NOT_ENOUGH_DATA

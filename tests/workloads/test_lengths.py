@@ -136,7 +136,7 @@ def test_a_uniform_law_around_a_length_is_the_range_of_vllm():
         (lambda: Geometric(1e9), "set maximum"),
         (lambda: Uniform(9, 3), "at least low, 9"),
         (lambda: Uniform.around(512, ratio=1.0), "below 1"),
-        (lambda: Lengths(input="512", output=1), "Geometric"),
+        (lambda: Lengths(input=5.5, output=1), 'a law such as "geometric 256"'),
         (lambda: Lengths(input=0, output=1), "input.tokens"),
         (lambda: Lengths(input=True, output=1), "input"),
         (lambda: Empirical([], []), "at least one pair"),

@@ -5,19 +5,21 @@
 - Order 2: jitter, where theory is: exact, or an approximation with the error that was measured. Where there is
   none, no claim is made; the note of order 1 then gives bounds, if they are known.
 
-Each estimate's ``note`` begins with exact, approximation or bound.
+Each rung claims to be exact, an approximation or a bound.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TypedDict
 
 import numpy as np
 
 from secondorder.analytic.collectives import alpha_beta, bubble, critical_path, last_passage, ring, stragglers, tree
+from secondorder.answers.answer import Answer, ranked
+from secondorder.answers.declared import COLLECTIVE, PIPELINE
+from secondorder.answers.estimate import Claim, Rung, Standing, approximation, bound, exact, rungs
 from secondorder.laws import Deterministic, Exponential, Gamma, LogNormal, Normal, Service
 from secondorder.laws import Erlang as ErlangLaw
 from secondorder.quantities import pretty, si
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.collective import Collective
 from secondorder.scenarios.pipeline import Pipeline
 
@@ -26,27 +28,6 @@ LEAD = 0.01
 
 LIGHT = (ErlangLaw, Gamma, LogNormal, Normal)
 """Laws for which the approximations by two moments were compared with simulations."""
-
-
-def _rungs(order: int, source: str, note: str, amounts: Mapping[str, float]) -> Iterator[Estimate]:
-    outside = note.startswith("outside: ")
-    units = {"time_mean": "s", "time_p99": "s", "algorithm_bandwidth": "byte/s", "bus_bandwidth": "byte/s"}
-    for metric, amount in amounts.items():
-        yield Estimate(
-            metric=metric,
-            amount=float(amount),
-            unit=units.get(metric, ""),
-            source=source,
-            order=order,
-            in_domain=not outside,
-            note=note.removeprefix("outside: "),
-        )
-
-
-def _answer(name: str, estimates: list[Estimate], how: str) -> Answer:
-    metrics = dict.fromkeys(e.metric for e in estimates)
-    ranked = tuple(e for metric in metrics for e in estimates if e.metric == metric)
-    return Answer(scenario=name, estimates=ranked, how=how)
 
 
 # Collectives
@@ -66,7 +47,7 @@ def solve_collective(collective: Collective) -> Answer:
     ideal = ideal_seconds(collective)
     estimates = [*_ideal(collective, ideal), *_slow(collective, ideal), *_jitter(collective, ideal)]
     how = f"closed forms of {collective.operation} by {collective.algorithm} among {collective.ranks} ranks"
-    return _answer(collective.name, estimates, how)
+    return Answer(scenario=collective.name, estimates=ranked(estimates), how=how)
 
 
 class _Sent(TypedDict):
@@ -115,23 +96,23 @@ def _amounts(collective: Collective, time: float, ideal: float) -> dict[str, flo
     }
 
 
-def _ideal(collective: Collective, ideal: float) -> Iterator[Estimate]:
+def _ideal(collective: Collective, ideal: float) -> Iterator[Rung]:
     measured = collective.measured is not None
     source = "measured table" if measured else f"alpha-beta model ({collective.algorithm})"
-    note = "measured, linear between the sizes" if measured else "bound: no jitter, nothing slow"
-    yield from _rungs(0, source, note, _amounts(collective, ideal, ideal) | {"time_p99": ideal})
+    standing = approximation("measured, linear between the sizes") if measured else bound("no jitter, nothing slow")
+    yield from rungs(COLLECTIVE, 0, source, standing, _amounts(collective, ideal, ideal) | {"time_p99": ideal})
 
 
-def _slow(collective: Collective, ideal: float) -> Iterator[Estimate]:
+def _slow(collective: Collective, ideal: float) -> Iterator[Rung]:
     law = _chance(collective)
-    note = "exact without jitter" if law is None else f"bound: no jitter{_bounds(collective, law, ideal)}"
+    standing = exact("without jitter") if law is None else bound(f"no jitter{_bounds(collective, law, ideal)}")
     time, source = ideal, "slow parts (none)"
     if not collective.even:
         round_a_ring = collective.algorithm == "ring"
         slowest = ideal * ring.slow_link(factors=_factors(collective)) if round_a_ring else 0.0
         time = slowest or critical_path.seconds(collective)
         source = "slowest link of the ring" if round_a_ring else "longest path"
-    yield from _rungs(1, source, note, _amounts(collective, time, ideal) | {"time_p99": time})
+    yield from rungs(COLLECTIVE, 1, source, standing, _amounts(collective, time, ideal) | {"time_p99": time})
 
 
 def _factors(collective: Collective) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -153,7 +134,7 @@ def _bounds(collective: Collective, law: Service, ideal: float) -> str:
     return f"; with a barrier after each stage at most {pretty(barrier, 's')}"
 
 
-def _jitter(collective: Collective, ideal: float) -> Iterator[Estimate]:
+def _jitter(collective: Collective, ideal: float) -> Iterator[Rung]:
     law = _chance(collective)
     if law is None:
         return
@@ -167,12 +148,12 @@ def _jitter(collective: Collective, ideal: float) -> Iterator[Estimate]:
         yield from _tree(collective, law, ideal)
 
 
-def _pair(collective: Collective, law: Service, ideal: float) -> Iterator[Estimate]:
+def _pair(collective: Collective, law: Service, ideal: float) -> Iterator[Rung]:
     time = ideal * ring.two_ranks_stage_cost(law=law)
-    yield from _rungs(2, "two ranks: the later of two", "exact", _amounts(collective, time, ideal))
+    yield from rungs(COLLECTIVE, 2, "two ranks: the later of two", exact(), _amounts(collective, time, ideal))
 
 
-def _ring(collective: Collective, law: Service, ideal: float) -> Iterator[Estimate]:
+def _ring(collective: Collective, law: Service, ideal: float) -> Iterator[Rung]:
     stages = len(collective.stages) * collective.repeats
     if isinstance(law, Exponential):
         factors = _factors(collective)
@@ -183,26 +164,27 @@ def _ring(collective: Collective, law: Service, ideal: float) -> Iterator[Estima
             else ring.uneven_exponential_stage_cost(means=factors)
         )
         source = "ring of exponential hops: 2 - 1/n" if even else "closed cycle of exponential servers"
-        note = "exact, past the first operations"
+        standing = exact("past the first operations")
         share = float(ring.lead(ranks=collective.ranks)) * float(factors.max()) / (stages * cost)
         if share > LEAD:
-            note = f"outside: steady state; the last rank's lead adds up to {100 * share:.2g} % to so few operations"
+            lead = f"the last rank's lead adds up to {100 * share:.2g} % to so few operations"
+            standing = exact("past the first operations", outside=lead)
     elif collective.even and isinstance(law, LIGHT):
         cost = float(ring.approximate_stage_cost(scv=law.scv, ranks=collective.ranks))
-        source, note = "ring by two moments", "approximation: linear in the cv, within 2.5 %"
-        if law.scv > ring.APPROXIMATE_TO**2:
-            note = f"outside: {note} up to a cv of {ring.APPROXIMATE_TO}"
+        source = "ring by two moments"
+        wide = f"a cv above {ring.APPROXIMATE_TO}" if law.scv > ring.APPROXIMATE_TO**2 else ""
+        standing = approximation("linear in the cv, within 2.5 %", outside=wide)
     else:
         return
-    yield from _rungs(2, source, note, _amounts(collective, ideal * cost, ideal))
+    yield from rungs(COLLECTIVE, 2, source, standing, _amounts(collective, ideal * cost, ideal))
 
 
-def _tree(collective: Collective, law: Service, ideal: float) -> Iterator[Estimate]:
+def _tree(collective: Collective, law: Service, ideal: float) -> Iterator[Rung]:
     both = collective.operation == "all_reduce"
     found = (tree.all_reduce if both else tree.reduction)(law=law, ranks=collective.ranks)
     hop = collective.stages[0].seconds
     amounts = _amounts(collective, found.mean * hop, ideal) | {"time_p99": found.quantile(0.99) * hop}
-    yield from _rungs(2, "tree: recursion of laws", "exact, to 0.1 %", amounts)
+    yield from rungs(COLLECTIVE, 2, "tree: recursion of laws", exact("to 0.1 %"), amounts)
 
 
 # Pipelines
@@ -220,25 +202,25 @@ def solve_pipeline(pipeline: Pipeline) -> Answer:
     """
     estimates = [*_full(pipeline), *_bubble(pipeline), *_passes(pipeline)]
     how = f"closed forms of {pipeline.microbatches} microbatches in {pipeline.stages} stages, {pipeline.schedule}"
-    return _answer(pipeline.name, estimates, how)
+    return Answer(scenario=pipeline.name, estimates=ranked(estimates), how=how)
 
 
-def _full(pipeline: Pipeline) -> Iterator[Estimate]:
+def _full(pipeline: Pipeline) -> Iterator[Rung]:
     time = pipeline.microbatches * sum(pipeline.seconds)
     amounts = {"time_mean": time, "time_p99": time, "bubble_fraction": 0.0}
-    yield from _rungs(0, "stages always busy", "bound: no bubble, nothing slow, no jitter", amounts)
+    yield from rungs(PIPELINE, 0, "stages always busy", bound("no bubble, nothing slow, no jitter"), amounts)
 
 
-def _bubble(pipeline: Pipeline) -> Iterator[Estimate]:
-    time, note = _still(pipeline)
+def _bubble(pipeline: Pipeline) -> Iterator[Rung]:
+    time, standing = _still(pipeline)
     factors = np.array(pipeline.factors)
     busy = pipeline.microbatches * sum(pipeline.seconds) * float(factors.mean())
-    if _random(pipeline) and not note.startswith("outside"):
-        note = f"bound: no jitter; {note}"
+    if _random(pipeline) and not standing.outside:
+        standing = bound("no jitter; exact without it")
     amounts = {"time_mean": time, "time_p99": time, "bubble_fraction": 1 - busy / time}
-    yield from _rungs(1, "bubble of the schedule", note, amounts)
+    yield from rungs(PIPELINE, 1, "bubble of the schedule", standing, amounts)
     held = float(bubble.in_flight(**_shape(pipeline)))
-    yield from _rungs(1, "order of work of the schedule", "exact", {"in_flight": held})
+    yield from rungs(PIPELINE, 1, "order of work of the schedule", exact(), {"in_flight": held})
 
 
 class _Shape(TypedDict):
@@ -259,7 +241,7 @@ def _shape(pipeline: Pipeline) -> _Shape:
     )
 
 
-def _still(pipeline: Pipeline) -> tuple[float, str]:
+def _still(pipeline: Pipeline) -> tuple[float, Standing]:
     """The time in s without jitter, and how far it may be trusted."""
     forward, backward = pipeline.seconds
     factors, send, schedule = np.array(pipeline.factors), pipeline.send_seconds, pipeline.schedule
@@ -271,14 +253,14 @@ def _still(pipeline: Pipeline) -> tuple[float, str]:
         microbatches=pipeline.microbatches,
         interleaving=pipeline.interleaving,
     )
-    note = "exact without jitter"
+    outside = ""
     if schedule == "1f1b" and not even:
-        note = "outside: stages alike; without jitter an upper bound, since 1f1b fills and drains behind a slow stage"
+        outside = "stages are not alike: without jitter an upper bound, since 1f1b fills and drains behind a slow stage"
     elif schedule == "interleaved" and not even:
-        note = "outside: stages alike, when interleaved"
+        outside = "stages are not alike, and interleaved"
     elif schedule == "interleaved" and send * pipeline.interleaving > min(forward, backward) * factors[0]:
-        note = "outside: sends no longer than the pass of a chunk; it is a lower bound"
-    return work + delays, note
+        outside = "sends are longer than the pass of a chunk: it is a lower bound"
+    return work + delays, approximation(outside=outside) if outside else exact("without jitter")
 
 
 def _random(pipeline: Pipeline) -> bool:
@@ -289,14 +271,14 @@ def _names(pipeline: Pipeline) -> list[str]:
     return ["forward"] if pipeline.backward is None else ["forward", "backward"]
 
 
-def _passes(pipeline: Pipeline) -> Iterator[Estimate]:
+def _passes(pipeline: Pipeline) -> Iterator[Rung]:
     """Jitter: of one stage or one microbatch the mean needs no theory; waves are last-passage percolation."""
     if not _random(pipeline):
         return
     delays = pipeline.send_seconds * float(bubble.send_delays(**_shape(pipeline)))
     if pipeline.stages == 1 or pipeline.microbatches == 1:
         amounts = {"time_mean": _still(pipeline)[0]}
-        yield from _rungs(2, "passes one after another", "exact", amounts)
+        yield from rungs(PIPELINE, 2, "passes one after another", exact(), amounts)
         return
     if pipeline.schedule not in ("forward", "gpipe") or any(factor != 1 for factor in pipeline.factors):
         return
@@ -304,26 +286,29 @@ def _passes(pipeline: Pipeline) -> Iterator[Estimate]:
     if any(wave is None for wave in waves):
         return
     found = [wave for wave in waves if wave is not None]
-    note = next((note for _, note in found if note.startswith("outside")), min(note for _, note in found))
+    standing = min((each for _, each in found), key=_certainty)
     time = sum(seconds for seconds, _ in found) + delays
-    yield from _rungs(2, "last-passage percolation", note, {"time_mean": time})
-    if pipeline.schedule == "forward" and note == "exact":
+    yield from rungs(PIPELINE, 2, "last-passage percolation", standing, {"time_mean": time})
+    if pipeline.schedule == "forward" and standing == exact():
         p99 = last_passage.exponential_quantile(0.99, stages=pipeline.stages, microbatches=pipeline.microbatches)
         amounts = {"time_p99": pipeline.seconds[0] * float(p99) + delays}
-        yield from _rungs(2, "last-passage percolation", note, amounts)
+        yield from rungs(PIPELINE, 2, "last-passage percolation", standing, amounts)
 
 
-def _wave(pipeline: Pipeline, name: str, mean: float) -> tuple[float, str] | None:
+def _certainty(standing: Standing) -> tuple[bool, bool]:
+    return not standing.outside, standing.claim is Claim.EXACT
+
+
+def _wave(pipeline: Pipeline, name: str, mean: float) -> tuple[float, Standing] | None:
     """The mean in s of one wave, and how far it may be trusted; None where there is no theory."""
     shape = {"stages": pipeline.stages, "microbatches": pipeline.microbatches}
     match pipeline.chances(name):
         case ():
-            return (pipeline.stages + pipeline.microbatches - 1) * mean, "exact"
+            return (pipeline.stages + pipeline.microbatches - 1) * mean, exact()
         case (Exponential(),):
-            return mean * float(last_passage.exponential_mean(**shape)), "exact"
+            return mean * float(last_passage.exponential_mean(**shape)), exact()
         case (law,) if isinstance(law, LIGHT):
-            note = "approximation: linear in the cv, within 1 %"
-            if law.scv > last_passage.APPROXIMATE_TO**2:
-                note = f"outside: {note} up to a cv of {last_passage.APPROXIMATE_TO}"
-            return mean * float(last_passage.approximate_mean(scv=law.scv, **shape)), note
+            wide = f"a cv above {last_passage.APPROXIMATE_TO}" if law.scv > last_passage.APPROXIMATE_TO**2 else ""
+            standing = approximation("linear in the cv, within 1 %", outside=wide)
+            return mean * float(last_passage.approximate_mean(scv=law.scv, **shape)), standing
     return None

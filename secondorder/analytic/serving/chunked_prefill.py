@@ -16,9 +16,10 @@ from secondorder.analytic.serving.mean_value import MeanValue, mean_value
 from secondorder.analytic.serving.prefill import PrefillQueue
 from secondorder.analytic.serving.replica import Replica
 from secondorder.analytic.serving.saturation import demand, saturation
+from secondorder.answers.answer import Answer, ranked
+from secondorder.answers.estimate import Claim, Rung
 from secondorder.errors import InfeasibleError, InputError, Unstable
 from secondorder.quantities import pretty, si
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.chunked_prefill import ChunkedPrefill
 from secondorder.scenarios.serving import Serving
 
@@ -111,37 +112,35 @@ def solve_chunked_prefill(scenario: ChunkedPrefill) -> Answer:
     longest = float(serving.offered.max_input)
     prompts, _, weight = (np.asarray(part, float) for part in serving.offered.grid())
     budget = serving.max_num_batched_tokens
-    note = f"beside {decodes:.3g} decodes"
+    note, outside = f"beside {decodes:.3g} decodes", "; ".join(replica.outside)
     rows = [
         _row("ttft_mean", float(prefill_seconds(serving, prompts) @ weight), "s", ALONE, 0),
-        *(_means(means, note) if means else ()),
+        *(_means(means, note, outside) if means else ()),
         _row("itl_max", longest_gap(serving, longest, budget=budget, decodes=decodes), "s", STEPS, 1, note),
         _row("unchunked_itl_max", longest_gap(serving, longest, budget=None, decodes=decodes), "s", STEPS, 1, note),
     ]
     steps, share = gap_law(serving, rate=rate, decodes=decodes)
-    outside = "; ".join(replica.outside)
     rows += [
-        _row("itl_mean", float(steps @ share), "s", QUEUE, 2, outside or note, not outside),
-        _row("itl_p99", weighted_quantile(steps, share, 0.99), "s", QUEUE, 2, outside or note, not outside),
-        _row("saturation_rate", limit.rate, "request/s", BALANCE, 2, limit.note, limit.in_domain),
-        _row("utilisation", rate / limit.rate, "", BALANCE, 2, limit.note, limit.in_domain),
+        _row("itl_mean", float(steps @ share), "s", QUEUE, 2, note, outside),
+        _row("itl_p99", weighted_quantile(steps, share, 0.99), "s", QUEUE, 2, note, outside),
+        _row("saturation_rate", limit.rate, "request/s", BALANCE, 2, limit.note, limit.outside),
+        _row("utilisation", rate / limit.rate, "", BALANCE, 2, limit.note, limit.outside),
     ]
     if scenario.itl is not None:
         rows.append(_widest(serving, longest, si(scenario.itl), decodes))
-    ranked = [e for metric in dict.fromkeys(e.metric for e in rows) for e in rows if e.metric == metric]
     how = f"closed forms at {rate:.4g} request/s, {rate / limit.rate:.0%} of saturation; {budget:,} tokens a step"
-    return Answer(scenario=scenario.name, estimates=tuple(ranked), how=how)
+    return Answer(scenario=scenario.name, estimates=ranked(rows), how=how)
 
 
-def _means(means: MeanValue, note: str) -> list[Estimate]:
+def _means(means: MeanValue, note: str, outside: str) -> list[Rung]:
     return [
         _row("ttft_mean", means.ttft, "s", STEPS, 1, f"{note}, without a wait"),
-        _row("itl_mean", means.tpot, "s", STEPS, 1, note),
+        _row("itl_mean", means.tpot, "s", STEPS, 1, note, outside),
         _row("prefill_share", means.prefill_share, "", STEPS, 1, note),
     ]
 
 
-def _widest(serving: Serving, prompt: float, itl: float, decodes: float) -> Estimate:
+def _widest(serving: Serving, prompt: float, itl: float, decodes: float) -> Rung:
     """The largest budget that keeps the gap, and what it is."""
     found = budget_for(serving, prompt, itl=itl, decodes=decodes)
     told = f"the largest max_num_batched_tokens that keeps gaps within {pretty(itl, 's')}, beside {decodes:.3g} decodes"
@@ -157,7 +156,8 @@ def _checked(budget: int, decodes: float) -> int:
     return tokens
 
 
-def _row(
-    metric: str, amount: float, unit: str, source: str, order: int, note: str = "", in_domain: bool = True
-) -> Estimate:
-    return Estimate(metric=metric, amount=amount, unit=unit, source=source, order=order, in_domain=in_domain, note=note)
+def _row(metric: str, amount: float, unit: str, source: str, order: int, note: str = "", outside: str = "") -> Rung:
+    claim = Claim.APPROXIMATION if order else Claim.BOUND
+    return Rung(
+        metric=metric, amount=amount, unit=unit, source=source, order=order, claim=claim, outside=outside, note=note
+    )

@@ -15,8 +15,11 @@ from secondorder.analytic.queues.single_server import mean_wait
 from secondorder.analytic.serving.idle import weighted_quantile
 from secondorder.analytic.serving.replica import Replica
 from secondorder.analytic.serving.saturation import Saturation, saturation
+from secondorder.answers.answer import Answer, ranked
+from secondorder.answers.declared import SERVING
+from secondorder.answers.estimate import Claim, Rung, bound, rungs
+from secondorder.answers.metric import QUANTILES
 from secondorder.errors import Unstable
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.disaggregated import Disaggregated
 
 SOURCE = "bulk prefill queue, link, processor sharing"
@@ -124,13 +127,12 @@ def solve_disaggregated(scenario: Disaggregated) -> Answer:
         _row("utilisation", rate / found.rate, ""),
         *_collocated(scenario),
     ]
-    ranked = [e for metric in dict.fromkeys(e.metric for e in rows) for e in rows if e.metric == metric]
     split = f"{scenario.prefill_replicas} prefill and {scenario.decode_replicas} decode replicas"
     how = f"closed forms of {split} at {rate:.4g} request/s, bound by the {found.binds}"
-    return Answer(scenario=scenario.name, estimates=tuple(ranked), how=how)
+    return Answer(scenario=scenario.name, estimates=ranked(rows), how=how)
 
 
-def _alone(scenario: Disaggregated) -> list[Estimate]:
+def _alone(scenario: Disaggregated) -> list[Rung]:
     """Order 0: a request alone, with its transfer."""
     from secondorder.analytic.serving.idle import idle
 
@@ -143,10 +145,10 @@ def _alone(scenario: Disaggregated) -> list[Estimate]:
     if kept.any():
         rows += [("tpot_mean", float(one.tpot[kept] @ one.weight[kept]) / float(one.weight[kept].sum()))]
     rows += [("e2el_mean", float((one.e2el + scenario.transfer_seconds(prompts)) @ one.weight))]
-    return [Estimate(metric=metric, amount=amount, unit="s", source="idle engine", order=0) for metric, amount in rows]
+    return list(rungs(SERVING, 0, "idle engine", bound("from below, a request alone"), dict(rows)))
 
 
-def _loaded(scenario: Disaggregated) -> list[Estimate]:
+def _loaded(scenario: Disaggregated) -> list[Rung]:
     """Order 2: the prefill queue, the link, and the decode replica."""
     prompts, outputs, weight = (np.asarray(part, float) for part in scenario.serving.offered.grid())
     transfer = np.asarray(scenario.transfer_seconds(prompts))
@@ -158,41 +160,52 @@ def _loaded(scenario: Disaggregated) -> list[Estimate]:
     reasons = [f"prefill: {reason}" for reason in prefill.outside if "budget" not in reason]
     if busy > BUSY_LINK:
         reasons.append(f"links are busy {busy:.0%} of the time; waits for them are those of Poisson arrivals")
-    note = "; ".join(reasons)
+    first = "; ".join(reasons)
     moved = float(transfer @ weight) + wait
-    rows = [_row("transfer_mean", moved, "s", note=note), _row("ttft_mean", prefill.ttft_mean + moved, "s", note=note)]
-    for label, level in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99)):
+    rows = [
+        _row("transfer_mean", moved, "s", outside=first),
+        _row("ttft_mean", prefill.ttft_mean + moved, "s", outside=first),
+    ]
+    for label, level in QUANTILES.items():
         late = prefill.ttft_quantile(level) + weighted_quantile(transfer, weight, level) + wait
-        rows.append(_row(f"ttft_{label}", late, "s", note=note))
+        rows.append(_row(f"ttft_{label}", late, "s", outside=first))
     if not (outputs > 1).any():
         return rows
     decode = Replica.of(scenario.decode, scenario.decode.rate)
-    note_2 = "; ".join(f"decode: {reason}" for reason in decode.outside if "budget" not in reason)
-    rows.append(_row("tpot_mean", decode.tpot_mean, "s", note=note_2))
-    for label, level in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99)):
-        rows.append(_row(f"tpot_{label}", decode.tpot_quantile(level), "s", note=note_2))
+    second = "; ".join(f"decode: {reason}" for reason in decode.outside if "budget" not in reason)
+    rows.append(_row("tpot_mean", decode.tpot_mean, "s", outside=second))
+    for label, level in QUANTILES.items():
+        rows.append(_row(f"tpot_{label}", decode.tpot_quantile(level), "s", outside=second))
     joins = max(0.0, decode.ttft_mean - decode.tpot_mean)  # its own first step stands for the prompt's last
     e2el = prefill.ttft_mean + moved + joins + decode.demand.decode_steps * decode.tpot_mean
-    both = "; ".join(part for part in (note, note_2) if part)
-    rows += [_row("e2el_mean", e2el, "s", note=both), _row("running_mean", decode.decoding, "", note=note_2)]
+    both = "; ".join(part for part in (first, second) if part)
+    rows += [_row("e2el_mean", e2el, "s", outside=both), _row("running_mean", decode.decoding, "", outside=second)]
     return rows
 
 
-def _collocated(scenario: Disaggregated) -> list[Estimate]:
+def _collocated(scenario: Disaggregated) -> list[Rung]:
     """As many replicas that do both, each at its share of the load; without latencies past their saturation."""
     one, replicas = scenario.collocated, scenario.prefill_replicas + scenario.decode_replicas
     limit = saturation(one)
-    rows = [_row("collocated_saturation_rate", replicas * limit.rate, "request/s", TOGETHER, limit.note)]
+    rows = [_row("collocated_saturation_rate", replicas * limit.rate, "request/s", TOGETHER, limit.outside, limit.note)]
     if one.rate >= limit.rate:
         return rows
     replica = Replica.of(one, one.rate, limit)
-    note = "; ".join(replica.outside)
+    outside = "; ".join(replica.outside)
     amounts = {"ttft_mean": replica.ttft_mean, "ttft_p99": replica.ttft_quantile(0.99)}
     if one.offered.mean_output > 1:
         amounts |= {"tpot_mean": replica.tpot_mean, "tpot_p99": replica.tpot_quantile(0.99)}
-    return rows + [_row(f"collocated_{metric}", amount, "s", TOGETHER, note) for metric, amount in amounts.items()]
+    return rows + [_row(f"collocated_{metric}", amount, "s", TOGETHER, outside) for metric, amount in amounts.items()]
 
 
-def _row(metric: str, amount: float, unit: str, source: str = SOURCE, note: str = "") -> Estimate:
-    told = not note or (note.startswith("bound by") and ";" not in note)
-    return Estimate(metric=metric, amount=amount, unit=unit, source=source, order=2, in_domain=told, note=note)
+def _row(metric: str, amount: float, unit: str, source: str = SOURCE, outside: str = "", note: str = "") -> Rung:
+    return Rung(
+        metric=metric,
+        amount=amount,
+        unit=unit,
+        source=source,
+        order=2,
+        claim=Claim.APPROXIMATION,
+        outside=outside,
+        note=note,
+    )

@@ -11,12 +11,13 @@ from secondorder.analytic.serving.mean_value import MeanValue, mean_value
 from secondorder.analytic.serving.overload import overload_wait
 from secondorder.analytic.serving.replica import Replica
 from secondorder.analytic.serving.saturation import Saturation, saturation
+from secondorder.answers.answer import Answer, ranked
+from secondorder.answers.declared import SERVING
+from secondorder.answers.estimate import Claim, Rung, bound, rungs
+from secondorder.answers.metric import QUANTILES, unit_of
 from secondorder.errors import Unstable
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.serving import Serving
 from secondorder.workloads.traces import Trace
-
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 NEAR = 0.1
 MEANS_ALONE = f"neither waits nor spread are counted: the second order is more than {NEAR:.0%} away"
@@ -46,53 +47,49 @@ def ladder(scenario: Serving) -> Answer:
     else:
         Replica.of(scenario, rate, limit)
     estimates += _saturation(scenario, limit, rate)
-    order = {e.metric: None for e in estimates}
-    ranked = [e for metric in order for e in estimates if e.metric == metric]
     how = f"closed forms at {rate:.4g} request/s, {rate / limit.rate:.0%} of saturation"
-    return Answer(scenario=scenario.name, estimates=tuple(ranked), how=how)
+    return Answer(scenario=scenario.name, estimates=ranked(estimates), how=how)
 
 
-def _order_0(alone: Idle) -> Iterator[Estimate]:
+def _order_0(alone: Idle) -> Iterator[Rung]:
     for name, values in (("ttft", alone.ttft), ("tpot", alone.tpot), ("e2el", alone.e2el)):
         kept = np.isfinite(values)
         if not kept.any():
             continue
         values, weight = values[kept], alone.weight[kept] / alone.weight[kept].sum()
-        yield Estimate(metric=f"{name}_mean", amount=float(values @ weight), unit="s", source=ALONE, order=0)
-        for label, level in QUANTILES.items():
-            amount = weighted_quantile(values, weight, level)
-            yield Estimate(metric=f"{name}_{label}", amount=amount, unit="s", source=ALONE, order=0)
+        amounts = {f"{name}_mean": float(values @ weight)}
+        amounts |= {f"{name}_{label}": weighted_quantile(values, weight, level) for label, level in QUANTILES.items()}
+        yield from rungs(SERVING, 0, ALONE, bound("from below, a request alone"), amounts)
 
 
-def _order_1(scenario: Serving, means: MeanValue, rate: float) -> Iterator[Estimate]:
+def _order_1(scenario: Serving, means: MeanValue, rate: float) -> Iterator[Rung]:
     amounts = {"ttft_mean": means.ttft, "e2el_mean": means.e2el}
     if scenario.offered.mean_output > 1:
         amounts["tpot_mean"] = means.tpot
+    amounts["running_mean"] = means.decodes + rate * means.ttft
     for metric, amount in amounts.items():
-        yield Estimate(metric=metric, amount=amount, unit="s", source=MEANS, order=1)
-    running = means.decodes + rate * means.ttft
-    yield Estimate(metric="running_mean", amount=running, unit="", source=MEANS, order=1)
-    throughput = {
-        "request_throughput": (rate, "request/s"),
-        "output_throughput": (rate * scenario.offered.mean_output, "token/s"),
-    }
-    for metric, (amount, unit) in throughput.items():
-        yield Estimate(metric=metric, amount=amount, unit=unit, source=MEANS, order=1)
+        yield _rung(metric, amount, MEANS, 1)
+    for metric, amount in (
+        ("request_throughput", rate),
+        ("output_throughput", rate * scenario.offered.mean_output),
+    ):
+        yield _rung(metric, amount, MEANS, 1, Claim.EXACT)
 
 
-def _apart(first: Iterator[Estimate], second: list[Estimate]) -> Iterator[Estimate]:
-    """Means, outside their domain where what they leave out, the queue of the second order, moves them."""
-    queued = {e.metric: e.amount for e in second}
+def _apart(first: Iterator[Rung], second: list[Rung]) -> Iterator[Rung]:
+    """Means, outside their domain where the queue of the second order moves them, or is itself outside its own."""
+    queued = {e.metric: e for e in second}
     for e in first:
-        near = abs(e.amount - queued.get(e.metric, e.amount)) <= NEAR * queued.get(e.metric, e.amount)
-        yield e if near else replace(e, in_domain=False, note=MEANS_ALONE)
+        behind = queued.get(e.metric, e)
+        near = abs(e.amount - behind.amount) <= NEAR * behind.amount
+        yield replace(e, outside=behind.outside if near else MEANS_ALONE)
 
 
-def _order_2(scenario: Serving, replica: Replica) -> Iterator[Estimate]:
-    note = "; ".join(replica.outside)
+def _order_2(scenario: Serving, replica: Replica) -> Iterator[Rung]:
+    outside = "; ".join(replica.outside)
 
-    def rung(metric: str, amount: float, source: str = QUEUE, unit: str = "s") -> Estimate:
-        return Estimate(metric=metric, amount=amount, unit=unit, source=source, order=2, in_domain=not note, note=note)
+    def rung(metric: str, amount: float, source: str = QUEUE) -> Rung:
+        return _rung(metric, amount, source, 2, outside=outside)
 
     yield rung("ttft_mean", replica.ttft_mean)
     for label, level in QUANTILES.items():
@@ -101,34 +98,45 @@ def _order_2(scenario: Serving, replica: Replica) -> Iterator[Estimate]:
         yield rung("tpot_mean", replica.tpot_mean)
         for label, level in QUANTILES.items():
             yield rung(f"tpot_{label}", replica.tpot_quantile(level))
-        yield rung("running_mean", replica.running, unit="")
+        yield rung("running_mean", replica.running)
     yield rung("e2el_mean", replica.e2el_mean)
     for label, level in QUANTILES.items():
         yield rung(f"e2el_{label}", replica.e2el_quantile(level), LENGTHS)
 
 
-def _saturation(scenario: Serving, limit: Saturation, rate: float) -> Iterator[Estimate]:
-    known, note = limit.in_domain and not scenario.enable_prefix_caching, limit.note
-    if scenario.enable_prefix_caching:
-        note += "; prefix hits are not counted, with them it is higher"
+def _saturation(scenario: Serving, limit: Saturation, rate: float) -> Iterator[Rung]:
+    hits = "prefix hits are not counted, with them it is higher" if scenario.enable_prefix_caching else ""
+    outside, note = "; ".join(filter(None, (limit.outside, hits))), limit.note
     if limit.waves is not None:
         note += f"; down to {limit.waves:.4g} request/s if requests of one length run in phase"
-    for metric, amount, unit in (
-        ("saturation_rate", limit.rate, "request/s"),
-        ("utilisation", rate / limit.rate, ""),
-    ):
-        yield Estimate(metric=metric, amount=amount, unit=unit, source=BALANCE, order=2, in_domain=known, note=note)
+    for metric, amount in (("saturation_rate", limit.rate), ("utilisation", rate / limit.rate)):
+        yield _rung(metric, amount, BALANCE, 2, outside=outside, note=note)
 
 
-def _overload(scenario: Serving, limit: Saturation) -> Iterator[Estimate]:
+def _overload(scenario: Serving, limit: Saturation) -> Iterator[Rung]:
     """A finite trace faster than the engine: what waits is what the fluid says."""
     assert isinstance(scenario.arrivals, Trace)
     window = float(scenario.arrivals.requests.arrival[-1])
     mean, p99 = overload_wait(scenario.rate, limit.rate, window)
     backlog = (scenario.rate - limit.rate) * window
     note = f"offered {scenario.rate / limit.rate:.2f} of saturation over {window:.3g} s"
-    deep = backlog > limit.sequences
-    if not deep:
-        note += f"; {backlog:.0f} requests too many do not fill {limit.sequences:.0f} slots"
+    few = f"{backlog:.0f} requests too many do not fill {limit.sequences:.0f} slots"
+    outside = "" if backlog > limit.sequences else few
     for metric, amount in (("ttft_mean", mean), ("ttft_p99", p99)):
-        yield Estimate(metric=metric, amount=amount, unit="s", source=FLUID, order=1, in_domain=deep, note=note)
+        yield _rung(metric, amount, FLUID, 1, outside=outside, note=note)
+
+
+def _rung(
+    metric: str,
+    amount: float,
+    source: str,
+    order: int,
+    claim: Claim = Claim.APPROXIMATION,
+    *,
+    outside: str = "",
+    note: str = "",
+) -> Rung:
+    unit = unit_of(SERVING, metric)
+    return Rung(
+        metric=metric, amount=amount, unit=unit, source=source, order=order, claim=claim, outside=outside, note=note
+    )

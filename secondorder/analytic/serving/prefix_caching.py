@@ -15,9 +15,11 @@ from secondorder.analytic.serving.idle import weighted_quantile
 from secondorder.analytic.serving.ladder import ladder
 from secondorder.analytic.serving.mean_value import mean_value
 from secondorder.analytic.serving.saturation import saturation
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Claim, Estimate, Rung
+from secondorder.answers.metric import QUANTILES
 from secondorder.arrays import Integers
 from secondorder.errors import InputError, Unstable
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.prefix_caching import PrefixCaching
 from secondorder.scenarios.serving import Serving
 from secondorder.workloads.requests import Requests
@@ -163,21 +165,20 @@ def solve_prefix_caching(scenario: PrefixCaching) -> Answer:
     else:
         ratio, rows = _recorded(scenario)
     bare, kept = saturation(scenario.with_hits(0.0)), saturation(scenario.with_hits(ratio))
-    note = f"bound by the {kept.binds}"
+    doubts = []
     if kept.decodes > CROWDED * serving.max_num_batched_tokens:
-        note += f"; {kept.decodes:.0f} decodes leave less of the budget than is counted"
+        doubts.append(f"{kept.decodes:.0f} decodes leave less of the budget than is counted")
     if kept.binds == "KV cache":
-        note += "; blocks that running requests share are counted for each of them, with them it is higher"
-    known = ";" not in note
+        doubts.append("blocks that running requests share are counted for each of them, with them it is higher")
     source = GIVEN if scenario.hit_ratio is not None else STACK
     mean = serving.offered.mean_input
     rows = [e for e in rows if e.metric not in ("saturation_rate", "utilisation")]
     rows += [
         _row("prefix_hit_rate", ratio, "", source, 1),
         _row("prefill_tokens_mean", float(effective_prefill(prompt=mean, hit_ratio=ratio)), "token", source, 1),
-        Estimate(
-            metric="saturation_rate", amount=kept.rate, unit="request/s", source="balance of slots and tokens", order=2,
-            in_domain=known, note=note,
+        replace(
+            _row("saturation_rate", kept.rate, "request/s", "balance of slots and tokens", 2),
+            outside="; ".join(doubts), note=f"bound by the {kept.binds}",
         ),
         _row("uncached_saturation_rate", bare.rate, "request/s", "balance of slots and tokens", 2),
         _row("utilisation", serving.rate / kept.rate, "", "balance of slots and tokens", 2),
@@ -188,10 +189,10 @@ def solve_prefix_caching(scenario: PrefixCaching) -> Answer:
 
 def _uniform(scenario: PrefixCaching) -> Iterator[Estimate]:
     """The ladder, each prompt with the same share of hits; and the idle engine without them."""
+    alike = "each prompt finds the same share: misses in a row of hits lengthen the tail"
+    tails = [f"{name}_{label}" for name in ("ttft", "e2el") for label in QUANTILES]
     for rung in ladder(scenario.cached).estimates:
-        alike = "each prompt finds the same share: misses in a row of hits lengthen the tail"
-        tail = rung.metric.startswith(("ttft_p", "e2el_p"))
-        yield replace(rung, note="; ".join(filter(None, (rung.note, alike)))) if tail else rung
+        yield replace(rung, note="; ".join(filter(None, (rung.note, alike)))) if rung.metric in tails else rung
     prompts, _, weight = (np.asarray(part, float) for part in scenario.serving.offered.grid())
     cold = prompt_seconds(scenario.serving, prompts, 0 * prompts)
     yield _row("uncached_ttft_mean", float(cold @ weight), "s", ALONE, 0)
@@ -207,7 +208,7 @@ def _recorded(scenario: PrefixCaching) -> tuple[float, list[Estimate]]:
         raise InputError("serving", given=given, expected=expected)
     hits, prompts = hit_tokens(requests, capacity).astype(float), np.asarray(requests.input_tokens, float)
     ratio, weight = float(hits.sum() / prompts.sum()), np.full(len(prompts), 1 / len(prompts))
-    rows = []
+    rows: list[Estimate] = []
     for prefix, cached in (("", hits), ("uncached_", 0 * hits)):
         ttft = prompt_seconds(serving, prompts, cached)
         rows += [
@@ -220,12 +221,10 @@ def _recorded(scenario: PrefixCaching) -> tuple[float, list[Estimate]]:
     except Unstable:
         return ratio, rows
     for metric, amount in (("ttft_mean", means.ttft), ("tpot_mean", means.tpot), ("e2el_mean", means.e2el)):
-        source = "mean value (Little 1961)"
-        rows.append(
-            Estimate(metric=metric, amount=amount, unit="s", source=source, order=1, in_domain=False, note=note)
-        )
+        rows.append(replace(_row(metric, amount, "s", "mean value (Little 1961)", 1), outside=note))
     return ratio, sorted(rows, key=lambda e: e.metric)
 
 
-def _row(metric: str, amount: float, unit: str, source: str, order: int) -> Estimate:
-    return Estimate(metric=metric, amount=amount, unit=unit, source=source, order=order)
+def _row(metric: str, amount: float, unit: str, source: str, order: int) -> Rung:
+    claim = Claim.APPROXIMATION if order else Claim.BOUND
+    return Rung(metric=metric, amount=amount, unit=unit, source=source, order=order, claim=claim)

@@ -11,8 +11,9 @@ from secondorder.analytic.arguments import Real, non_negative, plain, positive
 from secondorder.analytic.serving.idle import idle
 from secondorder.analytic.serving.ladder import ladder
 from secondorder.analytic.serving.saturation import demand, saturation
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Claim, Rung
 from secondorder.fleets.accelerators import bytes_per_value
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.quantisation import Quantisation
 
 BYTES, RATES, ALONE = "ratio of the bytes of a step", "ratio of the arithmetic rates", "idle engine"
@@ -66,14 +67,14 @@ def solve_quantisation(scenario: Quantisation) -> Answer:
     part = before.accelerator
     ranks = scenario.ranks / before.tensor_parallel_size
     faster = ranks * part.peak_flops(scenario.compute_precision) / part.peak_flops(before.precision)
-    told = "a bound from above" if ranks == 1 else "links between accelerators are not counted"
+    ideal = (Claim.BOUND, "from above") if ranks == 1 else (Claim.APPROXIMATION, "links are not counted")
     alone, alone_after = idle(before), idle(after)
     rows += [
         _row("weight_bytes", scenario.weight_bytes, "byte", "parameters times bytes", 0),
         _row("kv_bytes_per_token", after.placement.kv_bytes_per_token, "byte", "shape of the cache", 0),
         _row("kv_tokens", float(after.kv_tokens), "token", "what the weights leave", 0),
         _row("kv_tokens_gain", after.kv_tokens / before.kv_tokens, "", "what the weights leave", 0),
-        _row("decode_speedup", ranks * float(bound), "", BYTES, 0, told),
+        _row("decode_speedup", ranks * float(bound), "", BYTES, 0, *ideal),
     ]
     if before.offered.mean_output > 1:
         steps = [
@@ -83,7 +84,7 @@ def solve_quantisation(scenario: Quantisation) -> Answer:
         rows.append(_row("decode_speedup", steps[0] / steps[1], "", ALONE, 1))
     gain = float(alone.ttft @ alone.weight) / float(alone_after.ttft @ alone_after.weight)
     rows += [
-        _row("prefill_speedup", faster, "", RATES, 0, f"{told}, where prompts are long"),
+        _row("prefill_speedup", faster, "", RATES, 0, ideal[0], f"{ideal[1]}, where prompts are long"),
         _row("prefill_speedup", gain, "", ALONE, 1),
         _row("saturation_speedup", saturation(after).rate / saturation(before).rate, "", BALANCE, 2),
     ]
@@ -91,5 +92,7 @@ def solve_quantisation(scenario: Quantisation) -> Answer:
     return Answer(scenario=scenario.name, estimates=tuple(rows), how=f"{loaded.how}; {weighed}")
 
 
-def _row(metric: str, amount: float, unit: str, source: str, order: int, note: str = "") -> Estimate:
-    return Estimate(metric=metric, amount=amount, unit=unit, source=source, order=order, note=note)
+def _row(
+    metric: str, amount: float, unit: str, source: str, order: int, claim: Claim = Claim.APPROXIMATION, note: str = ""
+) -> Rung:
+    return Rung(metric=metric, amount=amount, unit=unit, source=source, order=order, claim=claim, note=note)

@@ -66,14 +66,14 @@ class Saturation:
     """The rate (request/s) when all answers are equally long and all requests in phase."""
 
     @property
-    def in_domain(self) -> bool:
-        """Whether no work is preempted, which ``rate`` does not count."""
-        return self.binds != "KV cache"
+    def outside(self) -> str:
+        """What ``rate`` does not count: work that is preempted, where the cache binds."""
+        return "preemptions are not counted" if self.binds == "KV cache" else ""
 
     @property
     def note(self) -> str:
-        """What binds, and what is not counted."""
-        return f"bound by the {self.binds}" + ("" if self.in_domain else "; preemptions are not counted")
+        """What binds."""
+        return f"bound by the {self.binds}"
 
 
 def sequences_that_fit(scenario: Serving, *, reserve_full_length: bool = False) -> float:

@@ -25,8 +25,9 @@ import numpy as np
 from secondorder.analytic.arguments import Floats, Real, Whole, _numbers, non_negative, one_whole, plain, whole
 from secondorder.analytic.serving.idle import prefill_chunks, prefill_seconds
 from secondorder.analytic.serving.saturation import demand
+from secondorder.answers.answer import Answer, ranked
+from secondorder.answers.estimate import Claim, Rung
 from secondorder.errors import InputError, Unstable
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.speculative import Speculative
 
 PAPER, MEANS = "Leviathan, Kalman, Matias (2023)", "mean value, with the check as a step of its own"
@@ -243,15 +244,14 @@ def solve_speculative(scenario: Speculative) -> Answer:
     alone, drafted = float(scenario.verification(1.0, context, 0)), float(scenario.draft_round(1.0, context, 1))
     paper = float(speedup(acceptance=scenario.acceptance, gamma=scenario.gamma, cost=drafted / alone))
     check = float(scenario.verification(1.0, context)) / alone
-    note = "" if check < 1.05 else f"a check of {scenario.gamma + 1} positions takes {check:.3g} decode steps, not one"
+    many = f"a check of {scenario.gamma + 1} positions takes {check:.3g} decode steps, not one"
+    outside = "" if check < 1.05 else many
     gammas = np.arange(MOST_GAMMA + 1)
     gains = np.asarray(speedup(acceptance=scenario.acceptance, gamma=gammas, cost=drafted / alone))
     rows = [
-        Estimate(
-            metric="tpot_mean", amount=alone / paper, unit="s", source=PAPER, order=0, in_domain=not note, note=note
-        ),
-        Estimate(metric="speedup", amount=paper, unit="", source=PAPER, order=0, in_domain=not note, note=note),
-        Estimate(metric="gamma_best", amount=float(gammas[gains.argmax()]), unit="", source=PAPER, order=0),
+        _row("tpot_mean", alone / paper, "s", PAPER, order=0, outside=outside),
+        _row("speedup", paper, "", PAPER, order=0, outside=outside),
+        _row("gamma_best", float(gammas[gains.argmax()]), "", PAPER, order=0),
         _row(
             "tokens_per_round", float(tokens_per_round(acceptance=scenario.acceptance, gamma=scenario.gamma)), "", PAPER
         ),
@@ -266,9 +266,8 @@ def solve_speculative(scenario: Speculative) -> Answer:
         _row("running_mean", with_draft.decodes, "", MEANS),
         _row("break_even_batch", float(break_even_batch(scenario)), "", MEANS),
     ]
-    ranked = [e for metric in dict.fromkeys(e.metric for e in rows) for e in rows if e.metric == metric]
     how = f"closed forms at {serving.rate:.4g} request/s, {with_draft.decodes:.3g} sequences decode"
-    return Answer(scenario=scenario.name, estimates=tuple(ranked), how=how)
+    return Answer(scenario=scenario.name, estimates=ranked(rows), how=how)
 
 
 def _turn(scenario: Speculative, batch: float) -> str:
@@ -277,8 +276,19 @@ def _turn(scenario: Speculative, batch: float) -> str:
     return f"a check takes {check:.3g} decode steps of {batch:.3g} sequences"
 
 
-def _row(metric: str, amount: float, unit: str, source: str, note: str = "") -> Estimate:
-    return Estimate(metric=metric, amount=amount, unit=unit, source=source, order=1, note=note)
+def _row(
+    metric: str, amount: float, unit: str, source: str, note: str = "", *, order: int = 1, outside: str = ""
+) -> Rung:
+    return Rung(
+        metric=metric,
+        amount=amount,
+        unit=unit,
+        source=source,
+        order=order,
+        claim=Claim.APPROXIMATION,
+        outside=outside,
+        note=note,
+    )
 
 
 def _probability(value: Real) -> Floats:

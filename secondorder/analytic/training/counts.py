@@ -16,6 +16,7 @@ from secondorder.analytic.arguments import Floats
 from secondorder.analytic.queues import markov_modulated
 from secondorder.analytic.training.gap_survival import is_poisson, palm_gap
 from secondorder.analytic.training.renewal_function import renewal_function, renewal_spread
+from secondorder.answers.estimate import Standing, approximation, exact
 from secondorder.errors import InputError
 from secondorder.fleets.failures import (
     Bursts,
@@ -37,14 +38,13 @@ MANY = 30
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Failures over a horizon: ``mean``, the quantiles ``p5`` and ``p95``, and in ``note`` how good they are."""
+    """Failures over a horizon: ``mean``, the quantiles ``p5`` and ``p95``, and how far they may be trusted."""
 
     mean: float
     p5: float
     p95: float
-    note: str
-    mean_in_domain: bool = True
-    spread_in_domain: bool = True
+    mean_standing: Standing
+    spread_standing: Standing
 
 
 def failures_over(*, process: FailureProcess, horizon: float, downtime: float = 0.0) -> Counts:
@@ -66,8 +66,10 @@ def failures_over(*, process: FailureProcess, horizon: float, downtime: float = 
         tail, index = _tail(process, horizon)
     except InputError:  # a law without a variance has no index of dispersion
         mean = horizon / (process.mtbf + downtime)
-        note = "the gaps have no finite variance: the rate of the long run alone, without a spread"
-        return Counts(mean=mean, p5=math.nan, p95=math.nan, note=note, mean_in_domain=False, spread_in_domain=False)
+        wild = approximation(
+            outside="the gaps have no finite variance: the rate of the long run alone, without a spread"
+        )
+        return Counts(mean=mean, p5=math.nan, p95=math.nan, mean_standing=wild, spread_standing=wild)
 
     def reached(n: int) -> float:
         left = horizon - (n - 1) * downtime
@@ -77,17 +79,15 @@ def failures_over(*, process: FailureProcess, horizon: float, downtime: float = 
     known = is_poisson(process) or isinstance(process, Bursts)
     known |= isinstance(process, PlatformRenewal) and isinstance(process.gap, Gamma)
     enough = mean >= MANY * max(1.0, index)
-    note = "exact" if known else "approximation: a gamma law through mean and variance"
-    if not (known or enough):
-        note += f"; {mean:.3g} failures are too few for it"
+    few = "" if known or enough else f"{mean:.3g} failures are too few for it"
+    gamma = "a gamma law through mean and variance"
     renewed = isinstance(process, PlatformRenewal | ReplicatedPairs)
     return Counts(
         mean=mean,
         p5=quantile(reached, 0.05, mean),
         p95=quantile(reached, 0.95, mean),
-        note=note,
-        mean_in_domain=known or enough or not renewed,
-        spread_in_domain=known or enough,
+        mean_standing=exact() if known else approximation(gamma, outside=few if renewed else ""),
+        spread_standing=exact() if known else approximation(gamma, outside=few),
     )
 
 

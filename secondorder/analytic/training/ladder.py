@@ -21,10 +21,12 @@ from secondorder.analytic.training.run import MOST_SPARES, Run
 from secondorder.analytic.training.shared_storage import forgets_within
 from secondorder.analytic.training.silent import silent_first_order
 from secondorder.analytic.training.spares import most_available
+from secondorder.answers.answer import Answer, ranked
+from secondorder.answers.declared import TRAINING
+from secondorder.answers.estimate import Rung, Standing, approximation, bound, exact, rungs
 from secondorder.errors import InputError
 from secondorder.laws import Exponential
 from secondorder.quantities import pretty, si
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.training import (
     AsyncCheckpoint,
     Checkpoint,
@@ -48,8 +50,6 @@ STEPS_AT_MEAN = 0.001
 FAR = 4.0
 """Standard deviations of an interval from its mean to where hardly one in 30,000 ends."""
 
-Metric = tuple[str, float, str]
-
 
 def solve_training(scenario: Training) -> Answer:
     """The closed forms of a training run, every order.
@@ -64,23 +64,19 @@ def solve_training(scenario: Training) -> Answer:
     """
     run = Run(scenario=scenario)
     estimates = [*_order_0(run), *_order_1(run), *_order_2(run), *_counts(run), *_availability(run)]
-    metrics = dict.fromkeys(e.metric for e in estimates)
-    ranked = tuple(e for metric in metrics for e in sorted(estimates, key=_order) if e.metric == metric)
-    return Answer(scenario=scenario.name, estimates=ranked, how=_how(run))
+    return Answer(scenario=scenario.name, estimates=ranked(estimates), how=_how(run))
 
 
-def _order_0(run: Run) -> Iterator[Estimate]:
+def _order_0(run: Run) -> Iterator[Rung]:
     goodput = run.quiet_goodput
-    metrics = [*_from_goodput(run, goodput), ("checkpoint_share", 1 - goodput, "")]
-    note, sound = "exact where nothing fails", True
-    if held := _held_by_drain(run):
-        note, sound = f"approximation: {held}", False
-    if run.work is None and run.blocking * run.every > SHORT * run.wall:
-        note, sound = f"{note}, in the long run; the run is short beside a checkpoint", False
-    yield from _rungs(metrics, 0, NO_FAILURES, note, sound)
+    amounts = {**_from_goodput(run, goodput), "checkpoint_share": 1 - goodput}
+    short = run.work is None and run.blocking * run.every > SHORT * run.wall
+    reasons = [_held_by_drain(run), "the run is short beside a checkpoint" if short else ""]
+    outside = "; ".join(filter(None, reasons))
+    yield from rungs(TRAINING, 0, NO_FAILURES, bound("nothing fails", outside=outside), amounts)
 
 
-def _order_1(run: Run) -> Iterator[Estimate]:
+def _order_1(run: Run) -> Iterator[Rung]:
     tau, m, down = run.interval, run.mtbf, run.downtime
     back, lost, writes, aside = run.restart, tau / 2, run.blocking / tau, down / m
     match run.scenario.policy:
@@ -115,13 +111,13 @@ def _order_1(run: Run) -> Iterator[Estimate]:
             aside += run.restart * rate
         case policy:
             assert_never(policy)
-    metrics = [
-        *_from_goodput(run, goodput),
-        ("checkpoint_share", writes, ""),
-        ("rework_share", lost / m, ""),
-        ("restart_share", back / m, ""),
-        ("downtime_share", down / m, ""),
-    ]
+    amounts = {
+        **_from_goodput(run, goodput),
+        "checkpoint_share": writes,
+        "rework_share": lost / m,
+        "restart_share": back / m,
+        "downtime_share": down / m,
+    }
     size = (lost + lost + run.blocking + back + down) / m
     rough = list(_beyond_first_order(writes, size, aside))
     if goodput < 0:
@@ -130,10 +126,8 @@ def _order_1(run: Run) -> Iterator[Estimate]:
         rough.append("by the rate of the long run, though nodes start new")
     if run.edge > SHORT:
         rough.append(_short(run))
-    note = "; ".join(
-        ["approximation: times far below the time between failures, checkpoints far below intervals", *rough]
-    )
-    yield from _rungs(metrics, 1, FIRST_ORDER, note, not rough)
+    note = "times far below the time between failures, checkpoints far below intervals"
+    yield from rungs(TRAINING, 1, FIRST_ORDER, approximation(note, outside="; ".join(rough)), amounts)
 
 
 def _beyond_first_order(writes: float, size: float, aside: float) -> Iterator[str]:
@@ -151,28 +145,21 @@ def _beyond_first_order(writes: float, size: float, aside: float) -> Iterator[st
         yield from (reason for reason, left_out in alone.items() if left_out >= max(alone.values()) / 4)
 
 
-def _order_2(run: Run) -> Iterator[Estimate]:
-    note, sound = _soundness(run)
-    shares = run.shares
-    metrics: list[Metric] = [(name, value, "") for name, value in shares.items()]
+def _order_2(run: Run) -> Iterator[Rung]:
+    amounts = {**_from_goodput(run, run.shares["goodput"]), **run.shares}
     if run.work is not None:
-        metrics.append(("time_to_train", run.wall, "s"))
-    metrics += [m for m in _from_goodput(run, shares["goodput"]) if m[0] == "throughput"]
-    yield from _rungs(metrics, 2, _source(run), note, sound)
+        amounts["time_to_train"] = run.wall
+    yield from rungs(TRAINING, 2, _source(run), _standing(run), amounts)
 
 
-def _from_goodput(run: Run, goodput: float) -> Iterator[Metric]:
-    yield "goodput", goodput, ""
+def _from_goodput(run: Run, goodput: float) -> dict[str, float]:
+    amounts = {"goodput": goodput}
     if run.work is not None and goodput > 0:
-        yield "time_to_train", run.work / goodput, "s"
+        amounts["time_to_train"] = run.work / goodput
     if isinstance(run.scenario.step, TrainingStep):
         assert run.step is not None
-        yield "throughput", goodput * run.scenario.step.job.tokens / run.step, "token/s"
-
-
-def _rungs(metrics: list[Metric], order: int, source: str, note: str, sound: bool) -> Iterator[Estimate]:
-    for metric, amount, unit in metrics:
-        yield Estimate(metric=metric, amount=amount, unit=unit, source=source, order=order, in_domain=sound, note=note)
+        amounts["throughput"] = goodput * run.scenario.step.job.tokens / run.step
+    return amounts
 
 
 def _source(run: Run) -> str:
@@ -193,17 +180,17 @@ def _source(run: Run) -> str:
             assert_never(policy)
 
 
-def _soundness(run: Run) -> tuple[str, bool]:
-    """The note of order 2, and whether all that it takes is there."""
+def _standing(run: Run) -> Standing:
+    """How far order 2 may be trusted: outside its domain where something that it takes is not there."""
     rough = list(_approximations(run))
-    reasons = rough + ([] if rough else list(_slight(run)))
-    note = "approximation: " + "; ".join(reasons) if reasons else "exact in the long run"
+    slight = [] if rough else list(_slight(run))
+    claimed = approximation if rough or slight else exact
+    notes = slight if rough or slight else ["in the long run"]
     if run.edge > SHORT:
         rough.append(_short(run))
-        note += f"; {rough[-1]}"
     if isinstance(run.scenario.policy, AsyncCheckpoint) and run.write > run.interval:
-        note += f"; the drain ({run.write:.4g} s) is longer than the interval and holds training up"
-    return note, not rough
+        notes.append(f"the drain ({run.write:.4g} s) is longer than the interval and holds training up")
+    return claimed("; ".join(notes), outside="; ".join(rough))
 
 
 def _short(run: Run) -> str:
@@ -273,29 +260,30 @@ def _path_share(run: Run) -> float:
     return write / (run.interval + run.blocking)
 
 
-def _counts(run: Run) -> Iterator[Estimate]:
+def _counts(run: Run) -> Iterator[Rung]:
     if run.stuck:
         return
     mean = run.wall / (run.mtbf + run.downtime)
     waits = run.downtime > 1.001 * run.scenario.recovery.downtime
     steady = not run.aging and run.begun <= SHORT and not waits
-    rate_note = "exact in the long run" if steady else "approximation: the rate of the long run"
-    yield from _rungs([("failures_mean", mean, "")], 1, RATE, rate_note, steady)
+    moving = "" if steady else "the run is not in a steady state"
+    yield from rungs(
+        TRAINING, 1, RATE, approximation("the rate of the long run", outside=moving), {"failures_mean": mean}
+    )
     found = _found(run)
     source = "law of the count"
-    yield from _rungs([("failures_mean", found.mean, "")], 2, source, found.note, found.mean_in_domain)
+    yield from rungs(TRAINING, 2, source, found.mean_standing, {"failures_mean": found.mean})
     if not math.isnan(found.p5):
-        spread: list[Metric] = [("failures_p5", found.p5, ""), ("failures_p95", found.p95, "")]
-        yield from _rungs(spread, 2, source, found.note, found.spread_in_domain)
+        spread = {"failures_p5": found.p5, "failures_p95": found.p95}
+        yield from rungs(TRAINING, 2, source, found.spread_standing, spread)
 
 
 def _found(run: Run) -> counts.Counts:
     scenario = run.scenario
     known = counts.failures_over(process=scenario.process, horizon=run.wall, downtime=run.downtime)
-    note, mean, low, high, sound = known.note, known.mean, known.p5, known.p95, known.spread_in_domain
     if run.downtime > 1.001 * scenario.recovery.downtime and scenario.spares is not None:
-        note, sound = "approximation: the waits for repairs are taken at their mean, from the start on", False
-        known = replace(known, mean_in_domain=False)
+        waits = approximation(outside="the waits for repairs are taken at their mean, from the start on")
+        known = replace(known, mean_standing=waits, spread_standing=waits)
     if run.work is not None:
         if isinstance(scenario.policy, Checkpoint) and run.poisson and run.storage_wait == 0:
             mean, low, high = counts.failures_until_done(
@@ -304,33 +292,33 @@ def _found(run: Run) -> counts.Counts:
                 restart=run.restart,
                 mtbf=run.mtbf,
             )
-            note, sound = "exact: until the work is done", True
-        else:
-            note, low, high = f"{note}; over the mean time of the run", math.nan, math.nan  # which varies itself
-            mean = run.aged.failures if run.aging else run.wall / (run.mtbf + run.downtime)
-    return counts.Counts(
-        mean=mean, p5=low, p95=high, note=note, mean_in_domain=known.mean_in_domain, spread_in_domain=sound
-    )
+            done = exact("until the work is done")
+            return counts.Counts(
+                mean=mean,
+                p5=low,
+                p95=high,
+                mean_standing=done._replace(outside=known.mean_standing.outside),
+                spread_standing=done,
+            )
+        mean = run.aged.failures if run.aging else run.wall / (run.mtbf + run.downtime)
+        claim, note, outside = known.mean_standing  # over the mean time of the run, which varies itself
+        told = Standing(claim, "; ".join(filter(None, (note, "over the mean time of the run"))), outside)
+        known = replace(known, mean=mean, p5=math.nan, p95=math.nan, mean_standing=told)
+    return known
 
 
-def _availability(run: Run) -> Iterator[Estimate]:
+def _availability(run: Run) -> Iterator[Rung]:
     spares = run.scenario.spares
     if spares is None:
         return
     repair = spares.law("repair").moment(1)
     most = float(most_available(mtbf=run.mtbf, repair=repair, spares=spares.count, crews=spares.crews))
-    metric = "availability"
-    yield from _rungs([(metric, most, "")], 1, LITTLE, "bound: as many repairs as failures", True)
+    yield from rungs(TRAINING, 1, LITTLE, bound("as many repairs as failures"), {"availability": most})
     able = 1 - run.wait_at(run.mtbf) / (run.mtbf + run.downtime)
     rough = [reason for reason in _approximations(run) if "repairs" in reason]
-    note = "approximation: " + "; ".join(rough) if rough else "exact in the long run"
+    standing = approximation(outside="; ".join(rough)) if rough else exact("in the long run")
     source = "Erlang's loss formula" if spares.crews is None else "birth-death chain of repairs"
-    yield from _rungs([(metric, able, "")], 2, source, note, not rough)
-
-
-def _order(estimate: Estimate) -> int:
-    assert estimate.order is not None
-    return estimate.order
+    yield from rungs(TRAINING, 2, source, standing, {"availability": able})
 
 
 def _how(run: Run) -> str:

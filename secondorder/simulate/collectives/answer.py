@@ -12,9 +12,10 @@ from typing import TypeVar
 
 import numpy as np
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Estimate, short_of_data
 from secondorder.arrays import Floats
 from secondorder.quantities import counted, si
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.collective import Collective
 from secondorder.scenarios.pipeline import Pipeline
 from secondorder.simulate.collectives import hops, pipeline, recursion
@@ -170,17 +171,17 @@ def _p99(found: list[Floats], *, independent: bool) -> Estimate:
     if independent:
         low, high = order_statistics(pooled, 0.99)
         enough = len(pooled) >= INDEPENDENT_FOR_A_P99
-        note = f"not enough data: {len(pooled):,} operations, {INDEPENDENT_FOR_A_P99:,} are needed"
+        why = f"{len(pooled):,} operations, {INDEPENDENT_FOR_A_P99:,} are needed"
     else:
         interval = student([_quantile(times) for times in found])
         low, high = interval.low or 0.0, interval.high or math.inf
         enough = found[0].size >= ENOUGH_FOR_A_P99
-        note = f"not enough data: {found[0].size:,} operations a replication, {ENOUGH_FOR_A_P99:,} are needed"
+        why = f"{found[0].size:,} operations a replication, {ENOUGH_FOR_A_P99:,} are needed"
     if pooled[-1] - pooled[0] <= 1e-12 * pooled[-1]:
         low, high, enough = amount, amount, True
     return Estimate(
         metric="time_p99", amount=amount, unit="s", source="simulated", low=low, high=high,
-        in_domain=enough, note="" if enough else note,
+        steadiness=short_of_data("" if enough else why), unsettled="" if enough else why,
     )  # fmt: skip
 
 

@@ -7,9 +7,12 @@ from typing import TypeVar
 
 import numpy as np
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.declared import QUEUE
+from secondorder.answers.estimate import Estimate, Steadiness
+from secondorder.answers.metric import QUANTILES, metric_of, unit_of
 from secondorder.errors import InputError
 from secondorder.quantities import pretty, si
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.queue import (
     BatchService,
     Closed,
@@ -21,12 +24,12 @@ from secondorder.scenarios.queue import (
     Shared,
 )
 from secondorder.simulate.output import correlation_time, recommended_length, student
-from secondorder.simulate.queues.measures import QUANTILES, measure, over_time
+from secondorder.simulate.queues.measures import measure, over_time
 from secondorder.simulate.queues.records import Floats, Run
 from secondorder.simulate.queues.run import Path, has_recursion, run
 from secondorder.simulate.queues.source import QueueSource
 from secondorder.simulate.replicate import replicated
-from secondorder.simulate.statistics.estimates import JUMP
+from secondorder.simulate.statistics.estimates import JUMP, SURE, Doubt, short_of
 from secondorder.simulate.statistics.histogram import Histogram, histogram
 from secondorder.simulate.statistics.procedure import two_starts
 from secondorder.simulate.statistics.quantiles import Quantile, quantile_interval
@@ -89,8 +92,8 @@ def warm_up(queue: Queue) -> int:
     >>> warm_up(Queue(arrivals="poisson 8 request/s", service="exponential 100 ms"))
     363
     """
-    if isinstance(queue.comers, Closed):
-        return math.ceil(RELAXATIONS * _closed_rounds(queue, queue.comers))
+    if isinstance(queue.arrival_law, Closed):
+        return math.ceil(RELAXATIONS * _closed_rounds(queue, queue.arrival_law))
     return math.ceil(RELAXATIONS * queue.rate * _relaxation(queue))
 
 
@@ -122,9 +125,9 @@ def _relaxation(queue: Queue) -> float:
 
 def _spread(queue: Queue) -> float:
     """``(ca2 + cs2)/2``, at least 1; where a law has no variance, 100 stands for it."""
-    comers = queue.open_arrivals
+    arrival_law = queue.open_arrivals
     try:
-        arrivals = comers.idc if isinstance(comers, MarkovModulated) else comers.scv
+        arrivals = arrival_law.idc if isinstance(arrival_law, MarkovModulated) else arrival_law.scv
     except InputError:  # Pareto with a shape of at most 2
         arrivals = math.inf
     return max(1.0, sum(scv if math.isfinite(scv) else 100.0 for scv in (arrivals, queue.service_scv)) / 2)
@@ -203,7 +206,7 @@ def after(queue: Queue, customers: int, cut: int) -> tuple[int, int]:
     In order of arrival nobody is delayed by those who come later; elsewhere as many are left out
     at the end as the empty start takes.
     """
-    in_order = isinstance(queue.discipline, FirstCome) and not isinstance(queue.comers, Closed)
+    in_order = isinstance(queue.discipline, FirstCome) and not isinstance(queue.arrival_law, Closed)
     return cut, customers - (0 if in_order else warm_up(queue))
 
 
@@ -248,20 +251,18 @@ def _recommended(queue: Queue) -> int:
 def _is_known(answer: Answer) -> bool:
     response = answer.best("response_mean")
     assert response.high is not None
-    return response.in_domain and response.high - response.amount <= WANTED * response.amount
+    return response.steady and response.high - response.amount <= WANTED * response.amount
 
 
 def _steady(queue: Queue, seed: int, replications: int, length: int, jobs: int) -> Answer:
     runs = replicate(queue, seed=seed, replications=replications, customers=min(length, HELD), jobs=jobs)
     if states := _two_states(queue, seed, min(length, HELD)):
-        how = f"simulated, {states.partition(':')[0]}: {replications} replications of {length:,} requests, nothing cut"
+        how = f"simulated, {states.steadiness}: {replications} replications of {length:,} requests, nothing cut"
         return _answer(queue, [measured(queue, each) for each in runs], how, runs[0], states, states)
     start, end = after(queue, length, cut(queue, runs))
     if short := start > length / 2 or end - start < length / 4:
         needed = 4 * warm_up(queue)
-        why = (
-            f"not enough data: the warm-up takes half of {length:,} requests; use at least {max(needed, 2 * length):,}"
-        )
+        why = f"the warm-up takes half of {length:,} requests; use at least {max(needed, 2 * length):,}"
         start, end = 0, length
     if length > HELD:
 
@@ -278,32 +279,31 @@ def _steady(queue: Queue, seed: int, replications: int, length: int, jobs: int) 
         end_cut = f" and the last {length - end:,} as the end" if end < length else ""
         how = f"simulated, steady state: {how}, the first {start:,} cut as warm-up{end_cut}"
     if short:
-        return _answer(queue, values, how, runs[0], why, why)
+        return _answer(queue, values, how, runs[0], short_of(why), short_of(why))
     times = (end - start) * RELAXATIONS / warm_up(queue)
-    scarce = f"not enough data: {pretty(times, '')} relaxation times; use at least {_recommended(queue):,} requests"
-    of_means = scarce if times < FEW_FOR_A_MEAN else ""
-    of_tails = scarce if times < FEW_FOR_A_TAIL else ""
+    scarce = f"{pretty(times, '')} relaxation times; use at least {_recommended(queue):,} requests"
+    of_means, of_tails = (short_of(scarce if times < few else "") for few in (FEW_FOR_A_MEAN, FEW_FOR_A_TAIL))
     return _answer(queue, values, how, runs[0], of_means, of_tails)
 
 
-def _two_states(queue: Queue, seed: int, length: int) -> str:
+def _two_states(queue: Queue, seed: int, length: int) -> Doubt | None:
     """What is seen of a queue whose retries, once they have started, keep the servers busy in vain."""
     patience = queue.patience
     if patience is None or patience.withdrawn or queue.utilisation * (1 + patience.retries) < 1:
-        return ""
+        return None
     starts = two_starts(QueueSource(queue, seed), length)
     relaxation = max(correlation_time(starts.empty), warm_up(queue) / RELAXATIONS)
     if starts.met(relaxation):
-        return ""
+        return None
     load = queue.utilisation * (1 + patience.retries)
-    kind = "two states" if starts.stays_flooded else "transient"
-    return f"{kind}: {starts.apart}; with every retry the load is {load:.3g}"
+    kind = Steadiness.TWO_STATES if starts.stays_flooded else Steadiness.TRANSIENT
+    return Doubt(kind, f"{starts.apart}; with every retry the load is {load:.3g}")
 
 
 def _transient(queue: Queue, seed: int, replications: int, requests: int | None, jobs: int) -> Answer:
     length = requests or _story(queue)
-    if isinstance(queue.comers, TraceArrivals):
-        length = min(length, len(queue.comers))
+    if isinstance(queue.arrival_law, TraceArrivals):
+        length = min(length, len(queue.arrival_law))
     runs = replicate(queue, seed=seed, replications=replications, customers=length, jobs=jobs)
     values = [measured(queue, r) for r in runs]
     how = f"simulated, transient: {replications} replications of {length:,} requests, nothing cut"
@@ -312,8 +312,8 @@ def _transient(queue: Queue, seed: int, replications: int, requests: int | None,
 
 def _story(queue: Queue) -> int:
     """Customers until an outage should be forgotten: twice the time that its backlog takes to drain."""
-    if isinstance(queue.comers, TraceArrivals):
-        return len(queue.comers)
+    if isinstance(queue.arrival_law, TraceArrivals):
+        return len(queue.arrival_law)
     queue.check_stable()
     assert queue.outage is not None
     rho = min(queue.utilisation, 0.95)
@@ -337,9 +337,9 @@ def measured(queue: Queue, run: Run, start: int = 0, end: int | None = None) -> 
 
 
 def _answer(
-    queue: Queue, values: Sequence[Measured], how: str, shown: Run, of_means: str = "", of_tails: str = ""
+    queue: Queue, values: Sequence[Measured], how: str, shown: Run, of_means: Doubt = SURE, of_tails: Doubt = SURE
 ) -> Answer:
-    """The estimates; ``of_means`` and ``of_tails`` say why the data is not enough for them, if it is not."""
+    """The estimates; ``of_means`` and ``of_tails`` say why nothing may be concluded from them, if that is so."""
     import pandas as pd
 
     estimates = [
@@ -363,33 +363,28 @@ def _known(values: Sequence[Measured], metric: str) -> Quantile:
     return Quantile(student([each.metrics[metric] for each in values if metric in each.metrics]))
 
 
-def _estimate(queue: Queue, metric: str, known: Quantile, why: str) -> Estimate:
+def _estimate(queue: Queue, metric: str, known: Quantile, doubt: Doubt) -> Estimate:
     """An estimate; with an interval that says nothing, where nothing may be concluded."""
-    note = _doubt(queue, metric) or why
+    heavy = _doubt(queue, metric)
+    doubt = short_of(heavy) if heavy else doubt
+    jump = short_of(JUMP if known.jump else "")
     interval = known.interval
-    jump = f"not enough data: {JUMP}" if known.jump and not note else ""
     return Estimate(
         metric=metric,
         amount=interval.mean,
-        unit=_unit(metric),
+        unit=unit_of(QUEUE, metric),
         source="simulated",
-        low=-math.inf if note else interval.low,
-        high=math.inf if note else interval.high,
-        in_domain=not note and not jump,
-        note=note or jump,
+        low=interval.low if doubt.steady else -math.inf,
+        high=interval.high if doubt.steady else math.inf,
+        steadiness=doubt.steadiness if not doubt.steady else jump.steadiness,
+        unsettled=doubt.why or jump.why,
     )
 
 
 def _doubt(queue: Queue, metric: str) -> str:
     """Why no run is long enough for this metric."""
-    waits = metric.startswith(("wait_", "response_", "number_", "queue_"))
+    waits = metric_of(QUEUE, metric).name in ("wait", "response", "number", "queue")
     insensitive = isinstance(queue.discipline, ProcessorSharing) or queue.room is not None
     if waits and math.isinf(queue.service_scv) and not insensitive:
-        return "not enough data: the service has no variance, so the mean may be infinite and no interval holds"
+        return "the service has no variance, so the mean may be infinite and no interval holds"
     return ""
-
-
-def _unit(metric: str) -> str:
-    if metric in ("throughput", "goodput"):
-        return "request/s"
-    return "s" if metric.startswith(("wait_", "response_")) else ""

@@ -31,14 +31,14 @@ def live(
 
 def run_closed(queue: Queue, visits: int, chance: Source) -> Run:
     """So many visits by the population; at time 0 all think."""
-    comers = queue.comers
-    assert isinstance(comers, Closed)
+    arrival_law = queue.arrival_law
+    assert isinstance(arrival_law, Closed)
     env = simpy.Environment()
     work, _ = services(queue, visits, chance)
     arrival, served = [NEVER] * visits, dict[int, simpy.Event]()
     station = Station(env, work.tolist(), servers=queue.servers, left=lambda visit: served.pop(visit).succeed())
-    thoughts, numbers = iter(comers.law("think").sample(visits, chance("think")).tolist()), iter(range(visits))
-    for _ in range(comers.customers):
+    thoughts, numbers = iter(arrival_law.law("think").sample(visits, chance("think")).tolist()), iter(range(visits))
+    for _ in range(arrival_law.customers):
         env.process(live(env, thoughts, numbers, station, arrival, served))
     env.run()
     return Run(np.array(arrival), work, np.array(station.start), np.array(station.finish))

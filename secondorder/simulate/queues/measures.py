@@ -2,11 +2,10 @@
 
 import numpy as np
 
+from secondorder.answers.metric import QUANTILES
 from secondorder.errors import InputError
 from secondorder.scenarios.queue import BatchService, Queue
 from secondorder.simulate.queues.records import Floats, Outcome, Run
-
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
 def measure(queue: Queue, run: Run, start: int = 0, end: int | None = None) -> dict[str, float]:

@@ -65,7 +65,7 @@ def run(
         raise InputError("path", given=f"recursion for {queue.discipline!r}", expected=expected)
     events = path == "events" or not recursive
     chance = source(seed, replication)
-    if isinstance(queue.comers, Closed):
+    if isinstance(queue.arrival_law, Closed):
         return run_closed(queue, customers, chance)
     if isinstance(queue.routing, ForkJoin):
         return run_fork_join(*_tasks(queue, customers, chance), events=events)

@@ -2,15 +2,18 @@
 
 import numpy as np
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.declared import SERVING
+from secondorder.answers.estimate import Estimate
+from secondorder.answers.metric import REQUEST_LATENCIES, unit_of
 from secondorder.errors import InputError, Unstable
 from secondorder.quantities import Quantity, Unit
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.output import student
 from secondorder.simulate.replicate import replicated
 from secondorder.simulate.serving.asks import draw
 from secondorder.simulate.serving.compiled import witness_of
-from secondorder.simulate.serving.measures import LATENCIES, UNITS, measure
+from secondorder.simulate.serving.measures import measure
 from secondorder.simulate.serving.single_run import ServingRun
 from secondorder.simulate.serving.source import ServingSource, serve
 from secondorder.simulate.statistics.estimates import estimates_of, how
@@ -28,7 +31,7 @@ UNLIMITED = 10**11
 """Requests that a search may cost where its time is limited."""
 SHOWN = 20_000
 """Requests of the run whose records an answer keeps, at most."""
-WATCHED = tuple(f"{name}_{statistic}" for name in LATENCIES for statistic in ("mean", "p50", "p99"))
+WATCHED = tuple(f"{name}_{statistic}" for name in REQUEST_LATENCIES for statistic in ("mean", "p50", "p99"))
 """The metrics that must reach the precision."""
 
 
@@ -110,7 +113,7 @@ def _answer(scenario: Serving, seed: int, found: Outcome, witness: Witness) -> A
     shown = serve(scenario, draw(scenario, min(SHOWN, max(found.spent // 20, 100)), seed), witness)
     return Answer(
         scenario=scenario.name,
-        estimates=estimates_of(found, UNITS),
+        estimates=estimates_of(found, SERVING),
         how=f"{how(found)}; {TOLD[witness]}",
         requests=shown.requests,
         series=shown.series,
@@ -160,7 +163,7 @@ def _transient(scenario: Serving, measured: list[dict[str, float]], shown: Servi
             Estimate(
                 metric=metric,
                 amount=interval.mean,
-                unit=UNITS.get(metric, "s"),
+                unit=unit_of(SERVING, metric),
                 source="simulated",
                 low=interval.low,
                 high=interval.high,

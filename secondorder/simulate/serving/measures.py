@@ -3,30 +3,18 @@
 import numpy as np
 import pandas as pd
 
+from secondorder.answers.metric import QUANTILES, REQUEST_LATENCIES
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.asks import PICO
 from secondorder.simulate.serving.single_run import ServingRun
 from secondorder.workloads.traces import Trace
-
-LATENCIES = ("ttft", "tpot", "e2el")
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-
-UNITS = {
-    "request_throughput": "request/s",
-    "request_goodput": "request/s",
-    "output_throughput": "token/s",
-    "running_mean": "",
-    "kv_usage_mean": "",
-    "preemptions_per_request": "",
-    "prefix_hit_rate": "",
-}
 
 
 def measure(scenario: Serving, run: ServingRun, start: int, end: int) -> dict[str, float]:
     """The metrics of the requests from ``start`` to ``end``, and of the engine meanwhile."""
     kept = run.requests.iloc[start:end]
     found: dict[str, float] = {}
-    for name in LATENCIES:
+    for name in REQUEST_LATENCIES:
         values = kept[name].dropna().to_numpy()
         if len(values):
             found[f"{name}_mean"] = float(values.mean())

@@ -4,11 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from secondorder.answers.metric import REQUEST_LATENCIES
 from secondorder.arrays import Floats
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.asks import draw
 from secondorder.simulate.serving.compiled import run_compiled, witness_of
-from secondorder.simulate.serving.measures import LATENCIES, totals
+from secondorder.simulate.serving.measures import totals
 from secondorder.simulate.serving.single_run import ServingRun, run
 from secondorder.simulate.statistics.runs import Observed
 from secondorder.simulate.streams import stream
@@ -51,7 +52,7 @@ def observed(scenario: Serving, served: ServingRun, first: int = 0) -> Observed:
     """A run as the statistics see it, without its ``first`` requests."""
     requests = served.requests
     arrival, finish = requests["arrival"].to_numpy(), requests["finish"].to_numpy()
-    values = {name: requests[name].to_numpy()[first:] for name in LATENCIES}
+    values = {name: requests[name].to_numpy()[first:] for name in REQUEST_LATENCIES}
     last = arrival[-1] - (finish - arrival).max()
     return Observed(
         values=values,

@@ -1,46 +1,73 @@
 """From the outcome of a search to estimates: each says what was reached, and whether it may be judged by."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from secondorder.scenarios.answers import Estimate
+from secondorder.answers.estimate import Estimate, Steadiness, short_of_data
+from secondorder.answers.metric import Metric, unit_of
 from secondorder.simulate.statistics.intervals import Interval
 from secondorder.simulate.statistics.outcome import NotSteady, Outcome, Steady, TooShort, intervals
 from secondorder.simulate.statistics.quantiles import Quantile
 
 JUMP = "the law jumps at this quantile"
+FEW = "too few values lie past this quantile; use more requests"
 
 
-def estimates_of(outcome: Outcome, units: Mapping[str, str]) -> tuple[Estimate, ...]:
-    """An estimate of each metric; its unit is s if ``units`` has no other."""
-    found = intervals(outcome.sections)
-    return tuple(_estimate(outcome, metric, known, units.get(metric, "s")) for metric, known in found.items())
+@dataclass(frozen=True)
+class Doubt:
+    """The steadiness of what was simulated, and why nothing may be concluded from it, if that is so."""
+
+    steadiness: Steadiness = Steadiness.STEADY
+    why: str = ""
+
+    @property
+    def steady(self) -> bool:
+        return self.steadiness is Steadiness.STEADY
 
 
-def _estimate(outcome: Outcome, metric: str, known: Quantile, unit: str) -> Estimate:
-    doubt = doubt_of(outcome) or (f"not enough data: {JUMP}" if known.jump else "")
-    interval = known.interval
-    unknown = doubt_of(outcome) != ""
-    return Estimate(
-        metric=metric,
-        amount=interval.mean,
-        unit=unit,
-        source="simulated",
-        low=-math.inf if unknown else interval.low,
-        high=math.inf if unknown else interval.high,
-        in_domain=not doubt,
-        note=doubt or _unreached(outcome, interval),
+SURE = Doubt()
+"""No doubt: a steady state."""
+
+
+def short_of(why: str) -> Doubt:
+    """The doubt that there is not enough data, where there is a reason."""
+    return Doubt(short_of_data(why), why)
+
+
+def doubt_of(outcome: Outcome) -> Doubt:
+    """Why nothing may be concluded from an outcome; no doubt of a steady state."""
+    match outcome:
+        case TooShort():
+            return short_of(f"{outcome.seen}; use at least {rounded(outcome.needed):,} requests in all")
+        case NotSteady():
+            return Doubt(Steadiness(outcome.kind), outcome.seen)
+    return SURE
+
+
+def estimates_of(outcome: Outcome, metrics: Iterable[Metric] = ()) -> tuple[Estimate, ...]:
+    """An estimate of each metric that was simulated, with the unit that it has among ``metrics``."""
+    declared, doubt = tuple(metrics), doubt_of(outcome)
+    return tuple(
+        _estimate(outcome, metric, each, declared, doubt) for metric, each in intervals(outcome.sections).items()
     )
 
 
-def doubt_of(outcome: Outcome) -> str:
-    """Why nothing may be concluded from an outcome; empty for a steady state."""
-    match outcome:
-        case TooShort():
-            return f"not enough data: {outcome.seen}; use at least {rounded(outcome.needed):,} requests in all"
-        case NotSteady():
-            return f"{outcome.kind}: {outcome.seen}"
-    return ""
+def _estimate(outcome: Outcome, metric: str, known: Quantile, metrics: tuple[Metric, ...], doubt: Doubt) -> Estimate:
+    interval = known.interval
+    unbounded = interval.high == math.inf
+    jump = short_of(FEW if unbounded else JUMP if known.jump else "")
+    return Estimate(
+        metric=metric,
+        amount=interval.mean,
+        unit=unit_of(metrics, metric) if metrics else "",
+        source="simulated",
+        low=interval.low if doubt.steady else -math.inf,
+        high=interval.high if doubt.steady else math.inf,
+        steadiness=jump.steadiness if doubt.steady else doubt.steadiness,
+        unsettled=doubt.why or jump.why,
+        note=_unreached(outcome, interval),
+    )
 
 
 def _unreached(outcome: Outcome, interval: Interval) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 
+from secondorder.answers.metric import QUANTILES
 from secondorder.simulate.statistics.histogram import pooled
 from secondorder.simulate.statistics.intervals import Interval
 from secondorder.simulate.statistics.quantiles import Quantile, quantile_interval
@@ -13,7 +14,6 @@ from secondorder.simulate.statistics.runs import Section
 
 SECTIONS = 20
 """Sections, at least, that an interval comes from; twice as many are joined in pairs, and so on."""
-LEVELS = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
 class Unsteady(StrEnum):
@@ -102,7 +102,7 @@ def intervals(sections: Sequence[Section]) -> dict[str, Quantile]:
         if len(laws) < 2:
             continue
         found[f"{name}_mean"] = Quantile(ratio_interval([law.total for law in laws], [law.size for law in laws]))
-        found |= {f"{name}_{label}": quantile_interval(laws, level) for label, level in LEVELS.items()}
+        found |= {f"{name}_{label}": quantile_interval(laws, level) for label, level in QUANTILES.items()}
     for metric in parts[0].totals:
         above, below = zip(*(each.totals[metric] for each in parts), strict=True)
         found[metric] = Quantile(ratio_interval(above, below) if any(below) else Interval(0.0, 0.0, 0.0))

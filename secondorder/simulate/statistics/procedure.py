@@ -207,7 +207,7 @@ class _Search:
                 self._two_states(empty, starts) if starts.stays_flooded else self._undecided(empty, starts, relaxation)
             )
         width = self.width(found)
-        return self._steady(pilot, found, width, len(found) * max(1.0, (width / self.precision) ** 2))
+        return self._steady(pilot, found, width, len(found) * self._more(width))
 
     # Sections
 
@@ -231,7 +231,7 @@ class _Search:
                     longer, found, f"runs of {pilot.kept:,} requests last {times:.2g} relaxation times"
                 )
             width = self.width(found)
-            needed = len(found) * max(1.0, (width / self.precision) ** 2)
+            needed = len(found) * self._more(width)
             self._tell(pilot, len(found), width, needed)
             if width <= self.precision or len(found) < wanted or self.replications:
                 return self._steady(pilot, found, width, needed)
@@ -250,6 +250,10 @@ class _Search:
         relaxation = relaxation_of(found, pilot.kept)
         short = pilot.kept < FEWEST * relaxation or 2 * pilot.relaxation < relaxation
         return Pilot(relaxation, pilot.end) if short else None
+
+    def _more(self, width: float) -> float:
+        """Times the sections that the precision takes: as the square of the half-width; at most 400."""
+        return min(max(1.0, width / self.precision), 20.0) ** 2
 
     def width(self, found: Sequence[Section]) -> float:
         """The widest relative half-width of the watched metrics."""

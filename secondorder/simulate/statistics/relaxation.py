@@ -23,18 +23,11 @@ def relaxation_time(runs: Sequence[Observed], first: int = 0) -> float:
     has are left out. See ``simulate.statistics.batch_means.correlation_time``, which is 2 relaxation times where the
     autocorrelation falls as one exponential.
     """
+    last = min(run.settled for run in runs)
     series = [np.array([run.work[first:] for run in runs])]
-    for name in runs[0].values:
-        rows = np.array([run.values[name][first : run.settled] for run in _alike(runs)])
-        if not np.isnan(rows).any():
-            series.append(rows)
-    return max(correlation_time(rows) for rows in series)
-
-
-def _alike(runs: Sequence[Observed]) -> list[Observed]:
-    """The runs, ended where the first of them is no longer settled."""
-    least = min(run.settled for run in runs)
-    return [Observed(run.values, run.work, least, run.totals) for run in runs]
+    if last > first:
+        series += [np.array([run.values[name][first:last] for run in runs]) for name in runs[0].values]
+    return max(correlation_time(rows) for rows in series if not np.isnan(rows).any())
 
 
 def relaxation_of(sections: Sequence[Section], length: int) -> float:

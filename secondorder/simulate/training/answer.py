@@ -7,10 +7,13 @@ from functools import partial
 
 import numpy as np
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.declared import TRAINING
+from secondorder.answers.estimate import Estimate, short_of_data
+from secondorder.answers.metric import EXTREMES, unit_of
 from secondorder.errors import InputError
 from secondorder.laws import EmpiricalLaw
 from secondorder.quantities import pretty, si
-from secondorder.scenarios.answers import Answer, Estimate
 from secondorder.scenarios.training import Training
 from secondorder.scenarios.training_step import TrainingStep
 from secondorder.simulate.output import student
@@ -18,9 +21,6 @@ from secondorder.simulate.replicate import replicated
 from secondorder.simulate.training.causes import step_of
 from secondorder.simulate.training.job import run
 from secondorder.simulate.training.recorder import Story
-
-UNITS = {"time_to_train": "s", "throughput": "token/s"}
-QUANTILES = {"p5": 0.05, "p95": 0.95}
 
 
 def runs(
@@ -69,7 +69,7 @@ def simulate_training(scenario: Training, *, seed: int = 0, replications: int = 
         estimates = [_by_law(each, law) if each.metric == "throughput" else each for each in estimates]
     for metric in ("goodput", "failures"):
         each = found["goodput"] if metric == "goodput" else found["failures_mean"]
-        estimates += [_quantile(f"{metric}_{name}", each, level) for name, level in QUANTILES.items()]
+        estimates += [_quantile(f"{metric}_{name}", each, level) for name, level in EXTREMES.items()]
     return Answer(
         scenario=scenario.name,
         estimates=tuple(estimates),
@@ -120,7 +120,7 @@ def _mean(metric: str, values: Sequence[float]) -> Estimate:
     return Estimate(
         metric=metric,
         amount=interval.mean,
-        unit=UNITS.get(metric, ""),
+        unit=unit_of(TRAINING, metric),
         source="simulated",
         low=interval.low,
         high=interval.high,
@@ -145,16 +145,16 @@ def _quantile(metric: str, values: Sequence[float], level: float) -> Estimate:
     ranks = order_ranks(len(values), level)
     ranked = np.sort(values)
     low, high = (-math.inf, math.inf) if ranks is None else (ranked[ranks[0] - 1], ranked[ranks[1] - 1])
-    note = "" if ranks else f"not enough data: an interval takes at least {replications_for(level)} replications"
+    why = "" if ranks else f"an interval takes at least {replications_for(level)} replications"
     return Estimate(
         metric=metric,
         amount=float(np.quantile(ranked, level, method="inverted_cdf")),
-        unit=UNITS.get(metric, ""),
+        unit=unit_of(TRAINING, metric),
         source="simulated",
         low=float(low),
         high=float(high),
-        in_domain=ranks is not None,
-        note=note,
+        steadiness=short_of_data(why),
+        unsettled=why,
     )
 
 

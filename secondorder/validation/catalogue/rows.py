@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from secondorder.answers.metric import declared
+from secondorder.systems.registry import system_of
 from secondorder.validation.borders import LEVELS, Border
 from secondorder.validation.catalogue.judge import Judged
 from secondorder.validation.published import Published
@@ -12,13 +14,14 @@ from secondorder.validation.published import Published
 def judged_record(judged: Judged) -> Mapping[str, Any]:
     """One metric of one twin."""
     twin, error = judged.twin, judged.error
+    metric = declared(system_of(twin.scenario).metrics, judged.metric)
     return {
         "suite": twin.suite,
         "twin": twin.title,
         "claim": twin.claim,
         "kind": twin.kind,
         "metric": judged.metric,
-        "unit": unit_of(judged.metric),
+        "unit": "" if metric is None else metric.unit,
         "formula": judged.formula,
         "simulated": judged.simulated.mean,
         "ci_low": judged.simulated.low,
@@ -66,10 +69,3 @@ def published_record(row: Published) -> Mapping[str, Any]:
         "verdict": str(row.verdict),
         "how": row.note if low == high else f"theirs to {high}; {row.note}",
     }
-
-
-def unit_of(metric: str) -> str:
-    """Of a metric's values: times in s, rates in requests per s, the others without."""
-    if metric == "throughput":
-        return "request/s"
-    return "s" if metric.startswith(("wait_", "response_", "ttft_", "tpot_", "e2el_", "time_")) else ""

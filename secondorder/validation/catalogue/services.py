@@ -7,15 +7,16 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
+from secondorder.answers.estimate import Estimate
+from secondorder.answers.metric import QUANTILES
 from secondorder.fleets.accelerators import accelerators
-from secondorder.scenarios.answers import Estimate
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.output import Interval
 from secondorder.simulate.replicate import run_each
 from secondorder.simulate.serving import draw
 from secondorder.simulate.serving.answer import WATCHED, budget_of
 from secondorder.simulate.serving.source import ServingSource, serve
-from secondorder.simulate.statistics.outcome import LEVELS, NotSteady, Outcome, Steady, intervals, join
+from secondorder.simulate.statistics.outcome import NotSteady, Outcome, Steady, intervals, join
 from secondorder.simulate.statistics.procedure import PRECISION, steady_state
 from secondorder.simulate.statistics.runs import Section
 from secondorder.systems.system import MARGIN
@@ -186,7 +187,7 @@ def _values(section: Section) -> dict[str, float]:
     """The metrics of one long section."""
     found: dict[str, float] = {}
     for name, law in section.laws.items():
-        found |= {f"{name}_mean": law.mean} | {f"{name}_{label}": law.quantile(p) for label, p in LEVELS.items()}
+        found |= {f"{name}_mean": law.mean} | {f"{name}_{label}": law.quantile(p) for label, p in QUANTILES.items()}
     return found
 
 

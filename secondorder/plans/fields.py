@@ -1,4 +1,4 @@
-"""The fields of a dataclass as a user meets them: what each is, how its value is spelt, whether it is due.
+"""The fields of a dataclass as a user meets them: what each is, how its value is spelt, whether it is required.
 
 What a field is stands in the docstring of its class, in a list with one item for each: ``- ``field``: text``. The
 item ends at the next one or at an empty line, so that formulas, sources and what else is to be said stand below the
@@ -8,7 +8,7 @@ list. Its text is shown by ``--help`` and in the JSON schema as it is.
 >>> one = shown_fields(Footprint)["power_overhead"]
 >>> one.text
 'Rated power of a server over that of its accelerators (1.8); 1 for these alone.'
->>> one.metavar, one.expected, one.due
+>>> one.metavar, one.expected, one.required
 ('FLOAT', 'a number of at least 1', True)
 """
 
@@ -16,25 +16,20 @@ import json
 import re
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le
 
-from secondorder.cli.doors import STEP_TIMES, ZOOS
-from secondorder.cli.options import listed
-from secondorder.fleets.clusters import Link
-from secondorder.laws import LAWS
+from secondorder.families import Family, family_of, members_of
+from secondorder.plans.text import listed, plain_value
 from secondorder.quantities import Quantity, Unit
 from secondorder.scenarios.footprint import Profile
-from secondorder.scenarios.queue import Closed, Renewal
 from secondorder.scenarios.serving import Serving
-from secondorder.scenarios.steptime import StepTime
-from secondorder.workloads.arrivals import Arrivals
-from secondorder.workloads.lengths import MARGINALS, Empirical
+from secondorder.spelling import spelled
+from secondorder.systems.registry import SYSTEMS
 from secondorder.workloads.training import Layout, TrainingJob
-from secondorder.workloads.transformer import Transformer
 
 TABLES = (Serving, TrainingJob, Layout)
 """What a field is spelt by a table alone: a command has a flag for each of its fields."""
@@ -48,7 +43,6 @@ _UNITS = {
     **dict.fromkeys(("USD", "USD/hour", "USD/kWh", "USD/s", "USD/token"), "PRICE"),
     "kgCO2e": "CARBON",
 }
-_RANDOM = {*LAWS.values(), *MARGINALS.values(), *get_args(Arrivals), Renewal, Closed, Empirical}
 
 
 @dataclass(frozen=True)
@@ -60,10 +54,12 @@ class ShownField:
     metavar: str
     expected: str
     choices: tuple[str, ...]
-    due: bool
+    required: bool
     default: str | None
     table: type | None
     """The class of a field that is spelt by a table alone."""
+    truth: bool = False
+    """Whether it is true or false."""
 
 
 @lru_cache
@@ -84,9 +80,9 @@ def field_texts(kind: type) -> dict[str, str]:
 _ITEM = re.compile(r"^\s*- ``(\w+)``: (.+?)(?=\n\s*(?:- ``|\n|\Z)|\Z)", re.MULTILINE | re.DOTALL)
 
 
-def _shown(field: Field[Any], hint: Any, text: str) -> ShownField:
-    members = _members(hint)
-    metavar, expected = _spelling(members)
+def _shown(field: Field[object], hint: object, text: str) -> ShownField:
+    members = _annotated(hint)
+    metavar, expected = _spelling(members, family_of(members_of(hint)))
     literal = next((member for member in members if get_origin(member) is Literal), None)
     return ShownField(
         name=field.name,
@@ -94,27 +90,26 @@ def _shown(field: Field[Any], hint: Any, text: str) -> ShownField:
         metavar=metavar or field.name.upper(),
         expected=expected,
         choices=tuple(map(str, get_args(literal))),
-        due=field.default is field.default_factory is MISSING,
-        default=_default(field),
+        required=field.default is field.default_factory is MISSING,
+        default=_default(field, family_of(members_of(hint))),
         table=next((member for member in members if member in TABLES), None),
+        truth=set(members) == {bool},
     )
 
 
-def _members(hint: Any) -> list[Any]:
-    """The types that a value may be of, None left out."""
+def _annotated(hint: object) -> list[object]:
+    """The types that a value may be of, with what they are annotated with, None left out."""
     if get_origin(hint) in (Union, types.UnionType):
         return [member for member in get_args(hint) if member is not types.NoneType]
     return [hint]
 
 
-def _spelling(members: Sequence[Any]) -> tuple[str, str]:
+def _spelling(members: Sequence[object], family: Family | None) -> tuple[str, str]:
     """The word for a value in ``--help`` (none: the field's own name), and what is expected, in words."""
+    if family is not None:
+        return family.metavar, family.help or family.expected
     plain = [member for member in members if member not in (str, Quantity)]
     kinds = {get_origin(member) or member for member in plain}
-    if Transformer in kinds:
-        return "NAME", "a name such as llama_3_1_8b, a config.json, or a table"
-    if kinds & _RANDOM:
-        return "LAW", "a law in one line"
     if Profile in plain:
         return "PROFILE", 'hourly values, "flat", or "sinusoid swing=0.6 peak=15"'
     if Mapping in kinds:
@@ -126,7 +121,7 @@ def _spelling(members: Sequence[Any]) -> tuple[str, str]:
     return _single(plain[0]) if len(plain) == 1 else ("", "a line" if str in members else "a value")
 
 
-def _single(hint: Any) -> tuple[str, str]:
+def _single(hint: object) -> tuple[str, str]:
     """The same of a single type."""
     if get_origin(hint) is Annotated:
         kind, *extras = get_args(hint)
@@ -134,58 +129,56 @@ def _single(hint: Any) -> tuple[str, str]:
         return (_UNITS.get(unit, unit.upper()), f"a quantity in {unit}") if unit else _number(kind, extras)
     if get_origin(hint) is Literal:
         return "CHOICE", " or ".join(map(str, get_args(hint)))
-    if hint in ZOOS:
-        return "NAME", f"a name such as {ZOOS[hint][1]}, or a table"
     return _SINGLE.get(hint, ("", "a value"))
 
 
-_SINGLE: Mapping[Any, tuple[str, str]] = {
+_SINGLE: Mapping[object, tuple[str, str]] = {
     int: ("INT", "an integer"),
     float: ("FLOAT", "a number"),
     bool: ("BOOL", "true or false"),
-    Link: ("LINK", "a line"),
-    StepTime: ("LINE", "a line"),
     **dict.fromkeys(TABLES, ("TABLE", "a table")),
 }
 
 
-def _number(kind: type, bounds: Sequence[Any]) -> tuple[str, str]:
+def _number(kind: type, bounds: Sequence[object]) -> tuple[str, str]:
     """A number with its bounds; one between 0 and 1 is a share."""
     metavar, expected = _SINGLE[kind]
-    told = []
+    limits = []
     for bound in bounds:
         match bound:
             case Ge(ge=least):
-                told.append(f"of at least {least}")
+                limits.append(f"of at least {least}")
             case Gt(gt=least):
-                told.append(f"above {least}")
+                limits.append(f"above {least}")
             case Le(le=most):
-                told.append(f"at most {most}")
+                limits.append(f"at most {most}")
     share = kind is float and Le(1) in bounds and (Ge(0) in bounds or Gt(0) in bounds)
-    return "SHARE" if share else metavar, f"{expected} {' and '.join(told)}".strip()
+    return "SHARE" if share else metavar, f"{expected} {' and '.join(limits)}".strip()
 
 
-def _default(field: Field[Any]) -> str | None:
+def _default(field: Field[object], family: Family | None) -> str | None:
     """As a user would type it."""
-    value = field.default
-    if field.default_factory is not MISSING:
-        kind = type(field.default_factory())
-        return next((word for word, known in STEP_TIMES.items() if known is kind), None)
-    if value is MISSING or value is None:
+    value = field.default if field.default_factory is MISSING else field.default_factory()
+    if value is MISSING or value is None or value == {}:
         return None
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:g}"
+    kind = next((each for each in family.kinds if each.type is type(value)), None) if family else None
+    if kind is not None:
+        return kind.word if value == kind.type() else spelled(kind.word, value)
+    return None if is_dataclass(value) else str(value)
 
 
 def expected_in_plan(kind: type, name: str) -> str:
     """What a field takes in a plan, in words, with the value that the example of the kind's command has."""
-    from secondorder.cli.plan_files import plain_value
-    from secondorder.systems.registry import SYSTEMS
-
     one = shown_fields(kind)[name]
     if one.table is not None:
-        return f"a table with {listed([each.name for each in shown_fields(one.table).values() if each.due])}"
+        required = [each.name for each in shown_fields(one.table).values() if each.required]
+        return f"a table with {listed(required)}"
     system = next((known for known in SYSTEMS.values() if known.type is kind), None)
     text, expected = system.example_values.get(name) if system else None, one.expected
     if text is None or one.choices or " such as " in expected:

@@ -18,27 +18,25 @@ The ``kind`` of the arrivals may also be gamma, deterministic, markov, or trace 
 ``assert = ["sum cost_total < 3e6 USD"]``. Files are looked for from the plan's own folder.
 """
 
-import json
-import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from secondorder.errors import FileError, InputError, UnknownName
-
-if TYPE_CHECKING:
-    from secondorder.scenarios.scenario import Scenario
-    from secondorder.validation.constraints import Constraint
+from secondorder.errors import FileError, InputError, UnknownName, naming
+from secondorder.plans.constraints import Constraint, read_constraint
+from secondorder.plans.tables import Tables
+from secondorder.scenarios.scenario import Scenario
+from secondorder.systems.registry import SYSTEMS
 
 
 @dataclass(frozen=True)
 class Planned:
     """A scenario of a plan, and what must hold of it."""
 
-    scenario: "Scenario"
-    constraints: "tuple[Constraint, ...]" = ()
+    scenario: Scenario
+    constraints: tuple[Constraint, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class PlanFile:
 
     name: str
     planned: tuple[Planned, ...]
-    constraints: "tuple[Constraint, ...]" = ()
+    constraints: tuple[Constraint, ...] = ()
 
     def chosen(self, name: str | None) -> tuple[Planned, ...]:
         """All scenarios, or the one of that name."""
@@ -58,7 +56,7 @@ class PlanFile:
             raise UnknownName.among("scenario", name, [each.scenario.name for each in self.planned])
         return found
 
-    def one(self, name: str | None = None) -> "Scenario":
+    def one(self, name: str | None = None) -> Scenario:
         """The only scenario, or the one of that name."""
         found = self.chosen(name)
         if len(found) > 1:
@@ -69,13 +67,22 @@ class PlanFile:
         return found[0].scenario
 
 
-def read_plan(name: str) -> PlanFile:
-    """The scenarios of a plan file. Errors name the file and the key."""
-    from secondorder.cli.doors import told_from
-    from secondorder.systems.registry import SYSTEMS
+def read_plan(name: str | PathLike[str]) -> PlanFile:
+    """The scenarios of a plan file, and what must hold of them.
 
+    Errors: ``FileError`` for a file that is no TOML, ``InputError``, which names the file and the key, for what no
+    scenario can have.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "plan.toml"
+    ...     _ = path.write_text('queue = { arrivals = "poisson 8 request/s", service = "100 ms" }')
+    ...     read_plan(path).one().rate
+    8.0
+    """
+    name = str(name)
     tables = _tables(name)
-    with told_from(name):
+    with naming(name):
         overall = _constraints(tables.pop("assert", []))
     if bare := next((each for each in overall if not each.summed), None):
         raise InputError(f"{name}: assert", given=f"{bare} above all tables", expected=f"sum {bare}, or in a table")
@@ -96,60 +103,39 @@ def read_plan(name: str) -> PlanFile:
     return PlanFile(name, planned, overall)
 
 
-def read_scenario(name: str, scenario: str | None = None) -> "Scenario":
+def read_scenario(name: str, scenario: str | None = None) -> Scenario:
     """The only scenario of a plan file, or the one of that name."""
     return read_plan(name).one(scenario)
 
 
-def _planned(name: str, word: str, value: Any) -> Iterator[Planned]:
+def _planned(name: str, word: str, value: object) -> Iterator[Planned]:
     """The scenarios of a table, or of an array of tables."""
-    from secondorder.cli.doors import Door, told_from
-    from secondorder.systems.registry import SYSTEMS
-
-    many = isinstance(value, list)
-    for place, table in enumerate(value if many else [value]):
-        where = f"{name}: {word}" + (f"[{place}]" if many else "")
+    tables: list[object] = value if isinstance(value, list) else [value]
+    for place, table in enumerate(tables):
+        where = f"{name}: {word}" + (f"[{place}]" if tables is value else "")
         if not isinstance(table, dict):
             raise InputError(where, given=repr(table), expected=f"a table [{word}]")
         table = dict(table)
-        with told_from(where):
+        with naming(where):
             constraints = _constraints(table.pop("assert", []))
-            yield Planned(Door(Path(name).parent).build(SYSTEMS[word].type, table), constraints)
+            yield Planned(Tables(Path(name).parent).build(SYSTEMS[word].type, table), constraints)
 
 
-def _constraints(given: Any) -> "tuple[Constraint, ...]":
-    from secondorder.validation.constraints import read_constraint
-
+def _constraints(given: object) -> tuple[Constraint, ...]:
     texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, list):
         raise InputError("assert", given=repr(given), expected='a list such as ["ttft_p99 < 500 ms"]')
     return tuple(map(read_constraint, texts))
 
 
-def _tables(name: str) -> dict[str, Any]:
+def _tables(name: str) -> dict[str, object]:
     expected = "a plan (TOML)"
     try:
         return tomllib.loads(Path(name).read_text(encoding="utf-8"))
     except OSError as error:
         reasons = {FileNotFoundError: "no such file", IsADirectoryError: "a directory"}
         raise FileError(name, given=reasons.get(type(error), "an unreadable file"), expected=expected) from None
+    except RecursionError:
+        raise FileError(name, given="brackets within brackets without end", expected=expected) from None
     except ValueError as error:  # not TOML, or not even text
         raise FileError(name, given=f"no TOML ({error})", expected=expected) from None
-
-
-def plain_value(text: str) -> Any:
-    """A number, a truth value, a list or a table as TOML or JSON writes it, a number also as ``.5``; else the text.
-
-    >>> plain_value("3"), plain_value(".5"), plain_value("3 h"), plain_value('{ a = "b" }'), plain_value('{"3": 1.2}')
-    (3, 0.5, '3 h', {'a': 'b'}, {'3': 1.2})
-    """
-    if re.fullmatch(r"[-+]?(\.\d+|\d+\.)([eE][-+]?\d+)?", text.strip()):
-        return float(text)
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        pass
-    try:
-        return json.loads(text) if text.lstrip().startswith("{") else text
-    except ValueError:
-        return text

@@ -1,17 +1,17 @@
-"""What every witness answers with: metrics, and for each one or more estimates.
+"""Answers: what one witness says of a scenario.
 
 A closed-form answer holds a ladder for each metric, from order 0 (alone, ideal) over order 1
 (means) to order 2 (variability and limits). A simulated or measured one holds one estimate
 with its interval.
 """
 
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from secondorder.answers.estimate import Claim, Estimate, best_of
+from secondorder.answers.metric import Metric, declared
 from secondorder.errors import UnknownName
-from secondorder.quantities import Quantity, pretty, quantity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,44 +21,11 @@ COLUMNS = ("scenario", "metric", "unit", "source", "order", "value", "ci_low", "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """One value of one metric, and where it comes from.
-
-    ``order`` is that of the closed form, or None for a simulated or measured value.
-    ``low`` and ``high`` bound the confidence interval, if there is one. ``in_domain`` is
-    False where the source's own conditions do not hold; ``note`` then says which.
-    """
-
-    metric: str
-    amount: float
-    unit: str
-    source: str
-    order: int | None = None
-    low: float | None = None
-    high: float | None = None
-    in_domain: bool = True
-    note: str = ""
-
-    @property
-    def value(self) -> Quantity:
-        """The estimate as a quantity."""
-        return quantity(f"{self.amount!r} {self.unit}", self.unit)
-
-    def __str__(self) -> str:
-        text = pretty(self.amount, self.unit)
-        if self.low is None or self.high is None or not math.isfinite(self.high - self.low):
-            return text
-        if self.high - self.low <= 1e-9 * abs(self.amount):  # nothing is random
-            return text
-        return f"{text} ({pretty(self.low, self.unit)} to {pretty(self.high, self.unit)})"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Answer(Mapping[str, tuple[Estimate, ...]]):
     """Estimates by metric.
 
     ``answer["ttft_p99"]`` is the ladder of a metric, lowest order first;
-    ``answer.best("ttft_p99")`` its last rung; ``answer.frame`` all of it as a table.
+    ``answer.best("ttft_p99")`` the rung to go by; ``answer.frame`` all of it as a table.
     A simulated answer says in ``how`` how it was obtained, and keeps the ``requests`` (one row
     each) and the engine's ``series`` over time.
     """
@@ -81,8 +48,14 @@ class Answer(Mapping[str, tuple[Estimate, ...]]):
         return len(list(iter(self)))
 
     def best(self, metric: str) -> Estimate:
-        """The estimate of the highest order."""
-        return self[metric][-1]
+        """The estimate to go by: exact, else an approximation inside its domain, of the highest order (``best_of``)."""
+        return best_of(self[metric])
+
+    def in_units_of(self, metrics: Iterable[Metric]) -> "Answer":
+        """The answer with the declared unit where a value has none."""
+        known = tuple(metrics)
+        units = {name: found.unit for name in self if (found := declared(known, name)) is not None}
+        return replace(self, estimates=tuple(_with_unit(e, units.get(e.metric, "")) for e in self.estimates))
 
     @property
     def frame(self) -> "pd.DataFrame":
@@ -99,13 +72,34 @@ class Answer(Mapping[str, tuple[Estimate, ...]]):
         return "\n".join(lines)
 
 
+def ranked(estimates: Iterable[Estimate]) -> tuple[Estimate, ...]:
+    """Estimates metric by metric, in the order in which the metrics first appear, lowest order first.
+
+    >>> rungs = [Estimate(metric=m, amount=0.0, source="", order=o) for m, o in (("a", 1), ("b", 0), ("a", 0))]
+    >>> [(e.metric, e.order) for e in ranked(rungs)]
+    [('a', 0), ('a', 1), ('b', 0)]
+    """
+    by_metric: dict[str, list[Estimate]] = {}
+    for each in estimates:
+        by_metric.setdefault(each.metric, []).append(each)
+    return tuple(e for ladder in by_metric.values() for e in sorted(ladder, key=_order))
+
+
 def row(scenario: str, estimate: Estimate, verdict: str = "") -> tuple[object, ...]:
     """An estimate as a row of the table."""
     e = estimate
-    plain = e.in_domain or e.note.startswith("not enough data")
-    note = e.note if plain else f"outside its domain: {e.note}"
-    return scenario, e.metric, e.unit, e.source, e.order, e.amount, e.low, e.high, verdict, note
+    return scenario, e.metric, e.unit, e.source, e.order, e.amount, e.low, e.high, verdict, e.remark
+
+
+def _with_unit(estimate: Estimate, unit: str) -> Estimate:
+    return replace(estimate, unit=unit) if unit and not estimate.unit else estimate
+
+
+def _order(estimate: Estimate) -> int:
+    return -1 if estimate.order is None else estimate.order
 
 
 def _label(estimate: Estimate) -> str:
-    return f"[{estimate.order}]" if estimate.order is not None else ""
+    if estimate.order is None:
+        return ""
+    return f"[{estimate.order}{', bound' * (estimate.claim is Claim.BOUND)}]"

@@ -1,7 +1,7 @@
 """Constraints that a plan states: ``ttft_p99 < 500 ms``, ``goodput >= 0.85``, ``sum cost_total < 3e6 USD``.
 
 An estimate with an interval meets a constraint if all of the interval does, and fails it if none of it does;
-between these it is undecided. A closed form outside its own domain decides nothing.
+between these it is undecided. A closed form outside its own domain decides nothing, nor does one that is only a bound.
 """
 
 import operator
@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Claim, Estimate, Steadiness
 from secondorder.errors import InputError
 from secondorder.quantities import pretty, quantity, si
-from secondorder.scenarios.answers import Answer, Estimate
 
 RELATIONS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -66,7 +67,9 @@ class Checked:
         """Why it is undecided; empty where it is not."""
         if self.outcome is not Outcome.UNDECIDED:
             return ""
-        return self.estimate.note if not self.estimate.in_domain else "the bound lies within the interval"
+        if self.estimate.claim is Claim.BOUND:
+            return f"only a bound is known ({self.estimate.remark})"
+        return self.estimate.doubt or "the limit lies within the interval"
 
 
 def read_constraint(text: object) -> Constraint:
@@ -108,8 +111,10 @@ def check_sum(constraint: Constraint, answers: Sequence[Answer]) -> Checked:
         source="sum",
         low=amount - half**0.5 if known else None,
         high=amount + half**0.5 if known else None,
-        in_domain=all(part.in_domain for part in parts),
-        note="; ".join(dict.fromkeys(part.note for part in parts if not part.in_domain)),
+        claim=Claim.BOUND if any(part.claim is Claim.BOUND for part in parts) else None,
+        outside="; ".join(dict.fromkeys(part.outside for part in parts if part.outside)),
+        steadiness=next((part.steadiness for part in parts if not part.steady), Steadiness.STEADY),
+        unsettled="; ".join(dict.fromkeys(part.unsettled for part in parts if part.unsettled)),
     )
     return _checked("all", constraint, total)
 
@@ -119,6 +124,6 @@ def _checked(scenario: str, constraint: Constraint, estimate: Estimate) -> Check
     ends = [estimate.amount if end is None else end for end in (estimate.low, estimate.high)]
     kept = [holds(end, bound) for end in ends]
     outcome = Outcome.MET if all(kept) else Outcome.UNDECIDED if any(kept) else Outcome.NOT_MET
-    if not estimate.in_domain:
+    if estimate.doubt or estimate.claim is Claim.BOUND:
         outcome = Outcome.UNDECIDED
     return Checked(scenario=scenario, constraint=constraint, estimate=estimate, outcome=outcome)

@@ -1,0 +1,1 @@
+"""What every witness answers with: metrics, estimates of them, and answers that hold the estimates."""
