@@ -165,6 +165,12 @@ def _precision(*names: str) -> Parameter:
     return Parameter(name=names, group=SIMULATION, converter=share, metavar="SHARE", help=text, show_default="0.05")
 
 
+_WITNESS = Parameter(
+    group=SIMULATION,
+    help="Program that simulates a service: a compiled kernel, or events on SimPy. Both give the same times.",
+    show_default="the kernel, where it knows all that the service uses",
+)
+
 _BUDGET = Parameter(
     group=SIMULATION,
     metavar="TIME",
@@ -179,11 +185,13 @@ class Run(Replications):
     """How a scenario with requests is simulated."""
 
     num_prompts: Annotated[int | None, _NUM_PROMPTS] = None
+    witness: Annotated[Literal["kernel", "events"] | None, _WITNESS] = None
 
     @property
     def arguments(self) -> dict[str, Any]:
         """As ``simulate`` takes them."""
-        return {**super().arguments, "requests": self.num_prompts}
+        chosen = {} if self.witness is None else {"witness": self.witness}
+        return {**super().arguments, "requests": self.num_prompts, **chosen}
 
 
 @Parameter(name="*")

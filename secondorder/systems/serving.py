@@ -11,6 +11,7 @@ SYSTEM = System(
     simulator="secondorder.simulate.serving:simulate_serving",
     has_requests=True,
     has_precision=True,
+    has_kernel=True,
     own_command=True,
     metrics=SERVING,
 )

@@ -48,7 +48,8 @@ class System:
 
     ``kind`` is its frozen dataclass, ``title`` one sentence for the help, ``example`` the flags of its command.
     ``closed_form(scenario)`` returns an ``Answer``. ``simulator(scenario, seed=, replications=, jobs=)`` does too,
-    and also takes ``requests=`` if ``has_requests``, ``precision=`` and ``budget=`` if ``has_precision``; without a
+    and also takes ``requests=`` if ``has_requests``, ``precision=`` and ``budget=`` if ``has_precision``, and
+    ``witness=`` if ``has_kernel``; without a
     simulator the scenario has closed forms alone.
     ``is_random`` says of a scenario whether a simulation has anything to find. ``replications`` and ``margin`` (a
     share) hold where the user states none. A system with a command of its own in ``cli/`` sets ``own_command``.
@@ -62,6 +63,7 @@ class System:
     simulator: "Lazy[Callable[..., Answer]] | None" = None
     has_requests: bool = False
     has_precision: bool = False
+    has_kernel: bool = False
     is_random: "Callable[..., bool]" = always
     replications: int = REPLICATIONS
     margin: float = MARGIN

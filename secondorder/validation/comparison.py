@@ -8,6 +8,7 @@ from secondorder.answers.estimate import Estimate
 from secondorder.quantities import Quantity
 from secondorder.scenarios.scenario import Scenario
 from secondorder.scenarios.serving import Serving
+from secondorder.simulate.witness import Witness
 from secondorder.systems.registry import system_of
 from secondorder.validation.verdicts import Verdict, check_margin, verdict
 from secondorder.verbs import simulate, solve
@@ -86,6 +87,7 @@ def compare(
     jobs: int = 1,
     precision: float | None = None,
     budget: Quantity | str | None = None,
+    witness: Witness | None = None,
 ) -> Comparison:
     """Solve and simulate a scenario, and judge each closed form against ``margin`` (10 %; .5 % of a training run).
 
@@ -104,5 +106,6 @@ def compare(
         jobs=jobs,
         precision=precision,
         budget=budget,
+        witness=witness,
     )
     return Comparison(scenario=scenario.name, solved=solved, simulated=simulated, margin=margin)

@@ -12,13 +12,14 @@ from secondorder.scenarios.serving import Serving
 from secondorder.simulate.output import student
 from secondorder.simulate.replicate import replicated
 from secondorder.simulate.serving.asks import draw
-from secondorder.simulate.serving.compiled import is_compiled
+from secondorder.simulate.serving.compiled import witness_of
 from secondorder.simulate.serving.measures import measure
 from secondorder.simulate.serving.single_run import ServingRun
 from secondorder.simulate.serving.source import ServingSource, serve
 from secondorder.simulate.statistics.estimates import estimates_of, how
 from secondorder.simulate.statistics.outcome import NotSteady, Outcome, Unsteady
 from secondorder.simulate.statistics.procedure import PRECISION, Budget, given_runs, steady_state
+from secondorder.simulate.witness import TOLD, Witness
 from secondorder.workloads.arrivals import TraceArrivals
 from secondorder.workloads.traces import Trace
 
@@ -43,6 +44,7 @@ def simulate_serving(
     jobs: int = 1,
     precision: float | None = None,
     budget: Quantity | str | None = None,
+    witness: Witness | None = None,
 ) -> Answer:
     """The steady state of a service, or one replay where a trace is given.
 
@@ -50,26 +52,27 @@ def simulate_serving(
     ``budget`` of time ends; without one, 50 million requests by the compiled engine and 500,000 on SimPy. See
     ``simulate.statistics.procedure``. ``replications``: so many runs, whatever their precision. ``requests``: each of
     10 runs, or ``replications``, has that length. ``jobs`` processes share the runs; without a budget of time the
-    result does not depend on them.
+    result does not depend on them. ``witness``: "kernel" or "events"; the kernel, where it can, if not given.
 
     Errors: ``Unstable`` when the queue grows from an empty and from a full start; ``InputError``.
     """
     _check_options(seed, replications, requests, jobs, precision)
+    witness = witness_of(scenario, witness)
     if isinstance(scenario.arrivals, Trace):
-        return _replay(scenario, requests)
+        return _replay(scenario, requests, witness)
     if isinstance(scenario.arrivals, TraceArrivals):
-        return _given_arrivals(scenario, seed, replications or 10, requests, jobs)
+        return _given_arrivals(scenario, seed, replications or 10, requests, jobs, witness)
     wanted = precision or PRECISION
-    source = ServingSource(scenario, seed)
+    source = ServingSource(scenario, seed, witness)
     if requests is not None:
         count = replications or 10
         found = given_runs(source, watched=WATCHED, length=requests, replications=count, precision=wanted, jobs=jobs)
     else:
-        limit = budget_of(scenario, wanted, budget)
+        limit = budget_of(scenario, wanted, budget, witness)
         found = steady_state(
             source, watched=WATCHED, budget=limit, precision=wanted, replications=replications, jobs=jobs
         )
-    return _answer(scenario, seed, found)
+    return _answer(scenario, seed, found, witness)
 
 
 def _check_options(
@@ -89,27 +92,29 @@ def _check_options(
         raise InputError("precision", given=precision, expected="a share between 0 and 1, such as 0.02")
 
 
-def budget_of(scenario: Serving, precision: float, given: Quantity | str | None) -> Budget:
+def budget_of(
+    scenario: Serving, precision: float, given: Quantity | str | None, witness: Witness | None = None
+) -> Budget:
     """The one given, in time; else requests that grow with the precision as the intervals need them."""
     if given is not None:
         seconds = float(Unit("s", positive=True).read(given, "budget").magnitude)
         return Budget(requests=UNLIMITED, seconds=seconds)
-    usual = COMPILED if is_compiled(scenario) else BY_EVENTS
+    usual = COMPILED if witness_of(scenario, witness) == "kernel" else BY_EVENTS
     return Budget(requests=int(usual * max(1.0, (PRECISION / precision) ** 2)))
 
 
-def _answer(scenario: Serving, seed: int, found: Outcome) -> Answer:
+def _answer(scenario: Serving, seed: int, found: Outcome, witness: Witness) -> Answer:
     if isinstance(found, NotSteady) and found.kind is Unsteady.UNSTABLE:
         served = scenario.rate * (1 - found.growth)
         raise Unstable(
             f"{scenario.name}: {scenario.rate:.4g} request/s offered, {served:.4g} served, and {found.seen}; "
             "lower the rate, add replicas, or replay a trace to study the transient"
         )
-    shown = serve(scenario, draw(scenario, min(SHOWN, max(found.spent // 20, 100)), seed))
+    shown = serve(scenario, draw(scenario, min(SHOWN, max(found.spent // 20, 100)), seed), witness)
     return Answer(
         scenario=scenario.name,
         estimates=estimates_of(found, SERVING),
-        how=how(found),
+        how=f"{how(found)}; {TOLD[witness]}",
         requests=shown.requests,
         series=shown.series,
     )
@@ -118,28 +123,30 @@ def _answer(scenario: Serving, seed: int, found: Outcome) -> Answer:
 # A trace, or the arrivals of one: a transient as it stands
 
 
-def _replay(scenario: Serving, count: int | None) -> Answer:
+def _replay(scenario: Serving, count: int | None, witness: Witness) -> Answer:
     assert isinstance(scenario.arrivals, Trace)
-    replayed = serve(scenario, draw(scenario, _of_the_trace(len(scenario.arrivals.requests), count)))
+    replayed = serve(scenario, draw(scenario, _of_the_trace(len(scenario.arrivals.requests), count)), witness)
     measured = [measure(scenario, replayed, 0, len(replayed.requests))]
-    how = f"simulated, transient: {len(replayed.requests):,} requests of the trace replayed once"
+    how = f"simulated, transient: {len(replayed.requests):,} requests of the trace replayed once; {TOLD[witness]}"
     return _transient(scenario, measured, replayed, how)
 
 
-def _given_arrivals(scenario: Serving, seed: int, replications: int, count: int | None, jobs: int) -> Answer:
+def _given_arrivals(
+    scenario: Serving, seed: int, replications: int, count: int | None, jobs: int, witness: Witness
+) -> Answer:
     """Every replication has the arrivals of the trace, and lengths of its own."""
     assert isinstance(scenario.arrivals, TraceArrivals)
     length = _of_the_trace(len(scenario.arrivals), count)
 
     def one(replication: int) -> dict[str, float]:
-        return measure(scenario, serve(scenario, draw(scenario, length, seed, replication)), 0, length)
+        return measure(scenario, serve(scenario, draw(scenario, length, seed, replication), witness), 0, length)
 
     measured = replicated(one, replications, jobs)
     how = (
         f"simulated, transient: {replications} replications of the trace's own {length:,} arrivals, nothing cut; its "
-        "intervals are for these"
+        f"intervals are for these; {TOLD[witness]}"
     )
-    return _transient(scenario, measured, serve(scenario, draw(scenario, length, seed)), how)
+    return _transient(scenario, measured, serve(scenario, draw(scenario, length, seed), witness), how)
 
 
 def _of_the_trace(total: int, count: int | None) -> int:

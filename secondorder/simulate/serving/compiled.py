@@ -5,7 +5,13 @@ import numpy as np
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.asks import clocked
 from secondorder.simulate.serving.single_run import ServingRun, request_frame, series_frame
+from secondorder.simulate.witness import Witness, chosen
 from secondorder.workloads.requests import Requests
+
+
+def witness_of(scenario: Serving, asked: Witness | None = None) -> Witness:
+    """The witness that simulates a service: the one asked for, else the kernel where it can. Errors: ``InputError``."""
+    return chosen(asked, lambda: is_compiled(scenario), scenario.name)
 
 
 def is_compiled(scenario: Serving) -> bool:

@@ -8,11 +8,12 @@ from secondorder.answers.metric import REQUEST_LATENCIES
 from secondorder.arrays import Floats
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.asks import draw
-from secondorder.simulate.serving.compiled import is_compiled, run_compiled
+from secondorder.simulate.serving.compiled import run_compiled, witness_of
 from secondorder.simulate.serving.measures import totals
 from secondorder.simulate.serving.single_run import ServingRun, run
 from secondorder.simulate.statistics.runs import Observed
 from secondorder.simulate.streams import stream
+from secondorder.simulate.witness import Witness
 from secondorder.workloads.requests import Requests
 
 
@@ -22,6 +23,7 @@ class ServingSource:
 
     scenario: Serving
     seed: int = 0
+    witness: Witness | None = None
 
     @property
     def full(self) -> int:
@@ -33,7 +35,7 @@ class ServingSource:
         drawn = draw(self.scenario, length, self.seed, replication)
         if flood:
             drawn = _after(self._flood(replication, flood), drawn)
-        return observed(self.scenario, serve(self.scenario, drawn), flood)
+        return observed(self.scenario, serve(self.scenario, drawn, self.witness), flood)
 
     def _flood(self, replication: int, count: int) -> Requests:
         """Requests of the scenario's lengths that all arrive at once."""
@@ -41,9 +43,9 @@ class ServingSource:
         return replace(self.scenario.requests(count, *sources), arrival=np.zeros(count))
 
 
-def serve(scenario: Serving, drawn: Requests) -> ServingRun:
-    """One run by the fastest witness that knows all that the scenario uses; both give the same times."""
-    return run_compiled(scenario, drawn) if is_compiled(scenario) else run(scenario, drawn)
+def serve(scenario: Serving, drawn: Requests, witness: Witness | None = None) -> ServingRun:
+    """One run by a witness, the kernel where it can if none is named; both give the same times."""
+    return run_compiled(scenario, drawn) if witness_of(scenario, witness) == "kernel" else run(scenario, drawn)
 
 
 def observed(scenario: Serving, served: ServingRun, first: int = 0) -> Observed:
