@@ -30,6 +30,8 @@ def kinds(c: Configuration, layers: int, rule: Rule) -> list[str]:
                 if word not in _WORDS:
                     raise c.fault(key, given=repr(word), expected=f"one of {', '.join(_WORDS)}")
             return [_WORDS[str(word)] for word in listed]
+    if (listed := c.listed("attn_type_list", layers)) is not None:
+        return [FULL if one else LINEAR for one in listed]
     return rule(c, layers)
 
 
@@ -144,7 +146,7 @@ def _by_period(c: Configuration, layer: int, layers: int) -> bool:
         return False
     if (period := c.count("expert_layer_period")) > 1:
         return layer % period == c.count("expert_layer_offset")
-    if (period := c.number("decoder_sparse_step", "interleave_moe_layer_step", default=1)) > 1:
+    steps = ("decoder_sparse_step", "interleave_moe_layer_step", "moe_layer_interval", "moe_layer_frequency")
+    if (period := c.number(*steps, default=1)) > 1:
         return (layer + 1) % period == 0
-    period = c.number("moe_layer_freq", "moe_layer_interval", "moe_layer_frequency", default=1)
-    return (layer - first) % period == 0 if c.has("moe_layer_interval") else layer % period == 0
+    return layer % c.number("moe_layer_freq", default=1) == 0
