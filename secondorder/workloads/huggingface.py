@@ -79,8 +79,8 @@ def from_values(
     try:
         stack = read(config)
         stack = replace(stack, beside=beside.parts(config, stack, values))
-        check_keys(config)
         model = _described(config, stack, name)
+        check_keys(config)
         return replace(model, stored=_stored(config, values, stack, quantisation))
     except FileError:
         raise

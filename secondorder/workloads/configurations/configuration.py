@@ -87,6 +87,8 @@ class Configuration:
         return 0
 
     def _whole(self, key: str, value: object, least: int) -> int:
+        if isinstance(value, list) and value and all(one == value[0] for one in value):
+            value = value[0]  # a list with the same number for each layer
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:

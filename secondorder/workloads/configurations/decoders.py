@@ -26,13 +26,14 @@ Mixer = Callable[[Configuration], Layer]
 class Decoder:
     """What a family's layers have beyond their sizes.
 
-    ``norms`` of the layer's width (``norm_bias``: with a shift); ``query_norm``: ``head`` (a scale a channel, shared by
+    ``norms`` of the layer's width (``norm_bias``: with a shift; ``more_norms_if``: the key by which there are two more); ``query_norm``: ``head`` (a scale a channel, shared by
     the heads), ``whole`` (a scale for each value), ``each`` (the heads' own), or none; ``windows``: the rule for files
     that list no kinds; ``recurrence``: the mixer of the layers that are not attention; ``residual``: a dense network
     beside the experts; ``latent``: attention on a compressed vector.
     """
 
     norms: int = 2
+    more_norms_if: str = ""
     norm_bias: bool = False
     final_norm: bool = True
     qkv_bias: Switch = "attention_bias"
@@ -105,25 +106,25 @@ def read_decoder(c: Configuration, traits: Decoder) -> Stack:
     layers, context = layers_of(c), context_of(c)
     every = kinds(c, layers, traits.windows)
     sparse = sparse_layers(c, layers) if has_experts(c) else [False] * layers
-    made: dict[tuple[str, bool], Layer] = {}
-    blocks = []
-    for kind, experts in zip(every, sparse, strict=True):
-        if (kind, experts) not in made:
-            made[kind, experts] = _layer(c, traits, kind, experts, context)
-        blocks.append(made[kind, experts])
+    indexed = [word != "shared" for word in c.listed("indexer_types", layers) or [""] * layers]
+    made: dict[tuple[str, bool, bool], Layer] = {}
+    for key in dict.fromkeys(zip(every, sparse, indexed, strict=True)):
+        made[key] = _layer(c, traits, *key, context)
+    blocks = [made[key] for key in zip(every, sparse, indexed, strict=True)]
     return Stack(blocks=tuple(blocks), **outside(c, traits))
 
 
-def _layer(c: Configuration, traits: Decoder, kind: str, experts: bool, context: int) -> Layer:
+def _layer(c: Configuration, traits: Decoder, kind: str, experts: bool, indexed: bool, context: int) -> Layer:
     hidden = hidden_of(c)
     if kind == LINEAR:
         if traits.recurrence is None:
             raise c.fault("layer_types", given="a layer of linear attention", expected=f"none in {c.model_type}")
         mixer = traits.recurrence(c)
     else:
-        mixer = latent(c, gate=traits.gate) if traits.latent else heads(c, traits, kind, context)
+        mixer = latent(c, gate=traits.gate, indexed=indexed) if traits.latent else heads(c, traits, kind, context)
     feed_forward = experts_of(c, traits) if experts else network(c, traits)
-    layer = norms(hidden, traits.norms, bias=traits.norm_bias) + mixer + feed_forward
+    count = traits.norms + 2 * bool(traits.more_norms_if and c.flag(traits.more_norms_if))
+    layer = norms(hidden, count, bias=traits.norm_bias) + mixer + feed_forward
     if experts and traits.residual:
         layer += dense(hidden=hidden, intermediate=hidden, prefix="residual_mlp") + norms(hidden, 1)
     return layer + traits.extra(c) if traits.extra else layer
@@ -152,8 +153,8 @@ def heads(c: Configuration, traits: Decoder, kind: str, context: int) -> Layer:
     )
 
 
-def latent(c: Configuration, *, gate: str = "") -> Layer:
-    """Latent attention by DeepSeek's keys, with its index where there is one."""
+def latent(c: Configuration, *, gate: str = "", indexed: bool = True) -> Layer:
+    """Latent attention by DeepSeek's keys, with its index where there is one and the layer has its own."""
     count, value = heads_of(c), c.number("v_head_dim")
     if "q_lora_rank" not in c.values and not c.inside:
         raise c.fault("q_lora_rank", given="nothing", expected="a whole number, or null for none")
@@ -165,7 +166,7 @@ def latent(c: Configuration, *, gate: str = "") -> Layer:
         rope_dim=c.number("qk_rope_head_dim"),
         nope_dim=c.number("qk_nope_head_dim"),
         value_dim=value,
-        index_heads=c.count("index_n_heads"),
+        index_heads=c.count("index_n_heads") * indexed,
         index_dim=c.count("index_head_dim"),
         index_reads=c.count("index_topk"),
         bias=c.flag("attention_bias"),

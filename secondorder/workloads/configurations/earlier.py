@@ -78,8 +78,20 @@ def gpt_neox(c: Configuration) -> Stack:
     return _stack(c, layer, _BIASED)
 
 
+def qwen(c: Configuration) -> Stack:
+    """The first Qwen: ``intermediate_size`` counts both matrices of the gate."""
+    layer = _plain(
+        c, kv_heads=heads_of(c), inner=c.number("intermediate_size") // 2, norm_bias=False, output_bias=False,
+        mlp_bias=False, gated=True,
+    )  # fmt: skip
+    c.given("kv_channels")
+    return _stack(c, layer, Decoder())
+
+
 def opt(c: Configuration) -> Stack:
     hidden = hidden_of(c)
+    if not c.flag("do_layer_norm_before", True):
+        raise c.fault("do_layer_norm_before", given="false", expected="true, as in all OPT but OPT-350M")
     inner = c.number("word_embed_proj_dim", default=hidden)
     if inner != hidden:
         raise c.fault("word_embed_proj_dim", given=inner, expected=f"hidden_size, {hidden}, as in all OPT but OPT-350M")
@@ -106,6 +118,7 @@ def mpt(c: Configuration) -> Stack:
         raise ffn.fault("ffn_type", given=ffn.word("ffn_type"), expected="mptmlp")
     learned = () if attn is not None and attn.flag("alibi") else ("wpe",)
     tables = [Weight(name, context_of(c), hidden, kind="table") for name in learned if c.flag("learned_pos_emb", True)]
+    c.given("embedding_fraction")
     return _stack(c, layer, Decoder(norm_bias=bias), *tables)
 
 
@@ -113,6 +126,7 @@ def falcon(c: Configuration) -> Stack:
     """Multi-query, grouped in the new decoder; attention and network in parallel under one norm, or two."""
     hidden, count, bias = hidden_of(c), heads_of(c), c.flag("bias")
     grouped, parallel = c.flag("new_decoder_architecture"), c.flag("parallel_attn", True)
+    c.used.update(("num_kv_heads", "n_head_kv", "multi_query"))
     kv_heads = c.number("num_kv_heads", "n_head_kv", default=count) if grouped else 1 if c.flag("multi_query", True) else count
     two = c.number("num_ln_in_parallel_attn", default=2) == 2 if grouped else not parallel
     layer = _plain(

@@ -121,7 +121,25 @@ _DECODERS: Mapping[str, Decoder] = {
     "orion": Decoder(norm_bias=True, qkv_bias=False, output_bias=False, mlp_bias=False),
     "minicpm": Decoder(qkv_bias=False, output_bias=False, mlp_bias=False),
     "jais2": Decoder(norm_bias=True, gated=False),
-    "laguna": Decoder(query_norm="head", gate="head", correction=True, windows=last_of(period=1)),
+    "sarvam_moe": replace(_GLM, query_norm="head", query_norm_if="use_qk_norm", correction=True),
+    "sarvam_mla": _DEEPSEEK,
+    "bailing_moe": Decoder(
+        query_norm="head", query_norm_if="use_qk_norm", qkv_bias="use_qkv_bias", output_bias="use_bias", mlp_bias="use_bias",
+    ),
+    "bailing_moe_v2": Decoder(
+        query_norm="head", query_norm_if="use_qk_norm", qkv_bias="use_qkv_bias", output_bias="use_bias", mlp_bias="use_bias",
+        correction=True,
+    ),
+    "mellum": Decoder(query_norm="head", mlp_bias=False),
+    "iquestcoder": _LLAMA,
+    "flint": replace(_QWEN3, sinks=True, correction=True),
+    "hyperclovax": replace(_LLAMA, more_norms_if="use_post_norm"),
+    "granite_swa": replace(_LLAMA, sinks=True),
+    "granitemoe_swa": replace(_LLAMA, sinks=True),
+    "aria": _LLAMA,
+    "kolibri1": Decoder(norms=4, query_norm="head", qkv_bias=False, output_bias=False, mlp_bias=False, correction=True),
+    "apertus1p5": Decoder(query_norm="head", gated=False, mlp_bias=False),
+    "telechat3": _LLAMA,
     "minimax_m3_vl": Decoder(query_norm="head", qkv_bias=False, output_bias=False, mlp_bias=False, correction=True),
 }  # fmt: skip
 
@@ -131,6 +149,7 @@ _OWN: Mapping[str, Read] = {
     "qwen3_5": hybrids.qwen3_next,
     "qwen3_5_moe": hybrids.qwen3_next,
     "olmo_hybrid": hybrids.olmo_hybrid,
+    "lara_mini": hybrids.lara,
     "kimi_linear": hybrids.kimi_linear,
     "bailing_hybrid": hybrids.kimi_linear,
     "minimax": hybrids.minimax,
@@ -148,6 +167,8 @@ _OWN: Mapping[str, Read] = {
     "rwkv7": hybrids.rwkv7,
     "gemma3n": irregular.gemma3n,
     "gemma4": irregular.gemma4,
+    "gemma4_unified": irregular.gemma4,
+    "laguna": irregular.laguna,
     "longcat_flash": irregular.longcat_flash,
     "nemotron-nas": irregular.pruned,
     "deci": irregular.pruned,
@@ -158,6 +179,7 @@ _OWN: Mapping[str, Read] = {
     "gpt2": earlier.gpt2,
     "gpt_bigcode": earlier.gpt_bigcode,
     "gptj": earlier.gptj,
+    "qwen": earlier.qwen,
     "gpt_neox": earlier.gpt_neox,
     "opt": earlier.opt,
     "bloom": earlier.bloom,
@@ -172,7 +194,7 @@ _OWN: Mapping[str, Read] = {
 
 ALIASES: Mapping[str, str] = {
     "minimax_text_01": "minimax", "minimax_m1": "minimax", "minimax_m2_5": "minimax_m2", "kimi_k25": "kimi_k2",
-    "RefinedWeb": "falcon", "RefinedWebModel": "falcon", "qwen": "qwen", "dots": "dots1", "gpt-oss": "gpt_oss",
+    "RefinedWeb": "falcon", "RefinedWebModel": "falcon", "dots": "dots1", "gpt-oss": "gpt_oss",
     "nemotron_nas": "nemotron-nas", "hunyuan": "hunyuan_v1_moe", "hunyuan_dense": "hunyuan_v1_dense", "rwkv7_hf": "rwkv7",
     "exaone4_0": "exaone4", "grok-1": "grok", "seedoss": "seed_oss", "mimo_v2": "mimo_v2_flash", "llama4_text": "llama4",
 }  # fmt: skip

@@ -77,6 +77,12 @@ def qwen3_next(c: Configuration) -> Stack:
     return read_decoder(c, traits)
 
 
+def lara(c: Configuration) -> Stack:
+    """Gated delta nets, windows and full attention, as ``layer_types`` lists them."""
+    traits = Decoder(query_norm="head", mlp_bias=False, recurrence=_delta)
+    return read_decoder(c, traits)
+
+
 def olmo_hybrid(c: Configuration) -> Stack:
     traits = Decoder(
         query_norm="whole", mlp_bias=False, recurrence=_delta, windows=linear_but_every(period=4)
@@ -112,6 +118,7 @@ def kimi_linear(c: Configuration) -> Stack:
 def minimax(c: Configuration) -> Stack:
     """Lightning attention, and full attention where ``attn_type_list`` has a 1."""
     layers, hidden, count = layers_of(c), hidden_of(c), heads_of(c)
+    c.given("block_size")
     every = kinds(c, layers, lambda _, n: [FULL if layer % 2 == 0 else LINEAR for layer in range(n)])
     traits = Decoder(qkv_bias=False, output_bias=False, mlp_bias=False)
     lightning = lightning_attention(

@@ -102,8 +102,7 @@ def gemma4(c: Configuration) -> Stack:
     own = layers - c.count("num_kv_shared_layers")
     beside, tables = _per_layer_inputs(c, layers)
     same, wide, experts = c.flag("attention_k_eq_v"), c.flag("use_double_wide_mlp"), c.flag("enable_moe_block")
-    full_dim = c.number("global_head_dim", default=512)
-    full_heads = c.number("num_global_key_value_heads", default=kv_heads_of(c, count)) if same else kv_heads_of(c, count)
+    full_dim, full_heads = _gemma_full_heads(c, count, every)
     extra = norms(hidden, 4) + beside + Layer(weights=(vector("layer_scalar", 1),))
     if experts:
         extra += norms(hidden, 4) + mixture(
@@ -121,6 +120,22 @@ def gemma4(c: Configuration) -> Stack:
         blocks.append(extra + mixer + dense(hidden=hidden, intermediate=inner))
     ends = outside(c, _PLAIN)
     return Stack(blocks=tuple(blocks), head=str(ends["head"]), outside=(*_weights(ends), *tables))
+
+
+def _gemma_full_heads(c: Configuration, heads: int, every: Sequence[str]) -> tuple[int, int]:
+    """Channels and key-value heads of the full layers: by keys of their own, or by ``per_layer_config``."""
+    dim, usual = c.number("global_head_dim", default=512), kv_heads_of(c, heads)
+    own = c.number("num_global_key_value_heads", default=usual) if c.flag("attention_k_eq_v") else usual
+    changes = c.table("per_layer_config")
+    if changes is None:
+        return dim, own
+    if {int(layer) for layer in changes.values} != {layer for layer, kind in enumerate(every) if kind == FULL}:
+        raise c.fault("per_layer_config", given=", ".join(changes.values), expected="the layers of full attention")
+    parts = [table for layer in changes.values if (table := changes.table(layer)) is not None]
+    sizes = {(part.number("head_dim", default=dim), part.number("num_key_value_heads", default=usual)) for part in parts}
+    if len(sizes) != 1:
+        raise c.fault("per_layer_config", given=sorted(sizes), expected="one head_dim and num_key_value_heads for all")
+    return sizes.pop()
 
 
 def _weights(ends: Mapping[str, object]) -> Sequence[Weight]:
@@ -251,6 +266,23 @@ def _step_experts(c: Configuration, hidden: int, traits: Decoder) -> Layer:
     )  # fmt: skip
 
 
+def laguna(c: Configuration) -> Stack:
+    """As many query heads in each layer as ``num_attention_heads_per_layer`` says, gated by the head."""
+    layers, hidden, context = layers_of(c), hidden_of(c), context_of(c)
+    every, sparse = kinds(c, layers, last_of(period=1)), sparse_layers(c, layers)
+    counts = c.listed("num_attention_heads_per_layer", layers) or [heads_of(c)] * layers
+    dim, gated, traits = c.number("head_dim"), c.flag("gating", True), Decoder(mlp_bias=False, correction=True)
+    blocks = []
+    for kind, experts, count in zip(every, sparse, counts, strict=True):
+        own = int(str(count))
+        mixer = attention(
+            hidden=hidden, heads=own, kv_heads=kv_heads_of(c, own), head_dim=dim, window=window(c, kind, context),
+            norm=2 * dim, gate=own * gated,
+        )  # fmt: skip
+        blocks.append(norms(hidden, 2) + mixer + (experts_of(c, traits) if experts else network(c, traits)))
+    return Stack(blocks=tuple(blocks), **outside(c, traits))
+
+
 _RATES = {"compressed_sparse_attention": 4, "heavily_compressed_attention": 128, "sliding_attention": 0, 0: 0, 4: 4, 128: 128}
 
 
@@ -259,6 +291,8 @@ def deepseek_v4(c: Configuration) -> Stack:
     layers, hidden, count, dim = layers_of(c), hidden_of(c), heads_of(c), c.number("head_dim")
     rank, groups, low = c.number("q_lora_rank"), c.number("o_groups"), c.number("o_lora_rank")
     size, streams = c.number("sliding_window"), c.number("hc_mult")
+    if (told := c.table("compress_rates")) is not None and not set(told.values.values()) <= {4, 128}:
+        raise c.fault("compress_rates", given=dict(told.values), expected="4 and 128")
     rates = c.listed("layer_types", layers) or (c.listed("compress_ratios") or [])[:layers]
     if len(rates) != layers or any(rate not in _RATES for rate in rates):
         raise c.fault("compress_ratios", given=repr(rates), expected=f"{layers} of 0, 4 and 128, one for each layer")

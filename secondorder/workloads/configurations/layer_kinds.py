@@ -18,6 +18,13 @@ _WORDS = {
 }  # fmt: skip
 """Words of ``layer_types``."""
 
+_TOLD_AGAIN = (
+    "sliding_window_pattern", "_sliding_window_pattern", "global_attn_every_n_layers", "layer_group_size",
+    "full_attention_interval", "no_rope_layers", "no_rope_layer_interval", "full_attn_idxs", "attn_layer_period",
+    "attn_layer_offset", "max_window_layers", "use_sliding_window", "prefix_dense_sliding_window_pattern",
+)  # fmt: skip
+"""Keys that say the same as a list of kinds, which rules."""
+
 Rule = Callable[[Configuration, int], list[str]]
 """The kinds of a family whose file does not list them, for so many layers."""
 
@@ -25,6 +32,8 @@ Rule = Callable[[Configuration, int], list[str]]
 def kinds(c: Configuration, layers: int, rule: Rule) -> list[str]:
     """The kind of each layer: as listed, or by the family's rule."""
     for key in ("layer_types", "layers_block_type"):
+        if c.has(key):
+            c.used.update(_TOLD_AGAIN)
         if (listed := c.listed(key, layers)) is not None:
             for word in listed:
                 if word not in _WORDS:
@@ -126,6 +135,9 @@ def window(c: Configuration, kind: str, context: int) -> int | None:
 
 def sparse_layers(c: Configuration, layers: int) -> list[bool]:
     """Whether each layer has experts, whichever of its keys says so."""
+    if c.has("mlp_layer_types") or c.has("moe_layers"):
+        c.used.update(("interleave_moe_layer_step", "first_k_dense_replace", "decoder_sparse_step", "num_dense_layers"))
+        c.used.update(("moe_layer_freq", "mlp_only_layers"))
     if (listed := c.listed("mlp_layer_types", layers)) is not None:
         return [word in ("sparse", "moe", "hash_moe") for word in listed]
     if (chosen := c.listed("moe_layers")) is not None:
