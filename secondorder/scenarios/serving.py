@@ -60,7 +60,8 @@ class Serving(Checked):
     - ``name``: what results call the scenario.
 
     The cache: of the share ``gpu_memory_utilization`` of the memory, weights and ``reserved_memory`` are taken off, and
-    the rest holds the cache, in blocks of ``block_size`` tokens; ``num_gpu_blocks`` states their number instead.
+    the rest holds the cache, in blocks of ``block_size`` tokens; ``num_gpu_blocks`` states their number instead. The
+    cache of a model with windows or states is taken as proportional to the length, right at the mean context.
     In Python ``arrivals`` may be any law of ``workloads.arrivals`` or a whole ``Trace``, which brings lengths and
     prefixes; ``step_time`` a ``Roofline``, ``Affine`` or ``Table``.
     """
@@ -154,7 +155,13 @@ class Serving(Checked):
             precision=self.precision,
             kv_precision=self.kv_precision or self.precision,
             tensor_parallel_size=self.tensor_parallel_size,
+            context=None if self.model.whole_cache else self._mean_context,
         )
+
+    @property
+    def _mean_context(self) -> float:
+        """Tokens that a decoding sequence holds on average: ``E[(I + O/2) O] / E[O]``."""
+        return self.offered.expect(lambda i, o: (i + o / 2) * o) / self.offered.mean_output
 
     @cached_property
     def step_seconds(self) -> StepSeconds:

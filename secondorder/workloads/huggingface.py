@@ -133,8 +133,9 @@ def _described(c: Configuration, stack: Stack, name: str) -> Transformer:
     attends = c.has("num_attention_heads", "n_head", "n_heads") and bool(stack.caches)
     heads = decoders.heads_of(c) if attends else 1
     latent = _latent(c)
-    kv_heads = heads if latent else decoders.kv_heads_of(c, heads) if attends else 1
     head_dim = latent.nope_dim + latent.rope_dim if latent else decoders.head_dim_of(c, hidden, heads)
+    usual = max(stack.caches, key=lambda pair: pair[1])[0].values if stack.caches else 2 * head_dim
+    kv_heads = heads if latent else max(1, usual // (2 * head_dim))
     names = {weight.name.rsplit(".", 1)[-1] for weight, _ in stack.weights}
     tables = {weight.name for weight in stack.outside}
     norm = next((w.size for w, _ in stack.weights if w.name.endswith("self_attn.norm")), 0)

@@ -121,6 +121,8 @@ class Transformer(Checked):
 
     def check_tensor_parallel(self, what: str, ranks: int) -> None:
         """``InputError`` where heads do not split evenly; of more ranks than key-value heads each keeps one head's."""
+        if not self.counted.caches:
+            return  # a recurrence alone: its channels split evenly
         if self.heads % ranks or (self.kv_heads % ranks and ranks % self.kv_heads):
             expected = f"a divisor of the {self.heads} heads of {self.name} that divides its {self.kv_heads} key-value "
             raise InputError(what, given=ranks, expected=expected + "heads or is a multiple of them")
@@ -334,6 +336,11 @@ class Transformer(Checked):
         return float(
             sum(many * state.values * bytes_per_value(state.precision or precision) for state, many in self.counted.states)
         )
+
+    @property
+    def whole_cache(self) -> bool:
+        """Whether every layer keeps and reads all tokens, and nothing else."""
+        return not self.counted.states and all(cache.horizon == math.inf for cache, _ in self.counted.caches)
 
     @property
     def linear_cache(self) -> bool:

@@ -33,6 +33,11 @@ def _defaults() -> Mapping[str, Mapping[str, object]]:
     return found
 
 
+def class_default(model_type: str, key: str) -> object:
+    """What the family's configuration class says of a key."""
+    return _defaults().get(model_type, {}).get(key)
+
+
 @dataclass(frozen=True)
 class Configuration:
     """One file's values, and errors that name the file and the key.
@@ -62,7 +67,7 @@ class Configuration:
         """What the family's class puts where the key is absent: nothing for a size that a whole file must give."""
         if key in SIZES and not self.inside:
             return None
-        return _defaults().get(self.model_type, {}).get(key)
+        return class_default(self.model_type, key)
 
     def number(self, *keys: str, default: int | None = None, least: int = 1) -> int:
         """The whole number under the first of the keys that is there; ``default`` where none is, else the class's."""
@@ -82,6 +87,8 @@ class Configuration:
             if (value := self.given(key)) is not None:
                 return self._whole(key, value, 0)
         for key in keys:
+            if key in SIZES and not self.inside and class_default(self.model_type, key):
+                raise self.fault(key, given="nothing", expected="a whole number")
             if (value := self.default(key)) is not None:
                 return self._whole(key, value, 0)
         return 0

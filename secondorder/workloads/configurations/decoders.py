@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from secondorder.workloads.configurations.configuration import Configuration
+from secondorder.workloads.configurations.configuration import Configuration, class_default
 from secondorder.workloads.configurations.layer_kinds import (
     LINEAR,
     Rule,
@@ -29,7 +29,7 @@ class Decoder:
     ``norms`` of the layer's width (``norm_bias``: with a shift; ``more_norms_if``: the key by which there are two more); ``query_norm``: ``head`` (a scale a channel, shared by
     the heads), ``whole`` (a scale for each value), ``each`` (the heads' own), or none; ``windows``: the rule for files
     that list no kinds; ``recurrence``: the mixer of the layers that are not attention; ``residual``: a dense network
-    beside the experts; ``latent``: attention on a compressed vector.
+    beside the experts; ``always_shared``: one shared expert, though no key says so; ``latent``: attention on a compressed vector.
     """
 
     norms: int = 2
@@ -52,6 +52,7 @@ class Decoder:
     recurrence: Mixer | None = None
     latent: bool = False
     residual: bool = False
+    always_shared: bool = False
     extra: Callable[[Configuration], Layer] | None = None
 
 
@@ -75,12 +76,8 @@ def kv_heads_of(c: Configuration, heads: int) -> int:
     """Key-value heads; one for each head where the class's own default says nothing else or the key is null."""
     if "num_key_value_heads" in c.values and c.given("num_key_value_heads") is None:
         return heads
-    needed = bool(_class_default(c, "num_key_value_heads"))
+    needed = bool(class_default(c.model_type, "num_key_value_heads"))
     return c.number("num_key_value_heads", "num_kv_heads", "num_query_groups", default=None if needed else heads)
-
-
-def _class_default(c: Configuration, key: str) -> object:
-    return Configuration(c.path, c.values, c.model_type, "inside.").default(key)
 
 
 def head_dim_of(c: Configuration, hidden: int, heads: int) -> int:
@@ -96,7 +93,7 @@ def context_of(c: Configuration) -> int:
     """The longest context in tokens; a recurrence that states none has no bound, and counts as a million."""
     keys = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_sequence_length")
     more = ("model_max_length", "context_length", "n_ctx", "model_max_seq_len")
-    bounded = any(_class_default(c, key) is not None for key in keys)
+    bounded = any(class_default(c.model_type, key) is not None for key in keys)
     endless = not bounded or c.word("position_embedding_type") == "nope"
     return c.number(*keys, *more, default=1 << 20 if endless else None)
 
@@ -156,7 +153,8 @@ def heads(c: Configuration, traits: Decoder, kind: str, context: int) -> Layer:
 def latent(c: Configuration, *, gate: str = "", indexed: bool = True) -> Layer:
     """Latent attention by DeepSeek's keys, with its index where there is one and the layer has its own."""
     count, value = heads_of(c), c.number("v_head_dim")
-    if "q_lora_rank" not in c.values and not c.inside:
+    told = class_default(c.model_type, "q_lora_rank") or not class_default(c.model_type, "kv_lora_rank")
+    if "q_lora_rank" not in c.values and not c.inside and told:
         raise c.fault("q_lora_rank", given="nothing", expected="a whole number, or null for none")
     return latent_attention(
         hidden=hidden_of(c),
@@ -176,7 +174,7 @@ def latent(c: Configuration, *, gate: str = "", indexed: bool = True) -> Layer:
 
 def network(c: Configuration, traits: Decoder) -> Layer:
     """The feed-forward network of a layer without experts."""
-    keys = ("dense_intermediate_size", "intermediate_size_mlp", "intermediate_size", "ffn_hidden_size", "ffn_dim")
+    keys = ("dense_intermediate_size", "prefix_dense_intermediate_size", "intermediate_size_mlp", "intermediate_size", "ffn_hidden_size", "ffn_dim")
     return dense(
         hidden=hidden_of(c), intermediate=c.number(*keys), gated=traits.gated, bias=on(c, traits.mlp_bias)
     )
@@ -195,6 +193,7 @@ def experts_of(c: Configuration, traits: Decoder) -> Layer:
     count, top_k = c.number(*EXPERTS), c.number(*CHOSEN)
     if top_k > count:
         raise c.fault(next(k for k in CHOSEN if c.has(k)), given=top_k, expected=f"at most the {count} experts")
+    c.used.update(("dense_intermediate_size", "intermediate_size_mlp"))
     width = c.number("moe_intermediate_size", "expert_ffn_hidden_size", "ffn_hidden_size", "intermediate_size")
     return mixture(
         hidden=hidden_of(c),
@@ -203,7 +202,7 @@ def experts_of(c: Configuration, traits: Decoder) -> Layer:
         intermediate=width,
         gated=traits.gated,
         bias=traits.expert_bias,
-        shared=shared_width(c, width),
+        shared=width if traits.always_shared else shared_width(c, width),
         shared_gate=traits.shared_gate and shared_width(c, width) > 0,
         correction=traits.correction,
         inner=c.count("moe_latent_size") or None,

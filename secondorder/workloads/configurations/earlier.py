@@ -116,9 +116,9 @@ def mpt(c: Configuration) -> Stack:
     )  # fmt: skip
     if ffn is not None and ffn.word("ffn_type", "mptmlp") != "mptmlp":
         raise ffn.fault("ffn_type", given=ffn.word("ffn_type"), expected="mptmlp")
-    learned = () if attn is not None and attn.flag("alibi") else ("wpe",)
+    learned = () if attn is None or attn.flag("alibi", True) else ("wpe",)
     tables = [Weight(name, context_of(c), hidden, kind="table") for name in learned if c.flag("learned_pos_emb", True)]
-    c.given("embedding_fraction")
+    c.used.update(("embedding_fraction", "norm_type"))
     return _stack(c, layer, Decoder(norm_bias=bias), *tables)
 
 

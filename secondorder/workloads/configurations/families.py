@@ -96,7 +96,7 @@ _DECODERS: Mapping[str, Decoder] = {
     "granitemoe": _LLAMA,
     "granitemoeshared": _LLAMA,
     "gpt_oss": Decoder(sinks=True, expert_bias=True, mlp_bias=False, windows=even_slide),
-    "llama4": Decoder(mlp_bias=False, windows=chunked),
+    "llama4": Decoder(mlp_bias=False, windows=chunked, always_shared=True),
     "minimax_m2": Decoder(query_norm="whole", qkv_bias=False, output_bias=False, mlp_bias=False, correction=True),
     "afmoe": Decoder(
         norms=4, query_norm="head", gate="value", qkv_bias=False, output_bias=False, mlp_bias=False, correction=True,
@@ -140,7 +140,6 @@ _DECODERS: Mapping[str, Decoder] = {
     "kolibri1": Decoder(norms=4, query_norm="head", qkv_bias=False, output_bias=False, mlp_bias=False, correction=True),
     "apertus1p5": Decoder(query_norm="head", gated=False, mlp_bias=False),
     "telechat3": _LLAMA,
-    "minimax_m3_vl": Decoder(query_norm="head", qkv_bias=False, output_bias=False, mlp_bias=False, correction=True),
 }  # fmt: skip
 
 
@@ -169,6 +168,8 @@ _OWN: Mapping[str, Read] = {
     "gemma4": irregular.gemma4,
     "gemma4_unified": irregular.gemma4,
     "laguna": irregular.laguna,
+    "minimax_m3_vl": irregular.minimax_m3,
+    "mllama": irregular.mllama,
     "longcat_flash": irregular.longcat_flash,
     "nemotron-nas": irregular.pruned,
     "deci": irregular.pruned,

@@ -98,8 +98,9 @@ def kimi_linear(c: Configuration) -> Stack:
     layers, nested = layers_of(c), c.table("linear_attn_config")
     if nested is None:
         count, dim = c.number("linear_num_heads"), c.number("linear_head_dim")
-        taps = c.number("linear_conv_kernel_dim", default=4)
-        every = kinds(c, layers, linear_but_every(period=4))
+        taps = c.number("linear_conv_kernel_dim", "short_conv_kernel_size", default=4)
+        c.given("short_conv_kernel_size")
+        every = kinds(c, layers, linear_but_every("layer_group_size", period=4))
     else:
         count, dim = nested.number("num_heads"), nested.number("head_dim")
         taps = nested.number("short_conv_kernel_size", default=4)

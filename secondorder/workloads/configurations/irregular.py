@@ -1,6 +1,7 @@
 """Families of today whose layers differ from each other in size, share caches, or hold more than one of each part."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from secondorder.workloads.configurations.configuration import Configuration
 from secondorder.workloads.configurations.decoders import (
@@ -281,6 +282,58 @@ def laguna(c: Configuration) -> Stack:
         )  # fmt: skip
         blocks.append(norms(hidden, 2) + mixer + (experts_of(c, traits) if experts else network(c, traits)))
     return Stack(blocks=tuple(blocks), **outside(c, traits))
+
+
+def minimax_m3(c: Configuration) -> Stack:
+    """Grouped attention whose later layers choose blocks of keys by a small index of their own."""
+    layers, hidden, context, count = layers_of(c), hidden_of(c), context_of(c), heads_of(c)
+    chosen = c.table("sparse_attention_config")
+    words = c.listed("layer_types", layers)
+    if chosen is not None and chosen.has("sparse_attention_freq"):
+        indexed = [bool(one) for one in chosen.listed("sparse_attention_freq", layers) or ()]
+    else:
+        indexed = [word == "minimax_m3_sparse" for word in words or ["full_attention"] * layers]
+    source, dim = chosen or c, head_dim_of(c, hidden, count)
+    names = ("sparse_num_index_heads", "index_n_heads"), ("sparse_index_dim", "index_head_dim")
+    heads, width = (source.count(*keys) for keys in names)
+    blocks_read = source.count("sparse_topk_blocks", "index_topk_blocks") * source.count("sparse_block_size", "index_block_size")
+    traits, sparse = Decoder(mlp_bias=False, correction=True), sparse_layers(c, layers)
+    plain = attention(
+        hidden=hidden, heads=count, kv_heads=kv_heads_of(c, count), head_dim=dim, norm=2 * dim
+    )  # fmt: skip
+    blocks = []
+    for has_index, experts in zip(indexed, sparse, strict=True):
+        mixer = _block_index(plain, hidden, heads, width, blocks_read) if has_index else plain
+        blocks.append(norms(hidden, 2) + mixer + (experts_of(c, traits) if experts else network(c, traits)))
+    return Stack(blocks=tuple(blocks), **outside(c, traits))
+
+
+def _block_index(plain: Layer, hidden: int, heads: int, width: int, reads: int) -> Layer:
+    cache = replace(plain.caches[0], reads=reads or None)
+    per_pair = 2.0 * heads * width
+    index = Layer(
+        weights=(
+            Weight("self_attn.indexer.q_proj", heads * width, hidden),
+            Weight("self_attn.indexer.k_proj", width, hidden),
+            vector("self_attn.indexer.norm", 2 * width),
+        ),
+        caches=(Cache(width, decode_flops=per_pair, prefill_flops=per_pair),),
+    )
+    return Layer(weights=plain.weights, caches=(cache,)) + index
+
+
+def mllama(c: Configuration) -> Stack:
+    """Llama whose layers in ``cross_attention_layers`` see the image instead of the text, and keep nothing of it."""
+    layers, hidden, count = layers_of(c), hidden_of(c), heads_of(c)
+    crossing = c.listed("cross_attention_layers") or []
+    dim = head_dim_of(c, hidden, count)
+    plain = attention(hidden=hidden, heads=count, kv_heads=kv_heads_of(c, count), head_dim=dim)
+    cross = Layer(weights=(*plain.weights, vector("cross_attn.norm", 2 * dim + 2)))
+    rest = norms(hidden, 2) + network(c, _PLAIN)
+    ends = outside(c, _PLAIN)
+    more = Weight("embed_tokens.special", 8, hidden, kind="table")
+    blocks = tuple(rest + (cross if layer in crossing else plain) for layer in range(layers))
+    return Stack(blocks=blocks, head=str(ends["head"]), outside=(*_weights(ends), more))
 
 
 _RATES = {"compressed_sparse_attention": 4, "heavily_compressed_attention": 128, "sliding_attention": 0, 0: 0, 4: 4, 128: 128}

@@ -20,7 +20,7 @@ _HARMLESS = re.compile(
     r"|first_batch|dense_attention_every|cca_|use_qkv_in_fp|no_rope_layer|no_rope_layers|bos|eos|unk|mask_|language$|license"
     r"|tokens$|_text$|adapter|lora_alpha|sparsity|ssm_cfg|parallel_residual|alibi|postnorm|postlayernorm|original_max|max_window"
     r"|use_sliding|kda_|moe_renorm|router_activation|freqs|generation|torch|interleave$|use_conv|^use_residual$|parallel_attn"
-    r"|residual_post|linear_a_log|linear_dt|linear_allow|layer_norm_elementwise|remove_final|embedding_fraction|learnable_sink|post_layer_norm|pre_layer_norm|hc_sinkhorn|index_block|index_local|index_topk|indexer|swiglu|use_mtp|mtp_"
+    r"|residual_post|linear_a_log|linear_dt|linear_allow|layer_norm_elementwise|remove_final|embedding_fraction|learnable_sink|prefix_dense_sliding|post_layer_norm|pre_layer_norm|hc_sinkhorn|index_block|index_local|index_topk|indexer|swiglu|use_mtp|mtp_"
     r"|num_mtp|num_nextn|zero_expert_type|partial|nope|position_embedding_type|rms_norm$|kv_cache|head_dim_rope|attention_method"
     r"|z_loss|moe_norm_min|sliding_window_size|cache_dtype|attn_window|full_attn_idxs|enable_moe_fp|mlp_multipliers|capacity"
     r"|use_expert_bias|moe_token_drop|moe_aux|moe_group|moe_layer_aux|use_combined_norm|token_choice|use_rmsnorm|kv_head_dim$"
