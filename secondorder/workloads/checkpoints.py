@@ -2,8 +2,9 @@
 
 >>> weight = Weight("mlp.down_proj", 8192, 29696)
 >>> gptq = Format(name="gptq int4", bits=4, scale_bytes=2, group=128, zero_bits=4, index_bytes=4)
->>> round(gptq.bytes(weight) / weight.size, 4), Format(name="mxfp4", bits=4, scale_bytes=1, group=32).bits_per_value(weight)
-(0.5201, 4.25)
+>>> mxfp4 = Format(name="mxfp4", bits=4, scale_bytes=1, group=32)
+>>> round(gptq.bits_per_value(weight), 3), mxfp4.bits_per_value(weight)
+(4.16, 4.25)
 """
 
 import re
@@ -78,14 +79,15 @@ class Stored:
 
     def touched(self, tokens: float) -> float:
         """Bytes that a step over so many tokens reads, as ``Transformer.touched_bytes``."""
-        hit = sum(copies * (1 - (1 - used / copies) ** tokens) * size for copies, used, size in self.choices)
+        hit: float = sum(copies * (1 - (1 - used / copies) ** tokens) * size for copies, used, size in self.choices)
         return self.always + hit + self.head
 
 
 def stored(stack: Stack, *, kept: str, format: str = "", choose: Chooser | None = None) -> Stored:
     """The bytes of a model whose matrices are stored as ``choose`` says, everything else at ``kept``."""
     plain = bytes_per_value(kept)
-    always, choices = 0.0, {}
+    always = 0.0
+    choices: dict[tuple[int, int], float] = {}
     seen: dict[tuple[Weight, Format | None], float] = {}
 
     def size(weight: Weight, module: str) -> float:
@@ -124,7 +126,7 @@ _PREFIXES = {"multi-token prediction": "mtp", "vision": "vision_tower"}
 
 @dataclass(frozen=True)
 class Modules:
-    """A list of module names as quantised checkpoints write them: whole names, wildcards, ``re:`` expressions, parts."""
+    """Module names as quantised checkpoints list them: whole names, wildcards, ``re:`` expressions, parts."""
 
     exact: frozenset[str]
     patterns: tuple[re.Pattern[str], ...]
@@ -162,10 +164,15 @@ def _owners(name: str) -> set[str]:
     return {".".join(pieces[:end]) for end in range(1, len(pieces))}
 
 
-_FUSED = (("q_proj", "qkv_proj"), ("k_proj", "qkv_proj"), ("v_proj", "qkv_proj"), ("gate_proj", "gate_up_proj"))
-_FUSED += (("up_proj", "gate_up_proj"), ("gate_proj", "w1"), ("up_proj", "w3"), ("down_proj", "w2"))
-_HOMES = (("mlp.", "block_sparse_moe."), ("mlp.", "feed_forward."), ("mlp.", "mixer."), ("self_attn.", "mixer."))
-_HOMES += (("shared_experts", "shared_expert"), ("mamba.", "mixer."), (".0.", "."), ("self_attn.", "linear_attn."))
+_FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj"), "w1": ("gate_proj",),
+          "w3": ("up_proj",), "w2": ("down_proj",)}  # fmt: skip
+_HOMES = {
+    "block_sparse_moe.": "mlp.",
+    "feed_forward.": "mlp.",
+    "linear_attn.": "self_attn.",
+    "shared_expert.": "shared_experts.",
+}
+_HOMES_OF_ALL = ("mlp.", "self_attn.", "mamba.")
 
 
 def _bare(name: str) -> str:
@@ -180,6 +187,12 @@ def _bare(name: str) -> str:
 def _spellings(module: str) -> Iterable[str]:
     """The name, and what families and engines that fuse matrices call it."""
     yield module
-    for ours, theirs in (*_FUSED, *_HOMES):
-        if ours in module:
-            yield module.replace(ours, theirs)
+    for theirs, several in _FUSED.items():
+        for ours in several:
+            if module.endswith(ours):
+                yield module.removesuffix(ours) + theirs
+    for theirs, ours in _HOMES.items():
+        yield module.replace(ours, theirs)
+    for ours in _HOMES_OF_ALL:
+        yield module.replace(ours, "mixer.")
+    yield module.replace(".experts.0.", ".experts.")

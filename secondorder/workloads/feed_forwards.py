@@ -56,6 +56,8 @@ def mixture(
     weights = (
         Weight(f"{prefix}.gate", rows, hidden, kind="router"),
         *experts,
-        *vectors((f"{prefix}.gate.bias", rows * (correction + bias)), (f"{prefix}.shared_expert_gate", hidden * shared_gate)),
+        *vectors(
+            (f"{prefix}.gate.bias", rows * (correction + bias)), (f"{prefix}.shared_expert_gate", hidden * shared_gate)
+        ),
     )
     return Layer(weights=weights) + dense(hidden=hidden, intermediate=shared, gated=gated, prefix=shared_prefix)

@@ -146,7 +146,7 @@ def _described(c: Configuration, stack: Stack, name: str) -> Transformer:
         heads=heads,
         kv_heads=kv_heads if heads % kv_heads == 0 else heads,
         head_dim=head_dim,
-        intermediate=_intermediate(stack),
+        intermediate=_intermediate(c, stack),
         vocab=stack.head_parameters // hidden,
         max_context=decoders.context_of(c),
         gated="gate_proj" in names,
@@ -172,9 +172,15 @@ def _latent(c: Configuration) -> LatentAttention | None:
     )
 
 
-def _intermediate(stack: Stack) -> int:
-    """Width of the usual feed-forward network: of the dense layers, or else of an expert."""
-    ups = [(weight, many) for weight, many in stack.weights if weight.name.endswith("up_proj") and "shared" not in weight.name]
+def _intermediate(c: Configuration, stack: Stack) -> int:
+    """Width of the usual feed-forward network: as the file says, or of the dense layers, or else of an expert."""
+    if isinstance(width := c.given("intermediate_size"), int) and width > 0:
+        return width
+    ups = [
+        (weight, many)
+        for weight, many in stack.weights
+        if weight.name.endswith("up_proj") and "shared" not in weight.name
+    ]
     dense = [pair for pair in ups if pair[0].used is None] or ups
     return max(dense, key=lambda pair: pair[1])[0].outputs if dense else 1
 

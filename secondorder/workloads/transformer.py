@@ -115,9 +115,11 @@ class Transformer(Checked):
             self.layers,
             self.vocab * self.hidden,
         ):
-            given = f"{len(self.stack.blocks)} layers and {self.stack.head_parameters} values in the head"
+            found = f"{len(self.stack.blocks)} layers and {self.stack.head_parameters} values in the head"
             expected = f"the {self.layers} layers and {self.vocab} x {self.hidden} of the shape"
-            raise InputError("stack", given=given, expected=expected, remedy="change the config.json, and read it again")
+            raise InputError(
+                "stack", given=found, expected=expected, remedy="change the config.json, and read it again"
+            )
 
     def check_tensor_parallel(self, what: str, ranks: int) -> None:
         """``InputError`` where heads do not split evenly; of more ranks than key-value heads each keeps one head's."""
@@ -334,7 +336,10 @@ class Transformer(Checked):
     def state_bytes(self, precision: str) -> float:
         """Bytes that a sequence keeps whatever its length: states of recurrences, inputs of short convolutions."""
         return float(
-            sum(many * state.values * bytes_per_value(state.precision or precision) for state, many in self.counted.states)
+            sum(
+                many * state.values * bytes_per_value(state.precision or precision)
+                for state, many in self.counted.states
+            )
         )
 
     @property

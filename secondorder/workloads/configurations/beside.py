@@ -1,4 +1,4 @@
-"""What a release ships beside its language model: multi-token prediction, a vision tower; counted for its bytes only."""
+"""What a release ships beside its language model, counted for its bytes only: token prediction, a vision tower."""
 
 from collections.abc import Mapping
 
@@ -33,7 +33,10 @@ def _prediction(c: Configuration, stack: Stack) -> tuple[Weight, ...]:
     weights += [Weight("eh_proj", hidden, 2 * hidden), vector("enorm", 3 * hidden)] * depth
     if c.model_type in _COPIES:
         vocab = stack.head_parameters // hidden
-        weights += [Weight("embed_tokens", vocab, hidden, kind="table"), Weight("shared_head.head", vocab, hidden, kind="table")]
+        weights += [
+            Weight("embed_tokens", vocab, hidden, kind="table"),
+            Weight("shared_head.head", vocab, hidden, kind="table"),
+        ]
     return tuple(weights)
 
 

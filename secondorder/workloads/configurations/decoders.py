@@ -1,6 +1,6 @@
 """The decoder that most families are: one mixer and one feed-forward network a layer, told apart by a few traits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from secondorder.workloads.configurations.configuration import Configuration, class_default
@@ -26,10 +26,13 @@ Mixer = Callable[[Configuration], Layer]
 class Decoder:
     """What a family's layers have beyond their sizes.
 
-    ``norms`` of the layer's width (``norm_bias``: with a shift; ``more_norms_if``: the key by which there are two more); ``query_norm``: ``head`` (a scale a channel, shared by
-    the heads), ``whole`` (a scale for each value), ``each`` (the heads' own), or none; ``windows``: the rule for files
-    that list no kinds; ``recurrence``: the mixer of the layers that are not attention; ``residual``: a dense network
-    beside the experts; ``always_shared``: one shared expert, though no key says so; ``latent``: attention on a compressed vector.
+    - ``norms``: norms of the layer's width; with ``norm_bias`` they have a shift; ``more_norms_if`` is the key by which
+      there are two more.
+    - ``query_norm``: ``head`` (a scale a channel, shared by the heads), ``whole`` (a scale for each value), ``each``
+      (the heads' own), or none.
+    - ``windows``: the rule for files that list no kinds of layers.
+    - ``recurrence``: the mixer of the layers that are not attention; ``latent``: attention on a compressed vector.
+    - ``residual``: a dense network beside the experts; ``always_shared``: one shared expert, though no key says so.
     """
 
     norms: int = 2
@@ -108,7 +111,7 @@ def read_decoder(c: Configuration, traits: Decoder) -> Stack:
     for key in dict.fromkeys(zip(every, sparse, indexed, strict=True)):
         made[key] = _layer(c, traits, *key, context)
     blocks = [made[key] for key in zip(every, sparse, indexed, strict=True)]
-    return Stack(blocks=tuple(blocks), **outside(c, traits))
+    return stacked(c, traits, tuple(blocks))
 
 
 def _layer(c: Configuration, traits: Decoder, kind: str, experts: bool, indexed: bool, context: int) -> Layer:
@@ -130,7 +133,7 @@ def _layer(c: Configuration, traits: Decoder, kind: str, experts: bool, indexed:
 def heads(c: Configuration, traits: Decoder, kind: str, context: int) -> Layer:
     """Attention of heads, with the family's norms, biases, gate and sinks."""
     hidden, count = hidden_of(c), heads_of(c)
-    kv_heads, dim = kv_heads_of(c, count), head_dim_of(c, hidden, count)
+    dim, kv_heads = head_dim_of(c, hidden, count), kv_heads_of(c, count)
     if count % kv_heads:
         raise c.fault("num_key_value_heads", given=kv_heads, expected=f"a divisor of the {count} heads")
     norm = 0
@@ -174,10 +177,15 @@ def latent(c: Configuration, *, gate: str = "", indexed: bool = True) -> Layer:
 
 def network(c: Configuration, traits: Decoder) -> Layer:
     """The feed-forward network of a layer without experts."""
-    keys = ("dense_intermediate_size", "prefix_dense_intermediate_size", "intermediate_size_mlp", "intermediate_size", "ffn_hidden_size", "ffn_dim")
-    return dense(
-        hidden=hidden_of(c), intermediate=c.number(*keys), gated=traits.gated, bias=on(c, traits.mlp_bias)
+    keys = (
+        "dense_intermediate_size",
+        "prefix_dense_intermediate_size",
+        "intermediate_size_mlp",
+        "intermediate_size",
+        "ffn_hidden_size",
+        "ffn_dim",
     )
+    return dense(hidden=hidden_of(c), intermediate=c.number(*keys), gated=traits.gated, bias=on(c, traits.mlp_bias))
 
 
 EXPERTS = ("num_experts", "n_routed_experts", "num_local_experts", "moe_num_experts", "num_routed_experts")
@@ -185,6 +193,7 @@ CHOSEN = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "
 
 
 def has_experts(c: Configuration) -> bool:
+    c.used.update(EXPERTS)
     return c.count(*EXPERTS) > 1
 
 
@@ -211,6 +220,7 @@ def experts_of(c: Configuration, traits: Decoder) -> Layer:
 
 def shared_width(c: Configuration, width: int) -> int:
     """Width of the experts that every token passes, taken as one."""
+    c.used.update(("n_shared_experts", "num_shared_experts", "moe_num_shared_experts", "num_shared_expert"))
     for key in ("moe_shared_expert_intermediate_size", "shared_expert_intermediate_size", "shared_intermediate_size"):
         if c.given(key) is not None:
             shares = c.number("n_shared_experts", default=1, least=0) if key.startswith("moe_") else 1
@@ -218,8 +228,8 @@ def shared_width(c: Configuration, width: int) -> int:
     return width * c.count("n_shared_experts", "num_shared_experts", "moe_num_shared_experts", "num_shared_expert")
 
 
-def outside(c: Configuration, traits: Decoder) -> "dict[str, object]":
-    """Embedding, last norm and head."""
+def stacked(c: Configuration, traits: Decoder, blocks: Sequence[Layer], *more: Weight) -> Stack:
+    """The layers with what is outside of them: embedding, last norm, head, and ``more``."""
     hidden, vocab = hidden_of(c), c.number("vocab_size", "padded_vocab_size")
     tied = c.flag("tie_word_embeddings")
     weights = [Weight("embed_tokens", vocab, hidden, kind="table")]
@@ -229,4 +239,5 @@ def outside(c: Configuration, traits: Decoder) -> "dict[str, object]":
         weights.append(Weight("lm_head", vocab, hidden))
     if on(c, traits.head_bias):
         weights.append(vector("lm_head.bias", vocab))
-    return {"outside": tuple(weights), "head": "embed_tokens" if tied else "lm_head"}
+    head = "embed_tokens" if tied else "lm_head"
+    return Stack(blocks=tuple(blocks), outside=(*weights, *more), head=head)

@@ -7,7 +7,7 @@ from secondorder.workloads.configurations.decoders import (
     heads_of,
     hidden_of,
     layers_of,
-    outside,
+    stacked,
 )
 from secondorder.workloads.feed_forwards import dense, mixture
 from secondorder.workloads.layers import Layer, Stack, Weight
@@ -33,17 +33,20 @@ def _plain(
     return (
         norms(hidden, norm_count, bias=norm_bias)
         + attention(
-            hidden=hidden, heads=count, kv_heads=kv_heads, head_dim=dim, bias=bias, output_bias=output_bias, norm=query_norm
+            hidden=hidden,
+            heads=count,
+            kv_heads=kv_heads,
+            head_dim=dim,
+            bias=bias,
+            output_bias=output_bias,
+            norm=query_norm,
         )
         + dense(hidden=hidden, intermediate=inner, gated=gated, bias=mlp_bias)
     )
 
 
 def _stack(c: Configuration, layer: Layer, traits: Decoder, *more: Weight) -> Stack:
-    ends = outside(c, traits)
-    weights = ends["outside"]
-    assert isinstance(weights, tuple)
-    return Stack(blocks=(layer,) * layers_of(c), head=str(ends["head"]), outside=(*weights, *more))
+    return stacked(c, traits, [layer] * layers_of(c), *more)
 
 
 _BIASED = Decoder(norm_bias=True)
@@ -66,7 +69,12 @@ def gpt_bigcode(c: Configuration) -> Stack:
 def gptj(c: Configuration) -> Stack:
     hidden = hidden_of(c)
     layer = _plain(
-        c, kv_heads=heads_of(c), inner=c.number("n_inner", default=4 * hidden), norm_count=1, bias=False, output_bias=False
+        c,
+        kv_heads=heads_of(c),
+        inner=c.number("n_inner", default=4 * hidden),
+        norm_count=1,
+        bias=False,
+        output_bias=False,
     )
     c.given("rotary_dim")
     return _stack(c, layer, Decoder(norm_bias=True, head_bias=True))
@@ -127,7 +135,9 @@ def falcon(c: Configuration) -> Stack:
     hidden, count, bias = hidden_of(c), heads_of(c), c.flag("bias")
     grouped, parallel = c.flag("new_decoder_architecture"), c.flag("parallel_attn", True)
     c.used.update(("num_kv_heads", "n_head_kv", "multi_query"))
-    kv_heads = c.number("num_kv_heads", "n_head_kv", default=count) if grouped else 1 if c.flag("multi_query", True) else count
+    kv_heads = (
+        c.number("num_kv_heads", "n_head_kv", default=count) if grouped else 1 if c.flag("multi_query", True) else count
+    )
     two = c.number("num_ln_in_parallel_attn", default=2) == 2 if grouped else not parallel
     layer = _plain(
         c, kv_heads=kv_heads, inner=c.number("ffn_hidden_size", default=4 * hidden), norm_count=2 if two else 1,
@@ -142,7 +152,11 @@ def phi(c: Configuration) -> Stack:
     dim = hidden_of(c) // count
     norm = 4 * dim if c.flag("qk_layernorm") else 0
     layer = _plain(
-        c, kv_heads=c.number("num_key_value_heads", default=count), inner=c.number("intermediate_size"), norm_count=1, query_norm=norm
+        c,
+        kv_heads=c.number("num_key_value_heads", default=count),
+        inner=c.number("intermediate_size"),
+        norm_count=1,
+        query_norm=norm,
     )
     return _stack(c, layer, Decoder(norm_bias=True, head_bias=True))
 
@@ -162,10 +176,7 @@ def chatglm(c: Configuration) -> Stack:
         c, kv_heads=kv_heads, inner=c.number("ffn_hidden_size"), head_dim=c.number("kv_channels"), norm_bias=False,
         bias=c.flag("add_qkv_bias") or bias, output_bias=bias, mlp_bias=bias, gated=True,
     )  # fmt: skip
-    ends = outside(c, Decoder())
-    weights = ends["outside"]
-    assert isinstance(weights, tuple)
-    return Stack(blocks=(layer,) * layers, head=str(ends["head"]), outside=weights)
+    return stacked(c, Decoder(), [layer] * layers)
 
 
 def dbrx(c: Configuration) -> Stack:
@@ -191,7 +202,8 @@ def grok(c: Configuration) -> Stack:
     layer = (
         norms(hidden, 4)
         + attention(
-            hidden=hidden, heads=count, kv_heads=c.number("num_key_value_heads"), head_dim=c.number("head_dim", default=128)
+            hidden=hidden, heads=count, kv_heads=c.number("num_key_value_heads"),
+            head_dim=c.number("head_dim", default=128),
         )
         + mixture(
             hidden=hidden, count=c.number("num_local_experts", "num_experts"), top_k=c.number("num_experts_per_tok"),

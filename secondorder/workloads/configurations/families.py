@@ -30,7 +30,10 @@ _PHI3 = Decoder(qkv_bias=False, output_bias=False, mlp_bias=False, windows=windo
 _MISTRAL = Decoder(qkv_bias=False, output_bias=False, mlp_bias=False, windows=windowed_if_given)
 _GEMMA2 = Decoder(norms=4, mlp_bias=False, windows=even_slide)
 _GEMMA3 = Decoder(
-    norms=4, mlp_bias=False, query_norm="head", windows=last_of("sliding_window_pattern", "_sliding_window_pattern", period=6)
+    norms=4,
+    mlp_bias=False,
+    query_norm="head",
+    windows=last_of("sliding_window_pattern", "_sliding_window_pattern", period=6),
 )
 
 _DECODERS: Mapping[str, Decoder] = {
@@ -124,10 +127,12 @@ _DECODERS: Mapping[str, Decoder] = {
     "sarvam_moe": replace(_GLM, query_norm="head", query_norm_if="use_qk_norm", correction=True),
     "sarvam_mla": _DEEPSEEK,
     "bailing_moe": Decoder(
-        query_norm="head", query_norm_if="use_qk_norm", qkv_bias="use_qkv_bias", output_bias="use_bias", mlp_bias="use_bias",
+        query_norm="head", query_norm_if="use_qk_norm", qkv_bias="use_qkv_bias", output_bias="use_bias",
+        mlp_bias="use_bias",
     ),
     "bailing_moe_v2": Decoder(
-        query_norm="head", query_norm_if="use_qk_norm", qkv_bias="use_qkv_bias", output_bias="use_bias", mlp_bias="use_bias",
+        query_norm="head", query_norm_if="use_qk_norm", qkv_bias="use_qkv_bias", output_bias="use_bias",
+        mlp_bias="use_bias",
         correction=True,
     ),
     "mellum": Decoder(query_norm="head", mlp_bias=False),
@@ -196,8 +201,9 @@ _OWN: Mapping[str, Read] = {
 ALIASES: Mapping[str, str] = {
     "minimax_text_01": "minimax", "minimax_m1": "minimax", "minimax_m2_5": "minimax_m2", "kimi_k25": "kimi_k2",
     "RefinedWeb": "falcon", "RefinedWebModel": "falcon", "dots": "dots1", "gpt-oss": "gpt_oss",
-    "nemotron_nas": "nemotron-nas", "hunyuan": "hunyuan_v1_moe", "hunyuan_dense": "hunyuan_v1_dense", "rwkv7_hf": "rwkv7",
-    "exaone4_0": "exaone4", "grok-1": "grok", "seedoss": "seed_oss", "mimo_v2": "mimo_v2_flash", "llama4_text": "llama4",
+    "nemotron_nas": "nemotron-nas", "hunyuan": "hunyuan_v1_moe", "hunyuan_dense": "hunyuan_v1_dense",
+    "rwkv7_hf": "rwkv7",    "exaone4_0": "exaone4", "grok-1": "grok", "seedoss": "seed_oss", "mimo_v2": "mimo_v2_flash",
+    "llama4_text": "llama4",
 }  # fmt: skip
 """Other words for a family."""
 

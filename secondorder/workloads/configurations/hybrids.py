@@ -16,8 +16,8 @@ from secondorder.workloads.configurations.decoders import (
     latent,
     layers_of,
     network,
-    outside,
     read_decoder,
+    stacked,
 )
 from secondorder.workloads.configurations.layer_kinds import FULL, LINEAR, kinds, linear_but_every, sparse_layers
 from secondorder.workloads.feed_forwards import dense, mixture
@@ -84,9 +84,7 @@ def lara(c: Configuration) -> Stack:
 
 
 def olmo_hybrid(c: Configuration) -> Stack:
-    traits = Decoder(
-        query_norm="whole", mlp_bias=False, recurrence=_delta, windows=linear_but_every(period=4)
-    )
+    traits = Decoder(query_norm="whole", mlp_bias=False, recurrence=_delta, windows=linear_but_every(period=4))
     return read_decoder(c, traits)
 
 
@@ -110,7 +108,13 @@ def kimi_linear(c: Configuration) -> Stack:
         every = [FULL if layer + 1 in full else LINEAR for layer in range(layers)]
     low = 0 if c.model_type == "bailing_hybrid" else dim
     delta = kimi_delta_attention(
-        hidden=hidden_of(c), heads=count, head_dim=dim, convolution=taps, rank=low, gate_rank=low, precision=_precision(c)
+        hidden=hidden_of(c),
+        heads=count,
+        head_dim=dim,
+        convolution=taps,
+        rank=low,
+        gate_rank=low,
+        precision=_precision(c),
     )
     attention = latent(c, gate="head" if c.model_type == "bailing_hybrid" else "")
     return _mixed(c, every, {FULL: attention, LINEAR: delta}, Decoder(mlp_bias=False, correction=True))
@@ -135,7 +139,7 @@ def _mixed(c: Configuration, every: Sequence[str], mixers: dict[str, Layer], tra
     with_experts = experts_of(c, traits) if any(sparse) else Layer()
     without = network(c, traits) if not all(sparse) else Layer()
     blocks = [two + mixers[k] + (with_experts if s else without) for k, s in zip(every, sparse, strict=True)]
-    return Stack(blocks=tuple(blocks), **outside(c, traits))
+    return stacked(c, traits, tuple(blocks))
 
 
 # State spaces
@@ -178,7 +182,7 @@ def mamba(c: Configuration) -> Stack:
             precision=_precision(c),
         )
     c.given("expand")
-    return Stack(blocks=(norms(hidden, 1) + mixer,) * layers_of(c), **outside(c, _PLAIN))
+    return stacked(c, _PLAIN, (norms(hidden, 1) + mixer,) * layers_of(c))
 
 
 def jamba(c: Configuration) -> Stack:
@@ -208,7 +212,7 @@ def falcon_h1(c: Configuration) -> Stack:
     mixer = _mamba2(c, norm=c.flag("mamba_rms_norm"))
     attention = heads(c, _PLAIN, FULL, context_of(c))
     block = norms(hidden_of(c), 2) + attention + mixer + network(c, _PLAIN)
-    return Stack(blocks=(block,) * layers_of(c), **outside(c, _PLAIN))
+    return stacked(c, _PLAIN, (block,) * layers_of(c))
 
 
 def bamba(c: Configuration) -> Stack:
@@ -234,7 +238,7 @@ def granite_hybrid(c: Configuration) -> Stack:
         )
     mixers = {FULL: heads(c, traits, FULL, context_of(c)), LINEAR: _mamba2(c)}
     blocks = tuple(norms(hidden, 2) + mixers[kind] + feed_forward for kind in every)
-    return Stack(blocks=blocks, **outside(c, traits))
+    return stacked(c, traits, blocks)
 
 
 _NEMOTRON_LETTERS = {"M": "mamba", "*": "attention", "-": "mlp", "E": "moe"}
@@ -242,7 +246,7 @@ _NEMOTRON_WORDS = {"linear_attention": "mamba", "full_attention": "attention", "
 
 
 def nemotron_h(c: Configuration) -> Stack:
-    """One thing a layer, by the letters of ``hybrid_override_pattern``: M Mamba-2, * attention, - network, E experts."""
+    """One thing a layer, by a pattern of letters: M Mamba-2, * attention, - network, E experts."""
     traits = Decoder(gated=False, norms=1, correction=True)
     listed = c.listed("layers_block_type")
     if listed is None:
@@ -264,7 +268,7 @@ def nemotron_h(c: Configuration) -> Stack:
     made = {word: one + make[word]() for word in dict.fromkeys(words) if word in make}
     if unknown := [word for word in words if word not in made]:
         raise c.fault("layers_block_type", given=repr(unknown[0]), expected=f"one of {', '.join(make)}")
-    return Stack(blocks=tuple(made[word] for word in words), **outside(c, traits))
+    return stacked(c, traits, tuple(made[word] for word in words))
 
 
 # Convolutions, gated recurrences, RWKV
@@ -290,8 +294,10 @@ def lfm2(c: Configuration) -> Stack:
         if isinstance(multiplier, int | float):
             inner = int(multiplier * inner)
         inner = multiple * -(-inner // multiple)
-    blocks = [norms(hidden, 2) + mixers[k] + dense(hidden=hidden, intermediate=inner, prefix="feed_forward") for k in every]
-    return Stack(blocks=tuple(blocks), **outside(c, traits))
+    blocks = [
+        norms(hidden, 2) + mixers[k] + dense(hidden=hidden, intermediate=inner, prefix="feed_forward") for k in every
+    ]
+    return stacked(c, traits, tuple(blocks))
 
 
 def recurrent_gemma(c: Configuration) -> Stack:
@@ -309,7 +315,7 @@ def recurrent_gemma(c: Configuration) -> Stack:
     inner = c.number("intermediate_size") // 2
     rest = norms(hidden, 2) + dense(hidden=hidden, intermediate=inner, bias=True, prefix="mlp_block")
     blocks = tuple(mixers[str(pattern[layer % len(pattern)])] + rest for layer in range(layers))
-    return Stack(blocks=blocks, **outside(c, traits))
+    return stacked(c, traits, blocks)
 
 
 def rwkv7(c: Configuration) -> Stack:
@@ -339,4 +345,4 @@ def rwkv7(c: Configuration) -> Stack:
     later = block + Layer(weights=(*low("v", value_rank), vector("attention.v0", hidden)))
     first = block + norms(hidden, 1, bias=True)
     c.given("num_attention_heads")
-    return Stack(blocks=(first, *(later,) * (layers_of(c) - 1)), **outside(c, Decoder(norm_bias=True)))
+    return stacked(c, Decoder(norm_bias=True), (first, *(later,) * (layers_of(c) - 1)))

@@ -15,7 +15,7 @@ from secondorder.workloads.configurations.decoders import (
     latent,
     layers_of,
     network,
-    outside,
+    stacked,
 )
 from secondorder.workloads.configurations.layer_kinds import (
     FULL,
@@ -81,13 +81,19 @@ def gemma3n(c: Configuration) -> Stack:
         + dense(hidden=hidden, intermediate=inner[layer])
         for layer, kind in enumerate(every)
     )  # fmt: skip
-    ends = outside(c, _PLAIN)
-    streams_in = Weight("altup_projections", hidden, hidden, 2 * (streams - 1))
-    return Stack(blocks=blocks, head=str(ends["head"]), outside=(*_weights(ends), *tables, streams_in))
+    return stacked(c, _PLAIN, blocks, *tables, Weight("altup_projections", hidden, hidden, 2 * (streams - 1)))
 
 
 def _gemma_attention(
-    c: Configuration, heads: int, kv_heads: int, kind: str, context: int, *, reused: bool, dim: int = 0, same: bool = False
+    c: Configuration,
+    heads: int,
+    kv_heads: int,
+    kind: str,
+    context: int,
+    *,
+    reused: bool,
+    dim: int = 0,
+    same: bool = False,
 ) -> Layer:
     dim = dim or head_dim_of(c, hidden_of(c), heads)
     return attention(
@@ -97,7 +103,7 @@ def _gemma_attention(
 
 
 def gemma4(c: Configuration) -> Stack:
-    """Windowed layers, and full ones with wider heads; an embedding a layer, reused caches and experts as the file says."""
+    """Windowed layers, and full ones with wider heads; an embedding a layer, reused caches, experts."""
     layers, hidden, context, count = layers_of(c), hidden_of(c), context_of(c), heads_of(c)
     every = kinds(c, layers, last_of(period=6))
     own = layers - c.count("num_kv_shared_layers")
@@ -119,8 +125,7 @@ def gemma4(c: Configuration) -> Stack:
         )  # fmt: skip
         inner = c.number("intermediate_size") * (2 if wide and reused else 1)
         blocks.append(extra + mixer + dense(hidden=hidden, intermediate=inner))
-    ends = outside(c, _PLAIN)
-    return Stack(blocks=tuple(blocks), head=str(ends["head"]), outside=(*_weights(ends), *tables))
+    return stacked(c, _PLAIN, blocks, *tables)
 
 
 def _gemma_full_heads(c: Configuration, heads: int, every: Sequence[str]) -> tuple[int, int]:
@@ -133,16 +138,12 @@ def _gemma_full_heads(c: Configuration, heads: int, every: Sequence[str]) -> tup
     if {int(layer) for layer in changes.values} != {layer for layer, kind in enumerate(every) if kind == FULL}:
         raise c.fault("per_layer_config", given=", ".join(changes.values), expected="the layers of full attention")
     parts = [table for layer in changes.values if (table := changes.table(layer)) is not None]
-    sizes = {(part.number("head_dim", default=dim), part.number("num_key_value_heads", default=usual)) for part in parts}
+    sizes = {
+        (part.number("head_dim", default=dim), part.number("num_key_value_heads", default=usual)) for part in parts
+    }
     if len(sizes) != 1:
         raise c.fault("per_layer_config", given=sorted(sizes), expected="one head_dim and num_key_value_heads for all")
     return sizes.pop()
-
-
-def _weights(ends: Mapping[str, object]) -> Sequence[Weight]:
-    found = ends["outside"]
-    assert isinstance(found, tuple)
-    return found
 
 
 def longcat_flash(c: Configuration) -> Stack:
@@ -157,7 +158,7 @@ def longcat_flash(c: Configuration) -> Stack:
         intermediate=c.number("expert_ffn_hidden_size", "moe_intermediate_size"), routes=count + idle, correction=True,
     )  # fmt: skip
     layers = c.number("num_layers", "num_hidden_layers")
-    return Stack(blocks=(layer,) * layers, **outside(c, _PLAIN))
+    return stacked(c, _PLAIN, (layer,) * layers)
 
 
 def pruned(c: Configuration) -> Stack:
@@ -172,7 +173,7 @@ def pruned(c: Configuration) -> Stack:
         blocks.append(_pruned_layer(part, hidden, count, dim, context))
     if not blocks:
         raise c.fault("block_configs", given="nothing", expected=f"a list of {layers} tables")
-    return Stack(blocks=tuple(blocks), **outside(c, _PLAIN))
+    return stacked(c, _PLAIN, tuple(blocks))
 
 
 def _pruned_layer(c: Configuration, hidden: int, heads: int, dim: int, context: int) -> Layer:
@@ -185,7 +186,11 @@ def _pruned_layer(c: Configuration, hidden: int, heads: int, dim: int, context: 
             size = mixer.number("window_length", default=context)
             grouped = mixer.number("n_heads_in_group")
             layer += norms(hidden, 1) + attention(
-                hidden=hidden, heads=heads, kv_heads=heads // grouped, head_dim=dim, window=size if size < context else None
+                hidden=hidden,
+                heads=heads,
+                kv_heads=heads // grouped,
+                head_dim=dim,
+                window=size if size < context else None,
             )
     if network_ is not None and not network_.flag("no_op"):
         if network_.flag("replace_with_linear"):
@@ -221,11 +226,13 @@ def mimo_v2_flash(c: Configuration) -> Stack:
             head_dim=c.number("swa_head_dim", default=dim) if slides else dim,
             value_dim=c.number("swa_v_head_dim", default=value) if slides else value,
             window=_mimo_window(c, context) if slides else None,
-            sinks=count if c.flag("add_swa_attention_sink_bias" if slides else "add_full_attention_sink_bias", slides) else 0,
+            sinks=count
+            if c.flag("add_swa_attention_sink_bias" if slides else "add_full_attention_sink_bias", slides)
+            else 0,
         )
         rest = experts_of(c, Decoder(correction=True)) if experts else network(c, _PLAIN)
         blocks.append(norms(hidden, 2) + mixer + rest)
-    return Stack(blocks=tuple(blocks), **outside(c, _PLAIN))
+    return stacked(c, _PLAIN, tuple(blocks))
 
 
 def _mimo_window(c: Configuration, context: int) -> int | None:
@@ -257,14 +264,18 @@ def step3p5(c: Configuration) -> Stack:
         )  # fmt: skip
         rest = _step_experts(c, hidden, traits) if experts else network(c, traits)
         blocks.append(norms(hidden, 2) + mixer + rest)
-    return Stack(blocks=tuple(blocks), **outside(c, traits))
+    return stacked(c, traits, tuple(blocks))
 
 
 def _step_experts(c: Configuration, hidden: int, traits: Decoder) -> Layer:
     return mixture(
-        hidden=hidden, count=c.number("moe_num_experts", "n_routed_experts"), top_k=c.number("moe_top_k", "num_experts_per_tok"),
-        intermediate=c.number("moe_intermediate_size"), shared=c.number("share_expert_dim"), correction=traits.correction,
-    )  # fmt: skip
+        hidden=hidden,
+        count=c.number("moe_num_experts", "n_routed_experts"),
+        top_k=c.number("moe_top_k", "num_experts_per_tok"),
+        intermediate=c.number("moe_intermediate_size"),
+        shared=c.number("share_expert_dim"),
+        correction=traits.correction,
+    )
 
 
 def laguna(c: Configuration) -> Stack:
@@ -281,12 +292,12 @@ def laguna(c: Configuration) -> Stack:
             norm=2 * dim, gate=own * gated,
         )  # fmt: skip
         blocks.append(norms(hidden, 2) + mixer + (experts_of(c, traits) if experts else network(c, traits)))
-    return Stack(blocks=tuple(blocks), **outside(c, traits))
+    return stacked(c, traits, tuple(blocks))
 
 
 def minimax_m3(c: Configuration) -> Stack:
     """Grouped attention whose later layers choose blocks of keys by a small index of their own."""
-    layers, hidden, context, count = layers_of(c), hidden_of(c), context_of(c), heads_of(c)
+    layers, hidden, count = layers_of(c), hidden_of(c), heads_of(c)
     chosen = c.table("sparse_attention_config")
     words = c.listed("layer_types", layers)
     if chosen is not None and chosen.has("sparse_attention_freq"):
@@ -296,7 +307,9 @@ def minimax_m3(c: Configuration) -> Stack:
     source, dim = chosen or c, head_dim_of(c, hidden, count)
     names = ("sparse_num_index_heads", "index_n_heads"), ("sparse_index_dim", "index_head_dim")
     heads, width = (source.count(*keys) for keys in names)
-    blocks_read = source.count("sparse_topk_blocks", "index_topk_blocks") * source.count("sparse_block_size", "index_block_size")
+    blocks_read = source.count("sparse_topk_blocks", "index_topk_blocks") * source.count(
+        "sparse_block_size", "index_block_size"
+    )
     traits, sparse = Decoder(mlp_bias=False, correction=True), sparse_layers(c, layers)
     plain = attention(
         hidden=hidden, heads=count, kv_heads=kv_heads_of(c, count), head_dim=dim, norm=2 * dim
@@ -305,7 +318,7 @@ def minimax_m3(c: Configuration) -> Stack:
     for has_index, experts in zip(indexed, sparse, strict=True):
         mixer = _block_index(plain, hidden, heads, width, blocks_read) if has_index else plain
         blocks.append(norms(hidden, 2) + mixer + (experts_of(c, traits) if experts else network(c, traits)))
-    return Stack(blocks=tuple(blocks), **outside(c, traits))
+    return stacked(c, traits, tuple(blocks))
 
 
 def _block_index(plain: Layer, hidden: int, heads: int, width: int, reads: int) -> Layer:
@@ -330,13 +343,18 @@ def mllama(c: Configuration) -> Stack:
     plain = attention(hidden=hidden, heads=count, kv_heads=kv_heads_of(c, count), head_dim=dim)
     cross = Layer(weights=(*plain.weights, vector("cross_attn.norm", 2 * dim + 2)))
     rest = norms(hidden, 2) + network(c, _PLAIN)
-    ends = outside(c, _PLAIN)
-    more = Weight("embed_tokens.special", 8, hidden, kind="table")
-    blocks = tuple(rest + (cross if layer in crossing else plain) for layer in range(layers))
-    return Stack(blocks=blocks, head=str(ends["head"]), outside=(*_weights(ends), more))
+    blocks = [rest + (cross if layer in crossing else plain) for layer in range(layers)]
+    return stacked(c, _PLAIN, blocks, Weight("embed_tokens.special", 8, hidden, kind="table"))
 
 
-_RATES = {"compressed_sparse_attention": 4, "heavily_compressed_attention": 128, "sliding_attention": 0, 0: 0, 4: 4, 128: 128}
+_RATES = {
+    "compressed_sparse_attention": 4,
+    "heavily_compressed_attention": 128,
+    "sliding_attention": 0,
+    0: 0,
+    4: 4,
+    128: 128,
+}
 
 
 def deepseek_v4(c: Configuration) -> Stack:
@@ -349,6 +367,7 @@ def deepseek_v4(c: Configuration) -> Stack:
     rates = c.listed("layer_types", layers) or (c.listed("compress_ratios") or [])[:layers]
     if len(rates) != layers or any(rate not in _RATES for rate in rates):
         raise c.fault("compress_ratios", given=repr(rates), expected=f"{layers} of 0, 4 and 128, one for each layer")
+    c.used.update(("mlp_layer_types", "num_hash_layers"))
     mixed = streams * (streams + 2)
     common = norms(hidden, 2) + Layer(
         weights=(
@@ -363,10 +382,9 @@ def deepseek_v4(c: Configuration) -> Stack:
         caches=(Cache(dim, window=size, decode_flops=4.0 * count * dim, prefill_flops=4.0 * count * dim),),
     )
     common += experts_of(c, Decoder(correction=True))
-    made = {rate: common + _compressor(c, _RATES[rate], hidden, dim, rank) for rate in dict.fromkeys(rates)}  # type: ignore[index]
-    ends = outside(c, _PLAIN)
+    made = {rate: common + _compressor(c, _RATES[rate], hidden, dim, rank) for rate in dict.fromkeys(rates)}
     head = Weight("hc_head", streams, streams * hidden, kind="router")
-    return Stack(blocks=tuple(made[rate] for rate in rates), head=str(ends["head"]), outside=(*_weights(ends), head))
+    return stacked(c, _PLAIN, [made[rate] for rate in rates], head)
 
 
 def _compressor(c: Configuration, rate: int, hidden: int, dim: int, rank: int) -> Layer:

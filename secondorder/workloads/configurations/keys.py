@@ -51,17 +51,14 @@ def check_keys(c: Configuration) -> None:
 
 
 _UNREAD = frozenset({
-    "head_dim", "num_key_value_heads", "intermediate_size", "attention_bias", "mlp_bias", "qkv_bias", "use_qk_norm",
-    "qk_head_dim", "num_attention_heads", "qk_norm_type", "use_routing_bias", "rotary_dim", "sliding_window", "mamba_expand",
-    "moe_intermediate_size", "shared_expert_intermediate_size", "num_experts_per_tok", "layer_types", "layer_norm_type",
-    "max_position_embeddings", "max_seq_len", "tie_word_embeddings", "hidden_act", "num_shared_experts", "context_length",
-    "ep_size", "parallel_attn_mlp_res", "attention_out_bias", "num_hidden_layers", "d_conv", "d_inner", "embd_pdrop",
-    "head_size", "time_step_rank", "mamba_d_ssm", "block_ff_dim", "num_heads", "use_bias", "hidden_size", "block_dim",
-    "block_mlp_init_scale", "block_use_swiglu", "block_use_xavier_init", "block_norm_eps", "conv_dim", "conv_dim_out",
-    "block_out_init_scale", "dim_model_base", "scale_depth", "num_ln_in_parallel_attn", "layernorm_epsilon",
-    "mamba_hidden_act", "mlp_hidden_act", "moe_shared_expert_overlap", "q_lora_rank", "decoder_sparse_step", "is_hybrid",
-    "mlp_only_layers", "sliding_window_pattern", "moe_layer_freq", "first_k_dense_replace", "num_local_experts",
-    "num_experts", "n_shared_experts", "n_routed_experts", "moe_layers", "mlp_layer_types", "full_attention_interval",
-    "use_gated_mlp", "attn_config", "ffn_config", "v_head_dim", "kv_lora_rank",
+    "head_dim", "num_key_value_heads", "num_attention_heads", "intermediate_size", "moe_intermediate_size", "head_size",
+    "attention_bias", "attention_out_bias", "mlp_bias", "qkv_bias", "use_bias", "use_qk_norm", "qk_norm_type",
+    "use_routing_bias", "qk_head_dim", "v_head_dim", "num_experts_per_tok", "num_shared_experts", "num_heads",
+    "num_hidden_layers", "max_position_embeddings", "max_seq_len", "context_length", "tie_word_embeddings",
+    "mamba_expand",    "mamba_d_ssm", "time_step_rank", "moe_shared_expert_overlap", "moe_layer_freq", "first_k_dense_replace",
+    "decoder_sparse_step", "mlp_only_layers", "block_ff_dim", "block_dim", "block_mlp_init_scale", "block_use_swiglu",
+    "block_use_xavier_init", "block_norm_eps", "block_out_init_scale", "conv_dim", "conv_dim_out", "embd_pdrop",
+    "parallel_attn_mlp_res", "num_ln_in_parallel_attn", "shared_expert_intermediate_size", "dim_model_base",
+    "layer_norm_type", "use_gated_mlp", "rotary_dim", "is_hybrid",
 })  # fmt: skip
 """Keys that a family may carry without its layers using them: sizes of what it has none of, or told by another key."""

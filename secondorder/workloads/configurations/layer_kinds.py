@@ -33,7 +33,7 @@ def kinds(c: Configuration, layers: int, rule: Rule) -> list[str]:
     """The kind of each layer: as listed, or by the family's rule."""
     for key in ("layer_types", "layers_block_type"):
         if c.has(key):
-            c.used.update(_TOLD_AGAIN)
+            c.used.update((*_TOLD_AGAIN, "sliding_window"))
         if (listed := c.listed(key, layers)) is not None:
             for word in listed:
                 if word not in _WORDS:
@@ -56,14 +56,14 @@ def windowed_if_given(c: Configuration, layers: int) -> list[str]:
 def on_request(c: Configuration, layers: int) -> list[str]:
     """Layers from ``max_window_layers`` on slide where ``use_sliding_window`` is true (Qwen)."""
     if not c.flag("use_sliding_window"):
-        c.given("max_window_layers")
+        c.used.update(("max_window_layers", "sliding_window"))
         return [FULL] * layers
     first = c.count("max_window_layers")
     return [SLIDING if layer >= first else FULL for layer in range(layers)]
 
 
 def last_of(*keys: str, period: int) -> Rule:
-    """Of each ``period`` layers the last is full, the others slide; the first of ``keys`` that is there says another."""
+    """Of each ``period`` layers the last is full, the others slide; one of ``keys`` may say another period."""
 
     def rule(c: Configuration, layers: int) -> list[str]:
         every = c.number(*keys, default=period) if keys else period
@@ -142,8 +142,8 @@ def sparse_layers(c: Configuration, layers: int) -> list[bool]:
         return [word in ("sparse", "moe", "hash_moe") for word in listed]
     if (chosen := c.listed("moe_layers")) is not None:
         return [layer in chosen for layer in range(layers)]
-    if isinstance(chosen := c.given("moe_layers_enum"), str):
-        return [str(layer) in chosen.split(",") for layer in range(layers)]
+    if isinstance(enumerated := c.given("moe_layers_enum"), str):
+        return [str(layer) in enumerated.split(",") for layer in range(layers)]
     every = c.given("moe_layer_freq")
     if isinstance(every, list):
         return [bool(one) for one in c.listed("moe_layer_freq", layers) or ()]

@@ -78,7 +78,12 @@ def _changed(format: Format, change: object) -> Format:
     values = change if isinstance(change, Mapping) else {}
     bits, group = values.get("bits", format.bits), values.get("group_size", format.group)
     return Format(
-        name=format.name, bits=float(bits), scale_bytes=2, group=int(group), zero_bits=float(bits), index_bytes=format.index_bytes
+        name=format.name,
+        bits=float(bits),
+        scale_bytes=2,
+        group=int(group),
+        zero_bits=float(bits),
+        index_bytes=format.index_bytes,
     )
 
 
@@ -141,7 +146,9 @@ def _compressed_tensors(c: Configuration) -> tuple[str, Chooser]:
         names = _strings(group, "targets") or ["Linear"]
         targets.append((names, Modules.of(names), _of_weights(weights)))
     if not targets:
-        raise c.fault("config_groups", given="no group with weights", expected="weights of num_bits and type", remedy=_REMEDY)
+        raise c.fault(
+            "config_groups", given="no group with weights", expected="weights of num_bits and type", remedy=_REMEDY
+        )
 
     def choose(module: str) -> Format | None:
         if module in kept:
@@ -164,7 +171,14 @@ def _of_weights(c: Configuration) -> Format:
     if isinstance(block := c.given("block_structure"), list) and len(block) == 2:
         return Format(name=f"{kind}{bits} by block", bits=bits, scale_bytes=4, block=(int(block[0]), int(block[1])))
     if isinstance(group, int) and group > 0:
-        return Format(name=f"{kind}{bits} in groups of {group}", bits=bits, scale_bytes=2, group=group, zero_bits=zero, matrix_bytes=16)
+        return Format(
+            name=f"{kind}{bits} in groups of {group}",
+            bits=bits,
+            scale_bytes=2,
+            group=group,
+            zero_bits=zero,
+            matrix_bytes=16,
+        )
     if strategy == "tensor":
         return Format(name=f"{kind}{bits}", bits=bits, matrix_bytes=8)
     return Format(name=f"{kind}{bits} by channel", bits=bits, scale_bytes=2, group=-1, zero_bits=zero)
@@ -201,7 +215,9 @@ def _modelopt(c: Configuration) -> tuple[str, Chooser]:
 def _mixed(c: Configuration, kept: Modules) -> tuple[str, Chooser]:
     listed = c.table("quantized_layers")
     if listed is None:
-        raise c.fault("quantized_layers", given="nothing", expected="a table with each layer's quant_algo", remedy=_REMEDY)
+        raise c.fault(
+            "quantized_layers", given="nothing", expected="a table with each layer's quant_algo", remedy=_REMEDY
+        )
     formats: dict[str, Modules] = {}
     names: dict[str, list[str]] = {}
     for module in listed.values:
@@ -222,10 +238,12 @@ def _mixed(c: Configuration, kept: Modules) -> tuple[str, Chooser]:
 
 def _auto_round(c: Configuration) -> tuple[str, Chooser]:
     bits = c.number("bits", default=4)
-    format = Format(name=f"auto-round int{bits}", bits=bits, scale_bytes=2, group=_group(c, 128), zero_bits=bits, index_bytes=4)
+    format = Format(
+        name=f"auto-round int{bits}", bits=bits, scale_bytes=2, group=_group(c, 128), zero_bits=bits, index_bytes=4
+    )
     own, kept = c.given("extra_config"), []
     changes: dict[str, Format] = {}
-    for name, change in (own.items() if isinstance(own, Mapping) else ()):
+    for name, change in own.items() if isinstance(own, Mapping) else ():
         width = change.get("bits") if isinstance(change, Mapping) else None
         if isinstance(width, int) and width >= 16:
             kept.append(name)
@@ -249,8 +267,12 @@ def _quark(c: Configuration) -> tuple[str, Chooser]:
         raise c.fault("global_quant_config", given="nothing", expected="a table with weight", remedy=_REMEDY)
     kept = Modules.of(_strings(c, "exclude"))
     word = weight.word("dtype")
-    formats = {"fp8_e4m3": FP8, "fp4": MXFP4, "int4": Format(name="int4", bits=4, scale_bytes=2, group=_group(weight, 128)),
-               "int8": Format(name="int8 by channel", bits=8, scale_bytes=4, group=-1)}  # fmt: skip
+    formats = {
+        "fp8_e4m3": FP8,
+        "fp4": MXFP4,
+        "int4": Format(name="int4", bits=4, scale_bytes=2, group=_group(weight, 128)),
+        "int8": Format(name="int8 by channel", bits=8, scale_bytes=4, group=-1),
+    }
     if word not in formats:
         raise weight.fault("dtype", given=repr(word), expected=f"one of {', '.join(formats)}", remedy=_REMEDY)
     return _but(formats[word], kept, head=True)
