@@ -10,7 +10,7 @@ Peng and others, RWKV-7 (2025). Shapes as the modules of transformers 5.24.0 hav
 >>> attention(hidden=4096, heads=32, kv_heads=8, head_dim=128).cached_values(1)
 2048.0
 >>> mamba2(hidden=4096, heads=128, head_dim=64, groups=1, state=128, convolution=4).parameters()
-68735360.0
+102286976.0
 """
 
 from secondorder.workloads.layers import Cache, Layer, State, Weight

@@ -240,11 +240,23 @@ BUILT = {
 device). Biases by which a router chooses are buffers there and no parameters."""
 
 
+DERIVED: dict[str, dict[str, int]] = {
+    "bamba": {"mamba_d_head": 64},
+    "granitemoehybrid": {"mamba_d_head": 64},
+    "minicpm3": {"v_head_dim": 64},
+    "bailing_hybrid": {"linear_num_heads": 32, "linear_head_dim": 128},
+    "olmo_hybrid": {
+        "linear_num_key_heads": 30, "linear_num_value_heads": 30, "linear_key_head_dim": 96, "linear_value_head_dim": 192,
+    },
+}  # fmt: skip
+"""Sizes that a class derives from others, which a released file states."""
+
+
 def default_config(family: str) -> dict[str, Any]:
     text = (Path(__file__).parents[2] / "secondorder/workloads/configurations/defaults.json").read_text(
         encoding="utf-8"
     )
-    return {"model_type": family, **json.loads(text)[family]}
+    return {"model_type": family, **json.loads(text)[family], **DERIVED.get(family, {})}
 
 
 @pytest.mark.parametrize(("family", "count"), BUILT.items())
