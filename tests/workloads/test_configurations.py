@@ -246,7 +246,8 @@ DERIVED: dict[str, dict[str, int]] = {
     "minicpm3": {"v_head_dim": 64},
     "bailing_hybrid": {"linear_num_heads": 32, "linear_head_dim": 128},
     "olmo_hybrid": {
-        "linear_num_key_heads": 30, "linear_num_value_heads": 30, "linear_key_head_dim": 96, "linear_value_head_dim": 192,
+        "linear_num_key_heads": 30, "linear_num_value_heads": 30, "linear_key_head_dim": 96,
+        "linear_value_head_dim": 192,
     },
 }  # fmt: skip
 """Sizes that a class derives from others, which a released file states."""
