@@ -8,8 +8,9 @@ and gives the rest of its budget to the cache::
 - ``visible`` is what the driver shows, less than the nominal capacity.
 - ``weights``: the checkpoint's, shared out by the tensor-parallel ranks; fp8 and int8 at run time quantise the linear
   layers and leave embedding and head in 16 bits.
-- ``activations``: what stays (``KEPT``, and the workspace of experts) and the larger of a layer's forward pass over
-  the token budget and the sampler's copies of the logits of ``max_num_seqs`` rows: ``k rows vocabulary 4 bytes``.
+- ``activations``: what stays (``KEPT`` values a token and channel, and the workspace of experts) and the larger of a
+  layer's forward pass over the token budget and the sampler's copies of the logits of ``max_num_seqs`` rows,
+  ``k rows vocabulary 4 bytes``.
 - ``runtime``: memory beside the framework's allocator: the context's growth, communicators, all-reduce workspaces.
 - ``graphs``: captured CUDA graphs, ``GRAPH`` a layer and batch size, twice (whole and piecewise).
 
@@ -22,7 +23,7 @@ repositories and issues, 0.6 to 0.30 (docs/models.md); shapes of the sampler as 
 >>> memory = engine_memory(models.llama_3_1_8b, accelerators.h100_sxm, version="0.19", gpu_memory_utilization=0.95,
 ...     max_num_batched_tokens=8192, max_num_seqs=1024)
 >>> round(memory.cache / GIB, 1), round(memory.activations / GIB, 2)
-(58.1, 1.9)
+(58.1, 1.87)
 """
 
 import math
@@ -36,8 +37,8 @@ from secondorder.workloads.transformer import Transformer
 
 GIB = 2.0**30
 
-KEPT = 0.39 * GIB
-"""Bytes of the profiled step that stay allocated: input buffers, attention's workspace."""
+KEPT = 4.5
+"""Values of the model's width that each token of the profiled step keeps: residual, hidden states, queries, keys."""
 BUFFERS = 0.04 * GIB
 """Bytes that a rank loads beside its weights: rotary tables, scales, fragments."""
 GRAPH = 0.2 * 2**20
@@ -50,27 +51,34 @@ CAPTURED = 512
 class _Version:
     """What differs between versions of vLLM, from ``since`` on.
 
-    ``copies`` of the fp32 logits in the sampler; ``alone`` and ``together``: runtime memory of one rank and of several
-    (GiB); ``graphs``: whether captured graphs are taken off; ``utilisation``: the default.
+    ``copies`` of the fp32 logits in the sampler; ``alone``: runtime memory of one rank, ``each`` what every further
+    rank adds, up to ``most`` (GiB); ``graphs``: whether captured graphs are taken off; ``workspace``: whether that of
+    experts stays allocated; ``utilisation``: the default.
     """
 
     since: tuple[int, int]
     copies: float
     alone: float
-    together: float
+    each: float
+    most: float
     graphs: bool
+    workspace: bool
     utilisation: float
+
+    def runtime(self, ranks: int) -> float:
+        """Bytes beside the framework's allocator."""
+        return min(self.alone + self.each * (ranks - 1), max(self.alone, self.most)) * GIB
 
 
 _VERSIONS = (
-    _Version((0, 0), 7.0, 0.09, 0.6, False, 0.90),
-    _Version((0, 9), 9.0, 0.13, 0.6, False, 0.90),
-    _Version((0, 15), 3.1, 0.13, 0.6, False, 0.90),
-    _Version((0, 19), 3.1, 0.25, 2.1, False, 0.90),
-    _Version((0, 21), 3.1, 0.25, 1.7, True, 0.92),
+    _Version((0, 0), 9.2, 0.09, 0.5, 2.0, False, False, 0.90),
+    _Version((0, 9), 9.2, 0.13, 0.45, 1.9, False, False, 0.90),
+    _Version((0, 15), 3.25, 0.13, 0.45, 1.9, False, False, 0.90),
+    _Version((0, 19), 3.25, 0.25, 1.85, 2.1, False, True, 0.90),
+    _Version((0, 21), 3.25, 0.25, 1.5, 1.75, True, True, 0.92),
 )
-"""Copies: three in fp32 with the fused sampler; sorting keeps values, 8-byte indices, sums and masks: nine; before
-V1 (0.9) seven."""
+"""Copies: sorting keeps values, 8-byte indices, sums and masks, nine times the logits; the fused sampler three. From
+0.19 on several ranks hold the workspace of a fused all-reduce."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +163,7 @@ def engine_memory(
         weights=weights,
         activations=activations,
         graphs=graphs,
-        runtime=(about.alone if ranks == 1 else about.together) * GIB,
+        runtime=about.runtime(ranks),
         spread=_spread(model, activations, graphs, weights, ranks),
     )
     if memory.cache <= 0:
@@ -173,15 +181,26 @@ def rank_weights(model: Transformer, precision: str, ranks: int) -> float:
     head's matrices whole.
     """
     outside = model.head_parameters + model.embedding_parameters
+    padded = 0.0
     if model.stored is not None and model.stored.format:
         whole = model.stored.text + model.stored.beside.get("vision", 0.0)
+        padded = _padding(model)
     else:
         width = bytes_per_value(precision)
         vision = 0 if model.stack is None else sum(w.size * w.copies for w in model.stack.beside.get("vision", ()))
         whole = (model.parameters - outside) * width + (outside + vision) * max(width, 2.0)
     copies = max(0, ranks - model.kv_heads) if model.latent is None else 0
     copied = 2.0 * model.layers * model.hidden * model.head_dim * copies * bytes_per_value(precision)
-    return (whole + copied) / ranks + BUFFERS
+    return (whole + copied + padded) / ranks + BUFFERS
+
+
+def _padding(model: Transformer) -> float:
+    """Bytes by which kernels for mxfp4 widen experts: to the next multiple of 256."""
+    if model.stored is None or model.stored.format != "mxfp4" or model.experts is None:
+        return 0.0
+    width = model.experts.intermediate
+    routed = sum(copies * size for copies, _, size in model.stored.choices)
+    return routed * (-(-width // 256) * 256 / width - 1)
 
 
 def _activations(model: Transformer, about: _Version, precision: str, ranks: int, tokens: int, rows: int) -> float:
@@ -191,11 +210,11 @@ def _activations(model: Transformer, about: _Version, precision: str, ranks: int
     forward = tokens * width * (3 * inner + 3 * model.hidden)
     sampler = about.copies * rows * model.vocab * 4.0
     experts = 0.0
-    if model.experts is not None:
+    if model.experts is not None and about.workspace:
         sent = tokens * model.experts.top_k * width
         narrow = model.experts.intermediate / ranks
         experts = sent * (max(2 * narrow, model.hidden) + narrow)
-    return KEPT + experts + max(forward, sampler)
+    return tokens * model.hidden * KEPT * width + experts + max(forward, sampler)
 
 
 def _captured(rows: int) -> int:
@@ -206,9 +225,9 @@ def _captured(rows: int) -> int:
 
 
 def _spread(model: Transformer, activations: float, graphs: float, weights: float, ranks: int) -> float:
-    """Standard deviation: a fifth of the activations, two fifths of the graphs, .1 GiB alone or .5 GiB in parallel."""
-    several = 0.5 * GIB if ranks > 1 else 0.15 * GIB
-    return math.hypot(0.2 * activations, 0.4 * graphs, several, 0.005 * weights * (1 + (model.experts is not None)))
+    """Standard deviation: a tenth of the activations, half of the graphs, .35 GiB alone or .6 GiB in parallel."""
+    several = 0.6 * GIB if ranks > 1 else 0.35 * GIB
+    return math.hypot(0.1 * activations, 0.5 * graphs, several, 0.004 * weights)
 
 
 def _version(text: str) -> _Version:

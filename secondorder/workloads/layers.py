@@ -170,8 +170,8 @@ class Stack:
 
     @property
     def vectors(self) -> int:
-        """Norms, biases and the like, inside the layers and outside."""
-        inside = sum(many * w.size * w.copies for w, many in self.weights if w.kind == "vector")
+        """Norms, biases and the like that a token passes, inside the layers and outside."""
+        inside = sum(many * w.size * w.passed for w, many in self.weights if w.kind == "vector")
         return inside + sum(w.size for w in self.outside if w.kind == "vector")
 
     @cached_property
