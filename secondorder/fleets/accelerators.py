@@ -48,8 +48,8 @@ class Accelerator(Checked):
     ``peak`` maps a precision to dense (never sparse) FLOP/s of matrix code, integer
     operations counted in the same way; a precision that is not there is one that the part cannot be
     asked for. ``memory_capacity`` and ``memory_bandwidth`` are of the memory that holds
-    weights and caches; of the capacity, error correction and the driver keep some: ``visible_memory`` is what they show,
-    where it was seen.
+    weights and caches; of the capacity, error correction and the driver keep some: ``visible_memory`` is what they
+    show, where it was seen.
     ``power`` is the maximum board or module power; it is absent where none is published, and
     ``rated_power`` is then an error. ``link_bandwidth`` is that of the device's scale-up links
     together, in one direction; it is absent where none was found (PCIe alone, or a bridge that is bought apart).

@@ -136,10 +136,14 @@ _FILES: Mapping[str, Callable[[Path], object]] = {
 
 _TRACE_OPTIONS: Mapping[str, tuple[type, str]] = {
     "file": (str, "the file of a trace"),
-    "format": (str, "azure, mooncake or burstgpt"),
+    "format": (str, "a format such as azure, mooncake or vllm"),
     "columns": (Mapping, "a table with the column of each of arrival, input_tokens and output_tokens"),
     "arrival_unit": (str, '"s" or "ms"'),
     "hash_block": (int, "an integer of at least 1"),
+    "output_tokens": (int, "an integer of at least 1"),
+    "turns": (str, "first or delays"),
+    "images": (str, "ignored"),
+    "benchmark": (int, "the number of a run, from 0 on"),
     "name": (str, "a name"),
 }
 """The type that each option of ``read_trace`` has in a table, and what to write."""

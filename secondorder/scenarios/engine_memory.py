@@ -15,8 +15,8 @@ and gives the rest of its budget to the cache::
 - ``graphs``: captured CUDA graphs, ``GRAPH`` a layer and batch size, twice (whole and piecewise).
 
 *Valid when* the card is the engine's alone. It is a small difference of large numbers: an engine's own start-up line
-(``engine_log``) or ``num_gpu_blocks`` replaces it. *Source*: identity and constants from vLLM's start-up lines in public
-repositories and issues, 0.6 to 0.30 (docs/models.md); shapes of the sampler as in its code.
+(``engine_log``) or ``num_gpu_blocks`` replaces it. *Source*: identity and constants from vLLM's start-up lines in
+public repositories and issues, 0.6 to 0.30 (docs/models.md).
 
 >>> from secondorder.fleets.accelerators import accelerators
 >>> from secondorder.workloads.models import models

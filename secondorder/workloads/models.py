@@ -13,7 +13,8 @@ secondorder.errors.UnknownName: models: got 'llama_8b', expected one of ... name
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields as dataclass_fields
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def _config(*, name: str, note: str = "", sources: Mapping[str, Source], **value
 
     (source,) = set(sources.values())
     model = from_values(values, path=Path(f"models.toml: {name}"), name=name)
-    return replace(model, note=note, sources={field.name: source for field in fields(model)})
+    return replace(model, note=note, sources={each.name: source for each in dataclass_fields(model)})
 
 
 _KINDS: Mapping[str, Callable[..., Transformer | Network]] = {

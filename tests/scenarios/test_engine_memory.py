@@ -14,6 +14,9 @@ from secondorder.fleets.accelerators import accelerators
 from secondorder.quantities import si
 from secondorder.scenarios.engine_log import read_engine_log, read_lines
 from secondorder.scenarios.engine_memory import GIB, engine_memory, rank_weights
+from secondorder.scenarios.serving import Serving
+from secondorder.workloads.arrivals import Poisson
+from secondorder.workloads.lengths import Lengths
 from secondorder.workloads.models import models
 from tests.shared_data import shared
 
@@ -91,6 +94,27 @@ def test_what_does_not_fit_says_where_the_memory_goes() -> None:
         engine_memory(models.llama_3_1_8b, accelerators.h100_sxm, version="latest")
 
 
+def test_a_service_takes_the_estimate_where_no_memory_is_reserved() -> None:
+    serving = Serving(
+        model=models.llama_3_1_8b, accelerator=accelerators.h100_sxm, arrivals=Poisson("8 request/s"),
+        lengths=Lengths(input=1024, output=256), reserved_memory=None,
+    )  # fmt: skip
+    assert serving.kv_blocks == serving.memory.tokens(131_072) // 16
+    assert serving.reserved == serving.memory.reserved
+    fp8 = dataclasses.replace(serving, precision="fp8")
+    assert fp8.placement.kv_precision == "bf16"  # the cache is not the weights'
+
+
+def test_a_windowed_model_is_served_with_its_mean_cache() -> None:
+    """Gemma 3 27B at 1,024 + 256: every layer within its window but for the last tokens."""
+    serving = Serving(
+        model=models.gemma_3_27b, accelerator=accelerators.h200, arrivals=Poisson("1 request/s"),
+        lengths=Lengths(input=4096, output=256),
+    )  # fmt: skip
+    context = 4096 + 128
+    assert serving.placement.kv_bytes_per_token == pytest.approx(81_920 + 425_984 * 1024 / context, rel=1e-3)
+
+
 def test_tokens_come_in_whole_blocks() -> None:
     memory = engine_memory(models.llama_3_1_8b, accelerators.h100_sxm)
     tokens = memory.tokens(131_072)
@@ -102,8 +126,8 @@ def test_tokens_come_in_whole_blocks() -> None:
 # Start-up lines
 
 V0 = """INFO 03-23 the current vLLM instance can use total_gpu_memory (31.74GiB) x gpu_memory_utilization (0.90) = 28.57GiB
-model weights take 14.27GiB; non_torch_memory takes 0.09GiB; PyTorch activation peak memory takes 1.40GiB; the rest of \
-the memory reserved for KV Cache is 12.80GiB.
+model weights take 14.27GiB; non_torch_memory takes 0.09GiB; PyTorch activation peak memory takes 1.40GiB; the rest \
+of the memory reserved for KV Cache is 12.80GiB.
 INFO 03-23 # cuda blocks: 14984, # CPU blocks: 4681
 INFO 03-23 Maximum concurrency for 2048 tokens per request: 117.06x"""
 V1 = """(EngineCore) Initializing a V1 LLM engine (v0.19.0) with config
