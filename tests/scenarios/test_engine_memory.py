@@ -125,7 +125,7 @@ def test_tokens_come_in_whole_blocks() -> None:
 
 # Start-up lines
 
-V0 = """INFO 03-23 the current vLLM instance can use total_gpu_memory (31.74GiB) x gpu_memory_utilization (0.90) = 28.57GiB
+V0 = """INFO the current vLLM instance can use total_gpu_memory (31.74GiB) x gpu_memory_utilization (0.90) = 28.57GiB
 model weights take 14.27GiB; non_torch_memory takes 0.09GiB; PyTorch activation peak memory takes 1.40GiB; \
 the rest of the memory reserved for KV Cache is 12.80GiB.
 INFO 03-23 # cuda blocks: 14984, # CPU blocks: 4681
