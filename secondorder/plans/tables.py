@@ -74,9 +74,13 @@ class Tables:
         if family is None:
             lists = len(members) > 1 and any(get_origin(member) is Sequence for member in members)
             return read_numbers(text, what) if lists else text
-        if (reader := _FILES.get(family.name)) and text not in (family.zoo or ()) and is_path(text):
+        if (reader := _FILES.get(family.name)) and text not in (family.zoo or ()) and self._names(text):
             return reader(self.folder / text)
         return text if str in members else read_text(text, members, what)
+
+    def _names(self, text: str) -> bool:
+        """Whether a text names a file, or the folder of a model."""
+        return is_path(text) or (self.folder / text / "config.json").is_file()
 
     def _table(self, what: str, table: Table, members: Members) -> object:
         """A table for a field of these types."""
