@@ -85,6 +85,8 @@ def kv_heads_of(c: Configuration, heads: int) -> int:
 
 def head_dim_of(c: Configuration, hidden: int, heads: int) -> int:
     """Channels of a head: as given, else the family's own, else the width shared out by the heads."""
+    if c.has("attention_head_dim", "kv_channels") and c.given("head_dim") is None:
+        return c.number("attention_head_dim", "kv_channels")
     if c.given("head_dim") is None and "head_dim" not in c.values and (own := c.default("head_dim")):
         return c.number("head_dim", default=int(str(own)))
     if c.given("head_dim") is None and hidden % heads:
@@ -92,10 +94,16 @@ def head_dim_of(c: Configuration, hidden: int, heads: int) -> int:
     return c.number("head_dim", "attention_head_dim", "kv_channels", default=hidden // heads)
 
 
+_SHORT = ("falcon", "RefinedWeb", "RefinedWebModel")
+"""Families whose files state no context, 2,048 tokens."""
+
+
 def context_of(c: Configuration) -> int:
     """The longest context in tokens; a recurrence that states none has no bound, and counts as a million."""
     keys = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_sequence_length")
     more = ("model_max_length", "context_length", "n_ctx", "model_max_seq_len")
+    if c.model_type in _SHORT:
+        return c.number(*keys, *more, default=2048)
     bounded = any(class_default(c.model_type, key) is not None for key in keys)
     endless = not bounded or c.word("position_embedding_type") == "nope"
     return c.number(*keys, *more, default=1 << 20 if endless else None)

@@ -199,7 +199,7 @@ def jamba(c: Configuration) -> Stack:
         rank=rank,
         convolution_bias=c.flag("mamba_conv_bias", True),
         bias=c.flag("mamba_proj_bias"),
-        norm=rank + 2 * state,
+        norm=(rank + 2 * state) * c.flag("mamba_inner_layernorms", True),
         precision=_precision(c),
         prefix="mamba",
     )

@@ -44,6 +44,7 @@ def _per_layer(c: Configuration, key: str, layers: int) -> list[int]:
 def _per_layer_inputs(c: Configuration, layers: int) -> tuple[Layer, tuple[Weight, ...]]:
     """A small embedding for each layer (Gemma 3n, Gemma 4): what a layer has of it, and its table."""
     hidden, inner = hidden_of(c), c.count("hidden_size_per_layer_input")
+    c.given("vocab_size_per_layer_input")
     if not inner:
         return Layer(), ()
     each = (

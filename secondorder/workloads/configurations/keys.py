@@ -23,6 +23,10 @@ _HARMLESS = re.compile(
     r"|residual_post|linear_a_log|linear_dt|linear_allow|layer_norm_elementwise|remove_final|embedding_fraction|learnable_sink|prefix_dense_sliding|post_layer_norm|pre_layer_norm|hc_sinkhorn|index_block|index_local|index_topk|indexer|swiglu|use_mtp|mtp_"
     r"|num_mtp|num_nextn|zero_expert_type|partial|nope|position_embedding_type|rms_norm$|kv_cache|head_dim_rope|attention_method"
     r"|z_loss|moe_norm_min|sliding_window_size|cache_dtype|attn_window|full_attn_idxs|enable_moe_fp|mlp_multipliers|capacity"
+    r"|moe_every_n_layer|shared_moe_mode|anyres|grouped_topk|router_enable_expert_bias|router_bias|num_limited_groups|num_expert_groups?$"
+    r"|max_attn_value|^use_moe|att_impl|need_fp32|norm_expert_weight|use_rope_layers|partial_rotary|zero_centered|dense_list"
+    r"|cla_share|group_limited|moe_drop|moe_random|norm_type|num_media|mixed_mlp|class_num|norm_head|split_qkv|score_func"
+    r"|moe_loss|moe_jitter|use_mla$|use_pos_enc|for_llm|correct_scale|coef_clip|altup_active|grouped_mm|mla_scale|use_nope"
     r"|use_expert_bias|moe_token_drop|moe_aux|moe_group|moe_layer_aux|use_combined_norm|token_choice|use_rmsnorm|kv_head_dim$"
 )
 """Names of keys that change neither weights nor caches."""

@@ -140,6 +140,9 @@ def sparse_layers(c: Configuration, layers: int) -> list[bool]:
         c.used.update(("moe_layer_freq", "mlp_only_layers"))
     if (listed := c.listed("mlp_layer_types", layers)) is not None:
         return [word in ("sparse", "moe", "hash_moe") for word in listed]
+    if (flags := c.listed("is_moe_layer", layers)) is not None:
+        c.given("first_k_dense_replace")
+        return [bool(flag) for flag in flags]
     if (chosen := c.listed("moe_layers")) is not None:
         return [layer in chosen for layer in range(layers)]
     if isinstance(enumerated := c.given("moe_layers_enum"), str):
