@@ -57,12 +57,12 @@ class TraceOptions:
     """What ``read_trace`` is told beyond the file."""
 
     columns: Annotated[list[str] | None, _of_trace("its columns, as arrival:NAME", "FIELD:NAME...")] = None
-    arrival_unit: Annotated[str | None, _of_trace("the unit of its times, such as s or ms.")] = None
-    hash_block: Annotated[int | None, _of_trace("tokens of one block identity.")] = None
-    output_tokens: Annotated[int | None, _of_trace("output where none is recorded.")] = None
-    turns: Annotated[str | None, _of_trace("later turns: first (leave out) or delays.")] = None
-    images: Annotated[str | None, _of_trace("ignored: count their requests' tokens alone.")] = None
-    benchmark: Annotated[int | None, _of_trace("which run of several, from 0 on.")] = None
+    arrival_unit: Annotated[str | None, _of_trace("the unit of its times, such as s or ms.", "UNIT")] = None
+    hash_block: Annotated[int | None, _of_trace("tokens of one block identity.", "N")] = None
+    output_tokens: Annotated[int | None, _of_trace("output where none is recorded.", "N")] = None
+    turns: Annotated[str | None, _of_trace("later turns: first (leave out) or delays.", "WHICH")] = None
+    images: Annotated[str | None, _of_trace("ignored: count their requests' tokens alone.", "ignored")] = None
+    benchmark: Annotated[int | None, _of_trace("which run of several, from 0 on.", "N")] = None
 
     @property
     def table(self) -> dict[str, object]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, is_dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache
+from os.path import isfile  # unlike Path.is_file, false for a name that no file can have
 from pathlib import Path
 from types import NoneType
 from typing import TypeVar, cast, get_origin, get_type_hints
@@ -80,7 +81,7 @@ class Tables:
 
     def _names(self, text: str) -> bool:
         """Whether a text names a file, or the folder of a model."""
-        return is_path(text) or (self.folder / text / "config.json").is_file()
+        return is_path(text) or isfile(self.folder / text / "config.json")
 
     def _table(self, what: str, table: Table, members: Members) -> object:
         """A table for a field of these types."""

@@ -19,6 +19,7 @@ that name the file and the key.
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from secondorder.errors import FileError, InputError
@@ -113,8 +114,10 @@ def _unknown(config: Configuration) -> FileError:
     if fitting:
         remedy = f'if its layers are like those of {fitting[0]}, set model_type to "{fitting[0]}"'
     given = repr(config.model_type) if config.model_type else "nothing"
-    known = ", ".join(sorted(readers()))
-    return config.fault("model_type", given=given, expected=f"one of {known}", remedy=remedy)
+    near = get_close_matches(config.model_type, readers(), n=3, cutoff=0.7)
+    first = near or ["llama", "qwen3_moe", "deepseek_v3"]
+    expected = f"one of {', '.join(first)} and {len(readers()) - len(first)} other families"
+    return config.fault("model_type", given=given, expected=expected, remedy=remedy)
 
 
 def _fits(config: Configuration, family: str) -> bool:
