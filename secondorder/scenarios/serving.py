@@ -48,8 +48,7 @@ class Serving(Checked):
     - ``max_num_batched_tokens``: tokens that a step may process, prompts and decodes together.
     - ``max_model_len``: longest prompt plus output in tokens; the model's own limit if not given.
     - ``gpu_memory_utilization``: share of the memory that the engine may use.
-    - ``reserved_memory``: memory of each accelerator kept for activations, CUDA graphs and the runtime ("2 GiB"); in
-      Python None: estimated from budget, model and visible memory (``engine_memory``).
+    - ``reserved_memory``: memory of each accelerator kept for activations, CUDA graphs and the runtime ("2 GiB").
     - ``block_size``: tokens in a block of the KV cache.
     - ``num_gpu_blocks``: blocks of the KV cache; as many as fit if not given.
     - ``long_prefill_token_threshold``: tokens that a step may take of one prompt; no limit if not given.
@@ -64,7 +63,8 @@ class Serving(Checked):
     The cache: of the share ``gpu_memory_utilization`` of the memory, weights and ``reserved_memory`` are taken off, and
     the rest holds the cache, in blocks of ``block_size`` tokens; ``num_gpu_blocks`` states their number instead. The
     cache of a model with windows or states is taken as proportional to the length, right at the mean context.
-    In Python ``arrivals`` may be any law of ``workloads.arrivals`` or a whole ``Trace``, which brings lengths and
+    In Python ``reserved_memory=None`` has it estimated from budget, model and visible memory (``engine_memory``), and
+    ``arrivals`` may be any law of ``workloads.arrivals`` or a whole ``Trace``, which brings lengths and
     prefixes; ``step_time`` a ``Roofline``, ``Affine`` or ``Table``.
     """
 

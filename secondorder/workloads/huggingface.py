@@ -114,7 +114,7 @@ def _unknown(config: Configuration) -> FileError:
     if fitting:
         remedy = f'if its layers are like those of {fitting[0]}, set model_type to "{fitting[0]}"'
     given = repr(config.model_type) if config.model_type else "nothing"
-    near = get_close_matches(config.model_type, readers(), n=3, cutoff=0.7)
+    near = get_close_matches(config.model_type, readers(), n=3, cutoff=0.8)
     first = near or ["llama", "qwen3_moe", "deepseek_v3"]
     expected = f"one of {', '.join(first)} and {len(readers()) - len(first)} other families"
     return config.fault("model_type", given=given, expected=expected, remedy=remedy)

@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-
 from tests.shared_data import shared
 
 ROOT = Path(__file__).parents[2]
