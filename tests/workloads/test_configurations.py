@@ -400,6 +400,36 @@ def test_experts_hit_are_those_of_a_uniform_choice(tokens: int) -> None:
     assert model.touched_bytes(tokens, "fp8") == pytest.approx(expected, rel=1e-12)
 
 
+TOWERS = [
+    (
+        {
+            "model_type": "qwen2_5_vl", "depth": 32, "hidden_size": 3584, "intermediate_size": 3420,
+            "out_hidden_size": 3584,
+        },
+        3584, 3_083_025_152,
+    ),
+    (
+        {"model_type": "qwen2_vl", "depth": 32, "embed_dim": 1280, "mlp_ratio": 4, "hidden_size": 3584},
+        3584, 675_759_104,
+    ),
+    (
+        {"model_type": "pixtral", "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24}, 5120,
+        438_958_080,
+    ),
+]  # fmt: skip
+"""Vision towers, the width of their text, and their parameters as transformers 5.24.0 builds them."""
+
+
+@pytest.mark.parametrize(("vision", "width", "count"), TOWERS, ids=[tower["model_type"] for tower, _, _ in TOWERS])
+def test_a_vision_tower_is_counted_beside_the_text(vision: dict[str, Any], width: int, count: int) -> None:
+    text = LLAMA | {"hidden_size": width, "head_dim": 128, "num_attention_heads": 32}
+    alone, both = read(text), read({"model_type": "wrapper", "text_config": text, "vision_config": vision})
+    assert both.parameters == alone.parameters
+    assert both.stack is not None
+    assert sum(w.size * w.copies for w in both.stack.beside["vision"]) == count
+    assert both.checkpoint_bytes == alone.checkpoint_bytes + 2 * count
+
+
 # Quantised checkpoints
 
 SMALL = {

@@ -16,7 +16,8 @@ def parts(c: Configuration, stack: Stack, whole: Mapping[str, object]) -> dict[s
     if predicting := _prediction(c, stack):
         found["multi-token prediction"] = predicting
     if isinstance(vision := whole.get("vision_config"), Mapping):
-        tower = _vision(Configuration(c.path, vision, str(vision.get("model_type", "")), "vision_config."), c)
+        word = str(vision.get("model_type") or whole.get("model_type"))
+        tower = _vision(Configuration(c.path, vision, word, "vision_config."), c)
         if tower:
             found["vision"] = tower
     return found
@@ -44,6 +45,12 @@ def _vision(v: Configuration, c: Configuration) -> tuple[Weight, ...]:
     """A vision tower of the kinds that are known; nothing for the others."""
     if "qwen3" in v.model_type:
         return _qwen3_vision(v)
+    if v.model_type.startswith("qwen2_5_vl") and v.values.get("out_hidden_size"):
+        return _qwen2_5_vision(v)
+    if v.model_type.startswith("qwen2_vl") and v.values.get("embed_dim"):
+        return _qwen2_vision(v, c)
+    if v.model_type == "pixtral" and v.values.get("intermediate_size"):
+        return _pixtral(v, c)
     if v.model_type == "siglip_vision_model" and c.model_type.startswith("gemma3"):
         return _siglip(v, c)
     return ()
@@ -70,6 +77,62 @@ def _siglip(v: Configuration, c: Configuration) -> tuple[Weight, ...]:
         Weight("position_embedding", (side // patch) ** 2, hidden, kind="table"),
         vector("norms", hidden + 2 * hidden + hidden),
         Weight("projection", hidden, text),
+    )
+
+
+def _qwen2_vision(v: Configuration, c: Configuration) -> tuple[Weight, ...]:
+    hidden, text = v.number("embed_dim"), c.number("hidden_size")
+    merged = hidden * v.number("spatial_merge_size", default=2) ** 2
+    inner = hidden * v.number("mlp_ratio", default=4)
+    return (
+        *_encoder(v.number("depth"), hidden, inner),
+        *_patches(v, hidden),
+        Weight("merger.0", merged, merged),
+        Weight("merger.2", text, merged),
+        vector("merger.bias", merged + text + 2 * hidden),
+    )
+
+
+def _qwen2_5_vision(v: Configuration) -> tuple[Weight, ...]:
+    hidden, inner, text = v.number("hidden_size"), v.number("intermediate_size"), v.number("out_hidden_size")
+    merged = hidden * v.number("spatial_merge_size", default=2) ** 2
+    layer = (
+        Weight("qkv", 3 * hidden, hidden),
+        Weight("proj", hidden, hidden),
+        *(Weight(name, inner, hidden) for name in ("gate_proj", "up_proj")),
+        Weight("down_proj", hidden, inner),
+        vector("biases", 4 * hidden + 2 * inner + hidden + 2 * hidden),
+    )
+    return (
+        *layer * v.number("depth"),
+        *_patches(v, hidden),
+        Weight("merger.0", merged, merged),
+        Weight("merger.2", text, merged),
+        vector("merger.bias", merged + text + hidden),
+    )
+
+
+def _patches(v: Configuration, hidden: int) -> tuple[Weight, ...]:
+    pixels = 3 * v.number("temporal_patch_size", default=2) * v.number("patch_size", default=14) ** 2
+    return (Weight("patch_embed", hidden, pixels, kind="table"),)
+
+
+def _pixtral(v: Configuration, c: Configuration) -> tuple[Weight, ...]:
+    """Pixtral's tower and the projector of Mistral Small 3.1, which merges patches by four."""
+    hidden, inner, text = v.number("hidden_size"), v.number("intermediate_size"), c.number("hidden_size")
+    layer = (
+        *(Weight(f"{name}_proj", hidden, hidden) for name in "qkvo"),
+        *(Weight(name, inner, hidden) for name in ("gate_proj", "up_proj")),
+        Weight("down_proj", hidden, inner),
+        vector("norms", 2 * hidden),
+    )
+    return (
+        *layer * v.number("num_hidden_layers"),
+        Weight("patch_conv", hidden, 3 * v.number("patch_size", default=14) ** 2, kind="table"),
+        vector("norms", 2 * hidden),
+        Weight("patch_merger", hidden, 4 * hidden),
+        Weight("linear_1", text, hidden),
+        Weight("linear_2", text, text),
     )
 
 
