@@ -164,8 +164,13 @@ def _owners(name: str) -> set[str]:
     return {".".join(pieces[:end]) for end in range(1, len(pieces))}
 
 
-_FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj"), "w1": ("gate_proj",),
-          "w3": ("up_proj",), "w2": ("down_proj",)}  # fmt: skip
+_FUSED = {
+    "qkv_proj": ("q_proj", "k_proj", "v_proj"),
+    "gate_up_proj": ("gate_proj", "up_proj"),
+    "w1": ("gate_proj",),
+    "w3": ("up_proj",),
+    "w2": ("down_proj",),
+}
 _HOMES = {
     "block_sparse_moe.": "mlp.",
     "feed_forward.": "mlp.",

@@ -98,13 +98,14 @@ def latent_attention(
     values a token chooses the ``index_reads`` tokens that a query reads.
     """
     per_query, cached = nope_dim + rope_dim, kv_rank + rope_dim
+    query: tuple[Weight, ...]
     if query_rank:
         query = (
             Weight(f"{prefix}.q_a_proj", query_rank, hidden),
             Weight(f"{prefix}.q_b_proj", heads * per_query, query_rank),
         )
     else:
-        query = (Weight(f"{prefix}.q_proj", heads * per_query, hidden),)  # type: ignore[assignment]
+        query = (Weight(f"{prefix}.q_proj", heads * per_query, hidden),)
     weights = (
         *query,
         Weight(f"{prefix}.kv_a_proj_with_mqa", cached, hidden),

@@ -15,11 +15,32 @@ from pathlib import Path
 from secondorder.errors import FileError
 
 SIZES = (
-    "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size", "vocab_size",
-    "num_experts", "num_experts_per_tok", "num_local_experts", "n_routed_experts", "moe_intermediate_size",
-    "first_k_dense_replace", "kv_lora_rank", "q_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim",
-    "n_embd", "n_layer", "n_head", "d_model", "n_layers", "n_heads", "max_position_embeddings", "n_positions",
-)  # fmt: skip
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "intermediate_size",
+    "vocab_size",
+    "num_experts",
+    "num_experts_per_tok",
+    "num_local_experts",
+    "n_routed_experts",
+    "moe_intermediate_size",
+    "first_k_dense_replace",
+    "kv_lora_rank",
+    "q_lora_rank",
+    "qk_rope_head_dim",
+    "qk_nope_head_dim",
+    "v_head_dim",
+    "n_embd",
+    "n_layer",
+    "n_head",
+    "d_model",
+    "n_layers",
+    "n_heads",
+    "max_position_embeddings",
+    "n_positions",
+)
 """Keys that must be given where the file is not part of another one."""
 
 PRECISIONS = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32"}

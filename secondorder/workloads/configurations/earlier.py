@@ -89,9 +89,14 @@ def gpt_neox(c: Configuration) -> Stack:
 def qwen(c: Configuration) -> Stack:
     """The first Qwen: ``intermediate_size`` counts both matrices of the gate."""
     layer = _plain(
-        c, kv_heads=heads_of(c), inner=c.number("intermediate_size") // 2, norm_bias=False, output_bias=False,
-        mlp_bias=False, gated=True,
-    )  # fmt: skip
+        c,
+        kv_heads=heads_of(c),
+        inner=c.number("intermediate_size") // 2,
+        norm_bias=False,
+        output_bias=False,
+        mlp_bias=False,
+        gated=True,
+    )
     c.given("kv_channels")
     return _stack(c, layer, Decoder())
 
@@ -119,9 +124,14 @@ def mpt(c: Configuration) -> Stack:
     bias, attn, ffn = not c.flag("no_bias", True), c.table("attn_config"), c.table("ffn_config")
     kv_heads = count if attn is None else attn.number("kv_n_heads", default=count)
     layer = _plain(
-        c, kv_heads=kv_heads, inner=c.number("expansion_ratio", default=4) * hidden, norm_bias=bias, bias=bias,
-        output_bias=bias, mlp_bias=bias,
-    )  # fmt: skip
+        c,
+        kv_heads=kv_heads,
+        inner=c.number("expansion_ratio", default=4) * hidden,
+        norm_bias=bias,
+        bias=bias,
+        output_bias=bias,
+        mlp_bias=bias,
+    )
     if ffn is not None and ffn.word("ffn_type", "mptmlp") != "mptmlp":
         raise ffn.fault("ffn_type", given=ffn.word("ffn_type"), expected="mptmlp")
     learned = () if attn is None or attn.flag("alibi", True) else ("wpe",)
@@ -140,9 +150,14 @@ def falcon(c: Configuration) -> Stack:
     )
     two = c.number("num_ln_in_parallel_attn", default=2) == 2 if grouped else not parallel
     layer = _plain(
-        c, kv_heads=kv_heads, inner=c.number("ffn_hidden_size", default=4 * hidden), norm_count=2 if two else 1,
-        bias=bias, output_bias=bias, mlp_bias=bias,
-    )  # fmt: skip
+        c,
+        kv_heads=kv_heads,
+        inner=c.number("ffn_hidden_size", default=4 * hidden),
+        norm_count=2 if two else 1,
+        bias=bias,
+        output_bias=bias,
+        mlp_bias=bias,
+    )
     c.flag("alibi")
     return _stack(c, layer, _BIASED)
 
@@ -173,9 +188,16 @@ def chatglm(c: Configuration) -> Stack:
     kv_heads = c.number("multi_query_group_num") if c.flag("multi_query_attention") else count
     bias = c.flag("add_bias_linear")
     layer = _plain(
-        c, kv_heads=kv_heads, inner=c.number("ffn_hidden_size"), head_dim=c.number("kv_channels"), norm_bias=False,
-        bias=c.flag("add_qkv_bias") or bias, output_bias=bias, mlp_bias=bias, gated=True,
-    )  # fmt: skip
+        c,
+        kv_heads=kv_heads,
+        inner=c.number("ffn_hidden_size"),
+        head_dim=c.number("kv_channels"),
+        norm_bias=False,
+        bias=c.flag("add_qkv_bias") or bias,
+        output_bias=bias,
+        mlp_bias=bias,
+        gated=True,
+    )
     return stacked(c, Decoder(), [layer] * layers)
 
 
@@ -189,10 +211,12 @@ def dbrx(c: Configuration) -> Stack:
         norms(hidden, 2)
         + attention(hidden=hidden, heads=count, kv_heads=attn.number("kv_n_heads"), head_dim=hidden // count)
         + mixture(
-            hidden=hidden, count=ffn.number("moe_num_experts"), top_k=ffn.number("moe_top_k"),
+            hidden=hidden,
+            count=ffn.number("moe_num_experts"),
+            top_k=ffn.number("moe_top_k"),
             intermediate=ffn.number("ffn_hidden_size"),
         )
-    )  # fmt: skip
+    )
     return _stack(c, layer, Decoder())
 
 
@@ -202,14 +226,18 @@ def grok(c: Configuration) -> Stack:
     layer = (
         norms(hidden, 4)
         + attention(
-            hidden=hidden, heads=count, kv_heads=c.number("num_key_value_heads"),
+            hidden=hidden,
+            heads=count,
+            kv_heads=c.number("num_key_value_heads"),
             head_dim=c.number("head_dim", default=128),
         )
         + mixture(
-            hidden=hidden, count=c.number("num_local_experts", "num_experts"), top_k=c.number("num_experts_per_tok"),
+            hidden=hidden,
+            count=c.number("num_local_experts", "num_experts"),
+            top_k=c.number("num_experts_per_tok"),
             intermediate=c.number("moe_intermediate_size", "intermediate_size"),
         )
-    )  # fmt: skip
+    )
     if c.flag("residual_moe"):
         layer += dense(hidden=hidden, intermediate=c.number("intermediate_size"))
     return _stack(c, layer, Decoder())

@@ -61,7 +61,11 @@ _DECODERS: Mapping[str, Decoder] = {
     "phi4_multimodal": _PHI3,
     "phimoe": Decoder(norm_bias=True, head_bias="lm_head_bias", mlp_bias=False, windows=windowed_if_given),
     "starcoder2": Decoder(
-        norm_bias=True, qkv_bias="use_bias", output_bias="use_bias", mlp_bias="use_bias", gated=False,
+        norm_bias=True,
+        qkv_bias="use_bias",
+        output_bias="use_bias",
+        mlp_bias="use_bias",
+        gated=False,
         windows=windowed_if_given,
     ),
     "deepseek_v2": replace(_DEEPSEEK, correction=False),
@@ -102,7 +106,13 @@ _DECODERS: Mapping[str, Decoder] = {
     "llama4": Decoder(mlp_bias=False, windows=chunked, always_shared=True),
     "minimax_m2": Decoder(query_norm="whole", qkv_bias=False, output_bias=False, mlp_bias=False, correction=True),
     "afmoe": Decoder(
-        norms=4, query_norm="head", gate="value", qkv_bias=False, output_bias=False, mlp_bias=False, correction=True,
+        norms=4,
+        query_norm="head",
+        gate="value",
+        qkv_bias=False,
+        output_bias=False,
+        mlp_bias=False,
+        correction=True,
         windows=last_of("global_attn_every_n_layers", period=4),
     ),
     "apertus": Decoder(query_norm="head", gated=False, mlp_bias=False),
@@ -127,11 +137,17 @@ _DECODERS: Mapping[str, Decoder] = {
     "sarvam_moe": replace(_GLM, query_norm="head", query_norm_if="use_qk_norm", correction=True),
     "sarvam_mla": _DEEPSEEK,
     "bailing_moe": Decoder(
-        query_norm="head", query_norm_if="use_qk_norm", qkv_bias="use_qkv_bias", output_bias="use_bias",
+        query_norm="head",
+        query_norm_if="use_qk_norm",
+        qkv_bias="use_qkv_bias",
+        output_bias="use_bias",
         mlp_bias="use_bias",
     ),
     "bailing_moe_v2": Decoder(
-        query_norm="head", query_norm_if="use_qk_norm", qkv_bias="use_qkv_bias", output_bias="use_bias",
+        query_norm="head",
+        query_norm_if="use_qk_norm",
+        qkv_bias="use_qkv_bias",
+        output_bias="use_bias",
         mlp_bias="use_bias",
         correction=True,
     ),
@@ -145,7 +161,7 @@ _DECODERS: Mapping[str, Decoder] = {
     "kolibri1": Decoder(norms=4, query_norm="head", qkv_bias=False, output_bias=False, mlp_bias=False, correction=True),
     "apertus1p5": Decoder(query_norm="head", gated=False, mlp_bias=False),
     "telechat3": _LLAMA,
-}  # fmt: skip
+}
 
 
 _OWN: Mapping[str, Read] = {
@@ -199,12 +215,24 @@ _OWN: Mapping[str, Read] = {
 }
 
 ALIASES: Mapping[str, str] = {
-    "minimax_text_01": "minimax", "minimax_m1": "minimax", "minimax_m2_5": "minimax_m2", "kimi_k25": "kimi_k2",
-    "RefinedWeb": "falcon", "RefinedWebModel": "falcon", "dots": "dots1", "gpt-oss": "gpt_oss",
-    "nemotron_nas": "nemotron-nas", "hunyuan": "hunyuan_v1_moe", "hunyuan_dense": "hunyuan_v1_dense",
-    "rwkv7_hf": "rwkv7",    "exaone4_0": "exaone4", "grok-1": "grok", "seedoss": "seed_oss", "mimo_v2": "mimo_v2_flash",
+    "minimax_text_01": "minimax",
+    "minimax_m1": "minimax",
+    "minimax_m2_5": "minimax_m2",
+    "kimi_k25": "kimi_k2",
+    "RefinedWeb": "falcon",
+    "RefinedWebModel": "falcon",
+    "dots": "dots1",
+    "gpt-oss": "gpt_oss",
+    "nemotron_nas": "nemotron-nas",
+    "hunyuan": "hunyuan_v1_moe",
+    "hunyuan_dense": "hunyuan_v1_dense",
+    "rwkv7_hf": "rwkv7",
+    "exaone4_0": "exaone4",
+    "grok-1": "grok",
+    "seedoss": "seed_oss",
+    "mimo_v2": "mimo_v2_flash",
     "llama4_text": "llama4",
-}  # fmt: skip
+}
 """Other words for a family."""
 
 

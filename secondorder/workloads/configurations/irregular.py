@@ -78,10 +78,11 @@ def gemma3n(c: Configuration) -> Stack:
     common = norms(hidden, 4) + Layer(weights=altup) + beside
     count = heads_of(c)
     blocks = tuple(
-        common + _gemma_attention(c, count, kv_heads_of(c, count), kind, context, reused=layer >= own)
+        common
+        + _gemma_attention(c, count, kv_heads_of(c, count), kind, context, reused=layer >= own)
         + dense(hidden=hidden, intermediate=inner[layer])
         for layer, kind in enumerate(every)
-    )  # fmt: skip
+    )
     return stacked(c, _PLAIN, blocks, *tables, Weight("altup_projections", hidden, hidden, 2 * (streams - 1)))
 
 
@@ -98,9 +99,15 @@ def _gemma_attention(
 ) -> Layer:
     dim = dim or head_dim_of(c, hidden_of(c), heads)
     return attention(
-        hidden=hidden_of(c), heads=heads, kv_heads=kv_heads, head_dim=dim, window=window(c, kind, context),
-        norm=dim if reused else 2 * dim, shared_cache=reused, values_are_keys=same,
-    )  # fmt: skip
+        hidden=hidden_of(c),
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=dim,
+        window=window(c, kind, context),
+        norm=dim if reused else 2 * dim,
+        shared_cache=reused,
+        values_are_keys=same,
+    )
 
 
 def gemma4(c: Configuration) -> Stack:
@@ -114,16 +121,25 @@ def gemma4(c: Configuration) -> Stack:
     extra = norms(hidden, 4) + beside + Layer(weights=(vector("layer_scalar", 1),))
     if experts:
         extra += norms(hidden, 4) + mixture(
-            hidden=hidden, count=c.number("num_experts"), top_k=c.number("top_k_experts"),
-            intermediate=c.number("moe_intermediate_size"), correction=True,
-        )  # fmt: skip
+            hidden=hidden,
+            count=c.number("num_experts"),
+            top_k=c.number("top_k_experts"),
+            intermediate=c.number("moe_intermediate_size"),
+            correction=True,
+        )
     blocks = []
     for layer, kind in enumerate(every):
         full, reused = kind == FULL, layer >= own
         mixer = _gemma_attention(
-            c, count, full_heads if full else kv_heads_of(c, count), kind, context,
-            reused=reused, dim=full_dim if full else 0, same=same and full,
-        )  # fmt: skip
+            c,
+            count,
+            full_heads if full else kv_heads_of(c, count),
+            kind,
+            context,
+            reused=reused,
+            dim=full_dim if full else 0,
+            same=same and full,
+        )
         inner = c.number("intermediate_size") * (2 if wide and reused else 1)
         blocks.append(extra + mixer + dense(hidden=hidden, intermediate=inner))
     return stacked(c, _PLAIN, blocks, *tables)
@@ -155,9 +171,13 @@ def longcat_flash(c: Configuration) -> Stack:
     for _ in range(2):
         layer += dense(hidden=hidden, intermediate=c.number("ffn_hidden_size", "intermediate_size"), prefix="mlps")
     layer += mixture(
-        hidden=hidden, count=count, top_k=c.number("moe_topk", "num_experts_per_tok"),
-        intermediate=c.number("expert_ffn_hidden_size", "moe_intermediate_size"), routes=count + idle, correction=True,
-    )  # fmt: skip
+        hidden=hidden,
+        count=count,
+        top_k=c.number("moe_topk", "num_experts_per_tok"),
+        intermediate=c.number("expert_ffn_hidden_size", "moe_intermediate_size"),
+        routes=count + idle,
+        correction=True,
+    )
     layers = c.number("num_layers", "num_hidden_layers")
     return stacked(c, _PLAIN, (layer,) * layers)
 
@@ -260,9 +280,14 @@ def step3p5(c: Configuration) -> Stack:
         elif kind == SLIDING:
             count = c.number("num_sliding_attention_heads", default=count)
         mixer = attention(
-            hidden=hidden, heads=count, kv_heads=groups, head_dim=dim, window=window(c, kind, context),
-            norm=2 * dim, gate=count if c.flag("use_head_wise_attn_gate", True) else 0,
-        )  # fmt: skip
+            hidden=hidden,
+            heads=count,
+            kv_heads=groups,
+            head_dim=dim,
+            window=window(c, kind, context),
+            norm=2 * dim,
+            gate=count if c.flag("use_head_wise_attn_gate", True) else 0,
+        )
         rest = _step_experts(c, hidden, traits) if experts else network(c, traits)
         blocks.append(norms(hidden, 2) + mixer + rest)
     return stacked(c, traits, tuple(blocks))
@@ -289,9 +314,14 @@ def laguna(c: Configuration) -> Stack:
     for kind, experts, count in zip(every, sparse, counts, strict=True):
         own = int(str(count))
         mixer = attention(
-            hidden=hidden, heads=own, kv_heads=kv_heads_of(c, own), head_dim=dim, window=window(c, kind, context),
-            norm=2 * dim, gate=own * gated,
-        )  # fmt: skip
+            hidden=hidden,
+            heads=own,
+            kv_heads=kv_heads_of(c, own),
+            head_dim=dim,
+            window=window(c, kind, context),
+            norm=2 * dim,
+            gate=own * gated,
+        )
         blocks.append(norms(hidden, 2) + mixer + (experts_of(c, traits) if experts else network(c, traits)))
     return stacked(c, traits, tuple(blocks))
 
@@ -312,9 +342,7 @@ def minimax_m3(c: Configuration) -> Stack:
         "sparse_block_size", "index_block_size"
     )
     traits, sparse = Decoder(mlp_bias=False, correction=True), sparse_layers(c, layers)
-    plain = attention(
-        hidden=hidden, heads=count, kv_heads=kv_heads_of(c, count), head_dim=dim, norm=2 * dim
-    )  # fmt: skip
+    plain = attention(hidden=hidden, heads=count, kv_heads=kv_heads_of(c, count), head_dim=dim, norm=2 * dim)
     blocks = []
     for has_index, experts in zip(indexed, sparse, strict=True):
         mixer = _block_index(plain, hidden, heads, width, blocks_read) if has_index else plain

@@ -11,18 +11,41 @@ from secondorder.workloads.configurations.configuration import Configuration
 FULL, SLIDING, CHUNKED, LINEAR = "full", "sliding", "chunked", "linear"
 
 _WORDS = {
-    "full_attention": FULL, "attention": FULL, "full": FULL, "global": FULL, "global_attention": FULL,
-    "indexed_attention": FULL, "sliding_attention": SLIDING, "sliding": SLIDING, "local": SLIDING,
-    "local_attention": SLIDING, "chunked_attention": CHUNKED, "linear_attention": LINEAR, "mamba": LINEAR,
-    "mamba2": LINEAR, "conv": LINEAR, "recurrent": LINEAR, "linear": LINEAR,
-}  # fmt: skip
+    "full_attention": FULL,
+    "attention": FULL,
+    "full": FULL,
+    "global": FULL,
+    "global_attention": FULL,
+    "indexed_attention": FULL,
+    "sliding_attention": SLIDING,
+    "sliding": SLIDING,
+    "local": SLIDING,
+    "local_attention": SLIDING,
+    "chunked_attention": CHUNKED,
+    "linear_attention": LINEAR,
+    "mamba": LINEAR,
+    "mamba2": LINEAR,
+    "conv": LINEAR,
+    "recurrent": LINEAR,
+    "linear": LINEAR,
+}
 """Words of ``layer_types``."""
 
 _TOLD_AGAIN = (
-    "sliding_window_pattern", "_sliding_window_pattern", "global_attn_every_n_layers", "layer_group_size",
-    "full_attention_interval", "no_rope_layers", "no_rope_layer_interval", "full_attn_idxs", "attn_layer_period",
-    "attn_layer_offset", "max_window_layers", "use_sliding_window", "prefix_dense_sliding_window_pattern",
-)  # fmt: skip
+    "sliding_window_pattern",
+    "_sliding_window_pattern",
+    "global_attn_every_n_layers",
+    "layer_group_size",
+    "full_attention_interval",
+    "no_rope_layers",
+    "no_rope_layer_interval",
+    "full_attn_idxs",
+    "attn_layer_period",
+    "attn_layer_offset",
+    "max_window_layers",
+    "use_sliding_window",
+    "prefix_dense_sliding_window_pattern",
+)
 """Keys that say the same as a list of kinds, which rules."""
 
 Rule = Callable[[Configuration, int], list[str]]

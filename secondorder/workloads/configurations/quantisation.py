@@ -197,7 +197,7 @@ _ALGORITHMS: Mapping[str, Format] = {
     "INT8_SQ": Format(name="int8 by channel", bits=8, scale_bytes=4, group=-1),
     "W4A16_AWQ": Format(name="int4 in groups of 128", bits=4, scale_bytes=2, group=128),
     "W4A8_AWQ": Format(name="int4 in groups of 128", bits=4, scale_bytes=2, group=128),
-}  # fmt: skip
+}
 
 
 def _modelopt(c: Configuration) -> tuple[str, Chooser]:
