@@ -2,10 +2,8 @@
 
 import math
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import groupby, starmap
 from pathlib import Path
 from textwrap import wrap
@@ -16,6 +14,7 @@ from cyclopts import Group, Parameter
 from secondorder.cli.coverage import service_coverage
 from secondorder.cli.options import PRINTED, Jobs, Output, Seed, at_least, truth
 from secondorder.cli.output import check_output, emit
+from secondorder.cli.progress import progress
 from secondorder.errors import ConstraintNotMet, InputError, UnknownName
 
 if TYPE_CHECKING:
@@ -148,21 +147,6 @@ def in_parallel(action: Any, items: Sequence[Any], seed: int, jobs: int, done: A
     for found in run_each(lambda item: action(item, seed), items, jobs):
         done()
         yield found
-
-
-@contextmanager
-def progress(what: str, total: int) -> Iterator[Any]:
-    """A bar on standard error, if that is a terminal; the function to call after each step."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
 
 
 def _coverage(reference: str | None, seed: int, jobs: int, out: Output) -> None:
