@@ -6,10 +6,26 @@ import numpy as np
 import pandas as pd
 import simpy
 
+from secondorder.scenarios.engines import EngineVersion
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.asks import PICO, asks
 from secondorder.simulate.serving.engine import Engine, arrive
-from secondorder.simulate.serving.policies import DEFAULT, Policies
+from secondorder.simulate.serving.policies import (
+    DEFAULT,
+    FirstCome,
+    LeastRecentlyReleased,
+    MostUrgent,
+    Policies,
+    UnnamedFirst,
+    Watermark,
+    adaptive_cap,
+    cap_beside_others,
+    first_chunk,
+    fixed_cap,
+    least_urgent,
+    newest,
+    whole_length,
+)
 from secondorder.simulate.serving.recorder import EngineLog, Recorder
 from secondorder.simulate.serving.scheduler import Scheduler
 from secondorder.workloads.requests import Requests
@@ -80,6 +96,22 @@ def scheduler_for(scenario: Serving, policies: Policies = DEFAULT) -> Scheduler:
         chunked_prefill=scenario.enable_chunked_prefill,
         prefix_caching=scenario.enable_prefix_caching,
         policies=policies,
+    )
+
+
+def policies_for(
+    engine: EngineVersion, *, priority: bool = False, adaptive: bool = False, whole: bool = True, watermark: float = 0
+) -> Policies:
+    """What an engine of this version decides with these settings."""
+    rule = whole_length if whole else first_chunk
+    return Policies(
+        waiting=MostUrgent if priority else FirstCome,
+        victim=least_urgent if priority else newest,
+        goes_on=priority and engine.goes_on,
+        passes_over=priority and engine.passes_over,
+        cap=adaptive_cap if adaptive else fixed_cap if engine.cap_alone else cap_beside_others,
+        free_blocks=UnnamedFirst if engine.reuses_unnamed_first else LeastRecentlyReleased,
+        admits=Watermark(share=watermark, rule=rule) if watermark else rule,
     )
 
 
