@@ -45,6 +45,7 @@ class Real:
         self.workload = workload
         self.ahead = workload["async_scheduling"]
         size, blocks = workload["block_size"], workload["blocks"]
+        chunked = workload["enable_chunked_prefill"]
         names = (
             "long_prefill_token_threshold_adaptive",
             "watermark",
@@ -54,9 +55,9 @@ class Real:
         scheduler_config = SchedulerConfig(
             max_num_seqs=workload["max_num_seqs"],
             max_num_batched_tokens=workload["max_num_batched_tokens"],
-            max_model_len=8192,
+            max_model_len=8192 if chunked else workload["max_num_batched_tokens"],
             is_encoder_decoder=False,
-            enable_chunked_prefill=workload["enable_chunked_prefill"],
+            enable_chunked_prefill=chunked,
             long_prefill_token_threshold=workload["long_prefill_token_threshold"] or 0,
             policy=workload["policy"],
             async_scheduling=self.ahead,

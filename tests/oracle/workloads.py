@@ -27,7 +27,7 @@ def workload(seed: int, version: str) -> Workload:
         "block_size": size,
         "blocks": 1 + _usable(random, requests, size),
         "max_num_seqs": slots,
-        "max_num_batched_tokens": budget if chunked else max(budget, longest),
+        "max_num_batched_tokens": budget if chunked else max(budget, longest, threshold or 0),
         "long_prefill_token_threshold": threshold,
         "policy": "priority" if random.random() < 0.25 else "fcfs",
         "scheduler_reserve_full_isl": random.random() < 0.7,
@@ -61,4 +61,4 @@ def _requests(random: Random, size: int) -> list[dict[str, int]]:
 def _usable(random: Random, requests: list[dict[str, int]], size: int) -> int:
     """From just enough for the largest request to plenty."""
     each = [-(-(asked["prompt"] + asked["output"] - 1) // size) for asked in requests]
-    return max(each) + int(random.choice([0, 0.05, 0.2, 0.5, 1.5]) * sum(each))
+    return max(each) + int(random.choice([0, 0, 0.05, 0.1, 0.3, 1.5]) * sum(each))
