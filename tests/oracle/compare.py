@@ -2,6 +2,7 @@
 
     python tests/oracle/compare.py --version 0.33.0 --workloads 10000      how many are identical in every step
     python tests/oracle/compare.py --version 0.33.0 --bisect 4711          the first step that differs, both sides
+    python tests/oracle/compare.py --write-golden                          the traces that `make test` holds ours to
 
 The exit code is 1 if any workload differs.
 """
@@ -17,12 +18,12 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[n]) for n in (1, 2)]
 
+from oracle.golden import COMPARED, GOLDEN, PER_VERSION, fingerprint, first_unlike
 from oracle.ours import states
 from oracle.workloads import VERSIONS, Workload, workload
 
 HERE = Path(__file__).resolve().parent
 HOME = HERE.parents[1] / ".venv-oracle"
-COMPARED = ("running", "waiting", "free", "preemptions", "finished")
 
 
 class Oracle:
@@ -60,11 +61,8 @@ class Oracle:
 
 def first_difference(workload: Workload, version: str, real: dict[str, Any]) -> int | None:
     """The first step whose state differs, from 0; None if there is none."""
-    ours, theirs = states(workload, version), real["states"]
-    for step, (one, other) in enumerate(zip(ours, theirs, strict=False)):
-        if any(one[name] != other[name] for name in COMPARED):
-            return step
-    return None if len(ours) == len(theirs) and "stuck" not in real else min(len(ours), len(theirs))
+    ours, theirs = fingerprint(states(workload, version)), fingerprint(real["states"])
+    return first_unlike(ours, theirs)
 
 
 def differing(version: str, seeds: range) -> Iterator[tuple[int, int, int | None]]:
@@ -76,6 +74,17 @@ def differing(version: str, seeds: range) -> Iterator[tuple[int, int, int | None
         last = real["states"][-1]
         yield len(real["states"]), sum(last["preemptions"]), first_difference(work, version, real)
     oracle.close()
+
+
+def write_golden() -> None:
+    """Fingerprints of the real scheduler's states, by version and seed."""
+    found: dict[str, dict[str, str]] = {}
+    for version in VERSIONS:
+        oracle = Oracle(version)
+        answers = {seed: oracle.ask(workload(seed, version)) for seed in range(PER_VERSION)}
+        found[version] = {str(seed): fingerprint(real["states"]) for seed, real in answers.items()}
+        oracle.close()
+    GOLDEN.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def bisect(version: str, seed: int) -> None:
@@ -106,7 +115,11 @@ def main() -> int:
     parser.add_argument("--workloads", type=int, default=300)
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--bisect", type=int, metavar="SEED")
+    parser.add_argument("--write-golden", action="store_true")
     given = parser.parse_args()
+    if given.write_golden:
+        write_golden()
+        return 0
     worst = 0
     for version in given.version or VERSIONS:
         if given.bisect is not None:

@@ -158,9 +158,9 @@ def test_cancelling_one_that_waits_lets_the_next_one_move_up() -> None:
 
 
 def test_a_watermark_keeps_a_share_of_the_blocks_free_while_others_run() -> None:
-    rule = Watermark(share=0.15)
-    assert not rule(Candidate(fresh=7, fresh_now=1, free=8, total=10, running=1))
-    assert rule(Candidate(fresh=6, fresh_now=1, free=8, total=10, running=1))
+    rule = Watermark(share=0.15)  # of 10 blocks and the null block: 1.65, so one
+    assert not rule(Candidate(fresh=8, fresh_now=1, free=8, total=10, running=1))
+    assert rule(Candidate(fresh=7, fresh_now=1, free=8, total=10, running=1))
     assert rule(Candidate(fresh=8, fresh_now=1, free=8, total=10, running=0))
 
 

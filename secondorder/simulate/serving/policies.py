@@ -194,7 +194,7 @@ def adaptive_cap(threshold: int, budget: int, requests: int) -> int:
 
 
 class Candidate(NamedTuple):
-    """The request that is to be admitted next.
+    """The request that is to be admitted next, of ``prompt`` tokens.
 
     Blocks of its whole length (``fresh``) and of what it would compute now (``fresh_now``) beyond those found in the
     cache; ``free`` blocks left beside the ones found; ``total`` blocks; requests ``running``.
@@ -205,6 +205,7 @@ class Candidate(NamedTuple):
     free: int
     total: int
     running: int
+    prompt: int = 0
 
 
 def whole_length(candidate: Candidate) -> bool:

@@ -290,6 +290,7 @@ class Scheduler:
             free=self.blocks.free - self.blocks.free_hits(slot, hits),
             total=self.blocks.total,
             running=len(self.running),
+            prompt=slot.ask.prompt,
         )
 
     def _start(self, slot: Slot, hits: int, draft: Draft) -> None:

@@ -95,6 +95,7 @@ def scheduler_for(scenario: Serving, policies: Policies = DEFAULT) -> Scheduler:
         long_prefill_token_threshold=scenario.long_prefill_token_threshold,
         chunked_prefill=scenario.enable_chunked_prefill,
         prefix_caching=scenario.enable_prefix_caching,
+        ahead=scenario.async_scheduling,
         policies=policies,
     )
 
