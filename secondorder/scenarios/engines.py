@@ -6,6 +6,8 @@
 
 from dataclasses import dataclass
 
+from secondorder.errors import InputError, UnknownName
+
 
 @dataclass(frozen=True, kw_only=True)
 class EngineVersion:
@@ -28,6 +30,22 @@ class EngineVersion:
     passes_over: bool
     settings: tuple[str, ...]
     utilization: float
+
+    def check(self, scenario: object) -> None:
+        """Refuse settings that this version does not have."""
+        for name, off in NEWER.items():
+            if name not in self.settings and getattr(scenario, name) != off:
+                raise InputError(
+                    name,
+                    given=f"{getattr(scenario, name)} for {self.name}, which has no such setting",
+                    expected=f"{off}, or a later engine",
+                    remedy=f'leave it out, or set engine to "{NEWEST}"',
+                )
+
+
+NEWER = {"watermark": 0.0, "long_prefill_token_threshold_adaptive": False, "prefill_schedule_interval": 1}
+"""Settings that came after the oldest version, with the value that switches each off."""
+NEWEST = "vllm 0.33"
 
 
 ENGINES = {
@@ -62,3 +80,10 @@ ENGINES = {
         ),
     )
 }
+
+
+def engine_version(name: str) -> EngineVersion:
+    """The version of this name. Errors: ``UnknownName``."""
+    if name not in ENGINES:
+        raise UnknownName.among("engine", name, list(ENGINES))
+    return ENGINES[name]

@@ -6,9 +6,9 @@ from typing import Any
 from oracle.workloads import Workload
 
 from secondorder.scenarios.engines import ENGINES
+from secondorder.simulate.serving.engine_policies import policies_for
 from secondorder.simulate.serving.request import Ask, Slot
 from secondorder.simulate.serving.scheduler import Scheduler
-from secondorder.simulate.serving.single_run import policies_for
 
 
 def states(workload: Workload, version: str) -> list[dict[str, Any]]:

@@ -86,8 +86,8 @@ class Watched(Scheduler):
         super().__init__(**keywords)  # type: ignore[arg-type]
         type(self).finished = Counter()
 
-    def schedule(self) -> Step | None:
-        step = super().schedule()
+    def schedule(self, *, beside: bool = False) -> Step | None:
+        step = super().schedule(beside=beside)
         self.count_blocks()
         return step
 

@@ -6,26 +6,11 @@ import numpy as np
 import pandas as pd
 import simpy
 
-from secondorder.scenarios.engines import EngineVersion
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.asks import PICO, asks
 from secondorder.simulate.serving.engine import Engine, arrive
-from secondorder.simulate.serving.policies import (
-    DEFAULT,
-    FirstCome,
-    LeastRecentlyReleased,
-    MostUrgent,
-    Policies,
-    UnnamedFirst,
-    Watermark,
-    adaptive_cap,
-    cap_beside_others,
-    first_chunk,
-    fixed_cap,
-    least_urgent,
-    newest,
-    whole_length,
-)
+from secondorder.simulate.serving.engine_policies import policies_of
+from secondorder.simulate.serving.policies import Policies
 from secondorder.simulate.serving.recorder import EngineLog, Recorder
 from secondorder.simulate.serving.scheduler import Scheduler
 from secondorder.workloads.requests import Requests
@@ -48,7 +33,7 @@ class ServingRun:
     steps: int
 
 
-def run(scenario: Serving, requests: Requests, *, leaps: bool = True, policies: Policies = DEFAULT) -> ServingRun:
+def run(scenario: Serving, requests: Requests, *, leaps: bool = True, policies: Policies | None = None) -> ServingRun:
     """Serve these requests by the scenario's engine, from an empty start to the last token.
 
     Without ``leaps`` each step has a row of its own in the series; the times are the same.
@@ -59,7 +44,7 @@ def run(scenario: Serving, requests: Requests, *, leaps: bool = True, policies: 
 
 
 def record(
-    scenario: Serving, requests: Requests, *, leaps: bool = True, policies: Policies = DEFAULT
+    scenario: Serving, requests: Requests, *, leaps: bool = True, policies: Policies | None = None
 ) -> tuple[list[int], Recorder]:
     """The same run in whole picoseconds, as the engine counts them: arrivals, and what was recorded."""
     scenario.check(requests)
@@ -77,7 +62,7 @@ def engine_for(
     recorder: Recorder,
     *,
     leaps: bool = True,
-    policies: Policies = DEFAULT,
+    policies: Policies | None = None,
     name: str = "engine",
 ) -> Engine:
     """A replica of the scenario, idle."""
@@ -85,8 +70,11 @@ def engine_for(
     return Engine(env, scheduler, scenario.step_seconds, recorder, ahead=ahead, leaps=leaps, name=name)
 
 
-def scheduler_for(scenario: Serving, policies: Policies = DEFAULT) -> Scheduler:
-    """The scheduler with a scenario's settings. One block is the null block, never used."""
+def scheduler_for(scenario: Serving, policies: Policies | None = None) -> Scheduler:
+    """The scheduler with a scenario's settings, and its engine's policies unless given.
+
+    One block is the null block, never used.
+    """
     return Scheduler(
         blocks=scenario.kv_blocks - 1,
         block_size=scenario.block_size,
@@ -95,24 +83,9 @@ def scheduler_for(scenario: Serving, policies: Policies = DEFAULT) -> Scheduler:
         long_prefill_token_threshold=scenario.long_prefill_token_threshold,
         chunked_prefill=scenario.enable_chunked_prefill,
         prefix_caching=scenario.enable_prefix_caching,
+        prefill_schedule_interval=scenario.prefill_schedule_interval,
         ahead=scenario.async_scheduling,
-        policies=policies,
-    )
-
-
-def policies_for(
-    engine: EngineVersion, *, priority: bool = False, adaptive: bool = False, whole: bool = True, watermark: float = 0
-) -> Policies:
-    """What an engine of this version decides with these settings."""
-    rule = whole_length if whole else first_chunk
-    return Policies(
-        waiting=MostUrgent if priority else FirstCome,
-        victim=least_urgent if priority else newest,
-        goes_on=priority and engine.goes_on,
-        passes_over=priority and engine.passes_over,
-        cap=adaptive_cap if adaptive else fixed_cap if engine.cap_alone else cap_beside_others,
-        free_blocks=UnnamedFirst if engine.reuses_unnamed_first else LeastRecentlyReleased,
-        admits=Watermark(share=watermark, rule=rule) if watermark else rule,
+        policies=policies or policies_of(scenario),
     )
 
 
