@@ -41,6 +41,9 @@ class Settings:
     urgent_first: bool = False
     whole_length: bool = True
     unnamed_first: bool = False
+    cap_alone: bool = True
+    adaptive: bool = False
+    kept: int = 0
 
 
 @dataclass(eq=False)
@@ -178,6 +181,7 @@ class NaiveEngine:
         self.blocks = Blocks(settings, self.jobs)
         self.now = 0
         self.steps = 0
+        self.threshold = maxsize
 
     def run(self) -> list[Job]:
         step: list[Piece] = []
@@ -236,6 +240,7 @@ class NaiveEngine:
     def continue_running(self) -> tuple[list[Piece], bool]:
         step: list[Piece] = []
         preempted = False
+        self.threshold = self.limit()
         for job in list(self.running):
             budget = self.settings.max_num_batched_tokens - sum(piece.n for piece in step)
             if budget == 0:
@@ -278,7 +283,8 @@ class NaiveEngine:
                 break
             n = min(n, budget)
             fresh = self.blocks.tokens(job.needed if self.settings.whole_length else hit_tokens + n) - len(hits)
-            if fresh + sum(block in self.blocks.free for block in hits) > len(self.blocks.free):
+            kept = self.settings.kept if self.running else 0
+            if fresh + sum(block in self.blocks.free for block in hits) + kept > len(self.blocks.free):
                 break
             self.running.append(self.waiting.pop(0))
             for block in hits:
@@ -301,9 +307,14 @@ class NaiveEngine:
     def lacking(self, job: Job, n: int) -> int:
         return self.blocks.tokens(job.computed + n) - len(job.blocks)
 
-    @property
-    def threshold(self) -> int:
-        return self.settings.long_prefill_token_threshold or maxsize
+    def limit(self) -> int:
+        """Tokens that a step may take of one prompt."""
+        requests, threshold = len(self.running + self.waiting), self.settings.long_prefill_token_threshold
+        if threshold is None or (requests <= 1 and not self.settings.cap_alone):
+            return maxsize
+        if self.settings.adaptive:
+            return max(threshold, self.settings.max_num_batched_tokens // max(requests, 1))
+        return threshold
 
     def duration(self, step: list[Piece]) -> int:
         prefills = [piece for piece in step if not piece.decode]

@@ -6,10 +6,18 @@ import pytest
 import simpy
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
-from random_services import MILLISECOND, Case, UnnamedFirst, assert_agrees, by_hand, cases, examples, milliseconds
+from random_services import MILLISECOND, Case, assert_agrees, by_hand, cases, examples, milliseconds
 
 from secondorder.simulate.serving import asks, single_run
-from secondorder.simulate.serving.policies import DEFAULT, URGENT_FIRST, Candidate, Policies, Watermark, first_chunk
+from secondorder.simulate.serving.policies import (
+    DEFAULT,
+    URGENT_FIRST,
+    Candidate,
+    Policies,
+    UnnamedFirst,
+    Watermark,
+    first_chunk,
+)
 from secondorder.simulate.serving.recorder import Recorder
 from secondorder.simulate.serving.request import Ask, Slot
 from secondorder.simulate.serving.scheduler import Scheduler
