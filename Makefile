@@ -51,7 +51,7 @@ bench: .venv/installed
 
 # The real scheduler, of three versions, in an environment of its own (2.5 GB).
 oracle: .venv/installed .venv-oracle/installed
-	$(BIN)/python tests/oracle/compare.py --workloads $(WORKLOADS)
+	PYTHONPATH=tests $(BIN)/python -m oracle.compare --workloads $(WORKLOADS)
 
 .venv-oracle/installed: oracle-constraints.txt
 	$(PYTHON) -m venv .venv-oracle

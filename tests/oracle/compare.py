@@ -1,8 +1,8 @@
 """Our scheduler against vLLM's own, step by step, on random workloads.
 
-    python tests/oracle/compare.py --version 0.33.0 --workloads 10000      how many are identical in every step
-    python tests/oracle/compare.py --version 0.33.0 --bisect 4711          the first step that differs, both sides
-    python tests/oracle/compare.py --write-golden                          the traces that `make test` holds ours to
+    PYTHONPATH=tests python -m oracle.compare --version 0.33.0 --workloads 10000      how many are identical in every step
+    PYTHONPATH=tests python -m oracle.compare --version 0.33.0 --bisect 4711          the first step that differs, both sides
+    PYTHONPATH=tests python -m oracle.compare --write-golden                          the traces that `make test` holds ours to
 
 The exit code is 1 if any workload differs.
 """
@@ -15,8 +15,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[n]) for n in (1, 2)]
 
 from oracle.golden import COMPARED, GOLDEN, PER_VERSION, fingerprint, first_unlike
 from oracle.ours import states

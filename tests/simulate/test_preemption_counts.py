@@ -41,7 +41,12 @@ def prompts(seed: int | None) -> list[int]:
 def preemptions(cell: str, policies: Policies) -> int:
     blocks, seed = CELLS[cell]
     scheduler = Scheduler(
-        blocks=blocks - 1, block_size=BLOCK, max_num_seqs=256, max_num_batched_tokens=8192, ahead=True, policies=policies
+        blocks=blocks - 1,
+        block_size=BLOCK,
+        max_num_seqs=256,
+        max_num_batched_tokens=8192,
+        ahead=True,
+        policies=policies,
     )
     asks = [Ask(index=index, prompt=prompt, output=OUTPUT) for index, prompt in enumerate(prompts(seed))]
     slots: list[Slot] = [scheduler.submit(asks[0])]
