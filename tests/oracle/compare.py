@@ -1,8 +1,10 @@
 """Our scheduler against vLLM's own, step by step, on random workloads.
 
-    PYTHONPATH=tests python -m oracle.compare --version 0.33.0 --workloads 10000      how many are identical in every step
-    PYTHONPATH=tests python -m oracle.compare --version 0.33.0 --bisect 4711          the first step that differs, both sides
-    PYTHONPATH=tests python -m oracle.compare --write-golden                          the traces that `make test` holds ours to
+With ``PYTHONPATH=tests`` (``make oracle`` runs the first):
+
+    python -m oracle.compare --version 0.33.0 --workloads 10000    how many are identical in every step
+    python -m oracle.compare --version 0.33.0 --bisect 4711        the first step that differs, both sides
+    python -m oracle.compare --write-golden                        the traces that `make test` holds ours to
 
 The exit code is 1 if any workload differs.
 """

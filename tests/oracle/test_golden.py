@@ -15,9 +15,7 @@ def test_every_step_is_that_of_the_real_scheduler(version: str) -> None:
     assert len(TRACES[version]) == PER_VERSION
     for seed, real in TRACES[version].items():
         step = first_unlike(fingerprint(states(workload(int(seed), version), version)), real)
-        assert step is None, (
-            f"PYTHONPATH=tests python -m oracle.compare --version {version} --bisect {seed}: step {step} differs"
-        )
+        assert step is None, f"step {step} differs: see oracle.compare --version {version} --bisect {seed}"
 
 
 def test_the_rules_of_another_version_fail() -> None:
