@@ -34,7 +34,8 @@ validate: .venv/installed
 	SECONDORDER_KERNEL_EXAMPLES=5000 $(BIN)/python -m pytest -n 2 tests/simulate/test_kernels.py tests/simulate/test_compiled_models.py
 	SECONDORDER_TWINS=all $(BIN)/python -m pytest -n 2 tests/validation/test_catalogue.py
 	$(BIN)/secondorder validate
-	$(BIN)/secondorder validate --coverage
+	$(BIN)/secondorder validate --coverage --suite queueing
+	$(BIN)/secondorder validate --coverage --suite serving --service "30%" --seeds 40
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/speed.py

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from secondorder.cli.options import PRINTED, Jobs, Output, Seed, truth
+from secondorder.cli.coverage import service_coverage
+from secondorder.cli.options import PRINTED, Jobs, Output, Seed, at_least, truth
 from secondorder.cli.output import check_output, emit
 from secondorder.errors import ConstraintNotMet, InputError, UnknownName
 
@@ -33,6 +34,8 @@ Examples:
   secondorder validate --suite serving --format json
 
   secondorder validate --coverage --reference queueing.csv
+
+  secondorder validate --coverage --suite serving --service code --seeds 40
 
 Exit code 4 if an exact claim or a bound breaks. Approximations are shown with
 the borders past which they are more than 5, 10 and 25 % off.
@@ -66,7 +69,8 @@ def validate(
         bool,
         Parameter(
             group=CLAIMS,
-            help="Tell instead how often intervals hold the reference values.",
+            help="Tell instead how often intervals hold the truth: of queues by the reference values, of services by "
+            "runs a hundred times longer.",
             negative="",
             show_default=truth,
         ),
@@ -80,6 +84,19 @@ def validate(
             show_default="that beside the project",
         ),
     ] = None,
+    seeds: Annotated[
+        int,
+        Parameter(group=CLAIMS, converter=at_least(2), help="Seeds of each service for --coverage."),
+    ] = 200,
+    service: Annotated[
+        str | None,
+        Parameter(
+            group=CLAIMS,
+            metavar="NAME",
+            help="Only the services with this in their name, for --coverage.",
+            show_default="all",
+        ),
+    ] = None,
     seed: Seed = 0,
     jobs: Jobs = CORES,
     out: Output = PRINTED,
@@ -88,13 +105,17 @@ def validate(
     check_output(out)
     if reference is not None and not coverage:
         raise InputError("reference", given="--reference alone", expected="--coverage beside it")
-    for name, given in (("suite", suite is not None), ("thorough", thorough)):
-        if coverage and given:
-            raise InputError(name, given=f"--{name} beside --coverage", expected="one of the two")
-    if coverage:
-        _coverage(reference, seed, jobs, out)
+    if coverage and thorough:
+        raise InputError("thorough", given="--thorough beside --coverage", expected="one of the two")
+    if not coverage:
+        _catalogue(suite, thorough, seed, jobs, out)
         return
-    _catalogue(suite, thorough, seed, jobs, out)
+    if suite not in (None, "queueing", "serving"):
+        raise UnknownName.among("suite", str(suite), ["queueing", "serving"])
+    if suite != "serving" and service is None:
+        _coverage(reference, seed, jobs, out)
+    if suite != "queueing":
+        service_coverage(service, seeds, seed, jobs, out)
 
 
 def _catalogue(suite: str | None, thorough: bool, seed: int, jobs: int, out: Output) -> None:

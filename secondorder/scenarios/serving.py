@@ -18,8 +18,9 @@ import numpy as np
 from annotated_types import Ge, Lt
 
 from secondorder.errors import DoesNotFit, InputError, UnknownName
-from secondorder.fleets.accelerators import Accelerator
+from secondorder.fleets.accelerators import Accelerator, bytes_per_value
 from secondorder.quantities import Checked, Count, DataSize, Efficiency, Quantity, Unit, pretty, si
+from secondorder.scenarios.engine_memory import EngineMemory, engine_memory
 from secondorder.scenarios.engines import NEWEST, EngineVersion, engine_version
 from secondorder.scenarios.steptime import Placement, Roofline, StepSeconds, StepTime
 from secondorder.workloads.arrivals import Arrivals
@@ -45,7 +46,7 @@ class Serving(Checked):
     - ``lengths``: prompt and output tokens, of the zoo (azure_conv_2023) or by their laws ("input=1024 output=geometric
       256"), required unless the arrivals are a trace.
     - ``precision``: number format of weights and arithmetic, such as bf16 or fp8.
-    - ``kv_precision``: number format of the KV cache; that of the weights if not given.
+    - ``kv_precision``: number format of the KV cache; the model's own 16 bits if not given, whatever the weights'.
     - ``tensor_parallel_size``: accelerators that share each layer.
     - ``max_num_seqs``: sequences that run at once, at most.
     - ``max_num_batched_tokens``: tokens that a step may process, prompts and decodes together.
@@ -71,8 +72,10 @@ class Serving(Checked):
     - ``name``: what results call the scenario.
 
     The cache: of the share ``gpu_memory_utilization`` of the memory, weights and ``reserved_memory`` are taken off, and
-    the rest holds the cache, in blocks of ``block_size`` tokens; ``num_gpu_blocks`` states their number instead.
-    In Python ``arrivals`` may be any law of ``workloads.arrivals`` or a whole ``Trace``, which brings lengths and
+    the rest holds the cache, in blocks of ``block_size`` tokens; ``num_gpu_blocks`` states their number instead. The
+    cache of a model with windows or states is taken as proportional to the length, right at the mean context.
+    In Python ``reserved_memory=None`` has it estimated from budget, model and visible memory (``engine_memory``), and
+    ``arrivals`` may be any law of ``workloads.arrivals`` or a whole ``Trace``, which brings lengths and
     prefixes; ``step_time`` a ``Roofline``, ``Affine`` or ``Table``.
     """
 
@@ -87,7 +90,7 @@ class Serving(Checked):
     max_num_batched_tokens: Count = 2048
     max_model_len: Count | None = None
     gpu_memory_utilization: Efficiency = 0.9
-    reserved_memory: DataSize = "1.5 GiB"
+    reserved_memory: DataSize | None = "1.5 GiB"
     block_size: Count = 16
     num_gpu_blocks: Count | None = None
     long_prefill_token_threshold: Count | None = None
@@ -169,9 +172,15 @@ class Serving(Checked):
             model=self.model,
             accelerator=self.accelerator,
             precision=self.precision,
-            kv_precision=self.kv_precision or self.precision,
+            kv_precision=self.kv_precision or ("bf16" if bytes_per_value(self.precision) < 2 else self.precision),
             tensor_parallel_size=self.tensor_parallel_size,
+            context=None if self.model.whole_cache else self._mean_context,
         )
+
+    @property
+    def _mean_context(self) -> float:
+        """Tokens that a decoding sequence holds on average: ``E[(I + O/2) O] / E[O]``."""
+        return self.offered.expect(lambda i, o: (i + o / 2) * o) / self.offered.mean_output
 
     @cached_property
     def step_seconds(self) -> StepSeconds:
@@ -217,19 +226,40 @@ class Serving(Checked):
         """
         if self.num_gpu_blocks is not None:
             return self.num_gpu_blocks
+        if self.reserved_memory is None:
+            block = self.placement.kv_bytes_per_token * self.block_size / self.tensor_parallel_size
+            return max(2, math.floor(self.memory.cache / block))
         n = self.tensor_parallel_size
         usable = si(self.accelerator.memory_capacity) * self.gpu_memory_utilization * n
         weights = self.model.weight_bytes(self.precision)
-        left = usable - weights - si(self.reserved_memory) * n
+        left = usable - weights - self.reserved * n
         block = self.placement.kv_bytes_per_token * self.block_size
         if left < 2 * block:
             raise DoesNotFit(
                 f"{self.model.name} in {self.precision}: weights {pretty(weights, 'byte')} and "
-                f"{pretty(si(self.reserved_memory) * n, 'byte')} reserved do not fit in "
+                f"{pretty(self.reserved * n, 'byte')} reserved do not fit in "
                 f"{pretty(usable, 'byte')} of {n} x {self.accelerator.name}; "
                 "use more accelerators (tensor_parallel_size), a larger one or a smaller precision"
             )
         return math.floor(left / block)
+
+    @cached_property
+    def memory(self) -> EngineMemory:
+        """Where one accelerator's memory goes, by the estimate with its band; ``DoesNotFit`` where nothing is left."""
+        return engine_memory(
+            self.model,
+            self.accelerator,
+            precision=self.precision,
+            tensor_parallel_size=self.tensor_parallel_size,
+            max_num_batched_tokens=self.max_num_batched_tokens,
+            max_num_seqs=self.max_num_seqs,
+            gpu_memory_utilization=self.gpu_memory_utilization,
+        )
+
+    @property
+    def reserved(self) -> float:
+        """Bytes of each accelerator that neither weights nor cache may have."""
+        return self.memory.reserved if self.reserved_memory is None else si(self.reserved_memory)
 
     @property
     def kv_tokens(self) -> int:

@@ -10,6 +10,8 @@ SYSTEM = System(
     closed_form="secondorder.analytic.serving.ladder:ladder",
     simulator="secondorder.simulate.serving:simulate_serving",
     has_requests=True,
+    has_precision=True,
+    has_kernel=True,
     own_command=True,
     metrics=SERVING,
 )

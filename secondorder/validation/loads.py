@@ -68,7 +68,7 @@ def load_study(
     loads: Sequence[float] = LOADS,
     trace: Trace | None = None,
     seed: int = 0,
-    replications: int = 10,
+    replications: int | None = None,
     requests: int | None = None,
     margin: float | None = None,
     jobs: int = 1,

@@ -265,7 +265,10 @@ def test_a_biased_simulator_does_not_keep_its_coverage(
     ("flags", "said"),
     [
         (["--reference", "queueing.csv"], "reference: got --reference alone, expected --coverage beside it"),
-        (["--coverage", "--suite", "serving"], "suite: got --suite beside --coverage, expected one of the two"),
+        (
+            ["--coverage", "--suite", "training"],
+            "suite: got 'training', expected queueing, serving; did you mean serving?",
+        ),
         (["--coverage", "--thorough"], "thorough: got --thorough beside --coverage, expected one of the two"),
     ],
 )

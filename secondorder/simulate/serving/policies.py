@@ -220,7 +220,7 @@ def first_chunk(candidate: Candidate) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Watermark(Checked):
-    """As ``rule`` says, and while others run a ``share`` of all blocks, the null block too, stays free, rounded down."""
+    """As ``rule`` says, and while others run a ``share`` of all blocks (and the null block), rounded down, is free."""
 
     share: Annotated[float, Ge(0), Lt(1)]
     rule: Callable[[Candidate], bool] = whole_length
