@@ -59,6 +59,11 @@ class ClosedLoop(Checked):
         return si(self.think_time)
 
     @property
+    def follows_at_once(self) -> bool:
+        """Whether each answer is followed by the next request without delay."""
+        return not self.offered and not self.think
+
+    @property
     def memoryless(self) -> bool:
         """Whether offered arrivals are a Poisson stream."""
         return isinstance(self.serving.arrivals, Poisson)

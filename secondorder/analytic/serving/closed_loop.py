@@ -7,7 +7,8 @@ decoding of all of them are balanced there. ``N`` users with think time ``Z`` th
 
 and without think time ``X = mu(N)``, ``E2EL = N / X``. Poisson arrivals at the rate ``lambda``, of which at most ``N``
 are sent at a time, have ``p(n) ~ prod_{k<n} lambda / mu(min(k + 1, N))``. A token takes the mean step with the mean
-number of requests, and the first token what is left of ``E2EL``.
+number of requests; the first one the steps of the prompt, after the steps that it comes too late for: half a step, or
+a whole one where it follows an answer, whose next step is decided by then, and one more if steps are scheduled ahead.
 
 *Approximation*: mean values. *Valid when* lengths vary, so that requests are at all stages at once, and the cache does
 not bind. *Source*: Reiser and Lavenberg, Mean-value analysis of closed multichain queuing networks (1980), section 4,
@@ -18,7 +19,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from secondorder.analytic.serving.saturation import Saturation, saturation
+from secondorder.analytic.serving.idle import prefill_seconds
+from secondorder.analytic.serving.length_groups import prompt_groups
+from secondorder.analytic.serving.saturation import Saturation, demand, saturation
 from secondorder.answers.answer import Answer, ranked
 from secondorder.answers.declared import CLOSED_LOOP
 from secondorder.answers.estimate import Rung, approximation, bound, exact, rungs
@@ -64,7 +67,7 @@ def loop(scenario: ClosedLoop) -> Loop:
     most = scenario.max_concurrency
     if scenario.offered:
         return _offered(scenario)
-    if not scenario.think:
+    if scenario.follows_at_once:
         return Loop(at_level(scenario, most).rate, float(most))
     rates = throughput_by_requests(scenario)
     births = (most - np.arange(most)) / scenario.think
@@ -105,17 +108,31 @@ def _bounds(scenario: ClosedLoop) -> list[Rung]:
 
 def _means(scenario: ClosedLoop) -> list[Rung]:
     found = loop(scenario)
-    latency, later = found.concurrency / found.throughput, scenario.serving.offered.mean_output - 1
     busy = at_level(scenario, max(1, round(found.concurrency)))
-    means = {"throughput": found.throughput, "e2el_mean": latency, "tpot_mean": busy.step}
-    means["ttft_mean"] = max(latency - later * busy.step, 0.0)
+    means = {
+        "throughput": found.throughput,
+        "e2el_mean": found.concurrency / found.throughput,
+        "tpot_mean": busy.step,
+        "ttft_mean": _first_token(scenario, busy, found.concurrency),
+    }
     outside = busy.outside
     if scenario.offered and not scenario.memoryless:
         outside = "arrivals are not Poisson"
     standing = approximation("mean values", outside=outside)
-    always = not scenario.offered and not scenario.think
+    always = scenario.follows_at_once
     requests = exact("every place is always taken") if always else standing
     return [
         *rungs(CLOSED_LOOP, 1, "mean-value analysis", standing, means),
         *rungs(CLOSED_LOOP, 1, "mean-value analysis", requests, {"concurrency": found.concurrency}),
     ]
+
+
+def _first_token(scenario: ClosedLoop, busy: Saturation, requests: float) -> float:
+    """Mean time to first token, s: steps that it comes too late for, a wait for a slot, and the steps of the prompt."""
+    serving = scenario.serving
+    late = (1.0 if scenario.follows_at_once else 0.5) + serving.async_scheduling
+    queue = max(requests - busy.sequences, 0.0) / busy.rate
+    prompts, weight = prompt_groups(serving)
+    context = busy.decodes * demand(serving).decode_context
+    own = prefill_seconds(serving, prompts, min(busy.decodes, requests), context)
+    return float(late * busy.step + queue + (own * weight.sum(axis=0)).sum())
