@@ -12,7 +12,7 @@ from cyclopts import Group, Parameter
 
 from secondorder.cli.flags import Flag, Given, attach, build, flag_of, flags_of, given_in, nested
 from secondorder.cli.options import OF_SERVICE, PRINTED, Margin, Output, RunOfService, Simulated
-from secondorder.cli.output import check_output
+from secondorder.cli.output import check_output, write
 from secondorder.cli.systems import answer
 from secondorder.errors import InputError
 from secondorder.systems.registry import SYSTEMS
@@ -84,6 +84,9 @@ MaxConcurrency = Annotated[
         help="Requests that are sent and not yet answered, at most; with --request-rate inf each answer is followed "
         "by the next request.",
     ),
+]
+Show = Annotated[
+    bool, Parameter(negative="", help="Print the engine's settings, what it would choose itself, and its memory.")
 ]
 ENDLESS = "inf"
 """The rate of requests that are all there from the beginning, as in vLLM's load generator."""
@@ -227,6 +230,7 @@ def _command() -> Callable[..., None]:
         told: OfTrace = UNTOLD,
         engine_log: EngineLog = None,
         max_concurrency: MaxConcurrency = None,
+        show: Show = False,
         goodput: list[str] | None = None,
         simulate: Simulated = True,
         margin: Margin = None,
@@ -236,6 +240,11 @@ def _command() -> Callable[..., None]:
         check_output(out)
         given = dict(_with_log(given_in(values, every), engine_log))
         given, endless = _limited(given, max_concurrency)
+        if show:
+            from secondorder.report.engine_settings import shown_settings
+
+            write(shown_settings(read(given, trace, goodput, told)) + "\n", out)
+            return
         if max_concurrency is None:
             answer(read(given, trace, goodput, told), simulate, margin, run.with_precision_of(given), out)
             return

@@ -21,6 +21,7 @@ class EngineVersion:
       step, costs the next one its turn.
     - ``settings``: settings that this version has and older ones lack.
     - ``utilization``: share of the memory that it uses if nothing else is said.
+    - ``has_huge_tier``: whether it takes more tokens a step on accelerators of 160 GiB and more.
     """
 
     name: str
@@ -30,6 +31,12 @@ class EngineVersion:
     passes_over: bool
     settings: tuple[str, ...]
     utilization: float
+    has_huge_tier: bool = False
+
+    @property
+    def number(self) -> str:
+        """The version alone, such as 0.33."""
+        return self.name.split()[1]
 
     def check(self, scenario: object) -> None:
         """Refuse settings that this version does not have."""
@@ -77,6 +84,7 @@ ENGINES = {
             passes_over=False,
             settings=("watermark", "long_prefill_token_threshold_adaptive", "prefill_schedule_interval"),
             utilization=0.92,
+            has_huge_tier=True,
         ),
     )
 }

@@ -249,6 +249,7 @@ class Serving(Checked):
         return engine_memory(
             self.model,
             self.accelerator,
+            version=self.engine_version.number,
             precision=self.precision,
             tensor_parallel_size=self.tensor_parallel_size,
             max_num_batched_tokens=self.max_num_batched_tokens,
