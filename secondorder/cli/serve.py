@@ -239,18 +239,18 @@ def _command() -> Callable[..., None]:
     ) -> None:
         check_output(out)
         given = dict(_with_log(given_in(values, every), engine_log))
-        given, endless = _limited(given, max_concurrency)
+        asked, endless = _limited(given, max_concurrency)
         if show:
             from secondorder.report.engine_settings import shown_settings
 
-            write(shown_settings(read(given, trace, goodput, told)) + "\n", out)
+            write(shown_settings(read(asked, trace, goodput, told)) + "\n", out)
             return
         if max_concurrency is None:
-            answer(read(given, trace, goodput, told), simulate, margin, run.with_precision_of(given), out)
+            answer(read(asked, trace, goodput, told), simulate, margin, run.with_precision_of(given), out)
             return
         from secondorder.scenarios.closed_loop import ClosedLoop
 
-        serving = read(given, trace, goodput, told)
+        serving = read(asked, trace, goodput, told)
         loop = ClosedLoop(serving=serving, max_concurrency=max_concurrency, offered=not endless, name="serving")
         answer(loop, simulate, margin, run, out)
 

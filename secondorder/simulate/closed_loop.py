@@ -145,8 +145,8 @@ def measured(scenario: ClosedLoop, run: LoopRun) -> dict[str, float]:
     span = (end - float(start)) * PICO
     latencies = {"ttft": run.first_token - run.sent, "e2el": run.finish - run.sent}
     later = np.maximum(run.output - 1, 1)
-    found = {name: latencies[name][inside] * PICO for name in latencies}
-    found["tpot"] = ((run.finish - run.first_token) / later)[inside & (run.output > 1)] * PICO
+    found: dict[str, Floats] = {name: np.asarray(latencies[name][inside] * PICO) for name in latencies}
+    found["tpot"] = np.asarray(((run.finish - run.first_token) / later)[inside & (run.output > 1)] * PICO)
     amounts = {"throughput": float(inside.sum()) / span, "concurrency": concurrency(run, float(start), end)}
     for name, values in found.items():
         amounts |= {f"{name}_{each}": value for each, value in _statistics(values).items()}
