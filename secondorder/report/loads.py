@@ -34,7 +34,7 @@ def story_grid(study: LoadStudy, *, objective: Quantity) -> Grid:
         "p99 of the time to first token; ± is a 95 % interval",
     ]
     header = ["load", "rate", "idle engine", "order 2", "simulated", "order 2 is right?"]
-    below = ["", *_gap(study, metric), *_lesson(study, objective)]
+    below = [*_gap(study, metric), *_lesson(study, objective)]
     return Grid(header=header, rows=rows, above=above, below=below, numbers=frozenset({2, 3, 4}))
 
 
