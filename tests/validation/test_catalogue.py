@@ -238,7 +238,9 @@ def test_coverage_is_printed_in_80_columns_and_lists_what_is_left_out(
     assert max(map(len, printed.splitlines())) <= 80
     assert "a limit of infinitely many servers (4): supermarket" in printed
     monkeypatch.setattr(reference, "LEAST", 0.96)
-    assert main(["validate", "--coverage", "--suite", "queueing", "--reference", str(REFERENCE), "--format", "csv"]) == 4
+    assert (
+        main(["validate", "--coverage", "--suite", "queueing", "--reference", str(REFERENCE), "--format", "csv"]) == 4
+    )
     assert "coverage outside 96% to 97%" in capsys.readouterr().err
 
 
