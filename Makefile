@@ -56,7 +56,7 @@ oracle: .venv/installed .venv-oracle/installed
 
 .venv-oracle/installed: oracle-constraints.txt
 	$(PYTHON) -m venv .venv-oracle
-	$(ORACLE_PIP) $(CPU_TORCH) || $(ORACLE_PIP) --index-url https://download.pytorch.org/whl/cpu $(CPU_TORCH)
+	$(ORACLE_PIP) $(CPU_TORCH)
 	$(ORACLE_PIP) --requirement oracle-constraints.txt
 	for older in 0.19.0 0.24.0; do \
 	    $(ORACLE_PIP) --no-compile --target .venv-oracle/vllm-$$older vllm==$$older || exit 1; done
