@@ -241,7 +241,7 @@ def sweep(
 
     from secondorder.plans.read import read_plan
     from secondorder.report.tables import sweep_grids
-    from secondorder.validation.sweeps import sweep_points
+    from secondorder.studies.sweep import sweep_points
 
     check_output(out)
     scenario = read_plan(plan).one(which)

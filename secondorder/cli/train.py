@@ -325,9 +325,9 @@ def _study(
 
     from secondorder.report import training as report
     from secondorder.report.plots import check_figure, save
-    from secondorder.validation.intervals import interval_study
-    from secondorder.validation.scaling import scaling_study
-    from secondorder.validation.spares import spares_study
+    from secondorder.studies.interval import interval_study
+    from secondorder.studies.scaling import scaling_study
+    from secondorder.studies.spares import spares_study
 
     if figure is not None:
         check_figure(figure)

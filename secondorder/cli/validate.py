@@ -142,7 +142,7 @@ def _catalogue(suite: str | None, thorough: bool, seed: int, jobs: int, out: Out
 
 def in_parallel(action: Any, items: Sequence[Any], seed: int, jobs: int, done: Any) -> Iterator[Any]:
     """``action(item, seed)`` of each, ``jobs`` at a time."""
-    from secondorder.simulate.replicate import run_each
+    from secondorder.executor import run_each
 
     for found in run_each(lambda item: action(item, seed), items, jobs):
         done()

@@ -15,9 +15,9 @@ from secondorder.report.tables import Grid, Line, agreement, ladder, line
 from secondorder.scenarios.training import Training
 from secondorder.simulate.output import Interval
 from secondorder.systems.registry import SYSTEMS
-from secondorder.validation.intervals import Choice, IntervalStudy
-from secondorder.validation.scaling import ScalingStudy, Size
-from secondorder.validation.spares import SparesStudy
+from secondorder.studies.interval import Choice, IntervalStudy
+from secondorder.studies.scaling import ScalingStudy, Size
+from secondorder.studies.spares import SparesStudy
 from secondorder.validation.verdicts import verdict
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from secondorder.answers.answer import Answer
 from secondorder.errors import InputError
 from secondorder.quantities import Quantity, quantity, si
 from secondorder.scenarios.serving import Serving
-from secondorder.simulate.replicate import run_each
+from secondorder.executor import run_each
 from secondorder.systems.registry import system_of
 from secondorder.validation.comparison import Comparison
 from secondorder.verbs import simulate, solve

@@ -11,7 +11,7 @@ from secondorder.answers.estimate import Estimate, Steadiness
 from secondorder.errors import InputError, Unstable
 from secondorder.simulate.output import mser5, student
 from secondorder.validation.comparison import Comparison
-from secondorder.validation.sweeps import sweep
+from secondorder.studies.sweep import sweep
 from secondorder.validation.verdicts import Verdict
 
 

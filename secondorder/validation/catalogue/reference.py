@@ -20,7 +20,7 @@ from secondorder.scenarios.queue import BatchService, Closed, ForkJoin, Processo
 from secondorder.simulate.output import RunLength, recommended_length, student
 from secondorder.simulate.queues import warm_up
 from secondorder.simulate.queues.answer import RELAXATIONS
-from secondorder.simulate.replicate import run_each
+from secondorder.executor import run_each
 from secondorder.validation.catalogue.queueing import queue
 from secondorder.validation.catalogue.twin import Twin, ladder_top, one_replication
 from secondorder.validation.coverage import Coverage, pooled

@@ -7,7 +7,7 @@ from secondorder.errors import InputError
 from secondorder.quantities import Quantity, quantity, si
 from secondorder.scenarios.training import Training
 from secondorder.scenarios.training_step import TrainingStep
-from secondorder.validation.intervals import length
+from secondorder.studies.interval import length
 from secondorder.verbs import simulate, solve
 
 ENOUGH, MOST = 0.9999, 64

@@ -18,8 +18,8 @@ from secondorder.fleets.failures import (
 from secondorder.quantities import Quantity, registry, si
 from secondorder.scenarios.training import Training
 from secondorder.scenarios.training_step import TrainingStep
-from secondorder.validation.intervals import length
-from secondorder.validation.spares import hourly_price, paid
+from secondorder.studies.interval import length
+from secondorder.studies.spares import hourly_price, paid
 from secondorder.verbs import simulate, solve
 
 FACTORS = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)

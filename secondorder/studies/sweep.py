@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from secondorder.answers.answer import COLUMNS, Answer
 from secondorder.errors import InfeasibleError, InputError, UnknownName
 from secondorder.scenarios.scenario import Scenario
-from secondorder.simulate.replicate import run_each
+from secondorder.executor import run_each
 from secondorder.validation.comparison import Comparison, compare
 from secondorder.verbs import can_simulate, solve
 

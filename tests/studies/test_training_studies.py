@@ -12,10 +12,10 @@ from secondorder.fleets.failures import failure_rates
 from secondorder.report.training import study_grids
 from secondorder.scenarios.training import AsyncCheckpoint, Training
 from secondorder.simulate.training import runs
-from secondorder.validation.intervals import interval_study
+from secondorder.studies.interval import interval_study
 from secondorder.validation.published import published
-from secondorder.validation.scaling import scaled, scaling_study
-from secondorder.validation.spares import spares_study
+from secondorder.studies.scaling import scaled, scaling_study
+from secondorder.studies.spares import spares_study
 from secondorder.validation.verdicts import Verdict
 
 MTBF, WRITE, RESTART = 8240.0, 60.0, 300.0
