@@ -85,13 +85,13 @@ from .scenarios.training import Training as Training
 from .scenarios.training import TwoLevelCheckpoint as TwoLevelCheckpoint
 from .scenarios.training import VerifiedCheckpoint as VerifiedCheckpoint
 from .scenarios.training_step import TrainingStep as TrainingStep
+from .studies.sensitivity import sensitivity as sensitivity
+from .studies.sobol import sobol as sobol
+from .studies.sweep import sweep as sweep
 from .systems.registry import register as register
 from .systems.system import System as System
 from .validation.comparison import Comparison as Comparison
 from .validation.comparison import compare as compare
-from .studies.sensitivity import sensitivity as sensitivity
-from .studies.sobol import sobol as sobol
-from .studies.sweep import sweep as sweep
 from .verbs import simulate as simulate
 from .verbs import solve as solve
 from .workloads.arrivals import Deterministic as Deterministic

@@ -16,8 +16,8 @@ from secondorder.answers.answer import Answer
 from secondorder.answers.estimate import Estimate, best_of
 from secondorder.answers.metric import LATENCIES
 from secondorder.quantities import readable
-from secondorder.validation.comparison import Comparison
 from secondorder.studies.sweep import SweepPoint
+from secondorder.validation.comparison import Comparison
 from secondorder.validation.verdicts import Verdict
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from secondorder.report.plots import BLUE, GREEN, GREY, INK, ORANGE, dots, tidy
 from secondorder.report.tables import Grid, Line, agreement, ladder, line
 from secondorder.scenarios.training import Training
 from secondorder.simulate.output import Interval
-from secondorder.systems.registry import SYSTEMS
 from secondorder.studies.interval import Choice, IntervalStudy
 from secondorder.studies.scaling import ScalingStudy, Size
 from secondorder.studies.spares import SparesStudy
+from secondorder.systems.registry import SYSTEMS
 from secondorder.validation.verdicts import verdict
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""Studies over many scenarios: sweeps, sensitivity, checkpoint intervals, spares, sizes; and the file that keeps them."""
+"""Studies over many scenarios: sweeps, sensitivity, intervals, spares, sizes; and the file that keeps them."""

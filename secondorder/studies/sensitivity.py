@@ -23,10 +23,10 @@ from secondorder.answers.answer import Answer
 from secondorder.answers.estimate import Estimate
 from secondorder.arrays import Floats
 from secondorder.errors import InputError, SecondOrderError, UnknownName
+from secondorder.executor import run_each
 from secondorder.quantities import pretty
 from secondorder.scenarios.scenario import Scenario
 from secondorder.simulate.output import student
-from secondorder.executor import run_each
 from secondorder.simulate.streams import stream
 from secondorder.studies.numeric_fields import Found, Skipped, chosen_fields, short_unit
 from secondorder.studies.sweep import varied

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from secondorder.answers.estimate import Estimate
 from secondorder.arrays import Floats
 from secondorder.errors import InfeasibleError, InputError, UnknownName
-from secondorder.scenarios.scenario import Scenario
 from secondorder.executor import run_each
+from secondorder.scenarios.scenario import Scenario
 from secondorder.simulate.streams import stream
 from secondorder.studies.numeric_fields import Found, chosen_fields, numeric_fields
 from secondorder.studies.sensitivity import Ask, Witness

@@ -13,9 +13,9 @@ from secondorder.report.training import study_grids
 from secondorder.scenarios.training import AsyncCheckpoint, Training
 from secondorder.simulate.training import runs
 from secondorder.studies.interval import interval_study
-from secondorder.validation.published import published
 from secondorder.studies.scaling import scaled, scaling_study
 from secondorder.studies.spares import spares_study
+from secondorder.validation.published import published
 from secondorder.validation.verdicts import Verdict
 
 MTBF, WRITE, RESTART = 8240.0, 60.0, 300.0
