@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 CHECK = 0.5
 """Seconds between two looks of a worker at whether its parent still runs."""
-LOSSES = 3
+LOSSES = 5
 """Losses of workers in succession, without a result between them, that end the work."""
 REACH = "10s"
 """Time within which the scheduler of a cluster must answer."""

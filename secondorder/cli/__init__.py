@@ -24,6 +24,7 @@ from secondorder.cli import (
     schema,
     sensitivity,
     serve,
+    store,
     systems,
     train,
     validate,
@@ -60,6 +61,7 @@ _COMMANDS: Sequence[tuple[Callable[..., None] | str, str]] = (
     (plans.sweep, plans.example('sweep --vary "arrivals.rate=2 request/s,8 request/s"')),
     (plans.check, plans.example("check")),
     (sensitivity.sensitivity, sensitivity.EXAMPLE),
+    (store.store, store.EXAMPLE),
     (schema.schema, schema.EXAMPLE),
     (validate.validate, validate.EXAMPLE),
 )

@@ -109,10 +109,32 @@ def write(text: str, out: Output) -> None:
     if out.output is None:
         _print(text)
         return
+    with write_aside(out.output) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def write_aside(name: str) -> Iterator[Path]:
+    """A file to write in the folder of the one that is named, whose place it takes once it is whole.
+
+    A device or a pipe, and a file in a folder that takes no other, are written to directly.
+    Errors: ``FileError`` where it cannot be written; the old file stays.
+    """
+    path = Path(name)
     try:
-        Path(out.output).write_text(text, encoding="utf-8")
+        if path.exists() and not (path.is_file() and os.access(path.absolute().parent, os.W_OK)):
+            yield path
+            return
+        aside = path.with_name(f".{path.stem[:64]}.{os.getpid()}{path.suffix}")
+        try:
+            yield aside
+            if path.exists():
+                aside.chmod(path.stat().st_mode)
+            aside.replace(path.resolve())
+        finally:
+            aside.unlink(missing_ok=True)
     except OSError as error:
-        raise _unwritable(out.output, error.strerror or "an error") from None
+        raise _unwritable(name, error.strerror or "an error") from None
 
 
 def _print(text: str) -> None:

@@ -63,6 +63,11 @@ class Found:
     error: str = ""
     label: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def varied(self) -> str:
+        """The label as text."""
+        return ", ".join(f"{name}={value}" for name, value in self.label.items())
+
 
 class Store:
     """The file of finished points, to be used in a ``with`` statement.
@@ -143,23 +148,25 @@ class Store:
             raise FileError(self.name, given="a damaged file", expected="a store that secondorder wrote") from None
 
 
-def differences(one: Store, other: Store) -> list[tuple[Key, str]]:
-    """The points in which two stores differ, and how."""
+def differences(one: Store, other: Store) -> list[tuple[Key, str, str]]:
+    """The points in which two stores differ, what was varied, and how they differ."""
     left, right = dict(one.points()), dict(other.points())
     told = []
     for key in [*left, *(key for key in right if key not in left)]:
         if key not in right or key not in left:
-            told.append((key, f"only in {one.name if key in left else other.name}"))
+            found, name = (left[key], one.name) if key in left else (right[key], other.name)
+            told.append((key, found.varied, f"only in {name}"))
         elif left[key] != right[key]:
-            told.append((key, "another result"))
+            told.append((key, left[key].varied, "another result"))
     return told
 
 
 def _flat(key: Key, found: Found) -> list[dict[str, object]]:
-    varied = ", ".join(f"{name}={value}" for name, value in found.label.items())
     replication = None if key.replication == WHOLE else key.replication
     head = {"seed": key.seed, "replication": replication, "witness": key.witness, "version": key.version}
-    return [{**head, "varied": varied, "error": found.error, **row} for row in list(rows_of(found.record)) or [{}]]
+    return [
+        {**head, "varied": found.varied, "error": found.error, **row} for row in list(rows_of(found.record)) or [{}]
+    ]
 
 
 def _found(record: str, error: str, label: str) -> Found:
