@@ -1,6 +1,7 @@
 # `make demo` and `make test` need only make and Python 3.11 with pip and venv.
 
 PYTHON ?= python3
+EXTRAS ?= dev
 BIN := .venv/bin
 export MPLBACKEND := Agg
 # Small matrices, two test processes: threads of the linear algebra would only wait for each other.
@@ -68,7 +69,7 @@ docs: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$(EXTRAS)]"
 	touch $@
 
 clean:

@@ -1,5 +1,6 @@
 """The only place that shares work among processes, of this machine or of a cluster."""
 
+import logging
 import os
 import signal
 import threading
@@ -133,6 +134,8 @@ def _on_cluster(action: Callable[[Item], Result], items: Sequence[Item], address
     except ImportError:
         remedy = 'python -m pip install "secondorder[cluster]"'
         raise InputError("cluster", given=address, expected="dask.distributed installed", remedy=remedy) from None
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what it has to say of a loss is in our error
     try:
         client = Client(address, timeout=REACH, set_as_default=False)
     except (OSError, ValueError):
@@ -141,7 +144,9 @@ def _on_cluster(action: Callable[[Item], Result], items: Sequence[Item], address
     with client:
         places = client.map(partial(_placed, action), range(len(items)), items, pure=False, retries=LOSSES)
         try:
-            for _, result in as_completed(places, with_results=True):
+            for future, result in as_completed(places, loop=client.loop, with_results=True):
+                if future.status != "finished":
+                    raise OSError  # the scheduler is gone
                 yield result
         except (CancelledError, KilledWorker, OSError):
             expected = "a scheduler and workers that run on"
