@@ -9,6 +9,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from cyclopts import App, CycloptsError, Group
@@ -32,8 +33,9 @@ from secondorder.cli import (
 )
 from secondorder.cli.options import FLAGS, pasted
 from secondorder.cli.output import leave_stdout
+from secondorder.cli.streams import prepare
 from secondorder.cli.usage import told
-from secondorder.errors import SecondOrderError
+from secondorder.errors import FileError, InfeasibleError, InputError, SecondOrderError
 from secondorder.systems.registry import SYSTEMS
 
 app = App(
@@ -89,6 +91,7 @@ for word, system in SYSTEMS.items():
 
 def main(tokens: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. A traceback is printed only for a bug in secondorder."""
+    prepare()
     with warnings.catch_warnings():
         warnings.showwarning = _warn
         try:
@@ -107,6 +110,14 @@ def main(tokens: Sequence[str] | None = None) -> int:
         except BrokenPipeError:
             leave_stdout()
             return 141
+        except OSError as error:  # of the machine: a full disk, a closed stream, a folder that is gone
+            leave_stdout()
+            return _refuse(_of_the_machine(error))
+        except MemoryError:
+            _say("memory: got a system too large for it, expected a smaller one")
+            return InfeasibleError.exit_code
+        except OverflowError as error:
+            return _refuse(InputError("numbers", given=f"too large ones ({error})", expected="numbers of this world"))
         except Exception:
             return _fault()
     return 0
@@ -135,6 +146,12 @@ def _refuse(error: SecondOrderError | CycloptsError) -> int:
     return known.exit_code
 
 
+def _of_the_machine(error: OSError) -> InputError:
+    """What the operating system refused, as an error of ours."""
+    what = str(error.filename) if error.filename else "standard output"
+    return FileError(what, given=error.strerror or "an error", expected="one that can be read or written")
+
+
 def _fault() -> int:
     traceback.print_exc()
     _say(f"this is a bug in secondorder {__version__}: please report it with the lines above")
@@ -147,4 +164,5 @@ def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
 
 def _say(text: str) -> None:
     """One line on standard error."""
-    print("secondorder:", " ".join(text.splitlines()), file=sys.stderr)
+    with suppress(OSError):  # nobody is left to be told
+        print("secondorder:", " ".join(text.splitlines()), file=sys.stderr)

@@ -9,13 +9,12 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 from secondorder.cli.options import Output
-from secondorder.errors import FileError, InputError
+from secondorder.files import check_place, unwritable, write_aside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,30 +112,6 @@ def write(text: str, out: Output) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
-@contextmanager
-def write_aside(name: str) -> Iterator[Path]:
-    """A file to write in the folder of the one that is named, whose place it takes once it is whole.
-
-    A device or a pipe, and a file in a folder that takes no other, are written to directly.
-    Errors: ``FileError`` where it cannot be written; the old file stays.
-    """
-    path = Path(name)
-    try:
-        if path.exists() and not (path.is_file() and os.access(path.absolute().parent, os.W_OK)):
-            yield path
-            return
-        aside = path.with_name(f".{path.stem[:64]}.{os.getpid()}{path.suffix}")
-        try:
-            yield aside
-            if path.exists():
-                aside.chmod(path.stat().st_mode)
-            aside.replace(path.resolve())
-        finally:
-            aside.unlink(missing_ok=True)
-    except OSError as error:
-        raise _unwritable(name, error.strerror or "an error") from None
-
-
 def _print(text: str) -> None:
     try:
         sys.stdout.write(text)
@@ -145,29 +120,20 @@ def _print(text: str) -> None:
         raise
     except OSError as error:  # a full disk
         leave_stdout()
-        raise _unwritable("standard output", error.strerror or "an error") from None
+        raise unwritable("standard output", error.strerror or "an error") from None
 
 
 def leave_stdout() -> None:
     """What is still to be flushed goes nowhere, or the interpreter complains at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError, ValueError):  # it may be no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def check_output(out: Output) -> None:
     """Refuse a file that cannot be written, before the work is done."""
     if out.output is None:
         return
-    path = Path(out.output)
-    if path.is_dir():
-        raise _unwritable(out.output, "a directory")
-    if not path.absolute().parent.is_dir():
-        raise _unwritable(out.output, f"no such directory as {path.parent}")
-    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise _unwritable(out.output, "a place without permission to write")
-
-
-def _unwritable(name: str, reason: str) -> InputError:
-    return FileError(name, given=reason, expected="a file that can be written")
+    check_place(out.output)
 
 
 @contextmanager

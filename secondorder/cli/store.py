@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from secondorder.cli.options import OUTPUT, PRINTED, Output
-from secondorder.cli.output import check_output, emit, write_aside
+from secondorder.cli.output import check_output, emit
 from secondorder.errors import ConstraintNotMet, InputError
+from secondorder.files import check_place, write_aside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,6 +106,7 @@ def _compare(one: "Store", other: "Store", out: Output) -> None:
 def _check_export(name: str) -> None:
     if Path(name).suffix not in (".csv", ".parquet"):
         raise InputError("export", given=repr(name), expected="a name that ends in .csv or .parquet")
+    check_place(name)
 
 
 def _export(frame: "pd.DataFrame", name: str) -> None:

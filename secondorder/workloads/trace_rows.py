@@ -12,6 +12,7 @@ import numpy as np
 
 from secondorder.arrays import Floats
 from secondorder.errors import FileError
+from secondorder.files import read_text
 
 Values = Sequence[object]
 
@@ -63,6 +64,10 @@ def _number(value: object) -> float:
         return math.nan
 
 
+MOST = 1 << 31
+"""Bytes of a file of requests."""
+
+
 def read_rows(path: Path, benchmark: int | None = None) -> Rows:
     """The rows of a file, whatever its form. Errors: ``FileError``."""
     text = _text(path)
@@ -75,7 +80,7 @@ def read_rows(path: Path, benchmark: int | None = None) -> Rows:
 def _text(path: Path) -> str:
     expected = "a trace (CSV or JSON lines)"
     try:
-        text = path.read_text(encoding="utf-8-sig").rstrip()
+        text = read_text(path, encoding="utf-8-sig", most=MOST).rstrip()
     except UnicodeDecodeError:
         raise FileError(str(path), given="bytes that are not UTF-8 text", expected=expected) from None
     except OSError as error:

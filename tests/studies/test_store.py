@@ -266,7 +266,10 @@ def test_a_sweep_with_a_failed_point_prints_the_others_and_exits_with_its_error(
     code = main(["sweep", str(plan), "--vary", "servers=1,2,3", "--no-simulate", "--metric", "wait_mean"])
     printed = capsys.readouterr()
     assert code == 2
-    assert "sweep: got 1 of 3 points that failed, expected none; servers=2: servers: got 2, expected another" in printed.err
+    assert (
+        "sweep: got 1 of 3 points that failed, expected none; servers=2: servers: got 2, expected another"
+        in printed.err
+    )
     assert "400" in printed.out
     assert main(["sweep", str(plan), "--vary", "servers=1", "--resume"]) == 2
     assert "--store FILE" in capsys.readouterr().err
