@@ -10,6 +10,9 @@ from secondorder.simulate.witness import Witness, chosen
 from secondorder.systems.registry import system_of
 from secondorder.systems.system import loaded
 
+MOST_REQUESTS = 10_000_000
+"""Requests of one run, which are all held in memory."""
+
 
 def solve(scenario: Scenario) -> Answer:
     """The closed forms of a scenario, every order.
@@ -52,6 +55,9 @@ def simulate(
     if system.simulator is None:
         given = type(scenario).__name__
         raise InputError("scenario", given=given, expected="one that can be simulated", remedy="solve answers it")
+    if requests is not None and requests > MOST_REQUESTS:
+        expected = f"at most {MOST_REQUESTS:,}"
+        raise InputError("requests", given=f"{requests:,}", expected=expected, remedy="take more replications instead")
     for name, value in (("precision", precision), ("budget", budget)):
         if value is not None and not system.has_precision:
             given = f"{value} for a {type(scenario).__name__}"

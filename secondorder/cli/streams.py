@@ -10,7 +10,24 @@ from typing import NoReturn
 
 NARROWEST = 20
 """Columns below which a stated width of the terminal is not believed."""
-_PLAIN = str.maketrans("─━│┃╭╮╰╯┌┐└┘├┤┬┴┼═║µμ×±·…–—“”’‘≥≤→", "--||++++++++++++++=|uux~*.--\"\"''><>")
+_SIGNS = {
+    "-": "─━–",
+    "|": "│┃║",
+    "+": "╭╮╰╯┌┐└┘├┤┬┴┼",
+    "=": "═",
+    "u": "µμ",
+    "x": "×",
+    "~": "±",
+    "*": "·",
+    ".": "…",
+    "--": "—",
+    '"': "“”",
+    "'": "‘’",
+    "->": "→",
+    "<=": "≤",
+    ">=": "≥",
+}
+_PLAIN = {ord(sign): plain for plain, signs in _SIGNS.items() for sign in signs}
 
 
 class _Closed(io.TextIOBase):
