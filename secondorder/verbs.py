@@ -1,5 +1,8 @@
 """What is done with a scenario of any kind: ``solve`` and ``simulate``."""
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from secondorder.answers.answer import Answer
@@ -20,7 +23,8 @@ def solve(scenario: Scenario) -> Answer:
     Errors: ``Unstable`` when the load is at or past saturation.
     """
     system = system_of(scenario)
-    return loaded(system.closed_form)(scenario).in_units_of(system.metrics)
+    with _within_numbers(scenario):
+        return _finite(loaded(system.closed_form)(scenario).in_units_of(system.metrics))
 
 
 def can_simulate(scenario: Scenario) -> bool:
@@ -69,5 +73,24 @@ def simulate(
     options: dict[str, Any] = {"requests": requests} if system.has_requests else {}
     options |= {"precision": precision, "budget": budget} if system.has_precision else {}
     options |= {"witness": witness} if system.has_kernel else {}
-    found = loaded(system.simulator)(scenario, seed=seed, replications=replications, jobs=jobs, **options)
-    return found.in_units_of(system.metrics)
+    with _within_numbers(scenario):
+        found = loaded(system.simulator)(scenario, seed=seed, replications=replications, jobs=jobs, **options)
+        return _finite(found.in_units_of(system.metrics))
+
+
+@contextmanager
+def _within_numbers(scenario: Scenario) -> Iterator[None]:
+    """Overflows are told as what they are: a value of the scenario that no computer can work with."""
+    try:
+        yield
+    except OverflowError:
+        expected = "numbers that can be worked with, of a size that a system can have"
+        raise InputError(scenario.name, given="a number too large or too small", expected=expected) from None
+
+
+def _finite(answer: Answer) -> Answer:
+    """The answer, refused if a value of it is infinite or undefined."""
+    for each in answer.estimates:
+        if not math.isfinite(each.amount):
+            raise OverflowError(each.metric)
+    return answer

@@ -72,7 +72,11 @@ def read_rows(path: Path, benchmark: int | None = None) -> Rows:
     """The rows of a file, whatever its form. Errors: ``FileError``."""
     text = _text(path)
     if not text.startswith(("{", "[")):
-        return _csv(path, text)
+        try:
+            return _csv(path, text)
+        except csv.Error as error:
+            given = f"malformed CSV ({str(error).partition(' - ')[0]})"
+            raise FileError(str(path), given=given, expected="a trace (CSV or JSON lines)") from None
     document = _document(text)
     return _json_lines(path, text) if document is None else _result(path, document, benchmark)
 
