@@ -5,11 +5,14 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from secondorder.errors import SecondOrderError
+from secondorder.answers.answer import Answer
+from secondorder.errors import InfeasibleError, SecondOrderError
 from secondorder.executor import as_they_come
-from secondorder.studies.records import Record
+from secondorder.plans.write import write_plan
+from secondorder.scenarios.scenario import Scenario
+from secondorder.studies.records import Record, record_of, result_of
 from secondorder.studies.store import Found, Key, Store, refuse_resumed
 
 Item = TypeVar("Item")
@@ -64,6 +67,47 @@ def work_out(points: Sequence[Point[Item]], action: Callable[[Item], Record], ke
             if keeping.told is not None:
                 keeping.told(len(done), len(keys))
     return [done[point.key] for point in points]
+
+
+def answers(
+    scenarios: Sequence[Scenario],
+    labels: Sequence[dict[str, str]],
+    ask: Callable[[Scenario], Answer],
+    keeping: Keeping,
+    *,
+    seed: int,
+    options: str,
+) -> list[Answer | str]:
+    """What ``ask`` answers on each scenario, or why it does not."""
+    points = [
+        Point(item=each, key=key_of(each, keeping, seed=seed, witness="simulate", options=options), label=label)
+        for each, label in zip(scenarios, labels, strict=True)
+    ]
+    return [each.error or _answer(each.record) for each in work_out(points, partial(_asked, ask), keeping)]
+
+
+def records(points: Sequence[Point[Item]], action: Callable[[Item], Record], keeping: Keeping) -> list[Record]:
+    """``work_out`` of a study that needs all of its points. Errors: that of the first point that failed."""
+    found = work_out(points, action, keeping)
+    if failed := next((each for each in found if each.error), None):
+        fault = failed.error.startswith(FAULT)
+        raise (SecondOrderError if fault else InfeasibleError)(f"{failed.varied}: {failed.error}")
+    return [each.record for each in found]
+
+
+def key_of(scenario: Scenario, keeping: Keeping, **known: Any) -> Key:
+    """What a point is known by; where nothing is kept, a scenario need not have a plan."""
+    return Key(scenario=write_plan(scenario) if keeping.store else repr(scenario), **known)
+
+
+def _asked(ask: Callable[[Scenario], Answer], scenario: Scenario) -> Record:
+    return record_of(ask(scenario))
+
+
+def _answer(record: Record) -> Answer:
+    found = result_of(record)
+    assert isinstance(found, Answer)
+    return found
 
 
 def _one(action: Callable[[Item], Record], item: Item) -> Found:

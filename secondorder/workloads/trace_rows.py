@@ -98,6 +98,9 @@ def _csv(path: Path, text: str) -> Rows:
     skipped = _yaml_head(text)
     reader = csv.reader(io.StringIO("\n".join(text.split("\n")[skipped:])))
     header, rows, places = [name.strip() for name in next(reader)], [], []
+    if len(header) == 1 and (mark := next((each for each in (";", "\t") if each in header[0]), "")):
+        given, remedy = f"columns between {mark!r}", "write commas between columns, and points in numbers"
+        raise FileError(str(path), given=given, expected="columns between commas", remedy=remedy)
     for row in reader:
         place = f"line {reader.line_num + skipped}"
         if len(row) != len(header):
