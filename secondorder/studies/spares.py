@@ -118,8 +118,11 @@ def _shown(able: Sequence[float]) -> tuple[int, ...]:
 
     >>> _shown([0.5, 0.8, 0.95, 0.99, 0.999, 0.9999, 0.99999])
     (0, 1, 2, 3, 4, 5)
+    >>> _shown([0.5, 0.7, 0.8, 0.8, 0.8, 0.8, 0.8])
+    (0, 1, 2, 3, 4)
     """
-    last = max(FEWEST, next(count for count, share in enumerate(able) if share >= able[-1] - SETTLED))
+    enough = min(ENOUGH, able[-1] - SETTLED)
+    last = max(FEWEST, next(count for count, share in enumerate(able) if share >= enough))
     step = -(-last // (ROWS - 1))
     return tuple(sorted({*range(0, last, step), last}))
 
