@@ -225,15 +225,16 @@ def test_a_size_that_is_no_whole_number_is_left_out_by_name() -> None:
 
 
 def test_every_study_has_the_percentiles_of_single_runs() -> None:
-    spared = training(spares=so.Spares(count=0, repair="1 min"))
+    short = training(duration="3 day")
+    spared = training(duration="3 day", spares=so.Spares(count=0, repair="1 min"))
     studies = (
-        interval_study(training(), replications=80),
-        spares_study(spared, replications=80),
-        scaling_study(training(), accelerators=64, replications=80),
+        interval_study(short, replications=72),
+        spares_study(spared, replications=72),
+        scaling_study(short, accelerators=64, replications=72),
     )
     for study in studies:
         frame = study_frame(study)
-        found = {metric: rows for metric, rows in frame[frame["source"] == "simulated"].groupby("metric")}
+        found = dict(list(frame[frame["source"] == "simulated"].groupby("metric")))
         low, mean, high = (found[f"goodput{each}"]["value"].to_numpy() for each in ("_p5", "", "_p95"))
         assert (low <= mean).all()
         assert (mean <= high).all()

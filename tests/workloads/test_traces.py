@@ -306,5 +306,5 @@ def test_columns_between_other_marks_are_named(mark: str, tmp_path) -> None:
 
 
 def test_a_decimal_comma_is_answered_with_a_point() -> None:
-    with pytest.raises(InputError, match='decimals follow a point: write "1.5 request/s"'):
+    with pytest.raises(InputError, match=r'write "1\.5 request/s"'):
         Poisson("1,5 request/s")
