@@ -121,7 +121,7 @@ def _shown(able: Sequence[float]) -> tuple[int, ...]:
     >>> _shown([0.5, 0.7, 0.8, 0.8, 0.8, 0.8, 0.8])
     (0, 1, 2, 3, 4)
     """
-    enough = min(ENOUGH, able[-1] - SETTLED)
+    enough = ENOUGH if able[-1] >= ENOUGH else able[-1] - SETTLED
     last = max(FEWEST, next(count for count, share in enumerate(able) if share >= enough))
     step = -(-last // (ROWS - 1))
     return tuple(sorted({*range(0, last, step), last}))
