@@ -21,7 +21,7 @@ from secondorder.cli.options import (
     Simulated,
 )
 from secondorder.cli.output import check_output, emit, patience, records
-from secondorder.cli.progress import Counted
+from secondorder.cli.counted import Counted
 from secondorder.cli.systems import answer
 from secondorder.errors import FileError, InputError
 from secondorder.systems.registry import SYSTEMS
