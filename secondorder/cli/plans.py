@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from secondorder.cli.counted import Counted
 from secondorder.cli.options import (
     NOT_KEPT,
     OUTPUT,
@@ -21,7 +22,6 @@ from secondorder.cli.options import (
     truth,
 )
 from secondorder.cli.output import check_output, emit, patience, records, show_all
-from secondorder.cli.counted import Counted
 from secondorder.errors import ConstraintNotMet, InfeasibleError, InputError, SecondOrderError, UnknownName, naming
 from secondorder.plans.text import plain_value
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
+from secondorder.cli.counted import Counted
 from secondorder.cli.flags import INNER, Flag, Given, attach, by_flag, flag_of, flags_of, given_in, nested
 from secondorder.cli.options import (
     NOT_KEPT,
@@ -21,7 +22,6 @@ from secondorder.cli.options import (
     Simulated,
 )
 from secondorder.cli.output import check_output, emit, patience, records
-from secondorder.cli.counted import Counted
 from secondorder.cli.systems import answer
 from secondorder.errors import FileError, InputError
 from secondorder.systems.registry import SYSTEMS
