@@ -49,6 +49,24 @@ class Cancellation:
     slot: Slot
 
 
+@dataclass(frozen=True)
+class ChangeOfSpeed:
+    """Cause of an interrupt: the steps to come take ``factor`` times as long as at full speed."""
+
+    factor: float
+
+
+@dataclass(frozen=True)
+class Slowed:
+    """Step times ``factor`` times as long."""
+
+    seconds: StepSeconds
+    factor: float
+
+    def __call__(self, *load: float) -> float:
+        return self.factor * self.seconds(*load)
+
+
 class Engine:
     """One replica. ``submit`` requests to it, or ``cancel`` them; it runs as a process of the environment."""
 
@@ -65,6 +83,7 @@ class Engine:
     ) -> None:
         self.env, self.scheduler, self.leaps = env, scheduler, leaps
         self.seconds = seconds.bound if isinstance(seconds, StepFunction) else seconds
+        self.full_speed = self.seconds
         self.recorder, self.log = recorder, recorder.log(name)
         self.idle: simpy.Event | None = None
         self.leaping = False
@@ -86,7 +105,12 @@ class Engine:
         self.leaving.append(slot)
         self.interrupt(Cancellation(slot))
 
-    def interrupt(self, cause: Arrival | Cancellation) -> None:
+    def slow(self, factor: float) -> None:
+        """From the next step on, steps take ``factor`` times as long as at full speed."""
+        self.seconds = Slowed(self.full_speed, factor) if factor != 1 else self.full_speed
+        self.interrupt(ChangeOfSpeed(factor))
+
+    def interrupt(self, cause: Arrival | Cancellation | ChangeOfSpeed) -> None:
         """A leap ends with the step under way; the end of a single step is waited for in any case."""
         if self.leaping:
             self.leaping = False
@@ -145,6 +169,7 @@ class Engine:
         if step.admitted:
             self.recorder.admit(step.admitted, int(self.env.now), self.log)
         yield StepEnd(self.env, picoseconds(self.seconds(*step.load)))
+        self.log.tokens += step.prefill_tokens + step.decodes
         self.end(1, self.used(), step.first, step.finishing)
 
     def leap(self, steps: int) -> Process:
@@ -154,12 +179,13 @@ class Engine:
         try:
             yield StepEnd(self.env, ends[-1] - self.env.now)
         except simpy.Interrupt as interrupt:
-            if not isinstance(interrupt.cause, Arrival | Cancellation):
+            if not isinstance(interrupt.cause, Arrival | Cancellation | ChangeOfSpeed):
                 raise
             steps = bisect_left(ends, self.env.now) + 1
             yield StepEnd(self.env, ends[steps - 1] - self.env.now)
         finally:
             self.leaping = False
+        self.log.tokens += steps * self.scheduler.decodes
         finishing = self.scheduler.decode(steps)
         self.end(steps, used, [], finishing)
 

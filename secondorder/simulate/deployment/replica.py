@@ -1,0 +1,81 @@
+"""A replica: an engine that can be taken away, and comes back cold."""
+
+import simpy
+
+from secondorder.scenarios.serving import Serving
+from secondorder.simulate.deployment.attempt import Attempt, Fate
+from secondorder.simulate.serving.engine import Engine
+from secondorder.simulate.serving.recorder import Recorder
+from secondorder.simulate.serving.single_run import engine_for
+
+
+class Replica:
+    """An engine, the attempts that it has, and whether it takes more."""
+
+    def __init__(self, env: simpy.Environment, number: int, scenario: Serving, recorder: Recorder) -> None:
+        self.env, self.number, self.scenario, self.recorder = env, number, scenario, recorder
+        self.attempts: dict[Attempt, None] = {}
+        self.tokens = 0  # of the prompts of its attempts
+        self.starts = 0
+        self.up = True
+        self.down_since = 0
+        self.downtime = 0
+        self.drained: simpy.Event | None = None
+        self.engine = self._cold_engine()
+
+    @property
+    def outstanding(self) -> int:
+        """Requests that were sent to it and have not ended."""
+        return len(self.attempts)
+
+    def submit(self, attempt: Attempt) -> None:
+        """A request arrives."""
+        self.attempts[attempt] = None
+        self.tokens += attempt.ask.prompt
+        attempt.replica = self
+        attempt.slot = self.engine.submit(attempt.ask, attempt.emitted)
+
+    def withdraw(self, attempt: Attempt) -> None:
+        """A request is taken back: its engine lets it go at the end of the step under way."""
+        assert attempt.slot is not None
+        self.engine.cancel(attempt.slot)
+
+    def forget(self, attempt: Attempt) -> None:
+        """An attempt has ended."""
+        del self.attempts[attempt]
+        self.tokens -= attempt.ask.prompt
+        if self.drained is not None and not self.attempts:
+            self.drained.succeed()
+            self.drained = None
+
+    def fail(self) -> None:
+        """It is gone with all that it had."""
+        self.close()
+        for attempt in list(self.attempts):
+            attempt.ends_as = attempt.ends_as or Fate.LOST
+            self.withdraw(attempt)
+
+    def close(self) -> None:
+        """It takes no more requests."""
+        self.up, self.down_since = False, int(self.env.now)
+
+    def drain(self) -> simpy.Event:
+        """It takes no more requests; the event is that all it had have ended."""
+        self.up = False
+        event = self.env.event()
+        if self.attempts:
+            self.drained = event
+        else:
+            event.succeed()
+        return event
+
+    def restart(self) -> None:
+        """It is back, with an empty cache."""
+        self.downtime += int(self.env.now) - self.down_since
+        self.engine = self._cold_engine()
+        self.up = True
+
+    def _cold_engine(self) -> Engine:
+        name = f"replica {self.number}" if not self.starts else f"replica {self.number}, restart {self.starts}"
+        self.starts += 1
+        return engine_for(self.scenario, self.env, self.recorder, name=name)
