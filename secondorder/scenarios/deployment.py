@@ -12,7 +12,6 @@
 (4, 15.0)
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Literal
@@ -22,8 +21,9 @@ from annotated_types import Ge
 from secondorder.errors import InputError
 from secondorder.quantities import Checked, Count, Duration, Quantity, Unit, registry, si
 from secondorder.scenarios.replica_faults import Faults
-from secondorder.scenarios.router import LeastOutstanding, PowerOfChoices, Router
+from secondorder.scenarios.router import LeastOutstanding, PowerOfChoices, PrefixAware, Router
 from secondorder.scenarios.serving import Serving
+from secondorder.scenarios.variants import Variants
 from secondorder.workloads.traces import Trace
 
 Timeout = Annotated[Quantity | str, Unit("s", positive=True)]
@@ -37,7 +37,8 @@ class Deployment(Checked):
 
     - ``serving``: one replica; its arrivals are the load of all replicas together.
     - ``replicas``: replicas of ``serving``.
-    - ``others``: further replicas that are not alike: a list of services, whose arrivals are not used.
+    - ``others``: further replicas that are not like them ("2 accelerator=a100_80gb"); several kinds are separated by
+      a semicolon.
     - ``router``: rule that picks a replica: random, round-robin, least-outstanding, power-of-d, least-tokens,
       prefix-aware or session.
     - ``report_interval``: time between two reports of the replicas' load to the router; 0 s is always up to date.
@@ -61,7 +62,7 @@ class Deployment(Checked):
 
     serving: Serving
     replicas: Count = 2
-    others: Sequence[Serving] = ()
+    others: Variants | None = None
     router: Router = field(default_factory=LeastOutstanding)
     report_interval: Duration = "0 s"
     max_outstanding: Count | None = None
@@ -75,15 +76,13 @@ class Deployment(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "others", tuple(self.others))
-        for other in self.others:
-            if not isinstance(other, Serving):
-                raise InputError("others", given=repr(other), expected="services")
-            if (other.block_size, other.model.vocab) != (self.serving.block_size, self.serving.model.vocab):
-                expected = "the block size and the vocabulary of the others"
-                raise InputError("others", given=f"{other.name} with its own", expected=expected)
         if self.after_failure not in (known := ("lost", "retried", "moved")):
             raise InputError("after_failure", given=repr(self.after_failure), expected=" or ".join(known))
+        if isinstance(self.router, PrefixAware) and not self.serving.enable_prefix_caching:
+            given = "prefix-aware beside replicas that keep no prefixes"
+            raise InputError(
+                "router", given=given, expected="prefix caching", remedy="set enable_prefix_caching of the service"
+            )
         number = len(self.engines)
         beyond = [place for place in (self.faults.replicas if self.faults else ()) if place >= number]
         if beyond:
@@ -105,12 +104,12 @@ class Deployment(Checked):
     @cached_property
     def engines(self) -> tuple[Serving, ...]:
         """The service of each replica, by its number."""
-        return (self.serving,) * self.replicas + tuple(self.others)
+        return (self.serving,) * self.replicas + (self.others.of(self.serving) if self.others else ())
 
     @cached_property
     def alike(self) -> bool:
         """Whether all replicas are alike."""
-        return not self.others
+        return self.others is None
 
     @cached_property
     def share(self) -> Serving:

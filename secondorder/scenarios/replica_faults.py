@@ -5,19 +5,21 @@
 """
 
 from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from typing import Annotated, ClassVar, TypeAlias
 
 from annotated_types import Ge
 
 from secondorder.errors import InputError
-from secondorder.quantities import Checked, Duration, Quantity, Unit, si
+from secondorder.families import members_of, read_text
+from secondorder.quantities import Duration, Quantity, Unit, si
+from secondorder.spelling import Spelled
 
 Place = Annotated[int, Ge(0)]
 Span = Annotated[Quantity | str, Unit("s", positive=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomFailures(Checked):
+class RandomFailures(Spelled):
     """Each replica fails after an exponential time in service of mean ``mtbf`` and is back, cold, after ``restart``.
 
     - ``mtbf``: mean time in service between failures of one replica.
@@ -25,13 +27,14 @@ class RandomFailures(Checked):
     - ``exponential``: whether the restart is exponential of that mean instead of fixed.
     """
 
+    word: ClassVar[str] = "random"
     mtbf: Span
     restart: Duration
     exponential: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kill(Checked):
+class Kill(Spelled):
     """One replica fails at a stated time and is back, cold, after ``restart``.
 
     - ``replica``: number of the replica, from 0.
@@ -39,13 +42,14 @@ class Kill(Checked):
     - ``restart``: time until it serves again.
     """
 
+    word: ClassVar[str] = "kill"
     replica: Place
     at: Duration
     restart: Duration
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slow(Checked):
+class Slow(Spelled):
     """The steps of one replica take ``factor`` times as long for a while.
 
     - ``replica``: number of the replica, from 0.
@@ -54,6 +58,7 @@ class Slow(Checked):
     - ``factor``: how many times as long a step takes.
     """
 
+    word: ClassVar[str] = "slow"
     replica: Place
     at: Duration
     lasts: Span
@@ -61,13 +66,14 @@ class Slow(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RollingRestart(Checked):
+class RollingRestart(Spelled):
     """The replicas restart one after the other; each is drained first: it takes no new requests and finishes its own.
 
     - ``at``: time of the first since the start.
     - ``restart``: time that each is away after it is drained.
     """
 
+    word: ClassVar[str] = "rolling"
     at: Duration
     restart: Duration
 
@@ -76,20 +82,27 @@ Fault: TypeAlias = RandomFailures | Kill | Slow | RollingRestart
 
 
 @dataclass(frozen=True, kw_only=True)
-class Faults(Checked):
-    """A schedule of faults.
+class Faults(Spelled):
+    """A schedule of faults; lines of text become the faults that they spell.
 
     - ``events``: the faults.
+
+    >>> str(Faults(events=["kill 1 at=60 s restart=2 min", "rolling 5 min restart=30 s"]))
+    'kill 1 at=60 s restart=120 s; rolling 300 s restart=30 s'
     """
 
+    word: ClassVar[str] = "faults"
     events: tuple[Fault, ...]
 
     def __post_init__(self) -> None:
+        events = tuple(_event(event) for event in self.events)
+        object.__setattr__(self, "events", events)
         super().__post_init__()
-        for event in self.events:
-            if not isinstance(event, Fault):
-                expected = "RandomFailures, Kill, Slow or RollingRestart"
-                raise InputError("events", given=repr(event), expected=expected)
+        if not events:
+            raise InputError("events", given="none", expected="at least one fault")
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.events))
 
     @property
     def moments(self) -> tuple[float, ...]:
@@ -105,3 +118,11 @@ class Faults(Checked):
     def replicas(self) -> tuple[int, ...]:
         """Numbers of the replicas that faults name."""
         return tuple(event.replica for event in self.events if isinstance(event, Kill | Slow))
+
+
+def _event(event: object) -> object:
+    """A fault, or the one that a text spells."""
+    found = read_text(event, members_of(Fault), "events") if isinstance(event, str) else event
+    if not isinstance(found, Fault):
+        raise InputError("events", given=repr(event), expected="random, kill, slow or rolling")
+    return found

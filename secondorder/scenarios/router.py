@@ -1,36 +1,42 @@
 """Routers: which replica a request is sent to.
 
->>> from secondorder.scenarios.router import PowerOfChoices
->>> PowerOfChoices(choices=2)
-PowerOfChoices(choices=2)
+>>> str(PowerOfChoices(choices=3)), str(RoundRobin())
+('power-of-d 3', 'round-robin')
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
-from secondorder.quantities import Checked, Count, NonNegative
+from secondorder.quantities import Count, NonNegative
+from secondorder.spelling import Spelled
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomReplica(Checked):
+class RandomReplica(Spelled):
     """Each replica with the same probability."""
 
+    word: ClassVar[str] = "random"
+
 
 @dataclass(frozen=True, kw_only=True)
-class RoundRobin(Checked):
+class RoundRobin(Spelled):
     """One replica after the other."""
 
+    word: ClassVar[str] = "round-robin"
+
 
 @dataclass(frozen=True, kw_only=True)
-class LeastOutstanding(Checked):
+class LeastOutstanding(Spelled):
     """The replica with the fewest outstanding requests; ties are broken at random.
 
     *Source*: join the shortest queue, Winston 1977.
     """
 
+    word: ClassVar[str] = "least-outstanding"
+
 
 @dataclass(frozen=True, kw_only=True)
-class PowerOfChoices(Checked):
+class PowerOfChoices(Spelled):
     """Of ``choices`` replicas picked at random the one with the fewest outstanding requests.
 
     - ``choices``: replicas that are asked.
@@ -38,16 +44,19 @@ class PowerOfChoices(Checked):
     *Source*: Mitzenmacher, The power of two choices in randomized load balancing (2001).
     """
 
+    word: ClassVar[str] = "power-of-d"
     choices: Count = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeastTokens(Checked):
+class LeastTokens(Spelled):
     """The replica whose outstanding requests have the fewest prompt tokens; ties are broken at random."""
+
+    word: ClassVar[str] = "least-tokens"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrefixAware(Checked):
+class PrefixAware(Spelled):
     """The replica with the highest score: tokens of the prompt that it was sent before, minus ``weight`` times its load.
 
     The load is the prompt tokens of its outstanding requests. The router keeps for each replica the prefixes that it
@@ -59,11 +68,12 @@ class PrefixAware(Checked):
     match and a load, with weights of its own.
     """
 
+    word: ClassVar[str] = "prefix-aware"
     weight: NonNegative = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class SessionAffinity(Checked):
+class SessionAffinity(Spelled):
     """Always the same replica for one session: a hash of the first ``blocks`` blocks of the prompt.
 
     A prompt without known prefixes is a session of its own. While the replica is down, its sessions are spread over the
@@ -74,6 +84,7 @@ class SessionAffinity(Checked):
     *Source*: rendezvous hashing, Thaler and Ravishankar, IEEE/ACM Transactions on Networking 6(1), 1998.
     """
 
+    word: ClassVar[str] = "session"
     blocks: Count = 32
 
 

@@ -50,7 +50,7 @@ def run(scenario: Deployment, requests: Requests, *, seed: int = 0, replication:
 
     ``seed`` and ``replication`` name the random streams of the router, the pauses and the failures.
     """
-    for engine in dict.fromkeys(scenario.engines):
+    for engine in {id(engine): engine for engine in scenario.engines}.values():
         engine.check(requests)
     asked = list(asks(scenario.serving, requests))
     env, ledger = simpy.Environment(initial_time=0), Ledger(len(asked))
