@@ -45,6 +45,7 @@ from .scenarios.closed_loop import ClosedLoop as ClosedLoop
 from .scenarios.collective import Collective as Collective
 from .scenarios.compression import Compression as Compression
 from .scenarios.data_loading import DataLoading as DataLoading
+from .scenarios.deployment import Deployment as Deployment
 from .scenarios.disaggregated import Disaggregated as Disaggregated
 from .scenarios.expert_routing import ExpertRouting as ExpertRouting
 from .scenarios.footprint import Footprint as Footprint

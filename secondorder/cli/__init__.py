@@ -88,7 +88,7 @@ for word, system in SYSTEMS.items():
         continue
     app.command(
         f"secondorder.cli.systems:{word}",
-        name=word.replace("_", "-"),
+        name=system.command_name,
         help=system.title,
         help_epilogue=systems.example(word),
         group=_SYSTEMS,
