@@ -307,7 +307,7 @@ FAMILIES: tuple[Family, ...] = (
         Kind(word="round-robin", type=RoundRobin, example="round-robin"),
         Kind(word="power-of-d", type=PowerOfChoices, example="power-of-d 2"),
         Kind(word="least-tokens", type=LeastTokens, example="least-tokens"),
-        Kind(word="prefix-aware", type=PrefixAware, example="prefix-aware 1"),
+        Kind(word="prefix-aware", type=PrefixAware, example="prefix-aware 50"),
         Kind(word="session", type=SessionAffinity, example="session 32"),
     ),
     _by_word(

@@ -57,19 +57,19 @@ class LeastTokens(Spelled):
 
 @dataclass(frozen=True, kw_only=True)
 class PrefixAware(Spelled):
-    """The replica with the highest score: tokens of the prompt that it was sent before, minus ``weight`` times its load.
+    """The highest score: tokens of the prompt that the replica was sent before, less ``weight`` times its load.
 
-    The load is the prompt tokens of its outstanding requests. The router keeps for each replica the prefixes that it
-    sent there, as many blocks as the replica's cache has, and forgets the least recently used.
+    The load is its outstanding requests. The router keeps for each replica the prefixes that it sent there, as many
+    blocks as the replica's cache has, and forgets the least recently used.
 
-    - ``weight``: tokens of a matched prefix that a token of load outweighs.
+    - ``weight``: tokens of a matched prefix that one outstanding request outweighs.
 
     *Source*: the cache-aware routers of SGLang and llm-d and the KV router of NVIDIA Dynamo, 2025; each scores by a
     match and a load, with weights of its own.
     """
 
     word: ClassVar[str] = "prefix-aware"
-    weight: NonNegative = 1.0
+    weight: NonNegative = 50.0
 
 
 @dataclass(frozen=True, kw_only=True)

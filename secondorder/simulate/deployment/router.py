@@ -127,7 +127,7 @@ class SentBefore:
 
 
 class BestMatch:
-    """The most tokens of the prompt matched, minus ``weight`` times the load in tokens."""
+    """The most tokens of the prompt matched, less ``weight`` times the load."""
 
     def __init__(self, weight: float, load: Load, chance: np.random.Generator) -> None:
         self.weight, self.load, self.chance = weight, load, chance
@@ -195,7 +195,7 @@ def _(kind: LeastTokens, chance: np.random.Generator, outstanding: Load, tokens:
 
 @rule_of.register
 def _(kind: PrefixAware, chance: np.random.Generator, outstanding: Load, tokens: Load) -> Rule:
-    return BestMatch(kind.weight, tokens, chance)
+    return BestMatch(kind.weight, outstanding, chance)
 
 
 @rule_of.register
