@@ -81,6 +81,14 @@ INFERENCE = (
     Metric(name="device_utilisation"),
 )
 
+MAX_RATE = (
+    Metric(name="max_rate", unit="request/s"),
+    *LATENCIES,
+    Metric(name="cost", unit="USD/hour"),
+    Metric(name="cost_per_input_token", unit="USD/token"),
+    Metric(name="cost_per_output_token", unit="USD/token"),
+)
+
 OWNERSHIP = (
     Metric(name="energy_cost", unit="USD"),
     Metric(name="total_cost", unit="USD"),

@@ -12,11 +12,11 @@ A router that looks at the queues does better than the second order says, one wi
 values are outside their domain and say so.
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, replace
 
 from secondorder.analytic.serving.ladder import ladder
-from secondorder.analytic.serving.saturation import saturation
+from secondorder.analytic.serving.saturation import Saturation, saturation
 from secondorder.answers.answer import Answer, ranked
 from secondorder.answers.declared import DEPLOYMENT
 from secondorder.answers.estimate import Estimate, approximation, exact, rungs
@@ -24,7 +24,6 @@ from secondorder.errors import Unstable
 from secondorder.quantities import si
 from secondorder.scenarios.deployment import Deployment
 from secondorder.scenarios.router import RandomReplica
-from secondorder.scenarios.serving import Serving
 from secondorder.workloads.arrivals import Poisson
 
 SHARED = ("request_throughput", "running_mean")
@@ -40,17 +39,16 @@ def solve_deployment(scenario: Deployment) -> Answer:
     Shares are in proportion to the saturation rates, and latencies those of a replica of the first kind. Errors:
     ``Unstable`` where the replicas, as often as they are up, cannot serve the rate.
     """
-    limits = [saturation(scenario.with_share(1 / len(scenario.engines), engine)) for engine in _kinds(scenario)]
-    up = availability(scenario)
-    rate = up * sum(limit.rate * count for limit, count in zip(limits, _counts(scenario), strict=True))
+    every = limits(scenario)
+    up, rate = every.up, every.total
     if scenario.rate >= rate:
         raise Unstable(
             f"{scenario.name}: {scenario.rate:.4g} request/s offered, {rate:.4g} can be served by "
             f"{len(scenario.engines)} replicas that are up {up:.4g} of the time; lower the rate or add replicas"
         )
-    share = limits[0].rate * up / rate
+    share = every.first.rate * up / rate
     one = ladder(scenario.with_share(share))
-    why = _outside(scenario)
+    why = outside(scenario)
     estimates = [
         *(_of_all(each, 1 / share, why) for each in one.estimates if each.metric not in OF_ONE),
         *rungs(DEPLOYMENT, 1, RENEWAL, exact("long run; none where nothing fails"), {"availability": up}),
@@ -60,6 +58,25 @@ def solve_deployment(scenario: Deployment) -> Answer:
     ]
     how = f"closed forms at {scenario.rate:.4g} request/s over {len(scenario.engines)} replicas"
     return Answer(scenario=scenario.name, estimates=ranked(estimates), how=how)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The saturation of the ``first`` kind of replica, the ``total`` rate of all, and the share of the time ``up``."""
+
+    first: Saturation
+    total: float
+    up: float
+
+
+def limits(scenario: Deployment) -> Limits:
+    """What the replicas can serve together, as often as they are up."""
+    kinds = {id(engine): engine for engine in scenario.engines}
+    count = Counter(id(engine) for engine in scenario.engines)
+    found = {key: saturation(scenario.with_share(1 / len(scenario.engines), engine)) for key, engine in kinds.items()}
+    up = availability(scenario)
+    total = up * sum(found[key].rate * count[key] for key in kinds)
+    return Limits(first=found[id(scenario.engines[0])], total=total, up=up)
 
 
 def availability(scenario: Deployment) -> float:
@@ -73,15 +90,6 @@ def availability(scenario: Deployment) -> float:
     return si(failures.mtbf) / (si(failures.mtbf) + si(failures.restart))
 
 
-def _kinds(scenario: Deployment) -> list[Serving]:
-    return list({id(engine): engine for engine in scenario.engines}.values())
-
-
-def _counts(scenario: Deployment) -> Iterator[int]:
-    ids = [id(engine) for engine in scenario.engines]
-    return (ids.count(each) for each in dict.fromkeys(ids))
-
-
 def _of_all(rung: Estimate, times: float, why: str) -> Estimate:
     """The value for the deployment, from that of one replica."""
     amount = rung.amount * times if rung.metric in SHARED else rung.amount
@@ -90,7 +98,7 @@ def _of_all(rung: Estimate, times: float, why: str) -> Estimate:
     return replace(rung, amount=amount, outside="; ".join(filter(None, (rung.outside, why))))
 
 
-def _outside(scenario: Deployment) -> str:
+def outside(scenario: Deployment) -> str:
     """Why a replica alone, at its share, does not tell of all."""
     reasons = []
     if not isinstance(scenario.router, RandomReplica):
