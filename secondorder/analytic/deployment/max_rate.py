@@ -21,7 +21,7 @@ from secondorder.errors import InfeasibleError, Unstable
 from secondorder.quantities import pretty
 from secondorder.scenarios.max_rate import MaxRate
 
-TOLERANCE = 1e-3
+TOLERANCE = 2e-3
 """Relative error of the rate that the bisection leaves."""
 NEARLY_IDLE = 1e-3
 """Share of saturation at which a replica is as good as idle."""
@@ -57,11 +57,11 @@ def solve_max_rate(scenario: MaxRate) -> Answer:
         return _p99s(scenario, rate * limit.rate / total, limit)
 
     def meets(rate: float) -> bool:
+        quantiles = _quantiles(scenario, rate * limit.rate / total, limit)
         try:
-            found = p99s(rate)
+            return all(quantiles[metric](0.99) <= most for metric, most in wanted.items())
         except Unstable:
             return False
-        return all(found[metric] <= most for metric, most in wanted.items())
 
     if not meets(NEARLY_IDLE * total):
         _refuse(scenario, p99s(NEARLY_IDLE * total))
@@ -81,10 +81,14 @@ def solve_max_rate(scenario: MaxRate) -> Answer:
 
 def _p99s(scenario: MaxRate, rate: float, limit: Saturation) -> Mapping[str, float]:
     """Of the metrics that have an objective, for a replica of the first kind at its own rate (request/s)."""
+    quantiles = _quantiles(scenario, rate, limit)
+    return {metric: quantiles[metric](0.99) for metric in scenario.objectives}
+
+
+def _quantiles(scenario: MaxRate, rate: float, limit: Saturation) -> Mapping[str, Callable[[float], float]]:
     serving = scenario.deployment.with_share(rate / scenario.deployment.rate)
     found = Replica.of(serving, rate, limit)
-    quantiles = {"ttft_p99": found.ttft_quantile, "tpot_p99": found.tpot_quantile, "e2el_p99": found.e2el_quantile}
-    return {metric: quantiles[metric](0.99) for metric in scenario.objectives}
+    return {"ttft_p99": found.ttft_quantile, "tpot_p99": found.tpot_quantile, "e2el_p99": found.e2el_quantile}
 
 
 def _refuse(scenario: MaxRate, found: Mapping[str, float]) -> None:
