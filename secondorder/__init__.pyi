@@ -90,6 +90,8 @@ from .scenarios.training_step import TrainingStep as TrainingStep
 from .studies.sensitivity import sensitivity as sensitivity
 from .studies.sobol import sobol as sobol
 from .studies.sweep import sweep as sweep
+from .studies.max_rate import max_rate as max_rate
+from .studies.search import search as search
 from .systems.registry import register as register
 from .systems.system import System as System
 from .validation.comparison import Comparison as Comparison

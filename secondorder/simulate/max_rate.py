@@ -5,7 +5,7 @@ of the rate follows from those of the p99s and from how steeply they rise there.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -131,8 +131,13 @@ def _rate(tried: Tried, low: float, high: float, answer: Answer) -> Estimate:
     )
 
 
-def _costs(scenario: MaxRate, rate: Estimate) -> list[Estimate]:
+def _costs(scenario: MaxRate, rate: Estimate) -> Iterator[Estimate]:
+    """What a token costs, with the interval of the rate turned over."""
     if scenario.cost_rate is None:
-        return []
+        return
+    assert rate.low is not None
+    assert rate.high is not None
     law = scenario.deployment.serving.offered
-    return list(token_costs(scenario.cost_rate, rate.amount, law.mean_input, law.mean_output, "simulated", None))
+    for cost in token_costs(scenario.cost_rate, rate.amount, law.mean_input, law.mean_output, "simulated", None):
+        low, high = (cost.amount * rate.amount / edge if edge else math.inf for edge in (rate.high, rate.low))
+        yield replace(cost, low=low, high=high, steadiness=rate.steadiness, unsettled=rate.unsettled)
