@@ -23,6 +23,7 @@ from secondorder.cli import (
     queue,
     roofline,
     schema,
+    search,
     sensitivity,
     serve,
     store,
@@ -54,6 +55,7 @@ _COMMANDS: Sequence[tuple[Callable[..., None] | str, str]] = (
     (zoo.zoo, zoo.EXAMPLE),
     (roofline.roofline, roofline.EXAMPLE),
     ("serve", serve.EXAMPLE),
+    ("search", search.EXAMPLE),
     ("train", train.EXAMPLE),
     ("layouts", layouts.EXAMPLE),
     ("queue", queue.EXAMPLE),
@@ -69,7 +71,13 @@ _COMMANDS: Sequence[tuple[Callable[..., None] | str, str]] = (
 )
 _SYSTEMS = Group("One scenario from its flags", sort_key=1, help_formatter=DefaultFormatter())
 app.group_commands = Group("Commands", sort_key=0, help_formatter=DefaultFormatter())
-_TITLES = {"serve": serve.TITLE, "train": train.TITLE, "layouts": layouts.TITLE, "queue": queue.TITLE}
+_TITLES = {
+    "serve": serve.TITLE,
+    "search": search.TITLE,
+    "train": train.TITLE,
+    "layouts": layouts.TITLE,
+    "queue": queue.TITLE,
+}
 """Commands that are made of a scenario's fields, when they are first asked for."""
 for place, (command, example) in enumerate(_COMMANDS):
     if isinstance(command, str):

@@ -20,7 +20,6 @@ from secondorder.scenarios.deployment import Deployment
 Requests = Annotated[int, Ge(400)]
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class MaxRate(Checked):
     """The highest rate of a deployment whose p99s keep objectives.
@@ -53,7 +52,9 @@ class MaxRate(Checked):
             raise InputError("tpot_p99", given="answers of one token", expected="answers that have a time per token")
         if self.deployment.faults is not None and self.deployment.faults.moments:
             raise InputError(
-                "faults", given="faults at stated times", expected="none, or failures at random: a rate is for the long run"
+                "faults",
+                given="faults at stated times",
+                expected="none, or failures at random: a rate is for the long run",
             )
 
     @property

@@ -80,9 +80,7 @@ def _decided(scenario: Capacity, replicas: int, *, seed: int, replications: int,
         length *= 2
 
 
-def _simulated(
-    scenario: Capacity, replicas: int, length: int, seed: int, replications: int, jobs: int
-) -> Answer:
+def _simulated(scenario: Capacity, replicas: int, length: int, seed: int, replications: int, jobs: int) -> Answer:
     """One replica at its share, or all of them behind the router."""
     if scenario.router is None:
         one = scenario.replica(replicas)

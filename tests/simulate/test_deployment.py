@@ -104,9 +104,7 @@ def test_round_robin_takes_turns_and_random_replicas_are_equally_likely():
 
 
 def test_old_reports_make_requests_herd():
-    fresh, stale = (
-        run(deployment(report_interval=interval), drawn(3_000)).requests for interval in ("0 s", "2 s")
-    )
+    fresh, stale = (run(deployment(report_interval=interval), drawn(3_000)).requests for interval in ("0 s", "2 s"))
     assert stale["ttft"].quantile(0.99) > 2 * fresh["ttft"].quantile(0.99)
     assert longest_streak(stale["replica"]) > 3 * longest_streak(fresh["replica"])
     blind = run(deployment(router="random"), drawn(3_000)).requests

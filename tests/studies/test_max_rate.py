@@ -54,14 +54,14 @@ def test_the_closed_form_is_the_highest_rate_that_its_ladder_allows():
 
 def test_an_objective_below_an_idle_replica_is_infeasible():
     question = so.MaxRate(deployment=so.Deployment(serving=SMALL, replicas=2), ttft_p99="2 ms", requests=400)
-    with pytest.raises(InfeasibleError, match="ttft_p99 is .* nearly idle"):
+    with pytest.raises(InfeasibleError, match=r"ttft_p99 is .* nearly idle"):
         so.solve(question)
     with pytest.raises(InfeasibleError, match="nearly idle; no rate does it"):
         so.simulate(question, replications=2)
 
 
 def test_a_question_without_an_objective_is_refused():
-    with pytest.raises(so.InputError, match="ttft_p99: got no objective"):
+    with pytest.raises(so.InputError, match=r"ttft_p99: got no objective"):
         so.max_rate(SMALL)
 
 

@@ -34,7 +34,9 @@ def test_candidates_are_those_of_capacity_and_the_cheapest_is_first(closed):
     assert costs == sorted(costs)
     for each in closed.candidates:
         price = PRICES[each.accelerator]
-        served = so.Serving(**{**vars_of(CHAT), "accelerator": each.accelerator, "tensor_parallel_size": each.tensor_parallel_size})
+        served = so.Serving(
+            **{**vars_of(CHAT), "accelerator": each.accelerator, "tensor_parallel_size": each.tensor_parallel_size}
+        )
         sized = so.solve(so.Capacity(serving=served, price=price, **ASKED))
         assert each.replicas == sized.best("replicas").amount
         assert each.cost == pytest.approx(sized.best("cost").amount)
@@ -78,7 +80,7 @@ def test_prices_on_file_are_named_with_their_day():
 
 
 def test_what_cannot_be_is_said():
-    with pytest.raises(InfeasibleError, match="no layout keeps the objectives: .*nearly idle"):
+    with pytest.raises(InfeasibleError, match=r"no layout keeps the objectives: .*nearly idle"):
         so.search(CHAT, rate="40 request/s", ttft_p99="1 ms", rentals=PRICES, tensor_parallel_sizes=(1,))
     with pytest.raises(InfeasibleError, match="the cheapest costs more than 1 USD/hour"):
         so.search(CHAT, **ASKED, rentals=PRICES, tensor_parallel_sizes=(1,), budget="1 USD/hour")

@@ -52,9 +52,7 @@ def solve_deployment(scenario: Deployment) -> Answer:
     estimates = [
         *(_of_all(each, 1 / share, why) for each in one.estimates if each.metric not in OF_ONE),
         *rungs(DEPLOYMENT, 1, RENEWAL, exact("long run; none where nothing fails"), {"availability": up}),
-        *rungs(
-            DEPLOYMENT, 2, SUM, approximation(), {"saturation_rate": rate, "utilisation": scenario.rate / rate}
-        ),
+        *rungs(DEPLOYMENT, 2, SUM, approximation(), {"saturation_rate": rate, "utilisation": scenario.rate / rate}),
     ]
     how = f"closed forms at {scenario.rate:.4g} request/s over {len(scenario.engines)} replicas"
     return Answer(scenario=scenario.name, estimates=ranked(estimates), how=how)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from secondorder.answers.estimate import Estimate, short_of_data
 from secondorder.errors import InputError, Unstable
 from secondorder.quantities import si
 from secondorder.scenarios.deployment import Deployment
-from secondorder.scenarios.replica_faults import Kill, RandomFailures, RollingRestart
+from secondorder.scenarios.replica_faults import Kill, RandomFailures, RollingRestart, Slow
 from secondorder.simulate.deployment.measures import cost_of_faults, inside, measure
 from secondorder.simulate.deployment.run import DeploymentRun, run
 from secondorder.simulate.estimates import Amounts, estimates
@@ -49,7 +50,7 @@ def simulate_deployment(
         return _story(scenario, seed, replications, requests, jobs)
     length = requests or FIRST_LENGTH
     while True:
-        runs = replicated(lambda k, n=length: _one(scenario, n, seed, k), replications, jobs, least=2)
+        runs = replicated(partial(_one, scenario, length, seed), replications, jobs, least=2)
         answer = _steady(scenario, runs, length)
         known = student([one.requests["ttft"].quantile(0.99) for one in runs]).relative_half_width <= WANTED
         if requests is not None or known or length >= LONGEST:
@@ -160,4 +161,4 @@ def _span(scenario: Deployment, event: object) -> float:
         return si(event.at) + si(event.restart)
     if isinstance(event, RollingRestart):
         return si(event.at) + len(scenario.engines) * si(event.restart)
-    return si(getattr(event, "at")) + si(getattr(event, "lasts"))
+    return si(event.at) + si(event.lasts)

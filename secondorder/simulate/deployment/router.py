@@ -15,8 +15,8 @@ from secondorder.scenarios.router import (
     PowerOfChoices,
     PrefixAware,
     RandomReplica,
-    Router,
     RoundRobin,
+    Router,
     SessionAffinity,
 )
 from secondorder.simulate.deployment.replica import Replica

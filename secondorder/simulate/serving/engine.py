@@ -8,7 +8,7 @@ under way. The sums are those of the single steps, so the leap changes no time b
 from bisect import bisect_left
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import simpy
@@ -63,8 +63,8 @@ class Slowed:
     seconds: StepSeconds
     factor: float
 
-    def __call__(self, *load: float) -> float:
-        return self.factor * self.seconds(*load)
+    def __call__(self, P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
+        return self.factor * self.seconds(P, A, C, D, K, S)
 
 
 class Engine:
