@@ -83,6 +83,7 @@ from secondorder.workloads.arrivals import (
 from secondorder.workloads.lengths import MARGINALS, Empirical, Lengths, lengths, read_lengths, read_marginal
 from secondorder.workloads.models import models
 from secondorder.workloads.network import Network
+from secondorder.workloads.prefixes import SharedPrefixes
 from secondorder.workloads.traces import Trace
 from secondorder.workloads.transformer import Transformer
 from secondorder.zoo import Zoo
@@ -299,6 +300,7 @@ FAMILIES: tuple[Family, ...] = (
         Kind(word="fork-join", type=ForkJoin, example="fork-join"),
     ),
     _without_word("patience", Patience, "5 s retries=3"),
+    _without_word("prefixes", SharedPrefixes, "100 tokens=1024 share=0.8"),
     # several replicas
     _by_word(
         "router",

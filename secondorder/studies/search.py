@@ -66,7 +66,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Found:
-    """``candidates``, the cheapest first: those that were simulated before the others. ``refused``: why some are none."""
+    """``candidates``, those that were simulated first, and the cheapest first. ``refused``: why some are none."""
 
     candidates: tuple[Candidate, ...]
     refused: Mapping[str, str]

@@ -21,19 +21,19 @@ TOLERANCE = 1e-13
 class Breakdowns:
     """The stationary law: ``levels[n]`` has the probabilities of ``n`` customers by servers in service, ``n <= c``.
 
-    Beyond them each level is the one before times ``R``.
+    Beyond them each level is the one before times ``ratio``, the matrix R.
     """
 
     levels: Floats
-    R: Floats
+    ratio: Floats
 
     @property
     def mean_number(self) -> float:
         """Mean number of customers inside."""
         below, last = self.levels[:-1], self.levels[-1]
-        rest = np.linalg.inv(np.eye(len(self.R)) - self.R)
+        rest = np.linalg.inv(np.eye(len(self.ratio)) - self.ratio)
         servers = len(below)
-        far = servers * last @ rest + last @ self.R @ rest @ rest
+        far = servers * last @ rest + last @ self.ratio @ rest @ rest
         return float(np.arange(servers) @ below.sum(axis=1) + far.sum())
 
 
@@ -66,8 +66,8 @@ def solve(*, arrival_rate: float, service_rate: float, servers: int, mtbf: float
     served = [np.diag(mu * np.minimum(n, phases).astype(np.float64)) for n in range(c + 1)]
     arrivals = rate * np.eye(c + 1)
     local = [moves - np.diag((moves + arrivals + s).sum(axis=1)) for s in served]
-    R = _rate_matrix(arrivals, local[c], served[c])
-    return Breakdowns(_levels(arrivals, local, served, R), R)
+    ratio = _rate_matrix(arrivals, local[c], served[c])
+    return Breakdowns(_levels(arrivals, local, served, ratio), ratio)
 
 
 def mean_response(*, arrival_rate: float, service_rate: float, servers: int, mtbf: float, mttr: float) -> float:
@@ -81,34 +81,34 @@ def mean_response(*, arrival_rate: float, service_rate: float, servers: int, mtb
 
 
 def _rate_matrix(up: Floats, local: Floats, down: Floats) -> Floats:
-    """R by logarithmic reduction: G from the levels below, then ``R = A0 (-A1 - A0 G)^-1``.
+    """R by logarithmic reduction: ``G``, the phase in which a level is left downwards; ``R = A0 (-A1 - A0 G)^-1``.
 
     *Source*: Latouche and Ramaswami, Journal of Applied Probability 30(3), 1993.
     """
     inverse = np.linalg.inv(-local)
     high, low = inverse @ up, inverse @ down
-    G, path = low.copy(), high.copy()
+    descent, path = low.copy(), high.copy()
     while True:
         both = np.linalg.inv(np.eye(len(up)) - high @ low - low @ high)
         high, low = both @ high @ high, both @ low @ low
         more = path @ low
-        G, path = G + more, path @ high
+        descent, path = descent + more, path @ high
         if more.max() < TOLERANCE:
-            return np.asarray(up @ np.linalg.inv(-local - up @ G))
+            return np.asarray(up @ np.linalg.inv(-local - up @ descent))
 
 
-def _levels(up: Floats, local: list[Floats], down: list[Floats], R: Floats) -> Floats:
+def _levels(up: Floats, local: list[Floats], down: list[Floats], ratio: Floats) -> Floats:
     """Probabilities of the levels 0 to c, from their balance and the sum of all."""
     c, width = len(local) - 1, len(up)
     balance = np.zeros(((c + 1) * width, (c + 1) * width))
     for n in range(c + 1):
         here = slice(n * width, (n + 1) * width)
-        balance[here, here] = local[n] + (R @ down[c] if n == c else 0)
+        balance[here, here] = local[n] + (ratio @ down[c] if n == c else 0)
         if n < c:
             balance[here, (n + 1) * width : (n + 2) * width] = up
             balance[(n + 1) * width : (n + 2) * width, here] = down[n + 1]
     whole = np.ones((c + 1) * width)
-    whole[-width:] = np.linalg.inv(np.eye(width) - R).sum(axis=1)
+    whole[-width:] = np.linalg.inv(np.eye(width) - ratio).sum(axis=1)
     balance[:, 0] = whole
     found = np.linalg.solve(balance.T, np.eye(len(whole))[0])
     return np.asarray(found.reshape(c + 1, width))

@@ -105,8 +105,8 @@ def _check_steady(scenario: Deployment, runs: Sequence[DeploymentRun], length: i
     growth = student([_growth(one) for one in runs], 0.999)
     if growth.low is not None and growth.low > 0.005:
         raise Unstable(
-            f"{scenario.name}: {scenario.rate:.4g} request/s offered, {scenario.rate * (1 - growth.mean):.4g} ended, and "
-            "requests piled up through the runs; lower the rate or add replicas"
+            f"{scenario.name}: {scenario.rate:.4g} request/s offered, {scenario.rate * (1 - growth.mean):.4g} ended, "
+            "and requests piled up through the runs; lower the rate or add replicas"
         )
 
 
@@ -161,4 +161,5 @@ def _span(scenario: Deployment, event: object) -> float:
         return si(event.at) + si(event.restart)
     if isinstance(event, RollingRestart):
         return si(event.at) + len(scenario.engines) * si(event.restart)
+    assert isinstance(event, Slow)
     return si(event.at) + si(event.lasts)
