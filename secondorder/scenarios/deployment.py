@@ -111,6 +111,12 @@ class Deployment(Checked):
         """Whether all replicas are alike."""
         return self.others is None
 
+    @property
+    def is_service(self) -> bool:
+        """Whether it is one replica that nothing happens to: a service alone."""
+        alone = len(self.engines) == 1 and self.faults is None
+        return alone and self.timeout is None and self.max_outstanding is None
+
     @cached_property
     def share(self) -> Serving:
         """One replica with an equal share of the requests."""

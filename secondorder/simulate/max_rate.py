@@ -7,6 +7,7 @@ of the rate follows from those of the p99s and from how steeply they rise there.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from secondorder.errors import InfeasibleError, Unstable
 from secondorder.quantities import pretty
 from secondorder.scenarios.max_rate import MaxRate
 from secondorder.simulate.deployment import simulate_deployment
+from secondorder.simulate.serving import simulate_serving
 
 STEP = 1.15
 """Factor between two rates until the objectives are kept at one and missed at the other."""
@@ -59,15 +61,12 @@ def simulate_max_rate(scenario: MaxRate, *, seed: int = 0, replications: int = 1
     Errors: ``InfeasibleError`` where replicas that are nearly idle miss an objective.
     """
 
+    options: dict[str, Any] = {"seed": seed, "replications": replications, "requests": scenario.requests, "jobs": jobs}
+
     def once(rate: float) -> Answer | None:
+        at = scenario.deployment.at(rate)
         try:
-            return simulate_deployment(
-                scenario.deployment.at(rate),
-                seed=seed,
-                replications=replications,
-                requests=scenario.requests,
-                jobs=jobs,
-            )
+            return simulate_serving(at.serving, **options) if at.is_service else simulate_deployment(at, **options)
         except Unstable:
             return None
 

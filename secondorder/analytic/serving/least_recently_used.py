@@ -19,8 +19,8 @@ def characteristic_time(*, rates: Floats, sizes: Floats, capacity: float, own_ra
     ``rates[k]`` (1/s) and independent; it has ``sizes[k]`` tokens; what is used once only comes at ``own_rate``
     (token/s); the cache holds ``capacity`` tokens. Arrays of one length. Errors: ``InputError``.
 
-    *Source*: Che, Tung, Wang, Hierarchical web caching systems (2002), equation 4; Fricker, Robert, Roberts, A versatile
-    and accurate approximation for LRU cache performance (2012), section 5 for the sizes.
+    *Source*: Che, Tung, Wang, Hierarchical web caching systems (2002), equation 4; Fricker, Robert, Roberts, A
+    versatile and accurate approximation for LRU cache performance (2012), section 5 for the sizes.
 
     >>> round(characteristic_time(rates=np.full(10, 0.1), sizes=np.ones(10), capacity=5.0), 3)     # 10 ln 2
     6.931
@@ -46,8 +46,8 @@ def hit_ratio(serving: Serving, *, held: float = 0.0) -> float:
     """Share of the prompt tokens of a service with shared prefixes that is found in its cache.
 
     ``sum_k p_k (1 - e^(-r_k T)) E[tokens of the prefix in a prompt] / E[I]``, whole blocks only, with the rest of each
-    prompt and its answer used once. *Approximation*, see ``characteristic_time``; requests that run hold ``held`` tokens
-    on average, which are not there for others. Errors: ``InputError`` for a service without prefixes.
+    prompt and its answer used once. *Approximation*, see ``characteristic_time``; requests that run hold ``held``
+    tokens on average, which are not there for others. Errors: ``InputError`` for a service without prefixes.
     """
     prefixes, law, block = serving.prefixes, serving.offered, serving.block_size
     assert prefixes is not None
