@@ -18,6 +18,7 @@ from cyclopts.help import DefaultFormatter
 from secondorder import __version__
 from secondorder.cli import (
     demo,
+    deploy,
     layouts,
     plans,
     queue,
@@ -55,6 +56,7 @@ _COMMANDS: Sequence[tuple[Callable[..., None] | str, str]] = (
     (zoo.zoo, zoo.EXAMPLE),
     (roofline.roofline, roofline.EXAMPLE),
     ("serve", serve.EXAMPLE),
+    ("deploy", deploy.EXAMPLE),
     ("search", search.EXAMPLE),
     ("train", train.EXAMPLE),
     ("layouts", layouts.EXAMPLE),
@@ -73,6 +75,7 @@ _SYSTEMS = Group("One scenario from its flags", sort_key=1, help_formatter=Defau
 app.group_commands = Group("Commands", sort_key=0, help_formatter=DefaultFormatter())
 _TITLES = {
     "serve": serve.TITLE,
+    "deploy": deploy.TITLE,
     "search": search.TITLE,
     "train": train.TITLE,
     "layouts": layouts.TITLE,

@@ -5,8 +5,9 @@ with the same draws for each, and the number of replicas is corrected until they
 not.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +135,7 @@ def search(
     """
     objectives: dict[str, Any] = {"ttft_p99": ttft_p99, "tpot_p99": tpot_p99, "e2el_p99": e2el_p99}
     priced = dict(_priced(accelerators, rentals))
+    rule = router or LeastOutstanding()
     layouts = list(product(priced, tensor_parallel_sizes, precisions or (serving.precision,)))
 
     def size(layout: tuple[str, int, str]) -> Candidate | str:
@@ -143,7 +145,7 @@ def search(
             served = replace(
                 serving, accelerator=cards[card], tensor_parallel_size=accelerators_each, precision=precision
             )
-            question = Capacity(serving=served, rate=rate, price=price, name=_label(layout), **objectives)
+            question = Capacity(serving=served, rate=rate, price=price, name=_label(layout), router=rule, **objectives)
             return _sized(question, card, rests_on)
         except (InfeasibleError, InputError) as error:
             if isinstance(error, InputError) and error.what in objectives:
@@ -158,7 +160,6 @@ def search(
     if not found:
         why = "; ".join(list(refused.values())[:2]) or f"the cheapest costs more than {budget}"
         raise InfeasibleError(f"no layout keeps the objectives: {why}")
-    rule = router or LeastOutstanding()
     kept = [c for each in found[:contenders] if (c := _simulated(each, rule, requests, replications, seed, jobs))]
     return Found((*sorted(kept, key=_by_cost), *found[contenders:]), refused)
 
@@ -240,15 +241,28 @@ def _simulated(
         kept = _settled(answer) and all(answer.best(metric).amount <= most for metric, most in limits)
         return answer if kept else None
 
-    replicas = each.sized
-    while (answer := at(replicas)) is None:
-        replicas += 1
-        if replicas > 2 * each.sized + 2:
-            return None
-    while replicas > 1 and (fewer := at(replicas - 1)) is not None:
-        replicas, answer = replicas - 1, fewer
+    found = _least(cache(at), each.sized)
+    if found is None:
+        return None
+    replicas, answer = found
     rests_on = f"{each.rests_on}; {replications} runs of {requests:,} requests, one replica fewer misses"
     return _candidate(each.scenario, each.accelerator, replicas, each.sized, answer, "simulated", rests_on)
+
+
+def _least(at: Callable[[int], Answer | None], start: int) -> tuple[int, Answer] | None:
+    """The fewest replicas that do, and their answer: upwards from ``start``, then by bisection below."""
+    low, high = 0, start
+    while (answer := at(high)) is None:
+        low, high = high, high + max(1, start // 4)
+        if high > 2 * start + 2:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        if (found := at(middle)) is None:
+            low = middle
+        else:
+            high, answer = middle, found
+    return high, answer
 
 
 def _settled(answer: Answer) -> bool:

@@ -14,5 +14,6 @@ SYSTEM = System(
     simulator="secondorder.simulate.deployment:simulate_deployment",
     has_requests=True,
     metrics=DEPLOYMENT,
+    own_command=True,
     command="deploy",
 )

@@ -51,7 +51,7 @@ def solve_deployment(scenario: Deployment) -> Answer:
     why = outside(scenario)
     estimates = [
         *(_of_all(each, 1 / share, why) for each in one.estimates if each.metric not in OF_ONE),
-        *rungs(DEPLOYMENT, 1, RENEWAL, exact("long run; none where nothing fails"), {"availability": up}),
+        *rungs(DEPLOYMENT, 1, RENEWAL, exact("in the long run"), _availability(scenario)),
         *rungs(DEPLOYMENT, 2, SUM, approximation(), {"saturation_rate": rate, "utilisation": scenario.rate / rate}),
     ]
     how = f"closed forms at {scenario.rate:.4g} request/s over {len(scenario.engines)} replicas"
@@ -88,6 +88,12 @@ def availability(scenario: Deployment) -> float:
     return si(failures.mtbf) / (si(failures.mtbf) + si(failures.restart))
 
 
+def _availability(scenario: Deployment) -> dict[str, float]:
+    """Nothing where faults come at stated times: there is no long run."""
+    stated = scenario.faults is not None and scenario.faults.moments
+    return {} if stated else {"availability": availability(scenario)}
+
+
 def _of_all(rung: Estimate, times: float, why: str) -> Estimate:
     """The value for the deployment, from that of one replica."""
     amount = rung.amount * times if rung.metric in SHARED else rung.amount
@@ -99,7 +105,9 @@ def _of_all(rung: Estimate, times: float, why: str) -> Estimate:
 def outside(scenario: Deployment) -> str:
     """Why a replica alone, at its share, does not tell of all."""
     reasons = []
-    if not isinstance(scenario.router, RandomReplica):
+    if len(scenario.engines) == 1:
+        pass  # nothing is split
+    elif not isinstance(scenario.router, RandomReplica):
         reasons.append("a random split is taken for the router")
     elif not isinstance(scenario.serving.arrivals, Poisson):
         reasons.append("a random split of these arrivals is not of their kind")

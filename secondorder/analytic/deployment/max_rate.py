@@ -10,7 +10,7 @@ order  what is counted
 
 from collections.abc import Callable, Iterator, Mapping
 
-from secondorder.analytic.deployment.ladder import limits, outside
+from secondorder.analytic.deployment.ladder import Limits, limits, outside
 from secondorder.analytic.serving.replica import Replica
 from secondorder.analytic.serving.saturation import Saturation
 from secondorder.answers.answer import Answer, ranked
@@ -69,7 +69,7 @@ def solve_max_rate(scenario: MaxRate) -> Answer:
     at_limit = p99s(found)
     binds = max(at_limit, key=lambda metric: at_limit[metric] / wanted[metric])
     note = f"bound by {binds}" if at_limit[binds] > 0.9 * wanted[binds] else f"bound by saturation ({limit.binds})"
-    claim = approximation(note, outside=outside(deployment))
+    claim = approximation(note, outside="; ".join(filter(None, (_doubts(scenario, found, every), outside(deployment)))))
     rows = [
         *rungs(MAX_RATE, 1, SUM, bound("from above, only the queue does not grow"), {"max_rate": total}),
         *rungs(MAX_RATE, 2, QUEUE, claim, {"max_rate": found, **at_limit}),
@@ -83,6 +83,12 @@ def _p99s(scenario: MaxRate, rate: float, limit: Saturation) -> Mapping[str, flo
     """Of the metrics that have an objective, for a replica of the first kind at its own rate (request/s)."""
     quantiles = _quantiles(scenario, rate, limit)
     return {metric: quantiles[metric](0.99) for metric in scenario.objectives}
+
+
+def _doubts(scenario: MaxRate, rate: float, every: Limits) -> str:
+    """Which conditions of the second order do not hold at a rate of all replicas."""
+    share = rate * every.first.rate / every.total
+    return "; ".join(Replica.of(scenario.deployment.with_share(share / scenario.deployment.rate), share).outside)
 
 
 def _quantiles(scenario: MaxRate, rate: float, limit: Saturation) -> Mapping[str, Callable[[float], float]]:
