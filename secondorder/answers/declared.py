@@ -48,6 +48,8 @@ DEPLOYMENT = (
     Metric(name="lost_share"),
     Metric(name="wasted_share"),
     Metric(name="availability"),
+    Metric(name="replicas", statistics=("mean",)),
+    Metric(name="replica_hours"),
     Metric(name="goodput_lost", unit="request"),
     Metric(name="ttft_p99_around", unit="s"),
     Metric(name="recovery_time", unit="s"),

@@ -19,7 +19,7 @@ FATES = {"served": BLUE, "refused": GREY, "timed out": GREEN, "lost": ORANGE}
 
 
 def story_figure(scenario: Deployment, answer: Answer) -> "Figure":
-    """The first replication of a simulated deployment over time: requests inside each replica, and times to first token.
+    """The first replication of a simulated deployment over time: requests inside replicas, and times to first token.
 
     Requests that were not served stand at the top, in the colour of their fate; faults at stated times are marked.
     """
@@ -29,7 +29,7 @@ def story_figure(scenario: Deployment, answer: Answer) -> "Figure":
     assert answer.series is not None
     figure = Figure(figsize=(10, 5.4), dpi=130, layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
-    _inside(above, answer.series, len(scenario.engines))
+    _inside(above, answer.series)
     _first_tokens(below, answer.requests)
     for axes in (above, below):
         _faults(axes, scenario)
@@ -38,8 +38,9 @@ def story_figure(scenario: Deployment, answer: Answer) -> "Figure":
     return figure
 
 
-def _inside(axes: "Axes", series: "pd.DataFrame", count: int) -> None:
+def _inside(axes: "Axes", series: "pd.DataFrame") -> None:
     """Requests that run or wait in each replica; its engine starts anew after a restart, idle."""
+    count = int(series["replica"].max()) + 1
     for replica in range(count):
         own = series[series["replica"] == replica]
         number = (own["running"] + own["waiting"]).where(own["running"] > 0, 0)  # who wakes an engine has just come

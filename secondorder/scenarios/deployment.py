@@ -20,6 +20,7 @@ from annotated_types import Ge
 
 from secondorder.errors import InputError
 from secondorder.quantities import Checked, Count, Duration, Quantity, Unit, registry, si
+from secondorder.scenarios.autoscaler import Autoscaler
 from secondorder.scenarios.replica_faults import Faults
 from secondorder.scenarios.router import LeastOutstanding, PowerOfChoices, PrefixAware, Router
 from secondorder.scenarios.serving import Serving
@@ -44,6 +45,8 @@ class Deployment(Checked):
     - ``report_interval``: time between two reports of the replicas' load to the router; 0 s is always up to date.
     - ``max_outstanding``: requests that a replica takes at once, queued ones included; it refuses more; no limit if not
       given.
+    - ``autoscaler``: how many replicas are on ("20 most=8 start=2 min"), the target of outstanding requests first;
+      ``replicas`` are on at the start.
     - ``faults``: what goes wrong ("kill 0 at=60 s restart=2 min"); several are separated by a semicolon.
     - ``after_failure``: what becomes of a failed replica's requests: lost to their clients, retried from the start, or
       moved to another replica, which computes their tokens so far again.
@@ -66,6 +69,7 @@ class Deployment(Checked):
     router: Router = field(default_factory=LeastOutstanding)
     report_interval: Duration = "0 s"
     max_outstanding: Count | None = None
+    autoscaler: Autoscaler | None = None
     faults: Faults | None = None
     after_failure: AfterFailure = "retried"
     timeout: Timeout | None = None
@@ -83,6 +87,9 @@ class Deployment(Checked):
             raise InputError(
                 "router", given=given, expected="prefix caching", remedy="set enable_prefix_caching of the service"
             )
+        if self.autoscaler is not None and (self.others is not None or self.replicas > self.autoscaler.most):
+            given = "others" if self.others is not None else f"{self.replicas} replicas at the start"
+            raise InputError("autoscaler", given=given, expected=f"at most {self.autoscaler.most} replicas, all alike")
         number = len(self.engines)
         beyond = [place for place in (self.faults.replicas if self.faults else ()) if place >= number]
         if beyond:
@@ -114,7 +121,7 @@ class Deployment(Checked):
     @property
     def is_service(self) -> bool:
         """Whether it is one replica that nothing happens to: a service alone."""
-        alone = len(self.engines) == 1 and self.faults is None
+        alone = len(self.engines) == 1 and self.faults is None and self.autoscaler is None
         return alone and self.timeout is None and self.max_outstanding is None
 
     @cached_property

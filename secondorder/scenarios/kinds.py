@@ -37,6 +37,7 @@ from secondorder.fleets.failures import (
 )
 from secondorder.fleets.regions import Facility, Region, facilities, regions
 from secondorder.laws import LAWS, EmpiricalLaw, time_law
+from secondorder.scenarios.autoscaler import Autoscaler
 from secondorder.scenarios.compression import METHODS, read_method
 from secondorder.scenarios.queue import (
     BatchService,
@@ -319,6 +320,7 @@ FAMILIES: tuple[Family, ...] = (
         Kind(word="slow", type=Slow, example="slow 0 at=60 s lasts=5 min factor=3"),
         Kind(word="rolling", type=RollingRestart, example="rolling 10 min restart=2 min"),
     ),
+    _without_word("autoscaler", Autoscaler, "20 most=8 start=2 min"),
     _several("faults", Faults, "events", "kill 0 at=60 s restart=2 min"),
     _several("others", Variants, "variants", "2 accelerator=a100_80gb"),
     # training

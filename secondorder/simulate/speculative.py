@@ -1,4 +1,4 @@
-"""Speculative decoding on SimPy, round by round: a draft proposes, the model checks, each sequence keeps what it may."""
+"""Speculative decoding on SimPy, round by round: a draft proposes, the model checks, sequences keep what they may."""
 
 from collections import deque
 from dataclasses import dataclass

@@ -223,6 +223,61 @@ def test_a_request_that_times_out_is_gone_at_the_end_of_the_step():
     assert inside(vain.requests, np.array([1e9]))[0] == 0
 
 
+# Autoscaling
+
+
+def ramp(count: int) -> Requests:
+    """Few requests, then many, then few."""
+    chance = np.random.default_rng(3)
+    rate = np.where((np.arange(count) > count // 8) & (np.arange(count) < 7 * count // 8), 60.0, 4.0)
+    return Requests(
+        arrival=np.cumsum(chance.exponential(1 / rate)),
+        input_tokens=chance.geometric(1 / 600, count),
+        output_tokens=chance.geometric(1 / 60, count),
+    )
+
+
+def test_an_autoscaler_follows_the_load_and_costs_less_than_all_replicas():
+    rule = "6 most=5 start=2 s window=2 s cool_down=5 s"
+    found = run(deployment(replicas=1, autoscaler=rule), ramp(1_600))
+    requests = found.requests
+    assert (requests["fate"] == "served").all()
+    crowded = requests[requests["arrival"].between(requests["arrival"][600], requests["arrival"][1_300])]
+    assert crowded["replica"].nunique() >= 3
+    assert requests["replica"].iloc[:50].nunique() == 1
+    assert found.paid < 0.9 * 5 * requests["ended"].max()
+    late = requests["replica"].iloc[-60:]
+    assert late.nunique() < crowded["replica"].nunique()  # those that were spare were stopped
+
+
+def test_a_slower_start_makes_the_ramp_worse():
+    p99 = [
+        run(deployment(replicas=1, autoscaler=f"6 most=5 start={start} window=2 s"), ramp(1_200)).requests["ttft"]
+        for start in ("0 s", "8 s")
+    ]
+    assert p99[1].quantile(0.99) > 1.5 * p99[0].quantile(0.99)
+
+
+def test_an_autoscaler_that_is_content_changes_nothing():
+    rule = "1000 most=3 least=3"
+    with_it, without = run(deployment(autoscaler=rule), drawn(300)), run(deployment(), drawn(300))
+    assert with_it.requests.equals(without.requests)
+    assert with_it.paid == pytest.approx(3 * with_it.requests["ended"].max())
+
+
+def test_from_zero_the_first_request_waits_for_the_start():
+    requests = drawn(30)
+    one = deployment(replicas=1, autoscaler="6 most=1 least=0 start=20 s window=1 s cool_down=0 s")
+    gap = Requests(
+        arrival=np.asarray(requests.arrival) + np.where(np.arange(30) < 15, 0, 60),
+        input_tokens=requests.input_tokens,
+        output_tokens=requests.output_tokens,
+    )
+    found = run(one, gap).requests
+    assert found["ttft"].iloc[15] == pytest.approx(21, abs=1.5)
+    assert found["ttft"].iloc[0] < 1
+
+
 # Conservation under any schedule
 
 
@@ -257,13 +312,15 @@ def computed_for(found: DeploymentRun) -> int:
     limit=st.sampled_from([None, 6]),
     seed=st.integers(0, 1_000),
     ahead=st.booleans(),
+    autoscaler=st.sampled_from([None, "3 most=4 least=0 start=500 ms window=1 s cool_down=1 s"]),
 )
 def test_every_request_ends_once_and_every_token_is_counted(
-    faults, router, after, timeout, withdraw, retries, limit, seed, ahead
+    faults, router, after, timeout, withdraw, retries, limit, seed, ahead, autoscaler
 ):
     scenario = deployment(
         serving=replace(SERVING, async_scheduling=ahead), faults=faults, router=router, after_failure=after,
         timeout=timeout, withdraw=withdraw, retries=retries, max_outstanding=limit, backoff="200 ms",
+        autoscaler=autoscaler,
     )  # fmt: skip
     found = run(scenario, drawn(120, seed), seed=seed)
     requests = found.requests

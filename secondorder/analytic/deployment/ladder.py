@@ -115,6 +115,8 @@ def outside(scenario: Deployment) -> str:
         reasons.append("the replicas are not alike, this is one of the first kind")
     if scenario.faults is not None:
         reasons.append("replicas are taken for up all the time")
+    if scenario.autoscaler is not None:
+        reasons.append("as many replicas are taken as there are at the start")
     if scenario.timeout is not None or scenario.max_outstanding is not None:
         reasons.append("nobody is taken to give up or to be refused")
     return "; ".join(reasons)

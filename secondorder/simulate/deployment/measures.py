@@ -38,7 +38,9 @@ def measure(scenario: Deployment, run: DeploymentRun, start: int, end: int) -> d
         found[f"{fate.name.lower()}_share"] = float((kept["fate"] == fate).mean())
     found["wasted_share"] = (run.computed - run.delivered) / max(1, run.computed)
     lasted = float(run.requests["ended"].max())
-    found["availability"] = 1 - run.downtime / (lasted * len(scenario.engines))
+    found["availability"] = 1 - run.downtime / max(run.paid, 1e-12)
+    if scenario.autoscaler is not None:
+        found |= {"replicas_mean": run.paid / lasted, "replica_hours": run.paid / 3600}
     return found
 
 

@@ -12,14 +12,17 @@ from secondorder.simulate.serving.single_run import engine_for
 class Replica:
     """An engine, the attempts that it has, and whether it takes more."""
 
-    def __init__(self, env: simpy.Environment, number: int, scenario: Serving, recorder: Recorder) -> None:
+    def __init__(
+        self, env: simpy.Environment, number: int, scenario: Serving, recorder: Recorder, *, on: bool = True
+    ) -> None:
         self.env, self.number, self.scenario, self.recorder = env, number, scenario, recorder
         self.attempts: dict[Attempt, None] = {}
         self.tokens = 0  # of the prompts of its attempts
         self.starts = 0
-        self.up = True
-        self.down_since = 0
-        self.downtime = 0
+        self.up = self.on = on  # up: it takes requests; on: it is paid for
+        self.leaving = False  # it is drained to be switched off
+        self.on_since = self.on_time = 0
+        self.down_since = self.downtime = 0
         self.drained: simpy.Event | None = None
         self.engine = self._cold_engine()
 
@@ -74,6 +77,26 @@ class Replica:
         self.downtime += int(self.env.now) - self.down_since
         self.engine = self._cold_engine()
         self.up = True
+
+    # By an autoscaler
+
+    def switch_on(self) -> None:
+        """It is paid for from now on, and starts."""
+        self.on, self.on_since = True, int(self.env.now)
+
+    def begin(self) -> None:
+        """It has started, with an empty cache."""
+        self.engine = self._cold_engine()
+        self.up = True
+
+    def switch_off(self) -> None:
+        """It is paid for no longer."""
+        self.on_time += int(self.env.now) - self.on_since
+        self.on = self.leaving = False
+
+    def paid(self, until: int) -> int:
+        """How long it was on up to a time, in ps."""
+        return self.on_time + (until - self.on_since if self.on else 0)
 
     def _cold_engine(self) -> Engine:
         name = f"replica {self.number}" if not self.starts else f"replica {self.number}, restart {self.starts}"

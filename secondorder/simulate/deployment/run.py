@@ -9,6 +9,7 @@ import simpy
 
 from secondorder.scenarios.deployment import Deployment
 from secondorder.simulate.deployment.attempt import Fate
+from secondorder.simulate.deployment.autoscaler import Scaling
 from secondorder.simulate.deployment.clients import Clients, picoseconds
 from secondorder.simulate.deployment.faults import processes
 from secondorder.simulate.deployment.ledger import Ledger
@@ -28,8 +29,8 @@ class DeploymentRun:
     ``input_tokens, output_tokens, cached_tokens, preemptions``, its ``fate``, ``attempts`` and last ``replica`` (-1:
     none), and of those that were served the metrics ``ttft, tpot, e2el`` (s). ``series`` has for each replica a row for
     each look at its engine: ``time`` (s), ``running`` since the look before, ``waiting``. ``computed`` tokens are
-    those ``delivered``, those ``wasted`` by fate, and those ``recomputed`` after preemptions. ``downtime`` is that of
-    all replicas together in s.
+    those ``delivered``, those ``wasted`` by fate, and those ``recomputed`` after preemptions. ``downtime``, and
+    how long replicas were ``paid`` for, are those of all replicas together in s.
     """
 
     requests: pd.DataFrame
@@ -38,6 +39,7 @@ class DeploymentRun:
     delivered: int
     wasted: Mapping[Fate, int]
     downtime: float
+    paid: float
 
     @property
     def recomputed(self) -> int:
@@ -54,7 +56,7 @@ def run(scenario: Deployment, requests: Requests, *, seed: int = 0, replication:
         engine.check(requests)
     asked = list(asks(scenario.serving, requests))
     env, ledger = simpy.Environment(initial_time=0), Ledger(len(asked))
-    replicas = [Replica(env, number, engine, ledger) for number, engine in enumerate(scenario.engines)]
+    replicas = _replicas(scenario, env, ledger)
     reports = _reports(scenario, env, replicas)
     rule = _rule(scenario, reports, stream(seed, replication, "routing"))
     pauses = stream(seed, replication, "pauses before retries")
@@ -62,9 +64,18 @@ def run(scenario: Deployment, requests: Requests, *, seed: int = 0, replication:
     for fault in scenario.faults.events if scenario.faults else ():
         for process in processes(fault, env, replicas, clients, (seed, replication)):
             env.process(process)
+    if scenario.autoscaler is not None:
+        Scaling(env, scenario.autoscaler, replicas, clients)
     env.process(arrive(env, asked, clients.arrive))
     _run_to_the_end(env, clients, reports)
     return _result(requests, [ask.arrival for ask in asked], replicas, clients, ledger)
+
+
+def _replicas(scenario: Deployment, env: simpy.Environment, ledger: Ledger) -> list[Replica]:
+    """Those that are there from the start, and those that an autoscaler may start."""
+    found = [Replica(env, number, engine, ledger) for number, engine in enumerate(scenario.engines)]
+    more = range(len(found), scenario.autoscaler.most if scenario.autoscaler else 0)
+    return found + [Replica(env, number, scenario.serving, ledger, on=False) for number in more]
 
 
 def _reports(scenario: Deployment, env: simpy.Environment, replicas: Sequence[Replica]) -> Reports | None:
@@ -97,7 +108,8 @@ def _result(
     computed = sum(log.tokens for log in ledger.logs.values())
     frame = _frame(requests, times, clients, ledger)
     downtime = sum(replica.downtime for replica in replicas) * PICO
-    return DeploymentRun(frame, _series(ledger), computed, clients.delivered, dict(clients.wasted), downtime)
+    paid = sum(replica.paid(max(clients.ended)) for replica in replicas) * PICO
+    return DeploymentRun(frame, _series(ledger), computed, clients.delivered, dict(clients.wasted), downtime, paid)
 
 
 def _frame(requests: Requests, times: list[int], clients: Clients, ledger: Ledger) -> pd.DataFrame:
