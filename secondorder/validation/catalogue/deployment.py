@@ -4,15 +4,18 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from secondorder.analytic.deployment import opposite_routes
 from secondorder.analytic.queues import join_shortest_queue, multiserver, multiserver_breakdowns
 from secondorder.fleets.accelerators import accelerators
 from secondorder.quantities import si
 from secondorder.scenarios.deployment import Deployment
+from secondorder.scenarios.opposite_routes import OppositeRoutes
 from secondorder.scenarios.replica_faults import Faults, RandomFailures
 from secondorder.scenarios.router import PowerOfChoices, RandomReplica
 from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import Affine
 from secondorder.simulate.deployment import run
+from secondorder.simulate.deployment.opposite_routes import numbers
 from secondorder.simulate.streams import stream
 from secondorder.validation.catalogue.twin import MEAN, Amounts, Twin
 from secondorder.workloads.arrivals import Poisson
@@ -81,6 +84,22 @@ def breaking(scenario: Deployment) -> Amounts:
     return {"e2el_mean": response}
 
 
+def opposite(load: float) -> OppositeRoutes:
+    """Two engines in opposite order, each asked for this share of its budget."""
+    return OppositeRoutes(rate=load * 768 / 608)
+
+
+def virtual_station(scenario: OppositeRoutes) -> Amounts:
+    return {"throughput": opposite_routes.throughput(scenario)}
+
+
+def one_network(scenario: OppositeRoutes, steps: int, seed: int, replication: int) -> Amounts:
+    """Requests that end in a step, over the second half of the steps: those that come, less what piles up."""
+    inside = numbers(scenario, steps, seed=seed, replication=replication)
+    half = steps // 2
+    return {"throughput": 2 * scenario.rate - (inside[-1] - inside[half]) / (steps - half)}
+
+
 def twin(title: str, claim: str, scenario: Deployment, formula: Any, customers: int, **options: Any) -> Twin:
     return Twin(
         title=title,
@@ -117,6 +136,21 @@ def twins() -> tuple[Twin, ...]:
             replace(split, serving=exponential_server(2.8, slots=4), replicas=1, name="pooled"),
             pooled,
             4_000,
+        ),
+        *(
+            Twin(
+                title=f"opposite routes at {load:.0%}",
+                claim="two engines in opposite order, the last stage first, share one virtual station's budget",
+                suite="deployment",
+                kind="approximation",
+                scenario=opposite(load),
+                margins={"throughput": 0.03},
+                formula=virtual_station,
+                witness=one_network,
+                customers=5_000,
+                pace=5e3,
+            )
+            for load in (0.53, 0.61)
         ),
         twin(
             "a replica that fails",
