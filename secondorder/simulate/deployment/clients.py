@@ -9,9 +9,9 @@ import simpy
 
 from secondorder.quantities import si
 from secondorder.scenarios.deployment import Deployment
-from secondorder.simulate.deployment.attempt import Attempt, Fate
+from secondorder.simulate.deployment.fate import Fate
 from secondorder.simulate.deployment.ledger import Ledger
-from secondorder.simulate.deployment.replica import Replica
+from secondorder.simulate.deployment.replica import Attempt, Replica
 from secondorder.simulate.deployment.router import Rule
 from secondorder.simulate.serving.asks import PICO
 from secondorder.simulate.serving.engine import Process

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from secondorder.scenarios.deployment import Deployment
-from secondorder.simulate.deployment.attempt import Fate
+from secondorder.simulate.deployment.fate import Fate
 from secondorder.simulate.deployment.run import DeploymentRun
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}

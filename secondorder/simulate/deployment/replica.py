@@ -1,12 +1,33 @@
-"""A replica: an engine that can be taken away, and comes back cold."""
+"""A replica: an engine that can be taken away, and comes back cold; and the attempts that it has."""
+
+from dataclasses import dataclass
 
 import simpy
 
 from secondorder.scenarios.serving import Serving
-from secondorder.simulate.deployment.attempt import Attempt, Fate
+from secondorder.simulate.deployment.fate import Fate
 from secondorder.simulate.serving.engine import Engine
 from secondorder.simulate.serving.recorder import Recorder
+from secondorder.simulate.serving.request import Ask, Slot
 from secondorder.simulate.serving.single_run import engine_for
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """A request on its way: the ``number``-th attempt, at a ``replica`` once it has a ``slot`` there.
+
+    ``emitted`` tokens were brought from a replica that failed. At ``deadline`` (ps) its client gives it up. ``ends_as``
+    is set once the attempt is to end otherwise than served; ``open`` says whether its client still waits for it.
+    """
+
+    ask: Ask
+    number: int = 1
+    emitted: int = 0
+    deadline: int | None = None
+    replica: "Replica | None" = None
+    slot: Slot | None = None
+    ends_as: Fate | None = None
+    open: bool = True
 
 
 class Replica:

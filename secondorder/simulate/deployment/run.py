@@ -8,9 +8,9 @@ import pandas as pd
 import simpy
 
 from secondorder.scenarios.deployment import Deployment
-from secondorder.simulate.deployment.attempt import Fate
 from secondorder.simulate.deployment.autoscaler import Scaling
 from secondorder.simulate.deployment.clients import Clients, picoseconds
+from secondorder.simulate.deployment.fate import Fate
 from secondorder.simulate.deployment.faults import processes
 from secondorder.simulate.deployment.ledger import Ledger
 from secondorder.simulate.deployment.replica import Replica
