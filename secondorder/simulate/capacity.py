@@ -75,7 +75,12 @@ def _decided(scenario: Capacity, replicas: int, *, seed: int, replications: int,
             answer = _simulated(scenario, replicas, length, seed, replications, jobs)
         except Unstable:
             return None
-        if length >= LONGEST or _keeps(scenario, answer) or _fails(scenario, answer):
+        if (
+            length >= LONGEST
+            or isinstance(scenario.serving.arrivals, Trace)
+            or _keeps(scenario, answer)
+            or _fails(scenario, answer)
+        ):
             return answer
         length *= 2
 
