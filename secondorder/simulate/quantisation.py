@@ -46,7 +46,7 @@ def _speedups(scenario: Quantisation, seed: int, replication: int) -> Amounts:
 def _alone(serving: Serving, seed: int, replication: int) -> tuple[float, float]:
     """Mean time to first token and per output token of requests that meet nobody."""
     drawn = draw(serving, ALONE, seed, replication)
-    calm = replace(drawn, arrival=np.arange(ALONE) * 1_000.0)
+    calm = replace(drawn, arrival=np.linspace(0.0, 1_000.0 * (ALONE - 1), ALONE))
     found = serve(serving, calm).requests
     return float(found["ttft"].mean()), float(found["tpot"].mean())
 
