@@ -87,11 +87,11 @@ from .scenarios.training import Training as Training
 from .scenarios.training import TwoLevelCheckpoint as TwoLevelCheckpoint
 from .scenarios.training import VerifiedCheckpoint as VerifiedCheckpoint
 from .scenarios.training_step import TrainingStep as TrainingStep
+from .studies.max_rate import max_rate as max_rate
+from .studies.search import search as search
 from .studies.sensitivity import sensitivity as sensitivity
 from .studies.sobol import sobol as sobol
 from .studies.sweep import sweep as sweep
-from .studies.max_rate import max_rate as max_rate
-from .studies.search import search as search
 from .systems.registry import register as register
 from .systems.system import System as System
 from .validation.comparison import Comparison as Comparison
