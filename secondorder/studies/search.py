@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from secondorder.answers.answer import Answer
 from secondorder.answers.costs import token_costs
 from secondorder.errors import InfeasibleError, InputError
+from secondorder.executor import run_each
 from secondorder.fleets.accelerators import accelerators as cards
 from secondorder.fleets.prices import Quote, prices, quotes
 from secondorder.quantities import Quantity, Rate, pretty, quantity, si
@@ -21,7 +22,6 @@ from secondorder.scenarios.capacity import Capacity
 from secondorder.scenarios.deployment import Deployment
 from secondorder.scenarios.router import LeastOutstanding, Router
 from secondorder.scenarios.serving import Serving
-from secondorder.simulate.replicate import run_each
 from secondorder.verbs import simulate, solve
 
 if TYPE_CHECKING:
