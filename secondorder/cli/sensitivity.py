@@ -98,7 +98,7 @@ def _alone(
 ) -> None:
     import sys
 
-    from secondorder.report.plots import check_figure, save
+    from secondorder.report.style import check_figure, save
     from secondorder.report.sensitivity import sensitivity_grid, tornado_figure
     from secondorder.validation.sensitivity import sensitivity
 

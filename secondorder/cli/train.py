@@ -324,7 +324,7 @@ def _study(
     import sys
 
     from secondorder.report import training as report
-    from secondorder.report.plots import check_figure, save
+    from secondorder.report.style import check_figure, save
     from secondorder.validation.intervals import interval_study
     from secondorder.validation.scaling import scaling_study
     from secondorder.validation.spares import spares_study

@@ -10,7 +10,7 @@ from secondorder.answers.answer import COLUMNS, Answer, row
 from secondorder.answers.estimate import Estimate
 from secondorder.fleets.failures import Bursts, NewNodes, PlatformRenewal, ReplicatedPairs, StationaryNodes
 from secondorder.quantities import pretty
-from secondorder.report.plots import BLUE, GREEN, GREY, INK, ORANGE, dots, tidy
+from secondorder.report.style import BLUE, GREEN, GREY, INK, ORANGE, blank, dots, styled, tidy
 from secondorder.report.tables import Grid, Line, agreement, ladder, line
 from secondorder.scenarios.training import Training
 from secondorder.simulate.output import Interval
@@ -50,6 +50,7 @@ def study_frame(study: Study, margin: float | None = None) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=[_varied(study), *COLUMNS])
 
 
+@styled
 def study_figure(study: Study) -> "Figure":
     """Closed forms as lines, simulations as dots with bars."""
     match study:
@@ -305,9 +306,7 @@ KINDS: Mapping[type, str] = {
 
 
 def _axes(count: int) -> Any:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.2 * count if count > 1 else 6.4, 4.4), dpi=130, layout="constrained")
+    figure = blank(5.2 * count if count > 1 else 6.4, 4.4)
     return figure, figure.subplots(1, count, squeeze=False)[0]
 
 
@@ -366,7 +365,7 @@ def _interval_figure(study: IntervalStudy) -> "Figure":
     dots(axes, [tau / 3600 for tau in study.dots], study.simulated, 1.0)
     for choice in study.choices:
         marker, colour = MARKS[choice.who]
-        name = f"{choice.who}: {pretty(choice.interval, 's')}"
+        name = f"{choice.who}: {choice.interval / 3600:.3g} h"
         axes.plot([choice.interval / 3600], [choice.goodput], marker, color=colour, markersize=9, label=name, zorder=4)
     low = min([e.amount for e in study.simulated] + [answer.best("goodput").amount for answer in study.solved])
     axes.set(xscale="log", xlabel="work between checkpoints (h)", ylabel="goodput (share of wall time)")
