@@ -29,6 +29,7 @@ from secondorder.cli import (
     validate,
     zoo,
 )
+from secondorder.cli.drawing import TYPED
 from secondorder.cli.options import FLAGS, pasted
 from secondorder.cli.output import leave_stdout
 from secondorder.cli.usage import told
@@ -89,9 +90,11 @@ def main(tokens: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. A traceback is printed only for a bug in secondorder."""
     with warnings.catch_warnings():
         warnings.showwarning = _warn
+        given = sys.argv[1:] if tokens is None else tokens
+        TYPED.set(tuple(given))
         try:
             app(
-                joined(sys.argv[1:] if tokens is None else tokens),
+                joined(given),
                 exit_on_error=False,
                 print_error=False,
                 result_action="return_value",

@@ -310,8 +310,8 @@ def _cells(point: Point) -> list[str]:
 def _draw(found: Sequence[Point], swept: dict[str, list[Any]], path: str) -> None:
     import sys
 
-    from secondorder.report.style import save
     from secondorder.report.roofline import roofline_figure
+    from secondorder.report.style import save
 
     varied = [name for name in ("batch_size", "input_tokens", "context_tokens") if len(swept[name]) > 1]
     labelled = [

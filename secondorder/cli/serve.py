@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from secondorder.cli.drawing import NOTHING_OF_SERVICE, DrawnOfService
 from secondorder.cli.flags import Flag, Given, attach, build, flag_of, flags_of, given_in, nested
 from secondorder.cli.options import OF_SERVICE, PRINTED, Margin, Output, RunOfService, Simulated
 from secondorder.cli.output import check_output
@@ -206,12 +207,13 @@ def _command() -> Callable[..., None]:
         simulate: Simulated = True,
         margin: Margin = None,
         run: RunOfService = OF_SERVICE,
+        drawn: DrawnOfService = NOTHING_OF_SERVICE,
         out: Output = PRINTED,
     ) -> None:
         check_output(out)
         given = dict(_with_log(given_in(values, every), engine_log))
         run = run.with_precision_of(given)
-        answer(read(given, trace, goodput, told), simulate, margin, run, out)
+        answer(read(given, trace, goodput, told), simulate, margin, run, out, drawn)
 
     serve.__annotations__["goodput"] = Annotated[list[str] | None, objectives]
     serve.__doc__ = TITLE

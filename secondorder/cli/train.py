@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
+from secondorder.cli.drawing import NOTHING, Drawn, check_drawn, write_figure, write_report
 from secondorder.cli.flags import INNER, Flag, Given, attach, by_flag, flag_of, flags_of, given_in, nested
 from secondorder.cli.options import (
     OUTPUT,
@@ -79,9 +80,6 @@ Price = Annotated[
         metavar="PRICE",
         help='Price of an accelerator, for the studies of spares and scaling, "2 USD/hour".',
     ),
-]
-Figure = Annotated[
-    str | None, Parameter(group=OUTPUT, metavar="FILE", help="Picture of the study: .png, .svg or .pdf.")
 ]
 
 
@@ -261,10 +259,10 @@ def _command() -> Callable[..., None]:
         accelerators: Accelerators = None,
         study: Studied = None,
         price: Price = None,
-        figure: Figure = None,
         simulate: Simulated = True,
         margin: Margin = None,
         run: Replications = TIMES,
+        drawn: Drawn = NOTHING,
         out: Output = PRINTED,
     ) -> None:
         from secondorder.plans.text import plain_value
@@ -272,9 +270,6 @@ def _command() -> Callable[..., None]:
         check_output(out)
         given = given_in(values, every)
         table = table_of(given)
-        if study is None and figure is not None:
-            expected = "--study interval, spares or scaling"
-            raise InputError("figure", given="a picture without a study", expected=expected)
         if price is not None and study not in ("spares", "scaling"):
             raise InputError("price", given="a price without a study of costs", expected="--study spares or scaling")
         count: Any = None if accelerators is None else plain_value(accelerators)
@@ -282,9 +277,9 @@ def _command() -> Callable[..., None]:
         if count is not None and study != "scaling":
             _check_needed(table.get("failures"), count, scenario)
         if study is None:
-            answer(scenario, simulate, margin, run, out)
+            answer(scenario, simulate, margin, run, out, drawn)
         else:
-            _study(study, scenario, count, price, figure, simulate, margin, run, out, given="interval" in given)
+            _study(study, scenario, count, price, drawn, simulate, margin, run, out, given="interval" in given)
 
     train.__doc__ = TITLE
     return attach(train, every, SYSTEMS["training"])
@@ -313,7 +308,7 @@ def _study(
     scenario: "Training",
     accelerators: int | None,
     price: str | None,
-    figure: str | None,
+    drawn: Drawn,
     simulated: bool,
     margin: float | None,
     run: Replications,
@@ -321,16 +316,13 @@ def _study(
     *,
     given: bool,
 ) -> None:
-    import sys
-
     from secondorder.report import training as report
-    from secondorder.report.style import check_figure, save
+    from secondorder.report.page import Section, plan_of, sources_of
     from secondorder.validation.intervals import interval_study
     from secondorder.validation.scaling import scaling_study
     from secondorder.validation.spares import spares_study
 
-    if figure is not None:
-        check_figure(figure)
+    check_drawn(drawn)
     options = {"simulated": simulated, **run.arguments}
     with patience("simulating"):
         found: Any
@@ -341,6 +333,16 @@ def _study(
                 found = spares_study(scenario, price=price, **options)
             case "scaling":
                 found = scaling_study(scenario, accelerators=accelerators, price=price, **options)
-    emit(records(report.study_frame(found, margin)), report.study_grids(found, margin), out)
-    if figure is not None:
-        print(f"picture: {save(report.study_figure(found), figure)}", file=sys.stderr)
+    grids = report.study_grids(found, margin)
+    emit(records(report.study_frame(found, margin)), grids, out)
+    if drawn.figure is not None:
+        write_figure(lambda: report.study_figure(found), drawn.figure)
+    if drawn.report is not None:
+        section = Section(
+            title=f"{scenario.name}: study of the {study}",
+            plan=plan_of(scenario),
+            grids=grids,
+            figures=[report.study_figure(found)],
+            sources=list(dict.fromkeys(sources_of(scenario))),
+        )
+        write_report(section.title, [section], drawn.report)

@@ -6,7 +6,9 @@ from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Estimate
 from secondorder.errors import InputError
+from secondorder.quantities import pretty
 from secondorder.report.gantt import pass_figure, round_figure
 from secondorder.report.style import INK, MARKERS, ORANGE, ORDERS, SIMULATED, blank, styled
 from secondorder.report.timeline import draw_timeline
@@ -57,6 +59,7 @@ def comparison_figure(comparison: Comparison) -> "Figure":
     for row, (metric, judged) in enumerate(groups.items()):
         _row(axes, row, metric, judged)
     _ratio_axis(axes, comparison.margin, list(groups))
+    left.legend(loc="outside lower center", ncols=2)
     if right is not None:
         draw_timeline(right, series)
     figure.suptitle(comparison.scenario, fontsize=11)
@@ -78,8 +81,9 @@ def _row(axes: Any, row: int, metric: str, judged: Sequence[Judged]) -> None:
     truth = judged[0].simulated
     low, high = (1.0 if edge is None else edge / truth.amount for edge in (truth.low, truth.high))
     filled = ORANGE if truth.steady else "none"
-    axes.plot([max(low, LEAST), min(high, MOST)], [row, row], color=ORANGE, linewidth=5, alpha=0.45, zorder=2)
-    axes.plot([1], [row], "o", color=ORANGE, markerfacecolor=filled, markersize=5, zorder=3)
+    if truth.steady and math.isfinite(high):
+        axes.plot([max(low, LEAST), min(high, MOST)], [row, row], color=ORANGE, linewidth=5, alpha=0.45, zorder=2)
+    axes.plot([1], [row], "o", color=ORANGE, markerfacecolor=filled, markersize=4, zorder=5)
     for one in judged:
         order = one.formula.order or 0
         _, colour, _ = ORDERS[order]
@@ -90,9 +94,12 @@ def _row(axes: Any, row: int, metric: str, judged: Sequence[Judged]) -> None:
         axes.plot(
             [place], [row], marker, color=colour, markerfacecolor=colour if trusted else "white", markersize=7, zorder=4
         )
-    axes.annotate(
-        str(truth).partition(" (")[0], (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9
-    )
+    axes.annotate(_shown(truth), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+
+
+def _shown(truth: Estimate) -> str:
+    value = pretty(truth.amount, truth.unit).replace("request", "req").replace("token", "tok")
+    return value if truth.steady else f"{value} ?"
 
 
 def _ratio_axis(axes: Any, margin: float, metrics: Sequence[str]) -> None:
@@ -110,4 +117,4 @@ def _ratio_axis(axes: Any, margin: float, metrics: Sequence[str]) -> None:
     for order, (label, colour, _) in ORDERS.items():
         axes.plot([], [], MARKERS[order], color=colour, label=label)
     axes.plot([], [], "D", color=INK, markerfacecolor="white", label="hollow: outside its domain, or undecided")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.32 / max(len(metrics) * 0.12, 0.5)), ncols=2, fontsize=8)
+    axes.plot([], [], " ", label="?: simulated too briefly for an interval")

@@ -59,9 +59,7 @@ def _check(rows: int, bars: int) -> None:
         raise InputError("figure", given=f"{rows:,} rows of {bars:,} bars", expected=expected)
 
 
-def _gantt(
-    bars: list[tuple[Floats, Floats, str, str]], places: Any, count: int, row: str, title: str
-) -> "Figure":
+def _gantt(bars: list[tuple[Floats, Floats, str, str]], places: Any, count: int, row: str, title: str) -> "Figure":
     """Bars from ``end - lasts`` to ``end``; ``places`` says in which row each line of the arrays is."""
     end = max(float(np.nanmax(ends)) for ends, *_ in bars)
     scale, unit = scale_of([end], "s")
@@ -77,19 +75,23 @@ def _gantt(
             )  # fmt: skip
             done[place] = max(done[place], float(np.nanmax(ends[line])))
     late = int(done.argmax())
-    axes.axhspan(late - 0.5, late + 0.5, color=ORANGE, alpha=0.18, linewidth=0, zorder=0)
+    work = np.bincount(places, np.sum([np.nansum(lasts, axis=1) for _, lasts, *_ in bars], axis=0), count)
+    marked = late if row == "rank" else int(work.argmax())
+    told = "done last" if row == "rank" else f"the busiest: {100 * work[marked] / end:.0f} % of the time"
+    label = f"{row} {marked}, {told}"
+    axes.axhspan(marked - 0.5, marked + 0.5, color=ORANGE, alpha=0.22, linewidth=0, zorder=0, label=label)
     axes.axvline(end / scale, color=RED, linewidth=1)
     axes.annotate(
         f"{row} {late} is done last, after {end / scale:.3g} {unit}", (end / scale, -0.55), (-4, 2),
         textcoords="offset points", ha="right", va="bottom", color=RED, fontsize=9, annotation_clip=False,
     )  # fmt: skip
-    busy = sum(float(np.nansum(lasts)) for _, lasts, *_ in bars) / (count * end)
+    busy = float(work.sum()) / (count * end)
     axes.set(xlabel=f"time ({unit}); {100 * (1 - busy):.1f} % of it idle", ylabel=row, ylim=(count - 0.4, -0.6))
     axes.set_xlim(0, 1.01 * end / scale)
     step = max(1, count // 16)
     axes.set_yticks(range(0, count, step))
     axes.grid(axis="y", visible=False)
-    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.9 / (0.28 * count + 0.6)), ncols=2)
+    figure.legend(loc="outside lower center", ncols=3)
     axes.set_title(title, loc="left", pad=22, color=INK, fontsize=10)
     axes.spines["left"].set_color(GREY)
     return figure

@@ -19,7 +19,9 @@ def ends(collective: Collective, hops: Iterable[Floats]) -> Floats:
     ``hops``: for each stage of each operation how long each rank takes to receive, in s, (ranks, ...). *Exact*,
     bit for bit what messages on SimPy give (``events``).
     """
-    return np.stack(list(islice(after_stages(collective, hops), len(collective.stages) - 1, None, len(collective.stages))))
+    return np.stack(
+        list(islice(after_stages(collective, hops), len(collective.stages) - 1, None, len(collective.stages)))
+    )
 
 
 def after_stages(collective: Collective, hops: Iterable[Floats]) -> Iterator[Floats]:
