@@ -66,6 +66,10 @@ def answer(
     from secondorder.verbs import can_simulate, solve
 
     simulated = simulated and can_simulate(scenario)
+    if drawn.figure is not None:
+        from secondorder.report.figures import check_drawable
+
+        check_drawable(scenario, simulated)
     check_drawn(drawn, simulated=simulated)
     found: Answer | Comparison
     if simulated:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from secondorder.answers.answer import Answer
 from secondorder.answers.estimate import Estimate
 from secondorder.errors import InputError
@@ -31,10 +33,16 @@ def figure_of(scenario: object, result: Answer | Comparison, seed: int = 0) -> "
 
     Errors: ``InputError`` where closed forms stand alone.
     """
-    if not isinstance(result, Comparison):
+    check_drawable(scenario, isinstance(result, Comparison))
+    assert isinstance(result, Comparison)
+    return comparison_figure(result)
+
+
+def check_drawable(scenario: object, simulated: bool) -> None:
+    """Refuse a scenario without a figure of its own whose closed forms stand alone."""
+    if not simulated and figure_of.dispatch(type(scenario)) is figure_of.dispatch(object):
         expected = "a simulation beside them; they have no figure alone"
         raise InputError("figure", given="closed forms alone", expected=expected)
-    return comparison_figure(result)
 
 
 @figure_of.register(Pipeline)
@@ -54,14 +62,15 @@ def comparison_figure(comparison: Comparison) -> "Figure":
     series = comparison.simulated.series
     height = max(0.34 * len(groups) + 1.7, 4.6 if series is not None else 0)
     figure = blank(12.5 if series is not None else 8, height)
-    left, right = figure.subfigures(1, 2, width_ratios=(1.45, 1)) if series is not None else (figure, None)
+    left: Any = figure
+    if series is not None:
+        left, right = np.asarray(figure.subfigures(1, 2, width_ratios=(1.45, 1)))
+        draw_timeline(right, series)
     axes = left.subplots()
     for row, (metric, judged) in enumerate(groups.items()):
         _row(axes, row, metric, judged)
     _ratio_axis(axes, comparison.margin, list(groups))
     left.legend(loc="outside lower center", ncols=2)
-    if right is not None:
-        draw_timeline(right, series)
     figure.suptitle(comparison.scenario, fontsize=11)
     return figure
 

@@ -110,10 +110,8 @@ def sources_of(part: object) -> Iterator[str]:
         return
     name = str(getattr(part, "name", ""))
     source, several = getattr(part, "source", None), getattr(part, "sources", None)
-    for each in [
-        *([source] if source is not None else []),
-        *(several.values() if isinstance(several, Mapping) else ()),
-    ]:
+    known = list(several.values()) if isinstance(several, Mapping) else []
+    for each in [*known, *([source] if source is not None else [])]:
         url = getattr(each, "url", "")
         yield f"{name}: {each}" + (f", {url}" if url else "")
     for field in fields(part):

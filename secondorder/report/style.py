@@ -14,7 +14,8 @@ from secondorder.quantities import readable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#D55E00", "#009E73", "#B2182B"
 """Colours of Okabe and Ito's palette, and a red for limits that are crossed."""
@@ -29,7 +30,7 @@ ORDERS = {
 MARKERS = {0: "v", 1: "s", 2: "D"}
 """Markers of the closed forms of an order, which differ in shape for print in grey."""
 
-SETTINGS = {
+SETTINGS: Any = {
     "font.size": 10,
     "axes.titlesize": 10,
     "axes.labelsize": 10,

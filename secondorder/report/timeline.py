@@ -85,41 +85,40 @@ def _slices(requests: "pd.DataFrame") -> Iterator[dict[str, Any]]:
     leaving: list[tuple[float, int]] = []
     tracks = 0
     yield {"name": "process_name", "ph": "M", "pid": 1, "args": {"name": "requests"}}
-    for place, row in enumerate(requests.itertuples()):
-        while leaving and leaving[0][0] <= row.arrival:
+    for place, request in enumerate(_rows(requests)):
+        while leaving and leaving[0][0] <= request["arrival"]:
             heapq.heappush(free, heapq.heappop(leaving)[1])
         if not free:
             tracks += 1
             free.append(tracks)
         track = heapq.heappop(free)
-        heapq.heappush(leaving, (row.finish, track))
-        yield from _slices_of(place, row, track)
+        heapq.heappush(leaving, (request["finish"], track))
+        yield from _slices_of(place, request, track)
 
 
-def _slices_of(place: int, row: Any, track: int) -> Iterator[dict[str, Any]]:
-    told = {
-        "input_tokens": int(row.input_tokens), "output_tokens": int(row.output_tokens),
-        "cached_tokens": int(row.cached_tokens), "preemptions": int(row.preemptions),
-    }  # fmt: skip
-    spans = (
-        (f"request {place}", row.arrival, row.finish),
-        ("waiting", row.arrival, row.scheduled),
-        ("prefill", row.scheduled, row.first_token),
-        ("decode", row.first_token, row.finish),
+def _rows(frame: "pd.DataFrame") -> Iterator[dict[str, float]]:
+    columns = {str(name): frame[name].to_numpy(float).tolist() for name in frame.columns}
+    return (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
+
+
+def _slices_of(place: int, request: dict[str, float], track: int) -> Iterator[dict[str, Any]]:
+    whole = {name: int(request[name]) for name in ("input_tokens", "output_tokens", "cached_tokens", "preemptions")}
+    spans: tuple[tuple[str, str, str, dict[str, int]], ...] = (
+        (f"request {place}", "arrival", "finish", whole),
+        ("waiting", "arrival", "scheduled", {}),
+        ("prefill", "scheduled", "first_token", {}),
+        ("decode", "first_token", "finish", {}),
     )
-    for name, start, end in spans:
-        if end > start:
-            args = told if name.startswith("request") else {}
-            yield {
-                "name": name, "ph": "X", "pid": 1, "tid": track, "ts": 1e6 * start, "dur": 1e6 * (end - start),
-                "args": args,
-            }  # fmt: skip
+    for name, start, end, told in spans:
+        if (lasts := request[end] - request[start]) > 0:
+            at = {"pid": 1, "tid": track, "ts": 1e6 * request[start], "dur": 1e6 * lasts}
+            yield {"name": name, "ph": "X", **at, "args": told}
 
 
 def _counters(series: "pd.DataFrame") -> Iterator[dict[str, Any]]:
     yield {"name": "process_name", "ph": "M", "pid": 2, "args": {"name": "engine"}}
     start = 0.0
-    for row in series.itertuples():
+    for span in _rows(series):
         for name in ("running", "waiting", "kv_usage"):
-            yield {"name": name, "ph": "C", "pid": 2, "ts": 1e6 * start, "args": {name: float(getattr(row, name))}}
-        start = row.time
+            yield {"name": name, "ph": "C", "pid": 2, "ts": 1e6 * start, "args": {name: span[name]}}
+        start = span["time"]
