@@ -161,7 +161,7 @@ def test_the_figure_of_a_pipeline_marks_its_slow_stage():
     (axes,) = figure_of(pipeline, so.solve(pipeline)).axes
     assert any(label.startswith("stage 2, the busiest") for label in axes.get_legend_handles_labels()[1])
     idle = float(re.search(r"([\d.]+) % of it idle", axes.get_xlabel())[1])
-    step = so.solve(pipeline).best("time_mean").amount
+    step = so.simulate(pipeline).best("time_mean").amount
     assert idle == pytest.approx(100 * (1 - 8 * 0.03 * (3 + 1.5) / (4 * step)), abs=0.06)
 
 
