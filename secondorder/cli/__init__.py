@@ -17,6 +17,7 @@ from cyclopts.help import DefaultFormatter
 from secondorder import __version__
 from secondorder.cli import (
     demo,
+    lab,
     layouts,
     plans,
     queue,
@@ -63,6 +64,7 @@ _COMMANDS: Sequence[tuple[Callable[..., None] | str, str]] = (
     (sensitivity.sensitivity, sensitivity.EXAMPLE),
     (schema.schema, schema.EXAMPLE),
     (validate.validate, validate.EXAMPLE),
+    (lab.lab, lab.EXAMPLE),
 )
 _SYSTEMS = Group("One scenario from its flags", sort_key=1, help_formatter=DefaultFormatter())
 app.group_commands = Group("Commands", sort_key=0, help_formatter=DefaultFormatter())
