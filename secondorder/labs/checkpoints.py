@@ -109,7 +109,10 @@ LAB = Lab(
         ),
         Exercise(
             task="The cluster grows fourfold. What becomes of interval and goodput?",
-            solution="The time between failures is a quarter, 30 min: the best interval about halves, and the share that is lost rises from 16 % to 35 %, more than twofold, as each failure also costs a restart.",
+            solution=(
+                "The time between failures is a quarter, 30 min: the best interval about halves, and the share that "
+                "is lost rises from 16 % to 35 %, more than twofold, as each failure also costs a restart."
+            ),
         ),
     ),
 )

@@ -42,9 +42,10 @@ def picture(
         axes.plot(xs, [scale * value for value in ys], style, color=colour, linewidth=2, label=label)
     if len(places):
         dots(axes, places, truth, scale)
-    for name, (place, value) in (marks or {}).items():
+    for number, (name, (place, value)) in enumerate((marks or {}).items()):
         axes.plot([place], [scale * value], "*", color=INK, markersize=11, zorder=5)
-        axes.annotate(name, (place, scale * value), (5, 7), textcoords="offset points", fontsize=9)
+        offset = (5, 8) if number % 2 == 0 else (-5, -17)
+        axes.annotate(name, (place, scale * value), offset, textcoords="offset points", fontsize=9)
     if here is not None:
         axes.axvline(here, color=ORANGE, alpha=0.35, linewidth=6, zorder=0)
     _axis(axes, x, y, top, log)
@@ -58,8 +59,10 @@ def _axis(axes: Any, x: str, y: str, top: float | None, log: str) -> None:
     axes.set(xlabel=x, ylabel=y)
     if "x" in log:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     if "y" in log:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     else:
         axes.set_ylim(0, top)
 
@@ -70,15 +73,9 @@ def waterfall(axes: Any, parts: Mapping[str, float], unit: str) -> None:
     names = [*parts, "all"]
     for row, (name, value) in enumerate([*parts.items(), ("all", sum(parts.values()))]):
         start = 0.0 if name == "all" else at
-        axes.barh(row, value, left=start, color=ORANGE if name == "all" else COLOURS[row % len(COLOURS)], height=0.6)
-        axes.annotate(
-            f"{value:.3g}",
-            (max(start, start + value), row),
-            (4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=9,
-        )
+        axes.barh(row, value, left=start, color=INK if name == "all" else COLOURS[row % len(COLOURS)], height=0.6)
+        place = max(start, start + value), row
+        axes.annotate(f"{value:.3g}", place, (4, 0), textcoords="offset points", va="center", fontsize=9)
         at += value
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)

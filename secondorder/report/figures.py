@@ -13,6 +13,7 @@ from secondorder.errors import InputError
 from secondorder.quantities import pretty
 from secondorder.report.gantt import pass_figure, round_figure
 from secondorder.report.style import INK, MARKERS, ORANGE, ORDERS, SIMULATED, blank, styled
+from secondorder.report.style import title as titled
 from secondorder.report.timeline import draw_timeline
 from secondorder.scenarios.collective import Collective
 from secondorder.scenarios.pipeline import Pipeline
@@ -71,7 +72,7 @@ def comparison_figure(comparison: Comparison) -> "Figure":
         _row(axes, row, metric, judged)
     _ratio_axis(axes, comparison.margin, list(groups))
     left.legend(loc="outside lower center", ncols=2)
-    figure.suptitle(comparison.scenario, fontsize=11)
+    titled(figure, comparison.scenario)
     return figure
 
 

@@ -92,6 +92,6 @@ def _gantt(bars: list[tuple[Floats, Floats, str, str]], places: Any, count: int,
     axes.set_yticks(range(0, count, step))
     axes.grid(axis="y", visible=False)
     figure.legend(loc="outside lower center", ncols=3)
-    axes.set_title(title, loc="left", pad=22, color=INK, fontsize=10)
+    axes.set_title(title, loc="left", pad=22, color=INK, fontsize=10, parse_math=False)
     axes.spines["left"].set_color(GREY)
     return figure

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from secondorder.quantities import Quantity, pretty, quantity, si
-from secondorder.report.style import INK, ORDERS, RED, blank, dots, labelled, scale_of, styled, tidy
+from secondorder.report.style import INK, ORDERS, RED, blank, dots, labelled, scale_of, styled, tidy, title
 from secondorder.scenarios.queue import FirstCome, Queue
 from secondorder.validation.loads import LoadStudy
 from secondorder.validation.utilisation import UtilisationStudy
@@ -30,7 +30,7 @@ def knee_figure(study: LoadStudy, *, objective: Quantity | str) -> "Figure":
         )  # fmt: skip
         axes.set_xlim(0, study.saturation * 1.06)
         tidy(axes)
-    figure.suptitle(_title(study), fontsize=10)
+    title(figure, _title(study), 10)
     return figure
 
 
@@ -47,7 +47,7 @@ def utilisation_figure(study: UtilisationStudy) -> "Figure":
         dots(axes, study.dots, truth, 1 / scale)
         axes.set(xlabel="utilisation", ylabel=labelled(metric, unit), xlim=(0, 1), ylim=(0, None))
         tidy(axes)
-    figure.suptitle(_queue_title(study.queue), fontsize=10)
+    title(figure, _queue_title(study.queue), 10)
     return figure
 
 

@@ -37,7 +37,6 @@ SETTINGS: Any = {
     "legend.fontsize": 9,
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
-    "text.parse_math": False,  # a name with dollar signs is a name
     "svg.hashsalt": "secondorder",
     "axes.grid": True,
     "grid.alpha": 0.25,
@@ -67,6 +66,11 @@ def blank(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=130, layout="constrained")
+
+
+def title(figure: "Figure", text: str, size: float = 11) -> None:
+    """The title of a figure: a name with dollar signs is a name and no formula."""
+    figure.suptitle(text, fontsize=size, parse_math=False)
 
 
 def tidy(axes: Any, where: str = "upper left") -> None:

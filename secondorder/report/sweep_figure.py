@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from secondorder.answers.estimate import Estimate
 from secondorder.errors import InputError
-from secondorder.report.style import GREY, MARKERS, ORDERS, blank, dots, labelled, scale_of, styled
+from secondorder.report.style import GREY, MARKERS, ORDERS, blank, dots, labelled, scale_of, styled, title
 from secondorder.validation.comparison import Comparison
 from secondorder.validation.sweeps import SweepPoint
 
@@ -34,10 +34,10 @@ def sweep_figure(points: Sequence[SweepPoint], metrics: Sequence[str] | None = N
         mine = [point for point in points if not value or point.values[varied[1]] == value]
         for axes, metric in zip(line, shown, strict=True):
             _panel(axes, mine, varied[0], metric)
-            axes.set_title(f"{varied[1]} = {value}" if value else "")
+            axes.set_title(f"{varied[1]} = {value}" if value else "", parse_math=False)
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
-    figure.suptitle(points[0].scenario, fontsize=11)
+    title(figure, points[0].scenario)
     return figure
 
 
@@ -79,7 +79,7 @@ def _panel(axes: Any, points: Sequence[SweepPoint], field: str, metric: str) -> 
         axes.axvline(place, color=GREY, linestyle=(0, (1, 2)), label="infeasible" if place == refused[0] else None)
     axes.set(xlabel=labelled(field, unit), ylabel=labelled(metric, shown), ylim=(0, None))
     if ticks:
-        axes.set_xticks(places, ticks)
+        axes.set_xticks(places, ticks, parse_math=False)
 
 
 def _estimates(point: SweepPoint, metric: str) -> list[Estimate]:

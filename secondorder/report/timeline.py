@@ -10,6 +10,7 @@ import numpy as np
 
 from secondorder.errors import FileError
 from secondorder.report.style import BLUE, GREEN, ORANGE, blank, scale_of, styled
+from secondorder.report.style import title as titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +29,7 @@ def timeline_figure(series: "pd.DataFrame", title: str = "") -> "Figure":
     """The engine of one run over time."""
     figure = blank(9, 5.2)
     draw_timeline(figure, series)
-    figure.suptitle(title, fontsize=11)
+    titled(figure, title)
     return figure
 
 

@@ -10,7 +10,7 @@ from secondorder.answers.answer import COLUMNS, Answer, row
 from secondorder.answers.estimate import Estimate
 from secondorder.fleets.failures import Bursts, NewNodes, PlatformRenewal, ReplicatedPairs, StationaryNodes
 from secondorder.quantities import pretty
-from secondorder.report.style import BLUE, GREEN, GREY, INK, ORANGE, blank, dots, styled, tidy
+from secondorder.report.style import BLUE, GREEN, GREY, INK, ORANGE, blank, dots, styled, tidy, title
 from secondorder.report.tables import Grid, Line, agreement, ladder, line
 from secondorder.scenarios.training import Training
 from secondorder.simulate.output import Interval
@@ -372,7 +372,7 @@ def _interval_figure(study: IntervalStudy) -> "Figure":
     round_ticks(axes, hours)
     axes.set_ylim(max(0.0, low - 0.05), 1.0)
     tidy(axes, "lower center")
-    figure.suptitle(heading(study.scenario), fontsize=9)
+    title(figure, heading(study.scenario), 9)
     return figure  # type: ignore[no-any-return]
 
 
@@ -384,7 +384,7 @@ def _spares_figure(study: SparesStudy) -> "Figure":
         axes.set(xlabel="spare nodes", ylabel=f"{metric} (share of wall time)")
         axes.set_ylim(max(0.0, axes.get_ylim()[0]), 1.01)
         tidy(axes, "lower right")
-    figure.suptitle(heading(study.scenario), fontsize=9)
+    title(figure, heading(study.scenario), 9)
     return figure  # type: ignore[no-any-return]
 
 
@@ -411,5 +411,5 @@ def _scaling_figure(study: ScalingStudy) -> "Figure":
     for axes in panels:
         axes.set(xscale="log", xlabel="accelerators")
         tidy(axes, "best")
-    figure.suptitle(_of_sizes(study), fontsize=9)
+    title(figure, _of_sizes(study), 9)
     return figure  # type: ignore[no-any-return]
