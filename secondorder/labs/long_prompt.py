@@ -5,13 +5,14 @@ import numpy as np
 from secondorder.analytic.queues.single_server import mean_wait
 from secondorder.answers.estimate import Estimate
 from secondorder.arrays import Floats
-from secondorder.labs.dots import CUSTOMERS, estimate, mean
+from secondorder.labs.dots import estimate, mean
 from secondorder.labs.drawing import Line, picture
 from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values
 from secondorder.simulate.kernels.queues import first_come, sharing
 from secondorder.simulate.streams import stream
 
 SHORT = 0.05
+CUSTOMERS = 100_000
 LENGTHS = (0.1, 0.5, 1.0, 2.0, 3.0, 4.0)
 LINE = tuple(0.05 + k / 20 for k in range(80))
 

@@ -73,7 +73,7 @@ LAB = Lab(
     exercises=(
         Exercise(
             task="At which load does a pool of 32 wait as long as a single server does at 50 %?",
-            solution="A wait of 100 ms: about 97 % load, beyond the slider. Compare 16 and 32 at 94 %.",
+            solution="A wait of 100 ms: between 97 % and 98 % load, beyond the slider; at 94 % a pool of 32 waits 33 ms.",
         ),
         Exercise(
             task="Why do routers of language models not always take the shortest line?",
