@@ -54,7 +54,10 @@ def draw(values: Values) -> Figured:
     )  # fmt: skip
     single = alone(rate, batch)
     told = f"{1e3 * single:.3g} ms one by one" if single < float("inf") else "without end one by one"
-    return figure, f"At {rate:g} request/s a response takes **{1e3 * response(rate, batch):.3g} ms** in batches, {told}."
+    return (
+        figure,
+        f"At {rate:g} request/s a response takes **{1e3 * response(rate, batch):.3g} ms** in batches, {told}.",
+    )
 
 
 LAB = Lab(
@@ -79,9 +82,7 @@ LAB = Lab(
     draw=draw,
     conditions=(
         Condition(text="the rate is below 1 / (2 ms) = 500 request/s", holds=lambda at: at["rate"] < 500),
-        Condition(
-            text="runs are long enough for the dots (at most 430 request/s)", holds=lambda at: at["rate"] <= 430
-        ),
+        Condition(text="runs are long enough for the dots (at most 430 request/s)", holds=lambda at: at["rate"] <= 430),
     ),
     remember=(
         "Batches raise what can be served and lengthen every single answer.",

@@ -1,10 +1,11 @@
 """Lab 4: the same mean rate in bursts."""
 
 from secondorder.analytic.queues.single_server_general import kingman, klb
+from secondorder.analytic.queues.single_server_renewal import mean_wait
 from secondorder.labs.dots import estimate, mean, waits
 from secondorder.labs.drawing import Line, picture
 from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values
-from secondorder.laws import Exponential
+from secondorder.laws import Exponential, Gamma
 
 SERVICE = 0.1
 SPREADS = (0.25, 1.0, 2.0, 4.0, 6.0, 8.0)
@@ -12,7 +13,12 @@ LINE = tuple(k / 10 for k in range(1, 81))
 
 
 def wait(load: float, scv: float) -> float:
-    """Mean wait in s by Kraemer and Langenbach-Belz, with gaps of this scv and exponential services."""
+    """Mean wait in s, exact for gamma gaps of this scv and exponential services."""
+    return float(mean_wait(gap=Gamma(f"{SERVICE / load} s", scv=scv), service_rate=1 / SERVICE))
+
+
+def two_moments(load: float, scv: float) -> float:
+    """The same by Kraemer and Langenbach-Belz, who know only the moments."""
     return float(klb(arrival_rate=load / SERVICE, mean_service=SERVICE, arrival_scv=scv, service_scv=1.0))
 
 
@@ -27,7 +33,8 @@ def draw(values: Values) -> Figured:
     law = Exponential(f"{SERVICE} s")
     truth = [estimate(waits(rate=load / SERVICE, law=law, gap_scv=at)[0], mean) for at in SPREADS]
     lines: dict[str, Line] = {
-        "Kraemer and Langenbach-Belz": (LINE, [wait(load, at) for at in LINE]),
+        "exact for gamma gaps": (LINE, [wait(load, at) for at in LINE]),
+        "Kraemer and Langenbach-Belz": (LINE, [two_moments(load, at) for at in LINE]),
         "Kingman": (LINE, [heavy(load, at) for at in LINE]),
         "if arrivals were Poisson": (LINE, [wait(load, 1.0) for _ in LINE]),
     }
@@ -36,7 +43,7 @@ def draw(values: Values) -> Figured:
         lines, x="variability of the gaps between arrivals (their scv)", y="mean wait (ms)", scale=1e3, here=scv,
         places=SPREADS, truth=truth, why=why, why_unit="ms",
     )  # fmt: skip
-    return figure, f"With gaps of scv {scv:g} the mean wait is about **{1e3 * wait(load, scv):.3g} ms**."
+    return figure, f"With gaps of scv {scv:g} the mean wait is **{1e3 * wait(load, scv):.3g} ms**."
 
 
 LAB = Lab(
@@ -52,7 +59,7 @@ LAB = Lab(
         text="At 80 % load Poisson arrivals wait 400 ms on average. How long with gaps of scv 4?",
         unit="ms",
         answer=lambda: 1e3 * wait(0.8, 4.0),
-        because="The wait is nearly proportional to the mean of the two scv: from (1 + 1)/2 to (4 + 1)/2.",
+        because="Roughly the mean of the two scv counts, from (1 + 1)/2 to (4 + 1)/2; bursts of gamma gaps are a little worse.",
     ),
     sliders=(
         Slider(name="load", label="load (%)", low=10, high=90, step=1, value=80),
@@ -62,8 +69,8 @@ LAB = Lab(
     conditions=(
         Condition(text="Kingman: the load is high (at least 70 %)", holds=lambda at: at["load"] >= 70),
         Condition(
-            text="two moments say enough: the gaps are not far from Poisson (scv at most 4)",
-            holds=lambda at: at["scv"] <= 4,
+            text="for two moments: the gaps are not far from Poisson (scv at most 2)",
+            holds=lambda at: at["scv"] <= 2,
         ),
         Condition(text="gaps are independent of each other, as drawn here", holds=lambda at: True),
     ),

@@ -56,8 +56,8 @@ def draw(values: Values) -> Figured:
     places = sorted({max(1, round(share * (think + SERVICE) / SERVICE)) for share in SHARES})
     stable = [n for n in line if opened(n / (think + SERVICE)) < 12 * SERVICE]
     lines: dict[str, Line] = {
-        "closed: the users wait for their answers": (line, [closed(n, think) for n in line]),
-        "open: requests come at the same rate, come what may": (
+        "closed: users wait for answers": (line, [closed(n, think) for n in line]),
+        "open, at the same rate": (
             stable, [opened(n / (think + SERVICE)) for n in stable],
         ),
     }  # fmt: skip
@@ -67,7 +67,10 @@ def draw(values: Values) -> Figured:
     )  # fmt: skip
     other = opened(users / (think + SERVICE))
     told = f"{1e3 * other:.3g} ms" if other < float("inf") else "no end"
-    return figure, f"{users} users: **{1e3 * closed(users, think):.3g} ms** closed; an open stream of their rate: {told}."
+    return (
+        figure,
+        f"{users} users: **{1e3 * closed(users, think):.3g} ms** closed; an open stream of their rate: {told}.",
+    )
 
 
 LAB = Lab(

@@ -51,7 +51,9 @@ def picture(
     _axis(axes, x, y, top, log)
     if why:
         waterfall(panels[1], {name: scale * value for name, value in why.items()}, why_unit)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=2 if max(map(len, lines)) > 28 else 3
+    )
     return figure
 
 

@@ -96,9 +96,7 @@ LAB = Lab(
     draw=draw,
     conditions=(
         Condition(text="work: the load is below 100 %", holds=lambda at: at["load"] < 100),
-        Condition(
-            text="lost work: the load is below ln 2 = 69 %", holds=lambda at: at["load"] / 100 < math.log(2)
-        ),
+        Condition(text="lost work: the load is below ln 2 = 69 %", holds=lambda at: at["load"] / 100 < math.log(2)),
     ),
     remember=(
         "A theorem is as good as its assumptions: here the server is unstable at a load of 70 %.",

@@ -70,7 +70,9 @@ LAB = Lab(
             text="a run is far longer than what the queue remembers (100 times)",
             holds=lambda at: at["customers"] >= 100 * relaxation(at["load"] / 100),
         ),
-        Condition(text="a p99 has many values beyond it (at least 20 in a run)", holds=lambda at: at["customers"] >= 2000),
+        Condition(
+            text="a p99 has many values beyond it (at least 20 in a run)", holds=lambda at: at["customers"] >= 2000
+        ),
     ),
     remember=(
         "One run is one number. Only several independent runs tell how far it is to be trusted.",

@@ -17,7 +17,7 @@ WINDOWS = tuple(float(t) for t in range(20, 300, 20))
 
 
 def fluid(time: float, load: float, replicas: int, down: float) -> float:
-    """The wait in s of who arrives at ``time``: the usual mean wait, and the backlog over the speed at which it goes.
+    """The wait in s of who arrives at ``time``: the usual mean wait, and until the backlog before it is served.
 
     While a replica is down the backlog grows by ``rate - (replicas - 1) / service`` a second, then it drains by
     ``replicas / service - rate``.
@@ -27,8 +27,9 @@ def fluid(time: float, load: float, replicas: int, down: float) -> float:
     growth, drain = rate - (replicas - 1) / SERVICE, replicas / SERVICE - rate
     backlog = max(0.0, growth * min(max(time - DEATH, 0.0), down))
     backlog = max(0.0, backlog - drain * max(0.0, time - DEATH - down))
-    working = replicas - 1 if DEATH <= time < DEATH + down else replicas
-    return usual + backlog * SERVICE / max(working, 1)
+    left = max(0.0, DEATH + down - time) if time >= DEATH else 0.0
+    slow = min(left, backlog * SERVICE / max(replicas - 1, 1))
+    return usual + slow + (backlog - slow * (replicas - 1) / SERVICE) * SERVICE / replicas
 
 
 def simulated(load: float, replicas: int, down: float) -> list[Estimate]:
@@ -61,7 +62,7 @@ def draw(values: Values) -> Figured:
     figure = picture(
         lines, x="time (s)", y="mean wait (s)", places=WINDOWS, truth=simulated(load, replicas, down),
     )  # fmt: skip
-    peak = fluid(DEATH + down - 1e-9, load, replicas, down)
+    peak = max(fluid(t, load, replicas, down) for t in times)
     return figure, (
         f"The replica dies at 60 s and is back at {DEATH + down:g} s. The wait rises to about **{peak:.3g} s**; the "
         f"backlog is gone **{recovery(load, replicas, down):.3g} s** after the return."

@@ -41,7 +41,11 @@ def draw(values: Values) -> Figured:
         "with a barrier after each stage": (LINE, [float(stage_cost_bounds(law=law, ranks=n)[1]) for n in LINE]),
         "alpha-beta: nothing varies": (LINE, [1.0 for _ in LINE]),
     }
-    why = {"the hop itself": 1.0, "jitter": cost(ranks, scv) - 1.0, "slow link": cost(ranks, scv, slow) - cost(ranks, scv)}
+    why = {
+        "the hop itself": 1.0,
+        "jitter": cost(ranks, scv) - 1.0,
+        "slow link": cost(ranks, scv, slow) - cost(ranks, scv),
+    }
     figure = picture(
         lines, x="ranks", y="mean time of a stage (mean hops)", here=ranks, places=RANKS,
         truth=[simulated(n, scv, slow) for n in RANKS], why=why, why_unit="hops",
@@ -85,7 +89,7 @@ LAB = Lab(
     exercises=(
         Exercise(
             task="At which slow link does jitter of scv 0.09 no longer matter (64 ranks)?",
-            solution="From about 1.3 to 1.6 times the dots leave the jitter's line and follow the slow link.",
+            solution="Near 1.3 both matter, and the dots lie above both lines; from 1.6 on the slow link alone sets the pace.",
         ),
         Exercise(
             task="How much does a barrier cost at 64 ranks and scv 0.09?",
