@@ -92,7 +92,10 @@ LAB = Lab(
     exercises=(
         Exercise(
             task="Is there a rate at which requests are answered sooner one by one (20 ms)?",
-            solution="At none: batches are never slower here. Up to 5 request/s the two are alike within 1 %; at 20 request/s one by one takes 14 % longer.",
+            solution=(
+                "At none: batches are never slower here. Up to 5 request/s the two are alike within 1 %; at 20 "
+                "request/s one by one takes 14 % longer."
+            ),
         ),
         Exercise(
             task="About how many requests are in a batch at 400 request/s and 20 ms?",

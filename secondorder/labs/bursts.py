@@ -59,7 +59,10 @@ LAB = Lab(
         text="At 80 % load Poisson arrivals wait 400 ms on average. How long with gaps of scv 4?",
         unit="ms",
         answer=lambda: 1e3 * wait(0.8, 4.0),
-        because="Roughly the mean of the two scv counts, from (1 + 1)/2 to (4 + 1)/2; bursts of gamma gaps are a little worse.",
+        because=(
+            "Roughly the mean of the two scv counts, from (1 + 1)/2 to (4 + 1)/2; bursts of gamma gaps are a "
+            "little worse."
+        ),
     ),
     sliders=(
         Slider(name="load", label="load (%)", low=10, high=90, step=1, value=80),

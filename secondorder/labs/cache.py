@@ -77,7 +77,8 @@ def draw(values: Values) -> Figured:
     )  # fmt: skip
     again = frame["preemptions"].mean()
     return figure, (
-        f"{blocks} blocks at {rate:g} request/s: **{float(frame['ttft'].mean()):.3g} s** to the first token, {again:.2g} "
+        f"{blocks} blocks at {rate:g} request/s: **{float(frame['ttft'].mean()):.3g} s** to the first token, "
+        f"{again:.2g} "
         f"preemptions a request. On average {cliff:,.0f} blocks are needed."
     )
 
@@ -87,7 +88,8 @@ LAB = Lab(
     name="cache",
     title="The cliff of the cache",
     story=(
-        "An engine for language models keeps a cache for each sequence that runs. With room for all, a request starts at "
+        "An engine for language models keeps a cache for each sequence that runs. With room for all, a "
+        "request starts at "
         "once. Without, it waits for room, and running ones may be thrown out and computed again."
     ),
     question=Question(

@@ -82,7 +82,10 @@ LAB = Lab(
         "open: the next user comes whatever the last one suffers. Service takes 100 ms (exponential)."
     ),
     question=Question(
-        text="100 users think 10 s between requests: at most 9.9 request/s for a server that does 10. An open stream of "
+        text=(
+            "100 users think 10 s between requests: at most 9.9 request/s for a server that does 10. An open "
+            "stream of "
+        )
         "that rate waits 9.9 s on average. What is the mean response of the 100 users?",
         unit="s",
         answer=lambda: closed(100, 10.0),

@@ -23,7 +23,7 @@ def lost(load: float) -> float:
     """The same where eviction loses the work, for constant services; infinite from a load of ln 2 on.
 
     Who is evicted begins anew when the others are gone. A try lasts until a gap of a service comes, ``(e^load - 1) /
-    rate`` in all, and each of the ``e^load - 1`` evictions adds the stay of the newcomer, which is as long as one's own.
+    rate`` in all, and each of the ``e^load - 1`` evictions adds the stay of the newcomer, as long as one's own.
     """
     evictions = math.exp(load) - 1
     return SERVICE / load * evictions / (1 - evictions) if evictions < 1 else math.inf
@@ -86,7 +86,10 @@ LAB = Lab(
         "computes it again: the theorem's assumption fails."
     ),
     question=Question(
-        text="With constant services whose work is lost at each eviction, from which load on does the queue grow without "
+        text=(
+            "With constant services whose work is lost at each eviction, from which load on does the queue grow "
+            "without "
+        )
         "limit?",
         unit="%",
         answer=lambda: 100 * math.log(2),

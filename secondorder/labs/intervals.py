@@ -86,7 +86,9 @@ LAB = Lab(
         ),
         Exercise(
             task="A colleague runs 300 requests a hundred times instead. What do they get?",
-            solution="A narrow interval around the p99 of the first 300 requests after a start, which is another thing.",
+            solution=(
+                "A narrow interval around the p99 of the first 300 requests after a start, which is another thing."
+            ),
         ),
     ),
 )

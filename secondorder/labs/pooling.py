@@ -37,7 +37,8 @@ def draw(values: Values) -> Figured:
         places=[100 * at for at in LOADS], truth=truth, top=1e3 * pooled(0.93, 1),
     )  # fmt: skip
     return figure, (
-        f"At {100 * load:g} % load: {1e3 * pooled(load, 1):.3g} ms in lines of their own, {1e3 * two_choices(load):.3g} "
+        f"At {100 * load:g} % load: {1e3 * pooled(load, 1):.3g} ms in lines of their own, "
+        f"{1e3 * two_choices(load):.3g} "
         f"ms in the shorter of two, **{1e3 * pooled(load, servers):.3g} ms** in one line. Dots: one line."
     )
 
@@ -73,11 +74,15 @@ LAB = Lab(
     exercises=(
         Exercise(
             task="At which load does a pool of 32 wait as long as a single server does at 50 %?",
-            solution="A wait of 100 ms: between 97 % and 98 % load, beyond the slider; at 94 % a pool of 32 waits 33 ms.",
+            solution=(
+                "A wait of 100 ms: between 97 % and 98 % load, beyond the slider; at 94 % a pool of 32 waits 33 ms."
+            ),
         ),
         Exercise(
             task="Why do routers of language models not always take the shortest line?",
-            solution="A cache of prefixes: the replica that knows the prompt's beginning answers sooner, even if busier.",
+            solution=(
+                "A cache of prefixes: the replica that knows the prompt's beginning answers sooner, even if busier."
+            ),
         ),
     ),
 )

@@ -15,12 +15,12 @@ LOADS = (0.2, 0.4, 0.6, 0.7, 0.8)
 
 
 def failing(rate: float, limit: float) -> float:
-    """Share of the attempts that take longer than ``limit`` s: ``exp(-(1/service - rate) limit)``, all past saturation."""
+    """Share of the attempts that take longer than ``limit`` s: ``exp(-(1/service - rate) limit)``; all, past 1/service."""
     return math.exp(-max(1 / SERVICE - rate, 0.0) * limit)
 
 
 def attempts(load: float, limit: float, again: float, *, high: bool) -> float:
-    """Attempts as a share of what the server can do: the lowest or the highest root of ``x = load + again x failing(x)``."""
+    """Attempts over what the server can do: the lowest or highest root of ``x = load + again x failing(x)``."""
     from scipy.optimize import brentq
 
     def gap(x: float) -> float:
@@ -100,19 +100,22 @@ LAB = Lab(
     name="retries",
     title="Retries and the state one does not come back from",
     story=(
-        "Clients give up after a time-out and most of them ask again. The server does not know, and works on for nobody. "
+        "Clients give up after a time-out and most of them ask again. The server does not know, and works on "
+        "for nobody. "
         "A service takes 100 ms. An outage leaves 300 requests in line, once."
     ),
     question=Question(
-        text="70 % load of new requests, a time-out of 2 s, 80 % ask again. What load do the attempts make after the "
+        text="70 % load of new requests, a time-out of 3 s, 80 % ask again. What load do the attempts make after the "
         "outage?",
         unit="%",
-        answer=lambda: 100 * attempts(0.7, 2.0, 0.8, high=True),
-        because="Every attempt times out, so each request is tried 1 / (1 - 0.8) = 5 times: far more than can be served.",
+        answer=lambda: 100 * attempts(0.7, 3.0, 0.8, high=True),
+        because=(
+            "Every attempt times out, so each request is tried 1 / (1 - 0.8) = 5 times: far more than can be served."
+        ),
     ),
     sliders=(
         Slider(name="load", label="load of new requests (%)", low=5, high=95, step=1, value=70),
-        Slider(name="limit", label="time-out (s)", low=0.5, high=5, step=0.1, value=2),
+        Slider(name="limit", label="time-out (s)", low=0.5, high=5, step=0.1, value=3),
         Slider(name="again", label="share that asks again (%)", low=0, high=90, step=5, value=80),
     ),
     draw=draw,
@@ -127,7 +130,7 @@ LAB = Lab(
         ),
     ),
     remember=(
-        "With retries one load has two states. An outage moves the system from one to the other, and it stays there.",
+        "With retries one load has two states. An outage, or mere chance, moves the system, and it stays there.",
         "The way back is not to wait: new requests must fall below 1 - (share that asks again), or be refused.",
         "Limit the retries, not the time-out: a share of 20 % leaves one state up to 80 % load.",
     ),

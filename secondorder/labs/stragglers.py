@@ -62,7 +62,10 @@ LAB = Lab(
         "neighbour, which holds up the next. The textbook's time counts the mean hop."
     ),
     question=Question(
-        text="Hops of 64 ranks vary by 30 % (standard deviation over mean). By how many per cent is the all-reduce slower "
+        text=(
+            "Hops of 64 ranks vary by 30 % (standard deviation over mean). By how many per cent is the "
+            "all-reduce slower "
+        )
         "than the mean hop says?",
         unit="%",
         answer=lambda: 100 * (cost(64, 0.09) - 1),
@@ -89,7 +92,10 @@ LAB = Lab(
     exercises=(
         Exercise(
             task="At which slow link does jitter of scv 0.09 no longer matter (64 ranks)?",
-            solution="Near 1.3 both matter, and the dots lie above both lines; from 1.6 on the slow link alone sets the pace.",
+            solution=(
+                "Near 1.3 both matter, and the dots lie above both lines; from 1.6 on the slow link alone sets the "
+                "pace."
+            ),
         ),
         Exercise(
             task="How much does a barrier cost at 64 ranks and scv 0.09?",

@@ -132,7 +132,7 @@ def test_the_dots_of_a_long_prompt_lie_on_both_lines():
 
 
 def test_the_dots_of_retries_lie_on_the_branch_that_they_started_on():
-    assert retries.simulated(0.6, 2.0, 0.8, 0).amount == pytest.approx(0.6, abs=0.03)
+    assert retries.simulated(0.4, 3.0, 0.8, 0).amount == pytest.approx(0.4, abs=0.03)
     after = retries.simulated(0.6, 2.0, 0.8, retries.FLOOD).amount
     assert after == pytest.approx(retries.attempts(0.6, 2.0, 0.8, high=True), rel=0.1)
     assert after > 2
