@@ -6,7 +6,7 @@ export MPLBACKEND := Agg
 # Small matrices, two test processes: threads of the linear algebra would only wait for each other.
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: demo test lint types layers units validate bench docs clean
+.PHONY: demo test lint types layers units validate bench labs docs clean
 
 demo: .venv/installed
 	$(BIN)/secondorder demo
@@ -46,9 +46,15 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/collective_speed.py
 	$(BIN)/python benchmarks/first_order.py
 
+labs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[labs,browser]"
+	$(BIN)/python -m pytest -n 2 tests/labs
+
 docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
 	$(BIN)/python docs/make_reference.py > docs/reference.md
 	$(BIN)/python benchmarks/first_order.py --markdown > docs/first_order.md
+	$(BIN)/mkdocs build --strict --quiet
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -85,8 +85,8 @@ LAB = Lab(
         text=(
             "100 users think 10 s between requests: at most 9.9 request/s for a server that does 10. An open "
             "stream of "
-        )
-        "that rate waits 9.9 s on average. What is the mean response of the 100 users?",
+            "that rate waits 9.9 s on average. What is the mean response of the 100 users?"
+        ),
         unit="s",
         answer=lambda: closed(100, 10.0),
         because="Users who wait do not ask: the loop slows down by itself, and hides the queue.",

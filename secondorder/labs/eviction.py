@@ -89,8 +89,8 @@ LAB = Lab(
         text=(
             "With constant services whose work is lost at each eviction, from which load on does the queue grow "
             "without "
-        )
-        "limit?",
+            "limit?"
+        ),
         unit="%",
         answer=lambda: 100 * math.log(2),
         because="A service ends only if no request comes in it. At ln 2 each needs one eviction's worth of others.",

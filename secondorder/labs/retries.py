@@ -15,7 +15,7 @@ LOADS = (0.2, 0.4, 0.6, 0.7, 0.8)
 
 
 def failing(rate: float, limit: float) -> float:
-    """Share of the attempts that take longer than ``limit`` s: ``exp(-(1/service - rate) limit)``; all, past 1/service."""
+    """Share of the attempts that take longer than ``limit`` s: ``exp(-(1/service - rate) limit)``, or all."""
     return math.exp(-max(1 / SERVICE - rate, 0.0) * limit)
 
 

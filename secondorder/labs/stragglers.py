@@ -65,8 +65,8 @@ LAB = Lab(
         text=(
             "Hops of 64 ranks vary by 30 % (standard deviation over mean). By how many per cent is the "
             "all-reduce slower "
-        )
-        "than the mean hop says?",
+            "than the mean hop says?"
+        ),
         unit="%",
         answer=lambda: 100 * (cost(64, 0.09) - 1),
         because="A ring loses about one standard deviation a stage; a barrier after each stage would lose far more.",
