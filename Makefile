@@ -1,12 +1,17 @@
 # `make demo` and `make test` need only make and Python 3.11 with pip and venv.
 
 PYTHON ?= python3
+EXTRAS ?= dev
 BIN := .venv/bin
 export MPLBACKEND := Agg
 # Small matrices, two test processes: threads of the linear algebra would only wait for each other.
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: demo test lint types layers units validate bench labs docs clean
+.PHONY: demo test lint types layers units validate bench labs oracle docs clean
+
+ORACLE_PIP := .venv-oracle/bin/pip install --quiet --disable-pip-version-check --no-deps
+CPU_TORCH := torch==2.13.0+cpu
+WORKLOADS ?= 10000
 
 demo: .venv/installed
 	$(BIN)/secondorder demo
@@ -50,6 +55,18 @@ labs: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[labs,browser]"
 	$(BIN)/python -m pytest -n 2 tests/labs
 
+# The real scheduler, of three versions, in an environment of its own (2.5 GB).
+oracle: .venv/installed .venv-oracle/installed
+	PYTHONPATH=tests $(BIN)/python -m oracle.compare --workloads $(WORKLOADS)
+
+.venv-oracle/installed: oracle-constraints.txt
+	$(PYTHON) -m venv .venv-oracle
+	$(ORACLE_PIP) $(CPU_TORCH)
+	$(ORACLE_PIP) --requirement oracle-constraints.txt
+	for older in 0.19.0 0.24.0; do \
+	    $(ORACLE_PIP) --no-compile --target .venv-oracle/vllm-$$older vllm==$$older || exit 1; done
+	touch $@
+
 docs: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
 	$(BIN)/python docs/make_reference.py > docs/reference.md
@@ -58,8 +75,8 @@ docs: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$(EXTRAS)]"
 	touch $@
 
 clean:
-	rm -rf .venv out build dist *.egg-info
+	rm -rf .venv .venv-oracle out build dist *.egg-info

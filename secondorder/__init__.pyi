@@ -41,6 +41,7 @@ from .plans.write import write_plan as write_plan
 from .quantities import quantity as quantity
 from .scenarios.capacity import Capacity as Capacity
 from .scenarios.chunked_prefill import ChunkedPrefill as ChunkedPrefill
+from .scenarios.closed_loop import ClosedLoop as ClosedLoop
 from .scenarios.collective import Collective as Collective
 from .scenarios.compression import Compression as Compression
 from .scenarios.data_loading import DataLoading as DataLoading
@@ -84,13 +85,13 @@ from .scenarios.training import Training as Training
 from .scenarios.training import TwoLevelCheckpoint as TwoLevelCheckpoint
 from .scenarios.training import VerifiedCheckpoint as VerifiedCheckpoint
 from .scenarios.training_step import TrainingStep as TrainingStep
+from .studies.sensitivity import sensitivity as sensitivity
+from .studies.sobol import sobol as sobol
+from .studies.sweep import sweep as sweep
 from .systems.registry import register as register
 from .systems.system import System as System
 from .validation.comparison import Comparison as Comparison
 from .validation.comparison import compare as compare
-from .validation.sensitivity import sensitivity as sensitivity
-from .validation.sobol import sobol as sobol
-from .validation.sweeps import sweep as sweep
 from .verbs import simulate as simulate
 from .verbs import solve as solve
 from .workloads.arrivals import Deterministic as Deterministic

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from secondorder.cli.options import Output
 from secondorder.cli.output import emit
+from secondorder.cli.progress import progress
 from secondorder.errors import ConstraintNotMet, UnknownName
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ BREAKS, AGREES = 0.01, 0.05
 
 def service_coverage(chosen: str | None, seeds: int, seed: int, jobs: int, out: Output) -> None:
     """Try the services, print a row for each, and refuse what covers too seldom."""
-    from secondorder.cli.validate import progress
     from secondorder.validation.catalogue.services import covered_services, services
 
     every = services()

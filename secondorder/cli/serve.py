@@ -13,7 +13,7 @@ from cyclopts import Group, Parameter
 from secondorder.cli.drawing import NOTHING_OF_SERVICE, DrawnOfService
 from secondorder.cli.flags import Flag, Given, attach, build, flag_of, flags_of, given_in, nested
 from secondorder.cli.options import OF_SERVICE, PRINTED, Margin, Output, RunOfService, Simulated
-from secondorder.cli.output import check_output
+from secondorder.cli.output import check_output, write
 from secondorder.cli.systems import answer
 from secondorder.errors import InputError
 from secondorder.systems.registry import SYSTEMS
@@ -76,6 +76,21 @@ class TraceOptions:
 
 UNTOLD = TraceOptions()
 OfTrace = Annotated[TraceOptions, Parameter(name="*")]
+
+
+MaxConcurrency = Annotated[
+    int | None,
+    Parameter(
+        group=WORKLOAD,
+        help="Requests that are sent and not yet answered, at most; with --request-rate inf each answer is followed "
+        "by the next request.",
+    ),
+]
+Show = Annotated[
+    bool, Parameter(negative="", help="Print the engine's settings, what it would choose itself, and its memory.")
+]
+ENDLESS = "inf"
+"""The rate of requests that are all there from the beginning, as in vLLM's load generator."""
 
 
 def flags() -> tuple[list[Flag], list[Flag]]:
@@ -175,6 +190,18 @@ def _pair(what: str, text: str, expected: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
+def _limited(given: Given, most: int | None) -> tuple[Given, bool]:
+    """The flags with a rate that the scenario takes, and whether each answer is followed by the next request.
+
+    The rate of an endless stream does not matter: the closed loop sends the next request whenever a place is free.
+    """
+    endless = str(given.get("request_rate", "")).strip().removesuffix("request/s").strip() == ENDLESS
+    if endless and most is None:
+        expected = 'a rate such as "8 request/s", or max_concurrency beside an endless rate'
+        raise InputError("request_rate", given=ENDLESS, expected=expected, remedy="add --max-concurrency 32")
+    return ({**given, "request_rate": "1 request/s"} if endless else given), endless
+
+
 def _with_log(given: Given, engine_log: str | None) -> Given:
     """The flags, with the blocks of an engine's start-up lines."""
     if engine_log is None:
@@ -203,6 +230,8 @@ def _command() -> Callable[..., None]:
         trace: Trace = None,
         told: OfTrace = UNTOLD,
         engine_log: EngineLog = None,
+        max_concurrency: MaxConcurrency = None,
+        show: Show = False,
         goodput: list[str] | None = None,
         simulate: Simulated = True,
         margin: Margin = None,
@@ -212,8 +241,20 @@ def _command() -> Callable[..., None]:
     ) -> None:
         check_output(out)
         given = dict(_with_log(given_in(values, every), engine_log))
-        run = run.with_precision_of(given)
-        answer(read(given, trace, goodput, told), simulate, margin, run, out, drawn)
+        asked, endless = _limited(given, max_concurrency)
+        if show:
+            from secondorder.report.engine_settings import shown_settings
+
+            write(shown_settings(read(asked, trace, goodput, told)) + "\n", out)
+            return
+        if max_concurrency is None:
+            answer(read(asked, trace, goodput, told), simulate, margin, run.with_precision_of(given), out, drawn)
+            return
+        from secondorder.scenarios.closed_loop import ClosedLoop
+
+        serving = read(asked, trace, goodput, told)
+        loop = ClosedLoop(serving=serving, max_concurrency=max_concurrency, offered=not endless, name="serving")
+        answer(loop, simulate, margin, run, out, drawn)
 
     serve.__annotations__["goodput"] = Annotated[list[str] | None, objectives]
     serve.__doc__ = TITLE

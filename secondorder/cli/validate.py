@@ -2,10 +2,8 @@
 
 import math
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import groupby, starmap
 from pathlib import Path
 from textwrap import wrap
@@ -17,6 +15,7 @@ from secondorder.cli.coverage import service_coverage
 from secondorder.cli.drawing import Report, check_folder, write_report
 from secondorder.cli.options import PRINTED, Jobs, Output, Seed, at_least, truth
 from secondorder.cli.output import check_output, emit
+from secondorder.cli.progress import progress
 from secondorder.errors import ConstraintNotMet, InputError, UnknownName
 
 if TYPE_CHECKING:
@@ -152,26 +151,11 @@ def _catalogue(suite: str | None, thorough: bool, seed: int, jobs: int, out: Out
 
 def in_parallel(action: Any, items: Sequence[Any], seed: int, jobs: int, done: Any) -> Iterator[Any]:
     """``action(item, seed)`` of each, ``jobs`` at a time."""
-    from secondorder.simulate.replicate import run_each
+    from secondorder.executor import run_each
 
     for found in run_each(lambda item: action(item, seed), items, jobs):
         done()
         yield found
-
-
-@contextmanager
-def progress(what: str, total: int) -> Iterator[Any]:
-    """A bar on standard error, if that is a terminal; the function to call after each step."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
 
 
 def _coverage(reference: str | None, seed: int, jobs: int, out: Output) -> None:
@@ -332,8 +316,12 @@ def _published_grid(figures: "Sequence[Published]") -> "Grid":
         first, *rest = wrap(f"{figure.claim} [{sources.index(figure.source) + 1}]{mark}", 30)
         rows.append([first, _theirs(figure), _ours(figure), figure.unit, _mismatch(figure)])
         rows += [[line, "", "", "", ""] for line in rest]
-    agreed = sum(figure.verdict == "agrees" for figure in figures)
-    above = [f"published: {agreed} of {len(figures)} agree; ours with its interval, if it has one"]
+    predicted = [figure for figure in figures if figure.standing == "predicted"]
+    agreed = sum(figure.verdict == "agrees" for figure in predicted)
+    above = [
+        f"published: {agreed} of {len(predicted)} that ours predict agree; ours with its interval, if it has one",
+        "fitted: a value of ours was chosen to meet it; open: the source does not state what a prediction takes",
+    ]
     below = [f"[{place + 1}] {source}" for place, source in enumerate(sources)]
     below += [f"{superscript(place + 1)} {note}" for place, note in enumerate(notes)]
     header = ["claim", "theirs", "ours", "", "verdict"]
@@ -361,7 +349,9 @@ def _brief(value: float) -> str:
 
 
 def _mismatch(figure: "Published") -> str:
-    return "mismatch" if figure.mismatch else "open" if figure.verdict == "not enough data" else str(figure.verdict)
+    if figure.standing != "predicted":
+        return figure.standing
+    return "mismatch" if figure.mismatch else str(figure.verdict)
 
 
 def _borders_grid(borders: "Sequence[Border]") -> "Grid":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from secondorder.answers.estimate import Estimate
 from secondorder.errors import FileError
+from secondorder.files import check_place, unwritable, write_aside
 from secondorder.quantities import readable
 
 if TYPE_CHECKING:
@@ -128,9 +129,9 @@ def check_figure(path: str | Path) -> Path:
         raise FileError(str(path), given=f"a name ending in {path.suffix!r}", expected=".png, .svg or .pdf")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("ab").close()
     except OSError as error:
-        raise FileError(str(path), given=str(error.strerror), expected="a file that can be written") from None
+        raise unwritable(str(path), error.strerror or "an error") from None
+    check_place(str(path))
     return path
 
 
@@ -138,10 +139,8 @@ def check_figure(path: str | Path) -> Path:
 def save(figure: "Figure", path: str | Path) -> Path:
     """Write a figure; its kind is that of the file's name (.png, .svg, .pdf)."""
     path = check_figure(path)
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise FileError(str(path), given=str(error.strerror), expected="a file that can be written") from None
+    with write_aside(path) as aside:
+        figure.savefig(aside)
     return path
 
 

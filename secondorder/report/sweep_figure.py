@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from secondorder.answers.estimate import Estimate
 from secondorder.errors import InputError
 from secondorder.report.style import GREY, MARKERS, ORDERS, blank, dots, labelled, scale_of, styled, title
+from secondorder.studies.sweep import SweepPoint
 from secondorder.validation.comparison import Comparison
-from secondorder.validation.sweeps import SweepPoint
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

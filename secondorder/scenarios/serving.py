@@ -12,13 +12,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Lt
 
 from secondorder.errors import DoesNotFit, InputError, UnknownName
 from secondorder.fleets.accelerators import Accelerator, bytes_per_value
 from secondorder.quantities import Checked, Count, DataSize, Efficiency, Quantity, Unit, pretty, si
 from secondorder.scenarios.engine_memory import EngineMemory, engine_memory
+from secondorder.scenarios.engines import NEWEST, EngineVersion, engine_version
 from secondorder.scenarios.steptime import Placement, Roofline, StepSeconds, StepTime
 from secondorder.workloads.arrivals import Arrivals
 from secondorder.workloads.lengths import Empirical, Lengths
@@ -26,6 +29,7 @@ from secondorder.workloads.requests import Requests
 from secondorder.workloads.traces import Trace
 from secondorder.workloads.transformer import Transformer
 
+Share = Annotated[float, Ge(0), Lt(1)]
 RARE = 1e-6
 """Probability of a length that the engine could never serve, up to which closed forms leave it out of account."""
 
@@ -52,9 +56,16 @@ class Serving(Checked):
     - ``block_size``: tokens in a block of the KV cache.
     - ``num_gpu_blocks``: blocks of the KV cache; as many as fit if not given.
     - ``long_prefill_token_threshold``: tokens that a step may take of one prompt; no limit if not given.
+    - ``long_prefill_token_threshold_adaptive``: whether each prompt may take an even share of the step's tokens, where
+      that is more than the threshold.
+    - ``watermark``: share of the blocks that an admission leaves free while others run.
+    - ``scheduler_reserve_full_isl``: whether a prompt is admitted only if all of it fits in the free blocks; else only
+      what the step computes must.
+    - ``prefill_schedule_interval``: steps from one with prefill to the next, unless requests are left waiting.
     - ``enable_chunked_prefill``: whether a prompt may be spread over several steps.
     - ``enable_prefix_caching``: whether blocks of finished requests are kept; the least recently used go first.
     - ``async_scheduling``: whether a step is scheduled while the one before it runs.
+    - ``engine``: engine and version whose rules hold: "vllm 0.19", "vllm 0.24" or "vllm 0.33".
     - ``step_time``: how long a step takes: "roofline compute_efficiency=0.6 memory_efficiency=0.8", or measured,
       "affine 5e-3 per_prefill_token=1e-5 per_decode=1e-4" (in s).
     - ``goodput``: latency limits of a good request, {"ttft": "200 ms", "tpot": "50 ms"}; e2el is known too.
@@ -83,9 +94,14 @@ class Serving(Checked):
     block_size: Count = 16
     num_gpu_blocks: Count | None = None
     long_prefill_token_threshold: Count | None = None
+    long_prefill_token_threshold_adaptive: bool = False
+    watermark: Share = 0.0
+    scheduler_reserve_full_isl: bool = True
+    prefill_schedule_interval: Count = 1
     enable_chunked_prefill: bool = True
     enable_prefix_caching: bool = False
     async_scheduling: bool = False
+    engine: str = NEWEST
     step_time: StepTime = field(default_factory=Roofline)
     goodput: Mapping[str, Quantity | str] = field(default_factory=dict)
     name: str = "serving"
@@ -109,6 +125,7 @@ class Serving(Checked):
             )
         if not hasattr(self.step_time, "seconds"):
             raise InputError("step_time", given=repr(self.step_time), expected="Roofline(), Affine(...) or Table(...)")
+        self.engine_version.check(self)
         self.model.check_tensor_parallel("tensor_parallel_size", self.tensor_parallel_size)
         unknown = [name for name in self.goodput if name not in ("ttft", "tpot", "e2el")]
         if unknown:
@@ -171,6 +188,11 @@ class Serving(Checked):
         return self.step_time.seconds(self.placement)
 
     @property
+    def engine_version(self) -> EngineVersion:
+        """What the engine's version does."""
+        return engine_version(self.engine)
+
+    @property
     def objectives(self) -> dict[str, float]:
         """The goodput objectives in s."""
         return {name: si(most) for name, most in self.goodput.items()}
@@ -227,6 +249,7 @@ class Serving(Checked):
         return engine_memory(
             self.model,
             self.accelerator,
+            version=self.engine_version.number,
             precision=self.precision,
             tensor_parallel_size=self.tensor_parallel_size,
             max_num_batched_tokens=self.max_num_batched_tokens,

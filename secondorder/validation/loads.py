@@ -14,9 +14,9 @@ import numpy as np
 from secondorder.analytic.serving import saturation
 from secondorder.answers.answer import Answer
 from secondorder.errors import InputError
+from secondorder.executor import run_each
 from secondorder.quantities import Quantity, quantity, si
 from secondorder.scenarios.serving import Serving
-from secondorder.simulate.replicate import run_each
 from secondorder.systems.registry import system_of
 from secondorder.validation.comparison import Comparison
 from secondorder.verbs import simulate, solve
@@ -70,6 +70,7 @@ def load_study(
     seed: int = 0,
     replications: int | None = None,
     requests: int | None = None,
+    precision: float | None = None,
     margin: float | None = None,
     jobs: int = 1,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
@@ -87,7 +88,7 @@ def load_study(
     margin = system_of(scenario).margin if margin is None else margin
     limit = saturation(scenario).rate
     line_loads = tuple(sorted({*(load for load in LINE if load <= max(loads)), *loads}))
-    options = {"seed": seed, "replications": replications, "requests": requests}
+    options = {"seed": seed, "replications": replications, "requests": requests, "precision": precision}
     tasks = [partial(_simulated, _at(scenario, load * limit), options) for load in loads]
     if trace is not None:
         tasks += [partial(_simulated, _replaying(scenario, trace, load * limit), {}) for load in loads]

@@ -121,7 +121,7 @@ class Engine:
             if step is None:
                 yield from self.sleep()
                 continue
-            following = self.scheduler.schedule()
+            following = self.scheduler.schedule(beside=True)
             yield from self.compute(step)
 
     # What they are made of

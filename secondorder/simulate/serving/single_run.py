@@ -11,7 +11,8 @@ from secondorder.arrays import Integers
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.asks import PICO, asks
 from secondorder.simulate.serving.engine import Engine, arrive
-from secondorder.simulate.serving.policies import DEFAULT, Policies
+from secondorder.simulate.serving.engine_policies import policies_of
+from secondorder.simulate.serving.policies import Policies
 from secondorder.simulate.serving.recorder import Recorder
 from secondorder.simulate.serving.scheduler import Scheduler
 from secondorder.workloads.requests import Requests
@@ -34,7 +35,7 @@ class ServingRun:
     steps: int
 
 
-def run(scenario: Serving, requests: Requests, *, leaps: bool = True, policies: Policies = DEFAULT) -> ServingRun:
+def run(scenario: Serving, requests: Requests, *, leaps: bool = True, policies: Policies | None = None) -> ServingRun:
     """Serve these requests by the scenario's engine, from an empty start to the last token.
 
     Without ``leaps`` each step has a row of its own in the series; the times are the same.
@@ -60,7 +61,7 @@ def run(scenario: Serving, requests: Requests, *, leaps: bool = True, policies: 
 
 
 def record(
-    scenario: Serving, requests: Requests, *, leaps: bool = True, policies: Policies = DEFAULT
+    scenario: Serving, requests: Requests, *, leaps: bool = True, policies: Policies | None = None
 ) -> tuple[list[int], Recorder]:
     """The same run in whole picoseconds, as the engine counts them: arrivals, and what was recorded."""
     scenario.check(requests)
@@ -78,7 +79,7 @@ def engine_for(
     recorder: Recorder,
     *,
     leaps: bool = True,
-    policies: Policies = DEFAULT,
+    policies: Policies | None = None,
     name: str = "engine",
 ) -> Engine:
     """A replica of the scenario, idle."""
@@ -86,8 +87,11 @@ def engine_for(
     return Engine(env, scheduler, scenario.step_seconds, recorder, ahead=ahead, leaps=leaps, name=name)
 
 
-def scheduler_for(scenario: Serving, policies: Policies = DEFAULT) -> Scheduler:
-    """The scheduler with a scenario's settings. One block is the null block, never used."""
+def scheduler_for(scenario: Serving, policies: Policies | None = None) -> Scheduler:
+    """The scheduler with a scenario's settings, and its engine's policies unless given.
+
+    One block is the null block, never used.
+    """
     return Scheduler(
         blocks=scenario.kv_blocks - 1,
         block_size=scenario.block_size,
@@ -96,7 +100,9 @@ def scheduler_for(scenario: Serving, policies: Policies = DEFAULT) -> Scheduler:
         long_prefill_token_threshold=scenario.long_prefill_token_threshold,
         chunked_prefill=scenario.enable_chunked_prefill,
         prefix_caching=scenario.enable_prefix_caching,
-        policies=policies,
+        prefill_schedule_interval=scenario.prefill_schedule_interval,
+        ahead=scenario.async_scheduling,
+        policies=policies or policies_of(scenario),
     )
 
 
