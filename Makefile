@@ -7,7 +7,7 @@ export MPLBACKEND := Agg
 # Small matrices, two test processes: threads of the linear algebra would only wait for each other.
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: demo test lint types layers units validate bench oracle docs clean
+.PHONY: demo test lint types layers units validate bench labs oracle docs clean
 
 ORACLE_PIP := .venv-oracle/bin/pip install --quiet --disable-pip-version-check --no-deps
 CPU_TORCH := torch==2.13.0+cpu
@@ -51,6 +51,10 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/collective_speed.py
 	$(BIN)/python benchmarks/first_order.py
 
+labs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[labs,browser]"
+	$(BIN)/python -m pytest -n 2 tests/labs
+
 # The real scheduler, of three versions, in an environment of its own (2.5 GB).
 oracle: .venv/installed .venv-oracle/installed
 	PYTHONPATH=tests $(BIN)/python -m oracle.compare --workloads $(WORKLOADS)
@@ -64,8 +68,10 @@ oracle: .venv/installed .venv-oracle/installed
 	touch $@
 
 docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
 	$(BIN)/python docs/make_reference.py > docs/reference.md
 	$(BIN)/python benchmarks/first_order.py --markdown > docs/first_order.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

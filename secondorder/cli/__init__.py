@@ -19,6 +19,7 @@ from secondorder import __version__
 from secondorder.cli import (
     demo,
     deploy,
+    lab,
     layouts,
     plans,
     queue,
@@ -33,6 +34,7 @@ from secondorder.cli import (
     validate,
     zoo,
 )
+from secondorder.cli.drawing import TYPED
 from secondorder.cli.options import FLAGS, pasted
 from secondorder.cli.output import leave_stdout
 from secondorder.cli.streams import prepare
@@ -70,6 +72,7 @@ _COMMANDS: Sequence[tuple[Callable[..., None] | str, str]] = (
     (store.store, store.EXAMPLE),
     (schema.schema, schema.EXAMPLE),
     (validate.validate, validate.EXAMPLE),
+    (lab.lab, lab.EXAMPLE),
 )
 _SYSTEMS = Group("One scenario from its flags", sort_key=1, help_formatter=DefaultFormatter())
 app.group_commands = Group("Commands", sort_key=0, help_formatter=DefaultFormatter())
@@ -111,9 +114,11 @@ def main(tokens: Sequence[str] | None = None) -> int:
     prepare()
     with warnings.catch_warnings():
         warnings.showwarning = _warn
+        given = sys.argv[1:] if tokens is None else tokens
+        TYPED.set(tuple(given))
         try:
             app(
-                joined(sys.argv[1:] if tokens is None else tokens),
+                joined(given),
                 exit_on_error=False,
                 print_error=False,
                 result_action="return_value",

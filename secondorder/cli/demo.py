@@ -53,7 +53,8 @@ def demo(
     """
     from secondorder.quantities import quantity
     from secondorder.report.loads import story_grid, study_frame, study_grids
-    from secondorder.report.plots import check_figure, knee_figure, save
+    from secondorder.report.plots import knee_figure
+    from secondorder.report.style import check_figure, save
     from secondorder.validation.loads import load_study
     from secondorder.workloads.traces import read_trace
 

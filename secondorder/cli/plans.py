@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Group, Parameter
 
 from secondorder.cli.counted import Counted
+from secondorder.cli.drawing import NOTHING, Drawn, check_drawn, draw, write_figure, write_report
 from secondorder.cli.options import (
     NOT_KEPT,
     OUTPUT,
@@ -88,19 +89,30 @@ def simulate(plan: Plan, /, *, which: Which = None, run: RunOfPlan = OF_PLAN, ou
 
 
 def compare(
-    plan: Plan, /, *, which: Which = None, margin: MarginOfPlan = None, run: RunOfPlan = OF_PLAN, out: Output = PRINTED
+    plan: Plan,
+    /,
+    *,
+    which: Which = None,
+    margin: MarginOfPlan = None,
+    run: RunOfPlan = OF_PLAN,
+    drawn: Drawn = NOTHING,
+    out: Output = PRINTED,
 ) -> None:
     """Solve and simulate a plan, and judge each closed form."""
     from secondorder.plans.read import read_plan
     from secondorder.validation.comparison import compare
 
     check_output(out)
+    check_drawn(drawn)
     planned = read_plan(plan).chosen(which)
     with patience("simulating"):
         found, failed = _finished(
             planned, lambda each: _named(plan, each, compare, margin=margin, **_arguments(each.scenario, run))
         )
-    _show(found, failed, out)
+    if found:
+        show_all([answer for _, answer in found], out)
+        draw([(each.scenario, answer) for each, answer in found], drawn, run.seed)
+    _refuse(failed)
 
 
 def _finished(
@@ -235,6 +247,7 @@ def sweep(
     margin: MarginOfPlan = None,
     run: RunOfPlan = OF_PLAN,
     kept: Kept = NOT_KEPT,
+    drawn: Drawn = NOTHING,
     out: Output = PRINTED,
 ) -> None:
     """Compare at every point of a grid of a plan's fields.
@@ -249,6 +262,7 @@ def sweep(
     from secondorder.studies.sweep import sweep_points
 
     check_output(out)
+    check_drawn(drawn)
     scenario = read_plan(plan).one(which)
     spelt = dict(_varied(text) for text in vary)
     if len(spelt) < len(vary):
@@ -263,8 +277,30 @@ def sweep(
         replace(point, values={path: words[path][value] for path, value in point.values.items()}) for point in found
     ]
     frame = _only(pd.concat([point.frame for point in points], ignore_index=True), metric)
-    emit(records(frame), sweep_grids(points, metric), out)
+    grids = sweep_grids(points, metric)
+    emit(records(frame), grids, out)
+    _draw_sweep(scenario, points, metric, grids, drawn)
     _refuse_failed(points)
+
+
+def _draw_sweep(
+    scenario: Any, points: "Sequence[SweepPoint]", metrics: list[str] | None, grids: "list[Grid]", drawn: Drawn
+) -> None:
+    """Write the figure and the report of a sweep that were asked for."""
+    from secondorder.report.page import Section, plan_of, sources_of
+    from secondorder.report.sweep_figure import sweep_figure
+
+    if drawn.figure is not None:
+        write_figure(lambda: sweep_figure(points, metrics), drawn.figure)
+    if drawn.report is not None:
+        section = Section(
+            title=f"{scenario.name} over {', '.join(points[0].values)}",
+            plan=plan_of(scenario),
+            grids=grids,
+            figures=[sweep_figure(points, metrics)] if len(points[0].values) <= 2 else [],
+            sources=list(dict.fromkeys(sources_of(scenario))),
+        )
+        write_report(section.title, [section], drawn.report)
 
 
 def _refuse_failed(points: Sequence["SweepPoint"]) -> None:

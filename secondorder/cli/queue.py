@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from secondorder.cli.drawing import NOTHING, Drawn, check_drawn, draw, write_figure
 from secondorder.cli.flags import Flag, Given, attach, build, flags_of, given_in, nested
 from secondorder.cli.options import OUTPUT, PRINTED, USUAL, Margin, Output, Run, Simulated
 from secondorder.cli.output import check_output, patience, show
@@ -38,15 +39,6 @@ Metrics = Annotated[
     list[str] | None,
     Parameter(group=OUTPUT, metavar="NAME", help="Only this metric, wait_p99; may be repeated.", negative=""),
 ]
-Figure = Annotated[
-    str | None,
-    Parameter(
-        name=("--figure", "--plot"),
-        group=OUTPUT,
-        metavar="FILE",
-        help="Picture of the metric against the utilisation: .png, .svg or .pdf.",
-    ),
-]
 
 
 def flags() -> list[Flag]:
@@ -72,25 +64,30 @@ def _command() -> Callable[..., None]:
         *,
         values: Any,
         metric: Metrics = None,
-        figure: Figure = None,
         simulate: Simulated = True,
         margin: Margin = None,
         run: Run = USUAL,
+        drawn: Drawn = NOTHING,
         out: Output = PRINTED,
     ) -> None:
-        from secondorder.validation.comparison import compare
+        from secondorder.answers.answer import Answer
+        from secondorder.validation.comparison import Comparison, compare
         from secondorder.verbs import solve
 
         check_output(out)
         scenario = read_queue(given_in(values, every))
-        if figure is not None:
-            _draw(scenario, metric, figure, run, simulate)
-        if not simulate:
-            show(_only(solve(scenario), metric), out)
-            return
-        with patience("simulating"):
-            comparison = compare(scenario, margin=margin, **run.arguments)
-        show(_only_compared(comparison, metric), out)
+        check_drawn(drawn)
+        if drawn.figure is not None:
+            _draw(scenario, metric, drawn.figure, run, simulate)
+        found: Answer | Comparison
+        if simulate:
+            with patience("simulating"):
+                comparison = compare(scenario, margin=margin, **run.arguments)
+            found = _only_compared(comparison, metric)
+        else:
+            found = _only(solve(scenario), metric)
+        show(found, out)
+        draw([(scenario, found)], Drawn(report=drawn.report))
 
     queue.__doc__ = TITLE
     return attach(queue, every, SYSTEMS["queue"])
@@ -123,13 +120,10 @@ def _only_compared(comparison: Any, metrics: list[str] | None) -> Any:
 
 
 def _draw(scenario: "Queue", metrics: list[str] | None, path: str, run: Run, simulate: bool) -> None:
-    import sys
-
-    from secondorder.report.plots import check_figure, save, utilisation_figure
+    from secondorder.report.plots import utilisation_figure
     from secondorder.validation.utilisation import utilisation_study
 
-    check_figure(path)
     wanted = metrics or ["wait_mean", "wait_p99"]
     with patience("simulating over the utilisation"):
         study = utilisation_study(scenario, wanted, simulated=simulate, **run.arguments)
-    print(f"picture: {save(utilisation_figure(study), path)}", file=sys.stderr)
+    write_figure(lambda: utilisation_figure(study), path)

@@ -87,7 +87,7 @@ def roofline(
 
     check_output(out)
     if figure is not None:
-        from secondorder.report.plots import check_figure
+        from secondorder.report.style import check_figure
 
         check_figure(figure)
     for name in (weight_precision, kv_precision):
@@ -310,8 +310,8 @@ def _cells(point: Point) -> list[str]:
 def _draw(found: Sequence[Point], swept: dict[str, list[Any]], path: str) -> None:
     import sys
 
-    from secondorder.report.plots import save
     from secondorder.report.roofline import roofline_figure
+    from secondorder.report.style import save
 
     varied = [name for name in ("batch_size", "input_tokens", "context_tokens") if len(swept[name]) > 1]
     labelled = [

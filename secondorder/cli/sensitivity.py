@@ -98,8 +98,8 @@ def _alone(
 ) -> None:
     import sys
 
-    from secondorder.report.plots import check_figure, save
     from secondorder.report.sensitivity import sensitivity_grid, tornado_figure
+    from secondorder.report.style import check_figure, save
     from secondorder.studies.sensitivity import sensitivity
 
     if figure is not None:

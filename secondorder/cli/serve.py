@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from secondorder.cli.drawing import NOTHING_OF_SERVICE, DrawnOfService
 from secondorder.cli.flags import Flag, Given, attach, build, flag_of, flags_of, given_in, nested
 from secondorder.cli.options import OF_SERVICE, PRINTED, Margin, Output, RunOfService, Simulated
 from secondorder.cli.output import check_output, write
@@ -235,6 +236,7 @@ def _command() -> Callable[..., None]:
         simulate: Simulated = True,
         margin: Margin = None,
         run: RunOfService = OF_SERVICE,
+        drawn: DrawnOfService = NOTHING_OF_SERVICE,
         out: Output = PRINTED,
     ) -> None:
         check_output(out)
@@ -246,13 +248,13 @@ def _command() -> Callable[..., None]:
             write(shown_settings(read(asked, trace, goodput, told)) + "\n", out)
             return
         if max_concurrency is None:
-            answer(read(asked, trace, goodput, told), simulate, margin, run.with_precision_of(given), out)
+            answer(read(asked, trace, goodput, told), simulate, margin, run.with_precision_of(given), out, drawn)
             return
         from secondorder.scenarios.closed_loop import ClosedLoop
 
         serving = read(asked, trace, goodput, told)
         loop = ClosedLoop(serving=serving, max_concurrency=max_concurrency, offered=not endless, name="serving")
-        answer(loop, simulate, margin, run, out)
+        answer(loop, simulate, margin, run, out, drawn)
 
     serve.__annotations__["goodput"] = Annotated[list[str] | None, objectives]
     serve.__doc__ = TITLE

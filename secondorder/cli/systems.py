@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from secondorder.cli.drawing import NOTHING, Drawn, Report, check_drawn, draw
 from secondorder.cli.flags import Flag, attach, build, flags_of, given_in, nested
 from secondorder.cli.options import PRINTED, Margin, Output, Replications, Simulated
 from secondorder.cli.output import check_output, patience, show
@@ -23,9 +24,9 @@ def command(system: System) -> Callable[..., None]:
     def scenario_of(values: object) -> "Scenario":
         return read(system, given_in(values, flags))
 
-    def closed(*, values: Any, out: Output = PRINTED) -> None:
+    def closed(*, values: Any, report: Report = None, out: Output = PRINTED) -> None:
         check_output(out)
-        answer(scenario_of(values), False, None, TIMES, out)
+        answer(scenario_of(values), False, None, TIMES, out, Drawn(report=report))
 
     def run(
         *,
@@ -33,10 +34,11 @@ def command(system: System) -> Callable[..., None]:
         simulate: Simulated = True,
         margin: Margin = None,
         run: Replications = TIMES,
+        drawn: Drawn = NOTHING,
         out: Output = PRINTED,
     ) -> None:
         check_output(out)
-        answer(scenario_of(values), simulate, margin, run, out)
+        answer(scenario_of(values), simulate, margin, run, out, drawn)
 
     made = closed if system.simulator is None else run
     made.__doc__ = system.title
@@ -50,17 +52,33 @@ def read(system: System, given: Mapping[str, str | bool]) -> "Scenario":
     return scenario
 
 
-def answer(scenario: "Scenario", simulated: bool, margin: float | None, run: Replications, out: Output) -> None:
-    """Print the closed forms, beside the simulation where there is one and it is wanted."""
-    from secondorder.validation.comparison import compare
+def answer(
+    scenario: "Scenario",
+    simulated: bool,
+    margin: float | None,
+    run: Replications,
+    out: Output,
+    drawn: Drawn = NOTHING,
+) -> None:
+    """Print the closed forms, beside the simulation where there is one and it is wanted, and draw what is asked for."""
+    from secondorder.answers.answer import Answer
+    from secondorder.validation.comparison import Comparison, compare
     from secondorder.verbs import can_simulate, solve
 
-    if not (simulated and can_simulate(scenario)):
-        show(solve(scenario), out)
-        return
-    with patience("simulating"):
-        found = compare(scenario, margin=margin, **run.arguments)
+    simulated = simulated and can_simulate(scenario)
+    if drawn.figure is not None:
+        from secondorder.report.figures import check_drawable
+
+        check_drawable(scenario, simulated)
+    check_drawn(drawn, simulated=simulated)
+    found: Answer | Comparison
+    if simulated:
+        with patience("simulating"):
+            found = compare(scenario, margin=margin, **run.arguments)
+    else:
+        found = solve(scenario)
     show(found, out)
+    draw([(scenario, found)], drawn, run.seed)
 
 
 def __getattr__(name: str) -> Any:

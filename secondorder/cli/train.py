@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from secondorder.cli.counted import Counted
+from secondorder.cli.drawing import NOTHING, Drawn, check_drawn, write_figure, write_report
 from secondorder.cli.flags import INNER, Flag, Given, attach, by_flag, flag_of, flags_of, given_in, nested
 from secondorder.cli.options import (
     NOT_KEPT,
@@ -87,9 +88,6 @@ Price = Annotated[
         metavar="PRICE",
         help='Price of an accelerator, for the studies of spares and scaling, "2 USD/hour".',
     ),
-]
-Figure = Annotated[
-    str | None, Parameter(group=OUTPUT, metavar="FILE", help="Picture of the study: .png, .svg or .pdf.")
 ]
 
 
@@ -269,25 +267,25 @@ def _command() -> Callable[..., None]:
         accelerators: Accelerators = None,
         study: Studied = None,
         price: Price = None,
-        figure: Figure = None,
         simulate: Simulated = True,
         margin: Margin = None,
         run: Replications = TIMES,
         kept: Kept = NOT_KEPT,
+        drawn: Drawn = NOTHING,
         out: Output = PRINTED,
     ) -> None:
         given = given_in(values, every)
         if study is not None:
-            _study(study, given, accelerators, price, figure, simulate, margin, run, kept, out)
+            _study(study, given, accelerators, price, drawn, simulate, margin, run, kept, out)
             return
         check_output(out)
-        for name, value in (("figure", figure), ("store", kept.store), ("cluster", kept.cluster)):
+        for name, value in (("store", kept.store), ("cluster", kept.cluster)):
             if value is not None:
                 expected = f"--study {' or '.join(STUDIES)}"
                 raise InputError(name, given="one without a study", expected=expected)
         if price is not None:
             raise InputError("price", given="a price without a study of costs", expected="--study spares or scaling")
-        answer(_scenario(given, accelerators, None), simulate, margin, run, out)
+        answer(_scenario(given, accelerators, None), simulate, margin, run, out, drawn)
 
     train.__doc__ = TITLE
     return attach(train, every, SYSTEMS["training"])
@@ -302,14 +300,14 @@ def _study_command(name: Study) -> Callable[..., None]:
         values: Any,
         accelerators: Accelerators = None,
         price: Price = None,
-        figure: Figure = None,
+        drawn: Drawn = NOTHING,
         simulate: Simulated = True,
         margin: Margin = None,
         run: Replications = TIMES,
         kept: Kept = NOT_KEPT,
         out: Output = PRINTED,
     ) -> None:
-        _study(name, given_in(values, every), accelerators, price, figure, simulate, margin, run, kept, out)
+        _study(name, given_in(values, every), accelerators, price, drawn, simulate, margin, run, kept, out)
 
     study.__doc__ = STUDIES[name]
     return attach(study, every, SYSTEMS["training"])
@@ -353,18 +351,16 @@ def _study(
     given: Given,
     accelerators: str | None,
     price: str | None,
-    figure: str | None,
+    drawn: Drawn,
     simulated: bool,
     margin: float | None,
     run: Replications,
     kept: Kept,
     out: Output,
 ) -> None:
-    import sys
-
     from secondorder.plans.text import plain_value
     from secondorder.report import training as report
-    from secondorder.report.plots import check_figure, save
+    from secondorder.report.page import Section, plan_of, sources_of
     from secondorder.studies.interval import interval_study
     from secondorder.studies.scaling import scaling_study
     from secondorder.studies.spares import spares_study
@@ -372,8 +368,7 @@ def _study(
     check_output(out)
     if price is not None and study == "interval":
         raise InputError("price", given="a price without a study of costs", expected="a study of spares or scaling")
-    if figure is not None:
-        check_figure(figure)
+    check_drawn(drawn)
     scenario = _scenario(given, accelerators, study)
     options: dict[str, Any] = {"simulated": simulated, "seed": run.seed, "replications": run.replications}
     options["keeping"] = kept.keeping(run.jobs, Counted())
@@ -387,6 +382,16 @@ def _study(
             case "scaling":
                 count: Any = None if accelerators is None else plain_value(accelerators)
                 found = scaling_study(scenario, accelerators=count, price=price, **options)
-    emit(records(report.study_frame(found, margin)), report.study_grids(found, margin), out)
-    if figure is not None:
-        print(f"picture: {save(report.study_figure(found), figure)}", file=sys.stderr)
+    grids = report.study_grids(found, margin)
+    emit(records(report.study_frame(found, margin)), grids, out)
+    if drawn.figure is not None:
+        write_figure(lambda: report.study_figure(found), drawn.figure)
+    if drawn.report is not None:
+        section = Section(
+            title=f"{scenario.name}: study of the {study}",
+            plan=plan_of(scenario),
+            grids=grids,
+            figures=[report.study_figure(found)],
+            sources=list(dict.fromkeys(sources_of(scenario))),
+        )
+        write_report(section.title, [section], drawn.report)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Group, Parameter
 
 from secondorder.cli.coverage import service_coverage
+from secondorder.cli.drawing import Report, check_folder, write_report
 from secondorder.cli.options import PRINTED, Jobs, Output, Seed, at_least, truth
 from secondorder.cli.output import check_output, emit
 from secondorder.cli.progress import progress
@@ -98,6 +99,7 @@ def validate(
     ] = None,
     seed: Seed = 0,
     jobs: Jobs = CORES,
+    report: Report = None,
     out: Output = PRINTED,
 ) -> None:
     """Run the catalogue of claims: closed forms beside simulations, with verdicts."""
@@ -106,8 +108,11 @@ def validate(
         raise InputError("reference", given="--reference alone", expected="--coverage beside it")
     if coverage and thorough:
         raise InputError("thorough", given="--thorough beside --coverage", expected="one of the two")
+    if report is not None and coverage:
+        raise InputError("report", given="--report beside --coverage", expected="one of the two")
+    check_folder(report)
     if not coverage:
-        _catalogue(suite, thorough, seed, jobs, out)
+        _catalogue(suite, thorough, seed, jobs, out, report)
         return
     if suite not in (None, "queueing", "serving"):
         raise UnknownName.among("suite", str(suite), ["queueing", "serving"])
@@ -117,7 +122,7 @@ def validate(
         service_coverage(service, seeds, seed, jobs, out)
 
 
-def _catalogue(suite: str | None, thorough: bool, seed: int, jobs: int, out: Output) -> None:
+def _catalogue(suite: str | None, thorough: bool, seed: int, jobs: int, out: Output, report: str | None) -> None:
     from secondorder.validation.borders import SHAPES, borders_of
     from secondorder.validation.catalogue import SUITES, run_catalogue, twins
     from secondorder.validation.catalogue.rows import border_record, judged_record, published_record
@@ -136,6 +141,10 @@ def _catalogue(suite: str | None, thorough: bool, seed: int, jobs: int, out: Out
     grids += [_published_grid(figures)] if figures else []
     rows = [*map(judged_record, judged), *map(border_record, borders), *map(published_record, figures)]
     emit(rows, grids, out)
+    if report is not None:
+        from secondorder.report.page import Section
+
+        write_report("The catalogue of claims", [Section(title=suite or "all suites", grids=grids)], report)
     if broken := dict.fromkeys(f"{each.twin.title} ({each.metric})" for each in judged if each.fails):
         raise ConstraintNotMet(f"{len(broken)} that must hold broke: {'; '.join(broken)}")
 

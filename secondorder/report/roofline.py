@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from secondorder.analytic.roofline import RooflineAnswer
-from secondorder.report.plots import BLUE, GREEN, GREY, INK, ORANGE
+from secondorder.report.style import BLUE, GREEN, GREY, INK, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

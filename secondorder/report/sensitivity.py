@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from secondorder.quantities import pretty, readable
-from secondorder.report.plots import BLUE, GREY, INK, ORANGE
+from secondorder.report.style import BLUE, GREY, INK, ORANGE
 from secondorder.report.tables import Grid, digits, superscript
 from secondorder.studies.numeric_fields import Skipped, short_unit
 from secondorder.studies.sensitivity import Effect, Sensitivity, described

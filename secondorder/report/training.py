@@ -10,7 +10,7 @@ from secondorder.answers.answer import COLUMNS, Answer, row
 from secondorder.answers.estimate import Estimate
 from secondorder.fleets.failures import Bursts, NewNodes, PlatformRenewal, ReplicatedPairs, StationaryNodes
 from secondorder.quantities import pretty
-from secondorder.report.plots import BLUE, GREEN, GREY, INK, ORANGE, dots, tidy
+from secondorder.report.style import BLUE, GREEN, GREY, INK, ORANGE, blank, dots, styled, tidy, title
 from secondorder.report.tables import Grid, Line, agreement, ladder, line
 from secondorder.scenarios.training import Training
 from secondorder.simulate.output import Interval
@@ -51,6 +51,7 @@ def study_frame(study: Study, margin: float | None = None) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=[_varied(study), *COLUMNS])
 
 
+@styled
 def study_figure(study: Study) -> "Figure":
     """Closed forms as lines, simulations as dots with bars."""
     match study:
@@ -348,9 +349,7 @@ KINDS: Mapping[type, str] = {
 
 
 def _axes(count: int) -> Any:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.2 * count if count > 1 else 6.4, 4.4), dpi=130, layout="constrained")
+    figure = blank(5.2 * count if count > 1 else 6.4, 4.4)
     return figure, figure.subplots(1, count, squeeze=False)[0]
 
 
@@ -420,14 +419,14 @@ def _interval_figure(study: IntervalStudy) -> "Figure":
     dots(axes, [tau / 3600 for tau in study.dots], study.simulated, 1.0)
     for choice in study.choices:
         marker, colour = MARKS[choice.who]
-        name = f"{choice.who}: {pretty(choice.interval, 's')}"
+        name = f"{choice.who}: {choice.interval / 3600:.3g} h"
         axes.plot([choice.interval / 3600], [choice.goodput], marker, color=colour, markersize=9, label=name, zorder=4)
     low = min([e.amount for e in study.simulated] + [answer.best("goodput").amount for answer in study.solved])
     axes.set(xscale="log", xlabel="work between checkpoints (h)", ylabel="goodput (share of wall time)")
     round_ticks(axes, hours)
     axes.set_ylim(max(0.0, low - 0.05), 1.0)
     tidy(axes, "lower center")
-    figure.suptitle(heading(study.scenario), fontsize=9)
+    title(figure, heading(study.scenario), 9)
     return figure  # type: ignore[no-any-return]
 
 
@@ -441,7 +440,7 @@ def _spares_figure(study: SparesStudy) -> "Figure":
         axes.set(xlabel="spare nodes", ylabel=f"{metric} (share of wall time)")
         axes.set_ylim(max(0.0, axes.get_ylim()[0]), 1.01)
         tidy(axes, "lower right")
-    figure.suptitle(heading(study.scenario), fontsize=9)
+    title(figure, heading(study.scenario), 9)
     return figure  # type: ignore[no-any-return]
 
 
@@ -469,5 +468,5 @@ def _scaling_figure(study: ScalingStudy) -> "Figure":
     for axes in panels:
         axes.set(xscale="log", xlabel="accelerators")
         tidy(axes, "best")
-    figure.suptitle(_of_sizes(study), fontsize=9)
+    title(figure, _of_sizes(study), 9)
     return figure  # type: ignore[no-any-return]

@@ -18,8 +18,8 @@ from secondorder.analytic.inverse_roofline import (
 )
 from secondorder.cli import main
 from secondorder.errors import DoesNotFit, InfeasibleError, InputError, UnknownName
-from secondorder.report.plots import save
 from secondorder.report.roofline import roofline_figure
+from secondorder.report.style import save
 from secondorder.workloads.forward_pass import forward_pass
 
 LLAMA, RESNET = so.models.llama_3_1_8b, so.models.resnet50

@@ -15,7 +15,7 @@ from secondorder.cli.options import Output
 from secondorder.cli.output import show
 from secondorder.errors import UnknownName
 from secondorder.plans.constraints import Outcome, check, read_constraint
-from secondorder.report.plots import dots
+from secondorder.report.style import dots
 from secondorder.report.tables import comparison_grid
 from secondorder.validation.comparison import Comparison
 from secondorder.validation.verdicts import Verdict, verdict

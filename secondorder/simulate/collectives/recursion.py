@@ -4,8 +4,8 @@ Stage by stage, all runs at once: who receives goes on at ``max(own, sender's) +
 message is there, the others as they were.
 """
 
-from collections.abc import Iterable
-from itertools import cycle
+from collections.abc import Iterable, Iterator
+from itertools import cycle, islice
 
 import numpy as np
 
@@ -19,18 +19,22 @@ def ends(collective: Collective, hops: Iterable[Floats]) -> Floats:
     ``hops``: for each stage of each operation how long each rank takes to receive, in s, (ranks, ...). *Exact*,
     bit for bit what messages on SimPy give (``events``).
     """
+    return np.stack(
+        list(islice(after_stages(collective, hops), len(collective.stages) - 1, None, len(collective.stages)))
+    )
+
+
+def after_stages(collective: Collective, hops: Iterable[Floats]) -> Iterator[Floats]:
+    """When each rank has done each stage of each operation, in s: (ranks, ...)."""
     moves = [_move(stage) for stage in collective.stages]
     now: Floats = np.zeros(collective.ranks)
-    found = []
-    for number, ((senders, gives, takers), times) in enumerate(zip(cycle(moves), hops), 1):
-        if number == 1:
+    for number, ((senders, gives, takers), times) in enumerate(zip(cycle(moves), hops)):
+        if number == 0:
             now = np.zeros(times.shape)
         now = np.maximum(now, now[senders]) + times
         if len(gives):
             now[gives] = now[takers]
-        if number % len(moves) == 0:
-            found.append(now)
-    return np.stack(found)
+        yield now
 
 
 def _move(stage: Stage) -> tuple[Integers, Integers, Integers]:

@@ -1,0 +1,94 @@
+"""``secondorder lab``: pages to learn from, in the browser or on paper."""
+
+import shlex
+import sys
+from typing import Annotated
+
+from cyclopts import Group, Parameter
+
+from secondorder.cli.drawing import TYPED, check_folder
+from secondorder.cli.options import PRINTED, Output
+from secondorder.cli.output import check_output, emit
+from secondorder.errors import InputError
+
+EXAMPLE = """\
+Examples:
+
+  secondorder lab
+
+  secondorder lab knee
+
+  secondorder lab knee --export page
+
+Without a name the labs are listed. A lab opens in the browser, served by
+marimo ("pip install 'secondorder[labs]'") to this machine alone; Ctrl-C ends
+it. An exported page needs neither.
+"""
+
+SHOWN = Group("Lab", sort_key=1)
+
+
+def lab(
+    name: Annotated[str | None, Parameter(group=SHOWN, metavar="NAME", help="Lab by its name or number.")] = None,
+    /,
+    *,
+    port: Annotated[
+        int | None, Parameter(group=SHOWN, metavar="INT", help="Port of this machine.", show_default="a free one")
+    ] = None,
+    browser: Annotated[bool, Parameter(group=SHOWN, help="Open the browser.")] = True,
+    export: Annotated[
+        str | None, Parameter(group=SHOWN, metavar="DIR", help="Folder for the lab as a page that needs no network.")
+    ] = None,
+    out: Output = PRINTED,
+) -> None:
+    """Open a lab: predict, move the sliders, see where formulas hold."""
+    from secondorder.labs.registry import lab_of
+
+    check_output(out)
+    if name is None:
+        _list(out)
+        return
+    chosen = lab_of(name)
+    if export is not None:
+        from secondorder.labs.export import page_of
+        from secondorder.report.page import write_page
+
+        check_folder(export)
+        page = page_of(chosen, shlex.join(["secondorder", *TYPED.get()]))
+        print(f"page: {write_page(page, export)}", file=sys.stderr)
+        return
+    _serve(chosen.name, port, browser)
+
+
+def _list(out: Output) -> None:
+    from secondorder.labs.registry import labs
+    from secondorder.report.tables import Grid
+
+    rows = [{"number": each.number, "name": each.name, "title": each.title} for each in labs().values()]
+    below = ["secondorder lab NAME opens one in the browser"]
+    grid = Grid(
+        header=["", "name", "lab"], rows=[[str(value) for value in row.values()] for row in rows], below=below,
+        numbers=frozenset({0}),
+    )  # fmt: skip
+    emit(rows, [grid], out)
+
+
+def _serve(name: str, port: int | None, browser: bool) -> None:
+    """Serve a notebook to this machine alone, until it is interrupted."""
+    import subprocess
+    from importlib.util import find_spec
+
+    from secondorder.labs.registry import lab_of, notebook
+
+    if find_spec("marimo") is None:
+        remedy = "pip install 'secondorder[labs]', or --export DIR for a page without sliders"
+        raise InputError("lab", given="no marimo here", expected="marimo, which shows the labs", remedy=remedy)
+    if port is not None and not 1 <= port <= 65535:
+        raise InputError("port", given=port, expected="an integer from 1 to 65535")
+    words = [sys.executable, "-m", "marimo", "-q", "run", str(notebook(lab_of(name))), "--host", "127.0.0.1"]
+    words += ["--no-sandbox", "--no-check", *([] if browser else ["--headless"])]
+    words += ["--port", str(port)] if port is not None else []
+    print(f"lab {name}: Ctrl-C ends it", file=sys.stderr, flush=True)
+    code = subprocess.call(words)
+    if code not in (0, 130, -2):
+        raise InputError("lab", given=f"marimo ended with {code}", expected="0", remedy="another --port may be free")

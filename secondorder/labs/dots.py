@@ -1,0 +1,52 @@
+"""Simulations that answer in a tenth of a second: long runs by the compiled kernels, with intervals from batches."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from secondorder.answers.estimate import Estimate
+from secondorder.arrays import Floats
+from secondorder.laws import Service
+from secondorder.simulate.kernels.queues import first_come
+from secondorder.simulate.statistics.intervals import student
+from secondorder.simulate.streams import stream
+
+BATCHES, CUSTOMERS = 20, 200_000
+"""Batches of a run, after one that is cut as the warm-up, and customers of it."""
+
+Statistic = Callable[[Floats], float]
+
+
+def mean(values: Floats) -> float:
+    """The mean."""
+    return float(values.mean())
+
+
+def p99(values: Floats) -> float:
+    """The value that 99 of 100 do not exceed."""
+    return float(np.quantile(values, 0.99))
+
+
+def waits(
+    *, rate: float, law: Service, servers: int = 1, gap_scv: float = 1.0, customers: int = CUSTOMERS, seed: int = 1
+) -> tuple[Floats, Floats]:
+    """Waits and services in s of customers who come at ``rate`` 1/s, first come first served.
+
+    ``gap_scv`` is that of their gaps, which follow a gamma law; 1 is Poisson.
+    """
+    gaps = stream(seed, 0, "gaps").gamma(1 / gap_scv, gap_scv / rate, customers)
+    arrival, service = np.cumsum(gaps), law.sample(customers, stream(seed, 0, "services"))
+    return first_come(arrival, service, servers) - arrival, service
+
+
+def estimate(values: Floats, statistic: Statistic, *, metric: str = "", unit: str = "s") -> Estimate:
+    """A statistic with a 95 % interval from the batches of one run, of which the first twentieth is cut."""
+    kept = values[len(values) // BATCHES :]
+    parts = kept[len(kept) % BATCHES :].reshape(BATCHES, -1)
+    return of_runs([statistic(part) for part in parts], metric=metric, unit=unit)
+
+
+def of_runs(values: "list[float]", *, metric: str = "", unit: str = "s") -> Estimate:
+    """The mean of independent runs, or of batches as good as independent, with its 95 % interval."""
+    found = student(values)
+    return Estimate(metric=metric, amount=found.mean, unit=unit, source="simulated", low=found.low, high=found.high)

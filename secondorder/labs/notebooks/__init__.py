@@ -1,0 +1,1 @@
+"""One marimo notebook a lab; each also runs as a script."""

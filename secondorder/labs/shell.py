@@ -1,0 +1,69 @@
+"""The parts of a lab as marimo shows them: question and prediction, score, sliders, figure, what to keep."""
+
+from typing import Any
+
+import marimo as mo
+
+from secondorder.labs.lab import Lab, Values, judged
+from secondorder.report.style import styled
+
+
+def opening(lab: Lab) -> Any:
+    """Title, story and question."""
+    return mo.md(f"# {lab.number}. {lab.title}\n\n{lab.story}\n\n**Predict first.** {lab.question.text}")
+
+
+def prediction(lab: Lab) -> Any:
+    """Where the prediction is typed; it counts when it is sent."""
+    field = mo.ui.number(
+        start=0.0, stop=1e9, step=0.01, value=0.0, label=f"My prediction ({lab.question.unit or 'a number'})"
+    )
+    return mo.ui.form(field, submit_button_label="That is my prediction")
+
+
+def told(lab: Lab, guess: float | None) -> Any:
+    """The score, once there is a prediction."""
+    if guess is None:
+        return mo.md("*The answer shows when you have made a prediction.*")
+    return mo.callout(mo.md(judged(lab.question, guess)), kind="info")
+
+
+def sliders(lab: Lab) -> Any:
+    """The sliders, in a dictionary by name."""
+    made = {
+        each.name: mo.ui.slider(
+            each.low, each.high, each.step, value=each.value, label=each.label, show_value=True, debounce=True
+        )
+        for each in lab.sliders
+    }
+    return mo.ui.dictionary(made)
+
+
+def shown_sliders(given: Any) -> Any:
+    """The sliders, one under the other."""
+    return mo.vstack(list(given.values()))
+
+
+@styled
+def view(lab: Lab, values: Values) -> Any:
+    """The figure, what it shows, and the assumptions: red where one does not hold."""
+    from io import BytesIO
+
+    figure, sentence = lab.draw(values)
+    picture = BytesIO()
+    figure.savefig(picture, format="png", dpi=110)
+    conditions = [_condition(each.text, each.holds(values)) for each in lab.conditions]
+    image = mo.image(picture.getvalue(), alt=sentence, width="100%")
+    return mo.vstack([image, mo.md(sentence), mo.md("\n".join(conditions))])
+
+
+def _condition(text: str, holds: bool) -> str:
+    colour, word = ("#00664a", "holds") if holds else ("#a3200b", "FAILS")
+    return f'- <span style="color:{colour}; font-weight:600">{word}</span>: {text}'
+
+
+def closing(lab: Lab) -> Any:
+    """Three things to remember, and exercises with solutions."""
+    keep = "\n".join(f"{place}. {text}" for place, text in enumerate(lab.remember, 1))
+    tasks = {f"Exercise {place}. {each.task}": mo.md(each.solution) for place, each in enumerate(lab.exercises, 1)}
+    return mo.vstack([mo.md(f"## Three things to remember\n\n{keep}\n\n## Exercises"), mo.accordion(tasks)])

@@ -1,0 +1,130 @@
+"""One figure for any answer: what each closed form says over what the simulation finds, metric by metric."""
+
+import math
+from collections.abc import Sequence
+from functools import singledispatch
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from secondorder.answers.answer import Answer
+from secondorder.answers.estimate import Estimate
+from secondorder.errors import InputError
+from secondorder.quantities import pretty
+from secondorder.report.gantt import pass_figure, round_figure
+from secondorder.report.style import INK, MARKERS, ORANGE, ORDERS, SIMULATED, blank, styled
+from secondorder.report.style import title as titled
+from secondorder.report.timeline import draw_timeline
+from secondorder.scenarios.collective import Collective
+from secondorder.scenarios.pipeline import Pipeline
+from secondorder.validation.comparison import Comparison, Judged
+from secondorder.validation.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LEAST, MOST = 1 / 32, 32.0
+"""Ratios at the ends of the axis; what lies beyond them is drawn there, as an arrow."""
+TICKS = (1 / 32, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 32)
+
+
+@singledispatch
+def figure_of(scenario: object, result: Answer | Comparison, seed: int = 0) -> "Figure":
+    """The figure of a scenario and of what was found for it: a kind of scenario may have one of its own.
+
+    Errors: ``InputError`` where closed forms stand alone.
+    """
+    check_drawable(scenario, isinstance(result, Comparison))
+    assert isinstance(result, Comparison)
+    return comparison_figure(result)
+
+
+def check_drawable(scenario: object, simulated: bool) -> None:
+    """Refuse a scenario without a figure of its own whose closed forms stand alone."""
+    if not simulated and figure_of.dispatch(type(scenario)) is figure_of.dispatch(object):
+        expected = "a simulation beside them; they have no figure alone"
+        raise InputError("figure", given="closed forms alone", expected=expected)
+
+
+@figure_of.register(Pipeline)
+def _of_pipeline(scenario: Pipeline, result: Answer | Comparison, seed: int = 0) -> "Figure":
+    return pass_figure(scenario, seed)
+
+
+@figure_of.register(Collective)
+def _of_collective(scenario: Collective, result: Answer | Comparison, seed: int = 0) -> "Figure":
+    return round_figure(scenario, seed)
+
+
+@styled
+def comparison_figure(comparison: Comparison) -> "Figure":
+    """Each closed form over the simulation, on one axis for all metrics; beside it the engine, if there is one."""
+    groups = _groups(comparison)
+    series = comparison.simulated.series
+    height = max(0.34 * len(groups) + 1.7, 4.6 if series is not None else 0)
+    figure = blank(12.5 if series is not None else 8, height)
+    left: Any = figure
+    if series is not None:
+        left, right = np.asarray(figure.subfigures(1, 2, width_ratios=(1.45, 1)))
+        draw_timeline(right, series)
+    axes = left.subplots()
+    for row, (metric, judged) in enumerate(groups.items()):
+        _row(axes, row, metric, judged)
+    _ratio_axis(axes, comparison.margin, list(groups))
+    left.legend(loc="outside lower center", ncols=2)
+    titled(figure, comparison.scenario)
+    return figure
+
+
+def _groups(comparison: Comparison) -> dict[str, list[Judged]]:
+    groups: dict[str, list[Judged]] = {}
+    for judged in comparison.judged:
+        if judged.simulated.amount > 0 and math.isfinite(judged.simulated.amount):
+            groups.setdefault(judged.formula.metric, []).append(judged)
+    if not groups:
+        expected = "a metric that is both solved and simulated, and is not 0"
+        raise InputError("figure", given="none to compare", expected=expected)
+    return groups
+
+
+def _row(axes: Any, row: int, metric: str, judged: Sequence[Judged]) -> None:
+    truth = judged[0].simulated
+    low, high = (1.0 if edge is None else edge / truth.amount for edge in (truth.low, truth.high))
+    filled = ORANGE if truth.steady else "none"
+    if truth.steady and math.isfinite(high):
+        axes.plot([max(low, LEAST), min(high, MOST)], [row, row], color=ORANGE, linewidth=5, alpha=0.45, zorder=2)
+    axes.plot([1], [row], "o", color=ORANGE, markerfacecolor=filled, markersize=4, zorder=5)
+    for one in judged:
+        order = one.formula.order or 0
+        _, colour, _ = ORDERS[order]
+        ratio = one.formula.amount / truth.amount
+        place = min(max(ratio, LEAST), MOST)
+        marker = MARKERS[order] if place == ratio else "<" if ratio < place else ">"
+        trusted = one.verdict in (Verdict.AGREES, Verdict.BREAKS) and one.formula.in_domain
+        axes.plot(
+            [place], [row], marker, color=colour, markerfacecolor=colour if trusted else "white", markersize=7, zorder=4
+        )
+    axes.annotate(_shown(truth), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+
+
+def _shown(truth: Estimate) -> str:
+    value = pretty(truth.amount, truth.unit).replace("request", "req").replace("token", "tok")
+    return value if truth.steady else f"{value} ?"
+
+
+def _ratio_axis(axes: Any, margin: float, metrics: Sequence[str]) -> None:
+    axes.set_xscale("log", base=2)
+    axes.axvline(1, color=INK, linewidth=0.8)
+    axes.axvspan(1 - margin, 1 + margin, color="#BBBBBB", alpha=0.35, linewidth=0, label=f"± {100 * margin:g} %")
+    axes.set_xlim(LEAST * 0.85, MOST * 1.15)
+    axes.set_xticks(TICKS, [f"{tick:g}" if tick >= 1 else f"1/{1 / tick:.0f}" for tick in TICKS])
+    axes.set_xticks([], minor=True)
+    axes.set_yticks(range(len(metrics)), metrics)
+    axes.set_ylim(len(metrics) - 0.4, -0.6)
+    axes.set_xlabel("closed form / simulated")
+    axes.annotate("simulated", (1.01, 1.0), xycoords="axes fraction", va="bottom", fontsize=9, color=ORANGE)
+    axes.plot([], [], "o-", color=ORANGE, label=SIMULATED)
+    for order, (label, colour, _) in ORDERS.items():
+        axes.plot([], [], MARKERS[order], color=colour, label=label)
+    axes.plot([], [], "D", color=INK, markerfacecolor="white", label="hollow: outside its domain, or undecided")
+    axes.plot([], [], " ", label="?: simulated too briefly for an interval")
