@@ -34,7 +34,7 @@ def _command() -> Callable[..., None]:
         figure: Picture = None,
         out: Output = PRINTED,
     ) -> None:
-        from secondorder.report.plots import check_figure, save
+        from secondorder.report.style import check_figure, save
         from secondorder.validation.comparison import compare
         from secondorder.verbs import solve
 

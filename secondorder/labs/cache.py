@@ -6,12 +6,15 @@ import numpy as np
 
 from secondorder.analytic.serving.saturation import demand
 from secondorder.answers.estimate import Estimate
+from secondorder.fleets.accelerators import accelerators
 from secondorder.labs.dots import estimate, mean
 from secondorder.labs.drawing import Line, picture
 from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.single_run import ServingRun
+from secondorder.workloads.arrivals import Poisson
 from secondorder.workloads.lengths import Geometric, Lengths
+from secondorder.workloads.models import models
 
 BLOCK, REQUESTS = 16, 2_500
 SIZES = (600, 1_000, 1_500, 2_500, 4_000)
@@ -21,9 +24,12 @@ SIZES = (600, 1_000, 1_500, 2_500, 4_000)
 def service(rate: float, blocks: int | None = None) -> Serving:
     """A model of 8 billion parameters on one accelerator, with prompts of 512 and answers of 128 tokens on average."""
     return Serving(
-        model="llama_3_1_8b", accelerator="h100_sxm", arrivals=f"poisson {rate} request/s",
-        lengths=Lengths(input=512, output=Geometric(128)), num_gpu_blocks=blocks,
-    )  # fmt: skip
+        model=models.llama_3_1_8b,
+        accelerator=accelerators.h100_sxm,
+        arrivals=Poisson(f"{rate} request/s"),
+        lengths=Lengths(input=512, output=Geometric(128)),
+        num_gpu_blocks=blocks,
+    )
 
 
 @cache

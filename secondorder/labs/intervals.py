@@ -1,5 +1,7 @@
 """Lab 10: the same p99 twice, why a run is not a measurement."""
 
+import math
+
 import numpy as np
 
 from secondorder.analytic.queues.multiserver import wait_quantile
@@ -19,7 +21,7 @@ def exact(load: float) -> float:
 
 def relaxation(load: float) -> float:
     """Customers for which the queue remembers: ``load / (1 - sqrt(load))^2``."""
-    return load / (1 - load**0.5) ** 2
+    return load / (1 - math.sqrt(load)) ** 2
 
 
 def draw(values: Values) -> Figured:

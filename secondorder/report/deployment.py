@@ -6,7 +6,7 @@ import numpy as np
 
 from secondorder.answers.answer import Answer
 from secondorder.quantities import si
-from secondorder.report.plots import BLUE, GREEN, GREY, INK, ORANGE, tidy
+from secondorder.report.style import BLUE, GREEN, GREY, INK, ORANGE, tidy
 from secondorder.scenarios.deployment import Deployment
 from secondorder.scenarios.replica_faults import Kill, RollingRestart, Slow
 
