@@ -50,6 +50,7 @@ from .scenarios.expert_routing import ExpertRouting as ExpertRouting
 from .scenarios.footprint import Footprint as Footprint
 from .scenarios.inference import Inference as Inference
 from .scenarios.inverse_roofline import InverseRoofline as InverseRoofline
+from .scenarios.measured_roofline import MeasuredRoofline as MeasuredRoofline
 from .scenarios.ownership import Ownership as Ownership
 from .scenarios.pipeline import Pipeline as Pipeline
 from .scenarios.prefix_caching import PrefixCaching as PrefixCaching

@@ -38,6 +38,7 @@ from secondorder.fleets.failures import (
 from secondorder.fleets.regions import Facility, Region, facilities, regions
 from secondorder.laws import LAWS, EmpiricalLaw, time_law
 from secondorder.scenarios.compression import METHODS, read_method
+from secondorder.scenarios.measured_roofline import MeasuredRoofline
 from secondorder.scenarios.queue import (
     BatchService,
     Closed,
@@ -312,6 +313,7 @@ FAMILIES: tuple[Family, ...] = (
     _by_word(
         "step time",
         Kind(word="roofline", type=Roofline, example="roofline memory_efficiency=0.9"),
+        Kind(word="measured-roofline", type=MeasuredRoofline, example="measured-roofline engine=sglang"),
         Kind(word="affine", type=Affine, example="affine 5e-3 per_prefill_token=1e-5 per_decode=1e-4"),
         Kind(word="table", type=Table),
         types=(StepTime,),
