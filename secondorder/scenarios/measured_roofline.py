@@ -25,7 +25,7 @@ ACTIVATION_BYTES = 2.0
 """Bytes of an activation on the links: 16 bits, whatever the weights are stored in."""
 REDUCTIONS_PER_LAYER = 2
 """All-reduces of a layer under tensor parallelism: after attention and after the feed-forward network."""
-BAND = (0.69, 1.54)
+BAND = (0.65, 1.41)
 """Measured over predicted time per output token: 5th and 95th percentile of rows whose system and model were left out
 of the fit (``benchmarks/step_times.py`` prints them anew)."""
 
@@ -38,8 +38,8 @@ class Engine(NamedTuple):
 
 
 ENGINES = {
-    "vllm": Engine(1.0e-4, 2.5e-6),
-    "sglang": Engine(1.06e-3, 2.54e-5),
+    "vllm": Engine(1.1e-4, 2.8e-6),
+    "sglang": Engine(9.2e-4, 2.4e-5),
     "tensorrt-llm": Engine(8.4e-4, 1.4e-5),
 }
 """Host work of current engines (late 2025 to early 2026), fitted with the constants of ``MeasuredRoofline``."""
@@ -63,8 +63,8 @@ class MeasuredRoofline(Checked):
     - host: ``engine`` adds ``per_step + per_sequence decodes`` (vllm, sglang or tensorrt-llm).
 
     *Valid for* engines of 2025 and 2026 on H100 to B300, tensor parallelism within a node, no speculation. A step of
-    a system and model left out of the fit was between .69 and 1.54 times this in 90 of 100 cases: ``BAND``.
-    *Source*: fitted on 2,312 medians of vLLM, SGLang and TensorRT-LLM (silicon sample of aiconfigurator-core 0.12.0);
+    a system and model left out of the fit was between .65 and 1.41 times this in 90 of 100 cases: ``BAND``.
+    *Source*: fitted on 2,045 medians of vLLM, SGLang and TensorRT-LLM (silicon sample of aiconfigurator-core 0.12.0);
     memory, attention and 16-bit efficiencies from public kernel tables, not fitted.
 
     >>> import secondorder as so
@@ -78,13 +78,13 @@ class MeasuredRoofline(Checked):
     engine: str = "vllm"
     memory_efficiency: Efficiency = 0.9
     bf16_efficiency: Efficiency = 0.8
-    fp8_efficiency: Efficiency = 0.49
+    fp8_efficiency: Efficiency = 0.48
     fp4_efficiency: Efficiency = 0.7
-    grouped_efficiency: Efficiency = 0.165
+    grouped_efficiency: Efficiency = 0.19
     attention_memory_efficiency: Efficiency = 0.8
     attention_compute_efficiency: Efficiency = 0.5
     layer_floor: Duration = "29 µs"
-    expert_floor: Duration = "54 µs"
+    expert_floor: Duration = "52 µs"
     prefill_floor: Duration = "5.2 µs"
     reduce_latency: Duration = "5.3 µs"
     second_phase: Duration = "5 µs"
