@@ -39,10 +39,14 @@ class Engine(NamedTuple):
 
 ENGINES = {
     "vllm": Engine(1.1e-4, 2.8e-6),
+    "vllm-0.11": Engine(7e-4, 4.2e-5),
     "sglang": Engine(9.2e-4, 2.4e-5),
     "tensorrt-llm": Engine(8.4e-4, 1.4e-5),
 }
-"""Host work of current engines (late 2025 to early 2026), fitted with the constants of ``MeasuredRoofline``."""
+"""Host work of current engines (late 2025 to early 2026), fitted with the constants of ``MeasuredRoofline``.
+
+``vllm-0.11`` is that of 2025, before asynchronous scheduling hid most of it: fitted on decode steps of H100
+(``benchmarks/decode_steps.py``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +64,7 @@ class MeasuredRoofline(Checked):
     - two all-reduces a layer over ``n`` ranks within one NVLink domain, of ``V = 2 hidden tokens`` bytes:
       ``reduce_latency + min((n - 1) V/(.6 link), second_phase + 2 (n - 1)/n V/(.75 link))``: each rank reads all
       others' values (one-shot), or reduces a part of them (two-shot);
-    - host: ``engine`` adds ``per_step + per_sequence decodes`` (vllm, sglang or tensorrt-llm).
+    - host: ``engine`` adds ``per_step + per_sequence decodes`` (vllm, vllm-0.11 for versions up to it, sglang or tensorrt-llm).
 
     *Valid for* engines of 2025 and 2026 on H100 to B300, tensor parallelism within a node, no speculation. A step of
     a system and model left out of the fit was between .65 and 1.41 times this in 90 of 100 cases: ``BAND``.
