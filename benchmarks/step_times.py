@@ -100,7 +100,7 @@ def fit(t: Terms, groups: Sequence[str]) -> Floats:
     """Constants of least soft absolute log error; large groups count less a row."""
     from scipy.optimize import least_squares
 
-    names, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     weight = 3 * sizes[place] ** -0.25
 
     def errors(logs: Floats) -> Floats:
@@ -133,7 +133,9 @@ def cross(t: Terms, keys: Floats, strata: Floats) -> tuple["pd.DataFrame", Float
         inner = [_inner(part_of(t, kept), keys[kept], strata[kept], 100 + k) for k in range(5)]
         low, high = np.quantile(np.concatenate(inner), [0.05, 0.95])
         error = np.log(t.measured[out] / predict(part_of(t, out), fit(part_of(t, kept), strata[kept])))
-        tables.append(pd.DataFrame({"row": np.flatnonzero(out), "log": error, "inside": (low <= error) & (error <= high)}))
+        tables.append(
+            pd.DataFrame({"row": np.flatnonzero(out), "log": error, "inside": (low <= error) & (error <= high)})
+        )
     found = pd.concat(tables, ignore_index=True)
     return found, np.quantile(found["log"], [0.05, 0.95])
 

@@ -64,7 +64,8 @@ class MeasuredRoofline(Checked):
     - two all-reduces a layer over ``n`` ranks within one NVLink domain, of ``V = 2 hidden tokens`` bytes:
       ``reduce_latency + min((n - 1) V/(.6 link), second_phase + 2 (n - 1)/n V/(.75 link))``: each rank reads all
       others' values (one-shot), or reduces a part of them (two-shot);
-    - host: ``engine`` adds ``per_step + per_sequence decodes`` (vllm, vllm-0.11 for versions up to it, sglang or tensorrt-llm).
+    - host: ``engine`` adds ``per_step + per_sequence decodes`` (vllm, vllm-0.11 for versions up to it, sglang or
+      tensorrt-llm).
 
     *Valid for* engines of 2025 and 2026 on H100 to B300, tensor parallelism within a node, no speculation. A step of
     a system and model left out of the fit was between .65 and 1.41 times this in 90 of 100 cases: ``BAND``.
@@ -199,11 +200,12 @@ class MeasuredCoefficients(NamedTuple):
 
 def seconds_by_tokens(c: MeasuredCoefficients, tokens: Amount) -> Amount:
     """The part of a step that depends on its number of tokens alone, which a kernel tabulates."""
-    time = weight_seconds(c.weights, tokens) + c.per_token * tokens + c.fixed
+    time: Amount = weight_seconds(c.weights, tokens) + c.per_token * tokens + c.fixed
     if not c.reductions:
         return time
     one, two = c.one_shot_per_token * tokens, c.second_phase + c.two_shot_per_token * tokens
-    return time + c.reductions * (c.reduce_latency + _lesser(one, two))
+    time = time + c.reductions * (c.reduce_latency + _lesser(one, two))
+    return time
 
 
 def measured_seconds(
@@ -218,4 +220,4 @@ def measured_seconds(
 def _lesser(one: Amount, two: Amount) -> Amount:
     if isinstance(one, np.ndarray) or isinstance(two, np.ndarray):
         return np.minimum(one, two)
-    return one if one < two else two
+    return min(one, two)
