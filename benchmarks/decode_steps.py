@@ -1,6 +1,7 @@
 """Decode steps over batch, and all-reduces, of public tables against ``MeasuredRoofline``.
 
-All but the host work of vLLM 0.11 (two numbers) was fitted on other data; those are fitted here, model by model left out.
+All but the host work of vLLM 0.11 (two numbers) was fitted on other data; those are fitted here, a model left out at
+a time.
 
     python benchmarks/decode_steps.py
 

@@ -218,6 +218,6 @@ def measured_seconds(
 
 
 def _lesser(one: Amount, two: Amount) -> Amount:
-    if isinstance(one, np.ndarray) or isinstance(two, np.ndarray):
-        return np.minimum(one, two)
-    return min(one, two)
+    if isinstance(one, float | int) and isinstance(two, float | int):
+        return one if one < two else two
+    return np.asarray(np.minimum(one, two), np.float64)
