@@ -59,7 +59,7 @@ def _terms(row: Row) -> tuple[object, ...]:
     c = step.coefficients(loop.serving.placement)
     none = c._replace(**dict.fromkeys(ZERO, 0.0), weights=c.weights._replace(bandwidth=np.inf, least=0.0))
     routed = 2.0 * sum(used * size for _, used, size in model.counted.choices)
-    efficiency = step._efficiency(loop.serving.precision)
+    efficiency = step.efficiency_of(loop.serving.precision)
     per_flop = c.per_token / (model.flops_per_token - routed + routed / step.grouped_efficiency) * efficiency
     parts = [_part(row, c._replace(per_token=0.0, fixed=0.0, per_decode=0.0, per_prefill_step=0.0))]
     parts += [_part(row, none._replace(per_token=per_flop * f)) for f in (model.flops_per_token - routed, routed)]

@@ -65,7 +65,7 @@ class MeasuredRoofline(Checked):
       ``reduce_latency + min((n - 1) V/(.6 link), second_phase + 2 (n - 1)/n V/(.75 link))``: each rank reads all
       others' values (one-shot), or reduces a part of them (two-shot);
     - host: ``engine`` adds ``per_step + per_sequence decodes`` (vllm, vllm-0.11 for versions up to it, sglang or
-      tensorrt-llm).
+      tensorrt-llm), or what is given as ``per_step`` and ``per_sequence``.
 
     *Valid for* engines of 2025 and 2026 on H100 to B300, tensor parallelism within a node, no speculation. A step of
     a system and model left out of the fit was between .65 and 1.41 times this in 90 of 100 cases: ``BAND``.
@@ -93,11 +93,20 @@ class MeasuredRoofline(Checked):
     prefill_floor: Duration = "5.2 µs"
     reduce_latency: Duration = "5.3 µs"
     second_phase: Duration = "5 µs"
+    per_step: Duration | None = None
+    per_sequence: Duration | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.engine not in ENGINES:
             raise UnknownName.among("engine", self.engine, ENGINES)
+
+    @property
+    def host(self) -> Engine:
+        """What the engine adds, or what is given in its place."""
+        known = ENGINES[self.engine]
+        given = (self.per_step, self.per_sequence)
+        return Engine(*(fact if own is None else si(own) for fact, own in zip(known, given, strict=True)))
 
     def seconds(self, placement: Placement) -> "StepFunction[MeasuredCoefficients]":
         return StepFunction(measured_seconds, self.coefficients(placement))
@@ -105,7 +114,7 @@ class MeasuredRoofline(Checked):
     def coefficients(self, placement: Placement) -> "MeasuredCoefficients":
         """The numbers of ``measured_seconds`` for one placement."""
         model, device, ranks = placement.model, placement.accelerator, placement.tensor_parallel_size
-        host = ENGINES[self.engine]
+        host = self.host
         per_token, per_row = self._arithmetic(placement)
         per_pair, per_cached_token = self._attention(placement)
         bandwidth = si(device.memory_bandwidth) * self.memory_efficiency * ranks
@@ -130,7 +139,7 @@ class MeasuredRoofline(Checked):
     def _arithmetic(self, placement: Placement) -> tuple[float, float]:
         """Seconds of a token through all matrices, and of a row through the output head."""
         model, device, ranks = placement.model, placement.accelerator, placement.tensor_parallel_size
-        speed = device.peak_flops(placement.precision) * self._efficiency(placement.precision) * ranks
+        speed = device.peak_flops(placement.precision) * self.efficiency_of(placement.precision) * ranks
         routed = 2.0 * sum(used * size for _, used, size in model.counted.choices)
         per_token = (model.flops_per_token - routed + routed / self.grouped_efficiency) / speed
         return per_token, model.flops_per_row / (_peak_16(device) * self.bf16_efficiency * ranks)
@@ -143,7 +152,7 @@ class MeasuredRoofline(Checked):
         bandwidth = si(device.memory_bandwidth) * self.attention_memory_efficiency * ranks
         return prefill / speed, max(placement.kv_bytes_per_token / bandwidth, decode / speed)
 
-    def _efficiency(self, precision: str) -> float:
+    def efficiency_of(self, precision: str) -> float:
         """Share of the peak that large products reach, by the bytes of a value."""
         if precision in ("fp8", "int8", "fp6"):
             return self.fp8_efficiency

@@ -1,7 +1,7 @@
 """Results of load generators, request by request: where each keeps its times, and in which unit.
 
 Known: ``vllm bench serve --save-detailed``, GuideLLM, AIPerf's ``profile_export.jsonl``, inference-perf's requests,
-BLIS TraceV2, and CSV files whose columns are named. A summary without requests (InferenceX) is refused, with what to do.
+BLIS TraceV2, and CSV files whose columns are named. A summary without requests (InferenceX) is refused.
 """
 
 import json

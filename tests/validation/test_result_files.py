@@ -65,7 +65,8 @@ def inference_perf() -> list[object]:
 
 def blis() -> str:
     head = "version: 2\nserver:\n  model: meta-llama/Llama-3.1-8B\n  tensor_parallel_size: 2\n"
-    names = "request_id,input_tokens,output_tokens,arrival_time_us,send_time_us,first_chunk_time_us,last_chunk_time_us,status"
+    names = "request_id,input_tokens,output_tokens,arrival_time_us,send_time_us,"
+    names += "first_chunk_time_us,last_chunk_time_us,status"
     lines = [
         f"{k},{p},{o},{a * 1e6:.0f},{a * 1e6:.0f},{(a + f) * 1e6:.0f},{(a + f + e * (o - 1)) * 1e6:.0f},ok"
         for k, (a, p, o, f, e) in enumerate(REQUESTS)
@@ -117,7 +118,7 @@ def test_values_that_are_not_numbers_and_broken_files_are_refused(tmp_path: Path
         so.read_run(written(tmp_path, broken))
     with pytest.raises(FileError, match="got lists of different length"):
         so.read_run(written(tmp_path, {**vllm(), "ttfts": [0.031]}))
-    with pytest.raises(FileError, match="got no start_times, expected the times of each request.*--save-detailed"):
+    with pytest.raises(FileError, match=r"got no start_times, expected the times of each request.*--save-detailed"):
         so.read_run(written(tmp_path, {k: v for k, v in vllm().items() if k != "start_times"}))
     with pytest.raises(FileError, match="broken JSON"):
         so.read_run(written(tmp_path, '{"a": '))
@@ -157,7 +158,7 @@ def test_another_model_than_that_of_the_run_is_refused(tmp_path: Path) -> None:
     run = so.read_run(written(tmp_path, vllm()))
     with pytest.raises(InputError, match=r"model: got Qwen3 8B, expected that of the run, meta-llama/Llama-3.1-8B"):
         run.scenario(so.models.qwen3_8b, so.accelerators.h100_sxm)
-    with pytest.raises(InputError, match="model: got Llama 3.1 70B"):
+    with pytest.raises(InputError, match=r"model: got Llama 3\.1 70B"):
         run.scenario(so.models.llama_3_1_70b, so.accelerators.h100_sxm)
 
 
