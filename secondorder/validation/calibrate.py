@@ -15,7 +15,7 @@ from secondorder.arrays import Floats
 from secondorder.errors import InputError
 from secondorder.fleets.accelerators import Accelerator
 from secondorder.quantities import pretty, si
-from secondorder.scenarios.measured_roofline import MeasuredRoofline
+from secondorder.scenarios.measured_roofline import MeasuredRoofline, measured_seconds, seconds_by_tokens
 from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import Placement, StepSeconds
 from secondorder.simulate.serving import ServingRun, draw, run
@@ -32,8 +32,8 @@ LEAST = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
 """No efficiency is above 1, no time below 0."""
 ROUNDS = 20
 """Replays before a fit is said not to have settled."""
-SETTLED = 2e-3
-"""Relative change of every predicted time between two rounds at which a fit has settled."""
+SETTLED = 1e-3
+"""Root mean square change of the predicted times between two rounds, relative, at which a fit has settled."""
 LEVEL = 1.96
 """Standard errors on either side of a constant: 95 %."""
 
@@ -127,7 +127,7 @@ def _fixed_point(
         ]
         matrix, target = (np.concatenate(parts) for parts in zip(*systems, strict=True))
         solved, spread = _solve(matrix, target)
-        change = float(np.abs(matrix @ (solved - constants)).max())
+        change = float(np.sqrt(np.mean((matrix @ (solved - constants)) ** 2)))
         if change < SETTLED:
             return solved, spread, rounds, True
         if change > before:
@@ -239,8 +239,6 @@ def _features(step_time: MeasuredRoofline, scenario: Serving, steps: Floats) -> 
     P, A, C, D, K, S = steps.T  # noqa: N806
     tokens, distinct = np.unique(P + D, return_inverse=True)
     bare = c._replace(per_token=0.0, fixed=0.0, reductions=0.0)
-    from secondorder.scenarios.measured_roofline import measured_seconds, seconds_by_tokens
-
     loading = np.array([seconds_by_tokens(bare, float(n)) for n in tokens])[distinct] * step_time.memory_efficiency
     matrices = c.per_token * (P + D) * step_time.efficiency_of(scenario.precision) + (
         c.per_row * S * step_time.bf16_efficiency
