@@ -91,6 +91,8 @@ from .studies.sobol import sobol as sobol
 from .studies.sweep import sweep as sweep
 from .systems.registry import register as register
 from .systems.system import System as System
+from .validation.calibrate import Fit as Fit
+from .validation.calibrate import calibrate as calibrate
 from .validation.comparison import Comparison as Comparison
 from .validation.comparison import compare as compare
 from .validation.measured import MeasuredRun as MeasuredRun
