@@ -101,7 +101,7 @@ class Endpoint:
     async def _stream(self, call: "Call", asked: Mapping[str, Any], writer: asyncio.StreamWriter, *, chat: bool) -> None:
         head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
         writer.write(head.encode())
-        left = call.slot.ask.output
+        left = call.ask.output
         async for _ in self.engine.tokens(call):
             left -= 1
             _event(writer, json.dumps(self._document(call, WORD, chat=chat, last=not left, part=True)))
@@ -117,12 +117,12 @@ class Endpoint:
         said: dict[str, Any] = {("delta" if part else "message"): content} if chat else {"text": text}
         kind = ("chat.completion.chunk" if part else "chat.completion") if chat else "text_completion"
         choice = {"index": 0, **said, "logprobs": None, "finish_reason": "length" if last else None}
-        name = f"{'chatcmpl' if chat else 'cmpl'}-{call.slot.ask.index}"
+        name = f"{'chatcmpl' if chat else 'cmpl'}-{call.ask.index}"
         return {"id": name, "object": kind, "created": 0, "model": self.model, "choices": [choice]}
 
 
 def _usage(call: "Call") -> dict[str, int]:
-    prompt, output = call.slot.ask.prompt, call.slot.ask.output
+    prompt, output = call.ask.prompt, call.ask.output
     return {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
 
 

@@ -83,16 +83,14 @@ def test_a_client_measures_what_the_simulation_says(ahead: bool) -> None:
     trace = Trace(name="emulated", requests=engine.offered())
     replayed = run(scenario(arrivals=trace, lengths=None, async_scheduling=ahead), trace.requests).requests
     emulated = [(call.tokens[0] - call.arrival, call.tokens[-1] - call.arrival) for call in engine.calls]
-    # a request that arrives between the end of a step and its notice is one step early or late
-    assert np.median(np.abs(np.array([first for first, _ in emulated]) - replayed["ttft"])) < 2e-3
-    assert np.mean([last for _, last in emulated]) == pytest.approx(replayed["e2el"].mean(), rel=0.03)
-    assert all(tokens == call.slot.ask.output for (_, _, tokens), call in zip(seen, engine.calls, strict=True))
+    np.testing.assert_allclose(emulated, replayed[["ttft", "e2el"]], atol=1e-9)
+    assert all(tokens == call.ask.output for (_, _, tokens), call in zip(seen, engine.calls, strict=True))
     overhead = engine.overhead()
     for (first, end, _), (ours, last) in zip(seen, emulated, strict=True):
         assert first >= ours - 1e-3
         assert end >= last - 1e-3
     late = np.median([end - last for (_, end, _), (_, last) in zip(seen, emulated, strict=True)])
-    assert late < overhead["most"] + 0.02
+    assert late < overhead["most"] + 0.05  # a shared machine's sockets
 
 
 def test_the_calibration_of_an_emulated_run_gives_its_step_times_back() -> None:

@@ -5,6 +5,7 @@ over: the next step starts at the time at which the last one should have ended.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -23,18 +24,28 @@ PICO = 1e-12
 
 @dataclass(eq=False)
 class Call:
-    """A request under way: its slot, the tokens that came out (times in s of the engine's clock), those to hand on."""
+    """A request under way: what was asked, the times at which its tokens came out (s), those to hand on.
 
-    slot: Slot
-    arrival: float
+    ``slot``: its place at the scheduler, once the engine has looked at it.
+    """
+
+    ask: Ask
+    slot: Slot | None = None
     tokens: list[float] = field(default_factory=list)
     due: "asyncio.Queue[float]" = field(default_factory=asyncio.Queue)
+
+    @property
+    def arrival(self) -> float:
+        """In s of the engine's clock."""
+        return self.ask.arrival * PICO
 
 
 class LiveEngine:
     """One replica of a scenario, for as long as ``run`` runs. Times are seconds since it started.
 
-    ``calls`` is the record of all requests; ``lateness`` the seconds by which each step's end was noticed too late.
+    Requests are stamped when they arrive, and a step sees those stamped up to its nominal start: the schedule is that of
+    the simulation of the same arrivals, however late the machine is. ``calls`` is the record of all requests;
+    ``lateness`` the seconds by which each step's end was noticed too late.
     """
 
     def __init__(self, scenario: Serving) -> None:
@@ -43,6 +54,7 @@ class LiveEngine:
         self.seconds = scenario.step_seconds
         self.calls: list[Call] = []
         self.lateness: list[float] = []
+        self._pending: deque[Call] = deque()
         self._under_way: dict[Slot, Call] = {}
         self._arrived = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -55,42 +67,54 @@ class LiveEngine:
 
     def submit(self, prompt: int, output: int) -> Call:
         """A request arrives now."""
-        ask = Ask(index=len(self.calls), prompt=prompt, output=output, arrival=picoseconds(self.now))
-        call = Call(self.scheduler.submit(ask), ask.arrival * PICO)
+        call = Call(Ask(index=len(self.calls), prompt=prompt, output=output, arrival=picoseconds(self.now)))
         self.calls.append(call)
-        self._under_way[call.slot] = call
+        self._pending.append(call)
         self._arrived.set()
         return call
 
     def cancel(self, call: Call) -> None:
         """The client has gone."""
-        if self._under_way.pop(call.slot, None):
+        if call in self._pending:
+            self._pending.remove(call)
+        elif call.slot is not None and self._under_way.pop(call.slot, None):
             self.scheduler.cancel(call.slot)
 
     async def tokens(self, call: Call) -> AsyncIterator[float]:
         """The time of each token, as it comes out."""
-        for _ in range(call.slot.ask.output):
+        for _ in range(call.ask.output):
             yield await call.due.get()
 
     async def run(self) -> None:
         """Compute steps, for ever."""
         following: tuple[Step, list[Slot]] | None = None
-        ends = self.now
+        instant = 0
         while True:
-            planned = following or self._schedule()
+            planned = following or self._schedule(instant)
             if planned is None:
-                ends = await self._sleep()
+                instant = max(instant, await self._first_pending())
                 continue
-            following = self._schedule() if self.scenario.async_scheduling else None
+            following = self._schedule(instant) if self.scenario.async_scheduling else None
             step, answered = planned
-            ends += picoseconds(float(self.seconds(*step.load))) * PICO
-            await asyncio.sleep(max(0.0, ends - self.now))
-            self.lateness.append(self.now - ends)
+            instant += picoseconds(float(self.seconds(*step.load)))
+            await asyncio.sleep(max(0.0, instant * PICO - self.now))
+            self.lateness.append(self.now - instant * PICO)
             self.scheduler.complete(step.finishing)
-            self._hand_on(answered, ends)
+            self._hand_on(answered, instant * PICO)
 
-    def _schedule(self) -> tuple[Step, list[Slot]] | None:
-        """The next step, and the requests that have a token at its end."""
+    async def _first_pending(self) -> int:
+        """When the next request arrives or has arrived, in picoseconds."""
+        while not self._pending:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._pending[0].ask.arrival
+
+    def _schedule(self, instant: int) -> tuple[Step, list[Slot]] | None:
+        """The step that starts at an instant, and the requests that have a token at its end."""
+        while self._pending and self._pending[0].ask.arrival <= instant:
+            call = self._pending.popleft()
+            call.slot = self.scheduler.submit(call.ask)
+            self._under_way[call.slot] = call
         before = {slot: self._emitted(slot) for slot in self._under_way}
         step = self.scheduler.schedule()
         if step is None:
@@ -111,20 +135,13 @@ class LiveEngine:
             if len(call.tokens) == slot.ask.output:
                 del self._under_way[slot]
 
-    async def _sleep(self) -> float:
-        """Until a request arrives; the time at which it did."""
-        self._arrived.clear()
-        if not self._under_way:
-            await self._arrived.wait()
-        return self.now
-
     def offered(self) -> Requests:
         """The requests so far, as a trace would have them; the first arrives at 0."""
         arrival = np.array([call.arrival for call in self.calls])
         return Requests(
             arrival=arrival - arrival[0],
-            input_tokens=[call.slot.ask.prompt for call in self.calls],
-            output_tokens=[call.slot.ask.output for call in self.calls],
+            input_tokens=[call.ask.prompt for call in self.calls],
+            output_tokens=[call.ask.output for call in self.calls],
         )
 
     def overhead(self) -> dict[str, float]:
