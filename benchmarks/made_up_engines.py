@@ -1,6 +1,6 @@
 """Calibrations of made-up engines whose constants are known: do they settle, and do the intervals hold the truth?
 
-    python benchmarks/made_up_engines.py [ENGINES]
+python benchmarks/made_up_engines.py [ENGINES]
 """
 
 import sys

@@ -19,6 +19,7 @@ from secondorder import __version__
 from secondorder.cli import (
     demo,
     layouts,
+    measured,
     plans,
     queue,
     roofline,
@@ -64,6 +65,9 @@ _COMMANDS: Sequence[tuple[Callable[..., None] | str, str]] = (
     (plans.check, plans.example("check")),
     (sensitivity.sensitivity, sensitivity.EXAMPLE),
     (store.store, store.EXAMPLE),
+    (measured.calibrate, measured.CALIBRATE),
+    (measured.replay, measured.REPLAY),
+    (measured.emulate, measured.EMULATE),
     (schema.schema, schema.EXAMPLE),
     (validate.validate, validate.EXAMPLE),
 )

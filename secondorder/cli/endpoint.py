@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,9 @@ class Endpoint:
                 try:
                     await self._answer(method, path.split("?")[0], body, writer)
                 except Refused as refusal:
-                    _send(writer, {"error": {"message": refusal.message, "type": "invalid_request_error"}}, refusal.status)
+                    _send(
+                        writer, {"error": {"message": refusal.message, "type": "invalid_request_error"}}, refusal.status
+                    )
                 await writer.drain()
         writer.close()
 
@@ -83,7 +86,9 @@ class Endpoint:
         prompt = self._tokens(asked.get("messages") if chat else asked.get("prompt"))
         most = min(self.engine.scenario.context_limit, self.engine.scenario.kv_tokens)
         if prompt + output > most:
-            raise Refused("400 Bad Request", f"prompt and output: got {prompt + output} tokens, expected at most {most}")
+            raise Refused(
+                "400 Bad Request", f"prompt and output: got {prompt + output} tokens, expected at most {most}"
+            )
         return prompt, output
 
     def _tokens(self, prompt: object) -> int:
@@ -98,7 +103,9 @@ class Endpoint:
             return self._tokens("\n".join(_text(one.get("content")) for one in prompt))
         raise Refused("400 Bad Request", "prompt: expected one text, one list of token identities, or messages")
 
-    async def _stream(self, call: "Call", asked: Mapping[str, Any], writer: asyncio.StreamWriter, *, chat: bool) -> None:
+    async def _stream(
+        self, call: "Call", asked: Mapping[str, Any], writer: asyncio.StreamWriter, *, chat: bool
+    ) -> None:
         head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
         writer.write(head.encode())
         left = call.ask.output
@@ -178,5 +185,10 @@ async def served(scenario: "Serving", port: int, *, model: str, characters: floa
     engine = LiveEngine(scenario)
     endpoint = Endpoint(engine, model, characters)
     server = await asyncio.start_server(endpoint.connection, "127.0.0.1", port, limit=LONGEST_BODY)
-    async with server:
-        await engine.run()
+    try:
+        async with server:
+            await engine.run()
+    finally:
+        late = engine.overhead()
+        print(f"{len(engine.calls)} requests; steps noticed late by", end=" ", file=sys.stderr)
+        print(f"{late['mean'] * 1e3:.3f} ms on average, {late['p99'] * 1e3:.3f} ms at p99", file=sys.stderr)

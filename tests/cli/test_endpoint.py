@@ -117,7 +117,9 @@ def test_models_chat_and_refusals() -> None:
         found = [
             await asked(port, "/v1/models", None),
             await asked(port, "/v1/chat/completions", message),
-            await asked(port, "/v1/chat/completions", {**message, "stream": True, "stream_options": {"include_usage": True}}),
+            await asked(
+                port, "/v1/chat/completions", {**message, "stream": True, "stream_options": {"include_usage": True}}
+            ),
             await asked(port, "/v1/completions", {"prompt": "x", "max_tokens": 10**9}),
             await asked(port, "/v1/completions", {"prompt": {}, "max_tokens": 2}),
             await asked(port, "/v2/nothing", None),

@@ -43,8 +43,8 @@ class Call:
 class LiveEngine:
     """One replica of a scenario, for as long as ``run`` runs. Times are seconds since it started.
 
-    Requests are stamped when they arrive, and a step sees those stamped up to its nominal start: the schedule is that of
-    the simulation of the same arrivals, however late the machine is. ``calls`` is the record of all requests;
+    Requests are stamped when they arrive, and a step sees those stamped up to its nominal start: the schedule is that
+    of the simulation of the same arrivals, however late the machine is. ``calls`` is the record of all requests;
     ``lateness`` the seconds by which each step's end was noticed too late.
     """
 
