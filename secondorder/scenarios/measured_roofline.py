@@ -221,9 +221,10 @@ def measured_seconds(
     c: MeasuredCoefficients, P: Amount, A: Amount, C: Amount, D: Amount, K: Amount, S: Amount
 ) -> Amount:
     """The sum of ``MeasuredRoofline``."""
-    attention = c.per_prefill_pair * A + c.per_cached_token * (C + K)
-    rows = c.per_row * S + c.per_decode * D + c.per_prefill_step * (P > 0)
-    return seconds_by_tokens(c, P + D) + attention + rows
+    time = seconds_by_tokens(c, P + D)
+    time = time + (c.per_prefill_pair * A + c.per_cached_token * (C + K))
+    time = time + (c.per_row * S + c.per_decode * D + c.per_prefill_step * (P > 0))
+    return time
 
 
 def _lesser(one: Amount, two: Amount) -> Amount:

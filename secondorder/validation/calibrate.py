@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from secondorder.arrays import Floats
 from secondorder.errors import InputError
@@ -25,6 +26,8 @@ from secondorder.workloads.transformer import Transformer
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Rows = npt.NDArray[np.bool_]
 
 CONSTANTS = ("memory", "arithmetic", "attention", "per_sequence", "prefill_step", "front_end")
 """What is fitted: the inverses of three efficiencies, and three times in s."""
@@ -114,7 +117,7 @@ def calibrate(
 
 
 def _fixed_point(
-    runs: Sequence[MeasuredRun], scenarios: Sequence[Serving], chosen: Sequence[Floats], start: MeasuredRoofline
+    runs: Sequence[MeasuredRun], scenarios: Sequence[Serving], chosen: Sequence[Rows], start: MeasuredRoofline
 ) -> tuple[Floats, Floats, int, bool]:
     """Constants, their standard errors, replays, and whether the last one changed nothing."""
     constants = _start(start, scenarios[0])
@@ -203,7 +206,7 @@ class _Log:
 
 
 def _equations(
-    measured: MeasuredRun, step_time: MeasuredRoofline, scenario: Serving, chosen: Floats
+    measured: MeasuredRun, step_time: MeasuredRoofline, scenario: Serving, chosen: Rows
 ) -> tuple[Floats, Floats]:
     """Two a request, in proportion to what was measured: its decoding, and the time to its first token."""
     log = _Log(step_time)
@@ -251,7 +254,7 @@ def _features(step_time: MeasuredRoofline, scenario: Serving, steps: Floats) -> 
 
 
 def _errors(
-    runs: Sequence[MeasuredRun], scenarios: Sequence[Serving], chosen: Sequence[Floats], front_end: float
+    runs: Sequence[MeasuredRun], scenarios: Sequence[Serving], chosen: Sequence[Rows], front_end: float
 ) -> "pd.DataFrame":
     """Mean, median and p99 of each metric, by run and by rows fitted or held out."""
     import pandas as pd

@@ -77,7 +77,8 @@ class LiveEngine:
         """The client has gone."""
         if call in self._pending:
             self._pending.remove(call)
-        elif call.slot is not None and self._under_way.pop(call.slot, None):
+        elif call.slot is not None and call.slot in self._under_way:
+            del self._under_way[call.slot]
             self.scheduler.cancel(call.slot)
 
     async def tokens(self, call: Call) -> AsyncIterator[float]:
