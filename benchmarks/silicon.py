@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import secondorder as so
 from secondorder.errors import SecondOrderError
-from secondorder.validation.closed_loop import ClosedLoop
+from secondorder.validation.closed_loop import FixedConcurrency
 from secondorder.workloads.checkpoints import Format, stored
 from secondorder.workloads.transformer import Transformer
 
@@ -43,7 +43,7 @@ INT4 = Format(name="int4", bits=4, scale_bytes=2, group=32)
 class Row:
     """A closed loop, what was measured (s), and by which groups it is told apart."""
 
-    loop: ClosedLoop
+    loop: FixedConcurrency
     engine: str
     ttft: float
     tpot: float
@@ -96,7 +96,7 @@ def _row(row: "pd.Series[float]") -> Row:
         step_time=so.MeasuredRoofline(engine=engine),
     )
     nominal = row.input_len in NOMINAL and row.output_len in NOMINAL
-    loop = ClosedLoop(
+    loop = FixedConcurrency(
         serving=serving,
         input_tokens=int(row.input_len),
         output_tokens=int(row.output_len),

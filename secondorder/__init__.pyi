@@ -97,9 +97,6 @@ from .validation.comparison import Comparison as Comparison
 from .validation.comparison import compare as compare
 from .validation.measured import MeasuredRun as MeasuredRun
 from .validation.measured import read_run as read_run
-from .validation.sensitivity import sensitivity as sensitivity
-from .validation.sobol import sobol as sobol
-from .validation.sweeps import sweep as sweep
 from .verbs import simulate as simulate
 from .verbs import solve as solve
 from .workloads.arrivals import Deterministic as Deterministic

@@ -33,7 +33,7 @@ SGLang's many steps are the ``scheduler-recv-interval`` of the recipes that were
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClosedLoop(Checked):
+class FixedConcurrency(Checked):
     """``concurrency`` clients, each with one request under way, on the engine of ``serving``.
 
     Prompts and outputs have ``input_tokens`` and ``output_tokens``, or lengths drawn evenly between ``shortest`` times
@@ -84,7 +84,7 @@ class ClosedLoop(Checked):
         return drawn[:, 0], drawn[:, 1]
 
 
-def time_per_token(loop: ClosedLoop) -> float:
+def time_per_token(loop: FixedConcurrency) -> float:
     """Mean time per output token: a decode step, and the prompts of the others.
 
     ``t(B) + prompts_met (B - 1) x / O``, ``x`` what a prompt adds to a step and ``O`` the output tokens.
@@ -100,7 +100,7 @@ def time_per_token(loop: ClosedLoop) -> float:
     return float(decode + loop.prompts_met * (batch - 1) * (mixed - decode) * (prompt / chunk) / output)
 
 
-def simulate(loop: ClosedLoop, *, seed: int = 0, rounds: int = 2) -> tuple[float, float]:
+def simulate(loop: FixedConcurrency, *, seed: int = 0, rounds: int = 2) -> tuple[float, float]:
     """Median time to the first token and per output token, in s, of a run of ``rounds`` requests a client.
 
     The first are sent at once, as load generators do. The time to the first token is the engine's own: a client adds
@@ -129,7 +129,7 @@ def simulate(loop: ClosedLoop, *, seed: int = 0, rounds: int = 2) -> tuple[float
     return float(np.median(first)), float(np.median(later))
 
 
-def first_token(loop: ClosedLoop, engine: str, simulated: tuple[float, float]) -> float:
+def first_token(loop: FixedConcurrency, engine: str, simulated: tuple[float, float]) -> float:
     """Median time to the first token at the client, in s: the engine's own and what its front end adds."""
     front = FRONT_ENDS[engine]
     return simulated[0] + front.steps * simulated[1] + front.per_token * loop.mean_lengths[0]

@@ -12,7 +12,7 @@ import secondorder as so
 from secondorder.errors import InputError
 from secondorder.simulate.kernels.closed_loop import Load, serve_closed
 from secondorder.simulate.kernels.coefficients import step_times
-from secondorder.validation.closed_loop import ClosedLoop, simulate, time_per_token
+from secondorder.validation.closed_loop import FixedConcurrency, simulate, time_per_token
 
 COMMON = {
     "model": so.models.llama_3_1_8b, "accelerator": so.accelerators.h100_sxm, "arrivals": so.Poisson("1 request/s"),
@@ -80,10 +80,10 @@ def test_the_compiled_loop_is_the_naive_one_to_the_picosecond(
     assert found[1].tolist() == expected[1]
 
 
-def loop(**changes: object) -> ClosedLoop:
+def loop(**changes: object) -> FixedConcurrency:
     serving = so.Serving(**COMMON, max_num_batched_tokens=8192, step_time=so.MeasuredRoofline())
     fields = {"serving": serving, "input_tokens": 1000, "output_tokens": 500, "concurrency": 32, "shortest": 0.8}
-    return ClosedLoop(**{**fields, **changes})
+    return FixedConcurrency(**{**fields, **changes})
 
 
 def test_one_client_alone_decodes_at_the_step_time() -> None:
