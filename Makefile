@@ -42,6 +42,8 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/kernel_speed.py
 	$(BIN)/python benchmarks/real_engine.py
+	$(BIN)/python benchmarks/step_times.py
+	$(BIN)/python benchmarks/decode_steps.py
 	$(BIN)/python benchmarks/serving_accuracy.py
 	$(BIN)/python benchmarks/solve_speed.py
 	$(BIN)/python benchmarks/queue_speed.py

@@ -52,6 +52,7 @@ from .scenarios.footprint import Footprint as Footprint
 from .scenarios.inference import Inference as Inference
 from .scenarios.inverse_roofline import InverseRoofline as InverseRoofline
 from .scenarios.max_rate import MaxRate as MaxRate
+from .scenarios.measured_roofline import MeasuredRoofline as MeasuredRoofline
 from .scenarios.ownership import Ownership as Ownership
 from .scenarios.pipeline import Pipeline as Pipeline
 from .scenarios.prefix_caching import PrefixCaching as PrefixCaching
@@ -94,8 +95,12 @@ from .studies.sobol import sobol as sobol
 from .studies.sweep import sweep as sweep
 from .systems.registry import register as register
 from .systems.system import System as System
+from .validation.calibrate import Fit as Fit
+from .validation.calibrate import calibrate as calibrate
 from .validation.comparison import Comparison as Comparison
 from .validation.comparison import compare as compare
+from .validation.measured import MeasuredRun as MeasuredRun
+from .validation.measured import read_run as read_run
 from .verbs import simulate as simulate
 from .verbs import solve as solve
 from .workloads.arrivals import Deterministic as Deterministic

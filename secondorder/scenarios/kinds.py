@@ -39,6 +39,8 @@ from secondorder.fleets.regions import Facility, Region, facilities, regions
 from secondorder.laws import LAWS, EmpiricalLaw, time_law
 from secondorder.scenarios.autoscaler import Autoscaler
 from secondorder.scenarios.compression import METHODS, read_method
+from secondorder.scenarios.measured_roofline import MeasuredRoofline
+from secondorder.scenarios.profiles import step_time_of
 from secondorder.scenarios.queue import (
     BatchService,
     Closed,
@@ -151,6 +153,12 @@ def _discipline(text: str, what: str) -> object:
     return spelling.read(text, _words(_DISCIPLINES), what=what, example="fcfs")
 
 
+def _step_time(text: str, what: str) -> object:
+    """A step time in one line, or the profile that holds it."""
+    line = step_time_of(text.strip()) if text.strip().endswith(".toml") else text
+    return spelling.read(line, _words(_STEP_TIMES), what=what, example="roofline memory_efficiency=0.9")
+
+
 def _shares(text: str, what: str) -> tuple[float, ...]:
     try:
         return tuple(float(number) for number in text.replace(",", " ").split())
@@ -183,6 +191,13 @@ _DISCIPLINES = (
     Kind(word="ps", type=ProcessorSharing, example="ps"),
     Kind(word="priorities", type=Priorities, example="priorities 0.2,0.8"),
     Kind(word="batch", type=BatchService, example="batch 5 ms per_item=1 ms most=32"),
+)
+
+_STEP_TIMES = (
+    Kind(word="roofline", type=Roofline, example="roofline memory_efficiency=0.9"),
+    Kind(word="measured-roofline", type=MeasuredRoofline, example="measured-roofline engine=sglang"),
+    Kind(word="affine", type=Affine, example="affine 5e-3 per_prefill_token=1e-5 per_decode=1e-4"),
+    Kind(word="table", type=Table),
 )
 
 FAMILIES: tuple[Family, ...] = (
@@ -354,11 +369,12 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _without_word("recovery", Recovery, "300 s detection=30 s"),
     # engines, models and fabrics
-    _by_word(
-        "step time",
-        Kind(word="roofline", type=Roofline, example="roofline memory_efficiency=0.9"),
-        Kind(word="affine", type=Affine, example="affine 5e-3 per_prefill_token=1e-5 per_decode=1e-4"),
-        Kind(word="table", type=Table),
+    Family(
+        name="step time",
+        example="roofline memory_efficiency=0.9",
+        read=_step_time,
+        expected='"roofline memory_efficiency=0.9", a profile such as h100.toml, or a table with its kind',
+        kinds=_STEP_TIMES,
         types=(StepTime,),
     ),
     Family(

@@ -3,19 +3,23 @@
 A folder holds ``trace.jsonl`` (the workload in Mooncake's form, with the engine's own block
 size), ``measured.csv`` (``request_id, arrival_s, input_tokens, output_tokens, ttft_s, tpot_s,
 e2el_s``) and ``meta.json`` (``engine_kwargs``). It is the form in which LLMServingSim 2.0
-publishes its measurements (Cho et al. 2026).
+publishes its measurements (Cho et al. 2026). Results of load generators: ``validation.result_files``.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from secondorder.errors import FileError
+from secondorder.errors import FileError, InputError
 from secondorder.fleets.accelerators import Accelerator
 from secondorder.scenarios.serving import Serving
+from secondorder.validation.engine_facts import check_model, settings_of
+from secondorder.validation.result_files import Records, checked, read_records, without_result
+from secondorder.workloads.requests import Requests
 from secondorder.workloads.traces import Trace, read_trace
 from secondorder.workloads.transformer import Transformer
 
@@ -24,35 +28,72 @@ if TYPE_CHECKING:
 
 BLOCK = 16
 """Tokens of a block of vLLM's cache, and of a hash of these traces."""
-
-_SETTINGS = (
-    "max_num_seqs",
-    "max_num_batched_tokens",
-    "max_model_len",
-    "tensor_parallel_size",
-    "block_size",
-    "long_prefill_token_threshold",
-    "enable_chunked_prefill",
-    "gpu_memory_utilization",
-)
-_PRECISION = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 _COLUMNS = {"ttft_s": "ttft", "tpot_s": "tpot", "e2el_s": "e2el"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredRun:
     """``trace`` as offered; ``requests`` as served, in the trace's order, with columns
-    ``ttft, tpot, e2el`` (s); ``settings`` of the engine as fields of ``Serving``."""
+    ``ttft, tpot, e2el`` (s); ``settings`` of the engine as fields of ``Serving``; ``model`` as the file names it."""
 
     name: str
     trace: Trace
     requests: "pd.DataFrame"
-    settings: dict[str, Any]
+    settings: Mapping[str, Any]
+    model: str = ""
 
     def scenario(self, model: Transformer, accelerator: Accelerator, **changes: Any) -> Serving:
-        """The same run as a scenario: the engine's settings, on the given model and card."""
+        """The same run as a scenario: the engine's settings, on the given model and card.
+
+        Errors: ``InputError`` if the run's own model, parallelism or blocks differ.
+        """
+        check_model(self.model, model)
+        for name in ("tensor_parallel_size", "precision", "num_gpu_blocks"):
+            if name in changes and changes[name] != self.settings.get(name, changes[name]):
+                expected = f"that of the run, {self.settings[name]}"
+                raise InputError(name, given=changes[name], expected=expected)
         fields = {"name": self.name, **self.settings, **changes}
         return Serving(model=model, accelerator=accelerator, arrivals=self.trace, **fields)
+
+
+def read_run(
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    unit: str | None = None,
+    benchmark: int | None = None,
+) -> MeasuredRun:
+    """Read a measured run: a result of vLLM's bench, GuideLLM, AIPerf, inference-perf or BLIS, a CSV file, or a folder.
+
+    ``columns``: of a CSV file, the names of ``arrival``, ``input_tokens``, ``output_tokens``, ``ttft`` and ``tpot`` or
+    ``e2el`` where they have others; ``unit``: of its times where the names do not end in it (``ttft_ms``).
+    ``benchmark``: the number of one of several in a GuideLLM file. Settings of the engine that the file states become
+    fields of the scenario; prefix caching and asynchronous scheduling are taken as on, the engine's defaults.
+
+    Errors: ``FileError`` for a file that cannot be read, a setting that a replay would ignore (data or expert
+    parallelism, speculation), times that are absent, not numbers or in another unit; a summary without requests.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return read_measured_run(path)
+    records = read_records(path, columns=columns, unit=unit, benchmark=benchmark)
+    settings = {"enable_prefix_caching": True, "async_scheduling": True, **settings_of(records.facts, str(path))}
+    frame, requests = _as_requests(records)
+    trace = Trace(name=path.stem, requests=requests)
+    return MeasuredRun(name=path.stem, trace=trace, requests=frame, settings=settings, model=records.model)
+
+
+def _as_requests(records: Records) -> tuple["pd.DataFrame", Requests]:
+    """The rows in order of arrival, from 0 on, and what was offered."""
+    frame = records.frame.sort_values("arrival", kind="stable", ignore_index=True)
+    frame["arrival"] -= frame["arrival"].iloc[0]
+    frame = frame.astype({"input_tokens": int, "output_tokens": int})
+    requests = Requests(
+        arrival=frame["arrival"].to_numpy(),
+        input_tokens=frame["input_tokens"].to_numpy(),
+        output_tokens=frame["output_tokens"].to_numpy(),
+    )
+    return frame, requests
 
 
 def read_measured_run(folder: str | Path) -> MeasuredRun:
@@ -66,7 +107,7 @@ def read_measured_run(folder: str | Path) -> MeasuredRun:
     folder = Path(folder)
     for name in ("trace.jsonl", "measured.csv", "meta.json"):
         if not (folder / name).is_file():
-            raise FileError(str(folder), given=f"no {name}", expected="trace.jsonl, measured.csv and meta.json")
+            raise without_result(folder, name)
     trace = read_trace(folder / "trace.jsonl", hash_block=BLOCK)
     requests = pd.read_csv(folder / "measured.csv").rename(columns=_COLUMNS)
     if missing := [name for name in ("arrival_s", *_COLUMNS.values()) if name not in requests]:
@@ -81,17 +122,11 @@ def read_measured_run(folder: str | Path) -> MeasuredRun:
     if not same:
         given = f"{len(requests)} measured and {len(offered)} offered requests that differ"
         raise FileError(str(folder), given=given, expected="the same requests in trace.jsonl and measured.csv")
-    settings = json.loads((folder / "meta.json").read_text())["engine_kwargs"]
-    return MeasuredRun(name=folder.name, trace=trace, requests=requests, settings=_settings(settings))
-
-
-def _settings(engine: dict[str, Any]) -> dict[str, Any]:
-    if engine.get("quantization"):
-        raise FileError("meta.json", given=f"quantization {engine['quantization']!r}", expected="an unquantised model")
-    found = {name: engine[name] for name in _SETTINGS if engine.get(name) is not None}
-    found["precision"] = _PRECISION.get(engine.get("dtype", ""), engine.get("dtype", "bf16"))
-    if engine.get("kv_cache_dtype", "auto") not in ("auto", engine.get("dtype")):
-        found["kv_precision"] = engine["kv_cache_dtype"]
-    found["enable_prefix_caching"] = engine.get("enable_prefix_caching", True)
-    found["async_scheduling"] = engine.get("async_scheduling", True)
-    return found
+    checked(requests.assign(arrival=requests["arrival_s"]), str(folder / "measured.csv"))
+    meta = json.loads((folder / "meta.json").read_text())
+    facts = {**meta["engine_kwargs"], "kv_cache": meta.get("kv_cache")}
+    settings = {"precision": "bf16", "enable_prefix_caching": True, "async_scheduling": True}
+    settings |= settings_of(facts, str(folder / "meta.json"))
+    return MeasuredRun(
+        name=folder.name, trace=trace, requests=requests, settings=settings, model=str(meta.get("model", ""))
+    )

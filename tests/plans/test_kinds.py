@@ -68,7 +68,7 @@ def test_a_queue_spelt_in_lines_is_the_one_made_of_values() -> None:
         ({"lengths": "azure"}, "lengths: got 'azure', expected a name"),
         (
             {"step_time": "rofline"},
-            "step_time: got 'rofline', expected roofline, affine, table; did you mean roofline",
+            "step_time: got 'rofline', expected roofline, measured-roofline, affine, table; did you mean roofline",
         ),
         ({"accelerator": 3}, "accelerator: got 3, expected a name such as h100_sxm"),
         ({"name": "\x1b[31m"}, r"name: got '\x1b[31m', expected text without control characters"),

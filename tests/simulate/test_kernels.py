@@ -104,6 +104,14 @@ def _refusal(action: Callable[[], object]) -> str:
     return ""
 
 
+@given(cases(most_requests=6), st.sampled_from(["llama_3_1_8b", "mixtral_8x7b"]), st.sampled_from([1, 2]))
+@examples(EXAMPLES // 5)
+def test_the_kernel_takes_the_measured_roofline(case: Case, model: str, ranks: int) -> None:
+    step_time = so.MeasuredRoofline(engine="sglang")
+    changes = {"model": so.models[model], "precision": "fp8", "tensor_parallel_size": ranks, "step_time": step_time}
+    assert_same(replace(case, scenario=replace(case.scenario, **changes)))
+
+
 @given(cases(most_requests=6))
 @examples(EXAMPLES // 5)
 def test_the_kernel_reads_the_weights_of_the_experts_that_a_step_hits(case: Case) -> None:

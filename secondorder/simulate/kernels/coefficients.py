@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from secondorder.arrays import Floats
+from secondorder.scenarios.measured_roofline import MeasuredCoefficients, measured_seconds, seconds_by_tokens
 from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import (
     AffineCoefficients,
@@ -16,7 +17,7 @@ from secondorder.scenarios.steptime import (
     table_seconds,
     weight_seconds,
 )
-from secondorder.simulate.kernels.step_seconds import AFFINE, ROOFLINE, TABLE, StepTimes
+from secondorder.simulate.kernels.step_seconds import AFFINE, MEASURED, ROOFLINE, TABLE, StepTimes
 
 NOTHING = np.zeros(0)
 
@@ -29,6 +30,8 @@ def step_times(scenario: Serving) -> StepTimes | None:
     known, c = step.function, step.coefficients
     if known is roofline_seconds and isinstance(c, RooflineCoefficients):
         return _roofline(c, scenario.max_num_batched_tokens)
+    if known is measured_seconds and isinstance(c, MeasuredCoefficients):
+        return _measured(c, scenario.max_num_batched_tokens)
     if known is affine_seconds and isinstance(c, AffineCoefficients):
         return _times(AFFINE, c)
     if known is table_seconds and isinstance(c, TableCoefficients):
@@ -48,3 +51,8 @@ def _roofline(c: RooflineCoefficients, most: int) -> StepTimes:
     )  # fmt: skip
     counts = range(most + 1) if c.weights.experts else range(1)
     return _times(ROOFLINE, numbers, np.array([weight_seconds(c.weights, tokens) for tokens in counts]))
+
+
+def _measured(c: MeasuredCoefficients, most: int) -> StepTimes:
+    numbers = (c.per_prefill_pair, c.per_cached_token, c.per_row, c.per_decode, c.per_prefill_step)
+    return _times(MEASURED, numbers, np.array([seconds_by_tokens(c, tokens) for tokens in range(most + 1)]))

@@ -7,16 +7,17 @@ import numpy as np
 from secondorder.arrays import Floats
 from secondorder.simulate.kernels.compilation import inlined
 
-ROOFLINE, AFFINE, TABLE = range(3)
+ROOFLINE, AFFINE, TABLE, MEASURED = range(4)
 
 
 class StepTimes(NamedTuple):
-    """A step time model of one of three kinds.
+    """A step time model of one of four kinds.
 
     ``numbers``: of a roofline ``token, prefill_pair, decode_pair, row, cached, per_token, fixed``; of an affine
-    model ``step, prefill_step, token, pair, decode, context``. ``weights``: seconds to read the weights that a
-    step over so many tokens touches, one value where their number does not matter. ``tokens`` and ``prefill``,
-    ``sequences``, ``contexts`` and ``decode``: the grids of a table.
+    model ``step, prefill_step, token, pair, decode, context``; of a measured roofline ``prefill_pair, cached, row,
+    decode, prefill_step``. ``weights``: seconds to read the weights that a step over so many tokens touches (of a
+    measured roofline, all that depends on their number alone), one value where their number does not matter.
+    ``tokens`` and ``prefill``, ``sequences``, ``contexts`` and ``decode``: the grids of a table.
     """
 
     kind: int
@@ -37,6 +38,15 @@ def roofline(times: StepTimes, P: int, A: int, C: int, D: int, K: int, S: int) -
     memory = weights + c[4] * (C + K + tokens)
     slower = compute if compute > memory else memory
     return float(slower + c[5] * tokens + c[6])
+
+
+@inlined
+def measured(times: StepTimes, P: int, A: int, C: int, D: int, K: int, S: int) -> float:
+    c = times.numbers
+    attention = c[0] * A + c[1] * (C + K)
+    prefills = 1 if P > 0 else 0
+    rows = c[2] * S + c[3] * D + c[4] * prefills
+    return float(times.weights[P + D] + attention + rows)
 
 
 @inlined
@@ -118,6 +128,8 @@ def duration(times: StepTimes, P: int, A: int, C: int, D: int, K: int, S: int) -
         seconds = roofline(times, P, A, C, D, K, S)
     elif times.kind == AFFINE:
         seconds = affine(times, P, A, C, D, K)
+    elif times.kind == MEASURED:
+        seconds = measured(times, P, A, C, D, K, S)
     else:
         seconds = table(times, P, D, K)
         if np.isnan(seconds):

@@ -1,0 +1,162 @@
+"""Decode steps over batch, and all-reduces, of public tables against ``MeasuredRoofline``.
+
+All but the host work of vLLM 0.11 (two numbers) was fitted on other data; those are fitted here, a model left out at
+a time.
+
+    python benchmarks/decode_steps.py
+
+The tables are read from ../shared/data; skipped where they are absent.
+"""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import secondorder as so
+from secondorder.arrays import Floats
+from secondorder.errors import SecondOrderError
+from secondorder.quantities import si
+from secondorder.scenarios.measured_roofline import BAND, ENGINES, MeasuredRoofline, all_reduce_bytes
+from secondorder.scenarios.steptime import Placement
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FACTS = Path(__file__).parents[2] / "shared" / "data" / "engine_facts"
+CHAT_PROMPT = 300
+"""Tokens of a prompt where the table has none: conversations."""
+CARDS = {"A100": "a100_80gb", "H100": "h100_sxm", "H20": "h20", "B200": "b200"}
+MODELS = {
+    "qwen3-0.6b": "qwen3_0_6b", "qwen3-4b": "qwen3_4b", "qwen3-8b": "qwen3_8b", "qwen3-32b": "qwen3_32b",
+    "qwen3-30b": "qwen3_30b_a3b", "qwen3-coder-30b": "qwen3_30b_a3b", "llama-3.1-8b": "llama_3_1_8b",
+    "gpt-oss-20b": "gpt_oss_20b", "gpt-oss-120b": "gpt_oss_120b", "llama-3.1-405b": "llama_3_1_405b",
+    "qwen3-235b": "qwen3_235b_a22b", "qwen3-coder-480b": "qwen3_coder_480b_a35b", "llama-4-scout": "llama_4_scout",
+    "llama-4-maverick": "llama_4_maverick", "deepseek-v3.1": "deepseek_v3", "deepseek-r1": "deepseek_r1",
+}  # fmt: skip
+PRECISIONS = {"bf16": "bf16", "bfloat16": "bf16", "mxfp4": "bf16", "fp8": "fp8"}
+METRICS = ("TPOT", "median TPOT", "median ITL", "TPOT (=1/speed)")
+OLD = ("HF transformers", "SGLang + EAGLE3", "PyTorch")
+"""Engines outside the domain: eager mode, speculation."""
+
+
+def engine_of(row: "pd.Series[float]") -> str:
+    """Its name among the engines, by its age."""
+    if "SGLang" in str(row.engine):
+        return "sglang"
+    return "vllm" if "2026)" in str(row.version) and "Mar" in str(row.version) else "vllm-0.11"
+
+
+def host_left_out(table: "pd.DataFrame") -> tuple["pd.Series[float]", tuple[float, float]]:
+    """Errors on H100 with the host work of vLLM 0.11 fitted without the row's model; the fit on all."""
+    import numpy as np
+    import pandas as pd
+    from scipy.optimize import least_squares
+
+    rows = table[(table.card == "H100") & (table.age == "vllm-0.11")]
+    batch = pd.to_numeric(rows.batch)
+    host = ENGINES["vllm-0.11"]
+    bare = rows.predicted - host.per_step * 1e3 - host.per_sequence * 1e3 * batch
+
+    def fit(chosen: "pd.Series[bool]") -> Floats:
+        def errors(x: Floats) -> Floats:
+            return np.log((bare + abs(x[0]) + abs(x[1]) * batch) / rows.value)[chosen]
+
+        return np.abs(least_squares(errors, [1.0, 0.03], loss="soft_l1", f_scale=0.1).x)
+
+    families = rows.model.str.lower().str.split("/").str[-1].str.split("-").str[:2].str.join("-")
+    found = []
+    for family in families.unique():
+        out = families == family
+        step, each = fit(~out)
+        found.append(((bare + step + each * batch) / rows.value - 1)[out])
+    step, each = fit(families == families)
+    return pd.concat(found), (step * 1e-3, each * 1e-3)
+
+
+def predicted(row: "pd.Series[float]") -> float | None:
+    """Seconds of a decode step; None where the row is outside what can be stated."""
+    name = next((zoo for part, zoo in MODELS.items() if part in row.model.lower()), None)
+    card = next((zoo for part, zoo in CARDS.items() if str(row.hardware).startswith(part)), None)
+    if not name or not card or row.precision not in PRECISIONS or row.engine in OLD or row.metric not in METRICS:
+        return None
+    if "DP4" in str(row.parallel) or "DP8" in str(row.parallel):
+        return None
+    found = re.fullmatch(r"[\d.]+", str(row.batch))
+    prompt = float(row.isl) if re.fullmatch(r"\d+", str(row.isl)) else CHAT_PROMPT
+    output = float(row.osl) if re.fullmatch(r"\d+", str(row.osl)) else 500.0
+    if found is None:
+        return None
+    model, batch, context = so.models[name], float(row.batch), prompt + output / 2
+    placement = Placement(
+        model=model, accelerator=so.accelerators[card], precision=PRECISIONS[row.precision], kv_precision="bf16",
+        tensor_parallel_size=int(row.gpus), context=None if model.whole_cache else context,
+    )  # fmt: skip
+    step = MeasuredRoofline(engine=engine_of(row)).seconds(placement)
+    return float(step(0, 0, 0, batch, batch * context, batch))
+
+
+def decode_steps() -> None:
+    import pandas as pd
+
+    table = pd.read_csv(FACTS / "steps.csv")
+    found = []
+    for row in table.itertuples():
+        try:
+            value = predicted(row)
+        except SecondOrderError:
+            value = None
+        found.append(float("nan") if value is None else value * 1e3)
+    table = table.assign(predicted=found, error=pd.Series(found) / table["value"] - 1).dropna(subset="error")
+    table["card"] = table["hardware"].str.split(" ").str[0]
+    inside = table["value"].between(BAND[0] * table["predicted"], BAND[1] * table["predicted"])
+    table = table.assign(inside=inside)
+    table = table.assign(age=[engine_of(row) for row in table.itertuples()])
+    errors, (step, each) = host_left_out(table)
+    print(f"host of vLLM 0.11: {step:.2g} s a step, {each:.2g} s a sequence;", end=" ")
+    print(f"H100, models left out of it: median absolute error {errors.abs().median():.1%} of {len(errors)} rows")
+    for name, rows in (("all", table), ("without B200", table[table.card != "B200"])):
+        print(
+            f"decode steps, {name}: {len(rows)} rows, median absolute error {rows.error.abs().median():.1%}, "
+            f"{rows.inside.mean():.0%} in the band {BAND}"
+        )
+    keys = ["card", "engine", "gpus", "model", "precision"]
+    print("\n| " + " | ".join(keys) + " | rows | batch | median error | median absolute |\n" + "|" + " --- |" * 9)
+    for key, rows in table.groupby(keys):
+        sizes = pd.to_numeric(rows.batch)
+        span = f"{sizes.min():.0f} to {sizes.max():.0f}"
+        print(
+            f"| {' | '.join(map(str, key))} | {len(rows)} | {span} | {rows.error.median():+.0%} "
+            f"| {rows.error.abs().median():.0%} |"
+        )
+
+
+def all_reduces() -> None:
+    import pandas as pd
+
+    table = pd.read_csv(FACTS / "allreduce.csv")
+    table = table[(table.op == "all_reduce") & (table.library == "vLLM 0.20.0 all_reduce (graph)")]
+    roofline = MeasuredRoofline()
+    latency, second = si(roofline.reduce_latency), si(roofline.second_phase)
+    print("\n| all-reduce, card | rows | median absolute error, to 64 MiB |\n| --- | --- | --- |")
+    for part, card in (("A100", "a100_80gb"), ("H100", "h100_sxm"), ("B200", "b200")):
+        link = si(so.accelerators[card].link_bandwidth)
+        rows = table[table.hardware.str.startswith(part) & (table.bytes <= 64 * 2**20)]
+        value = [
+            latency
+            + min(all_reduce_bytes(int(n), size, one_shot=True) / link, second + all_reduce_bytes(int(n), size) / link)
+            for n, size in zip(rows.ranks, rows.bytes, strict=True)
+        ]
+        error = (pd.Series(value, index=rows.index) * 1e6 / rows.microseconds - 1).abs()
+        print(f"| {card} | {len(rows)} | {error.median():.0%} |")
+
+
+def main() -> None:
+    if not FACTS.is_dir():
+        print(f"skipped: no tables at {FACTS}")
+        return
+    decode_steps()
+    all_reduces()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""``secondorder calibrate``, ``replay`` and ``emulate``: from real runs to step times, and back."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from cyclopts import Group, Parameter
+
+from secondorder.cli.options import OUTPUT, PRINTED, REQUIRED, Output, at_least, efficiency
+from secondorder.cli.output import check_output, emit, patience
+from secondorder.cli.plans import Plan, Which
+from secondorder.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from secondorder.report.tables import Grid
+    from secondorder.scenarios.serving import Serving
+    from secondorder.validation.measured import MeasuredRun
+
+CALIBRATE = """\
+Example:
+
+  secondorder calibrate result.json --model llama_3_1_8b
+    --accelerator h100_sxm --fitted 0.5 --profile h100.toml
+
+  secondorder serve --model qwen3_8b --accelerator h100_sxm
+    --step-time h100.toml --request-rate "8 request/s"
+    --input-len 1024 --output-len 256
+"""
+REPLAY = """\
+Example:
+
+  secondorder replay result.json --model llama_3_1_8b
+    --accelerator h100_sxm --step-time h100.toml
+"""
+EMULATE = """\
+Example:
+
+  secondorder emulate plan.toml --port 8000
+
+Prompts sent as text are counted by characters, as no tokenizer is here.
+"""
+RUN = Group("The run", sort_key=2)
+
+Results = Annotated[
+    tuple[str, ...],
+    Parameter(
+        metavar="RESULT", help="Results of vLLM bench, GuideLLM, AIPerf, inference-perf or BLIS, CSV, or folders."
+    ),
+]
+Model = Annotated[str, Parameter(group=REQUIRED, metavar="NAME", help="Language model that ran, llama_3_1_8b.")]
+Card = Annotated[str, Parameter(group=REQUIRED, metavar="NAME", help="Accelerator that it ran on, h100_sxm.")]
+Setting = Annotated[
+    list[str] | None,
+    Parameter(
+        group=RUN, metavar="FIELD=VALUE", negative="",
+        help="Setting of the engine that the file does not state, num_gpu_blocks=2588; may be repeated.",
+    ),
+]  # fmt: skip
+Unit = Annotated[str | None, Parameter(group=RUN, help="Unit of a CSV file's times, where its columns have none.")]
+
+
+def _runs(results: tuple[str, ...], unit: str | None) -> "list[MeasuredRun]":
+    from secondorder.validation.measured import read_run
+
+    if not results:
+        raise InputError("RESULT", given="none", expected="at least one result file")
+    return [read_run(path, unit=unit) for path in results]
+
+
+def _changes(settings: list[str] | None) -> dict[str, Any]:
+    """Fields of a service from ``name=value``: numbers where they are ones."""
+    found: dict[str, Any] = {}
+    for setting in settings or []:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise InputError("setting", given=repr(setting), expected="FIELD=VALUE, such as num_gpu_blocks=2588")
+        found[name] = int(value) if value.isdigit() else {"true": True, "false": False}.get(value, value)
+    return found
+
+
+def calibrate(
+    *results: str,
+    model: Model,
+    accelerator: Card,
+    fitted: Annotated[
+        float, Parameter(group=RUN, metavar="SHARE", converter=efficiency, help="Share of each run that is fitted.")
+    ] = 1.0,
+    engine: Annotated[str, Parameter(group=RUN, help="vllm, vllm-0.11, sglang or tensorrt-llm.")] = "vllm",
+    setting: Setting = None,
+    unit: Unit = None,
+    profile: Annotated[str | None, Parameter(group=OUTPUT, metavar="FILE", help="Step time to write, as TOML.")] = None,
+    out: Output = PRINTED,
+) -> None:
+    """Fit a step time to measured runs; the whole runs are replayed, the rest of each is held out."""
+    import secondorder as so
+    from secondorder.validation.calibrate import calibrate as fit_to
+    from secondorder.validation.calibrate import told
+    from secondorder.validation.profiles import profile_text
+
+    check_output(out)
+    runs = _runs(results, unit)
+    with patience("replaying"):
+        fit = fit_to(
+            runs, model=so.models[model], accelerator=so.accelerators[accelerator], fitted=fitted, engine=engine,
+            **_changes(setting),
+        )  # fmt: skip
+    if profile is not None:
+        try:
+            Path(profile).write_text(profile_text(fit, Path(profile).stem), encoding="utf-8")
+        except OSError as error:
+            raise InputError("profile", given=f"{profile}: {error.strerror}", expected="a file to write") from None
+    table = fit.errors[["run", "rows", "metric", "measured", "simulated", "error"]]
+    emit(cast("list[dict[str, Any]]", table.to_dict("records")), [_grid(table, told(fit).split("\n"))], out)
+
+
+def replay(
+    *results: str,
+    model: Model,
+    accelerator: Card,
+    step_time: Annotated[
+        str, Parameter(group=RUN, metavar="LAW", help="Step time in one line, or a profile.")
+    ] = "measured-roofline",
+    setting: Setting = None,
+    unit: Unit = None,
+    out: Output = PRINTED,
+) -> None:
+    """Lay measured runs, their simulated replays and the closed forms side by side."""
+    import secondorder as so
+
+    check_output(out)
+    tables = []
+    for measured in _runs(results, unit):
+        scenario = measured.scenario(
+            so.models[model], so.accelerators[accelerator], step_time=step_time, **_changes(setting)
+        )
+        with patience("replaying"):
+            tables.append(_side_by_side(measured, scenario))
+    import pandas as pd
+
+    table = pd.concat(tables, ignore_index=True)
+    below = ["closed form: of the highest order inside its domain, where there is one"]
+    below += ["each request: median absolute error of single requests"]
+    emit(cast("list[dict[str, Any]]", table.to_dict("records")), [_grid(table, [], below)], out)
+
+
+def _side_by_side(measured: "MeasuredRun", scenario: "Serving") -> "pd.DataFrame":
+    import pandas as pd
+
+    from secondorder.errors import SecondOrderError
+    from secondorder.quantities import si
+    from secondorder.validation.calibrate import replay as served
+    from secondorder.validation.calibration import METRICS, summary
+    from secondorder.verbs import solve
+
+    found = served(measured, scenario)
+    table = pd.DataFrame({"measured": summary(measured.requests), "simulated": summary(found)})
+    table["error"] = table["simulated"] / table["measured"] - 1
+    apart = {name: (found[name] / measured.requests[name] - 1).abs().median() for name in METRICS}
+    table["each request"] = [apart[metric.split("_")[0]] for metric in table.index]
+    try:
+        answer = solve(scenario)
+        best = {name: answer.best(name) for name in answer if name in table.index}
+        table["closed form"] = [si(best[name].value) if name in best else float("nan") for name in table.index]
+    except SecondOrderError:
+        table["closed form"] = float("nan")
+    return table.rename_axis("metric").reset_index().assign(run=measured.name)
+
+
+def _grid(table: "pd.DataFrame", above: list[str], below: list[str] | None = None) -> "Grid":
+    from secondorder.quantities import pretty
+    from secondorder.report.tables import Grid
+
+    def cell(column: str, value: object) -> str:
+        if not isinstance(value, float):
+            return str(value)
+        if value != value:
+            return ""
+        return f"{value:+.1%}" if column == "error" else f"{value:.1%}" if "each" in column else pretty(value, "s")
+
+    names = list(dict.fromkeys(table["run"]))
+    if len(names) == 1:
+        above, table = [f"{names[0]}", *above], table.drop(columns="run")
+    header = list(table.columns)
+    rows = [[cell(name, value) for name, value in zip(header, row, strict=True)] for row in table.to_numpy().tolist()]
+    numbers = frozenset(k for k, name in enumerate(header) if name not in ("run", "rows", "metric"))
+    return Grid(header=header, rows=rows, above=above, below=below or [], numbers=numbers)
+
+
+def emulate(
+    plan: Plan,
+    /,
+    *,
+    which: Which = None,
+    port: Annotated[int, Parameter(group=RUN, converter=at_least(1), help="Port on 127.0.0.1.")] = 8000,
+    model_name: Annotated[str, Parameter(group=RUN, metavar="NAME", help="Name that clients ask for.")] = "emulated",
+    characters_per_token: Annotated[
+        float, Parameter(group=RUN, metavar="NUMBER", help="Characters of a text prompt that count as one token.")
+    ] = 4.0,
+) -> None:
+    """Answer OpenAI requests on 127.0.0.1 at the times of a plan's simulated service, until interrupted."""
+    import asyncio
+    import sys
+
+    from secondorder.cli.endpoint import served
+    from secondorder.plans.read import read_plan
+    from secondorder.scenarios.serving import Serving
+
+    services = [each.scenario for each in read_plan(plan).chosen(which) if isinstance(each.scenario, Serving)]
+    if len(services) != 1:
+        raise InputError("PLAN", given=f"{len(services)} services", expected="one, or --scenario NAME")
+    print(f"{services[0].name} on http://127.0.0.1:{port}/v1; Ctrl-C ends it", file=sys.stderr)
+    try:
+        asyncio.run(served(services[0], port, model=model_name, characters=characters_per_token))
+    except OSError as error:
+        raise InputError("port", given=f"{port}: {error.strerror}", expected="a free port") from None

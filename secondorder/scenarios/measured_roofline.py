@@ -1,0 +1,233 @@
+"""A step time whose constants were fitted on real engines, and tried on systems and models left out of the fit.
+
+Where ``Roofline`` takes the slower of arithmetic and memory, this one adds up what a step does kernel by kernel:
+loading, arithmetic, attention, the floor of each layer's kernels, collectives, and the engine's own work.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from secondorder.errors import InputError, UnknownName
+from secondorder.fleets.accelerators import Accelerator
+from secondorder.quantities import Checked, Duration, Efficiency, si
+from secondorder.scenarios.steptime import (
+    Amount,
+    Placement,
+    StepFunction,
+    TouchedWeights,
+    touched_weights,
+    weight_seconds,
+)
+
+ACTIVATION_BYTES = 2.0
+"""Bytes of an activation on the links: 16 bits, whatever the weights are stored in."""
+REDUCTIONS_PER_LAYER = 2
+"""All-reduces of a layer under tensor parallelism: after attention and after the feed-forward network."""
+BAND = (0.65, 1.41)
+"""Measured over predicted time per output token: 5th and 95th percentile of rows whose system and model were left out
+of the fit (``benchmarks/step_times.py`` prints them anew)."""
+
+
+class Engine(NamedTuple):
+    """What an engine adds on the host, in s: to each step, and for each sequence that decodes in it."""
+
+    per_step: float
+    per_sequence: float
+
+
+ENGINES = {
+    "vllm": Engine(1.1e-4, 2.8e-6),
+    "vllm-0.11": Engine(7e-4, 4.2e-5),
+    "sglang": Engine(9.2e-4, 2.4e-5),
+    "tensorrt-llm": Engine(8.4e-4, 1.4e-5),
+}
+"""Host work of current engines (late 2025 to early 2026), fitted with the constants of ``MeasuredRoofline``.
+
+``vllm-0.11`` is that of 2025, before asynchronous scheduling hid most of it: fitted on decode steps of H100
+(``benchmarks/decode_steps.py``)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredRoofline(Checked):
+    """Datasheet rates, efficiencies by kind of kernel, and the floors that small models and small batches meet.
+
+    ``t = bytes/(bandwidth memory_efficiency) + FLOPs/(peak efficiency) + attention + floors + all-reduces + host``:
+
+    - each weight that the step's tokens touch is read once; arithmetic adds to it, at the efficiency of its precision,
+      and routed experts at ``grouped_efficiency`` of that (few rows an expert);
+    - attention reads the cache at ``attention_memory_efficiency``, or computes at ``attention_compute_efficiency`` of
+      the 16-bit peak if that takes longer; a prompt's pairs are computed at the latter;
+    - floors: ``layers layer_floor + layers with experts expert_floor``, and ``layers prefill_floor`` where there is a
+      prompt, whose launches no graph hides;
+    - two all-reduces a layer over ``n`` ranks within one NVLink domain, of ``V = 2 hidden tokens`` bytes:
+      ``reduce_latency + min((n - 1) V/(.6 link), second_phase + 2 (n - 1)/n V/(.75 link))``: each rank reads all
+      others' values (one-shot), or reduces a part of them (two-shot);
+    - host: ``engine`` adds ``per_step + per_sequence decodes`` (vllm, vllm-0.11 for versions up to it, sglang or
+      tensorrt-llm), or what is given as ``per_step`` and ``per_sequence``.
+
+    *Valid for* engines of 2025 and 2026 on H100 to B300, tensor parallelism within a node, no speculation. A step of
+    a system and model left out of the fit was between .65 and 1.41 times this in 90 of 100 cases: ``BAND``.
+    *Source*: fitted on 2,045 medians of vLLM, SGLang and TensorRT-LLM (silicon sample of aiconfigurator-core 0.12.0);
+    memory, attention and 16-bit efficiencies from public kernel tables, not fitted.
+
+    >>> import secondorder as so
+    >>> placement = Placement(model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm, precision="bf16",
+    ...     kv_precision="bf16")
+    >>> step = MeasuredRoofline().seconds(placement)
+    >>> f"{step(0, 0, 0, 8, 8 * 500, 8) * 1e3:.1f} ms"
+    '6.4 ms'
+    """
+
+    engine: str = "vllm"
+    memory_efficiency: Efficiency = 0.9
+    bf16_efficiency: Efficiency = 0.8
+    fp8_efficiency: Efficiency = 0.48
+    fp4_efficiency: Efficiency = 0.7
+    grouped_efficiency: Efficiency = 0.19
+    attention_memory_efficiency: Efficiency = 0.8
+    attention_compute_efficiency: Efficiency = 0.5
+    layer_floor: Duration = "29 µs"
+    expert_floor: Duration = "52 µs"
+    prefill_floor: Duration = "5.2 µs"
+    reduce_latency: Duration = "5.3 µs"
+    second_phase: Duration = "5 µs"
+    per_step: Duration | None = None
+    per_sequence: Duration | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.engine not in ENGINES:
+            raise UnknownName.among("engine", self.engine, ENGINES)
+
+    @property
+    def host(self) -> Engine:
+        """What the engine adds, or what is given in its place."""
+        known = ENGINES[self.engine]
+        given = (self.per_step, self.per_sequence)
+        return Engine(*(fact if own is None else si(own) for fact, own in zip(known, given, strict=True)))
+
+    def seconds(self, placement: Placement) -> "StepFunction[MeasuredCoefficients]":
+        return StepFunction(measured_seconds, self.coefficients(placement))
+
+    def coefficients(self, placement: Placement) -> "MeasuredCoefficients":
+        """The numbers of ``measured_seconds`` for one placement."""
+        model, device, ranks = placement.model, placement.accelerator, placement.tensor_parallel_size
+        host = self.host
+        per_token, per_row = self._arithmetic(placement)
+        per_pair, per_cached_token = self._attention(placement)
+        bandwidth = si(device.memory_bandwidth) * self.memory_efficiency * ranks
+        floors = model.layers * si(self.layer_floor) + model.moe_layers * si(self.expert_floor)
+        one_shot, two_shot = _links(placement)
+        return MeasuredCoefficients(
+            per_token=per_token,
+            weights=touched_weights(model, placement.precision, bandwidth),
+            reductions=float(REDUCTIONS_PER_LAYER * model.layers) if ranks > 1 else 0.0,
+            reduce_latency=si(self.reduce_latency),
+            one_shot_per_token=one_shot,
+            second_phase=si(self.second_phase),
+            two_shot_per_token=two_shot,
+            fixed=floors + host.per_step,
+            per_prefill_pair=per_pair,
+            per_row=per_row,
+            per_cached_token=per_cached_token,
+            per_decode=host.per_sequence,
+            per_prefill_step=model.layers * si(self.prefill_floor),
+        )
+
+    def _arithmetic(self, placement: Placement) -> tuple[float, float]:
+        """Seconds of a token through all matrices, and of a row through the output head."""
+        model, device, ranks = placement.model, placement.accelerator, placement.tensor_parallel_size
+        speed = device.peak_flops(placement.precision) * self.efficiency_of(placement.precision) * ranks
+        routed = 2.0 * sum(used * size for _, used, size in model.counted.choices)
+        per_token = (model.flops_per_token - routed + routed / self.grouped_efficiency) / speed
+        return per_token, model.flops_per_row / (_peak_16(device) * self.bf16_efficiency * ranks)
+
+    def _attention(self, placement: Placement) -> tuple[float, float]:
+        """Seconds of a pair in prefill, and of a cached token that is read."""
+        device, ranks = placement.accelerator, placement.tensor_parallel_size
+        prefill, decode = placement.pair_flops
+        speed = _peak_16(device) * self.attention_compute_efficiency * ranks
+        bandwidth = si(device.memory_bandwidth) * self.attention_memory_efficiency * ranks
+        return prefill / speed, max(placement.kv_bytes_per_token / bandwidth, decode / speed)
+
+    def efficiency_of(self, precision: str) -> float:
+        """Share of the peak that large products reach, by the bytes of a value."""
+        if precision in ("fp8", "int8", "fp6"):
+            return self.fp8_efficiency
+        return self.fp4_efficiency if precision in ("fp4", "int4") else self.bf16_efficiency
+
+
+def _peak_16(device: Accelerator) -> float:
+    """FLOP/s at 16 bits, in which attention and the output head are computed."""
+    return device.peak_flops("bf16" if "bf16" in device.peak else "fp16")
+
+
+def _links(placement: Placement) -> tuple[float, float]:
+    """Seconds per token of a one-shot and of a two-shot all-reduce, at the shares of the link that they reach."""
+    ranks, link = placement.tensor_parallel_size, placement.accelerator.link_bandwidth
+    if ranks == 1:
+        return 0.0, 0.0
+    if link is None:
+        raise InputError(
+            "tensor_parallel_size",
+            given=f"{ranks} with {placement.accelerator.name}, whose link_bandwidth is not known",
+            expected="1, or an accelerator with a link",
+            remedy="give it one: dataclasses.replace(accelerator, link_bandwidth='64 GB/s')",
+        )
+    moved = placement.model.hidden * ACTIVATION_BYTES
+    return all_reduce_bytes(ranks, moved, one_shot=True) / si(link), all_reduce_bytes(ranks, moved) / si(link)
+
+
+def all_reduce_bytes(ranks: int, size: float, *, one_shot: bool = False) -> float:
+    """Bytes that a rank's link carries, divided by the share of its bandwidth that the kernel reaches.
+
+    One-shot ``(n - 1) S / .6``, two-shot ``2 (n - 1)/n S / .75``. *Source*: fitted on all-reduces of vLLM 0.20.0 in a
+    CUDA graph on A100, H100 and B200 (campaign tables of ai-dynamo/aiconfigurator): median error 13 %.
+    """
+    return (ranks - 1) * size / 0.6 if one_shot else 2 * (ranks - 1) / ranks * size / 0.75
+
+
+class MeasuredCoefficients(NamedTuple):
+    """Seconds per unit of what a step processes, by ``MeasuredRoofline``."""
+
+    per_token: float
+    weights: TouchedWeights
+    reductions: float
+    reduce_latency: float
+    one_shot_per_token: float
+    second_phase: float
+    two_shot_per_token: float
+    fixed: float
+    per_prefill_pair: float
+    per_row: float
+    per_cached_token: float
+    per_decode: float
+    per_prefill_step: float
+
+
+def seconds_by_tokens(c: MeasuredCoefficients, tokens: Amount) -> Amount:
+    """The part of a step that depends on its number of tokens alone, which a kernel tabulates."""
+    time: Amount = weight_seconds(c.weights, tokens) + c.per_token * tokens + c.fixed
+    if not c.reductions:
+        return time
+    one, two = c.one_shot_per_token * tokens, c.second_phase + c.two_shot_per_token * tokens
+    time = time + c.reductions * (c.reduce_latency + _lesser(one, two))
+    return time
+
+
+def measured_seconds(
+    c: MeasuredCoefficients, P: Amount, A: Amount, C: Amount, D: Amount, K: Amount, S: Amount
+) -> Amount:
+    """The sum of ``MeasuredRoofline``."""
+    time = seconds_by_tokens(c, P + D)
+    time = time + (c.per_prefill_pair * A + c.per_cached_token * (C + K))
+    time = time + (c.per_row * S + c.per_decode * D + c.per_prefill_step * (P > 0))
+    return time
+
+
+def _lesser(one: Amount, two: Amount) -> Amount:
+    if isinstance(one, float | int) and isinstance(two, float | int):
+        return one if one < two else two
+    return np.asarray(np.minimum(one, two), np.float64)

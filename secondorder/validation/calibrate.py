@@ -1,0 +1,290 @@
+"""A step time calibrated on measured runs: physical constants that carry over to other models on the same card.
+
+A replay is linear in what each constant is multiplied by once its schedule is known: the time between two tokens of a
+request is the sum of the steps between them. So the schedule is replayed, the constants are fitted to the measured
+times, and the two are repeated until they agree.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from secondorder.arrays import Floats
+from secondorder.errors import InputError
+from secondorder.fleets.accelerators import Accelerator
+from secondorder.quantities import pretty, si
+from secondorder.scenarios.measured_roofline import MeasuredRoofline, measured_seconds, seconds_by_tokens
+from secondorder.scenarios.serving import Serving
+from secondorder.scenarios.steptime import Placement, StepSeconds
+from secondorder.simulate.serving import ServingRun, draw, run
+from secondorder.validation.calibration import METRICS, summary
+from secondorder.validation.measured import MeasuredRun
+from secondorder.workloads.transformer import Transformer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Rows = npt.NDArray[np.bool_]
+
+CONSTANTS = ("memory", "arithmetic", "attention", "per_sequence", "prefill_step", "front_end")
+"""What is fitted: the inverses of three efficiencies, and three times in s."""
+LEAST = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+"""No efficiency is above 1, no time below 0."""
+ROUNDS = 20
+"""Replays before a fit is said not to have settled."""
+SETTLED = 1e-3
+"""Root mean square change of the predicted times between two rounds, relative, at which a fit has settled."""
+LEVEL = 1.96
+"""Standard errors on either side of a constant: 95 %."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """Constants fitted on measured runs.
+
+    ``step_time`` is what plans use; ``front_end`` the seconds that a client adds to the first token; ``constants`` and
+    their ``intervals`` (95 %); ``settled``: whether schedule and constants agree after ``rounds`` replays;
+    ``errors``: of mean, median and p99, on the rows fitted and on those held out.
+    """
+
+    step_time: MeasuredRoofline
+    front_end: float
+    constants: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    settled: bool
+    rounds: int
+    errors: "pd.DataFrame"
+    accelerator: str
+    runs: tuple[str, ...] = field(default=())
+
+    def worst(self, rows: str = "held out") -> float:
+        """Largest relative error of a mean, median or p99 on the ``fitted`` or ``held out`` rows."""
+        return float(self.errors[self.errors["rows"] == rows]["error"].abs().max())
+
+
+def calibrate(
+    runs: MeasuredRun | Sequence[MeasuredRun],
+    *,
+    model: Transformer,
+    accelerator: Accelerator,
+    fitted: float = 1.0,
+    engine: str = "vllm",
+    **changes: Any,
+) -> Fit:
+    """Fit the constants of ``MeasuredRoofline`` so that the replay of each run meets what was measured.
+
+    ``t = memory w + arithmetic a + attention c + per_sequence D + prefill_step [P > 0] + rest``: ``w``, ``a`` and ``c``
+    are the seconds of loading, matrix products and cache reads at the datasheet's rates; floors, all-reduces and the
+    arithmetic of attention (``rest``) stay as published. ``front_end`` is added to each first token.
+
+    ``fitted``: share of each run's requests, in order of arrival, that the loss counts; the whole run is replayed, and
+    the others are held out. ``changes``: settings of the engine that the files do not state.
+
+    *Valid for* the card and the engine; other models, precisions and tensor-parallel degrees take the efficiencies
+    over. Intervals hold if the misfits of requests are independent; those of a slow minute are not.
+    Errors: ``InputError`` for a run of another model or setting, or fewer than 10 requests to fit.
+    """
+    runs = [runs] if isinstance(runs, MeasuredRun) else list(runs)
+    if not runs:
+        raise InputError("runs", given="none", expected="at least one measured run")
+    if not 0 < fitted <= 1:
+        raise InputError("fitted", given=fitted, expected="a share above 0 and at most 1")
+    start = MeasuredRoofline(engine=engine)
+    scenarios = [each.scenario(model, accelerator, step_time=start, **changes) for each in runs]
+    chosen = [np.arange(len(each.requests)) < fitted * len(each.requests) for each in runs]
+    if sum(rows.sum() for rows in chosen) < 10:
+        raise InputError("fitted", given=f"{sum(rows.sum() for rows in chosen)} requests", expected="at least 10")
+    constants, spread, rounds, settled = _fixed_point(runs, scenarios, chosen, start)
+    found = _step_time(start, constants, scenarios[0])
+    errors = _errors(runs, [replace(each, step_time=found) for each in scenarios], chosen, float(constants[5]))
+    return Fit(
+        step_time=found,
+        front_end=float(constants[5]),
+        constants=dict(zip(CONSTANTS, constants.tolist(), strict=True)),
+        intervals={
+            name: (float(value - LEVEL * error), float(value + LEVEL * error))
+            for name, value, error in zip(CONSTANTS, constants, spread, strict=True)
+        },
+        settled=settled,
+        rounds=rounds,
+        errors=errors,
+        accelerator=accelerator.name,
+        runs=tuple(each.name for each in runs),
+    )
+
+
+def _fixed_point(
+    runs: Sequence[MeasuredRun], scenarios: Sequence[Serving], chosen: Sequence[Rows], start: MeasuredRoofline
+) -> tuple[Floats, Floats, int, bool]:
+    """Constants, their standard errors, replays, and whether the last one changed nothing."""
+    constants = _start(start, scenarios[0])
+    step, spread = 1.0, np.zeros(len(CONSTANTS))
+    before = np.inf
+    for rounds in range(1, ROUNDS + 1):
+        systems = [
+            _equations(measured, _step_time(start, constants, scenario), scenario, rows)
+            for measured, scenario, rows in zip(runs, scenarios, chosen, strict=True)
+        ]
+        matrix, target = (np.concatenate(parts) for parts in zip(*systems, strict=True))
+        solved, spread = _solve(matrix, target)
+        change = float(np.sqrt(np.mean((matrix @ (solved - constants)) ** 2)))
+        if change < SETTLED:
+            return solved, spread, rounds, True
+        if change > before:
+            step = max(step / 2, 0.2)
+        before = change
+        constants = constants + step * (solved - constants)
+    return constants, spread, ROUNDS, False
+
+
+def _solve(matrix: Floats, target: Floats) -> tuple[Floats, Floats]:
+    """Bounded robust least squares, by reweighting; standard errors of the free constants."""
+    from scipy.optimize import lsq_linear
+
+    scale = np.linalg.norm(matrix, axis=0)
+    scale[scale == 0] = 1.0
+    weight = np.ones(len(target))
+    for _ in range(8):
+        root = np.sqrt(weight)
+        found = lsq_linear(matrix / scale * root[:, None], target * root, bounds=(LEAST * scale, np.inf)).x / scale
+        missed = target - matrix @ found
+        width = 1.4826 * np.median(np.abs(missed)) + 1e-12
+        weight = np.minimum(1.0, 3 * width / np.maximum(np.abs(missed), 1e-300))
+    free = found > LEAST * (1 + 1e-9)
+    inner = matrix[:, free] * np.sqrt(weight)[:, None]
+    variance = float((weight * missed**2).sum() / max(len(target) - free.sum(), 1))
+    spread = np.zeros(len(CONSTANTS))
+    spread[free] = np.sqrt(np.diag(np.linalg.pinv(inner.T @ inner)) * variance)
+    return found, spread
+
+
+def _start(step_time: MeasuredRoofline, scenario: Serving) -> Floats:
+    """The published constants."""
+    efficiency = step_time.efficiency_of(scenario.precision)
+    return np.array(
+        [
+            1 / step_time.memory_efficiency, 1 / efficiency, 1 / step_time.attention_memory_efficiency,
+            step_time.host.per_sequence, scenario.model.layers * si(step_time.prefill_floor), 0.0,
+        ]
+    )  # fmt: skip
+
+
+def _step_time(start: MeasuredRoofline, constants: Floats, scenario: Serving) -> MeasuredRoofline:
+    """The step time with these constants; other precisions keep their ratio to the run's."""
+    memory, arithmetic, attention, sequence, prefill, _ = constants.tolist()
+    ratio = 1 / arithmetic / start.efficiency_of(scenario.precision)
+    return replace(
+        start,
+        memory_efficiency=1 / memory,
+        bf16_efficiency=min(start.bf16_efficiency * ratio, 1.0),
+        fp8_efficiency=min(start.fp8_efficiency * ratio, 1.0),
+        fp4_efficiency=min(start.fp4_efficiency * ratio, 1.0),
+        attention_memory_efficiency=1 / attention,
+        per_sequence=f"{sequence!r} s",
+        prefill_floor=f"{prefill / scenario.model.layers!r} s",
+    )
+
+
+@dataclass(frozen=True)
+class _Log:
+    """A step time that remembers what it was asked."""
+
+    step_time: MeasuredRoofline
+    steps: list[tuple[float, ...]] = field(default_factory=list)
+
+    def seconds(self, placement: Placement) -> StepSeconds:
+        seconds = self.step_time.seconds(placement).bound
+
+        def logged(P: float, A: float, C: float, D: float, K: float, S: float) -> float:
+            self.steps.append((P, A, C, D, K, S))
+            return float(seconds(P, A, C, D, K, S))
+
+        return logged
+
+
+def _equations(
+    measured: MeasuredRun, step_time: MeasuredRoofline, scenario: Serving, chosen: Rows
+) -> tuple[Floats, Floats]:
+    """Two a request, in proportion to what was measured: its decoding, and the time to its first token."""
+    log = _Log(step_time)
+    replayed = run(replace(scenario, step_time=log), draw(scenario, len(measured.requests)), leaps=False)
+    features = _features(step_time, scenario, np.array(log.steps, float))
+    rows = _sums(replayed, features)
+    ttft, e2el = (measured.requests[name].to_numpy(float) for name in ("ttft", "e2el"))
+    waited = (replayed.requests["scheduled"] - replayed.requests["arrival"]).to_numpy()
+    decoding, prefill = e2el - ttft, ttft - waited
+    front = np.concatenate([np.zeros(len(ttft)), np.ones(len(ttft))])
+    matrix = np.column_stack([rows[:, :5], front])
+    target = np.concatenate([decoding, prefill]) - rows[:, 5]
+    weight = np.concatenate([1 / np.maximum(decoding, 1e-3), 1 / (3 * np.maximum(ttft, 0.02))])
+    keep = np.concatenate([chosen & (decoding > 0), chosen])
+    return (matrix * weight[:, None])[keep], (target * weight)[keep]
+
+
+def _sums(replayed: ServingRun, features: Floats) -> Floats:
+    """Of the steps between each request's tokens, and of those up to its first."""
+    requests, series = replayed.requests, replayed.series
+    ends = series["time"][series["running"] > 0].to_numpy()  # the other rows are idle times
+    before = np.vstack([np.zeros(features.shape[1]), features.cumsum(axis=0)])
+    instant = 1e-13
+    first = np.searchsorted(ends, requests["first_token"].to_numpy() - instant) + 1
+    last = np.searchsorted(ends, requests["finish"].to_numpy() - instant) + 1
+    start = np.searchsorted(ends, requests["scheduled"].to_numpy() + instant)
+    return np.vstack([before[last] - before[first], before[first] - before[start]])
+
+
+def _features(step_time: MeasuredRoofline, scenario: Serving, steps: Floats) -> Floats:
+    """What each constant but the front end is multiplied by in each step, and the rest of its seconds."""
+    c = step_time.coefficients(scenario.placement)
+    P, A, C, D, K, S = steps.T  # noqa: N806
+    tokens, distinct = np.unique(P + D, return_inverse=True)
+    bare = c._replace(per_token=0.0, fixed=0.0, reductions=0.0)
+    loading = np.array([seconds_by_tokens(bare, float(n)) for n in tokens])[distinct] * step_time.memory_efficiency
+    matrices = c.per_token * (P + D) * step_time.efficiency_of(scenario.precision) + (
+        c.per_row * S * step_time.bf16_efficiency
+    )
+    cache = c.per_cached_token * (C + K) * step_time.attention_memory_efficiency
+    rest = c._replace(per_token=0.0, per_row=0.0, per_cached_token=0.0, per_decode=0.0, per_prefill_step=0.0)
+    rest = rest._replace(weights=rest.weights._replace(bandwidth=np.inf, least=0.0))
+    others = np.asarray(measured_seconds(rest, P, A, C, D, K, S))
+    return np.column_stack([loading, matrices, cache, D, P > 0, others])
+
+
+def _errors(
+    runs: Sequence[MeasuredRun], scenarios: Sequence[Serving], chosen: Sequence[Rows], front_end: float
+) -> "pd.DataFrame":
+    """Mean, median and p99 of each metric, by run and by rows fitted or held out."""
+    import pandas as pd
+
+    tables = []
+    for measured, scenario, rows in zip(runs, scenarios, chosen, strict=True):
+        replayed = replay(measured, scenario, front_end)
+        for name, mask in (("fitted", rows), ("held out", ~rows)):
+            if mask.any():
+                found = {"measured": summary(measured.requests[mask]), "simulated": summary(replayed[mask])}
+                tables.append(pd.DataFrame(found).assign(run=measured.name, rows=name))
+    table = pd.concat(tables).rename_axis("metric").reset_index()
+    return table.assign(error=table["simulated"] / table["measured"] - 1)
+
+
+def replay(measured: MeasuredRun, scenario: Serving, front_end: float = 0.0) -> "pd.DataFrame":
+    """The run's requests served by the scenario, with the metrics that the client would measure."""
+    found = run(scenario, draw(scenario, len(measured.requests))).requests[list(METRICS)]
+    return found.assign(ttft=found["ttft"] + front_end, e2el=found["e2el"] + front_end)
+
+
+def told(fit: Fit) -> str:
+    """The fit in lines of text."""
+    state = f"settled after {fit.rounds} replays" if fit.settled else f"NOT settled after {fit.rounds} replays"
+    lines = [f"{len(fit.runs)} run(s) on {fit.accelerator}: {state}"]
+    for name, value in fit.constants.items():
+        low, high = fit.intervals[name]
+        if name in ("memory", "arithmetic", "attention"):
+            text = f"efficiency {1 / value:.3f} [{1 / high:.3f}, {1 / max(low, 1e-9):.3f}]"
+        else:
+            text = f"{pretty(value, 's')} [{pretty(low, 's')}, {pretty(high, 's')}]"
+        lines.append(f"  {name:<13} {text}")
+    return "\n".join(lines)

@@ -1,0 +1,78 @@
+"""What a measured run states about its engine, as fields of ``Serving``; what those cannot express is refused."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from secondorder.errors import FileError, InputError
+from secondorder.workloads.transformer import Transformer
+
+SETTINGS = (
+    "max_num_seqs", "max_num_batched_tokens", "max_model_len", "tensor_parallel_size", "block_size",
+    "long_prefill_token_threshold", "enable_chunked_prefill", "gpu_memory_utilization", "num_gpu_blocks",
+)  # fmt: skip
+"""Facts that are fields of ``Serving`` under the same name."""
+_SAME = {"num_gpu_blocks_override": "num_gpu_blocks", "tp": "tensor_parallel_size", "kv_blocks": "num_gpu_blocks"}
+_PRECISION = {
+    "bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32", "auto": "bf16",
+}  # fmt: skip
+_CACHE = {"fp8": "fp8", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "bfloat16": "bf16", "float16": "fp16", "half": "fp16"}
+_ALONE = (
+    "data_parallel_size", "pipeline_parallel_size", "attention_data_parallel_size", "moe_expert_parallel_size", "dp",
+    "pp", "ep", "decode_context_parallel_size",
+)  # fmt: skip
+"""Degrees of parallelism that no scenario has: 1, or refused."""
+_OFF = ("enable_expert_parallel", "speculative_config", "dp_attention", "enable_dp_attention", "lora_modules")
+"""Settings that no scenario has: off, or refused."""
+
+
+def settings_of(facts: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Fields of ``Serving``. ``FileError`` for a setting that a replay would have to ignore.
+
+    >>> settings_of({"tensor_parallel_size": 2, "dtype": "bfloat16", "kv_cache": {"num_gpu_blocks": 2588}}, "meta.json")
+    {'tensor_parallel_size': 2, 'num_gpu_blocks': 2588, 'precision': 'bf16'}
+    """
+    facts = {**facts, **(facts.get("kv_cache") or {})}
+    facts = {_SAME.get(name, name): value for name, value in facts.items()}
+    for name in _ALONE:
+        if facts.get(name) not in (None, 0, 1, "1"):
+            raise _ignored(where, name, facts[name], "1, as a replay has one replica with tensor parallelism alone")
+    for name in _OFF:
+        if facts.get(name) not in (None, False, "", "none", "false", {}, []):
+            raise _ignored(where, name, facts[name], "none, as a replay has no such thing")
+    if facts.get("quantization"):
+        raise _ignored(where, "quantization", facts["quantization"], "an unquantised model, or precision= beside it")
+    found = {name: facts[name] for name in SETTINGS if facts.get(name) is not None}
+    if (dtype := facts.get("dtype")) is not None:
+        found["precision"] = _PRECISION.get(dtype, dtype)
+    cache = facts.get("kv_cache_dtype", "auto")
+    if cache not in ("auto", dtype):
+        found["kv_precision"] = _CACHE.get(cache, cache)
+    for name in ("enable_prefix_caching", "async_scheduling"):
+        if facts.get(name) is not None:
+            found[name] = facts[name]
+    return found
+
+
+def _ignored(where: str, name: str, value: object, expected: str) -> FileError:
+    return FileError(f"{where}, {name}", given=repr(value), expected=expected)
+
+
+def check_model(stated: str, model: Transformer) -> None:
+    """``InputError`` where a run names another model than the scenario's.
+
+    Names are compared by their words and numbers; one that has no size in it ("m") says nothing.
+
+    >>> from secondorder.workloads.models import models
+    >>> check_model("meta-llama/Llama-3.1-8B-Instruct", models.llama_3_1_8b)
+    >>> check_model("Qwen/Qwen3-32B", models.llama_3_1_8b)
+    Traceback (most recent call last):
+    secondorder.errors.InputError: model: got Llama 3.1 8B, expected that of the run, Qwen/Qwen3-32B
+    """
+    told, ours = _words(stated), _words(model.name)
+    if any(re.fullmatch(r"\d+b", word) for word in told) and not ours <= told:
+        raise InputError("model", given=model.name, expected=f"that of the run, {stated}")
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"\d+b|[a-z]+|\d+", name.rsplit("/", 1)[-1].lower().replace("instruct", "")))

@@ -1,0 +1,275 @@
+"""Results of load generators, request by request: where each keeps its times, and in which unit.
+
+Known: ``vllm bench serve --save-detailed``, GuideLLM, AIPerf's ``profile_export.jsonl``, inference-perf's requests,
+BLIS TraceV2, and CSV files whose columns are named. A summary without requests (InferenceX) is refused.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from secondorder.errors import FileError
+from secondorder.workloads.trace_rows import Rows, read_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TIMES = ("arrival", "ttft", "tpot", "e2el")
+COLUMNS = ("arrival", "input_tokens", "output_tokens", "ttft", "tpot", "e2el")
+UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+SLOWEST_TOKEN = 5.0
+"""Seconds a token, beyond which a median is believed to be in another unit."""
+FASTEST_TOKEN = 2e-5
+"""Seconds a token, below which it is."""
+AGREES = 0.02
+"""Relative difference up to which an end-to-end time is that of its first token and its tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """``frame`` with a row a request and the columns of ``COLUMNS`` (s); ``facts`` of the engine; ``model`` by name."""
+
+    frame: "pd.DataFrame"
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    model: str = ""
+
+
+def read_records(
+    path: Path, *, columns: Mapping[str, str] | None = None, unit: str | None = None, benchmark: int | None = None
+) -> Records:
+    """The requests of a result file that succeeded. Errors: ``FileError``."""
+    document = _document(path)
+    if isinstance(document, dict):
+        found = _of_document(path, document, benchmark)
+    elif document:
+        found = _of_lines(path, document)
+    else:
+        found = _of_table(read_rows(path), columns, unit)
+    return Records(frame=checked(found.frame, str(path)), facts=found.facts, model=found.model)
+
+
+def without_result(folder: Path, name: str) -> FileError:
+    """For a folder that is no measured run."""
+    return FileError(str(folder), given=f"no {name}", expected="trace.jsonl, measured.csv and meta.json")
+
+
+def checked(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
+    """The same frame. ``FileError`` for values that are absent, not positive, contradictory or in another unit."""
+    for name in COLUMNS:
+        if name not in frame or (name == "tpot" and bool((frame["output_tokens"] == 1).all())):
+            continue
+        values = frame[name].to_numpy(float)
+        single = (frame["output_tokens"] == 1).to_numpy() & (name == "tpot")
+        bad = ~single & ~(np.isfinite(values) & (values >= 0))
+        if bad.any():
+            row = int(bad.argmax())
+            given = f"{values[row]} in row {row + 1}"
+            raise FileError(f"{where}, {name}", given=given, expected="a number of at least 0")
+    many = (frame["output_tokens"] > 1).to_numpy()
+    tokens = frame["tpot"].to_numpy(float)[many]
+    if tokens.size and not FASTEST_TOKEN < np.median(tokens) < SLOWEST_TOKEN:
+        given = f"a median of {np.median(tokens):.3g} s per output token"
+        raise FileError(f"{where}, tpot", given=given, expected="seconds", remedy="state the unit: unit='ms'")
+    later = (frame["output_tokens"].to_numpy() - 1) * np.nan_to_num(frame["tpot"].to_numpy(float))
+    end = frame["ttft"].to_numpy() + later
+    apart = np.abs(frame["e2el"].to_numpy() - end) > AGREES * end + 1e-3
+    if apart.mean() > 0.5:
+        given = f"{frame['e2el'].iloc[0]:.4g} s end to end beside {end[0]:.4g} s for its tokens in row 1"
+        raise FileError(where, given=given, expected="times in one unit that add up", remedy="state the unit")
+    return frame
+
+
+def _document(path: Path) -> object:
+    """One JSON value, a list of JSON objects by line, or nothing for another form."""
+    try:
+        text = path.read_text(encoding="utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        given = getattr(error, "strerror", None) or "bytes that are not UTF-8 text"
+        raise FileError(str(path), given=given, expected="the result of a load generator") from None
+    if not text.startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    except (ValueError, RecursionError):
+        raise FileError(str(path), given="broken JSON", expected="the result of a load generator") from None
+
+
+def _of_document(path: Path, document: dict[str, Any], benchmark: int | None) -> Records:
+    if "input_lens" in document:
+        return _vllm(path, document)
+    if "benchmarks" in document:
+        return _guidellm(path, document["benchmarks"], benchmark)
+    if "tput_per_gpu" in document or "median_ttft" in document:
+        raise FileError(
+            str(path),
+            given="a summary without requests",
+            expected="one row a request",
+            remedy="compare its medians with so.ClosedLoop, or save the requests (--save-detailed)",
+        )
+    return _of_lines(path, [document])
+
+
+def _vllm(path: Path, result: dict[str, Any]) -> Records:
+    """Of ``vllm bench serve``; a request without output has failed."""
+    for name in ("start_times", "ttfts", "itls"):
+        if not isinstance(result.get(name), list):
+            remedy = "run it with --save-result --save-detailed on vLLM 0.11 or later"
+            raise FileError(str(path), given=f"no {name}", expected="the times of each request", remedy=remedy)
+    lists = [result[name] for name in ("start_times", "input_lens", "output_lens", "ttfts", "itls")]
+    if len({len(each) for each in lists}) != 1:
+        raise FileError(str(path), given="lists of different length", expected="one value for each request")
+    rows = [
+        (start, inputs, outputs, first, first + sum(gaps))
+        for start, inputs, outputs, first, gaps in zip(*lists, strict=True)
+        if outputs
+    ]
+    return Records(frame=_frame(path, rows), facts=result, model=str(result.get("model_id", "")))
+
+
+def _guidellm(path: Path, benchmarks: Sequence[dict[str, Any]], chosen: int | None) -> Records:
+    if not benchmarks or (len(benchmarks) > 1 and chosen is None) or not 0 <= (chosen or 0) < len(benchmarks):
+        expected = f"the number of one of them, 0 to {len(benchmarks) - 1}"
+        remedy = "give benchmark=0 for the first"
+        raise FileError(str(path), given=f"{len(benchmarks)} benchmarks", expected=expected, remedy=remedy)
+    run = benchmarks[chosen or 0]
+    rows = [
+        (
+            row.get("request_start_time", row.get("start_time")),
+            row.get("prompt_tokens", _inside(row, "input_metrics", "total_tokens")),
+            row.get("output_tokens", _inside(row, "output_metrics", "total_tokens")),
+            _number(row.get("time_to_first_token_ms")) * 1e-3,
+            _number(row.get("request_end_time", row.get("end_time")))
+            - _number(row.get("request_start_time", row.get("start_time"))),
+        )
+        for row in _inside(run, "requests", "successful") or []
+    ]
+    model = _inside(run, "config", "backend", "model") or _inside(run, "args", "model") or ""
+    return Records(frame=_frame(path, rows), model=str(model))
+
+
+def _of_lines(path: Path, lines: object) -> Records:
+    """AIPerf and inference-perf: one object a request."""
+    rows = [row for row in lines if isinstance(row, dict)] if isinstance(lines, list) else []
+    good = [row for row in rows if not row.get("error")]
+    if good and "metrics" in good[0] and "metadata" in good[0]:
+        return Records(frame=_frame(path, [_aiperf(row) for row in good]))
+    if good and "info" in good[0] and "start_time" in good[0]:
+        return Records(frame=_frame(path, [_inference_perf(row) for row in good]))
+    expected = "a result of vLLM bench, GuideLLM, AIPerf, inference-perf or BLIS, or a CSV file"
+    raise FileError(str(path), given="JSON without the times of requests", expected=expected)
+
+
+def _aiperf(row: dict[str, Any]) -> tuple[Any, ...]:
+    metrics, start = row["metrics"], _number(_inside(row, "metadata", "request_start_ns")) * 1e-9
+    end = _number(_inside(row, "metadata", "request_end_ns")) * 1e-9
+    first = _inside(metrics, "time_to_first_token")
+    in_seconds = UNITS.get(str(_inside(first, "unit")), float("nan"))
+    return (
+        start, _inside(metrics, "input_sequence_length", "value"), _inside(metrics, "output_sequence_length", "value"),
+        _number(_inside(first, "value")) * in_seconds, end - start,
+    )  # fmt: skip
+
+
+def _inference_perf(row: dict[str, Any]) -> tuple[Any, ...]:
+    start, end = _number(row["start_time"]), _number(row.get("end_time"))
+    times = _inside(row, "info", "output_token_times") or [row.get("first_token_time")]
+    inputs, outputs = _inside(row, "info", "input_tokens"), _inside(row, "info", "output_tokens")
+    return start, inputs, outputs, _number(times[0]) - start, end - start
+
+
+def _of_table(rows: Rows, columns: Mapping[str, str] | None, unit: str | None) -> Records:
+    """A CSV file, BLIS's among them."""
+    if "send_time_us" in rows.columns and columns is None:
+        return _blis(rows)
+    import pandas as pd
+
+    frame = pd.DataFrame({name: rows.numbers(column, "a number") for name, column in _named(rows, columns)})
+    for name, column in _named(rows, columns):
+        if name in TIMES:
+            frame[name] *= _unit(rows, column, unit)
+    if missing := [name for name in ("arrival", "input_tokens", "output_tokens", "ttft") if name not in frame]:
+        given = f"the columns {', '.join(rows.columns)}"
+        raise FileError(
+            str(rows.path), given=given, expected=f"also {', '.join(missing)}", remedy="name them: columns="
+        )
+    later = frame["output_tokens"] - 1
+    if "e2el" not in frame and "tpot" not in frame:
+        given = f"the columns {', '.join(rows.columns)}"
+        raise FileError(str(rows.path), given=given, expected="tpot or e2el too", remedy="name it: columns=")
+    if "e2el" not in frame:
+        frame["e2el"] = frame["ttft"] + (later * frame["tpot"]).where(later > 0, 0.0)
+    if "tpot" not in frame:
+        frame["tpot"] = ((frame["e2el"] - frame["ttft"]) / later).where(later > 0)
+    return Records(frame=frame)
+
+
+def _named(rows: Rows, columns: Mapping[str, str] | None) -> Iterator[tuple[str, str]]:
+    """Our name and the file's of each column that it has."""
+    columns = columns or {}
+    for name in COLUMNS:
+        if name in columns:
+            if columns[name] not in rows.columns:
+                given = f"no column {columns[name]!r}"
+                raise FileError(str(rows.path), given=given, expected=f"one of {', '.join(rows.columns)}")
+            yield name, columns[name]
+            continue
+        known = [name, *(f"{name}_{unit}" for unit in UNITS)] if name in TIMES else [name]
+        if found := [column for column in known if column in rows.columns]:
+            yield name, found[0]
+
+
+def _unit(rows: Rows, column: str, unit: str | None) -> float:
+    """Seconds of the unit that a column's name ends in, else of the one given."""
+    ending = re.search(r"_(s|ms|us|µs|ns)$", column)
+    word = ending.group(1) if ending else unit
+    if word is None:
+        given, remedy = "no unit", "give unit='s' or unit='ms', or name it ttft_ms"
+        raise FileError(f"{rows.path}, {column}", given=given, expected="that of its times", remedy=remedy)
+    if word not in UNITS:
+        raise FileError(f"{rows.path}, {column}", given=repr(word), expected=f"one of {', '.join(UNITS)}")
+    return UNITS[word]
+
+
+def _blis(rows: Rows) -> Records:
+    """BLIS TraceV2: microseconds on the client's clock; rows whose status is not ok have failed."""
+    status = rows.columns.get("status", ["ok"] * len(rows))
+    good = [place for place, word in enumerate(status) if str(word) in ("ok", "")]
+    names = ("send_time_us", "input_tokens", "output_tokens", "first_chunk_time_us", "last_chunk_time_us")
+    sent, inputs, outputs, first, last = (rows.numbers(name, "a number")[good] for name in names)
+    table = zip(sent * 1e-6, inputs, outputs, (first - sent) * 1e-6, (last - sent) * 1e-6, strict=True)
+    head = rows.path.read_text(encoding="utf-8-sig").split("arrival_time_us")[0]
+    found = re.findall(r"^\s*(model|tensor_parallel_size|tp):\s*(\S+)\s*$", head, re.MULTILINE)
+    facts = {name: int(value) for name, value in found if value.isdigit()}
+    return Records(frame=_frame(rows.path, list(table)), facts=facts, model=dict(found).get("model", ""))
+
+
+def _frame(path: Path, rows: Sequence[tuple[Any, ...]]) -> "pd.DataFrame":
+    """From (start, prompt, output, time to first token, end to end)."""
+    import pandas as pd
+
+    if not rows:
+        raise FileError(str(path), given="no request that succeeded", expected="at least one")
+    names = ("arrival", "input_tokens", "output_tokens", "ttft", "e2el")
+    frame = pd.DataFrame([[_number(value) for value in row] for row in rows], columns=list(names))
+    later = frame["output_tokens"] - 1
+    frame["tpot"] = ((frame["e2el"] - frame["ttft"]) / later).where(later > 0)
+    return frame
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
+
+
+def _inside(row: object, *keys: str) -> Any:
+    for key in keys:
+        row = row.get(key) if isinstance(row, Mapping) else None
+    return row

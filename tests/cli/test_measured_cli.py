@@ -1,0 +1,111 @@
+"""The commands that read measured runs: what they print, write and refuse."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import secondorder as so
+from secondorder.cli import main
+from secondorder.errors import InputError
+from secondorder.simulate.serving import draw, run
+
+TRUTH = so.MeasuredRoofline(memory_efficiency=0.7, bf16_efficiency=0.6, per_sequence="60 µs", prefill_floor="40 µs")
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A vLLM bench result of an engine whose constants are known."""
+    scenario = so.Serving(
+        model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm, arrivals=so.Poisson("8 request/s"),
+        lengths=so.Lengths(input=so.Uniform(100, high=3000), output=so.Uniform(5, high=60)), step_time=TRUTH,
+        async_scheduling=True, enable_prefix_caching=True,
+    )  # fmt: skip
+    served = run(scenario, draw(scenario, 60, seed=2)).requests
+    gaps = [[tpot] * (n - 1) for tpot, n in zip(served["tpot"], served["output_tokens"], strict=True)]
+    content = {
+        "model_id": "meta-llama/Llama-3.1-8B", "start_times": served["arrival"].tolist(),
+        "input_lens": served["input_tokens"].tolist(), "output_lens": served["output_tokens"].tolist(),
+        "ttfts": (served["ttft"] + 0.01).tolist(), "itls": gaps,
+    }  # fmt: skip
+    path = tmp_path_factory.mktemp("run") / "result.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+COMMON = ["--model", "llama_3_1_8b", "--accelerator", "h100_sxm"]
+
+
+def test_calibrate_finds_the_constants_and_its_profile_is_a_step_time(
+    result: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = tmp_path / "h100.toml"
+    arguments = ["calibrate", str(result), *COMMON, "--fitted", "0.5", "--profile", str(profile), "--format", "json"]
+    assert main(arguments) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert max(abs(row["error"]) for row in rows) < 0.02
+    assert {row["rows"] for row in rows} == {"fitted", "held out"}
+    other = {
+        "model": "qwen3_32b", "accelerator": "h100_sxm", "tensor_parallel_size": 2, "arrivals": "poisson 1 request/s",
+        "lengths": so.Lengths(input=100, output=20),
+    }  # fmt: skip
+    found = so.Serving(step_time=str(profile), **other)
+    exact = so.Serving(step_time=TRUTH, **other)
+    batch = (0, 0, 0, 16, 16 * 1000, 16)
+    assert found.step_seconds(*batch) == pytest.approx(exact.step_seconds(*batch), rel=0.03)
+    prompt = (2000, 2e6, 2000, 16, 16_000, 17)
+    assert found.step_seconds(*prompt) == pytest.approx(exact.step_seconds(*prompt), rel=0.03)
+
+
+def test_the_constants_of_a_made_up_engine_are_found(result: Path) -> None:
+    fit = so.calibrate(so.read_run(result), model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm)
+    assert fit.settled
+    assert fit.step_time.memory_efficiency == pytest.approx(0.7, rel=0.02)
+    assert fit.step_time.bf16_efficiency == pytest.approx(0.6, rel=0.02)
+    assert fit.front_end == pytest.approx(0.01, rel=0.1)
+    assert fit.worst("fitted") < 0.01
+
+
+def test_replay_lays_three_witnesses_side_by_side(result: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(result), *COMMON, "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 9
+    for row in rows:
+        assert row["error"] == pytest.approx(row["simulated"] / row["measured"] - 1)
+    tpot = next(row for row in rows if row["metric"] == "tpot_p50")
+    assert 0.5 < tpot["closed form"] / tpot["simulated"] < 1.5
+
+
+def test_bad_input_is_one_line_with_exit_code_2(result: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, message in (
+        (["replay", "nothing.json", *COMMON], "nothing.json: got No such file or directory"),
+        (["replay", str(result), *COMMON, "--setting", "blocks"], "expected FIELD=VALUE"),
+        (["calibrate", *COMMON], "RESULT: got none"),
+        (["replay", str(result), "--model", "qwen3_8b", "--accelerator", "h100_sxm"], "expected that of the run"),
+        (["replay", str(result), *COMMON, "--step-time", "none.toml"], "none.toml: No such file"),
+    ):
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+
+
+def test_a_run_with_too_few_requests_to_fit_is_refused(result: Path) -> None:
+    measured = so.read_run(result)
+    with pytest.raises(InputError, match="fitted: got 3 requests, expected at least 10"):
+        so.calibrate(measured, model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm, fitted=0.05)
+
+
+def test_most_constants_lie_in_their_intervals_when_times_scatter(result: Path) -> None:
+    """Scatter of 1 % on each time: with 95 % intervals, fewer than four of six happen once in 400 such fits."""
+    measured = so.read_run(result)
+    rng = np.random.default_rng(5)
+    frame = measured.requests
+    decoding = (frame["e2el"] - frame["ttft"]) * np.exp(0.01 * rng.standard_normal(len(frame)))
+    frame["e2el"] = frame["ttft"] + decoding
+    fit = so.calibrate(measured, model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm)
+    truth = {"memory": 1 / 0.7, "arithmetic": 1 / 0.6, "attention": 1 / 0.8, "per_sequence": 6e-5}
+    truth |= {"prefill_step": 32 * 4e-5, "front_end": 0.01}
+    held = [fit.intervals[name][0] <= value <= fit.intervals[name][1] for name, value in truth.items()]
+    assert sum(held) >= 4, fit.intervals

@@ -1,0 +1,170 @@
+"""Results of load generators: the same three requests in each form, and what must be refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from shared_data import shared
+
+import secondorder as so
+from secondorder.errors import FileError, InputError
+
+REQUESTS = [(10.0, 500, 5, 0.031, 0.008), (10.4, 400, 3, 0.029, 0.009), (11.1, 600, 4, 0.045, 0.007)]
+"""Start, prompt, output, time to first token, time per later token."""
+
+
+def vllm() -> dict[str, object]:
+    return {
+        "model_id": "meta-llama/Llama-3.1-8B-Instruct",
+        "start_times": [r[0] for r in REQUESTS],
+        "input_lens": [r[1] for r in REQUESTS],
+        "output_lens": [r[2] for r in REQUESTS],
+        "ttfts": [r[3] for r in REQUESTS],
+        "itls": [[r[4]] * (r[2] - 1) for r in REQUESTS],
+    }
+
+
+def guidellm() -> dict[str, object]:
+    rows = [
+        {
+            "request_start_time": start, "request_end_time": start + first + each * (output - 1),
+            "prompt_tokens": prompt, "output_tokens": output, "time_to_first_token_ms": first * 1e3,
+        }
+        for start, prompt, output, first, each in REQUESTS
+    ]  # fmt: skip
+    return {"benchmarks": [{"requests": {"successful": rows, "errored": [], "incomplete": []}}]}
+
+
+def aiperf() -> str:
+    def line(start: float, prompt: int, output: int, first: float, each: float) -> str:
+        ends = start + first + each * (output - 1)
+        metrics = {
+            "input_sequence_length": {"value": prompt, "unit": "tokens"},
+            "output_sequence_length": {"value": output, "unit": "tokens"},
+            "time_to_first_token": {"value": first * 1e3, "unit": "ms"},
+        }
+        times = {"request_start_ns": round(start * 1e9), "request_end_ns": round(ends * 1e9)}
+        return json.dumps({"metadata": times, "metrics": metrics})
+
+    return "\n".join(line(*request) for request in reversed(REQUESTS))  # in order of completion, not of arrival
+
+
+def inference_perf() -> list[object]:
+    return [
+        {
+            "start_time": start, "end_time": start + first + each * (output - 1), "error": None,
+            "info": {
+                "input_tokens": prompt, "output_tokens": output,
+                "output_token_times": [start + first + each * k for k in range(output)],
+            },
+        }
+        for start, prompt, output, first, each in REQUESTS
+    ]  # fmt: skip
+
+
+def blis() -> str:
+    head = "version: 2\nserver:\n  model: meta-llama/Llama-3.1-8B\n  tensor_parallel_size: 2\n"
+    names = "request_id,input_tokens,output_tokens,arrival_time_us,send_time_us,"
+    names += "first_chunk_time_us,last_chunk_time_us,status"
+    lines = [
+        f"{k},{p},{o},{a * 1e6:.0f},{a * 1e6:.0f},{(a + f) * 1e6:.0f},{(a + f + e * (o - 1)) * 1e6:.0f},ok"
+        for k, (a, p, o, f, e) in enumerate(REQUESTS)
+    ]
+    return "\n".join([head + names, *lines])
+
+
+def table() -> str:
+    lines = [f"{a},{p},{o},{f * 1e3},{e * 1e3}" for a, p, o, f, e in REQUESTS]
+    return "\n".join(["arrival_s,input_tokens,output_tokens,ttft_ms,tpot_ms", *lines])
+
+
+def written(folder: Path, content: object, name: str = "result.json") -> Path:
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize("form", [vllm, guidellm, aiperf, inference_perf, blis, table], ids=lambda form: form.__name__)
+def test_every_form_gives_the_same_requests_in_seconds(form: Callable[[], object], tmp_path: Path) -> None:
+    run = so.read_run(written(tmp_path, form()))
+    assert run.requests["arrival"].tolist() == pytest.approx([0, 0.4, 1.1], abs=1e-6)
+    assert run.trace.requests.input_tokens.tolist() == [500, 400, 600]
+    assert run.requests["output_tokens"].tolist() == [5, 3, 4]
+    assert run.requests["ttft"].tolist() == pytest.approx([0.031, 0.029, 0.045], abs=1e-6)
+    assert run.requests["tpot"].tolist() == pytest.approx([0.008, 0.009, 0.007], rel=1e-3)
+
+
+def test_a_table_with_its_own_names_needs_them_and_a_unit(tmp_path: Path) -> None:
+    path = written(tmp_path, "at,prompt,new,first,all\n0,10,5,20,60\n100,12,3,25,45\n", "run.csv")
+    columns = {"arrival": "at", "input_tokens": "prompt", "output_tokens": "new", "ttft": "first", "e2el": "all"}
+    run = so.read_run(path, columns=columns, unit="ms")
+    assert run.requests["tpot"].tolist() == pytest.approx([0.01, 0.01])
+    with pytest.raises(FileError, match=r"at: got no unit, expected that of its times.*unit='ms'"):
+        so.read_run(path, columns=columns)
+    with pytest.raises(FileError, match="got no column 'prompts', expected one of at, prompt"):
+        so.read_run(path, columns={**columns, "input_tokens": "prompts"})
+
+
+def test_milliseconds_taken_for_seconds_are_refused(tmp_path: Path) -> None:
+    text = table().replace("ttft_ms", "ttft_s").replace("tpot_ms", "tpot_s")
+    with pytest.raises(FileError, match="got a median of 8 s per output token, expected seconds"):
+        so.read_run(written(tmp_path, text, "run.csv"))
+
+
+def test_values_that_are_not_numbers_and_broken_files_are_refused(tmp_path: Path) -> None:
+    broken = {**vllm(), "ttfts": [0.031, float("nan"), 0.045]}
+    with pytest.raises(FileError, match="ttft: got nan in row 2, expected a number of at least 0"):
+        so.read_run(written(tmp_path, broken))
+    with pytest.raises(FileError, match="got lists of different length"):
+        so.read_run(written(tmp_path, {**vllm(), "ttfts": [0.031]}))
+    with pytest.raises(FileError, match=r"got no start_times, expected the times of each request.*--save-detailed"):
+        so.read_run(written(tmp_path, {k: v for k, v in vllm().items() if k != "start_times"}))
+    with pytest.raises(FileError, match="broken JSON"):
+        so.read_run(written(tmp_path, '{"a": '))
+    with pytest.raises(FileError, match="got a summary without requests"):
+        so.read_run(written(tmp_path, {"hw": "h200", "tp": 8, "tput_per_gpu": 100.0, "median_ttft": 0.2}))
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"data_parallel_size": 2}, "data_parallel_size: got 2, expected 1"),
+        ({"enable_expert_parallel": True}, "enable_expert_parallel: got True, expected none"),
+        ({"pipeline_parallel_size": 4}, "pipeline_parallel_size: got 4, expected 1"),
+        ({"speculative_config": {"method": "eagle"}}, "speculative_config: got .*eagle.*, expected none"),
+        ({"quantization": "awq"}, "quantization: got 'awq'"),
+    ],
+)
+def test_settings_that_a_replay_would_ignore_are_refused(
+    facts: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(FileError, match=message):
+        so.read_run(written(tmp_path, {**vllm(), **facts}))
+
+
+def test_facts_of_the_engine_become_fields_of_the_scenario(tmp_path: Path) -> None:
+    facts = {"num_gpu_blocks": 2588, "max_num_seqs": 64, "dtype": "auto", "kv_cache_dtype": "fp8_e4m3"}
+    run = so.read_run(written(tmp_path, {**vllm(), **facts}))
+    scenario = run.scenario(so.models.llama_3_1_8b, so.accelerators.h100_sxm)
+    assert (scenario.kv_blocks, scenario.max_num_seqs, scenario.kv_precision) == (2588, 64, "fp8")
+    assert scenario.enable_prefix_caching
+    assert scenario.async_scheduling
+    with pytest.raises(InputError, match="num_gpu_blocks: got 5000, expected that of the run, 2588"):
+        run.scenario(so.models.llama_3_1_8b, so.accelerators.h100_sxm, num_gpu_blocks=5000)
+
+
+def test_another_model_than_that_of_the_run_is_refused(tmp_path: Path) -> None:
+    run = so.read_run(written(tmp_path, vllm()))
+    with pytest.raises(InputError, match=r"model: got Qwen3 8B, expected that of the run, meta-llama/Llama-3.1-8B"):
+        run.scenario(so.models.qwen3_8b, so.accelerators.h100_sxm)
+    with pytest.raises(InputError, match=r"model: got Llama 3\.1 70B"):
+        run.scenario(so.models.llama_3_1_70b, so.accelerators.h100_sxm)
+
+
+def test_shared_samples_of_three_clients_are_read_or_refused_with_a_remedy() -> None:
+    for name in ("guidellm_result.json", "aiperf_profile_export.jsonl"):
+        run = so.read_run(shared("field") / name)
+        assert run.requests["ttft"].tolist() == [0.031]
+        assert run.requests["tpot"].tolist() == pytest.approx([(0.9 - 0.031) / 99])
+    assert len(so.read_run(shared("field") / "vllm_bench_result.json").requests) == 3
