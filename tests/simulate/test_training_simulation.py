@@ -766,7 +766,8 @@ def test_simulate_takes_a_training_run():
 def test_both_witnesses_give_the_same_answer_of_a_training_run() -> None:
     scenario = Training(failures="exponential 3 h", checkpoint=Checkpoint(interval="30 min", write="60 s"))
     found = {
-        witness: simulate_training(scenario, replications=5, seed=3, witness=witness) for witness in ("kernel", "events")
+        witness: simulate_training(scenario, replications=5, seed=3, witness=witness)
+        for witness in ("kernel", "events")
     }
     assert found["kernel"].estimates == found["events"].estimates
     assert "by the compiled kernel" in found["kernel"].how

@@ -93,9 +93,7 @@ def simulate_training(
     witness = witness_of(scenario, law, witness)
     first = run(scenario, seed=seed, step=law)
     count = replications or _enough(len(first.failures), witness)
-    stories = replicated(
-        lambda k: story_of(scenario, witness, seed=seed, replication=k, step=law), count, jobs
-    )
+    stories = replicated(lambda k: story_of(scenario, witness, seed=seed, replication=k, step=law), count, jobs)
     values = [measure(scenario, story) for story in stories]
     found = {metric: [value[metric] for value in values] for metric in values[0]}
     estimates = [_mean(metric, each) for metric, each in found.items()]
