@@ -96,6 +96,9 @@ def _crossing(formula: Callable[[float], float | None], value: float) -> float |
     while high - low > FINE * low:
         middle = (low + high) / 2
         low, high = (low, middle) if above(middle) else (middle, high)
+    below = formula(low)
+    if formula(high) is None and below is not None and below < value / 2:
+        return None  # it is still far below where it ends
     return (low + high) / 2
 
 

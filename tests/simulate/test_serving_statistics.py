@@ -1,13 +1,17 @@
 """A simulated service says how far it may be trusted: intervals that cover, refusals that are right."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 
 import secondorder as so
 from secondorder.answers.estimate import Steadiness
 from secondorder.errors import InputError, Unstable
+from secondorder.simulate.serving import draw
+from secondorder.simulate.serving.columns import columns, compiled_columns
 from secondorder.simulate.serving.compiled import is_compiled, run_compiled
+from secondorder.simulate.serving.single_run import run
 from secondorder.simulate.serving.source import ServingSource
 from secondorder.validation.catalogue.services import SEEDS, Service, covered_services, services, trial, tried
 from secondorder.validation.coverage import pooled
@@ -101,10 +105,6 @@ def test_the_services_cover_loads_slots_budgets_and_bursts():
 
 
 def test_a_compiled_run_as_arrays_is_the_run_as_tables() -> None:
-    from secondorder.simulate.serving import draw
-    from secondorder.simulate.serving.columns import columns, compiled_columns
-    from secondorder.simulate.serving.single_run import run
-
     scenario = so.Serving(
         model="llama_3_1_8b", accelerator="h100_sxm", arrivals="gamma 24 request/s burstiness=0.25",
         lengths="azure_conv_2023", num_gpu_blocks=2600, max_model_len=20_000,

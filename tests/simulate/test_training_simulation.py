@@ -32,8 +32,8 @@ from secondorder.scenarios.training import (
 from secondorder.scenarios.training_step import TrainingStep
 from secondorder.simulate.output import student
 from secondorder.simulate.training import Causes, measure, run, simulate_training, tell
-from secondorder.simulate.training import runs as runs_by_any_witness
 from secondorder.simulate.training import job as job_module
+from secondorder.simulate.training import runs as runs_by_any_witness
 from secondorder.simulate.training.answer import order_ranks
 from secondorder.simulate.training.failures import gaps, replace_nodes
 from secondorder.validation.equivalence import equivalence

@@ -24,7 +24,6 @@ from secondorder.simulate.training.job import run
 from secondorder.simulate.training.recorder import Story
 from secondorder.simulate.witness import TOLD, Witness
 
-
 BY_EVENTS, COMPILED = 100, 3_000
 """Runs by each witness, where their number is not given."""
 MOST_FAILURES = 1_000_000

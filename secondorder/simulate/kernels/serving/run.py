@@ -38,8 +38,8 @@ class Record:
     """What came of a run, in picoseconds and counts.
 
     Of each request ``first_token`` and ``finish``; ``scheduled``, ``preemptions``, ``cached``, how many it ``found`` in
-    the system, and the ``series`` where they were asked for (else without places). ``total_preemptions`` and ``total_cached`` are sums.
-    A row of the ``series`` is that of the engine on SimPy.
+    the system, and the ``series`` where they were asked for (else without places). ``total_preemptions`` and
+    ``total_cached`` are sums. A row of the ``series`` is that of the engine on SimPy.
     """
 
     first_token: Integers
