@@ -483,8 +483,9 @@ class Empirical(EqualByValue, _Joint):
         """Cumulative weights, and the first pair of each of many equal cells of chance: most have but one."""
         cumulative = np.cumsum(np.asarray(self.weight, dtype=np.float64))
         cumulative /= cumulative[-1]
-        cells = 1 << (8 * len(self)).bit_length()
-        return cumulative, np.searchsorted(cumulative, np.arange(cells + 1) / cells, side="right")
+        cells = 1 << (4 * len(self)).bit_length()
+        first = np.searchsorted(cumulative, np.arange(cells + 1) / cells, side="right")
+        return cumulative, first
 
     def clip(self, *, input: int | None = None, output: int | None = None) -> "Empirical":
         """The same pairs, no longer than ``input`` and ``output`` tokens: longer ones become that long."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from secondorder.simulate.serving.asks import PICO, clocked
 from secondorder.simulate.serving.single_run import ServingRun, latencies
 from secondorder.workloads.requests import Requests
 
-Counts = npt.NDArray[np.integer]
+Counts: TypeAlias = npt.NDArray[np.int64 | np.int32]
 
 
 @dataclass(frozen=True, kw_only=True)

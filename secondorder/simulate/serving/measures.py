@@ -1,5 +1,7 @@
 """What is measured of a run: latencies, throughputs, and averages over time."""
 
+from typing import TypeAlias
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,7 +12,7 @@ from secondorder.simulate.serving.columns import Columns, columns
 from secondorder.simulate.serving.single_run import ServingRun
 from secondorder.workloads.traces import Trace
 
-Bools = npt.NDArray[np.bool_]
+Bools: TypeAlias = npt.NDArray[np.bool_]
 
 
 def measure(scenario: Serving, run: ServingRun, start: int, end: int) -> dict[str, float]:
