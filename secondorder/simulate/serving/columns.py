@@ -10,7 +10,7 @@ import numpy.typing as npt
 from secondorder.answers.metric import REQUEST_LATENCIES
 from secondorder.arrays import Floats
 from secondorder.scenarios.serving import Serving
-from secondorder.simulate.serving.asks import PICO, clocked
+from secondorder.simulate.serving.asks import clocked, seconds
 from secondorder.simulate.serving.single_run import ServingRun, latencies
 from secondorder.workloads.requests import Requests
 
@@ -69,16 +69,16 @@ def compiled_columns(scenario: Serving, drawn: Requests) -> Columns:
     arrival, found = clocked(drawn), record(scenario, drawn)
     end, running, _, used = found.series.T
     return Columns(
-        arrival=arrival * PICO,
-        first_token=found.first_token * PICO,
-        finish=found.finish * PICO,
+        arrival=seconds(arrival),
+        first_token=seconds(found.first_token),
+        finish=seconds(found.finish),
         input_tokens=np.asarray(drawn.input_tokens),
         output_tokens=np.asarray(drawn.output_tokens),
         cached_tokens=found.cached,
         preemptions=found.preemptions,
         latencies=latencies(arrival, found.first_token, found.finish, np.asarray(drawn.output_tokens)),
         found=found.found.astype(np.float64),
-        end=end * PICO,
+        end=seconds(end),
         running=running,
         kv_usage=used / (2 * (scenario.kv_blocks - 1)),
     )

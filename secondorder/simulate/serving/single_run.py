@@ -9,7 +9,7 @@ import simpy
 
 from secondorder.arrays import Floats, Integers
 from secondorder.scenarios.serving import Serving
-from secondorder.simulate.serving.asks import PICO, asks
+from secondorder.simulate.serving.asks import PICO, asks, seconds
 from secondorder.simulate.serving.engine import Engine, arrive
 from secondorder.simulate.serving.engine_policies import policies_of
 from secondorder.simulate.serving.policies import Policies
@@ -136,7 +136,7 @@ def latencies(arrival: Integers, first: Integers, finish: Integers, output_token
     """Latencies in s, from times in whole picoseconds; NaN is the time per output token of a single one."""
     with np.errstate(invalid="ignore", divide="ignore"):  # nothing divided by nothing, of a single output token
         tpot = (finish - first) * PICO / (output_tokens - 1)
-    return {"ttft": (first - arrival) * PICO, "tpot": tpot, "e2el": (finish - arrival) * PICO}
+    return {"ttft": seconds(first - arrival), "tpot": tpot, "e2el": seconds(finish - arrival)}
 
 
 def series_frame(columns: Sequence[Integers], blocks: int) -> pd.DataFrame:
