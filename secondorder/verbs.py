@@ -49,8 +49,9 @@ def simulate(
     relative half-width of ``precision`` (5 %), or for a ``budget`` of time ("60 s"), with which the result depends on
     the machine. ``requests`` is the length of a run of a ``Serving`` or ``Queue`` scenario, chosen when it is not
     given; the others have a length of their own. There are 10 ``replications`` of them if no other number is given,
-    and 100 of a training run. ``jobs`` processes share the runs. ``witness``: "kernel" (compiled) or "events" (SimPy),
-    which give the same times; if not given, the kernel where one knows all that the scenario uses.
+    and 3,000 of a training run that the kernel knows, else 100. ``jobs`` processes share the runs. ``witness``:
+    "kernel" (compiled) or "events" (SimPy), which give the same times; if not given, the kernel where one knows all
+    that the scenario uses.
     """
     system = system_of(scenario)
     if requests is not None and not system.has_requests:

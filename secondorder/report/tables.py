@@ -17,7 +17,7 @@ from secondorder.answers.estimate import Estimate, best_of
 from secondorder.answers.metric import LATENCIES
 from secondorder.quantities import readable
 from secondorder.studies.sweep import SweepPoint
-from secondorder.validation.comparison import Comparison
+from secondorder.validation.comparison import Comparison, on_load_axis
 from secondorder.validation.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -88,7 +88,13 @@ def comparison_grid(comparison: Comparison) -> Grid:
         f"{comparison.simulated.how}",
         agreement(comparison.margin, comparison.simulated.estimates),
     ]
-    return ladder(("metric",), lines, above, _score(comparison))
+    return ladder(("metric",), lines, above, [*_load_axis(comparison), *_score(comparison)])
+
+
+def _load_axis(comparison: Comparison) -> list[str]:
+    """At which load each closed form that breaks reaches the simulated value."""
+    found = [f"{metric} {on_load_axis(error)}" for (metric, _), error in comparison.load_errors.items()]
+    return [f"what breaks reaches the simulated value at another load: {', '.join(found)}"] if found else []
 
 
 def agreement(margin: float, simulated: Sequence[Estimate]) -> str:

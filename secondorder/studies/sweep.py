@@ -183,6 +183,6 @@ def _record(scenario: Scenario | InfeasibleError, *, simulated: bool, options: d
             raise scenario
         if not (simulated and can_simulate(scenario)):
             return record_of(solve(scenario))
-        return record_of(compare(scenario, **options))
+        return record_of(compare(scenario, **options, load_axis=False))
     except InfeasibleError as error:
         return {"refused": str(error)}

@@ -52,9 +52,9 @@ class System:
     ``witness=`` if ``has_kernel``; without a
     simulator the scenario has closed forms alone.
     ``is_random`` says of a scenario whether a simulation has anything to find. ``replications`` and ``margin`` (a
-    share) hold where the user states none. A system with a command of its own in ``cli/`` sets ``own_command``.
-    ``metrics`` are those of its answers; a value that comes without a unit takes that of its metric. ``command`` is
-    the name of its command where that is not its word.
+    share) hold where the user states none; the simulator chooses where ``replications`` is None. A system with a
+    command of its own in ``cli/`` sets ``own_command``. ``metrics`` are those of its answers; a value that comes
+    without a unit takes that of its metric. ``command`` is the name of its command where that is not its word.
     """
 
     kind: "Lazy[type[Scenario]]"
@@ -66,7 +66,7 @@ class System:
     has_precision: bool = False
     has_kernel: bool = False
     is_random: "Callable[..., bool]" = always
-    replications: int = REPLICATIONS
+    replications: int | None = REPLICATIONS
     margin: float = MARGIN
     own_command: bool = False
     metrics: tuple[Metric, ...] = ()

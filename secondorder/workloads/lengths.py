@@ -23,7 +23,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from typing import Annotated, Any, ClassVar, TypeAlias
 
@@ -470,9 +470,22 @@ class Empirical(EqualByValue, _Joint):
 
     def sample(self, n: int, rng: np.random.Generator) -> tuple[Integers, Integers]:
         """``n`` independent pairs, drawn with replacement."""
-        cumulative = np.cumsum(np.asarray(self.weight, dtype=np.float64))
-        drawn = np.searchsorted(cumulative / cumulative[-1], rng.random(n), side="right")
+        cumulative, guide = self._guide
+        chance = rng.random(n)
+        cell = (chance * (len(guide) - 1)).astype(np.int64)
+        drawn, end = guide[cell], guide[cell + 1]
+        doubtful = np.flatnonzero(drawn < end)
+        drawn[doubtful] = np.searchsorted(cumulative, chance[doubtful], side="right")
         return np.asarray(self.input)[drawn], np.asarray(self.output)[drawn]
+
+    @cached_property
+    def _guide(self) -> tuple[Floats, Integers]:
+        """Cumulative weights, and the first pair of each of many equal cells of chance: most have but one."""
+        cumulative = np.cumsum(np.asarray(self.weight, dtype=np.float64))
+        cumulative /= cumulative[-1]
+        cells = 1 << (4 * len(self)).bit_length()
+        first = np.searchsorted(cumulative, np.arange(cells + 1) / cells, side="right")
+        return cumulative, first
 
     def clip(self, *, input: int | None = None, output: int | None = None) -> "Empirical":
         """The same pairs, no longer than ``input`` and ``output`` tokens: longer ones become that long."""

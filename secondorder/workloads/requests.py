@@ -42,11 +42,13 @@ def token_counts(what: str, values: npt.ArrayLike) -> Integers:
     if given.ndim != 1 or (given.size and given.dtype.kind not in "iuf"):
         raise InputError(what, given=f"an array of {given.dtype} in {given.ndim} dimensions", expected=expected)
     with np.errstate(invalid="ignore"):
-        bad = ~((given >= 1) & (given < 2.0**53) & (given == np.floor(given)))
+        bad = ~((given >= 1) & (given < 2**53))
+        if given.dtype.kind == "f":
+            bad |= given != np.floor(given)
     if bad.any():
         first = int(bad.argmax())
         raise InputError(what, given=f"{given[first]} at index {first}", expected=expected)
-    array = given.astype(np.int64)
+    array = given.astype(np.int64, copy=False)
     array.flags.writeable = False
     return array
 

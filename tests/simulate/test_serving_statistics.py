@@ -1,13 +1,17 @@
 """A simulated service says how far it may be trusted: intervals that cover, refusals that are right."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 
 import secondorder as so
 from secondorder.answers.estimate import Steadiness
 from secondorder.errors import InputError, Unstable
+from secondorder.simulate.serving import draw
+from secondorder.simulate.serving.columns import columns, compiled_columns
 from secondorder.simulate.serving.compiled import is_compiled, run_compiled
+from secondorder.simulate.serving.single_run import run
 from secondorder.simulate.serving.source import ServingSource
 from secondorder.validation.catalogue.services import SEEDS, Service, covered_services, services, trial, tried
 from secondorder.validation.coverage import pooled
@@ -98,3 +102,18 @@ def test_the_services_cover_loads_slots_budgets_and_bursts():
     assert len(every) >= 24
     assert len({each.name for each in every}) == len(every)
     assert SEEDS >= 200
+
+
+def test_a_compiled_run_as_arrays_is_the_run_as_tables() -> None:
+    scenario = so.Serving(
+        model="llama_3_1_8b", accelerator="h100_sxm", arrivals="gamma 24 request/s burstiness=0.25",
+        lengths="azure_conv_2023", num_gpu_blocks=2600, max_model_len=20_000,
+    )  # fmt: skip
+    drawn = draw(scenario, 1500, 1)
+    found, expected = compiled_columns(scenario, drawn), columns(run(scenario, drawn))
+    for each in fields(expected):
+        one, other = getattr(found, each.name), getattr(expected, each.name)
+        if each.name == "latencies":
+            one, other = (np.array(list(values.values())) for values in (one, other))
+        assert np.array_equal(one, other, equal_nan=True), each.name
+    assert expected.preemptions.sum() > 0

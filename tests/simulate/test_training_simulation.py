@@ -3,6 +3,7 @@
 import math
 import sys
 from dataclasses import replace
+from functools import partial
 from itertools import islice, pairwise
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+import secondorder as so
 from secondorder import models
 from secondorder.errors import InfeasibleError, InputError
 from secondorder.fleets.clusters import Storage, clusters
@@ -29,13 +31,17 @@ from secondorder.scenarios.training import (
 )
 from secondorder.scenarios.training_step import TrainingStep
 from secondorder.simulate.output import student
-from secondorder.simulate.training import Causes, measure, run, runs, simulate_training, tell
+from secondorder.simulate.training import Causes, measure, run, simulate_training, tell
 from secondorder.simulate.training import job as job_module
+from secondorder.simulate.training import runs as runs_by_any_witness
 from secondorder.simulate.training.answer import order_ranks
 from secondorder.simulate.training.failures import gaps, replace_nodes
 from secondorder.validation.equivalence import equivalence
 from secondorder.validation.verdicts import Verdict
 from secondorder.workloads.training import Layout, TrainingJob
+
+runs = partial(runs_by_any_witness, witness="events")
+"""The simulator that is tried here against theory; the kernel gives the same stories."""
 
 CONFIDENCE = 0.999
 DAY = 86_400.0
@@ -755,3 +761,32 @@ def test_simulate_takes_a_training_run():
     assert simulate(scenario, replications=3, seed=1) == simulate_training(scenario, replications=3, seed=1)
     assert run(replace(scenario, failures=read_failures("exponential 8240 s"))).wall == DAY
     assert Exponential("8240 s").moment(1) == scenario.mtbf
+
+
+def test_both_witnesses_give_the_same_answer_of_a_training_run() -> None:
+    scenario = Training(failures="exponential 3 h", checkpoint=Checkpoint(interval="30 min", write="60 s"))
+    found = {
+        witness: simulate_training(scenario, replications=5, seed=3, witness=witness)
+        for witness in ("kernel", "events")
+    }
+    assert found["kernel"].estimates == found["events"].estimates
+    assert "by the compiled kernel" in found["kernel"].how
+
+
+def test_runs_that_the_kernel_does_not_know_are_left_to_the_events() -> None:
+    scenario = Training(
+        failures="exponential 3 h", checkpoint=so.AsyncCheckpoint(interval="1000 s", pause="5 s", drain="60 s")
+    )
+    assert "by events" in simulate_training(scenario, replications=2).how
+    with pytest.raises(InputError, match="kernel"):
+        simulate_training(scenario, replications=2, witness="kernel")
+
+
+def test_a_default_training_run_decides_on_every_share() -> None:
+    scenario = Training(
+        failures="exponential 3 h", checkpoint=Checkpoint(interval="30 min", write="60 s"),
+        recovery=so.Recovery(restart="300 s"),
+    )  # fmt: skip
+    found = so.compare(scenario, seed=1)
+    shares = [each for each in found.judged if not each.formula.metric.startswith("failures_p")]
+    assert "not enough data" not in {str(each.verdict) for each in shares}

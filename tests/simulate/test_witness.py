@@ -24,12 +24,12 @@ def test_both_witnesses_give_the_same_estimates_and_say_who_they_are() -> None:
 
 
 def test_what_has_no_kernel_runs_on_events_and_refuses_a_kernel() -> None:
-    training = so.Training(
-        failures="exponential 3 h", checkpoint=so.Checkpoint(interval="30 min", write="60 s"), duration="1 day"
+    cluster = so.SharedCluster(
+        accelerators=4, sizes=4, arrivals="0.5 job/day", duration="exponential 1 day", policy="fcfs"
     )
-    assert so.simulate(training, replications=3, witness="events").estimates
-    with pytest.raises(InputError, match="kernel for Training"):
-        so.simulate(training, witness="kernel")
+    assert so.simulate(cluster, replications=2, witness="events").estimates
+    with pytest.raises(InputError, match="kernel for SharedCluster"):
+        so.simulate(cluster, witness="kernel")
 
 
 def test_an_unknown_witness_is_refused() -> None:

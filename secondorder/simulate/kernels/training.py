@@ -12,6 +12,7 @@ import numpy as np
 
 from secondorder.arrays import Floats
 from secondorder.errors import InfeasibleError
+from secondorder.laws import Deterministic
 from secondorder.quantities import si
 from secondorder.scenarios.training import Checkpoint, Training
 from secondorder.simulate.kernels.compilation import announced, compiled, inlined
@@ -35,10 +36,14 @@ ENDED, MORE, STUCK = range(3)
 """Why the run stopped: it is over, it needs more failures, or it gets nowhere."""
 
 
-def supports(scenario: Training, causes: Causes) -> bool:
-    """Whether the kernel knows all that a scenario uses: blocking checkpoints, storage and spares without end."""
+def supports(scenario: Training, step: object) -> bool:
+    """Whether the kernel knows all that a scenario uses: blocking checkpoints, storage and spares without end.
+
+    ``step`` is the law of a step: the kernel knows those that are all alike.
+    """
     alone = scenario.storage is None and scenario.spares is None
-    return type(scenario.policy) is Checkpoint and alone and causes.steps is None
+    alike = step is None or isinstance(step, Deterministic)
+    return type(scenario.policy) is Checkpoint and alone and alike
 
 
 def tell(scenario: Training, causes: Causes, work: Work) -> Story:

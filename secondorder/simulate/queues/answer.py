@@ -26,7 +26,7 @@ from secondorder.scenarios.queue import (
 from secondorder.simulate.output import correlation_time, recommended_length, student
 from secondorder.simulate.queues.measures import measure, over_time
 from secondorder.simulate.queues.records import Floats, Run
-from secondorder.simulate.queues.run import Path, has_recursion, run
+from secondorder.simulate.queues.run import Path, is_fast, run
 from secondorder.simulate.queues.source import QueueSource
 from secondorder.simulate.replicate import replicated
 from secondorder.simulate.statistics.estimates import JUMP, SURE, Doubt, short_of
@@ -44,7 +44,8 @@ RELAXATIONS = 5
 HELD = 1_000_000
 """Customers of a replication up to which all runs are kept; longer ones are measured one after another."""
 
-FIRST_LENGTH, LONGEST, LONGEST_BY_EVENTS = 20_000, 1_000_000, 200_000
+FIRST_LENGTH, LONGEST, LONGEST_BY_EVENTS = 20_000, 3_000_000, 200_000
+"""Customers of a replication at first, and at most: where each costs well under a microsecond, and by events."""
 WANTED = 0.02
 """Relative half-width of the mean response for which the length is chosen, when none is given."""
 
@@ -219,7 +220,7 @@ def simulate_queue(
     """Independent replications of a queue, with Student intervals at 95 %.
 
     ``requests`` is the number of customers of each; if not given it is doubled until the mean
-    response is known within 2 % (or 1,000,000 are reached; 200,000 where every event is simulated).
+    response is known within 2 % (or 3,000,000 are reached; 200,000 where every event is simulated).
     The warm-up is cut (see ``cut``); where that takes half of a run, the answer is of the transient,
     and says that there was not enough data and how many customers would do; its intervals are then
     infinite. A replayed trace, or an outage, is a transient as it stands: nothing is cut. ``jobs``
@@ -234,7 +235,7 @@ def simulate_queue(
     if queue.transient:
         return _transient(queue, seed, replications, requests, jobs)
     queue.check_stable()
-    longest = LONGEST if has_recursion(queue) and queue.servers == 1 else LONGEST_BY_EVENTS
+    longest = LONGEST if is_fast(queue) else LONGEST_BY_EVENTS
     length = requests or min(max(FIRST_LENGTH, _recommended(queue)), longest)
     while True:
         answer = _steady(queue, seed, replications, length, jobs)

@@ -78,6 +78,13 @@ def has_recursion(queue: Queue) -> bool:
     return queue.plain and not isinstance(queue.routing, JoinShortest)
 
 
+def is_fast(queue: Queue) -> bool:
+    """Whether a long run comes from a kernel or from Lindley's recursion."""
+    if isinstance(queue.discipline, ProcessorSharing):
+        return can_compile()
+    return has_recursion(queue) and (queue.servers == 1 or (isinstance(queue.routing, Shared) and can_compile()))
+
+
 def _serve(queue: Queue, draws: Draws, chance: Source, *, events: bool, compiled: bool) -> Run:
     match queue.discipline, queue.routing:
         case FirstCome(), Shared():

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from secondorder.arrays import Integers
+from secondorder.arrays import Floats, Integers
 from secondorder.errors import InputError
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.request import Ask
@@ -32,6 +32,11 @@ def clocked(requests: Requests) -> Integers:
         given = f"arrivals up to {times[-1]:.3g} s"
         raise InputError("arrivals", given=given, expected=f"at most {LONGEST_TIME:.3g} s, the clock's range")
     return np.rint(times / PICO).astype(np.int64)
+
+
+def seconds(ticks: Integers) -> Floats:
+    """Whole picoseconds in s."""
+    return np.asarray(ticks * PICO, np.float64)
 
 
 def asks(scenario: Serving, requests: Requests) -> Iterator[Ask]:

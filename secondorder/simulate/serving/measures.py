@@ -1,67 +1,80 @@
 """What is measured of a run: latencies, throughputs, and averages over time."""
 
+from typing import TypeAlias
+
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 
 from secondorder.answers.metric import QUANTILES, REQUEST_LATENCIES
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.asks import PICO
+from secondorder.simulate.serving.columns import Columns, columns
 from secondorder.simulate.serving.single_run import ServingRun
 from secondorder.workloads.traces import Trace
+
+Bools: TypeAlias = npt.NDArray[np.bool_]
 
 
 def measure(scenario: Serving, run: ServingRun, start: int, end: int) -> dict[str, float]:
     """The metrics of the requests from ``start`` to ``end``, and of the engine meanwhile."""
     kept = run.requests.iloc[start:end]
     found: dict[str, float] = {}
+    of_all = totals(scenario, columns(run), start, end)
     for name in REQUEST_LATENCIES:
         values = kept[name].dropna().to_numpy()
         if len(values):
             found[f"{name}_mean"] = float(values.mean())
             levels = np.quantile(values, list(QUANTILES.values()))
             found |= {f"{name}_{label}": float(value) for label, value in zip(QUANTILES, levels, strict=True)}
-    return found | {metric: above / below for metric, (above, below) in totals(scenario, run, start, end).items()}
+    return found | {metric: above / below for metric, (above, below) in of_all.items()}
 
 
-def totals(scenario: Serving, run: ServingRun, start: int, end: int) -> dict[str, tuple[float, float]]:
+def totals(scenario: Serving, run: Columns, start: int, end: int) -> dict[str, tuple[float, float]]:
     """Numerator and denominator of each metric that is no mean or quantile of latencies: rates and averages."""
-    kept = run.requests.iloc[start:end]
-    since, until = kept["arrival"].iloc[0], kept["arrival"].iloc[-1]
+    since, until = float(run.arrival[start]), float(run.arrival[end - 1])
     if isinstance(scenario.arrivals, Trace):
-        until = run.requests["finish"].max()
-    done = run.requests[run.requests["finish"].between(since, until)]
-    span = max(float(until - since), PICO)
+        until = float(run.finish.max())
+    done = (run.finish >= since) & (run.finish <= until)
+    span = max(until - since, PICO)
     found = {
-        "request_throughput": (float(len(done)), span),
-        "output_throughput": (_tokens(run.requests, since, until), span),
+        "request_throughput": (float(np.count_nonzero(done)), span),
+        "output_throughput": (_tokens(run, done, since, until), span),
     }
     if scenario.goodput:
-        found["request_goodput"] = (float(_met(scenario, done)), span)
-    found |= {metric: (total, span) for metric, total in _over_time(run.series, since, until).items()}
-    found["preemptions_per_request"] = (float(kept["preemptions"].sum()), float(len(kept)))
+        found["request_goodput"] = (float(_met(scenario, run, done)), span)
+    found |= {metric: (total, span) for metric, total in _over_time(run, since, until).items()}
+    found["preemptions_per_request"] = (float(run.preemptions[start:end].sum()), float(end - start))
     if scenario.enable_prefix_caching:
-        found["prefix_hit_rate"] = (float(kept["cached_tokens"].sum()), float(kept["input_tokens"].sum()))
+        cached, asked = run.cached_tokens[start:end].sum(), run.input_tokens[start:end].sum()
+        found["prefix_hit_rate"] = (float(cached), float(asked))
     return found
 
 
-def _tokens(requests: pd.DataFrame, since: float, until: float) -> float:
+def _tokens(run: Columns, done: Bools, since: float, until: float) -> float:
     """Output tokens of a span of time: of each request the share that its decoding has in it."""
-    first, finish = requests["first_token"].to_numpy(), requests["finish"].to_numpy()
+    begun = (run.first_token >= since) & (run.first_token <= until)
+    whole = begun & done
+    partly = np.flatnonzero((run.finish > since) & (run.first_token < until) & ~whole)
+    first, finish, later = run.first_token[partly], run.finish[partly], run.output_tokens[partly] - 1
     inside = (finish.clip(since, until) - first.clip(since, until)) / np.maximum(finish - first, PICO)
-    begun = (first >= since) & (first <= until)
-    return float(((requests["output_tokens"].to_numpy() - 1) * inside).sum() + begun.sum())
+    together = int(run.output_tokens[whole].sum()) - np.count_nonzero(whole) + np.count_nonzero(begun)
+    return float(together + (later * inside).sum())
 
 
-def _met(scenario: Serving, done: pd.DataFrame) -> int:
-    """How many requests met every objective; a single output token has no time per output token."""
-    met = np.ones(len(done), bool)
+def _met(scenario: Serving, run: Columns, done: Bools) -> int:
+    """How many of those done met every objective; a single output token has no time per output token."""
+    met = done.copy()
     for name, most in scenario.objectives.items():
-        met &= ~(done[name].to_numpy() > most)
-    return int(met.sum())
+        met &= ~(run.latencies[name] > most)
+    return int(np.count_nonzero(met))
 
 
-def _over_time(series: pd.DataFrame, since: float, until: float) -> dict[str, float]:
-    """Integrals of the engine's state between two times; a row of the series holds since the one before."""
-    ends = series["time"].to_numpy().clip(since, until)
-    spans = np.diff(ends, prepend=since)
-    return {f"{name}_mean": float((series[name].to_numpy() * spans).sum()) for name in ("running", "kv_usage")}
+def _over_time(run: Columns, since: float, until: float) -> dict[str, float]:
+    """Integrals of the engine's state between two times; a span of the run holds since the one before."""
+    first, last = np.searchsorted(run.end, (since, until))
+    part = slice(int(first), int(last) + 1)
+    spans = np.diff(run.end[part].clip(since, until), prepend=since)
+    return {
+        "running_mean": float((run.running[part] * spans).sum()),
+        "kv_usage_mean": float((run.kv_usage[part] * spans).sum()),
+    }

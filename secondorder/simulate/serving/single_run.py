@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import simpy
 
-from secondorder.arrays import Integers
+from secondorder.arrays import Floats, Integers
 from secondorder.scenarios.serving import Serving
-from secondorder.simulate.serving.asks import PICO, asks
+from secondorder.simulate.serving.asks import PICO, asks, seconds
 from secondorder.simulate.serving.engine import Engine, arrive
 from secondorder.simulate.serving.engine_policies import policies_of
 from secondorder.simulate.serving.policies import Policies
@@ -117,9 +117,6 @@ def request_frame(
     preemptions: Integers,
 ) -> pd.DataFrame:
     """A row per request, from times in whole picoseconds."""
-    later = np.asarray(requests.output_tokens) - 1
-    with np.errstate(invalid="ignore", divide="ignore"):
-        tpot = np.where(later > 0, (finish - first) * PICO / later, np.nan)
     return pd.DataFrame(
         {
             "arrival": arrival * PICO,
@@ -130,11 +127,16 @@ def request_frame(
             "output_tokens": requests.output_tokens,
             "cached_tokens": cached,
             "preemptions": preemptions,
-            "ttft": (first - arrival) * PICO,
-            "tpot": tpot,
-            "e2el": (finish - arrival) * PICO,
+            **latencies(arrival, first, finish, np.asarray(requests.output_tokens)),
         }
     )
+
+
+def latencies(arrival: Integers, first: Integers, finish: Integers, output_tokens: Integers) -> dict[str, Floats]:
+    """Latencies in s, from times in whole picoseconds; NaN is the time per output token of a single one."""
+    with np.errstate(invalid="ignore", divide="ignore"):  # nothing divided by nothing, of a single output token
+        tpot = (finish - first) * PICO / (output_tokens - 1)
+    return {"ttft": seconds(first - arrival), "tpot": tpot, "e2el": seconds(finish - arrival)}
 
 
 def series_frame(columns: Sequence[Integers], blocks: int) -> pd.DataFrame:

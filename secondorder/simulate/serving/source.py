@@ -4,10 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from secondorder.answers.metric import REQUEST_LATENCIES
-from secondorder.arrays import Floats
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.asks import draw
+from secondorder.simulate.serving.columns import Columns, columns, compiled_columns
 from secondorder.simulate.serving.compiled import run_compiled, witness_of
 from secondorder.simulate.serving.measures import totals
 from secondorder.simulate.serving.single_run import ServingRun, run
@@ -35,7 +34,9 @@ class ServingSource:
         drawn = draw(self.scenario, length, self.seed, replication)
         if flood:
             drawn = _after(self._flood(replication, flood), drawn)
-        return observed(self.scenario, serve(self.scenario, drawn, self.witness), flood)
+        if witness_of(self.scenario, self.witness) == "kernel":
+            return observed(self.scenario, compiled_columns(self.scenario, drawn), flood)
+        return observed(self.scenario, columns(run(self.scenario, drawn)), flood)
 
     def _flood(self, replication: int, count: int) -> Requests:
         """Requests of the scenario's lengths that all arrive at once."""
@@ -48,28 +49,15 @@ def serve(scenario: Serving, drawn: Requests, witness: Witness | None = None) ->
     return run_compiled(scenario, drawn) if witness_of(scenario, witness) == "kernel" else run(scenario, drawn)
 
 
-def observed(scenario: Serving, served: ServingRun, first: int = 0) -> Observed:
+def observed(scenario: Serving, served: Columns, first: int = 0) -> Observed:
     """A run as the statistics see it, without its ``first`` requests."""
-    requests = served.requests
-    arrival, finish = requests["arrival"].to_numpy(), requests["finish"].to_numpy()
-    values = {name: requests[name].to_numpy()[first:] for name in REQUEST_LATENCIES}
-    last = arrival[-1] - (finish - arrival).max()
+    last = served.arrival[-1] - served.latencies["e2el"].max()
     return Observed(
-        values=values,
-        work=in_system(arrival, finish)[first:],
-        settled=max(0, int(np.searchsorted(arrival, last)) - first),
+        values={name: values[first:] for name, values in served.latencies.items()},
+        work=served.found[first:],
+        settled=max(0, int(np.searchsorted(served.arrival, last)) - first),
         totals=lambda start, end: totals(scenario, served, first + start, first + end),
     )
-
-
-def in_system(arrival: Floats, finish: Floats) -> Floats:
-    """Requests that each arrival finds in the system.
-
-    >>> in_system(np.array([0.0, 1.0, 2.0]), np.array([1.5, 5.0, 6.0]))
-    array([0., 1., 1.])
-    """
-    gone = np.searchsorted(np.sort(finish), arrival, side="right")
-    return np.asarray(np.arange(len(arrival)) - gone, float)
 
 
 def _after(before: Requests, drawn: Requests) -> Requests:

@@ -8,7 +8,7 @@ What other code may call:
 - ``runs(scenario, seed=0, replications=10, jobs=1, first=0) -> list[Story]``.
 - ``tell(scenario, Causes(failures=iter([...]))) -> Story``: the run to which just this happens.
 - ``measure(scenario, story) -> dict[str, float]``: the metrics of one.
-- ``simulate_training(scenario, seed, replications, jobs) -> Answer``.
+- ``simulate_training(scenario, seed, replications, jobs, witness) -> Answer``.
 """
 
 from secondorder.simulate.training.answer import measure, runs, simulate_training

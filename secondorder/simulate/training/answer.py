@@ -19,27 +19,53 @@ from secondorder.scenarios.training_step import TrainingStep
 from secondorder.simulate.output import student
 from secondorder.simulate.replicate import replicated
 from secondorder.simulate.training.causes import step_of
+from secondorder.simulate.training.compiled import story_of, witness_of
 from secondorder.simulate.training.job import run
 from secondorder.simulate.training.recorder import Story
+from secondorder.simulate.witness import TOLD, Witness
+
+BY_EVENTS, COMPILED = 100, 3_000
+"""Runs by each witness, where their number is not given."""
+MOST_FAILURES = 1_000_000
+"""Failures of all compiled runs together."""
 
 
 def runs(
-    scenario: Training, *, seed: int = 0, replications: int = 10, jobs: int = 1, first: int = 0, log: bool = False
+    scenario: Training,
+    *,
+    seed: int = 0,
+    replications: int = 10,
+    jobs: int = 1,
+    first: int = 0,
+    log: bool = False,
+    witness: Witness | None = None,
 ) -> list[Story]:
     """Replications ``first, first + 1, ...``, each from streams of its own; ``jobs`` processes share them.
 
-    The stories do not depend on how many there are, nor on ``jobs``. Errors: those of ``run``.
+    The stories do not depend on how many there are, nor on ``jobs``, nor on the ``witness``; those with a ``log`` of
+    their phases come from SimPy. Errors: those of ``run``.
 
     >>> from secondorder.scenarios.training import Checkpoint
     >>> scenario = Training(failures="exponential 3 h", checkpoint=Checkpoint(interval="30 min", write="60 s"))
     >>> [len(story.failures) for story in runs(scenario, replications=3)]
     [252, 250, 241]
     """
-    one = partial(run, scenario, seed=seed, log=log, step=step_of(scenario, seed))
+    law = step_of(scenario, seed)
+    if log:
+        one = partial(run, scenario, seed=seed, step=law)
+    else:
+        one = partial(story_of, scenario, witness_of(scenario, law, witness), seed=seed, step=law)
     return replicated(lambda k: one(replication=k), replications, jobs, first=first)
 
 
-def simulate_training(scenario: Training, *, seed: int = 0, replications: int = 100, jobs: int = 1) -> Answer:
+def simulate_training(
+    scenario: Training,
+    *,
+    seed: int = 0,
+    replications: int | None = None,
+    jobs: int = 1,
+    witness: Witness | None = None,
+) -> Answer:
     """Independent runs of a training job, with 95 % intervals.
 
     ``goodput``, ``checkpoint_share``, ``rework_share``, ``restart_share`` and ``downtime_share`` (with the waiting for
@@ -50,18 +76,23 @@ def simulate_training(scenario: Training, *, seed: int = 0, replications: int = 
     over the runs with an interval of order statistics, which takes 72 of them. The ``series`` of the answer
     is the log of the first run.
 
+    ``replications``: 100 on SimPy if not given; by the kernel 3,000, or fewer with a million failures in all.
+    ``witness``: "kernel" or "events"; the kernel, where it can, if not given.
+
     Errors: ``InputError``; ``InfeasibleError`` where the work is never done.
 
     >>> from secondorder.scenarios.training import Checkpoint
     >>> scenario = Training(failures="exponential 3 h", checkpoint=Checkpoint(interval="30 min", write="60 s"))
-    >>> simulate_training(scenario).best("failures_p95").__str__()
+    >>> simulate_training(scenario, replications=100).best("failures_p95").__str__()
     '271 (262 to 291)'
     """
-    if replications < 2:
+    if replications is not None and replications < 2:
         raise InputError("replications", given=replications, expected="at least 2, for an interval")
     law = step_of(scenario, seed)
-    one = partial(run, scenario, seed=seed, step=law)
-    stories = replicated(lambda k: one(replication=k, log=False), replications, jobs)
+    witness = witness_of(scenario, law, witness)
+    first = run(scenario, seed=seed, step=law)
+    count = replications or _enough(len(first.failures), witness)
+    stories = replicated(lambda k: story_of(scenario, witness, seed=seed, replication=k, step=law), count, jobs)
     values = [measure(scenario, story) for story in stories]
     found = {metric: [value[metric] for value in values] for metric in values[0]}
     estimates = [_mean(metric, each) for metric, each in found.items()]
@@ -73,9 +104,14 @@ def simulate_training(scenario: Training, *, seed: int = 0, replications: int = 
     return Answer(
         scenario=scenario.name,
         estimates=tuple(estimates),
-        how=_how(scenario, replications),
-        series=one(replication=0).frame,
+        how=f"{_how(scenario, count)}; {TOLD[witness]}",
+        series=first.frame,
     )
+
+
+def _enough(failures: int, witness: Witness) -> int:
+    """Runs with so many failures each that tell most shares to within half a percent, as far as that is cheap."""
+    return BY_EVENTS if witness == "events" else min(COMPILED, max(BY_EVENTS, MOST_FAILURES // max(failures, 1)))
 
 
 def measure(scenario: Training, story: Story) -> dict[str, float]:

@@ -36,7 +36,7 @@ def serve(state: State, work: Workload, times: StepTimes, results: Results, unti
     """Serve until so many requests have arrived, or all are served; says why it stopped."""
     e = state.engine[0]
     while True:
-        arrive(e, work)
+        arrive(e, work, results)
         if e.arrived >= until and e.arrived < e.requests:
             return PAUSED
         if results.series.size > 0 and e.rows == results.series.shape[0]:
@@ -48,7 +48,7 @@ def serve(state: State, work: Workload, times: StepTimes, results: Results, unti
             if e.arrived == e.requests:
                 return DONE
             e.now = e.next_arrival
-            arrive(e, work)
+            arrive(e, work, results)
             record_span(state, results, 0, 0)
         if e.failed:
             return OUTSIDE
@@ -78,9 +78,11 @@ def step(state: State, work: Workload, times: StepTimes, results: Results) -> bo
 
 
 @inlined
-def arrive(e: Engine, work: Workload) -> None:
+def arrive(e: Engine, work: Workload, results: Results) -> None:
     """Requests arrive up to now, this very instant included."""
     while e.next_arrival <= e.now:
+        if results.found.size > 0:
+            results.found[e.arrived] = e.arrived - e.completed
         e.arrived += 1
         e.next_arrival = arrival_of(e, work)
 
@@ -193,7 +195,7 @@ def used(e: Engine) -> int:
 def end(state: State, work: Workload, results: Results, which: int, steps: int, used_before: int) -> None:
     """What came of a step, or of a leap over several."""
     e, draft = state.engine[0], state.drafts[which]
-    arrive(e, work)
+    arrive(e, work, results)
     ran = e.running
     for i in range(draft.finishing):
         ran += 1 - state.slots[state.outcomes[which * e.slots + i].finishing].in_running
@@ -210,6 +212,7 @@ def complete(state: State, results: Results, k: int) -> None:
     """A request has its last token, and leaves."""
     e, slot = state.engine[0], state.slots[k]
     results.finish[slot.index] = e.now
+    e.completed += 1
     if results.preemptions.size > 0:
         results.preemptions[slot.index] = slot.preemptions
         results.cached[slot.index] = slot.cached

@@ -37,9 +37,9 @@ Array = TypeVar("Array", Floats, Integers)
 class Record:
     """What came of a run, in picoseconds and counts.
 
-    Of each request ``first_token`` and ``finish``; ``scheduled``, ``preemptions``, ``cached`` and the ``series``
-    where they were asked for (else without places). ``total_preemptions`` and ``total_cached`` are sums.
-    A row of the ``series`` is that of the engine on SimPy.
+    Of each request ``first_token`` and ``finish``; ``scheduled``, ``preemptions``, ``cached``, how many it ``found`` in
+    the system, and the ``series`` where they were asked for (else without places). ``total_preemptions`` and
+    ``total_cached`` are sums. A row of the ``series`` is that of the engine on SimPy.
     """
 
     first_token: Integers
@@ -47,6 +47,7 @@ class Record:
     scheduled: Integers
     preemptions: Small
     cached: Small
+    found: Small
     series: Integers = field(repr=False)
     steps: int
     total_preemptions: int
@@ -92,6 +93,7 @@ def record(
         scheduled=results.scheduled,
         preemptions=results.preemptions,
         cached=results.cached,
+        found=results.found,
         series=np.concatenate(series),
         steps=int(e.steps),
         total_preemptions=int(e.preemptions),
@@ -137,5 +139,6 @@ def _results(count: int, everything: bool) -> Results:
         scheduled=np.full(kept, NONE),
         preemptions=np.zeros(kept, np.int32),
         cached=np.zeros(kept, np.int32),
+        found=np.zeros(kept, np.int32),
         series=np.zeros((ROWS if everything else 0, 4), np.int64),
     )

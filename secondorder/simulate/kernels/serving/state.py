@@ -82,6 +82,7 @@ class Engine:
     # What is recorded
     steps: int
     rows: int
+    completed: int
     preemptions: int
     hits: int
     # A step outside the grids of a table
@@ -160,6 +161,8 @@ class Results(NamedTuple):
     scheduled: Integers
     preemptions: Small
     cached: Small
+    found: Small
+    """Requests that each one finds in the system; who leaves at that very instant is still there."""
     series: Integers
     """A row for each span of time: its end, running, waiting, twice the blocks in use."""
 
