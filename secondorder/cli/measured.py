@@ -57,7 +57,9 @@ Setting = Annotated[
         help="Setting of the engine that the file does not state, num_gpu_blocks=2588; may be repeated.",
     ),
 ]  # fmt: skip
-Unit = Annotated[str | None, Parameter(group=RUN, help="Unit of a CSV file's times, where its columns have none.")]
+Unit = Annotated[
+    str | None, Parameter(group=RUN, metavar="UNIT", help="Unit of a CSV file's times, where its columns have none.")
+]
 
 
 def _runs(results: tuple[str, ...], unit: str | None) -> "list[MeasuredRun]":

@@ -223,8 +223,8 @@ def measured_seconds(
     """The sum of ``MeasuredRoofline``."""
     time = seconds_by_tokens(c, P + D)
     time = time + (c.per_prefill_pair * A + c.per_cached_token * (C + K))
-    time = time + (c.per_row * S + c.per_decode * D + c.per_prefill_step * (P > 0))
-    return time
+    prefills = np.sign(P) if isinstance(P, np.ndarray) else float(P > 0)
+    return time + (c.per_row * S + c.per_decode * D + c.per_prefill_step * prefills)
 
 
 def _lesser(one: Amount, two: Amount) -> Amount:
