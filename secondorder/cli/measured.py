@@ -88,7 +88,9 @@ def calibrate(
     fitted: Annotated[
         float, Parameter(group=RUN, metavar="SHARE", converter=efficiency, help="Share of each run that is fitted.")
     ] = 1.0,
-    engine: Annotated[str, Parameter(group=RUN, help="vllm, vllm-0.11, sglang or tensorrt-llm.")] = "vllm",
+    engine: Annotated[
+        str, Parameter(group=RUN, metavar="NAME", help="vllm, vllm-0.11, sglang or tensorrt-llm.")
+    ] = "vllm",
     setting: Setting = None,
     unit: Unit = None,
     profile: Annotated[str | None, Parameter(group=OUTPUT, metavar="FILE", help="Step time to write, as TOML.")] = None,

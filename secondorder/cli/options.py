@@ -51,7 +51,7 @@ FLAGS = _Formatter(column_specs=_columns)
 
 def pasted(example: str) -> str:
     """The examples of a command as a shell takes them: lines that go on end with a backslash."""
-    return re.sub(r"\n(?=    --)", " \\\\\n", example)
+    return re.sub(r"(?<!\\)\n(?=    --)", " \\\\\n", example)
 
 
 EXPECTED = {

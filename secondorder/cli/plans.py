@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from secondorder.cli.counted import Counted
 from secondorder.cli.drawing import NOTHING, Drawn, check_drawn, draw, write_figure, write_report
 from secondorder.cli.options import (
     NOT_KEPT,
@@ -23,6 +22,7 @@ from secondorder.cli.options import (
     truth,
 )
 from secondorder.cli.output import check_output, emit, patience, records, show_all
+from secondorder.cli.progress import Counted
 from secondorder.errors import ConstraintNotMet, InfeasibleError, InputError, SecondOrderError, UnknownName, naming
 from secondorder.plans.text import plain_value
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
-from secondorder.cli.counted import Counted
 from secondorder.cli.drawing import NOTHING, Drawn, check_drawn, write_figure, write_report
 from secondorder.cli.flags import INNER, Flag, Given, attach, by_flag, flag_of, flags_of, given_in, nested
 from secondorder.cli.options import (
@@ -23,6 +22,7 @@ from secondorder.cli.options import (
     Simulated,
 )
 from secondorder.cli.output import check_output, emit, patience, records
+from secondorder.cli.progress import Counted
 from secondorder.cli.systems import answer
 from secondorder.errors import FileError, InputError
 from secondorder.systems.registry import SYSTEMS

@@ -21,6 +21,7 @@ from secondorder.validation.comparison import Comparison, Judged
 from secondorder.validation.verdicts import Verdict
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 LEAST, MOST = 1 / 32, 32.0
@@ -56,11 +57,17 @@ def _of_collective(scenario: Collective, result: Answer | Comparison, seed: int 
     return round_figure(scenario, seed)
 
 
+def _engine_series(simulated: Answer) -> "pd.DataFrame | None":
+    """The engine over time; None for a simulation that has another series, or none."""
+    series = simulated.series
+    return series if series is not None and "time" in series else None
+
+
 @styled
 def comparison_figure(comparison: Comparison) -> "Figure":
     """Each closed form over the simulation, on one axis for all metrics; beside it the engine, if there is one."""
     groups = _groups(comparison)
-    series = comparison.simulated.series
+    series = _engine_series(comparison.simulated)
     height = max(0.34 * len(groups) + 1.7, 4.6 if series is not None else 0)
     figure = blank(12.5 if series is not None else 8, height)
     left: Any = figure
