@@ -289,7 +289,8 @@ def test_the_help_shows_the_defaults_of_the_scenario(capsys: pytest.CaptureFixtu
     words = " ".join(capsys.readouterr().out.replace("│", " ").split())
     shown = {field.name: field.default for field in fields(Serving) if type(field.default) in (int, float, str, bool)}
     for name in shown.keys() - {"name"}:
-        default = str(shown[name]).lower() if isinstance(shown[name], bool) else f"{shown[name]:g}"
+        value = shown[name]
+        default = f"{value:g}" if type(value) in (int, float) else str(value).lower()
         assert f"[default: {default}]" in words.partition(f" --{name.replace('_', '-')} ")[2][:160]
 
 
