@@ -84,6 +84,9 @@ from .scenarios.training import Training as Training
 from .scenarios.training import TwoLevelCheckpoint as TwoLevelCheckpoint
 from .scenarios.training import VerifiedCheckpoint as VerifiedCheckpoint
 from .scenarios.training_step import TrainingStep as TrainingStep
+from .simulate.serving.causes import Cause as Cause
+from .simulate.serving.partition import Partition as Partition
+from .simulate.serving.partition import partition as partition
 from .systems.registry import register as register
 from .systems.system import System as System
 from .validation.comparison import Comparison as Comparison

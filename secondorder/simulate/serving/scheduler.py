@@ -15,6 +15,7 @@ how many reach a block's border). A request that prefills is *apart* and handled
 import heapq
 
 from secondorder.simulate.serving.blocks import Blocks, CountedBlocks, PrefixBlocks
+from secondorder.simulate.serving.causes import Cause
 from secondorder.simulate.serving.policies import DEFAULT, Candidate, Policies, Running
 from secondorder.simulate.serving.request import Ask, Slot
 from secondorder.simulate.serving.step import Draft, Step
@@ -81,7 +82,7 @@ class Scheduler:
         """The next step, or None when there is nothing to compute."""
         draft = self._draft()
         while draft.empty and draft.preempted:  # the first in order was its own victim: now the others
-            draft = self._draft()
+            draft = self._draft(draft)
         if draft.empty:
             return None
         self._advance(draft)
@@ -124,14 +125,14 @@ class Scheduler:
             self.step += 1
         return self._finish_in_step()
 
-    def _draft(self) -> Draft:
-        draft = Draft(self.budget)
+    def _draft(self, before: Draft | None = None) -> Draft:
+        draft = Draft(self.budget, before)
         if self._all_can_run():
             self._run_all(draft)
         else:
             self._run_one_by_one(draft)
-        if self.waiting and not draft.preempted:
-            self._admit(draft)
+        if self.waiting:
+            draft.held_up = Cause.CACHE if draft.preempted else self._admit(draft)
         return draft
 
     # Running requests
@@ -166,7 +167,7 @@ class Scheduler:
             if slot not in self.running or not (slot.joined >= 0 or slot in self.apart):
                 continue  # preempted by now, or its last token is in the step under way
             if not self._run_one(slot, draft):
-                self._stall(order[place:])
+                draft.stalled += self._stall(order[place:])
                 return
 
     def _run_one(self, slot: Slot, draft: Draft) -> bool:
@@ -184,12 +185,13 @@ class Scheduler:
             self._compute(slot, tokens, draft)
         return True
 
-    def _stall(self, slots: list[Slot]) -> None:
+    def _stall(self, slots: list[Slot]) -> list[Slot]:
         """Those in step that get nothing are in step no longer."""
-        for slot in slots:
-            if slot.joined >= 0:
-                self._leave_step(slot)
-                self.apart[slot] = None
+        stalled = [slot for slot in slots if slot.joined >= 0]
+        for slot in stalled:
+            self._leave_step(slot)
+            self.apart[slot] = None
+        return stalled
 
     def _make_room(self, slot: Slot, tokens: int, draft: Draft) -> bool:
         """Free blocks for a running request at the cost of others; False if it is the victim itself."""
@@ -210,6 +212,7 @@ class Scheduler:
             victim.computed = 0
             victim.preemptions += 1
             self.waiting.put_back(victim)
+            draft.victims.append(victim)
 
     def _remove(self, slot: Slot, more: int = 0) -> None:
         """A running request leaves, with the blocks of ``more`` tokens that it was given in this step."""
@@ -223,26 +226,28 @@ class Scheduler:
 
     # Waiting requests
 
-    def _admit(self, draft: Draft) -> None:
+    def _admit(self, draft: Draft) -> Cause | None:
+        """Admit those that wait, in order; returns what the first of the rest waits for."""
         self.blocked = False
         while self.waiting and draft.budget > 0:
             slot = self.waiting.head()
             if len(self.running) >= self.max_num_seqs:
                 self.blocked = True
-                return
+                return Cause.SLOTS
             hits = self.blocks.hits(slot, (slot.length - 1) // self.block_size)
             tokens = slot.length - hits * self.block_size
             if self.threshold is not None:
                 tokens = min(tokens, self.threshold)
             if not self.chunked_prefill and tokens > draft.budget:
-                return
+                return Cause.BUDGET
             tokens = min(tokens, draft.budget)
             if not self.policies.admits(self._candidate(slot, hits, tokens)):
                 self.blocked = True
-                return
+                return Cause.CACHE
             self.waiting.take()
             self._start(slot, hits, draft)
             self._compute(slot, tokens, draft)
+        return Cause.BUDGET if self.waiting else None
 
     def _candidate(self, slot: Slot, hits: int, tokens: int) -> Candidate:
         return Candidate(
