@@ -79,11 +79,11 @@ class Accounts:
         for slot in seen:
             if slot in self.accounts:
                 self._see(self.accounts[slot], now, self.waited)
-        for slot in filter(self.accounts.__contains__, step.victims):
-            self._preempt(slot, now)
         for slot in filter(self.accounts.__contains__, step.stalled):
             self._leave_step(self.accounts[slot], now)
             self.apart[slot] = None
+        for slot in filter(self.accounts.__contains__, step.victims):
+            self._preempt(slot, now)
         for slot in filter(self.accounts.__contains__, step.admitted):
             self._admit(slot, now)
 

@@ -49,6 +49,7 @@ class Scheduler:
         self.running: Running = {}
         self.admissions = 0
         self.blocked = False  # the head of the queue cannot be admitted before a running request ends
+        self.void: Draft | None = None  # the last decision, if it came to nothing: who lost their blocks in it
         self.apart: dict[Slot, None] = {}
         # The requests in step, as sums:
         self.step = 0  # steps scheduled so far
@@ -80,9 +81,10 @@ class Scheduler:
 
     def schedule(self) -> Step | None:
         """The next step, or None when there is nothing to compute."""
-        draft = self._draft()
+        draft = self._draft(self.void)
         while draft.empty and draft.preempted:  # the first in order was its own victim: now the others
             draft = self._draft(draft)
+        self.void = draft if draft.empty else None
         if draft.empty:
             return None
         self._advance(draft)
@@ -125,7 +127,7 @@ class Scheduler:
             self.step += 1
         return self._finish_in_step()
 
-    def _draft(self, before: Draft | None = None) -> Draft:
+    def _draft(self, before: Draft | None) -> Draft:
         draft = Draft(self.budget, before)
         if self._all_can_run():
             self._run_all(draft)
