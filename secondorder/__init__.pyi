@@ -91,6 +91,8 @@ from .systems.registry import register as register
 from .systems.system import System as System
 from .validation.comparison import Comparison as Comparison
 from .validation.comparison import compare as compare
+from .validation.explanation.explain import Explanation as Explanation
+from .validation.explanation.explain import explain as explain
 from .validation.sensitivity import sensitivity as sensitivity
 from .validation.sobol import sobol as sobol
 from .validation.sweeps import sweep as sweep

@@ -43,6 +43,26 @@ def always(_: object) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Effect:
+    """Something that a simulation has and a first-order formula leaves out; ``off(scenario)`` is a scenario without it.
+
+    A scenario that does not have it comes back as it is.
+    """
+
+    name: str
+    off: "Lazy[Callable[..., Scenario]]"
+
+
+def effects(module: str, **off: str) -> "tuple[Effect, ...]":
+    """Effects by name, with underscores for spaces; what turns them off is found in a module.
+
+    >>> effects("secondorder.scenarios.effects.queue", waiting_to_fill="without_waiting_to_fill")[0].name
+    'waiting to fill'
+    """
+    return tuple(Effect(name=name.replace("_", " "), off=f"{module}:{function}") for name, function in off.items())
+
+
+@dataclass(frozen=True, kw_only=True)
 class System:
     """A kind of scenario and its witnesses.
 
@@ -52,6 +72,8 @@ class System:
     ``is_random`` says of a scenario whether a simulation has anything to find. ``replications`` and ``margin`` (a
     share) hold where the user states none. A system with a command of its own in ``cli/`` sets ``own_command``.
     ``metrics`` are those of its answers; a value that comes without a unit takes that of its metric.
+    ``effects`` can be turned off, and ``one_run(scenario, seed=, replication=, requests=)`` measures one replication
+    on random numbers that do not depend on which are on: ``explain`` takes both.
     """
 
     kind: "Lazy[type[Scenario]]"
@@ -65,6 +87,8 @@ class System:
     margin: float = MARGIN
     own_command: bool = False
     metrics: tuple[Metric, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    one_run: "Lazy[Callable[..., dict[str, float]]] | None" = None
 
     @cached_property
     def type(self) -> "type[Scenario]":

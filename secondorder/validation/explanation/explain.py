@@ -1,0 +1,272 @@
+"""The gap between one order of a metric's ladder and the simulation, split into effects that sum to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from secondorder.answers.estimate import Estimate
+from secondorder.arrays import Floats
+from secondorder.errors import InputError, UnknownName
+from secondorder.scenarios.scenario import Scenario
+from secondorder.scenarios.serving import Serving
+from secondorder.simulate.output import student
+from secondorder.simulate.replicate import replicated
+from secondorder.systems.registry import SYSTEMS, system_of
+from secondorder.systems.system import Effect, System, loaded
+from secondorder.validation.explanation.shapley import closed, shares
+from secondorder.verbs import solve
+from secondorder.workloads.traces import Trace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from secondorder.simulate.serving.partition import Partition
+
+REPLICATIONS = 10
+BARE = "formula against the bare system"
+"""Name of the part that no effect makes: what is simulated without any effect, less the formula."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one effect adds to the gap, with a 95 % interval.
+
+    ``value`` is its Shapley value: its mean over all orders of turning effects on. ``first`` is what it adds when it is
+    turned on alone, ``last`` what goes when it alone is turned off.
+    """
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    first: float | None = None
+    last: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """``simulated - formula``, split into ``parts`` that sum to it (``math.fsum``) to the last digit.
+
+    The first part is the formula against the bare system, the others are effects, the largest first. ``idle`` are
+    effects that the scenario has and that change nothing, neither turned on alone nor turned off alone; they stay on.
+    """
+
+    scenario: Scenario
+    metric: str
+    unit: str
+    formula: Estimate
+    simulated: Estimate
+    parts: tuple[Part, ...]
+    idle: tuple[str, ...]
+    seed: int
+    requests: int | None = field(repr=False)
+
+    @property
+    def gap(self) -> float:
+        """Simulated less formula."""
+        return self.simulated.amount - self.formula.amount
+
+    @property
+    def effects(self) -> tuple[Part, ...]:
+        """The parts that effects make, the largest first."""
+        return self.parts[1:]
+
+    @property
+    def cause(self) -> str:
+        """The effect with the largest part; empty where no effect changes anything."""
+        return self.effects[0].name if self.effects else ""
+
+    @property
+    def frame(self) -> "pd.DataFrame":
+        """A row a part, in SI units: its value, interval, and what it does first and last."""
+        import pandas as pd
+
+        rows = [
+            (self.scenario.name, self.metric, self.unit, self.formula.order, p.name, p.value, p.low, p.high, p.first, p.last)
+            for p in self.parts
+        ]  # fmt: skip
+        columns = ["scenario", "metric", "unit", "order", "part", "value", "ci_low", "ci_high", "first", "last"]
+        return pd.DataFrame(rows, columns=columns)
+
+    @cached_property
+    def partition(self) -> "Partition | None":
+        """For a latency of a service: where the time of its requests went, in one run of the same seed."""
+        if not isinstance(self.scenario, Serving):
+            return None
+        from secondorder.simulate.serving.partition import partition
+
+        return partition(self.scenario, seed=self.seed, requests=self.requests)
+
+    @property
+    def sentence(self) -> str:
+        """All of it in one sentence."""
+        from secondorder.quantities import pretty
+
+        def said(value: float) -> str:
+            return pretty(value, self.unit)
+
+        head = f"{self.metric} is {said(self.simulated.amount)} where order {self.formula.order} says {said(self.formula.amount)}"
+        if not self.effects:
+            return f"{head}; no effect that can be turned off changes it."
+        named = [f"{part.name} {_signed(part.value, said(abs(part.value)))}" for part in self.effects[:3]]
+        rest = sum(part.value for part in self.parts) - sum(part.value for part in self.effects[:3])
+        return f"{head}: of the gap of {said(self.gap)}, {', '.join(named)}, and the rest {_signed(rest, said(abs(rest)))}."
+
+    def __repr__(self) -> str:
+        return self.sentence
+
+
+def _signed(value: float, text: str) -> str:
+    return f"{'adds' if value >= 0 else 'takes'} {text}"
+
+
+def explain(
+    scenario: Scenario,
+    metric: str,
+    *,
+    order: int | None = None,
+    seed: int = 0,
+    replications: int = REPLICATIONS,
+    requests: int | None = None,
+    jobs: int = 1,
+) -> Explanation:
+    """Split the gap between an order of the ladder and the simulation into the effects that make it.
+
+    Each effect of the scenario is turned on and off, on common random numbers; ``v(S)`` is the simulated metric with
+    the effects ``S`` on. An effect's part is its Shapley value,
+    ``sum_S |S|! (n - |S| - 1)!/n! (v(S + i) - v(S))``; beyond six effects that matter, orders are sampled. The part of
+    the formula itself is ``v(none) - formula``. All parts sum to ``v(all) - formula``. ``order`` is the lowest of the
+    ladder if none is given. Intervals are Student's over the replications, at 95 %.
+
+    A p99 is not a sum: its parts tell what turning effects off would change, on average over the orders of doing so,
+    and not where the time of a request went. That is told by ``partition``.
+
+    Errors: ``InputError`` for a scenario whose effects cannot be turned off, ``UnknownName`` for a metric that is not
+    both solved and simulated; those of ``solve``.
+
+    >>> import secondorder as so
+    >>> queue = so.Queue(arrivals="poisson 8 request/s", service="exponential 100 ms")
+    >>> found = so.explain(queue, "response_mean", requests=2_000)
+    >>> [part.name for part in found.effects]
+    ['server limit', 'service variability', 'arrival variability']
+    """
+    system = system_of(scenario)
+    if not system.effects:
+        known = ", ".join(each.name for each in SYSTEMS.values() if each.effects)
+        raise InputError("scenario", given=system.name, expected=f"one whose effects can be turned off: {known}")
+    least = 1 if _replayed(scenario) else 2
+    if replications < least:
+        raise InputError("replications", given=replications, expected=f"at least {least}")
+    formula = _formula(scenario, metric, order)
+    study = _Study(scenario, system, metric, seed, 1 if _replayed(scenario) else replications, requests, jobs)
+    return study.explanation(formula)
+
+
+def _replayed(scenario: Scenario) -> bool:
+    return isinstance(scenario, Serving) and isinstance(scenario.arrivals, Trace)
+
+
+def _formula(scenario: Scenario, metric: str, order: int | None) -> Estimate:
+    ladder = solve(scenario)[metric]
+    if order is None:
+        return ladder[0]
+    for rung in ladder:
+        if rung.order == order:
+            return rung
+    known = ", ".join(str(rung.order) for rung in ladder)
+    raise InputError("order", given=order, expected=f"an order that {metric} has: {known}")
+
+
+class _Study:
+    """Simulations of one scenario with some of its effects off; each set of effects is simulated once."""
+
+    def __init__(
+        self, scenario: Scenario, system: System, metric: str, seed: int, replications: int, requests: int | None, jobs: int
+    ) -> None:
+        assert system.one_run is not None
+        self.scenario, self.metric, self.seed, self.requests, self.jobs = scenario, metric, seed, requests, jobs
+        self.replications = replications
+        self.one_run = loaded(system.one_run)
+        self.effects = [each for each in system.effects if loaded(each.off)(scenario) != scenario]
+        self.known: dict[frozenset[str], Floats] = {}
+
+    def value(self, on: frozenset[str]) -> Floats:
+        """The metric in each replication, with just these effects on."""
+        if on not in self.known:
+            scenario = self.scenario
+            for effect in self.effects:
+                if effect.name not in on:
+                    scenario = loaded(effect.off)(scenario)
+            runs = replicated(lambda k: self._measure(scenario, k), self.replications, self.jobs)
+            self.known[on] = np.array(runs)
+        return self.known[on]
+
+    def _measure(self, scenario: Scenario, replication: int) -> float:
+        found = self.one_run(scenario, seed=self.seed, replication=replication, requests=self.requests)
+        if self.metric not in found:
+            raise UnknownName.among("metric", self.metric, list(found))
+        return found[self.metric]
+
+    def explanation(self, formula: Estimate) -> Explanation:
+        every = frozenset(effect.name for effect in self.effects)
+        whole = self.value(every)
+        idle, moving = self._sorted(every)
+        names = [effect.name for effect in moving]
+        bare = frozenset(idle)
+
+        def worth(coalition: frozenset[int]) -> Floats:
+            return self.value(bare | {names[i] for i in coalition})
+
+        found = shares(len(names), worth, self.seed)
+        effects = [
+            _part(name, share, worth(frozenset([i])) - worth(frozenset()), whole - self.value(every - {name}))
+            for i, (name, share) in enumerate(zip(names, found, strict=True))
+        ]
+        effects.sort(key=lambda part: -abs(part.value))
+        parts = [_part(BARE, worth(frozenset()) - formula.amount), *effects]
+        simulated = _estimate(self.metric, formula.unit, whole)
+        return Explanation(
+            scenario=self.scenario, metric=self.metric, unit=formula.unit, formula=formula, simulated=simulated,
+            parts=_summing(parts, simulated.amount - formula.amount), idle=tuple(sorted(idle)), seed=self.seed,
+            requests=self.requests,
+        )  # fmt: skip
+
+    def _sorted(self, every: frozenset[str]) -> tuple[set[str], list[Effect]]:
+        """Effects that change nothing, first or last, and the others."""
+        whole, none = self.value(every), self.value(frozenset())
+        idle = {
+            effect.name
+            for effect in self.effects
+            if (self.value(every - {effect.name}) == whole).all() and (self.value(frozenset([effect.name])) == none).all()
+        }
+        return idle, [effect for effect in self.effects if effect.name not in idle]
+
+
+def _part(name: str, values: Floats, first: Floats | None = None, last: Floats | None = None) -> Part:
+    low, high = _ends(values)
+    return Part(
+        name=name, value=float(values.mean()), low=low, high=high,
+        first=None if first is None else float(first.mean()), last=None if last is None else float(last.mean()),
+    )  # fmt: skip
+
+
+def _estimate(metric: str, unit: str, values: Floats) -> Estimate:
+    low, high = _ends(values)
+    return Estimate(metric=metric, amount=float(values.mean()), unit=unit, source="simulated", low=low, high=high)
+
+
+def _ends(values: Floats) -> tuple[float | None, float | None]:
+    if len(values) < 2:
+        return None, None
+    interval = student(values)
+    return interval.low, interval.high
+
+
+def _summing(parts: Sequence[Part], gap: float) -> tuple[Part, ...]:
+    from dataclasses import replace
+
+    values = closed([part.value for part in parts], gap)
+    return tuple(replace(part, value=value) for part, value in zip(parts, values, strict=True))
