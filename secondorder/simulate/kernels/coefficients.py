@@ -5,11 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from secondorder.arrays import Floats
+from secondorder.scenarios.effects.serving import PrefillElsewhere
 from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import (
     AffineCoefficients,
     RooflineCoefficients,
     StepFunction,
+    StepSeconds,
     TableCoefficients,
     affine_seconds,
     roofline_seconds,
@@ -23,12 +25,19 @@ NOTHING = np.zeros(0)
 
 def step_times(scenario: Serving) -> StepTimes | None:
     """The step time of a scenario as data; None where the kernels do not know the function."""
-    step = scenario.step_seconds
+    if isinstance(step_time := scenario.step_time, PrefillElsewhere):
+        both = _times_of(step_time.step_time.seconds(scenario.placement), scenario.max_num_seqs)
+        return None if both is None else both._replace(elsewhere=1)
+    return _times_of(scenario.step_seconds, scenario.max_num_batched_tokens)
+
+
+def _times_of(step: StepSeconds, most: int) -> StepTimes | None:
+    """The same for steps over at most so many tokens."""
     if not isinstance(step, StepFunction):
         return None
     known, c = step.function, step.coefficients
     if known is roofline_seconds and isinstance(c, RooflineCoefficients):
-        return _roofline(c, scenario.max_num_batched_tokens)
+        return _roofline(c, most)
     if known is affine_seconds and isinstance(c, AffineCoefficients):
         return _times(AFFINE, c)
     if known is table_seconds and isinstance(c, TableCoefficients):

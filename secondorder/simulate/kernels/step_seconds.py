@@ -16,7 +16,8 @@ class StepTimes(NamedTuple):
     ``numbers``: of a roofline ``token, prefill_pair, decode_pair, row, cached, per_token, fixed``; of an affine
     model ``step, prefill_step, token, pair, decode, context``. ``weights``: seconds to read the weights that a
     step over so many tokens touches, one value where their number does not matter. ``tokens`` and ``prefill``,
-    ``sequences``, ``contexts`` and ``decode``: the grids of a table.
+    ``sequences``, ``contexts`` and ``decode``: the grids of a table. ``elsewhere``: whether prompts are computed
+    elsewhere (``scenarios.effects.serving.PrefillElsewhere``).
     """
 
     kind: int
@@ -27,6 +28,7 @@ class StepTimes(NamedTuple):
     sequences: Floats
     contexts: Floats
     decode: Floats
+    elsewhere: int = 0
 
 
 @inlined
@@ -114,6 +116,8 @@ def table(times: StepTimes, P: int, D: int, K: int) -> float:
 @inlined
 def duration(times: StepTimes, P: int, A: int, C: int, D: int, K: int, S: int) -> int:
     """Of a step in whole picoseconds; -1 where the model has no time for it."""
+    if times.elsewhere:
+        P, A, C, D, K = 0, 0, 0, S, K + C
     if times.kind == ROOFLINE:
         seconds = roofline(times, P, A, C, D, K, S)
     elif times.kind == AFFINE:

@@ -44,6 +44,11 @@ def _served(scenario: Serving, requests: Requests) -> tuple[Floats, Floats]:
     """Time to first token and end-to-end time of each request, in s."""
     if isinstance(scenario.step_time, PrefillElsewhere):
         return _prefilled_elsewhere(scenario, scenario.step_time, requests)
+    return _by_the_engine(scenario, requests)
+
+
+def _by_the_engine(scenario: Serving, requests: Requests) -> tuple[Floats, Floats]:
+    """The compiled engine, or that on SimPy where the compiled one does not know the step time."""
     from secondorder.simulate.kernels.serving import run as kernel
 
     if kernel.supports(scenario):
@@ -68,5 +73,5 @@ def _prefilled_elsewhere(scenario: Serving, step: PrefillElsewhere, requests: Re
             requests, arrival=ready[order], input_tokens=prompts[order] + 1, output_tokens=outputs[order] - 1,
             hash_ids=None, hash_block=0,
         )  # fmt: skip
-        e2el[order] += run(scenario, coming).requests["e2el"].to_numpy()
+        e2el[order] += _by_the_engine(scenario, coming)[1]
     return ttft, e2el
