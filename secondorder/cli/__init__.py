@@ -17,6 +17,7 @@ from cyclopts.help import DefaultFormatter
 from secondorder import __version__
 from secondorder.cli import (
     demo,
+    explain,
     layouts,
     plans,
     queue,
@@ -57,6 +58,7 @@ _COMMANDS: Sequence[tuple[Callable[..., None] | str, str]] = (
     (plans.solve, plans.example("solve")),
     (plans.simulate, plans.example("simulate --seed 1")),
     (plans.compare, plans.example("compare --margin 0.05")),
+    (explain.explain, explain.EXAMPLE),
     (plans.sweep, plans.example('sweep --vary "arrivals.rate=2 request/s,8 request/s"')),
     (plans.check, plans.example("check")),
     (sensitivity.sensitivity, sensitivity.EXAMPLE),

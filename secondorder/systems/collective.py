@@ -15,6 +15,9 @@ SYSTEM = System(
     metrics=COLLECTIVE,
     effects=effects(
         "secondorder.scenarios.effects.collectives",
+        "jitter",
+        "slow_links",
+        "slow_ranks",
         jitter="without_jitter",
         slow_links="without_slow_links",
         slow_ranks="without_slow_ranks",

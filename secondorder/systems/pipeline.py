@@ -12,6 +12,8 @@ SYSTEM = System(
     metrics=PIPELINE,
     effects=effects(
         "secondorder.scenarios.effects.collectives",
+        "jitter",
+        "slow_stages",
         jitter="without_pass_jitter",
         slow_stages="without_slow_stages",
     ),

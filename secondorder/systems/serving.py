@@ -14,6 +14,9 @@ SYSTEM = System(
     metrics=SERVING,
     effects=effects(
         "secondorder.scenarios.effects.serving",
+        "arrival_variability",
+        "bursts",
+        "length_spread",
         arrival_variability="with_even_arrivals",
         bursts="without_bursts",
         length_spread="with_equal_lengths",

@@ -46,20 +46,25 @@ def always(_: object) -> bool:
 class Effect:
     """Something that a simulation has and a first-order formula leaves out; ``off(scenario)`` is a scenario without it.
 
-    A scenario that does not have it comes back as it is.
+    A scenario that does not have it comes back as it is. ``in_formula``: whether the closed forms can be asked for the
+    scenario without it.
     """
 
     name: str
     off: "Lazy[Callable[..., Scenario]]"
+    in_formula: bool = False
 
 
-def effects(module: str, **off: str) -> "tuple[Effect, ...]":
+def effects(module: str, *in_formula: str, **off: str) -> "tuple[Effect, ...]":
     """Effects by name, with underscores for spaces; what turns them off is found in a module.
 
     >>> effects("secondorder.scenarios.effects.queue", waiting_to_fill="without_waiting_to_fill")[0].name
     'waiting to fill'
     """
-    return tuple(Effect(name=name.replace("_", " "), off=f"{module}:{function}") for name, function in off.items())
+    return tuple(
+        Effect(name=name.replace("_", " "), off=f"{module}:{function}", in_formula=name in in_formula)
+        for name, function in off.items()
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,9 @@ SYSTEM = System(
     metrics=TRAINING,
     effects=effects(
         "secondorder.scenarios.effects.training",
+        "restart",
+        "checkpoint_writes",
+        "step_jitter",
         restart="without_restart",
         rework="without_rework",
         checkpoint_writes="without_writes",

@@ -182,7 +182,9 @@ def test_waiting_for_the_one_slot_is_that_of_a_queue_with_one_server() -> None:
     # One sequence at a time with fixed lengths is M/D/1: E[wait] = rho s/(2 (1 - rho)), Pollaczek-Khinchine.
     prompt, output, rho = 64, 9, 0.6
     service = 1e-3 * output  # steps of 1 ms
-    base = by_hand([], max_num_seqs=1, lengths=Lengths(input=prompt, output=output), arrivals=Poisson(f"{rho / service} request/s"))
+    base = by_hand(
+        [], max_num_seqs=1, lengths=Lengths(input=prompt, output=output), arrivals=Poisson(f"{rho / service} request/s")
+    )
     waits = []
     for replication in range(10):
         requests = serving.draw(base.scenario, 4_000, 5, replication)
@@ -236,7 +238,9 @@ def test_the_victim_of_a_preemption_waits_and_computes_again() -> None:
 
 
 def test_a_summary_of_the_mean_and_of_the_tail_adds_up() -> None:
-    scenario = by_hand([], lengths=Lengths(input=64, output=9), arrivals=Poisson("60 request/s"), max_num_seqs=1).scenario
+    scenario = by_hand(
+        [], lengths=Lengths(input=64, output=9), arrivals=Poisson("60 request/s"), max_num_seqs=1
+    ).scenario
     parts = partition(scenario, seed=3, requests=1_000)
     table = parts.summary("e2el", request=17)
     assert table["mean"].sum() == pytest.approx(parts.e2el.mean() * 1e-12)

@@ -3,11 +3,8 @@
 from dataclasses import replace
 
 from secondorder.laws import Deterministic as DeterministicTime
-from secondorder.scenarios.queue import BatchService, Closed, Priorities, Queue, Renewal, Shared
+from secondorder.scenarios.queue import BatchService, Closed, FirstCome, Queue, Renewal, Shared
 from secondorder.workloads.arrivals import Deterministic, Gamma, MarkovModulated, Poisson, TraceArrivals
-
-MANY_SERVERS = 10_000
-"""Servers of which one is always free."""
 
 
 def without_bursts(queue: Queue) -> Queue:
@@ -31,11 +28,13 @@ def with_equal_services(queue: Queue) -> Queue:
     return queue if isinstance(law, DeterministicTime) else replace(queue, service=DeterministicTime(law.mean))
 
 
-def without_server_limit(queue: Queue) -> Queue:
-    """A server for each customer; rules under which there is one server only stay as they are."""
-    single = isinstance(queue.discipline, BatchService | Priorities) or not isinstance(queue.routing, Shared)
-    many = single or queue.setup is not None or isinstance(queue.arrivals, Closed)
-    return queue if many else replace(queue, servers=MANY_SERVERS, room=None)
+def with_one_fast_server(queue: Queue) -> Queue:
+    """One server as fast as all of them together, where they share one line, first come first served."""
+    plain = isinstance(queue.routing, Shared) and isinstance(queue.discipline, FirstCome) and queue.service is not None
+    if queue.servers == 1 or not plain or queue.room is not None or queue.setup is not None:
+        return queue
+    law = queue.law("service")
+    return replace(queue, servers=1, service=law.at(law.mean / queue.servers))
 
 
 def with_one_line(queue: Queue) -> Queue:

@@ -1,7 +1,7 @@
 """The gap between one order of a metric's ladder and the simulation, split into effects that sum to it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from secondorder.scenarios.serving import Serving
 from secondorder.simulate.output import student
 from secondorder.simulate.replicate import replicated
 from secondorder.systems.registry import SYSTEMS, system_of
-from secondorder.systems.system import Effect, System, loaded
+from secondorder.systems.system import System, loaded
 from secondorder.validation.explanation.shapley import closed, shares
 from secondorder.verbs import solve
 from secondorder.workloads.traces import Trace
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from secondorder.simulate.serving.partition import Partition
 
 REPLICATIONS = 10
+SAID, NEGLIGIBLE = 3, 0.01
+"""Parts that the sentence names, and share of the gap below which it does not mention the rest."""
 BARE = "formula against the bare system"
-"""Name of the part that no effect makes: what is simulated without any effect, less the formula."""
+"""Name of the part that no effect makes: what is simulated without any effect, less the formula for that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +113,12 @@ class Explanation:
         head = f"{self.metric} is {said(self.simulated.amount)} where order {self.formula.order} says {said(self.formula.amount)}"
         if not self.effects:
             return f"{head}; no effect that can be turned off changes it."
-        named = [f"{part.name} {_signed(part.value, said(abs(part.value)))}" for part in self.effects[:3]]
-        rest = sum(part.value for part in self.parts) - sum(part.value for part in self.effects[:3])
-        return f"{head}: of the gap of {said(self.gap)}, {', '.join(named)}, and the rest {_signed(rest, said(abs(rest)))}."
+        parts = sorted(self.parts, key=lambda part: -abs(part.value))[:SAID]
+        named = [f"{part.name} {_signed(part.value, said(abs(part.value)))}" for part in parts]
+        rest = self.gap - sum(part.value for part in parts)
+        if abs(rest) > NEGLIGIBLE * abs(self.gap):
+            named.append(f"the rest {_signed(rest, said(abs(rest)))}")
+        return f"{head}; of the gap of {said(self.gap)}, {', '.join(named)}."
 
     def __repr__(self) -> str:
         return self.sentence
@@ -136,10 +141,11 @@ def explain(
     """Split the gap between an order of the ladder and the simulation into the effects that make it.
 
     Each effect of the scenario is turned on and off, on common random numbers; ``v(S)`` is the simulated metric with
-    the effects ``S`` on. An effect's part is its Shapley value,
-    ``sum_S |S|! (n - |S| - 1)!/n! (v(S + i) - v(S))``; beyond six effects that matter, orders are sampled. The part of
-    the formula itself is ``v(none) - formula``. All parts sum to ``v(all) - formula``. ``order`` is the lowest of the
-    ladder if none is given. Intervals are Student's over the replications, at 95 %.
+    the effects ``S`` on, ``f(S)`` the formula of that scenario: what a formula knows of an effect is no part of the gap
+    (where it cannot be asked without the effect, ``f`` leaves it on). With ``g = v - f`` an effect's part is its Shapley
+    value, ``sum_S |S|! (n - |S| - 1)!/n! (g(S + i) - g(S))``; beyond six effects that matter, orders are sampled. The
+    part of the bare system is ``g(none)``. All parts sum to ``v(all) - f(all)``. ``order`` is the lowest of the ladder
+    if none is given. Intervals are Student's over the replications, at 95 %.
 
     A p99 is not a sum: its parts tell what turning effects off would change, on average over the orders of doing so,
     and not where the time of a request went. That is told by ``partition``.
@@ -151,7 +157,7 @@ def explain(
     >>> queue = so.Queue(arrivals="poisson 8 request/s", service="exponential 100 ms")
     >>> found = so.explain(queue, "response_mean", requests=2_000)
     >>> [part.name for part in found.effects]
-    ['server limit', 'service variability', 'arrival variability']
+    ['service variability', 'arrival variability']
     """
     system = system_of(scenario)
     if not system.effects:
@@ -161,8 +167,8 @@ def explain(
     if replications < least:
         raise InputError("replications", given=replications, expected=f"at least {least}")
     formula = _formula(scenario, metric, order)
-    study = _Study(scenario, system, metric, seed, 1 if _replayed(scenario) else replications, requests, jobs)
-    return study.explanation(formula)
+    study = _Study(scenario, system, formula, seed, 1 if _replayed(scenario) else replications, requests, jobs)
+    return study.explanation()
 
 
 def _replayed(scenario: Scenario) -> bool:
@@ -180,29 +186,58 @@ def _formula(scenario: Scenario, metric: str, order: int | None) -> Estimate:
     raise InputError("order", given=order, expected=f"an order that {metric} has: {known}")
 
 
+def _up_to(scenario: Scenario, metric: str, order: int) -> float:
+    """The value of this order, or of the next lower one where a simpler scenario does not have it."""
+    ladder = solve(scenario)[metric]
+    lower = [rung for rung in ladder if rung.order is not None and rung.order <= order]
+    return (lower or list(ladder))[-1].amount
+
+
 class _Study:
     """Simulations of one scenario with some of its effects off; each set of effects is simulated once."""
 
     def __init__(
-        self, scenario: Scenario, system: System, metric: str, seed: int, replications: int, requests: int | None, jobs: int
+        self,
+        scenario: Scenario,
+        system: System,
+        formula: Estimate,
+        seed: int,
+        replications: int,
+        requests: int | None,
+        jobs: int,
     ) -> None:
         assert system.one_run is not None
-        self.scenario, self.metric, self.seed, self.requests, self.jobs = scenario, metric, seed, requests, jobs
-        self.replications = replications
+        self.scenario, self.formula, self.metric = scenario, formula, formula.metric
+        self.seed, self.replications, self.requests, self.jobs = seed, replications, requests, jobs
         self.one_run = loaded(system.one_run)
         self.effects = [each for each in system.effects if loaded(each.off)(scenario) != scenario]
+        self.in_formula = frozenset(each.name for each in self.effects if each.in_formula)
+        self.every = frozenset(each.name for each in self.effects)
+        self.solved = {self.in_formula: formula.amount}
         self.known: dict[frozenset[str], Floats] = {}
 
-    def value(self, on: frozenset[str]) -> Floats:
+    def gap(self, on: frozenset[str]) -> Floats:
+        """The simulated metric with just these effects on, less the formula, in each replication."""
+        inside = on & self.in_formula
+        if inside not in self.solved:
+            known = self._with(inside | (self.every - self.in_formula))
+            self.solved[inside] = _up_to(known, self.metric, self.formula.order or 0)
+        return self.simulated(on) - self.solved[inside]
+
+    def simulated(self, on: frozenset[str]) -> Floats:
         """The metric in each replication, with just these effects on."""
         if on not in self.known:
-            scenario = self.scenario
-            for effect in self.effects:
-                if effect.name not in on:
-                    scenario = loaded(effect.off)(scenario)
+            scenario = self._with(on)
             runs = replicated(lambda k: self._measure(scenario, k), self.replications, self.jobs)
             self.known[on] = np.array(runs)
         return self.known[on]
+
+    def _with(self, on: frozenset[str]) -> Scenario:
+        scenario = self.scenario
+        for effect in self.effects:
+            if effect.name not in on:
+                scenario = loaded(effect.off)(scenario)
+        return scenario
 
     def _measure(self, scenario: Scenario, replication: int) -> float:
         found = self.one_run(scenario, seed=self.seed, replication=replication, requests=self.requests)
@@ -210,39 +245,35 @@ class _Study:
             raise UnknownName.among("metric", self.metric, list(found))
         return found[self.metric]
 
-    def explanation(self, formula: Estimate) -> Explanation:
-        every = frozenset(effect.name for effect in self.effects)
-        whole = self.value(every)
-        idle, moving = self._sorted(every)
-        names = [effect.name for effect in moving]
-        bare = frozenset(idle)
+    def explanation(self) -> Explanation:
+        whole, idle = self.simulated(self.every), self._idle()
+        names = [effect.name for effect in self.effects if effect.name not in idle]
 
         def worth(coalition: frozenset[int]) -> Floats:
-            return self.value(bare | {names[i] for i in coalition})
+            return self.gap(idle | {names[i] for i in coalition})
 
-        found = shares(len(names), worth, self.seed)
+        bare = worth(frozenset())
         effects = [
-            _part(name, share, worth(frozenset([i])) - worth(frozenset()), whole - self.value(every - {name}))
-            for i, (name, share) in enumerate(zip(names, found, strict=True))
+            _part(name, share, worth(frozenset([i])) - bare, self.gap(self.every) - self.gap(self.every - {name}))
+            for i, (name, share) in enumerate(zip(names, shares(len(names), worth, self.seed), strict=True))
         ]
         effects.sort(key=lambda part: -abs(part.value))
-        parts = [_part(BARE, worth(frozenset()) - formula.amount), *effects]
-        simulated = _estimate(self.metric, formula.unit, whole)
+        simulated = _estimate(self.metric, self.formula.unit, whole)
         return Explanation(
-            scenario=self.scenario, metric=self.metric, unit=formula.unit, formula=formula, simulated=simulated,
-            parts=_summing(parts, simulated.amount - formula.amount), idle=tuple(sorted(idle)), seed=self.seed,
-            requests=self.requests,
+            scenario=self.scenario, metric=self.metric, unit=self.formula.unit, formula=self.formula,
+            simulated=simulated, parts=_summing([_part(BARE, bare), *effects], simulated.amount - self.formula.amount),
+            idle=tuple(sorted(idle)), seed=self.seed, requests=self.requests,
         )  # fmt: skip
 
-    def _sorted(self, every: frozenset[str]) -> tuple[set[str], list[Effect]]:
-        """Effects that change nothing, first or last, and the others."""
-        whole, none = self.value(every), self.value(frozenset())
-        idle = {
-            effect.name
-            for effect in self.effects
-            if (self.value(every - {effect.name}) == whole).all() and (self.value(frozenset([effect.name])) == none).all()
-        }
-        return idle, [effect for effect in self.effects if effect.name not in idle]
+    def _idle(self) -> frozenset[str]:
+        """Effects that change nothing in the simulation, neither alone nor last."""
+        whole, none = self.simulated(self.every), self.simulated(frozenset())
+        return frozenset(
+            name
+            for name in self.every
+            if (self.simulated(self.every - {name}) == whole).all()
+            and (self.simulated(frozenset([name])) == none).all()
+        )
 
 
 def _part(name: str, values: Floats, first: Floats | None = None, last: Floats | None = None) -> Part:
@@ -266,7 +297,5 @@ def _ends(values: Floats) -> tuple[float | None, float | None]:
 
 
 def _summing(parts: Sequence[Part], gap: float) -> tuple[Part, ...]:
-    from dataclasses import replace
-
     values = closed([part.value for part in parts], gap)
     return tuple(replace(part, value=value) for part, value in zip(parts, values, strict=True))
