@@ -56,10 +56,10 @@ def waterfall(found: Explanation) -> "Figure":
     for place, part in zip(range(places - 1, 0, -1), found.parts, strict=True):
         step = part.value / scale
         axes.barh(place, step, left=level, color=ORANGE if step >= 0 else BLUE, height=0.6)
-        if part.low is not None and part.high is not None:
-            half = (part.high - part.low) / 2 / scale
-            axes.errorbar(level + step, place, xerr=half, color=INK, capsize=3, linewidth=1)
-        axes.annotate(f"{step:+.3g}", (max(level, level + step), place), (6, 0), textcoords="offset points", va="center", fontsize=8)  # fmt: skip
+        half = 0.0 if part.low is None or part.high is None else (part.high - part.low) / 2 / scale
+        right = max(level, level + step + half)
+        axes.errorbar(level + step, place, xerr=half or None, color=INK, capsize=3, linewidth=1)
+        axes.annotate(f"{step:+.3g}", (right, place), (6, 0), textcoords="offset points", va="center", fontsize=8)
         level += step
     axes.barh(0, found.simulated.amount / scale, color=INK, height=0.6)
     names = ["simulated", *(part.name for part in reversed(found.parts)), f"order {found.formula.order}"]
@@ -81,7 +81,7 @@ def partition_grid(parts: "Partition", metric: str, request: int | None = None) 
     names = {"mean": "mean", "around_p99": "around the p99"}
     columns = [names.get(str(column), str(column).replace("_", " ")) for column in table.columns]
     rows = [
-        [cause.words, *(digits(value / scale) for value in table.loc[cause.column])]
+        [cause.words, *(digits(float(value) / scale) for value in table.loc[cause.column].to_numpy())]
         for cause in Cause
         if table.loc[cause.column].any()
     ]

@@ -34,7 +34,7 @@ def with_one_fast_server(queue: Queue) -> Queue:
     if queue.servers == 1 or not plain or queue.room is not None or queue.setup is not None:
         return queue
     law = queue.law("service")
-    return replace(queue, servers=1, service=law.at(law.mean / queue.servers))
+    return replace(queue, servers=1, service=law.at(f"{law.moment(1) / queue.servers!r} s"))
 
 
 def with_one_line(queue: Queue) -> Queue:

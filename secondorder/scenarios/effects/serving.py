@@ -32,7 +32,7 @@ class PrefillElsewhere:
         """``seconds(0, 0, 0, D + E, K + C, D + E)``: the ``E`` prompts that end in the step count as sequences."""
         both = self.step_time.seconds(placement)
 
-        def decode(P: float, A: float, C: float, D: float, K: float, S: float) -> float:  # noqa: N803
+        def decode(P: float, A: float, C: float, D: float, K: float, S: float) -> float:
             seconds: float = both(0, 0, 0, S, K + C, S)
             return seconds
 

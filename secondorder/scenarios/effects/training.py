@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from secondorder.laws import Deterministic
+from secondorder.laws import Deterministic, time_law
 from secondorder.quantities import registry, si
 from secondorder.scenarios.training import Checkpoint, Recovery, Training
 from secondorder.scenarios.training_step import TrainingStep
@@ -36,9 +36,10 @@ def without_writes(scenario: Training) -> Training:
 
 def with_equal_steps(scenario: Training) -> Training:
     """Every step takes the mean time."""
-    if scenario.step is None or isinstance(scenario.step, TrainingStep | Deterministic):
+    if scenario.step is None or isinstance(scenario.step, TrainingStep):
         return scenario
-    return replace(scenario, step=Deterministic(scenario.step.mean))
+    law = time_law(scenario.step, "step")
+    return scenario if isinstance(law, Deterministic) else replace(scenario, step=Deterministic(law.mean))
 
 
 def with_spares_for_all(scenario: Training) -> Training:

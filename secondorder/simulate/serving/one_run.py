@@ -25,7 +25,8 @@ def latencies(scenario: Serving, *, seed: int, replication: int, requests: int |
     Two scenarios see the same arrivals and the same lengths where they have the same laws of them.
     """
     whole = isinstance(scenario.arrivals, Trace)
-    drawn = draw(scenario, requests or (len(scenario.arrivals) if whole else REQUESTS), seed, replication)  # type: ignore[arg-type]
+    count = len(scenario.arrivals) if isinstance(scenario.arrivals, Trace) else REQUESTS
+    drawn = draw(scenario, requests or count, seed, replication)
     ttft, e2el = _served(scenario, drawn)
     start, end = (0, len(drawn)) if whole else (int(BEGINNING * len(drawn)), max(1, int(END * len(drawn))))
     later = np.asarray(drawn.output_tokens) - 1
@@ -54,7 +55,8 @@ def _by_the_engine(scenario: Serving, requests: Requests) -> tuple[Floats, Float
     if kernel.supports(scenario):
         record = kernel.record(scenario, requests, records=False)
         arrival = np.rint(np.asarray(requests.arrival) / PICO)
-        return (record.first_token - arrival) * PICO, (record.finish - arrival) * PICO
+        times = record.first_token, record.finish
+        return np.multiply(times[0] - arrival, PICO), np.multiply(times[1] - arrival, PICO)
     frame = run(scenario, requests).requests
     return frame["ttft"].to_numpy(), frame["e2el"].to_numpy()
 

@@ -122,8 +122,8 @@ class Draft:
         """The step as decided."""
         rows = self.decodes + self.prompts_ended
         load = self.tokens, self.pairs, self.context, self.decodes, self.decode_context, rows
-        who = self.admitted, self.first, self.finishing, self.joining, self.given, self.victims, self.stalled
-        return Step(*load, *who, self.held_up)
+        ends = self.first, self.finishing, self.joining
+        return Step(*load, self.admitted, *ends, self.given, self.victims, self.stalled, self.held_up)
 
 
 def alive(slots: Iterable[Slot]) -> list[Slot]:
