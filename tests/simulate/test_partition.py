@@ -255,7 +255,7 @@ def test_what_cannot_be_split_is_refused_in_one_line() -> None:
     scenario = by_hand([(0, 4, 3)]).scenario
     with pytest.raises(InputError, match="requests"):
         partition(scenario, requests=0)
-    with pytest.raises(InputError, match="request 9|request: given 9|number from 0"):
+    with pytest.raises(InputError, match="a number from 0 to 4"):
         partition(scenario, requests=5).summary(request=9)
     with pytest.raises(InputError, match="Serving"):
         partition("serving")  # type: ignore[arg-type]

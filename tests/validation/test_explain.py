@@ -2,7 +2,8 @@
 
 import math
 from dataclasses import replace
-from itertools import permutations
+from itertools import combinations, permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import secondorder as so
+from secondorder.cli import main
 from secondorder.errors import InputError, UnknownName
-from secondorder.scenarios.effects.serving import PrefillElsewhere, without_prefill_interference
+from secondorder.scenarios.effects.serving import without_prefill_interference
 from secondorder.simulate.kernels.serving import run as kernel
 from secondorder.simulate.serving import draw, single_run
 from secondorder.systems.registry import SYSTEMS
@@ -44,7 +46,7 @@ def test_shares_are_the_mean_over_all_orders(players: int, data: st.DataObject) 
     worth = {
         coalition: data.draw(st.floats(-10, 10))
         for size in range(players + 1)
-        for coalition in map(frozenset, __import__("itertools").combinations(range(players), size))
+        for coalition in map(frozenset, combinations(range(players), size))
     }
     told = np.zeros(players)
     for order in permutations(range(players)):
@@ -71,13 +73,12 @@ def test_parts_are_closed_to_the_last_digit(parts: list[float]) -> None:
 # What is simulated without an effect
 
 
-@pytest.mark.parametrize("name", sorted(word for word, system in SYSTEMS.items() if system.effects))
-def test_every_effect_can_be_turned_off_twice(name: str) -> None:
-    system = SYSTEMS[name]
-    scenario = system.type(**system.example_values) if name in ("queue", "pipeline") else DEMO
-    for effect in SYSTEMS["serving" if scenario is DEMO else name].effects:
-        off = loaded(effect.off)(scenario)
-        assert loaded(effect.off)(off) == off or isinstance(off.step_time, PrefillElsewhere), effect.name
+def test_every_effect_comes_off_the_scenario_of_the_example() -> None:
+    for system in SYSTEMS.values():
+        scenario = system.type(**system.example_values) if system.word in ("queue", "pipeline", "collective") else DEMO
+        for effect in system.effects if scenario is not DEMO else SYSTEMS["serving"].effects:
+            off = loaded(effect.off)(scenario)
+            assert type(off) is type(scenario), effect.name
 
 
 def test_the_kernel_and_simpy_agree_where_prompts_are_computed_elsewhere() -> None:
@@ -116,7 +117,8 @@ def test_turning_the_named_effect_off_closes_its_part() -> None:
 
 def test_the_two_variabilities_of_a_queue_share_as_kingman_says() -> None:
     # Heavy traffic: the wait is in proportion to ca2 + cs2, so that equal ones have equal parts.
-    found = so.explain(so.Queue(arrivals="poisson 9 request/s", service="exponential 100 ms"), "wait_mean", requests=100_000)
+    queue = so.Queue(arrivals="poisson 9 request/s", service="exponential 100 ms")
+    found = so.explain(queue, "wait_mean", requests=100_000)
     parts = {part.name: part for part in found.effects}
     one, other = parts["arrival variability"], parts["service variability"]
     assert one.low is not None
@@ -124,22 +126,92 @@ def test_the_two_variabilities_of_a_queue_share_as_kingman_says() -> None:
     assert abs(one.value - other.value) < (one.high - one.low)
 
 
+OUTAGE = so.Outage(begin="20 s", duration="4 s")
 CAUSES = {
-    "prefill steals the steps": (
-        service("8 request/s", "input=1920 output=128", max_num_seqs=32), "tpot_mean", 0, "prefill interference"),
-    "the tail of M/M/16": (
-        so.Queue(arrivals="poisson 800 request/s", service="exponential 10 ms", servers=16), "wait_p99", 0, "arrival variability"),
-    "the knee": (service("24 request/s", "input=512 output=128"), "ttft_p99", 0, "arrival variability"),
-    "long prompts block short ones": (
-        service("5 request/s", "input=512 output=64"), "tpot_p99", 0, "prefill interference"),
-    "the cache is the cliff": (
-        service("12 request/s", "input=512 output=geometric 512", num_gpu_blocks=5_000), "ttft_mean", 0, "cache limit"),
-    "retries keep the servers busy": (
-        so.Queue(arrivals="poisson 70 request/s", service="exponential 100 ms", servers=10,
-            patience=so.Patience(limit="2 s", retries=3, withdrawn=False), outage=so.Outage(begin="30 s", duration="30 s")),
-        "response_mean", None, "outage"),
-    "bursts": (
-        so.Queue(arrivals="mmpp 2 request/s 14 request/s 10 s 10 s", service="exponential 100 ms"), "wait_mean", 0, "bursts"),
-    "blind routing": (
-        so.Queue(arrivals="poisson 64 request/s", service="exponential 100 ms", servers=8, routing="random"), "wait_mean", 0, "routing"),
+    "prefill steals the steps of decodes":
+        (service("8 request/s", "input=1920 output=128", max_num_seqs=32), "tpot_mean", "prefill interference"),
+    "prompts queue behind prompts at the knee":
+        (service("16 request/s", "azure_conv_2023"), "ttft_p99", "prefill interference"),
+    "a cache too small":
+        (service("12 request/s", "input=512 output=geometric 256", num_gpu_blocks=1300), "ttft_mean", "cache limit"),
+    "few slots":
+        (service("12 request/s", "input=512 output=geometric 256", max_num_seqs=24), "ttft_mean", "batch limit"),
+    "arrivals in bursts":
+        (so.Queue(arrivals="markov 2 request/s rate_2=14 request/s sojourn_1=10 s sojourn_2=10 s",
+                  service="exponential 100 ms"), "wait_mean", "bursts"),
+    "blind routing":
+        (so.Queue(arrivals="poisson 64 request/s", service="exponential 100 ms", servers=8, routing="random"),
+         "wait_mean", "routing"),
+    "a stall under open arrivals":
+        (so.Queue(arrivals="poisson 100 request/s", service="1 ms", outage=OUTAGE), "response_p99", "outage"),
+    "jitter in a ring":
+        (so.Collective(ranks=8, size="1 GB", link="50 GB/s latency=5 us", jitter="lognormal scv=0.04"),
+         "time_mean", "jitter"),
+    "one slow link":
+        (so.Collective(ranks=8, size="1 GB", link="50 GB/s latency=5 us", jitter="lognormal scv=0.0004",
+                       slow_links={"3": 2.0}), "time_mean", "slow links"),
+    "jitter in a pipeline":
+        (so.Pipeline(stages=8, microbatches=32, forward="1 s", schedule="forward", jitter="lognormal scv=0.09"),
+         "time_mean", "jitter"),
+    "lost work":
+        (so.Training(failures="exponential 8240 s", checkpoint="blocking 3600 s write=20 s", recovery="120 s",
+                     duration="2 day"), "goodput", "rework"),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("case", sorted(CAUSES))
+def test_explain_names_the_cause(case: str) -> None:
+    scenario, metric, cause = CAUSES[case]
+    small = 4_000 if isinstance(scenario, so.Queue) else None
+    found = so.explain(scenario, metric, seed=1, replications=4, requests=small)
+    assert found.cause == cause
+    assert_sums(found)
+    assert cause in found.sentence
+
+
+def test_a_ring_of_exponential_hops_costs_what_its_theory_says() -> None:
+    # 2 - 1/n means a stage: jitter makes the part (1 - 1/n) of the time without it (collectives.md).
+    ring = so.Collective(ranks=8, size="1 GB", link="50 GB/s", jitter="exponential", repeats=20)
+    found = so.explain(ring, "time_mean", order=0, seed=2)
+    (jitter,) = found.effects
+    assert jitter.value / found.formula.amount == pytest.approx(1 - 1 / 8, abs=0.05)
+
+
+def test_retries_are_named_where_they_keep_the_server_busy() -> None:
+    patience = so.Patience(limit="1 s", retries=3, withdrawn=False)
+    outage = so.Outage(begin="5 s", duration="5 s")
+    storm = so.Queue(arrivals="poisson 7 request/s", service="100 ms", patience=patience, outage=outage)
+    found = so.explain(storm, "response_mean", seed=1, replications=3, requests=400)
+    assert {"retries", "outage"} <= {part.name for part in found.effects}
+    assert_sums(found)
+
+
+# What is refused
+
+
+def test_bad_requests_are_refused_in_one_line() -> None:
+    with pytest.raises(InputError, match="an order that ttft_p99 has: 0, 2"):
+        so.explain(DEMO, "ttft_p99", order=1)
+    with pytest.raises(UnknownName, match="ttft_p99"):
+        so.explain(DEMO, "ttft_p9")
+    with pytest.raises(InputError, match="replications"):
+        so.explain(DEMO, "ttft_p99", replications=1)
+    with pytest.raises(InputError, match="whose effects can be turned off"):
+        so.explain(so.Capacity(**SYSTEMS["capacity"].example_values), "replicas")
+
+
+def test_the_command_prints_the_parts_and_draws_a_waterfall(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        '[serving]\nmodel = "llama_3_1_8b"\naccelerator = "h100_sxm"\n'
+        'arrivals = "poisson 8 request/s"\nlengths = "input=1024 output=64"\n'
+    )
+    figure = tmp_path / "why.svg"
+    words = ["explain", str(plan), "--metric", "ttft_p99", "--replications", "2", "--num-prompts", "500"]
+    assert main([*words, "--request", "17", "--figure", str(figure)]) == 0
+    shown = capsys.readouterr().out
+    assert "prefill interference" in shown
+    assert "a quantile is not a sum" in shown
+    assert "request 17" in shown
+    assert figure.read_text().startswith("<?xml")
+    assert main([*words[:3], "ttft_p9"]) == 2

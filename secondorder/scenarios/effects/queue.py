@@ -10,14 +10,22 @@ from secondorder.workloads.arrivals import Deterministic, Gamma, MarkovModulated
 def without_bursts(queue: Queue) -> Queue:
     """Poisson arrivals of the same rate, where they come in bursts."""
     law = queue.arrival_law
-    bursty = isinstance(law, MarkovModulated | TraceArrivals) or (isinstance(law, Gamma | Renewal) and law.scv > 1)
-    return replace(queue, arrivals=Poisson(law.rate)) if bursty and not isinstance(law, Closed) else queue
+    return replace(queue, arrivals=Poisson(law.rate)) if _bursty(queue) and not isinstance(law, Closed) else queue
+
+
+def _bursty(queue: Queue) -> bool:
+    law = queue.arrival_law
+    return isinstance(law, MarkovModulated | TraceArrivals) or (isinstance(law, Gamma | Renewal) and law.scv > 1)
 
 
 def with_even_arrivals(queue: Queue) -> Queue:
-    """Arrivals at equal intervals, at the same rate; a closed population keeps its own."""
+    """Arrivals at equal intervals, at the same rate; those in bursts and a closed population stay as they are."""
     law = queue.arrival_law
-    return queue if isinstance(law, Closed | Deterministic) else replace(queue, arrivals=Deterministic(law.rate))
+    return (
+        queue
+        if isinstance(law, Closed | Deterministic) or _bursty(queue)
+        else replace(queue, arrivals=Deterministic(law.rate))
+    )
 
 
 def with_equal_services(queue: Queue) -> Queue:

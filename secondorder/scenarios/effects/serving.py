@@ -48,21 +48,24 @@ class PrefillElsewhere:
         return spent
 
 
+def bursty(arrivals: object) -> bool:
+    """Whether arrivals come in bursts, more unevenly than Poisson ones."""
+    return isinstance(arrivals, MarkovModulated | TraceArrivals) or (isinstance(arrivals, Gamma) and arrivals.scv > 1)
+
+
 def without_bursts(scenario: Serving) -> Serving:
     """Poisson arrivals of the same rate, where they come in bursts."""
-    bursty = isinstance(scenario.arrivals, MarkovModulated | TraceArrivals)
-    if isinstance(scenario.arrivals, Gamma):
-        bursty = scenario.arrivals.scv > 1
-    return replace(scenario, arrivals=Poisson(scenario.arrivals.rate)) if bursty else scenario
+    return replace(scenario, arrivals=Poisson(scenario.arrivals.rate)) if bursty(scenario.arrivals) else scenario
 
 
 def with_even_arrivals(scenario: Serving) -> Serving:
-    """Arrivals at equal intervals, at the same rate."""
+    """Arrivals at equal intervals, at the same rate; those in bursts stay as they are."""
     arrivals = scenario.arrivals
     if isinstance(arrivals, Trace):
         times = np.linspace(0, si(arrivals.duration), len(arrivals))
         return replace(scenario, arrivals=replace(arrivals, requests=replace(arrivals.requests, arrival=times)))
-    return scenario if isinstance(arrivals, Deterministic) else replace(scenario, arrivals=Deterministic(arrivals.rate))
+    even = isinstance(arrivals, Deterministic) or bursty(arrivals)
+    return scenario if even else replace(scenario, arrivals=Deterministic(arrivals.rate))
 
 
 def with_equal_lengths(scenario: Serving) -> Serving:

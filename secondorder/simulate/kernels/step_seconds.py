@@ -117,7 +117,7 @@ def table(times: StepTimes, P: int, D: int, K: int) -> float:
 def duration(times: StepTimes, P: int, A: int, C: int, D: int, K: int, S: int) -> int:
     """Of a step in whole picoseconds; -1 where the model has no time for it."""
     if times.elsewhere:
-        P, A, C, D, K = 0, 0, 0, S, K + C
+        P, A, C, D, K = 0, 0, 0, S, K + C  # noqa: N806
     if times.kind == ROOFLINE:
         seconds = roofline(times, P, A, C, D, K, S)
     elif times.kind == AFFINE:

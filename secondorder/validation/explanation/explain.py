@@ -1,6 +1,6 @@
 """The gap between one order of a metric's ladder and the simulation, split into effects that sum to it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from secondorder.scenarios.serving import Serving
 from secondorder.simulate.output import student
 from secondorder.simulate.replicate import replicated
 from secondorder.systems.registry import SYSTEMS, system_of
-from secondorder.systems.system import System, loaded
+from secondorder.systems.system import Effect, System, loaded
 from secondorder.validation.explanation.shapley import closed, shares
 from secondorder.verbs import solve
 from secondorder.workloads.traces import Trace
@@ -86,8 +86,9 @@ class Explanation:
         """A row a part, in SI units: its value, interval, and what it does first and last."""
         import pandas as pd
 
+        about = self.scenario.name, self.metric, self.unit, self.formula.order
         rows = [
-            (self.scenario.name, self.metric, self.unit, self.formula.order, p.name, p.value, p.low, p.high, p.first, p.last)
+            (*about, p.name, p.value, p.low, p.high, p.first, p.last)
             for p in self.parts
         ]  # fmt: skip
         columns = ["scenario", "metric", "unit", "order", "part", "value", "ci_low", "ci_high", "first", "last"]
@@ -110,7 +111,8 @@ class Explanation:
         def said(value: float) -> str:
             return pretty(value, self.unit)
 
-        head = f"{self.metric} is {said(self.simulated.amount)} where order {self.formula.order} says {said(self.formula.amount)}"
+        told = f"order {self.formula.order} says {said(self.formula.amount)}"
+        head = f"{self.metric} is {said(self.simulated.amount)} where {told}"
         if not self.effects:
             return f"{head}; no effect that can be turned off changes it."
         parts = sorted(self.parts, key=lambda part: -abs(part.value))[:SAID]
@@ -142,8 +144,8 @@ def explain(
 
     Each effect of the scenario is turned on and off, on common random numbers; ``v(S)`` is the simulated metric with
     the effects ``S`` on, ``f(S)`` the formula of that scenario: what a formula knows of an effect is no part of the gap
-    (where it cannot be asked without the effect, ``f`` leaves it on). With ``g = v - f`` an effect's part is its Shapley
-    value, ``sum_S |S|! (n - |S| - 1)!/n! (g(S + i) - g(S))``; beyond six effects that matter, orders are sampled. The
+    (where it cannot be asked without the effect, ``f`` leaves it on). With ``g = v - f`` an effect's part is its
+    Shapley value, ``sum_S |S|! (n - |S| - 1)!/n! (g(S + i) - g(S))``; beyond six effects that matter, orders are sampled. The
     part of the bare system is ``g(none)``. All parts sum to ``v(all) - f(all)``. ``order`` is the lowest of the ladder
     if none is given. Intervals are Student's over the replications, at 95 %.
 
@@ -193,6 +195,15 @@ def _up_to(scenario: Scenario, metric: str, order: int) -> float:
     return (lower or list(ladder))[-1].amount
 
 
+def _of(scenario: Scenario, system: System) -> Iterator[Effect]:
+    """The effects that a scenario has, or that are left when those before them are off."""
+    for effect in system.effects:
+        off = loaded(effect.off)(scenario)
+        if off != scenario:
+            yield effect
+        scenario = off
+
+
 class _Study:
     """Simulations of one scenario with some of its effects off; each set of effects is simulated once."""
 
@@ -210,7 +221,7 @@ class _Study:
         self.scenario, self.formula, self.metric = scenario, formula, formula.metric
         self.seed, self.replications, self.requests, self.jobs = seed, replications, requests, jobs
         self.one_run = loaded(system.one_run)
-        self.effects = [each for each in system.effects if loaded(each.off)(scenario) != scenario]
+        self.effects = list(_of(scenario, system))
         self.in_formula = frozenset(each.name for each in self.effects if each.in_formula)
         self.every = frozenset(each.name for each in self.effects)
         self.solved = {self.in_formula: formula.amount}
