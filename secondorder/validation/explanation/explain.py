@@ -145,9 +145,9 @@ def explain(
     Each effect of the scenario is turned on and off, on common random numbers; ``v(S)`` is the simulated metric with
     the effects ``S`` on, ``f(S)`` the formula of that scenario: what a formula knows of an effect is no part of the gap
     (where it cannot be asked without the effect, ``f`` leaves it on). With ``g = v - f`` an effect's part is its
-    Shapley value, ``sum_S |S|! (n - |S| - 1)!/n! (g(S + i) - g(S))``; beyond six effects that matter, orders are sampled. The
-    part of the bare system is ``g(none)``. All parts sum to ``v(all) - f(all)``. ``order`` is the lowest of the ladder
-    if none is given. Intervals are Student's over the replications, at 95 %.
+    Shapley value, ``sum_S |S|! (n - |S| - 1)!/n! (g(S + i) - g(S))``; beyond six effects that matter, orders are
+    sampled. The part of the bare system is ``g(none)``. All parts sum to ``v(all) - f(all)``. ``order`` is the lowest
+    of the ladder if none is given. Intervals are Student's over the replications, at 95 %.
 
     A p99 is not a sum: its parts tell what turning effects off would change, on average over the orders of doing so,
     and not where the time of a request went. That is told by ``partition``.
