@@ -6,7 +6,11 @@ export MPLBACKEND := Agg
 # Small matrices, two test processes: threads of the linear algebra would only wait for each other.
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: demo test lint types layers units validate bench docs clean
+.PHONY: demo test lint types layers units validate bench oracle docs clean
+
+ORACLE_PIP := .venv-oracle/bin/pip install --quiet --disable-pip-version-check --no-deps
+CPU_TORCH := torch==2.13.0+cpu
+WORKLOADS ?= 10000
 
 demo: .venv/installed
 	$(BIN)/secondorder demo
@@ -30,7 +34,8 @@ validate: .venv/installed
 	SECONDORDER_KERNEL_EXAMPLES=5000 $(BIN)/python -m pytest -n 2 tests/simulate/test_kernels.py tests/simulate/test_compiled_models.py
 	SECONDORDER_TWINS=all $(BIN)/python -m pytest -n 2 tests/validation/test_catalogue.py
 	$(BIN)/secondorder validate
-	$(BIN)/secondorder validate --coverage
+	$(BIN)/secondorder validate --coverage --suite queueing
+	$(BIN)/secondorder validate --coverage --suite serving --service "30%" --seeds 40
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/speed.py
@@ -45,6 +50,18 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/collective_speed.py
 	$(BIN)/python benchmarks/first_order.py
 
+# The real scheduler, of three versions, in an environment of its own (2.5 GB).
+oracle: .venv/installed .venv-oracle/installed
+	PYTHONPATH=tests $(BIN)/python -m oracle.compare --workloads $(WORKLOADS)
+
+.venv-oracle/installed: oracle-constraints.txt
+	$(PYTHON) -m venv .venv-oracle
+	$(ORACLE_PIP) $(CPU_TORCH) || $(ORACLE_PIP) --index-url https://download.pytorch.org/whl/cpu $(CPU_TORCH)
+	$(ORACLE_PIP) --requirement oracle-constraints.txt
+	for older in 0.19.0 0.24.0; do \
+	    $(ORACLE_PIP) --no-compile --target .venv-oracle/vllm-$$older vllm==$$older || exit 1; done
+	touch $@
+
 docs: .venv/installed
 	$(BIN)/python docs/make_reference.py > docs/reference.md
 	$(BIN)/python benchmarks/first_order.py --markdown > docs/first_order.md
@@ -55,4 +72,4 @@ docs: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv out build dist *.egg-info
+	rm -rf .venv .venv-oracle out build dist *.egg-info

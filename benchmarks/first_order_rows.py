@@ -198,7 +198,7 @@ ROWS = (
         what="p99 of the time to first token at 8 request/s, production lengths",
         call=lambda: so.solve(chat).best("ttft_p99"),
         unit="ms",
-        twin=lambda: so.simulate(chat, seed=1, replications=5, requests=2_000).best("ttft_p99"),
+        twin=lambda: so.simulate(chat, seed=1).best("ttft_p99"),
         theirs=lambda m: (
             m.ServingModel()
             .solve(m.Models.Language.Llama3_8B, m.Hardware.Cloud.H100, seq_len=1155)
@@ -280,9 +280,9 @@ ROWS = (
         what="request/s of a replica: 1,920 tokens in, 128 out, 32 slots",
         call=lambda: saturation(replica).rate,
         unit="request/s",
-        twin=lambda: so.simulate(
-            replace(replica, arrivals=so.Poisson("12 request/s")), seed=1, replications=5, requests=2_000
-        ).best("request_throughput"),
+        twin=lambda: so.simulate(replace(replica, arrivals=so.Poisson("12 request/s")), seed=1).best(
+            "request_throughput"
+        ),
         theirs=lambda m: (
             m.ServingCapacityModel()
             .solve(

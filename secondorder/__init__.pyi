@@ -41,6 +41,7 @@ from .plans.write import write_plan as write_plan
 from .quantities import quantity as quantity
 from .scenarios.capacity import Capacity as Capacity
 from .scenarios.chunked_prefill import ChunkedPrefill as ChunkedPrefill
+from .scenarios.closed_loop import ClosedLoop as ClosedLoop
 from .scenarios.collective import Collective as Collective
 from .scenarios.compression import Compression as Compression
 from .scenarios.data_loading import DataLoading as DataLoading

@@ -1,8 +1,12 @@
 """What is done with a scenario of any kind: ``solve`` and ``simulate``."""
 
+from typing import Any
+
 from secondorder.answers.answer import Answer
 from secondorder.errors import InputError
+from secondorder.quantities import Quantity
 from secondorder.scenarios.scenario import Scenario
+from secondorder.simulate.witness import Witness, chosen
 from secondorder.systems.registry import system_of
 from secondorder.systems.system import loaded
 
@@ -22,14 +26,24 @@ def can_simulate(scenario: Scenario) -> bool:
 
 
 def simulate(
-    scenario: Scenario, *, seed: int = 0, replications: int | None = None, requests: int | None = None, jobs: int = 1
+    scenario: Scenario,
+    *,
+    seed: int = 0,
+    replications: int | None = None,
+    requests: int | None = None,
+    jobs: int = 1,
+    precision: float | None = None,
+    budget: Quantity | str | None = None,
+    witness: Witness | None = None,
 ) -> Answer:
     """Simulate a scenario: estimates with 95 % confidence intervals.
 
-    The same scenario and seed give the same result. There are 10 ``replications`` if no other number is
-    given, and 100 of a training run. ``requests`` is the length of a run of a ``Serving`` or ``Queue`` scenario,
-    chosen when it is not given; the others have a length of their own. ``jobs`` processes share the
-    replications.
+    The same scenario and seed give the same result. A ``Serving`` scenario runs until its latencies are known to a
+    relative half-width of ``precision`` (5 %), or for a ``budget`` of time ("60 s"), with which the result depends on
+    the machine. ``requests`` is the length of a run of a ``Serving`` or ``Queue`` scenario, chosen when it is not
+    given; the others have a length of their own. There are 10 ``replications`` of them if no other number is given,
+    and 100 of a training run. ``jobs`` processes share the runs. ``witness``: "kernel" (compiled) or "events" (SimPy),
+    which give the same times; if not given, the kernel where one knows all that the scenario uses.
     """
     system = system_of(scenario)
     if requests is not None and not system.has_requests:
@@ -38,8 +52,16 @@ def simulate(
     if system.simulator is None:
         given = type(scenario).__name__
         raise InputError("scenario", given=given, expected="one that can be simulated", remedy="solve answers it")
-    if replications is None:
+    for name, value in (("precision", precision), ("budget", budget)):
+        if value is not None and not system.has_precision:
+            given = f"{value} for a {type(scenario).__name__}"
+            raise InputError(name, given=given, expected="none: its runs have a number of their own")
+    if not system.has_kernel:
+        chosen(witness, lambda: False, type(scenario).__name__)
+    if replications is None and not system.has_precision:
         replications = system.replications
-    length = {"requests": requests} if system.has_requests else {}
-    found = loaded(system.simulator)(scenario, seed=seed, replications=replications, jobs=jobs, **length)
+    options: dict[str, Any] = {"requests": requests} if system.has_requests else {}
+    options |= {"precision": precision, "budget": budget} if system.has_precision else {}
+    options |= {"witness": witness} if system.has_kernel else {}
+    found = loaded(system.simulator)(scenario, seed=seed, replications=replications, jobs=jobs, **options)
     return found.in_units_of(system.metrics)

@@ -41,6 +41,9 @@ class Settings:
     urgent_first: bool = False
     whole_length: bool = True
     unnamed_first: bool = False
+    cap_alone: bool = True
+    adaptive: bool = False
+    kept: int = 0
 
 
 @dataclass(eq=False)
@@ -51,6 +54,7 @@ class Job:
     ask: Ask
     computed: int = 0
     emitted: int = 0
+    delivered: int = 0
     blocks: list[int] = field(default_factory=list)
     scheduled: int | None = None
     first_token: int | None = None
@@ -66,6 +70,11 @@ class Job:
     @property
     def needed(self) -> int:
         return self.ask.prompt + self.emitted
+
+    @property
+    def known(self) -> int:
+        """Tokens whose value is known: all but the one that the step under way brings out."""
+        return self.ask.prompt + self.delivered
 
     @property
     def done(self) -> bool:
@@ -127,12 +136,12 @@ class Blocks:
         self.registered = [entry for entry in self.registered if entry[1] != block]
         job.blocks.append(block)
 
-    def register(self, job: Job, before: int, after: int) -> None:
-        """The blocks that become full between ``before`` and ``after`` computed tokens can be hit from now on."""
+    def register(self, job: Job, tokens: int) -> None:
+        """Blocks that so many computed tokens fill can be hit from now on, as far as the tokens are known."""
         if self.settings.prefix_caching:
-            size = self.settings.block_size
-            for i in range(before // size, after // size):
-                self.registered.append((job.identity(i), job.blocks[i]))
+            for i in range(min(tokens, job.known) // self.settings.block_size):
+                if job.blocks[i] not in [block for _, block in self.registered]:
+                    self.registered.append((job.identity(i), job.blocks[i]))
 
     def release(self, job: Job) -> None:
         """The last block first, so that it is evicted first."""
@@ -172,6 +181,7 @@ class NaiveEngine:
         self.blocks = Blocks(settings, self.jobs)
         self.now = 0
         self.steps = 0
+        self.threshold = maxsize
 
     def run(self) -> list[Job]:
         step: list[Piece] = []
@@ -189,10 +199,10 @@ class NaiveEngine:
             for piece in step:
                 if piece.job.scheduled is None:
                     piece.job.scheduled = self.now
-            following = self.schedule() if self.settings.async_scheduling else []
+            following = self.schedule(beside=True) if self.settings.async_scheduling else []
             self.now += self.duration(step)
             self.steps += 1
-            self.emit(step)
+            self.emit(step, following)
             step = following
         return self.jobs
 
@@ -211,10 +221,13 @@ class NaiveEngine:
             self.blocks.release(job)
             job.computed, job.cancelled = 0, self.now
 
-    def schedule(self) -> list[Piece]:
-        """A step, whose tokens from then on count as computed and whose outputs as emitted."""
+    def schedule(self, beside: bool = False) -> list[Piece]:
+        """A step, whose tokens from then on count as computed and whose outputs as emitted.
+
+        ``beside`` a step that is under way nothing is tried twice.
+        """
         step, preempted = self.continue_running()
-        while preempted and not step:  # the first in order was its own victim
+        while preempted and not step and not beside:  # the first in order was its own victim
             step, preempted = self.continue_running()
         if not preempted:
             step += self.admit(self.settings.max_num_batched_tokens - sum(piece.n for piece in step))
@@ -227,6 +240,7 @@ class NaiveEngine:
     def continue_running(self) -> tuple[list[Piece], bool]:
         step: list[Piece] = []
         preempted = False
+        self.threshold = self.limit()
         for job in list(self.running):
             budget = self.settings.max_num_batched_tokens - sum(piece.n for piece in step)
             if budget == 0:
@@ -253,8 +267,8 @@ class NaiveEngine:
         self.running.remove(victim)
         self.blocks.release(victim)
         victim.computed = 0
+        victim.preemptions += 1
         if not victim.done:  # else its last token is in the step under way
-            victim.preemptions += 1
             self.waiting.insert(0, victim)
             self.order()
 
@@ -269,7 +283,8 @@ class NaiveEngine:
                 break
             n = min(n, budget)
             fresh = self.blocks.tokens(job.needed if self.settings.whole_length else hit_tokens + n) - len(hits)
-            if fresh + sum(block in self.blocks.free for block in hits) > len(self.blocks.free):
+            kept = self.settings.kept if self.running else 0
+            if fresh + sum(block in self.blocks.free for block in hits) + kept > len(self.blocks.free):
                 break
             self.running.append(self.waiting.pop(0))
             for block in hits:
@@ -285,16 +300,21 @@ class NaiveEngine:
         """``n`` tokens of a request, for which there is room."""
         for _ in range(self.lacking(job, n)):
             self.blocks.allocate(job)
-        self.blocks.register(job, job.computed, job.computed + n)
+        self.blocks.register(job, job.computed + n)
         decode = job.emitted > 0 and job.needed - job.computed == 1
         return Piece(job, job.computed, n, job.needed, decode)
 
     def lacking(self, job: Job, n: int) -> int:
         return self.blocks.tokens(job.computed + n) - len(job.blocks)
 
-    @property
-    def threshold(self) -> int:
-        return self.settings.long_prefill_token_threshold or maxsize
+    def limit(self) -> int:
+        """Tokens that a step may take of one prompt."""
+        requests, threshold = len(self.running + self.waiting), self.settings.long_prefill_token_threshold
+        if threshold is None or (requests <= 1 and not self.settings.cap_alone):
+            return maxsize
+        if self.settings.adaptive:
+            return max(threshold, self.settings.max_num_batched_tokens // max(requests, 1))
+        return threshold
 
     def duration(self, step: list[Piece]) -> int:
         prefills = [piece for piece in step if not piece.decode]
@@ -311,8 +331,13 @@ class NaiveEngine:
             * PICO
         )
 
-    def emit(self, step: list[Piece]) -> None:
+    def emit(self, step: list[Piece], following: list[Piece]) -> None:
         """Tokens come out at the end of the step; who has all of them leaves, in order of admission."""
+        for piece in step:
+            piece.job.delivered += piece.ends
+            if piece.ends and piece.job in self.running:
+                under_way = sum(later.n for later in following if later.job is piece.job)
+                self.blocks.register(piece.job, piece.job.computed - under_way)
         for piece in step:
             if piece.ends and piece.job.first_token is None and piece.job.cancelled is None:
                 piece.job.first_token = self.now

@@ -17,7 +17,7 @@ from secondorder.scenarios.steptime import Affine, Roofline, StepTime
 from secondorder.simulate import serving
 from secondorder.simulate.serving import request, single_run
 from secondorder.simulate.serving.engine import Engine
-from secondorder.simulate.serving.policies import DEFAULT, LeastRecentlyReleased, MostUrgent, Policies, whole_length
+from secondorder.simulate.serving.policies import MostUrgent, Policies, UnnamedFirst, whole_length
 from secondorder.simulate.serving.recorder import Recorder
 from secondorder.workloads.arrivals import Poisson
 from secondorder.workloads.lengths import Lengths
@@ -58,7 +58,8 @@ class Case:
     scenario: Serving
     arrivals: tuple[int, ...]
     requests: Requests
-    policies: Policies = DEFAULT
+    policies: Policies | None = None
+    """Those of the scenario's engine if not given."""
     priorities: tuple[int, ...] = ()
     patience: tuple[int, ...] = ()
     """Picoseconds after which each request gives up."""
@@ -85,12 +86,17 @@ class Case:
 
     def naive(self) -> NaiveEngine:
         """By the witness."""
-        chosen = replace(
-            _settings(self.scenario),
-            urgent_first=self.policies.waiting is MostUrgent,
-            whole_length=self.policies.admits is whole_length,
-            unnamed_first=self.policies.free_blocks is UnnamedFirst,
-        )
+        chosen = _settings(self.scenario)
+        if self.policies is not None:
+            chosen = replace(
+                chosen,
+                urgent_first=self.policies.waiting is MostUrgent,
+                whole_length=self.policies.admits is whole_length,
+                unnamed_first=self.policies.free_blocks is UnnamedFirst,
+                cap_alone=True,
+                adaptive=False,
+                kept=0,
+            )
         return NaiveEngine(chosen, list(self._asks()), self.scenario.step_seconds)
 
     def _asks(self) -> Iterator[Ask]:
@@ -119,15 +125,6 @@ def submit(env: simpy.Environment, engine: Engine, ask: request.Ask, patience: i
         env.timeout(patience).callbacks.append(lambda _: engine.cancel(slot))
 
 
-class UnnamedFirst(LeastRecentlyReleased):
-    """Blocks in which nothing can be found again go first, the last released before the others."""
-
-    def add(self, block: int, content: Hashable | None) -> None:
-        super().add(block, content)
-        if content is None:
-            self.queue.move_to_end(block, last=False)
-
-
 def _settings(scenario: Serving) -> Settings:
     return Settings(
         usable=scenario.kv_blocks - 1,
@@ -138,6 +135,11 @@ def _settings(scenario: Serving) -> Settings:
         chunked_prefill=scenario.enable_chunked_prefill,
         prefix_caching=scenario.enable_prefix_caching,
         async_scheduling=scenario.async_scheduling,
+        whole_length=scenario.scheduler_reserve_full_isl,
+        unnamed_first=scenario.engine != "vllm 0.19",
+        cap_alone=scenario.engine != "vllm 0.33",
+        adaptive=scenario.long_prefill_token_threshold_adaptive,
+        kept=int(scenario.watermark * scenario.kv_blocks),
     )
 
 
@@ -180,6 +182,7 @@ def cases(
     hash_block = draw(st.sampled_from([block_size, 1, 3, 8])) if caching else 0
     longest = max(map(sum, zip(prompts, outputs, strict=True)))
     chunked = draw(st.sampled_from([True, True, True, False]))
+    engine = draw(st.sampled_from(["vllm 0.33", "vllm 0.33", "vllm 0.24", "vllm 0.19"]))
     scenario = Serving(
         model=MODEL, accelerator=ACCELERATOR, arrivals=ARRIVALS, lengths=LENGTHS,
         num_gpu_blocks=1 - (1 - longest) // block_size + draw(st.integers(0, 6) | st.integers(0, 60)),
@@ -191,6 +194,10 @@ def cases(
         enable_chunked_prefill=chunked,
         enable_prefix_caching=caching,
         async_scheduling=draw(st.booleans()) if ahead is None else ahead,
+        engine=engine,
+        long_prefill_token_threshold_adaptive=engine == "vllm 0.33" and draw(st.booleans()),
+        watermark=0.0 if engine == "vllm 0.19" else draw(st.sampled_from([0.0, 0.0, 0.1])),
+        scheduler_reserve_full_isl=draw(st.sampled_from([True, True, False])),
         step_time=STEP_TIMES[draw(st.integers(0, len(STEP_TIMES) - 1))],
     )  # fmt: skip
     requests = Requests(

@@ -1,6 +1,6 @@
 """What each kind of scenario is measured by: names, units and statistics, for closed forms and simulations alike."""
 
-from secondorder.answers.metric import EXTREMES, LATENCIES, MEAN_AND_QUANTILES, Metric
+from secondorder.answers.metric import EXTREMES, LATENCIES, MEAN_AND_QUANTILES, REQUEST_LATENCIES, Metric
 
 CAPACITY = (
     Metric(name="replicas"),
@@ -10,6 +10,12 @@ CAPACITY = (
     Metric(name="cost", unit="USD/hour"),
     Metric(name="cost_per_request", unit="USD/request"),
     Metric(name="cost_per_token", unit="USD/token"),
+)
+
+CLOSED_LOOP = (
+    Metric(name="throughput", unit="request/s"),
+    Metric(name="concurrency"),
+    *(metric for metric in LATENCIES if metric.name in REQUEST_LATENCIES),
 )
 
 COLLECTIVE = (

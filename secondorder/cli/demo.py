@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from secondorder.cli.options import OUTPUT, PRINTED, Jobs, Margin, Output, Seed
+from secondorder.cli.options import OUTPUT, PRINTED, Jobs, Margin, Output, Seed, truth
 from secondorder.cli.output import check_output, emit, records
 
 if TYPE_CHECKING:
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 LOAD = Group("Load", sort_key=1)
 METRICS = ("ttft_mean", "ttft_p99", "tpot_mean", "tpot_p99", "e2el_p99")
+PRECISION = 0.03  # relative half-width of the intervals
 
 EXAMPLE = """\
 Examples:
 
   secondorder demo
+  secondorder demo --tables
   secondorder demo --trace AzureLLMInferenceTrace_conv.csv --figure knee.svg
 """
 
@@ -32,6 +34,9 @@ def demo(
     objective: Annotated[
         str, Parameter(group=LOAD, metavar="TIME", help="The p99 of the time to first token that users accept.")
     ] = "500 ms",
+    tables: Annotated[
+        bool, Parameter(group=OUTPUT, help="Print the tables of all latencies.", negative="", show_default=truth)
+    ] = False,
     seed: Seed = 1,
     margin: Margin = None,
     jobs: Jobs = 2,
@@ -47,7 +52,7 @@ def demo(
     its intervals, verdicts, and a picture of the knee.
     """
     from secondorder.quantities import quantity
-    from secondorder.report.loads import study_frame, study_grids
+    from secondorder.report.loads import story_grid, study_frame, study_grids
     from secondorder.report.plots import check_figure, knee_figure, save
     from secondorder.validation.loads import load_study
     from secondorder.workloads.traces import read_trace
@@ -56,9 +61,12 @@ def demo(
     check_figure(figure)
     wanted = quantity(objective, "s", "objective")
     recorded = read_trace(trace) if trace is not None else None
-    study = load_study(_service(), trace=recorded, seed=seed, margin=margin, jobs=jobs, progress=_progress)
+    options: dict[str, Any] = {"seed": seed, "margin": margin, "jobs": jobs, "precision": PRECISION}
+    study = load_study(_service(), trace=recorded, progress=_progress, **options)
     written = save(knee_figure(study, objective=wanted), figure)
-    emit(records(study_frame(study)), study_grids(study, METRICS, objective=wanted), out)
+    whole = tables or recorded is not None
+    grids = study_grids(study, METRICS, objective=wanted) if whole else [story_grid(study, objective=wanted)]
+    emit(records(study_frame(study)), grids, out)
     print(f"picture: {written}", file=sys.stderr)
 
 

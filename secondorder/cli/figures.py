@@ -116,11 +116,15 @@ class Entry:
         ]
 
 
+_UNSHOWN = ("sources", "source", "note", "weight", "input", "output", "stack", "stored")
+"""Fields that are no figures: a model's layers and their bytes are told by what follows from them."""
+
+
 def _fields(part: Any, within: str, sources: "Mapping[str, Source]", source: "Source | str") -> Iterator[Figure]:
     """The fields of an entry, those of its parts included."""
     for field in fields(part):
         value, name = getattr(part, field.name), within + field.name
-        if field.name not in ("sources", "source", "note", "weight", "input", "output") and value is not None:
+        if field.name not in _UNSHOWN and value is not None:
             yield from _parts(name, value, sources, sources.get(name, source))
 
 
@@ -192,6 +196,12 @@ def _of_model(model: Any) -> Iterator[Figure]:
         yield Figure("parameters", int(model.parameters))
         yield Figure("active_parameters", int(model.active_parameters))
         yield Figure("kv_bytes_per_token.bf16", model.kv_bytes_per_token("bf16"), "byte")
+        if not model.linear_cache:
+            if model.counted.states:
+                yield Figure("state_bytes.bf16", model.state_bytes("bf16"), "byte")
+            yield Figure("cache_bytes_at_8192.bf16", model.cache_bytes(8192, "bf16"), "byte")
+        if model.stored is not None and model.stored.format:
+            yield Figure("weights_stored_as", model.stored.format)
     yield Figure("weight_bytes.bf16", model.weight_bytes("bf16"), "byte")
 
 

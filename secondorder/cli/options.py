@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from textwrap import wrap
 from typing import Annotated, Any, Literal
 
@@ -160,28 +160,84 @@ _NUM_PROMPTS = Parameter(
 )
 
 
+def _precision(*names: str) -> Parameter:
+    text = "Relative half-width of the intervals of a service, as a share."
+    return Parameter(name=names, group=SIMULATION, converter=share, metavar="SHARE", help=text, show_default="0.05")
+
+
+_WITNESS = Parameter(
+    group=SIMULATION,
+    help="Program that simulates a service: a compiled kernel, or events on SimPy. Both give the same times.",
+    show_default="the kernel, where it knows all that the service uses",
+)
+
+_BUDGET = Parameter(
+    group=SIMULATION,
+    metavar="TIME",
+    help='Time that the simulation of a service may take, "60 s".',
+    show_default="none",
+)
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Run(Replications):
     """How a scenario with requests is simulated."""
 
     num_prompts: Annotated[int | None, _NUM_PROMPTS] = None
+    witness: Annotated[Literal["kernel", "events"] | None, _WITNESS] = None
 
     @property
     def arguments(self) -> dict[str, Any]:
         """As ``simulate`` takes them."""
-        return {**super().arguments, "requests": self.num_prompts}
+        chosen = {} if self.witness is None else {"witness": self.witness}
+        return {**super().arguments, "requests": self.num_prompts, **chosen}
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class RunOfPlan(Run):
+class RunOfService(Run):
+    """How a service is simulated: ``--precision`` is its number format, or the half-width where it is a number."""
+
+    half_width: Annotated[float | None, _precision("--half-width")] = None
+    budget: Annotated[str | None, _BUDGET] = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """As ``simulate`` takes them."""
+        ends = {"precision": self.half_width, "budget": self.budget}
+        return super().arguments | {name: value for name, value in ends.items() if value is not None}
+
+    def with_precision_of(self, given: dict[str, Any]) -> "RunOfService":
+        """With the ``precision`` among flags as half-width, and taken from there, if it is a number."""
+        width = number_in(str(given.get("precision", "")))
+        if width is None:
+            return self
+        if self.half_width is not None or not 0 < width < 1:
+            expected = "a share between 0 and 1" if self.half_width is None else "one of --precision and --half-width"
+            raise InputError("precision", given=given["precision"], expected=expected)
+        del given["precision"]
+        return replace(self, half_width=width)
+
+
+def number_in(text: str) -> float | None:
+    """A text as a number; None where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RunOfPlan(RunOfService):
     """How the scenarios of a plan are simulated."""
 
+    half_width: Annotated[float | None, _precision("--precision", "--half-width")] = None
     replications: Annotated[int | None, _replications(f"{REPLICATIONS}, of training {_TRAINING.replications}")] = None
 
 
-USUAL = Run()
+USUAL, OF_SERVICE = Run(), RunOfService()
 
 
 def margin_of(system: System) -> object:
@@ -191,8 +247,9 @@ def margin_of(system: System) -> object:
 
 def run_of(system: System) -> type[Replications]:
     """The options of a run of a kind of scenario; the help shows its number of replications."""
-    base = Run if system.has_requests else Replications
-    times = Annotated[int | None, _replications(f"{system.replications}")]
+    base = RunOfService if system.has_precision else Run if system.has_requests else Replications
+    default = "as many as it takes" if system.has_precision else f"{system.replications}"
+    times = Annotated[int | None, _replications(default)]
     space = {"__module__": __name__}  # else it passes for a type of the standard library
     members = [("replications", times, field(default=None))]
     made = make_dataclass(base.__name__, members, bases=(base,), frozen=True, kw_only=True, namespace=space)

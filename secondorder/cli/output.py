@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -149,21 +150,38 @@ def _unwritable(name: str, reason: str) -> InputError:
 
 @contextmanager
 def patience(what: str) -> Iterator[None]:
-    """After two seconds a moving bar on standard error, if that is a terminal."""
+    """After two seconds a line on standard error: a moving bar on a terminal, and how far a simulation is."""
+    from secondorder.simulate.statistics.progress import listening
+
     if not sys.stderr.isatty():
-        yield
+        with listening(_Reports(what)):
+            yield
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    progress = Progress(*columns, console=Console(stderr=True), transient=True)
-    progress.add_task(what, total=None)
-    timer = Timer(2.0, progress.start)
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task(what, total=None)
+    timer = Timer(2.0, bar.start)
     timer.daemon = True
     timer.start()
     try:
-        yield
+        with listening(lambda progress: bar.update(task, description=f"{what}: {progress}")):
+            yield
     finally:
         timer.cancel()
-        progress.stop()
+        bar.stop()
+
+
+class _Reports:
+    """Lines about a long simulation where there is no terminal: none in the first two seconds, then every ten."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.due = time.monotonic() + 2
+
+    def __call__(self, progress: object) -> None:
+        if (now := time.monotonic()) >= self.due:
+            print(f"{self.what}: {progress}", file=sys.stderr, flush=True)
+            self.due = now + 10

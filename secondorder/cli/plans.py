@@ -271,8 +271,10 @@ def _arguments(scenario: Any, run: Run) -> dict[str, Any]:
     """As ``simulate`` takes them; a number of requests goes to the scenarios that have some."""
     from secondorder.systems.registry import system_of
 
-    given = run.arguments
-    return given if system_of(scenario).has_requests else {**given, "requests": None}
+    given, system = run.arguments, system_of(scenario)
+    if not system.has_precision:
+        given = {name: value for name, value in given.items() if name not in ("precision", "budget")}
+    return given if system.has_requests else {**given, "requests": None}
 
 
 def _varied(text: str) -> tuple[str, list[str]]:

@@ -28,9 +28,9 @@ Examples:
 
 Disciplines: fcfs, ps, "priorities 0.2,0.8", "batch per_batch=5ms per_item=1ms
 most=32". Routing: shared, random, "jsq d=2", fork-join. Service laws:
-exponential, deterministic, erlang, hyperexponential, exponential-mixture, lognormal,
-pareto, gamma, weibull. Arrivals: poisson, gamma, deterministic, markov, "renewal LAW",
-"closed 20 exponential 10s".
+exponential, deterministic, erlang, hyperexponential, exponential-mixture,
+lognormal, pareto, gamma, weibull. Arrivals: poisson, gamma, deterministic,
+markov, "renewal LAW", "closed 20 exponential 10s".
 """
 
 QUEUE = Group("Queue", sort_key=2)

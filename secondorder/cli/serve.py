@@ -5,13 +5,14 @@ fields of its arrivals and lengths.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
 from secondorder.cli.flags import Flag, Given, attach, build, flag_of, flags_of, given_in, nested
-from secondorder.cli.options import PRINTED, USUAL, Margin, Output, Run, Simulated
-from secondorder.cli.output import check_output
+from secondorder.cli.options import OF_SERVICE, PRINTED, Margin, Output, RunOfService, Simulated
+from secondorder.cli.output import check_output, write
 from secondorder.cli.systems import answer
 from secondorder.errors import InputError
 from secondorder.systems.registry import SYSTEMS
@@ -37,8 +38,58 @@ _ASKED = ("arrivals", "lengths")
 
 Trace = Annotated[
     str | None,
-    Parameter(group=WORKLOAD, metavar="FILE", help="Recorded requests (Azure, Mooncake, BurstGPT) to replay."),
+    Parameter(
+        group=WORKLOAD, metavar="FILE", help="Recorded requests to replay: a trace, or a load generator's result."
+    ),
 ]
+EngineLog = Annotated[
+    str | None,
+    Parameter(group=ENGINE, metavar="FILE", help="vLLM's start-up lines, whose blocks of cache are taken."),
+]
+
+
+def _of_trace(help: str, metavar: str = "") -> Parameter:
+    return Parameter(group=WORKLOAD, help=f"Of the trace: {help}", metavar=metavar or None, negative="")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceOptions:
+    """What ``read_trace`` is told beyond the file."""
+
+    columns: Annotated[list[str] | None, _of_trace("its columns, as arrival:NAME", "FIELD:NAME...")] = None
+    arrival_unit: Annotated[str | None, _of_trace("the unit of its times, such as s or ms.", "UNIT")] = None
+    hash_block: Annotated[int | None, _of_trace("tokens of one block identity.", "N")] = None
+    output_tokens: Annotated[int | None, _of_trace("output where none is recorded.", "N")] = None
+    turns: Annotated[str | None, _of_trace("later turns: first (leave out) or delays.", "WHICH")] = None
+    images: Annotated[str | None, _of_trace("ignored: count their requests' tokens alone.", "ignored")] = None
+    benchmark: Annotated[int | None, _of_trace("which run of several, from 0 on.", "N")] = None
+
+    @property
+    def table(self) -> dict[str, object]:
+        """Those that were given, as a plan has them."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.columns is not None:
+            given["columns"] = dict(_pair("columns", text, "FIELD:NAME such as arrival:time") for text in self.columns)
+        return {name: value for name, value in given.items() if value is not None}
+
+
+UNTOLD = TraceOptions()
+OfTrace = Annotated[TraceOptions, Parameter(name="*")]
+
+
+MaxConcurrency = Annotated[
+    int | None,
+    Parameter(
+        group=WORKLOAD,
+        help="Requests that are sent and not yet answered, at most; with --request-rate inf each answer is followed "
+        "by the next request.",
+    ),
+]
+Show = Annotated[
+    bool, Parameter(negative="", help="Print the engine's settings, what it would choose itself, and its memory.")
+]
+ENDLESS = "inf"
+"""The rate of requests that are all there from the beginning, as in vLLM's load generator."""
 
 
 def flags() -> tuple[list[Flag], list[Flag]]:
@@ -58,14 +109,16 @@ def flags() -> tuple[list[Flag], list[Flag]]:
     return [*asked, *(flag for flag in own if flag.name not in _ASKED)], aliases
 
 
-def read(given: Given, trace: str | None = None, goodput: list[str] | None = None) -> "Serving":
+def read(
+    given: Given, trace: str | None = None, goodput: list[str] | None = None, told: TraceOptions = UNTOLD
+) -> "Serving":
     """The scenario of the flags that were given, by their names. Errors name the flag."""
     from secondorder.scenarios.serving import Serving
 
     own, aliases = flags()
     named = {flag.name: given[flag.name] for flag in aliases if flag.name in given}
     table = nested(own, given)
-    for name, value in (("arrivals", _arrivals(given, named, trace)), ("lengths", _lengths(given, named, trace))):
+    for name, value in (("arrivals", _arrivals(given, named, trace, told)), ("lengths", _lengths(given, named, trace))):
         if value is not None:
             table[name] = value
     if goodput:
@@ -74,10 +127,12 @@ def read(given: Given, trace: str | None = None, goodput: list[str] | None = Non
     return scenario
 
 
-def _arrivals(given: Given, named: Given, trace: str | None) -> object:
+def _arrivals(given: Given, named: Given, trace: str | None, told: TraceOptions) -> object:
     """What a plan would have for the arrivals; none where their own flag spells them."""
     from secondorder.plans.text import plain_value
 
+    if trace is None and told.table:
+        raise InputError(next(iter(told.table)), given="an option of a trace", expected="a trace beside it")
     rate, burstiness = named.get("request_rate"), named.get("burstiness")
     if "arrivals" in given:
         if stray := [*named.keys() & {"request_rate", "burstiness"}, *(["trace"] if trace else [])]:
@@ -86,7 +141,7 @@ def _arrivals(given: Given, named: Given, trace: str | None) -> object:
     if trace is not None:
         if burstiness is not None:
             raise InputError("burstiness", given="a law of arrivals beside a trace", expected="one of the two")
-        return {"kind": "trace", "file": trace, **({"rate": rate} if rate else {})}
+        return {"kind": "trace", "file": trace, **told.table, **({"rate": rate} if rate else {})}
     if rate is None:
         raise InputError("request_rate", given="nothing", expected='a rate such as "8 request/s", or a trace')
     if burstiness is None or plain_value(str(burstiness)) == 1:
@@ -124,14 +179,39 @@ def _objectives(texts: list[str]) -> object:
 
     if len(texts) == 1 and isinstance(table := plain_value(texts[0]), dict):
         return table
-    return dict(map(_objective, texts))
+    return dict(_pair("goodput", text, "METRIC:TIME such as ttft:200ms") for text in texts)
 
 
-def _objective(text: str) -> tuple[str, str]:
-    metric, colon, most = text.partition(":")
+def _pair(what: str, text: str, expected: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
     if not colon:
-        raise InputError("goodput", given=repr(text), expected="METRIC:TIME such as ttft:200ms")
-    return metric.strip(), most.strip()
+        raise InputError(what, given=repr(text), expected=expected)
+    return name.strip(), value.strip()
+
+
+def _limited(given: Given, most: int | None) -> tuple[Given, bool]:
+    """The flags with a rate that the scenario takes, and whether each answer is followed by the next request.
+
+    The rate of an endless stream does not matter: the closed loop sends the next request whenever a place is free.
+    """
+    endless = str(given.get("request_rate", "")).strip().removesuffix("request/s").strip() == ENDLESS
+    if endless and most is None:
+        expected = 'a rate such as "8 request/s", or max_concurrency beside an endless rate'
+        raise InputError("request_rate", given=ENDLESS, expected=expected, remedy="add --max-concurrency 32")
+    return ({**given, "request_rate": "1 request/s"} if endless else given), endless
+
+
+def _with_log(given: Given, engine_log: str | None) -> Given:
+    """The flags, with the blocks of an engine's start-up lines."""
+    if engine_log is None:
+        return given
+    from secondorder.scenarios.engine_log import read_engine_log
+
+    if "num_gpu_blocks" in given:
+        raise InputError("engine_log", given="a log beside num_gpu_blocks", expected="one of the two")
+    log = read_engine_log(engine_log)
+    size = int(str(given.get("block_size", log.block_size or 16)))
+    return {**given, "block_size": str(size), "num_gpu_blocks": str(log.blocks(size))}
 
 
 def _command() -> Callable[..., None]:
@@ -147,14 +227,32 @@ def _command() -> Callable[..., None]:
         *,
         values: Any,
         trace: Trace = None,
+        told: OfTrace = UNTOLD,
+        engine_log: EngineLog = None,
+        max_concurrency: MaxConcurrency = None,
+        show: Show = False,
         goodput: list[str] | None = None,
         simulate: Simulated = True,
         margin: Margin = None,
-        run: Run = USUAL,
+        run: RunOfService = OF_SERVICE,
         out: Output = PRINTED,
     ) -> None:
         check_output(out)
-        answer(read(given_in(values, every), trace, goodput), simulate, margin, run, out)
+        given = dict(_with_log(given_in(values, every), engine_log))
+        asked, endless = _limited(given, max_concurrency)
+        if show:
+            from secondorder.report.engine_settings import shown_settings
+
+            write(shown_settings(read(asked, trace, goodput, told)) + "\n", out)
+            return
+        if max_concurrency is None:
+            answer(read(asked, trace, goodput, told), simulate, margin, run.with_precision_of(given), out)
+            return
+        from secondorder.scenarios.closed_loop import ClosedLoop
+
+        serving = read(asked, trace, goodput, told)
+        loop = ClosedLoop(serving=serving, max_concurrency=max_concurrency, offered=not endless, name="serving")
+        answer(loop, simulate, margin, run, out)
 
     serve.__annotations__["goodput"] = Annotated[list[str] | None, objectives]
     serve.__doc__ = TITLE

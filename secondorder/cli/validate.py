@@ -2,10 +2,8 @@
 
 import math
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import groupby, starmap
 from pathlib import Path
 from textwrap import wrap
@@ -13,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from secondorder.cli.options import PRINTED, Jobs, Output, Seed, truth
+from secondorder.cli.coverage import service_coverage
+from secondorder.cli.options import PRINTED, Jobs, Output, Seed, at_least, truth
 from secondorder.cli.output import check_output, emit
+from secondorder.cli.progress import progress
 from secondorder.errors import ConstraintNotMet, InputError, UnknownName
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ Examples:
   secondorder validate --suite serving --format json
 
   secondorder validate --coverage --reference queueing.csv
+
+  secondorder validate --coverage --suite serving --service code --seeds 40
 
 Exit code 4 if an exact claim or a bound breaks. Approximations are shown with
 the borders past which they are more than 5, 10 and 25 % off.
@@ -66,7 +68,8 @@ def validate(
         bool,
         Parameter(
             group=CLAIMS,
-            help="Tell instead how often intervals hold the reference values.",
+            help="Tell instead how often intervals hold the truth: of queues by the reference values, of services by "
+            "runs a hundred times longer.",
             negative="",
             show_default=truth,
         ),
@@ -80,6 +83,19 @@ def validate(
             show_default="that beside the project",
         ),
     ] = None,
+    seeds: Annotated[
+        int,
+        Parameter(group=CLAIMS, converter=at_least(2), help="Seeds of each service for --coverage."),
+    ] = 200,
+    service: Annotated[
+        str | None,
+        Parameter(
+            group=CLAIMS,
+            metavar="NAME",
+            help="Only the services with this in their name, for --coverage.",
+            show_default="all",
+        ),
+    ] = None,
     seed: Seed = 0,
     jobs: Jobs = CORES,
     out: Output = PRINTED,
@@ -88,13 +104,17 @@ def validate(
     check_output(out)
     if reference is not None and not coverage:
         raise InputError("reference", given="--reference alone", expected="--coverage beside it")
-    for name, given in (("suite", suite is not None), ("thorough", thorough)):
-        if coverage and given:
-            raise InputError(name, given=f"--{name} beside --coverage", expected="one of the two")
-    if coverage:
-        _coverage(reference, seed, jobs, out)
+    if coverage and thorough:
+        raise InputError("thorough", given="--thorough beside --coverage", expected="one of the two")
+    if not coverage:
+        _catalogue(suite, thorough, seed, jobs, out)
         return
-    _catalogue(suite, thorough, seed, jobs, out)
+    if suite not in (None, "queueing", "serving"):
+        raise UnknownName.among("suite", str(suite), ["queueing", "serving"])
+    if suite != "serving" and service is None:
+        _coverage(reference, seed, jobs, out)
+    if suite != "queueing":
+        service_coverage(service, seeds, seed, jobs, out)
 
 
 def _catalogue(suite: str | None, thorough: bool, seed: int, jobs: int, out: Output) -> None:
@@ -127,21 +147,6 @@ def in_parallel(action: Any, items: Sequence[Any], seed: int, jobs: int, done: A
     for found in run_each(lambda item: action(item, seed), items, jobs):
         done()
         yield found
-
-
-@contextmanager
-def progress(what: str, total: int) -> Iterator[Any]:
-    """A bar on standard error, if that is a terminal; the function to call after each step."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
 
 
 def _coverage(reference: str | None, seed: int, jobs: int, out: Output) -> None:

@@ -48,7 +48,8 @@ class Accelerator(Checked):
     ``peak`` maps a precision to dense (never sparse) FLOP/s of matrix code, integer
     operations counted in the same way; a precision that is not there is one that the part cannot be
     asked for. ``memory_capacity`` and ``memory_bandwidth`` are of the memory that holds
-    weights and caches; of the capacity, error correction and the driver keep some (``note``).
+    weights and caches; of the capacity, error correction and the driver keep some: ``visible_memory`` is what they
+    show, where it was seen.
     ``power`` is the maximum board or module power; it is absent where none is published, and
     ``rated_power`` is then an error. ``link_bandwidth`` is that of the device's scale-up links
     together, in one direction; it is absent where none was found (PCIe alone, or a bridge that is bought apart).
@@ -61,6 +62,7 @@ class Accelerator(Checked):
     peak: Mapping[str, Quantity | str]
     memory_bandwidth: Bandwidth
     memory_capacity: DataSize
+    visible_memory: DataSize | None = None
     power: Power | None = None
     link_bandwidth: Bandwidth | None = None
     note: str = ""
@@ -82,6 +84,15 @@ class Accelerator(Checked):
             return si(self.peak[precision])
         except KeyError:
             raise UnknownName.among(f"precision of {self.name}", precision, self.peak) from None
+
+    @property
+    def visible(self) -> float:
+        """Bytes that the driver shows; 98.5 % of the capacity, the share of most cards, where none were seen.
+
+        >>> round(accelerators.l4.visible / 2**30, 2), round(accelerators.h100_sxm.visible / 2**30, 2)
+        (22.03, 79.19)
+        """
+        return si(self.memory_capacity) * 0.985 if self.visible_memory is None else si(self.visible_memory)
 
     @property
     def rated_power(self) -> float:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, is_dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache
+from os.path import isfile  # unlike Path.is_file, false for a name that no file can have
 from pathlib import Path
 from types import NoneType
 from typing import TypeVar, cast, get_origin, get_type_hints
@@ -74,9 +75,13 @@ class Tables:
         if family is None:
             lists = len(members) > 1 and any(get_origin(member) is Sequence for member in members)
             return read_numbers(text, what) if lists else text
-        if (reader := _FILES.get(family.name)) and text not in (family.zoo or ()) and is_path(text):
+        if (reader := _FILES.get(family.name)) and text not in (family.zoo or ()) and self._names(text):
             return reader(self.folder / text)
         return text if str in members else read_text(text, members, what)
+
+    def _names(self, text: str) -> bool:
+        """Whether a text names a file, or the folder of a model."""
+        return is_path(text) or isfile(self.folder / text / "config.json")
 
     def _table(self, what: str, table: Table, members: Members) -> object:
         """A table for a field of these types."""
@@ -136,10 +141,14 @@ _FILES: Mapping[str, Callable[[Path], object]] = {
 
 _TRACE_OPTIONS: Mapping[str, tuple[type, str]] = {
     "file": (str, "the file of a trace"),
-    "format": (str, "azure, mooncake or burstgpt"),
+    "format": (str, "a format such as azure, mooncake or vllm"),
     "columns": (Mapping, "a table with the column of each of arrival, input_tokens and output_tokens"),
     "arrival_unit": (str, '"s" or "ms"'),
     "hash_block": (int, "an integer of at least 1"),
+    "output_tokens": (int, "an integer of at least 1"),
+    "turns": (str, "first or delays"),
+    "images": (str, "ignored"),
+    "benchmark": (int, "the number of a run, from 0 on"),
     "name": (str, "a name"),
 }
 """The type that each option of ``read_trace`` has in a table, and what to write."""

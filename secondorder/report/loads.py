@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from secondorder.quantities import Quantity, pretty, si
-from secondorder.report.tables import Grid, compared_line, ladder
+from secondorder.report.tables import Grid, compared_line, interval_in_words, ladder, value_in_words
 from secondorder.validation.loads import LoadStudy
 
 if TYPE_CHECKING:
@@ -18,6 +18,35 @@ TITLES = {
     "e2el_mean": "end-to-end latency, mean",
     "e2el_p99": "end-to-end latency, p99",
 }
+
+
+def story_grid(study: LoadStudy, *, objective: Quantity) -> Grid:
+    """The p99 of the time to first token over the load, and what it says, in under twenty lines."""
+    metric = "ttft_p99"
+    rows = []
+    for load, point in zip(study.loads, study.points, strict=True):
+        one = compared_line((f"{load:.0%}", f"{load * study.saturation:.1f}/s"), point, metric)
+        idle, second = (value_in_words(one.rungs.get(order)) for order in (0, 2))
+        rows.append([*one.label, idle, second, interval_in_words(one.witness), one.judged.partition(": ")[2]])
+    scenario = study.scenario
+    above = [
+        f"{scenario.model.name} on {scenario.accelerator.name}: saturates at {study.saturation:.1f} request/s",
+        "p99 of the time to first token; ± is a 95 % interval",
+    ]
+    header = ["load", "rate", "idle engine", "order 2", "simulated", "order 2 is right?"]
+    below = [*_gap(study, metric), *_lesson(study, objective)]
+    return Grid(header=header, rows=rows, above=above, below=below, numbers=frozenset({2, 3, 4}))
+
+
+def _gap(study: LoadStudy, metric: str) -> list[str]:
+    """How far the idle engine's formula is off at the highest load."""
+    load, point = study.loads[-1], study.points[-1]
+    idle = next((each for each in point.solved[metric] if each.order == 0), None)
+    found = point.simulated.best(metric)
+    if idle is None or not idle.amount:
+        return []
+    ratio = found.amount / idle.amount
+    return [f"at {load:.0%} of saturation the p99 is {ratio:.0f} times what the formula of an idle engine says"]
 
 
 def study_grids(study: LoadStudy, metrics: Sequence[str], *, objective: Quantity) -> list[Grid]:

@@ -315,6 +315,22 @@ def _decimals(value: float) -> int:
     return max(0, 2 - math.floor(math.log10(abs(value))))
 
 
+def value_in_words(estimate: Estimate | None) -> str:
+    """A value with its unit, to three digits."""
+    if estimate is None:
+        return ""
+    scale, unit = readable(estimate.amount, estimate.unit)
+    return f"{_number(estimate, scale)} {unit}".strip()
+
+
+def interval_in_words(estimate: Estimate | None) -> str:
+    """A value with half the width of its interval and its unit."""
+    if estimate is None:
+        return ""
+    scale, unit = readable(estimate.amount, estimate.unit)
+    return f"{_interval(estimate, scale)} {unit}".strip()
+
+
 def _interval(estimate: Estimate | None, scale: float, whole: bool = False) -> str:
     """``value ± half width``, with one number of decimals."""
     half = spread(estimate) / scale if estimate else 0.0

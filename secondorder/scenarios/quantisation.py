@@ -130,11 +130,11 @@ class Quantisation(Checked):
     def _blocks(self, kv_precision: str) -> int:
         serving, ranks = self.serving, self.ranks
         usable = si(serving.accelerator.memory_capacity) * serving.gpu_memory_utilization * ranks
-        left = usable - self.weight_bytes - si(serving.reserved_memory) * ranks
+        left = usable - self.weight_bytes - serving.reserved * ranks
         placement = replace(serving.placement, kv_precision=kv_precision, tensor_parallel_size=ranks)
         block = placement.kv_bytes_per_token * serving.block_size
         if left < 2 * block:
-            weights, reserved = pretty(self.weight_bytes, "byte"), pretty(si(serving.reserved_memory) * ranks, "byte")
+            weights, reserved = pretty(self.weight_bytes, "byte"), pretty(serving.reserved * ranks, "byte")
             raise DoesNotFit(
                 f"{serving.model.name} with weights in {self.weight_precision}: {weights} and {reserved} reserved do "
                 f"not fit in {pretty(usable, 'byte')} of {ranks} x {serving.accelerator.name}; "

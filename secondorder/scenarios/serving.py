@@ -12,12 +12,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Lt
 
 from secondorder.errors import DoesNotFit, InputError, UnknownName
-from secondorder.fleets.accelerators import Accelerator
+from secondorder.fleets.accelerators import Accelerator, bytes_per_value
 from secondorder.quantities import Checked, Count, DataSize, Efficiency, Quantity, Unit, pretty, si
+from secondorder.scenarios.engine_memory import EngineMemory, engine_memory
+from secondorder.scenarios.engines import NEWEST, EngineVersion, engine_version
 from secondorder.scenarios.steptime import Placement, Roofline, StepSeconds, StepTime
 from secondorder.workloads.arrivals import Arrivals
 from secondorder.workloads.lengths import Empirical, Lengths
@@ -25,6 +29,7 @@ from secondorder.workloads.requests import Requests
 from secondorder.workloads.traces import Trace
 from secondorder.workloads.transformer import Transformer
 
+Share = Annotated[float, Ge(0), Lt(1)]
 RARE = 1e-6
 """Probability of a length that the engine could never serve, up to which closed forms leave it out of account."""
 
@@ -41,7 +46,7 @@ class Serving(Checked):
     - ``lengths``: prompt and output tokens, of the zoo (azure_conv_2023) or by their laws ("input=1024 output=geometric
       256"), required unless the arrivals are a trace.
     - ``precision``: number format of weights and arithmetic, such as bf16 or fp8.
-    - ``kv_precision``: number format of the KV cache; that of the weights if not given.
+    - ``kv_precision``: number format of the KV cache; the model's own 16 bits if not given, whatever the weights'.
     - ``tensor_parallel_size``: accelerators that share each layer.
     - ``max_num_seqs``: sequences that run at once, at most.
     - ``max_num_batched_tokens``: tokens that a step may process, prompts and decodes together.
@@ -51,17 +56,26 @@ class Serving(Checked):
     - ``block_size``: tokens in a block of the KV cache.
     - ``num_gpu_blocks``: blocks of the KV cache; as many as fit if not given.
     - ``long_prefill_token_threshold``: tokens that a step may take of one prompt; no limit if not given.
+    - ``long_prefill_token_threshold_adaptive``: whether each prompt may take an even share of the step's tokens, where
+      that is more than the threshold.
+    - ``watermark``: share of the blocks that an admission leaves free while others run.
+    - ``scheduler_reserve_full_isl``: whether a prompt is admitted only if all of it fits in the free blocks; else only
+      what the step computes must.
+    - ``prefill_schedule_interval``: steps from one with prefill to the next, unless requests are left waiting.
     - ``enable_chunked_prefill``: whether a prompt may be spread over several steps.
     - ``enable_prefix_caching``: whether blocks of finished requests are kept; the least recently used go first.
     - ``async_scheduling``: whether a step is scheduled while the one before it runs.
+    - ``engine``: engine and version whose rules hold: "vllm 0.19", "vllm 0.24" or "vllm 0.33".
     - ``step_time``: how long a step takes: "roofline compute_efficiency=0.6 memory_efficiency=0.8", or measured,
       "affine 5e-3 per_prefill_token=1e-5 per_decode=1e-4" (in s).
     - ``goodput``: latency limits of a good request, {"ttft": "200 ms", "tpot": "50 ms"}; e2el is known too.
     - ``name``: what results call the scenario.
 
     The cache: of the share ``gpu_memory_utilization`` of the memory, weights and ``reserved_memory`` are taken off, and
-    the rest holds the cache, in blocks of ``block_size`` tokens; ``num_gpu_blocks`` states their number instead.
-    In Python ``arrivals`` may be any law of ``workloads.arrivals`` or a whole ``Trace``, which brings lengths and
+    the rest holds the cache, in blocks of ``block_size`` tokens; ``num_gpu_blocks`` states their number instead. The
+    cache of a model with windows or states is taken as proportional to the length, right at the mean context.
+    In Python ``reserved_memory=None`` has it estimated from budget, model and visible memory (``engine_memory``), and
+    ``arrivals`` may be any law of ``workloads.arrivals`` or a whole ``Trace``, which brings lengths and
     prefixes; ``step_time`` a ``Roofline``, ``Affine`` or ``Table``.
     """
 
@@ -76,13 +90,18 @@ class Serving(Checked):
     max_num_batched_tokens: Count = 2048
     max_model_len: Count | None = None
     gpu_memory_utilization: Efficiency = 0.9
-    reserved_memory: DataSize = "1.5 GiB"
+    reserved_memory: DataSize | None = "1.5 GiB"
     block_size: Count = 16
     num_gpu_blocks: Count | None = None
     long_prefill_token_threshold: Count | None = None
+    long_prefill_token_threshold_adaptive: bool = False
+    watermark: Share = 0.0
+    scheduler_reserve_full_isl: bool = True
+    prefill_schedule_interval: Count = 1
     enable_chunked_prefill: bool = True
     enable_prefix_caching: bool = False
     async_scheduling: bool = False
+    engine: str = NEWEST
     step_time: StepTime = field(default_factory=Roofline)
     goodput: Mapping[str, Quantity | str] = field(default_factory=dict)
     name: str = "serving"
@@ -106,6 +125,7 @@ class Serving(Checked):
             )
         if not hasattr(self.step_time, "seconds"):
             raise InputError("step_time", given=repr(self.step_time), expected="Roofline(), Affine(...) or Table(...)")
+        self.engine_version.check(self)
         self.model.check_tensor_parallel("tensor_parallel_size", self.tensor_parallel_size)
         unknown = [name for name in self.goodput if name not in ("ttft", "tpot", "e2el")]
         if unknown:
@@ -152,14 +172,25 @@ class Serving(Checked):
             model=self.model,
             accelerator=self.accelerator,
             precision=self.precision,
-            kv_precision=self.kv_precision or self.precision,
+            kv_precision=self.kv_precision or ("bf16" if bytes_per_value(self.precision) < 2 else self.precision),
             tensor_parallel_size=self.tensor_parallel_size,
+            context=None if self.model.whole_cache else self._mean_context,
         )
+
+    @property
+    def _mean_context(self) -> float:
+        """Tokens that a decoding sequence holds on average: ``E[(I + O/2) O] / E[O]``."""
+        return self.offered.expect(lambda i, o: (i + o / 2) * o) / self.offered.mean_output
 
     @cached_property
     def step_seconds(self) -> StepSeconds:
         """The step time as a function of the batch, see ``steptime``."""
         return self.step_time.seconds(self.placement)
+
+    @property
+    def engine_version(self) -> EngineVersion:
+        """What the engine's version does."""
+        return engine_version(self.engine)
 
     @property
     def objectives(self) -> dict[str, float]:
@@ -195,19 +226,41 @@ class Serving(Checked):
         """
         if self.num_gpu_blocks is not None:
             return self.num_gpu_blocks
+        if self.reserved_memory is None:
+            block = self.placement.kv_bytes_per_token * self.block_size / self.tensor_parallel_size
+            return max(2, math.floor(self.memory.cache / block))
         n = self.tensor_parallel_size
         usable = si(self.accelerator.memory_capacity) * self.gpu_memory_utilization * n
         weights = self.model.weight_bytes(self.precision)
-        left = usable - weights - si(self.reserved_memory) * n
+        left = usable - weights - self.reserved * n
         block = self.placement.kv_bytes_per_token * self.block_size
         if left < 2 * block:
             raise DoesNotFit(
                 f"{self.model.name} in {self.precision}: weights {pretty(weights, 'byte')} and "
-                f"{pretty(si(self.reserved_memory) * n, 'byte')} reserved do not fit in "
+                f"{pretty(self.reserved * n, 'byte')} reserved do not fit in "
                 f"{pretty(usable, 'byte')} of {n} x {self.accelerator.name}; "
                 "use more accelerators (tensor_parallel_size), a larger one or a smaller precision"
             )
         return math.floor(left / block)
+
+    @cached_property
+    def memory(self) -> EngineMemory:
+        """Where one accelerator's memory goes, by the estimate with its band; ``DoesNotFit`` where nothing is left."""
+        return engine_memory(
+            self.model,
+            self.accelerator,
+            version=self.engine_version.number,
+            precision=self.precision,
+            tensor_parallel_size=self.tensor_parallel_size,
+            max_num_batched_tokens=self.max_num_batched_tokens,
+            max_num_seqs=self.max_num_seqs,
+            gpu_memory_utilization=self.gpu_memory_utilization,
+        )
+
+    @property
+    def reserved(self) -> float:
+        """Bytes of each accelerator that neither weights nor cache may have."""
+        return self.memory.reserved if self.reserved_memory is None else si(self.reserved_memory)
 
     @property
     def kv_tokens(self) -> int:

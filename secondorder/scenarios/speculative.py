@@ -102,7 +102,7 @@ class Speculative(Checked):
         usable = si(serving.accelerator.memory_capacity) * serving.gpu_memory_utilization * ranks
         drafted = self.draft.weight_bytes(self.draft_placement.precision)
         weights = serving.model.weight_bytes(serving.precision) + drafted
-        left = usable - weights - si(serving.reserved_memory) * ranks
+        left = usable - weights - serving.reserved * ranks
         block = (serving.placement.kv_bytes_per_token + self.draft_placement.kv_bytes_per_token) * serving.block_size
         if left < 2 * block:
             raise DoesNotFit(

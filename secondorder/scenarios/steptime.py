@@ -72,13 +72,18 @@ class StepFunction(Generic[Coefficients]):
 
 @dataclass(frozen=True, kw_only=True)
 class Placement(Checked):
-    """A model placed on ``tensor_parallel_size`` accelerators."""
+    """A model placed on ``tensor_parallel_size`` accelerators.
+
+    ``context``: mean tokens of a decoding sequence, at which the cache of a model with windows or states is taken as
+    proportional to the length; without it every layer counts as if it kept all tokens.
+    """
 
     model: Transformer
     accelerator: Accelerator
     precision: str
     kv_precision: str
     tensor_parallel_size: Count = 1
+    context: NonNegative | None = None
 
     @property
     def kv_copies(self) -> float:
@@ -88,8 +93,19 @@ class Placement(Checked):
 
     @property
     def kv_bytes_per_token(self) -> float:
-        """Cache of one token, all ranks together."""
+        """Cache of one token, all ranks together: ``cache(L)/L`` at the mean context where it is not proportional."""
+        if self.context is not None and not self.model.linear_cache:
+            return self.model.cache_bytes(self.context, self.kv_precision) / self.context * self.kv_copies
         return self.model.kv_bytes_per_token(self.kv_precision) * self.kv_copies
+
+    @property
+    def pair_flops(self) -> tuple[float, float]:
+        """FLOPs of a pair in prefill and in decoding, at the mean context where layers read a part of it."""
+        if self.context is None:
+            return self.model.prefill_flops_per_pair, self.model.flops_per_pair
+        context, half = self.context, max(self.context / 2, 1.0)
+        prefill, decode = self.model.pair_flops(half, prefill=True), self.model.pair_flops(context)
+        return prefill / half, decode / context
 
 
 class StepTime(Protocol):
@@ -131,10 +147,11 @@ class Roofline(Checked):
         speed = device.peak_flops(placement.precision) * self.compute_efficiency * ranks
         bandwidth = si(device.memory_bandwidth) * self.memory_efficiency * ranks
         fixed, per_token = self._fixed_and_communication(placement)
+        prefill_pair, decode_pair = placement.pair_flops
         return RooflineCoefficients(
             per_token=model.flops_per_token / speed,
-            per_prefill_pair=model.prefill_flops_per_pair / speed,
-            per_decode_pair=model.flops_per_pair / speed,
+            per_prefill_pair=prefill_pair / speed,
+            per_decode_pair=decode_pair / speed,
             per_row=model.flops_per_row / speed,
             per_cached_token=placement.kv_bytes_per_token / bandwidth,
             weights=touched_weights(model, placement.precision, bandwidth),
@@ -180,7 +197,7 @@ class TouchedWeights(NamedTuple):
 def touched_weights(model: Transformer, precision: str, bandwidth: float, more_bytes: float = 0.0) -> TouchedWeights:
     """The weights of a model, read at so many bytes a second; ``more_bytes`` whatever the step."""
     least = (model.touched_bytes(1, precision) + more_bytes) / bandwidth
-    return TouchedWeights(model, precision, bandwidth, more_bytes, least, model.experts is not None)
+    return TouchedWeights(model, precision, bandwidth, more_bytes, least, bool(model.counted.choices))
 
 
 def weight_seconds(weights: TouchedWeights, tokens: Any) -> Any:

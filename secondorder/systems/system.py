@@ -73,7 +73,9 @@ class System:
 
     ``kind`` is its frozen dataclass, ``title`` one sentence for the help, ``example`` the flags of its command.
     ``closed_form(scenario)`` returns an ``Answer``. ``simulator(scenario, seed=, replications=, jobs=)`` does too,
-    and also takes ``requests=`` if ``has_requests``; without one the scenario has closed forms alone.
+    and also takes ``requests=`` if ``has_requests``, ``precision=`` and ``budget=`` if ``has_precision``, and
+    ``witness=`` if ``has_kernel``; without a
+    simulator the scenario has closed forms alone.
     ``is_random`` says of a scenario whether a simulation has anything to find. ``replications`` and ``margin`` (a
     share) hold where the user states none. A system with a command of its own in ``cli/`` sets ``own_command``.
     ``metrics`` are those of its answers; a value that comes without a unit takes that of its metric.
@@ -87,6 +89,8 @@ class System:
     closed_form: "Lazy[Callable[..., Answer]]"
     simulator: "Lazy[Callable[..., Answer]] | None" = None
     has_requests: bool = False
+    has_precision: bool = False
+    has_kernel: bool = False
     is_random: "Callable[..., bool]" = always
     replications: int = REPLICATIONS
     margin: float = MARGIN

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 from secondorder.answers.answer import COLUMNS, Answer, row
 from secondorder.answers.estimate import Estimate
+from secondorder.quantities import Quantity
 from secondorder.scenarios.scenario import Scenario
 from secondorder.scenarios.serving import Serving
+from secondorder.simulate.witness import Witness
 from secondorder.systems.registry import system_of
 from secondorder.validation.verdicts import Verdict, check_margin, verdict
 from secondorder.verbs import simulate, solve
@@ -83,6 +85,9 @@ def compare(
     replications: int | None = None,
     requests: int | None = None,
     jobs: int = 1,
+    precision: float | None = None,
+    budget: Quantity | str | None = None,
+    witness: Witness | None = None,
 ) -> Comparison:
     """Solve and simulate a scenario, and judge each closed form against ``margin`` (10 %; .5 % of a training run).
 
@@ -93,5 +98,14 @@ def compare(
     if requests is not None and isinstance(scenario, Serving) and isinstance(scenario.arrivals, Trace):
         scenario = replace(scenario, arrivals=scenario.arrivals.head(requests))  # both witnesses see the same requests
     solved = solve(scenario)
-    simulated = simulate(scenario, seed=seed, replications=replications, requests=requests, jobs=jobs)
+    simulated = simulate(
+        scenario,
+        seed=seed,
+        replications=replications,
+        requests=requests,
+        jobs=jobs,
+        precision=precision,
+        budget=budget,
+        witness=witness,
+    )
     return Comparison(scenario=scenario.name, solved=solved, simulated=simulated, margin=margin)

@@ -68,8 +68,9 @@ def load_study(
     loads: Sequence[float] = LOADS,
     trace: Trace | None = None,
     seed: int = 0,
-    replications: int = 10,
+    replications: int | None = None,
     requests: int | None = None,
+    precision: float | None = None,
     margin: float | None = None,
     jobs: int = 1,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
@@ -87,7 +88,7 @@ def load_study(
     margin = system_of(scenario).margin if margin is None else margin
     limit = saturation(scenario).rate
     line_loads = tuple(sorted({*(load for load in LINE if load <= max(loads)), *loads}))
-    options = {"seed": seed, "replications": replications, "requests": requests}
+    options = {"seed": seed, "replications": replications, "requests": requests, "precision": precision}
     tasks = [partial(_simulated, _at(scenario, load * limit), options) for load in loads]
     if trace is not None:
         tasks += [partial(_simulated, _replaying(scenario, trace, load * limit), {}) for load in loads]

@@ -81,9 +81,9 @@ def spares_study(
     found: tuple[Answer, ...] = ()
     how = "closed forms only"
     if simulated:
-        options = {"seed": seed, "replications": replications or 100, "jobs": jobs}
-        found = tuple(simulate(_with(scenario, count), **options) for count in shown)
-        how = f"{options['replications']} runs of {length(scenario)} at each number of spares"
+        runs = replications or 100
+        found = tuple(simulate(_with(scenario, count), seed=seed, replications=runs, jobs=jobs) for count in shown)
+        how = f"{runs} runs of {length(scenario)} at each number of spares"
     return SparesStudy(
         scenario=scenario,
         counts=tuple(shown),

@@ -6,12 +6,14 @@
 (15.01, 8.41, 42.5)
 """
 
+import math
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from secondorder.arrays import Floats, Integers
 from secondorder.errors import InputError
+from secondorder.fleets.accelerators import bytes_per_value
 from secondorder.workloads.network import Network
 from secondorder.workloads.transformer import Transformer
 
@@ -73,7 +75,8 @@ def forward_pass(
     is known; run ``passes`` times one after the other (the denoising steps of a diffusion model, twice as many with
     classifier-free guidance in a batch of its own), it does all of that as often. A ``Transformer`` computes
     ``input_tokens`` new tokens of each sequence after ``context_tokens`` cached ones: a prompt of ``n`` has
-    ``n(n+1)/2`` pairs, each once; its cache is read up to the token and the new tokens are written.
+    ``n(n+1)/2`` pairs, each once; its cache is read up to the token and the new tokens are written. A layer with a
+    window reads and holds no more than that; a state is read and written once.
 
     ``weight_precision`` and ``kv_precision`` are those of what is stored, ``precision`` where not given.
     Errors: ``InputError``, ``UnknownName``.
@@ -120,18 +123,33 @@ def _network(model: Network, batch: Any, precision: str, stored: str, times: Any
 
 
 def _transformer(model: Transformer, batch: Any, stored: str, kv: str, new: Any, context: Any) -> ForwardPass:
-    pairs = new * context + new * (new + 1) / 2
-    per_pair = _either(new == 1, model.flops_per_pair, model.prefill_flops_per_pair)
-    cache = batch * model.kv_bytes_per_token(kv)
+    flops, moved, held, width = 0.0, 2 * model.state_bytes(kv), model.state_bytes(kv), bytes_per_value(kv)
+    for cache, many in model.counted.caches:
+        each = _either(new == 1, cache.decode_flops, cache.prefill_flops)
+        flops = flops + many * each * (_seen(context + new, cache.horizon) - _seen(context, cache.horizon))
+        moved = moved + many * cache.values * width * (_least(context, cache.horizon) + 2 * new)
+        held = held + many * cache.values * width * _least(context + new, cache.window or math.inf)
     return ForwardPass(
         matrix_flops=batch * (model.flops_per_token * new + model.flops_per_row),
-        pair_flops=batch * (per_pair * pairs),
+        pair_flops=batch * flops,
         weight_bytes=model.touched_bytes(batch * new, stored),
-        other_bytes=cache * (context + 2 * new),
+        other_bytes=batch * moved,
         held_weights=model.weight_bytes(stored),
-        held_other=cache * (context + new),
+        held_other=batch * held,
         layers=model.layers,
     )
+
+
+def _seen(tokens: Any, horizon: float) -> Any:
+    """Pairs of the first so many tokens, each with itself and those before it, at most ``horizon`` of them."""
+    near = _least(tokens, horizon)
+    return near * (near + 1) / 2 + (tokens - near) * (horizon if horizon < math.inf else 0.0)
+
+
+def _least(tokens: Any, most: float) -> Any:
+    if most == math.inf:
+        return tokens
+    return np.minimum(tokens, most) if isinstance(tokens, np.ndarray) else min(tokens, most)
 
 
 def _tokens(model: Transformer, new: Whole, context: Whole) -> tuple[Any, Any]:

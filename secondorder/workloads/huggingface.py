@@ -1,11 +1,11 @@
-"""A model's shape from its Hugging Face ``config.json``, read from a local file.
+"""A model from its Hugging Face ``config.json``, read from a local file or from the folder that holds it.
 
-What a key that is absent means is decided by the family, as in the configuration classes of
-transformers 4.57.6; a key whose default there is merely some model's size must be given.
-Nothing else is assumed: a family that is not listed, a layout that ``Transformer`` cannot
-count, a key of the wrong kind are errors that name the file and the key.
+Its layers are counted one by one: attention to the whole context or to a window, latent and sparse attention, linear
+attention and state spaces, mixtures of experts, pruned layers; its weights as the checkpoint stores them. A family
+that is not known, a key that changes the count and is not known to the family, a value of the wrong kind are errors
+that name the file and the key.
 
->>> import json, tempfile
+>>> import tempfile
 >>> shape = {"model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32,
 ...     "num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 14336,
 ...     "vocab_size": 128256, "max_position_embeddings": 131072}
@@ -17,267 +17,215 @@ count, a key of the wrong kind are errors that name the file and the key.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from secondorder.errors import FileError, InputError
+from secondorder.workloads.checkpoints import Stored, stored
+from secondorder.workloads.configurations import beside, decoders
+from secondorder.workloads.configurations.configuration import PRECISIONS, Configuration, read_json
+from secondorder.workloads.configurations.families import family_of, readers
+from secondorder.workloads.configurations.keys import check_keys
+from secondorder.workloads.configurations.quantisation import chooser
+from secondorder.workloads.layers import Stack
 from secondorder.workloads.transformer import Experts, LatentAttention, Transformer
+
+PARTS = ("text_config", "llm_config", "language_config", "language_model_config", "text_model", "thinker_config")
+"""Keys under which a model of several parts keeps its language model."""
 
 
 def from_config(path: str | Path) -> Transformer:
     """The transformer that a ``config.json`` (the file, or the folder that holds it) describes.
 
-    Biases are not counted, nor is a multi-token prediction module; a precision at which the
-    weights were quantised is not read: it is the scenario's. Errors: ``FileError``.
+    Of a model of several parts the language model is read. A ``hf_quant_config.json`` beside the file (or named like
+    it) tells how a quantised checkpoint stores its weights, as ``quantization_config`` inside it does. Errors:
+    ``FileError``.
     """
-    config = _read(Path(path))
-    if nested := sorted({"text_config", "llm_config", "language_config"} & config.values.keys()):
+    given = Path(path)
+    file = given / "config.json" if given.is_dir() else given
+    values = read_json(file, "a model's config.json")
+    named = values.get("_name_or_path")
+    name = named.rstrip("/").rsplit("/", 1)[-1] if isinstance(named, str) else ""
+    return from_values(values, path=file, name=name or _called(file), quantisation=_beside(file))
+
+
+def _called(file: Path) -> str:
+    return file.resolve().parent.name if file.name == "config.json" else file.stem
+
+
+def _beside(file: Path) -> Mapping[str, object] | None:
+    """What ``hf_quant_config.json`` says, in the same folder or with the same beginning."""
+    name = "hf_quant_config.json"
+    found = file.with_name(name if file.name == "config.json" else f"{file.stem}.{name}")
+    return read_json(found, "ModelOpt's description of a checkpoint") if found.is_file() else None
+
+
+def from_values(
+    values: Mapping[str, object], *, path: Path, name: str = "", quantisation: Mapping[str, object] | None = None
+) -> Transformer:
+    """The model that the keys of a ``config.json`` describe; errors name ``path``."""
+    config = _language_model(Configuration(path, values))
+    if config.flag("is_encoder_decoder"):
         raise config.fault(
-            nested[0],
-            given="a model of several parts",
-            expected="a language model alone",
-            remedy=f"save {nested[0]} as a config.json of its own: the other parts will not be counted",
+            "is_encoder_decoder",
+            given="true: an encoder and a decoder",
+            expected="a decoder alone",
+            remedy="give the decoder's shape as a table of its own: its cross-attention keeps a second cache",
         )
-    model_type = config.values.get("model_type")
-    family = _FAMILIES.get(model_type) if isinstance(model_type, str) else None
-    if family is None:
-        given = "nothing" if model_type is None else repr(model_type)
-        raise config.fault("model_type", given=given, expected=f"one of {', '.join(_FAMILIES)}")
+    read = readers().get(family_of(config.model_type))
+    if read is None:
+        raise _unknown(config)
     try:
-        return Transformer(name=config.name, note=f"read from {config.path}", **family.read(config, family))
+        stack = read(config)
+        stack = replace(stack, beside=beside.parts(config, stack, values))
+        model = _described(config, stack, name)
+        check_keys(config)
+        return replace(model, stored=_stored(config, values, stack, quantisation))
     except FileError:
         raise
     except InputError as error:
         raise config.fault(error.what, given=error.given, expected=error.expected) from None
 
 
-@dataclass(frozen=True)
-class _Config:
-    """The values of one file, and errors that name it."""
-
-    path: Path
-    values: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        """As the file calls the model, or else its folder."""
-        given = self.values.get("_name_or_path")
-        named = given.rstrip("/").rsplit("/", 1)[-1] if isinstance(given, str) else ""
-        return named or self.path.resolve().parent.name
-
-    def fault(self, key: str, *, given: object, expected: str, remedy: str = "") -> FileError:
-        return FileError(f"{self.path}: {key}", given=given, expected=expected, remedy=remedy)
-
-    def number(self, key: str, default: int | None = None, *, least: int = 1) -> int:
-        """A whole number; ``default`` where the key is null or absent, an error if there is none."""
-        value = self.values.get(key)
-        if value is None and default is not None:
-            return default
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            given = "nothing" if value is None else repr(value)
-            raise self.fault(key, given=given, expected=f"a whole number of at least {least}")
-        return value
-
-    def flag(self, key: str, default: bool) -> bool:
-        value = self.values.get(key, default)
-        if not isinstance(value, bool):
-            raise self.fault(key, given=repr(value), expected="true or false")
-        return value
+def _language_model(config: Configuration) -> Configuration:
+    """The part of a file that is the language model, with what the whole says of it."""
+    for key in PARTS:
+        part = config.values.get(key)
+        if not isinstance(part, Mapping) or ("hidden_size" in config.values and "num_hidden_layers" in config.values):
+            continue
+        shared = ("tie_word_embeddings", "dtype", "torch_dtype", "quantization_config", "architectures")
+        merged = {key: config.values[key] for key in shared if key in config.values} | dict(part)
+        word = part.get("model_type") or config.values.get("model_type")
+        inner = Configuration(config.path, merged, _word(word), f"{config.inside}{key}.")
+        return _language_model(inner)
+    return replace(config, model_type=config.model_type or _word(config.values.get("model_type")))
 
 
-def _read(path: Path) -> _Config:
-    file = path / "config.json" if path.is_dir() else path
+def _word(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _unknown(config: Configuration) -> FileError:
+    """The error for a family that is not in the table, with one of those that would read the file."""
+    fitting = [name for name in ("llama", "qwen3_moe", "deepseek_v3", "mixtral", "qwen3_next") if _fits(config, name)]
+    remedy = "model_type is the key to set to a family with the same layers"
+    if fitting:
+        remedy = f'if its layers are like those of {fitting[0]}, set model_type to "{fitting[0]}"'
+    given = repr(config.model_type) if config.model_type else "nothing"
+    near = get_close_matches(config.model_type, readers(), n=3, cutoff=0.8)
+    first = near or ["llama", "qwen3_moe", "deepseek_v3"]
+    expected = f"one of {', '.join(first)} and {len(readers()) - len(first)} other families"
+    return config.fault("model_type", given=given, expected=expected, remedy=remedy)
+
+
+def _fits(config: Configuration, family: str) -> bool:
+    trial = Configuration(config.path, config.values, family, config.inside)
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else (error.strerror or "an unreadable file")
-        raise FileError(
-            str(file),
-            given=reason,
-            expected="a model's config.json",
-            remedy="download it from the model's page, or take a model of the zoo",
-        ) from None
-    except ValueError as error:
-        raise FileError(str(file), given=f"no JSON ({error})", expected="a model's config.json") from None
-    if not isinstance(values, dict):
-        raise FileError(str(file), given=f"a JSON {type(values).__name__}", expected="a JSON object of keys")
-    return _Config(file, values)
+        readers()[family](trial)
+        check_keys(trial)
+    except InputError:
+        return False
+    return True
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Family:
-    """How one ``model_type`` is read, and what a key that is absent means to it."""
-
-    read: "Callable[[_Config, _Family], dict[str, Any]]"
-    tied: bool = False
-    head_dim: int | None = None
-    """Absent ``head_dim``; none: hidden size over heads."""
-    kv_heads_required: bool = True
-    """Whether an absent ``num_key_value_heads`` is an error; if not, it is one per head."""
-    window: int | None = None
-    """Absent ``sliding_window`` of a family that has one, 0: none."""
-    window_on_request: bool = False
-    """Whether the window counts only if ``use_sliding_window`` is true."""
-    qk_norm: bool = False
-    experts: "Callable[[_Config], Experts] | None" = None
-
-
-def _llama_like(config: _Config, family: _Family) -> dict[str, Any]:
-    hidden, heads = config.number("hidden_size"), config.number("num_attention_heads")
-    _refuse_window(config, family)
-    return {
-        **_common(config, family, hidden, heads),
-        "kv_heads": _kv_heads(config, family, heads),
-        "head_dim": _head_dim(config, family, hidden, heads),
-        "qk_norm": family.qk_norm,
-    }
-
-
-def _deepseek(config: _Config, family: _Family) -> dict[str, Any]:
-    hidden, heads = config.number("hidden_size"), config.number("num_attention_heads")
-    latent = LatentAttention(
-        kv_rank=config.number("kv_lora_rank"),
-        query_rank=_query_rank(config),
-        rope_dim=config.number("qk_rope_head_dim"),
-        nope_dim=config.number("qk_nope_head_dim"),
-        value_dim=config.number("v_head_dim"),
+def _described(c: Configuration, stack: Stack, name: str) -> Transformer:
+    """The usual layer's shape, and the layers themselves."""
+    hidden = decoders.hidden_of(c)
+    attends = c.has("num_attention_heads", "n_head", "n_heads") and bool(stack.caches)
+    heads = decoders.heads_of(c) if attends else 1
+    latent = _latent(c)
+    head_dim = latent.nope_dim + latent.rope_dim if latent else decoders.head_dim_of(c, hidden, heads)
+    usual = max(stack.caches, key=lambda pair: pair[1])[0].values if stack.caches else 2 * head_dim
+    kv_heads = heads if latent else max(1, usual // (2 * head_dim))
+    names = {weight.name.rsplit(".", 1)[-1] for weight, _ in stack.weights}
+    tables = {weight.name for weight in stack.outside}
+    norm = next((w.size for w, _ in stack.weights if w.name.endswith("self_attn.norm")), 0)
+    return Transformer(
+        name=name or c.model_type,
+        layers=len(stack.blocks),
+        hidden=hidden,
+        heads=heads,
+        kv_heads=kv_heads if heads % kv_heads == 0 else heads,
+        head_dim=head_dim,
+        intermediate=_intermediate(c, stack),
+        vocab=stack.head_parameters // hidden,
+        max_context=decoders.context_of(c),
+        gated="gate_proj" in names,
+        tied_embeddings=stack.head == "embed_tokens",
+        learned_positions=bool(tables & {"wpe", "embed_positions"}),
+        qk_norm=latent is None and norm == 2 * head_dim,
+        experts=_experts(stack),
+        latent=latent,
+        stack=stack,
+        note=_note(c, stack),
     )
-    head_dim = latent.nope_dim + latent.rope_dim
-    return {**_common(config, family, hidden, heads), "kv_heads": heads, "head_dim": head_dim, "latent": latent}
 
 
-def _gpt2(config: _Config, family: _Family) -> dict[str, Any]:
-    hidden, heads = config.number("n_embd"), config.number("n_head")
-    return {
-        "layers": config.number("n_layer"),
-        "hidden": hidden,
-        "heads": heads,
-        "kv_heads": heads,
-        "head_dim": _head_dim(config, family, hidden, heads),
-        "intermediate": config.number("n_inner", 4 * hidden),
-        "vocab": config.number("vocab_size"),
-        "max_context": config.number("n_positions"),
-        "gated": False,
-        "tied_embeddings": config.flag("tie_word_embeddings", family.tied),
-        "learned_positions": True,
-    }
+def _latent(c: Configuration) -> LatentAttention | None:
+    if not c.has("kv_lora_rank"):
+        return None
+    return LatentAttention(
+        kv_rank=c.number("kv_lora_rank"),
+        query_rank=c.number("q_lora_rank", default=0, least=0) if c.given("q_lora_rank") is not None else 0,
+        rope_dim=c.number("qk_rope_head_dim"),
+        nope_dim=c.number("qk_nope_head_dim"),
+        value_dim=c.number("v_head_dim"),
+    )
 
 
-def _common(config: _Config, family: _Family, hidden: int, heads: int) -> dict[str, Any]:
-    return {
-        "layers": config.number("num_hidden_layers"),
-        "hidden": hidden,
-        "heads": heads,
-        "intermediate": config.number("intermediate_size"),
-        "vocab": config.number("vocab_size"),
-        "max_context": config.number("max_position_embeddings"),
-        "tied_embeddings": config.flag("tie_word_embeddings", family.tied),
-        "experts": family.experts(config) if family.experts else None,
-    }
+def _intermediate(c: Configuration, stack: Stack) -> int:
+    """Width of the usual feed-forward network: as the file says, or of the dense layers, or else of an expert."""
+    if isinstance(width := c.given("intermediate_size"), int) and width > 0:
+        return width
+    ups = [
+        (weight, many)
+        for weight, many in stack.weights
+        if weight.name.endswith("up_proj") and "shared" not in weight.name
+    ]
+    dense = [pair for pair in ups if pair[0].used is None] or ups
+    return max(dense, key=lambda pair: pair[1])[0].outputs if dense else 1
 
 
-def _kv_heads(config: _Config, family: _Family, heads: int) -> int:
-    null = "num_key_value_heads" in config.values
-    return config.number("num_key_value_heads", heads if null or not family.kv_heads_required else None)
-
-
-def _head_dim(config: _Config, family: _Family, hidden: int, heads: int) -> int:
-    if config.values.get("head_dim") is None and family.head_dim is None and hidden % heads:
-        raise config.fault("head_dim", given="nothing", expected=f"a number, as {heads} heads do not divide {hidden}")
-    return config.number("head_dim", family.head_dim or hidden // heads)
-
-
-def _query_rank(config: _Config) -> int:
-    if "q_lora_rank" not in config.values:
-        raise config.fault("q_lora_rank", given="nothing", expected="a whole number, or null for none")
-    return config.number("q_lora_rank", 0, least=0)
-
-
-def _refuse_window(config: _Config, family: _Family) -> None:
-    """A window shorter than the context bounds cache and attention, which are counted whole."""
-    if family.window is None or (family.window_on_request and not config.flag("use_sliding_window", False)):
-        return
-    default = 0 if "sliding_window" in config.values else family.window
-    window = config.number("sliding_window", default)
-    context = config.number("max_position_embeddings")
-    if 0 < window < context:
-        raise config.fault(
-            "sliding_window",
-            given=window,
-            expected=f"none, or at least the {context} tokens of max_position_embeddings",
-            remedy="limit max_position_embeddings to the window, or set sliding_window to null to count all as full",
-        )
-
-
-def _require_one(config: _Config, key: str) -> None:
-    """Refuse a model whose mixtures of experts are not in every layer after the dense ones."""
-    if (every := config.number(key, 1)) != 1:
-        raise config.fault(key, given=every, expected="1: experts in every layer after the dense ones")
-
-
-def _mixtral_experts(config: _Config) -> Experts:
+def _experts(stack: Stack) -> Experts | None:
+    """The mixture of the layers that have one, by its first matrix."""
+    routed = next((weight for weight, _ in stack.weights if weight.used is not None and weight.kind == "linear"), None)
+    if routed is None:
+        return None
+    shared = next((w.outputs for w, _ in stack.weights if "shared" in w.name and w.name.endswith("up_proj")), 0)
+    sparse = sum(any(weight.used is not None for weight in layer.weights) for layer in stack.blocks)
     return Experts(
-        count=config.number("num_local_experts"),
-        top_k=config.number("num_experts_per_tok"),
-        intermediate=config.number("intermediate_size"),
+        count=routed.copies,
+        top_k=routed.passed,
+        intermediate=routed.outputs,
+        shared=shared // routed.outputs,
+        dense_layers=len(stack.blocks) - sparse,
     )
 
 
-def _qwen_experts(config: _Config) -> Experts:
-    _require_one(config, "decoder_sparse_step")
-    dense = config.values.get("mlp_only_layers") or []
-    if dense != list(range(len(dense))):
-        raise config.fault("mlp_only_layers", given=dense, expected="none, or the first layers")
-    return Experts(
-        count=config.number("num_experts"),
-        top_k=config.number("num_experts_per_tok"),
-        intermediate=config.number("moe_intermediate_size"),
-        dense_layers=len(dense),
-    )
+def _note(c: Configuration, stack: Stack) -> str:
+    note = f"read from {c.path}"
+    if c.inside:
+        note += f", its {c.inside.rstrip('.')}"
+    counted = [f"{part} {sum(w.size * w.copies for w in weights):,}" for part, weights in stack.beside.items()]
+    return f"{note}; beside the language model: {', '.join(counted)}" if counted else note
 
 
-def _qwen2_experts(config: _Config) -> Experts:
-    """Qwen2's one shared expert is a multiple of a routed one: it counts as that many."""
-    routed = _qwen_experts(config)
-    shared = config.number("shared_expert_intermediate_size", least=0)
-    if shared % routed.intermediate:
-        expected = f"a multiple of moe_intermediate_size, {routed.intermediate}"
-        raise config.fault("shared_expert_intermediate_size", given=shared, expected=expected)
-    return Experts(
-        count=routed.count,
-        top_k=routed.top_k,
-        intermediate=routed.intermediate,
-        shared=shared // routed.intermediate,
-        dense_layers=routed.dense_layers,
-    )
+def _stored(
+    c: Configuration, whole: Mapping[str, object], stack: Stack, separate: Mapping[str, object] | None
+) -> Stored:
+    """Bytes by the file's dtype, and by its quantisation where it has one."""
+    word = c.values.get("dtype") or c.values.get("torch_dtype") or whole.get("dtype") or whole.get("torch_dtype")
+    kept = PRECISIONS.get(_word(word) or "bfloat16", "bf16")
+    table = c.values.get("quantization_config") or whole.get("quantization_config") or separate
+    if table is None:
+        return stored(stack, kept=kept)
+    if not isinstance(table, Mapping):
+        raise c.fault("quantization_config", given=repr(table), expected="a table")
+    where = Configuration(c.path, table, c.model_type, "quantization_config.")
+    format, choose = chooser(where)
+    return stored(stack, kept=kept, format=format, choose=choose)
 
 
-def _deepseek_experts(config: _Config) -> Experts:
-    _require_one(config, "moe_layer_freq")
-    if "n_shared_experts" not in config.values:
-        raise config.fault("n_shared_experts", given="nothing", expected="a whole number, or null for none")
-    return Experts(
-        count=config.number("n_routed_experts"),
-        top_k=config.number("num_experts_per_tok"),
-        intermediate=config.number("moe_intermediate_size"),
-        shared=config.number("n_shared_experts", 0, least=0),
-        dense_layers=config.number("first_k_dense_replace", least=0),
-    )
-
-
-_FAMILIES: Mapping[str, _Family] = {
-    "llama": _Family(read=_llama_like, kv_heads_required=False),
-    "mistral": _Family(read=_llama_like, window=4096),
-    "mixtral": _Family(read=_llama_like, window=0, experts=_mixtral_experts),
-    "qwen2": _Family(read=_llama_like, window=4096, window_on_request=True),
-    "qwen2_moe": _Family(read=_llama_like, window=4096, window_on_request=True, experts=_qwen2_experts),
-    "qwen3": _Family(read=_llama_like, window=4096, window_on_request=True, head_dim=128, qk_norm=True),
-    "qwen3_moe": _Family(read=_llama_like, window=4096, window_on_request=True, qk_norm=True, experts=_qwen_experts),
-    "gemma": _Family(read=_llama_like, head_dim=256, tied=True),
-    "phi3": _Family(read=_llama_like, kv_heads_required=False, window=0),
-    "deepseek_v2": _Family(read=_deepseek, experts=_deepseek_experts),
-    "deepseek_v3": _Family(read=_deepseek, experts=_deepseek_experts),
-    "gpt2": _Family(read=_gpt2, tied=True),
-}
+__all__ = ["from_config", "from_values", "json"]

@@ -140,6 +140,7 @@ class TrainingJob(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.model.check_uniform("model")
         if self.precision not in MIXED_PRECISIONS:
             raise UnknownName.among("precision", self.precision, MIXED_PRECISIONS)
         if self.sequence_length > self.model.max_context:

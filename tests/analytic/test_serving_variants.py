@@ -535,7 +535,7 @@ def test_all_at_one_precision_is_the_engine_of_that_precision():
         kv_precision="fp8",
         embedding_precision="fp8",
     ).quantised
-    engine = service(precision="fp8")
+    engine = service(precision="fp8", kv_precision="fp8")
     assert quantised.kv_blocks == engine.kv_blocks
     for step in ((0, 0, 0, 1, 500, 1), (2048, 2048 * 1000, 2048, 30, 30_000, 31), (100, 5050, 100, 0, 0, 1)):
         assert quantised.step_seconds(*step) == pytest.approx(engine.step_seconds(*step), rel=1e-12)

@@ -6,10 +6,18 @@ import pytest
 import simpy
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
-from random_services import MILLISECOND, Case, UnnamedFirst, assert_agrees, by_hand, cases, examples, milliseconds
+from random_services import MILLISECOND, Case, assert_agrees, by_hand, cases, examples, milliseconds
 
 from secondorder.simulate.serving import asks, single_run
-from secondorder.simulate.serving.policies import DEFAULT, URGENT_FIRST, Candidate, Policies, Watermark, first_chunk
+from secondorder.simulate.serving.policies import (
+    DEFAULT,
+    URGENT_FIRST,
+    Candidate,
+    Policies,
+    UnnamedFirst,
+    Watermark,
+    first_chunk,
+)
 from secondorder.simulate.serving.recorder import Recorder
 from secondorder.simulate.serving.request import Ask, Slot
 from secondorder.simulate.serving.scheduler import Scheduler
@@ -158,9 +166,9 @@ def test_cancelling_one_that_waits_lets_the_next_one_move_up() -> None:
 
 
 def test_a_watermark_keeps_a_share_of_the_blocks_free_while_others_run() -> None:
-    rule = Watermark(share=0.15)
-    assert not rule(Candidate(fresh=7, fresh_now=1, free=8, total=10, running=1))
-    assert rule(Candidate(fresh=6, fresh_now=1, free=8, total=10, running=1))
+    rule = Watermark(share=0.15)  # of 10 blocks and the null block: 1.65, so one
+    assert not rule(Candidate(fresh=8, fresh_now=1, free=8, total=10, running=1))
+    assert rule(Candidate(fresh=7, fresh_now=1, free=8, total=10, running=1))
     assert rule(Candidate(fresh=8, fresh_now=1, free=8, total=10, running=0))
 
 

@@ -46,6 +46,7 @@ def one_after_the_other(trace: so.Trace, blocks: int) -> so.Serving:
         block_size=BLOCK,
         num_gpu_blocks=blocks + 1,  # one is the null block
         enable_prefix_caching=True,
+        engine="vllm 0.19",  # later ones reuse unnamed blocks first: no plain queue of the least recently used
         step_time=so.Affine(per_step=1e-3, per_prefill_token=0, per_decode=0),
     )
 

@@ -484,10 +484,23 @@ def test_without_retries_it_recovers():
     assert goodput(each, 180, 350) > 95
 
 
-def test_an_answer_warns_where_retries_alone_could_keep_the_servers_busy():
-    retried = queue(0.5, patience=so.Patience(limit="20 s", retries=3, withdrawn=False))
-    assert "with every retry the load would be 2" in so.simulate(retried, requests=2000).how
-    assert "every retry" not in so.simulate(replace(retried, patience=None), requests=2000).how
+def test_retries_that_keep_the_servers_busy_make_two_states():
+    retried = so.Queue(
+        arrivals="poisson 6 request/s",
+        service="exponential 100 ms",
+        patience=so.Patience(limit="2 s", retries=3, backoff="exponential 1 s", withdrawn=False),
+    )
+    answer = so.simulate(retried, requests=4_000)
+    tail = answer.best("response_p99")
+    assert "two states" in answer.how
+    assert tail.steadiness == "two states"
+    assert tail.unsettled.startswith("from an empty start")
+    assert "two states" not in so.simulate(replace(retried, patience=None), requests=4_000).how
+
+
+def test_a_wait_quantile_at_the_jump_of_its_law_has_no_verdict():
+    judged = so.compare(queue(0.5), seed=1, requests=40_000).judged
+    assert {each.verdict for each in judged if each.formula.metric == "wait_p50"} == {"not enough data"}
 
 
 def test_with_time_outs_that_nobody_reaches_it_is_a_plain_queue():

@@ -233,12 +233,14 @@ def test_coverage_is_printed_in_80_columns_and_lists_what_is_left_out(
         return [reference.Covered(row=row, coverage=Coverage(957, 1000)) for system in systems for row in system.rows]
 
     monkeypatch.setattr(reference, "covered", at_once)
-    assert main(["validate", "--coverage", "--reference", str(REFERENCE)]) == 0
+    assert main(["validate", "--coverage", "--suite", "queueing", "--reference", str(REFERENCE)]) == 0
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
     assert "a limit of infinitely many servers (4): supermarket" in printed
     monkeypatch.setattr(reference, "LEAST", 0.96)
-    assert main(["validate", "--coverage", "--reference", str(REFERENCE), "--format", "csv"]) == 4
+    assert (
+        main(["validate", "--coverage", "--suite", "queueing", "--reference", str(REFERENCE), "--format", "csv"]) == 4
+    )
     assert "coverage outside 96% to 97%" in capsys.readouterr().err
 
 
@@ -265,7 +267,10 @@ def test_a_biased_simulator_does_not_keep_its_coverage(
     ("flags", "said"),
     [
         (["--reference", "queueing.csv"], "reference: got --reference alone, expected --coverage beside it"),
-        (["--coverage", "--suite", "serving"], "suite: got --suite beside --coverage, expected one of the two"),
+        (
+            ["--coverage", "--suite", "training"],
+            "suite: got 'training', expected queueing, serving; did you mean serving?",
+        ),
         (["--coverage", "--thorough"], "thorough: got --thorough beside --coverage, expected one of the two"),
     ],
 )
@@ -277,7 +282,7 @@ def test_a_flag_that_would_do_nothing_is_refused(
 
 
 def test_without_a_file_of_reference_values_one_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["validate", "--coverage", "--reference", "no.csv"]) == 2
+    assert main(["validate", "--coverage", "--suite", "queueing", "--reference", "no.csv"]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("secondorder: no.csv: got no such file, expected a CSV file of reference values")

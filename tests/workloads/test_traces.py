@@ -115,7 +115,7 @@ def test_any_csv_is_read_by_naming_its_columns_and_unit(write, unit, last):
         ({"columns": {"arrival": "t"}, "arrival_unit": "s"}, InputError, "input_tokens"),
         ({"columns": PLAIN_COLUMNS | {"arrival": "time"}, "arrival_unit": "s"}, FileError, "t, in, out, user"),
         ({"columns": PLAIN_COLUMNS, "arrival_unit": "s", "format": "azure"}, InputError, "no format"),
-        ({"arrival_unit": "s"}, InputError, "columns"),
+        ({"arrival_unit": "s"}, FileError, "the columns t, in, out, user"),
         ({"format": "azur"}, UnknownName, "did you mean azure"),
         ({"format": "azure"}, FileError, "also TIMESTAMP, ContextTokens, GeneratedTokens"),
         ({}, FileError, "the columns t, in, out, user"),

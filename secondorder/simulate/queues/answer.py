@@ -1,15 +1,16 @@
 """From replications to an answer: warm-up, Student intervals, and how they were obtained."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
 from secondorder.answers.answer import Answer
 from secondorder.answers.declared import QUEUE
-from secondorder.answers.estimate import Estimate, short_of_data
-from secondorder.answers.metric import metric_of, unit_of
+from secondorder.answers.estimate import Estimate, Steadiness
+from secondorder.answers.metric import QUANTILES, metric_of, unit_of
 from secondorder.errors import InputError
 from secondorder.quantities import pretty, si
 from secondorder.scenarios.queue import (
@@ -22,11 +23,16 @@ from secondorder.scenarios.queue import (
     Queue,
     Shared,
 )
-from secondorder.simulate.output import recommended_length, student
+from secondorder.simulate.output import correlation_time, recommended_length, student
 from secondorder.simulate.queues.measures import measure, over_time
 from secondorder.simulate.queues.records import Floats, Run
 from secondorder.simulate.queues.run import Path, has_recursion, run
+from secondorder.simulate.queues.source import QueueSource
 from secondorder.simulate.replicate import replicated
+from secondorder.simulate.statistics.estimates import JUMP, SURE, Doubt, short_of
+from secondorder.simulate.statistics.histogram import Histogram, histogram
+from secondorder.simulate.statistics.procedure import two_starts
+from secondorder.simulate.statistics.quantiles import Quantile, quantile_interval
 from secondorder.workloads.arrivals import MarkovModulated, TraceArrivals
 
 FEW_FOR_A_MEAN, FEW_FOR_A_TAIL = 100, 300
@@ -232,7 +238,7 @@ def simulate_queue(
     length = requests or min(max(FIRST_LENGTH, _recommended(queue)), longest)
     while True:
         answer = _steady(queue, seed, replications, length, jobs)
-        if requests is not None or length >= longest or _known(answer):
+        if requests is not None or length >= longest or _is_known(answer):
             return answer
         length = min(2 * length, longest)
 
@@ -242,7 +248,7 @@ def _recommended(queue: Queue) -> int:
     return recommended_length(relaxation=warm_up(queue) / RELAXATIONS).customers
 
 
-def _known(answer: Answer) -> bool:
+def _is_known(answer: Answer) -> bool:
     response = answer.best("response_mean")
     assert response.high is not None
     return response.steady and response.high - response.amount <= WANTED * response.amount
@@ -250,6 +256,9 @@ def _known(answer: Answer) -> bool:
 
 def _steady(queue: Queue, seed: int, replications: int, length: int, jobs: int) -> Answer:
     runs = replicate(queue, seed=seed, replications=replications, customers=min(length, HELD), jobs=jobs)
+    if states := _two_states(queue, seed, min(length, HELD)):
+        how = f"simulated, {states.steadiness}: {replications} replications of {length:,} requests, nothing cut"
+        return _answer(queue, [measured(queue, each) for each in runs], how, runs[0], states, states)
     start, end = after(queue, length, cut(queue, runs))
     if short := start > length / 2 or end - start < length / 4:
         needed = 4 * warm_up(queue)
@@ -257,12 +266,12 @@ def _steady(queue: Queue, seed: int, replications: int, length: int, jobs: int) 
         start, end = 0, length
     if length > HELD:
 
-        def one(k: int) -> dict[str, float]:
-            return measure(queue, run(queue, length, seed=seed, replication=k), start, end)
+        def one(k: int) -> Measured:
+            return measured(queue, run(queue, length, seed=seed, replication=k), start, end)
 
         values = replicated(one, replications, jobs)
     else:
-        values = [measure(queue, r, start, end) for r in runs]
+        values = [measured(queue, r, start, end) for r in runs]
     how = f"{replications} replications of {length:,} requests"
     if short:
         how = f"simulated, transient: {how}, nothing cut"
@@ -270,21 +279,25 @@ def _steady(queue: Queue, seed: int, replications: int, length: int, jobs: int) 
         end_cut = f" and the last {length - end:,} as the end" if end < length else ""
         how = f"simulated, steady state: {how}, the first {start:,} cut as warm-up{end_cut}"
     if short:
-        return _answer(queue, values, how + _two_states(queue), runs[0], why, why)
+        return _answer(queue, values, how, runs[0], short_of(why), short_of(why))
     times = (end - start) * RELAXATIONS / warm_up(queue)
     scarce = f"{pretty(times, '')} relaxation times; use at least {_recommended(queue):,} requests"
-    of_means = scarce if times < FEW_FOR_A_MEAN else ""
-    of_tails = scarce if times < FEW_FOR_A_TAIL else ""
-    return _answer(queue, values, how + _two_states(queue), runs[0], of_means, of_tails)
+    of_means, of_tails = (short_of(scarce if times < few else "") for few in (FEW_FOR_A_MEAN, FEW_FOR_A_TAIL))
+    return _answer(queue, values, how, runs[0], of_means, of_tails)
 
 
-def _two_states(queue: Queue) -> str:
-    """A warning where retries, once they have started, keep the servers busy in vain."""
+def _two_states(queue: Queue, seed: int, length: int) -> Doubt | None:
+    """What is seen of a queue whose retries, once they have started, keep the servers busy in vain."""
     patience = queue.patience
     if patience is None or patience.withdrawn or queue.utilisation * (1 + patience.retries) < 1:
-        return ""
+        return None
+    starts = two_starts(QueueSource(queue, seed), length)
+    relaxation = max(correlation_time(starts.empty), warm_up(queue) / RELAXATIONS)
+    if starts.met(relaxation):
+        return None
     load = queue.utilisation * (1 + patience.retries)
-    return f"; with every retry the load would be {load:.3g}: the state that is reached may depend on the start"
+    kind = Steadiness.TWO_STATES if starts.stays_flooded else Steadiness.TRANSIENT
+    return Doubt(kind, f"{starts.apart}; with every retry the load is {load:.3g}")
 
 
 def _transient(queue: Queue, seed: int, replications: int, requests: int | None, jobs: int) -> Answer:
@@ -292,7 +305,7 @@ def _transient(queue: Queue, seed: int, replications: int, requests: int | None,
     if isinstance(queue.arrival_law, TraceArrivals):
         length = min(length, len(queue.arrival_law))
     runs = replicate(queue, seed=seed, replications=replications, customers=length, jobs=jobs)
-    values = [measure(queue, r) for r in runs]
+    values = [measured(queue, r) for r in runs]
     how = f"simulated, transient: {replications} replications of {length:,} requests, nothing cut"
     return _answer(queue, values, how, runs[0])
 
@@ -308,38 +321,63 @@ def _story(queue: Queue) -> int:
     return math.ceil(queue.rate * (si(queue.outage.begin) + down + 2 * down * rho / (1 - rho)))
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What one run gives: its metrics, and the laws of its waits and responses."""
+
+    metrics: Mapping[str, float]
+    laws: Mapping[str, Histogram]
+
+
+def measured(queue: Queue, run: Run, start: int = 0, end: int | None = None) -> Measured:
+    """The metrics of the customers ``start`` to ``end``, and the laws of what they met."""
+    metrics = measure(queue, run, start, end)
+    values = {"wait": run.wait[start:end], "response": run.response[start:end]}
+    return Measured(metrics, {name: histogram(each) for name, each in values.items() if f"{name}_p50" in metrics})
+
+
 def _answer(
-    queue: Queue, values: Sequence[dict[str, float]], how: str, shown: Run, of_means: str = "", of_tails: str = ""
+    queue: Queue, values: Sequence[Measured], how: str, shown: Run, of_means: Doubt = SURE, of_tails: Doubt = SURE
 ) -> Answer:
-    """The estimates; ``of_means`` and ``of_tails`` say why the data is not enough for them, if it is not."""
+    """The estimates; ``of_means`` and ``of_tails`` say why nothing may be concluded from them, if that is so."""
     import pandas as pd
 
     estimates = [
         _estimate(
             queue,
             metric,
-            [value[metric] for value in values if metric in value],
+            _known(values, metric),
             of_tails if metric.endswith(("_p90", "_p99")) else of_means,
         )
-        for metric in values[0]
+        for metric in values[0].metrics
     ]
     series = pd.DataFrame(over_time(shown)) if queue.transient else None
     return Answer(scenario=queue.name, estimates=tuple(estimates), how=how, requests=shown.frame, series=series)
 
 
-def _estimate(queue: Queue, metric: str, values: list[float], why: str) -> Estimate:
-    """Mean and Student interval; an interval that says nothing, where nothing may be concluded."""
-    why = _doubt(queue, metric) or why
-    interval = student(values)
+def _known(values: Sequence[Measured], metric: str) -> Quantile:
+    """A quantile of all runs together, or the mean of what each run gives."""
+    name, _, statistic = metric.rpartition("_")
+    if name in values[0].laws and statistic in QUANTILES:
+        return quantile_interval([each.laws[name] for each in values], QUANTILES[statistic])
+    return Quantile(student([each.metrics[metric] for each in values if metric in each.metrics]))
+
+
+def _estimate(queue: Queue, metric: str, known: Quantile, doubt: Doubt) -> Estimate:
+    """An estimate; with an interval that says nothing, where nothing may be concluded."""
+    heavy = _doubt(queue, metric)
+    doubt = short_of(heavy) if heavy else doubt
+    jump = short_of(JUMP if known.jump else "")
+    interval = known.interval
     return Estimate(
         metric=metric,
         amount=interval.mean,
         unit=unit_of(QUEUE, metric),
         source="simulated",
-        low=-math.inf if why else interval.low,
-        high=math.inf if why else interval.high,
-        steadiness=short_of_data(why),
-        unsettled=why,
+        low=interval.low if doubt.steady else -math.inf,
+        high=interval.high if doubt.steady else math.inf,
+        steadiness=doubt.steadiness if not doubt.steady else jump.steadiness,
+        unsettled=doubt.why or jump.why,
     )
 
 

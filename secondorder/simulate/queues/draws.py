@@ -34,10 +34,14 @@ class Draws:
     kind: Kinds | None = None
 
 
-def draw(queue: Queue, customers: int, chance: Source) -> Draws:
-    """The customers of one replication of an open queue."""
+def draw(queue: Queue, customers: int, chance: Source, *, flood: int = 0) -> Draws:
+    """The customers of one replication of an open queue, after ``flood`` others that are there at the start."""
     arrival = np.asarray(queue.open_arrivals.times(customers, chance("arrivals")))
     service, kind = services(queue, customers, chance)
+    if flood:
+        before, kinds = services(queue, flood, lambda cause: chance(f"flood {cause}"))
+        arrival, service = np.concatenate([np.zeros(flood), arrival]), np.concatenate([before, service])
+        kind = np.concatenate([kinds, kind]) if kind is not None and kinds is not None else None
     tick = grid(arrival, service, queue.servers)
     return Draws(on_grid(arrival, tick), on_grid(service, tick), kind)
 

@@ -33,17 +33,23 @@ from secondorder.simulate.queues.lines import (
 from secondorder.simulate.queues.records import Floats, Run
 from secondorder.simulate.queues.recursions import kiefer_wolfowitz, lindley
 from secondorder.simulate.queues.sharing import run_sharing
+from secondorder.simulate.witness import can_compile
 
 Path = Literal["recursion", "events"]
 
+COMPILED_FROM = 100_000
+"""Customers of a run from which it pays to load the kernels; they give the same times."""
 
-def run(queue: Queue, customers: int, *, seed: int = 0, replication: int = 0, path: Path | None = None) -> Run:
-    """So many customers from an empty start to the last departure.
+
+def run(
+    queue: Queue, customers: int, *, seed: int = 0, replication: int = 0, path: Path | None = None, flood: int = 0
+) -> Run:
+    """So many customers from an empty start to the last departure; ``flood`` others may be there before them.
 
     The same queue, seed and replication give the same times, bit for bit, on either ``path``:
     ``"recursion"`` (Lindley; Kiefer and Wolfowitz), which plain first come first served allows and
-    which is taken there if none is named, or ``"events"`` (SimPy). Errors: ``InputError`` where
-    the queue has no recursion.
+    which is taken there if none is named, or ``"events"`` (SimPy). The kernels that serve long runs where
+    none is named give the same too. Errors: ``InputError`` where the queue has no recursion.
 
     >>> from secondorder.workloads.arrivals import Poisson
     >>> queue = Queue(arrivals=Poisson("8 request/s"), service="exponential 100 ms")
@@ -63,7 +69,8 @@ def run(queue: Queue, customers: int, *, seed: int = 0, replication: int = 0, pa
         return run_closed(queue, customers, chance)
     if isinstance(queue.routing, ForkJoin):
         return run_fork_join(*_tasks(queue, customers, chance), events=events)
-    return _serve(queue, draw(queue, customers, chance), chance, events=events)
+    compiled = path is None and customers + flood >= COMPILED_FROM and can_compile()
+    return _serve(queue, draw(queue, customers, chance, flood=flood), chance, events=events, compiled=compiled)
 
 
 def has_recursion(queue: Queue) -> bool:
@@ -71,16 +78,16 @@ def has_recursion(queue: Queue) -> bool:
     return queue.plain and not isinstance(queue.routing, JoinShortest)
 
 
-def _serve(queue: Queue, draws: Draws, chance: Source, *, events: bool) -> Run:
+def _serve(queue: Queue, draws: Draws, chance: Source, *, events: bool, compiled: bool) -> Run:
     match queue.discipline, queue.routing:
         case FirstCome(), Shared():
-            return _first_come(queue, draws, chance, events=events)
+            return _first_come(queue, draws, chance, events=events, compiled=compiled)
         case FirstCome(), Random():
             return run_random(draws, queue.servers, chance, events=events)
         case FirstCome(), JoinShortest(d=d):
             return run_shortest(draws, queue.servers, d, chance)
         case ProcessorSharing(), _:
-            return run_sharing(draws, queue.servers, queue.room)
+            return run_sharing(draws, queue.servers, queue.room, compiled=compiled)
         case Priorities(preemptive=True), _:
             return run_preemptive(draws)
         case Priorities(), _:
@@ -90,7 +97,7 @@ def _serve(queue: Queue, draws: Draws, chance: Source, *, events: bool) -> Run:
     raise AssertionError(queue)
 
 
-def _first_come(queue: Queue, draws: Draws, chance: Source, *, events: bool) -> Run:
+def _first_come(queue: Queue, draws: Draws, chance: Source, *, events: bool, compiled: bool) -> Run:
     if queue.patience is not None or queue.outage is not None:
         return run_impatient(queue, draws, chance)
     if queue.room is not None:
@@ -101,6 +108,10 @@ def _first_come(queue: Queue, draws: Draws, chance: Source, *, events: bool) -> 
         start = first_come.starts(arrival, service, setups=setups)
     elif events:
         start = first_come.starts(arrival, service, queue.servers)
+    elif compiled:
+        from secondorder.simulate.kernels import queues as kernel
+
+        start = kernel.first_come(arrival, service, queue.servers)
     else:
         start = lindley(arrival, service) if queue.servers == 1 else kiefer_wolfowitz(arrival, service, queue.servers)
     return Run(arrival, service, start, start + service)

@@ -1,57 +1,83 @@
-"""From runs of a service to an answer: replications in steady state, or one replay of a trace."""
+"""From runs of a service to an answer: its steady state, or one replay of a trace."""
 
 import numpy as np
-import numpy.typing as npt
 
 from secondorder.answers.answer import Answer
 from secondorder.answers.declared import SERVING
-from secondorder.answers.estimate import Estimate, short_of_data
-from secondorder.answers.metric import unit_of
-from secondorder.errors import InputError
+from secondorder.answers.estimate import Estimate
+from secondorder.answers.metric import REQUEST_LATENCIES, unit_of
+from secondorder.errors import InputError, Unstable
+from secondorder.quantities import Quantity, Unit
 from secondorder.scenarios.serving import Serving
-from secondorder.simulate.output import mser5, student
+from secondorder.simulate.output import student
 from secondorder.simulate.replicate import replicated
 from secondorder.simulate.serving.asks import draw
+from secondorder.simulate.serving.compiled import witness_of
 from secondorder.simulate.serving.measures import measure
-from secondorder.simulate.serving.single_run import ServingRun, run
-from secondorder.simulate.serving.steadiness import beginning, check_steady, end
+from secondorder.simulate.serving.single_run import ServingRun
+from secondorder.simulate.serving.source import ServingSource, serve
+from secondorder.simulate.statistics.estimates import estimates_of, how
+from secondorder.simulate.statistics.outcome import NotSteady, Outcome, Unsteady
+from secondorder.simulate.statistics.procedure import PRECISION, Budget, given_runs, steady_state
+from secondorder.simulate.witness import TOLD, Witness
 from secondorder.workloads.arrivals import TraceArrivals
 from secondorder.workloads.traces import Trace
 
 MOST_REQUESTS = 10_000_000
 """Requests of a replication, at most."""
-FIRST_LENGTH, LONGEST = 4_000, 64_000
-"""Requests of a replication, first and at most, when the length is chosen here."""
-WANTED = 0.05
-"""Relative half-width that the length is chosen for."""
+COMPILED, BY_EVENTS = 50_000_000, 500_000
+"""Requests that a search may cost by each witness, for a precision of 5 %; more for a better one."""
+UNLIMITED = 10**11
+"""Requests that a search may cost where its time is limited."""
+SHOWN = 20_000
+"""Requests of the run whose records an answer keeps, at most."""
+WATCHED = tuple(f"{name}_{statistic}" for name in REQUEST_LATENCIES for statistic in ("mean", "p50", "p99"))
+"""The metrics that must reach the precision."""
 
 
 def simulate_serving(
-    scenario: Serving, *, seed: int = 0, replications: int = 10, requests: int | None = None, jobs: int = 1
+    scenario: Serving,
+    *,
+    seed: int = 0,
+    replications: int | None = None,
+    requests: int | None = None,
+    jobs: int = 1,
+    precision: float | None = None,
+    budget: Quantity | str | None = None,
+    witness: Witness | None = None,
 ) -> Answer:
-    """Independent replications of a service, or one replay where a trace is given.
+    """The steady state of a service, or one replay where a trace is given.
 
-    ``requests`` of each replication; if not given it is doubled until the p99 of the time to
-    first token is known within 5 % (or 64,000 are reached). Warm-up (MSER-5 over the mean of
-    all replications) and the end, where arrivals have ceased, are cut. ``jobs`` processes
-    share the replications; the result does not depend on it.
+    It runs until mean, p50 and p99 of every latency are known to a relative half-width of ``precision`` (5 %), or the
+    ``budget`` of time ends; without one, 50 million requests by the compiled engine and 500,000 on SimPy. See
+    ``simulate.statistics.procedure``. ``replications``: so many runs, whatever their precision. ``requests``: each of
+    10 runs, or ``replications``, has that length. ``jobs`` processes share the runs; without a budget of time the
+    result does not depend on them. ``witness``: "kernel" or "events"; the kernel, where it can, if not given.
 
-    Errors: ``Unstable`` when the queue grows through the run.
+    Errors: ``Unstable`` when the queue grows from an empty and from a full start; ``InputError``.
     """
-    _check_options(seed, replications, requests, jobs)
+    _check_options(seed, replications, requests, jobs, precision)
+    witness = witness_of(scenario, witness)
     if isinstance(scenario.arrivals, Trace):
-        return _replay(scenario, requests)
-    length = requests or FIRST_LENGTH
-    while True:
-        runs = _replicate(scenario, seed, replications, length, jobs)
-        answer = _steady_answer(scenario, runs, length)
-        known = student([r.requests["ttft"].quantile(0.99) for r in runs]).relative_half_width <= WANTED
-        if requests is not None or known or length >= LONGEST:
-            return answer
-        length *= 2
+        return _replay(scenario, requests, witness)
+    if isinstance(scenario.arrivals, TraceArrivals):
+        return _given_arrivals(scenario, seed, replications or 10, requests, jobs, witness)
+    wanted = precision or PRECISION
+    source = ServingSource(scenario, seed, witness)
+    if requests is not None:
+        count = replications or 10
+        found = given_runs(source, watched=WATCHED, length=requests, replications=count, precision=wanted, jobs=jobs)
+    else:
+        limit = budget_of(scenario, wanted, budget, witness)
+        found = steady_state(
+            source, watched=WATCHED, budget=limit, precision=wanted, replications=replications, jobs=jobs
+        )
+    return _answer(scenario, seed, found, witness)
 
 
-def _check_options(seed: int, replications: int, requests: int | None, jobs: int) -> None:
+def _check_options(
+    seed: int, replications: int | None, requests: int | None, jobs: int, precision: float | None
+) -> None:
     for name, value, least in (
         ("seed", seed, 0),
         ("replications", replications, 2),
@@ -62,66 +88,87 @@ def _check_options(seed: int, replications: int, requests: int | None, jobs: int
             raise InputError(name, given=repr(value), expected=f"an integer of at least {least}")
     if requests is not None and requests > MOST_REQUESTS:
         raise InputError("requests", given=f"{requests:,}", expected=f"at most {MOST_REQUESTS:,} of a replication")
+    if precision is not None and not 0 < precision < 1:
+        raise InputError("precision", given=precision, expected="a share between 0 and 1, such as 0.02")
 
 
-def _replicate(scenario: Serving, seed: int, replications: int, length: int, jobs: int) -> list[ServingRun]:
-    return replicated(lambda k: _one(scenario, length, seed, k), replications, jobs)
+def budget_of(
+    scenario: Serving, precision: float, given: Quantity | str | None, witness: Witness | None = None
+) -> Budget:
+    """The one given, in time; else requests that grow with the precision as the intervals need them."""
+    if given is not None:
+        seconds = float(Unit("s", positive=True).read(given, "budget").magnitude)
+        return Budget(requests=UNLIMITED, seconds=seconds)
+    usual = COMPILED if witness_of(scenario, witness) == "kernel" else BY_EVENTS
+    return Budget(requests=int(usual * max(1.0, (PRECISION / precision) ** 2)))
 
 
-def _one(scenario: Serving, length: int, seed: int, replication: int) -> ServingRun:
-    return run(scenario, draw(scenario, length, seed, replication))
-
-
-def _steady_answer(scenario: Serving, runs: list[ServingRun], length: int) -> Answer:
-    check_steady(scenario, runs, length)
-    warm = mser5(np.mean([r.requests["e2el"].to_numpy() for r in runs], axis=0))
-    start = max(warm, *(beginning(r.requests) for r in runs))
-    ends = [end(r.requests) for r in runs]
-    too_short = 2 * start >= length - 10 or min(ends) - start < length / 4
-    if too_short:
-        start, ends = 0, [length] * len(runs)
-    values = [measure(scenario, r, start, end) for r, end in zip(runs, ends, strict=True)]
-    why = "to fill and to empty takes most of the run; use more requests" if too_short else ""
-    estimates = [_estimate(metric, np.array([v[metric] for v in values]), why) for metric in values[0]]
-    kept = sum(ends) - start * len(runs)
-    how = (
-        f"simulated, steady state: {len(runs)} replications of {length:,} requests, "
-        f"the first {start:,} cut as warm-up, {kept:,} measured"
+def _answer(scenario: Serving, seed: int, found: Outcome, witness: Witness) -> Answer:
+    if isinstance(found, NotSteady) and found.kind is Unsteady.UNSTABLE:
+        served = scenario.rate * (1 - found.growth)
+        raise Unstable(
+            f"{scenario.name}: {scenario.rate:.4g} request/s offered, {served:.4g} served, and {found.seen}; "
+            "lower the rate, add replicas, or replay a trace to study the transient"
+        )
+    shown = serve(scenario, draw(scenario, min(SHOWN, max(found.spent // 20, 100)), seed), witness)
+    return Answer(
+        scenario=scenario.name,
+        estimates=estimates_of(found, SERVING),
+        how=f"{how(found)}; {TOLD[witness]}",
+        requests=shown.requests,
+        series=shown.series,
     )
-    if too_short:
-        how = f"simulated, transient: {len(runs)} replications of {length:,} requests, nothing cut"
-    if isinstance(scenario.arrivals, TraceArrivals):
-        how += "; every replication has the trace's own arrivals, and its intervals are for these"
-    return _answer(scenario, estimates, how, runs[0])
 
 
-def _replay(scenario: Serving, count: int | None) -> Answer:
+# A trace, or the arrivals of one: a transient as it stands
+
+
+def _replay(scenario: Serving, count: int | None, witness: Witness) -> Answer:
     assert isinstance(scenario.arrivals, Trace)
-    total = len(scenario.arrivals.requests)
+    replayed = serve(scenario, draw(scenario, _of_the_trace(len(scenario.arrivals.requests), count)), witness)
+    measured = [measure(scenario, replayed, 0, len(replayed.requests))]
+    how = f"simulated, transient: {len(replayed.requests):,} requests of the trace replayed once; {TOLD[witness]}"
+    return _transient(scenario, measured, replayed, how)
+
+
+def _given_arrivals(
+    scenario: Serving, seed: int, replications: int, count: int | None, jobs: int, witness: Witness
+) -> Answer:
+    """Every replication has the arrivals of the trace, and lengths of its own."""
+    assert isinstance(scenario.arrivals, TraceArrivals)
+    length = _of_the_trace(len(scenario.arrivals), count)
+
+    def one(replication: int) -> dict[str, float]:
+        return measure(scenario, serve(scenario, draw(scenario, length, seed, replication), witness), 0, length)
+
+    measured = replicated(one, replications, jobs)
+    how = (
+        f"simulated, transient: {replications} replications of the trace's own {length:,} arrivals, nothing cut; its "
+        f"intervals are for these; {TOLD[witness]}"
+    )
+    return _transient(scenario, measured, serve(scenario, draw(scenario, length, seed), witness), how)
+
+
+def _of_the_trace(total: int, count: int | None) -> int:
     if count is not None and count > total:
         raise InputError("requests", given=count, expected=f"at most the {total} of the trace")
-    replayed = run(scenario, draw(scenario, count or total))
-    metrics = measure(scenario, replayed, 0, len(replayed.requests))
-    estimates = [_estimate(metric, np.array([value]), "") for metric, value in metrics.items()]
-    how = f"simulated, transient: {len(replayed.requests):,} requests of the trace replayed once"
-    return _answer(scenario, estimates, how, replayed)
+    return count or total
 
 
-def _answer(scenario: Serving, estimates: list[Estimate], how: str, shown: ServingRun) -> Answer:
+def _transient(scenario: Serving, measured: list[dict[str, float]], shown: ServingRun, how: str) -> Answer:
+    estimates = []
+    for metric in measured[0]:
+        interval = student([each[metric] for each in measured])
+        estimates.append(
+            Estimate(
+                metric=metric,
+                amount=interval.mean,
+                unit=unit_of(SERVING, metric),
+                source="simulated",
+                low=interval.low,
+                high=interval.high,
+            )
+        )
     return Answer(
         scenario=scenario.name, estimates=tuple(estimates), how=how, requests=shown.requests, series=shown.series
-    )
-
-
-def _estimate(metric: str, values: npt.NDArray[np.float64], why: str) -> Estimate:
-    interval = student(values)
-    return Estimate(
-        metric=metric,
-        amount=interval.mean,
-        unit=unit_of(SERVING, metric),
-        source="simulated",
-        low=interval.low,
-        high=interval.high,
-        steadiness=short_of_data(why),
-        unsettled=why,
     )

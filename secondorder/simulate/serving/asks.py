@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from secondorder.arrays import Integers
 from secondorder.errors import InputError
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.request import Ask
@@ -21,8 +22,8 @@ def draw(scenario: Serving, count: int, seed: int = 0, replication: int = 0) -> 
     return scenario.requests(count, stream(seed, replication, "arrivals"), stream(seed, replication, "lengths"))
 
 
-def asks(scenario: Serving, requests: Requests) -> Iterator[Ask]:
-    """What the engine is asked, in order of arrival, on the clock of whole picoseconds.
+def clocked(requests: Requests) -> Integers:
+    """Arrivals in whole picoseconds.
 
     Errors: ``InputError`` for an arrival past the range of the clock.
     """
@@ -30,7 +31,15 @@ def asks(scenario: Serving, requests: Requests) -> Iterator[Ask]:
     if len(times) and times[-1] > LONGEST_TIME:
         given = f"arrivals up to {times[-1]:.3g} s"
         raise InputError("arrivals", given=given, expected=f"at most {LONGEST_TIME:.3g} s, the clock's range")
-    arrivals = np.rint(times / PICO).astype(np.int64).tolist()
+    return np.rint(times / PICO).astype(np.int64)
+
+
+def asks(scenario: Serving, requests: Requests) -> Iterator[Ask]:
+    """What the engine is asked, in order of arrival, on the clock of whole picoseconds.
+
+    Errors: ``InputError`` for an arrival past the range of the clock.
+    """
+    arrivals = clocked(requests).tolist()
     prompts, outputs = np.asarray(requests.input_tokens).tolist(), np.asarray(requests.output_tokens).tolist()
     for index, (arrival, prompt, output) in enumerate(zip(arrivals, prompts, outputs, strict=True)):
         prefix = _prefix(requests, index, scenario.block_size) if scenario.enable_prefix_caching else ()

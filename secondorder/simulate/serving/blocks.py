@@ -106,6 +106,8 @@ class PrefixBlocks:
     def fill(self, request: Holder, before: int, after: int) -> None:
         for index in range(before // self.block_size, after // self.block_size):
             block, identity = request.blocks[index], request.identity(index)
+            if self.content[block] is not None:
+                continue
             self.content[block] = identity
             self.cached.setdefault(identity, []).append(block)
 

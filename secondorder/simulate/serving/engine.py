@@ -129,14 +129,14 @@ class Engine:
             if step is None:
                 yield from self.sleep()
                 continue
-            following = self.decide()
+            following = self.decide(beside=True)
             yield from self.compute(step)
 
     # What they are made of
 
-    def decide(self) -> Step | None:
-        """The next step, if there is anything to compute."""
-        step = self.scheduler.schedule()
+    def decide(self, *, beside: bool = False) -> Step | None:
+        """The next step, if there is anything to compute; ``beside``: while one is computed."""
+        step = self.scheduler.schedule(beside=beside)
         if step and self.accounts:
             self.accounts.decide(step)
         return step

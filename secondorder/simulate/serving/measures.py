@@ -20,19 +20,27 @@ def measure(scenario: Serving, run: ServingRun, start: int, end: int) -> dict[st
             found[f"{name}_mean"] = float(values.mean())
             levels = np.quantile(values, list(QUANTILES.values()))
             found |= {f"{name}_{label}": float(value) for label, value in zip(QUANTILES, levels, strict=True)}
+    return found | {metric: above / below for metric, (above, below) in totals(scenario, run, start, end).items()}
+
+
+def totals(scenario: Serving, run: ServingRun, start: int, end: int) -> dict[str, tuple[float, float]]:
+    """Numerator and denominator of each metric that is no mean or quantile of latencies: rates and averages."""
+    kept = run.requests.iloc[start:end]
     since, until = kept["arrival"].iloc[0], kept["arrival"].iloc[-1]
     if isinstance(scenario.arrivals, Trace):
         until = run.requests["finish"].max()
     done = run.requests[run.requests["finish"].between(since, until)]
-    span = max(until - since, PICO)
-    found["request_throughput"] = len(done) / span
-    found["output_throughput"] = _tokens(run.requests, since, until) / span
+    span = max(float(until - since), PICO)
+    found = {
+        "request_throughput": (float(len(done)), span),
+        "output_throughput": (_tokens(run.requests, since, until), span),
+    }
     if scenario.goodput:
-        found["request_goodput"] = _met(scenario, done) / span
-    found |= _time_averages(run.series, since, until)
-    found["preemptions_per_request"] = float(kept["preemptions"].mean())
+        found["request_goodput"] = (float(_met(scenario, done)), span)
+    found |= {metric: (total, span) for metric, total in _over_time(run.series, since, until).items()}
+    found["preemptions_per_request"] = (float(kept["preemptions"].sum()), float(len(kept)))
     if scenario.enable_prefix_caching:
-        found["prefix_hit_rate"] = float(kept["cached_tokens"].sum() / kept["input_tokens"].sum())
+        found["prefix_hit_rate"] = (float(kept["cached_tokens"].sum()), float(kept["input_tokens"].sum()))
     return found
 
 
@@ -52,9 +60,8 @@ def _met(scenario: Serving, done: pd.DataFrame) -> int:
     return int(met.sum())
 
 
-def _time_averages(series: pd.DataFrame, since: float, until: float) -> dict[str, float]:
-    """Of the engine's state between two times; a row of the series holds since the one before."""
+def _over_time(series: pd.DataFrame, since: float, until: float) -> dict[str, float]:
+    """Integrals of the engine's state between two times; a row of the series holds since the one before."""
     ends = series["time"].to_numpy().clip(since, until)
     spans = np.diff(ends, prepend=since)
-    total = max(spans.sum(), PICO)
-    return {f"{name}_mean": float(series[name].to_numpy() @ spans / total) for name in ("running", "kv_usage")}
+    return {f"{name}_mean": float((series[name].to_numpy() * spans).sum()) for name in ("running", "kv_usage")}

@@ -20,7 +20,7 @@ from secondorder.scenarios.steptime import StepFunction
 from secondorder.simulate.serving.accounts import Accounts
 from secondorder.simulate.serving.asks import PICO, draw
 from secondorder.simulate.serving.causes import Cause
-from secondorder.simulate.serving.policies import DEFAULT, Policies
+from secondorder.simulate.serving.policies import Policies
 from secondorder.simulate.serving.single_run import record
 from secondorder.workloads.requests import Requests
 from secondorder.workloads.traces import Trace
@@ -93,7 +93,7 @@ class Partition:
 
 
 def partition(
-    scenario: Serving, *, seed: int = 0, requests: int | None = None, policies: Policies = DEFAULT
+    scenario: Serving, *, seed: int = 0, requests: int | None = None, policies: Policies | None = None
 ) -> Partition:
     """Simulate one run of a service and split each request's latencies into causes.
 
@@ -113,7 +113,7 @@ def partition(
 
 
 def partition_of(
-    scenario: Serving, requests: Requests, *, leaps: bool = True, policies: Policies = DEFAULT
+    scenario: Serving, requests: Requests, *, leaps: bool = True, policies: Policies | None = None
 ) -> Partition:
     """The same for these requests."""
     step, prompts = scenario.step_seconds, np.asarray(requests.input_tokens)

@@ -9,10 +9,10 @@
 """
 
 import heapq
-import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass
+from sys import maxsize
 from typing import Annotated, NamedTuple, Protocol
 
 from annotated_types import Ge, Lt
@@ -160,11 +160,41 @@ class LeastRecentlyReleased:
         del self.queue[block]
 
 
+class UnnamedFirst(LeastRecentlyReleased):
+    """A block without an identity is used again first; the others in the order of their release (vLLM from 0.24 on)."""
+
+    def add(self, block: int, content: Hashable | None) -> None:
+        self.queue[block] = None
+        if content is None:
+            self.queue.move_to_end(block, last=False)
+
+
+# The part of a prompt that one step may take
+
+NO_CAP = maxsize
+"""Tokens; more than any request has."""
+
+
+def fixed_cap(threshold: int, budget: int, requests: int) -> int:
+    """The threshold, whoever else is there."""
+    return threshold
+
+
+def cap_beside_others(threshold: int, budget: int, requests: int) -> int:
+    """The threshold, but none for a request that is alone (vLLM 0.33)."""
+    return threshold if requests > 1 else NO_CAP
+
+
+def adaptive_cap(threshold: int, budget: int, requests: int) -> int:
+    """At least an even share of the budget, and none for a request that is alone (vLLM 0.33)."""
+    return max(threshold, budget // requests) if requests > 1 else NO_CAP
+
+
 # The admission
 
 
 class Candidate(NamedTuple):
-    """The request that is to be admitted next.
+    """The request that is to be admitted next, of ``prompt`` tokens.
 
     Blocks of its whole length (``fresh``) and of what it would compute now (``fresh_now``) beyond those found in the
     cache; ``free`` blocks left beside the ones found; ``total`` blocks; requests ``running``.
@@ -175,6 +205,7 @@ class Candidate(NamedTuple):
     free: int
     total: int
     running: int
+    prompt: int = 0
 
 
 def whole_length(candidate: Candidate) -> bool:
@@ -189,22 +220,29 @@ def first_chunk(candidate: Candidate) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Watermark(Checked):
-    """As ``rule`` says, and while others run a ``share`` of all blocks stays free."""
+    """As ``rule`` says, and while others run a ``share`` of all blocks (and the null block), rounded down, is free."""
 
     share: Annotated[float, Ge(0), Lt(1)]
     rule: Callable[[Candidate], bool] = whole_length
 
     def __call__(self, candidate: Candidate) -> bool:
-        kept = math.ceil(self.share * candidate.total) if candidate.running else 0
+        kept = int(self.share * (candidate.total + 1)) if candidate.running else 0
         return self.rule(candidate._replace(free=candidate.free - kept))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policies:
-    """One of each. ``waiting`` and ``free_blocks`` make the collections of one engine."""
+    """One of each. ``waiting`` and ``free_blocks`` make the collections of one engine.
+
+    ``goes_on``: whether those after a request that was its own victim still run in that step. ``passes_over``: whether
+    a victim that stood before the request in need, and had got nothing in that step, costs the next one its turn.
+    """
 
     waiting: Callable[[], Waiting] = FirstCome
     victim: Callable[[Running], Slot] = newest
+    goes_on: bool = False
+    passes_over: bool = False
+    cap: Callable[[int, int, int], int] = fixed_cap
     free_blocks: Callable[[int], FreeBlocks] = LeastRecentlyReleased
     admits: Callable[[Candidate], bool] = whole_length
 

@@ -40,6 +40,8 @@ class Slot:
     """Order of admission, anew after each preemption."""
     joined: int = -1
     """The step since which it is in step with the others; -1: it is apart."""
+    chunked: bool = False
+    """Whether its last step left some of its prompt, or of what is computed again, for later."""
     cached: int = 0
     preemptions: int = 0
     cancelled: bool = False

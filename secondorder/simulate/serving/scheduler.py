@@ -15,8 +15,9 @@ how many reach a block's border). A request that prefills is *apart* and handled
 import heapq
 
 from secondorder.simulate.serving.blocks import Blocks, CountedBlocks, PrefixBlocks
+from secondorder.simulate.serving.cadence import Cadence
 from secondorder.simulate.serving.causes import Cause
-from secondorder.simulate.serving.policies import DEFAULT, Candidate, Policies, Running
+from secondorder.simulate.serving.policies import DEFAULT, NO_CAP, Candidate, Policies, Running
 from secondorder.simulate.serving.request import Ask, Slot
 from secondorder.simulate.serving.step import Draft, Step
 
@@ -34,6 +35,8 @@ class Scheduler:
         long_prefill_token_threshold: int | None = None,
         chunked_prefill: bool = True,
         prefix_caching: bool = False,
+        prefill_schedule_interval: int = 1,
+        ahead: bool = False,
         policies: Policies = DEFAULT,
     ) -> None:
         self.blocks: Blocks = CountedBlocks(blocks, block_size)
@@ -44,7 +47,12 @@ class Scheduler:
         self.max_num_seqs = max_num_seqs
         self.budget = max_num_batched_tokens
         self.threshold = long_prefill_token_threshold
+        self.cap = NO_CAP  # tokens that this step may take of one request
         self.chunked_prefill = chunked_prefill
+        self.cadence = Cadence(prefill_schedule_interval) if prefill_schedule_interval > 1 else None
+        self.held = False  # whether this step computes no prefill
+        self.names_late = ahead and prefix_caching  # a decoded token is known one step after it is scheduled
+        self.passed_over = 0  # requests that this step passes over because a victim stood before them
         self.waiting = policies.waiting()
         self.running: Running = {}
         self.admissions = 0
@@ -79,10 +87,10 @@ class Scheduler:
         slot.cancelled, self.blocked = True, False
         return True
 
-    def schedule(self) -> Step | None:
-        """The next step, or None when there is nothing to compute."""
+    def schedule(self, *, beside: bool = False) -> Step | None:
+        """The next step, or None when there is nothing to compute; ``beside``: while one is computed."""
         draft = self._draft(self.void)
-        while draft.empty and draft.preempted:  # the first in order was its own victim: now the others
+        while draft.empty and draft.preempted and not beside:  # the first in order was its own victim: now the others
             draft = self._draft(draft)
         self.void = draft if draft.empty else None
         if draft.empty:
@@ -95,6 +103,7 @@ class Scheduler:
         for slot in finishing:
             if slot in self.running:  # not preempted while its last token was computed
                 del self.running[slot]
+                self._name(slot)
                 self.blocks.release(slot)
             self.blocked = False
 
@@ -104,7 +113,7 @@ class Scheduler:
         The last of them is the one in which the next request finishes; 0 if the next step may
         bring anything else: a prefill, an admission, a preemption.
         """
-        if self.apart or not self.decodes or (self.waiting and not self.blocked):
+        if self.apart or not self.decodes or (self.waiting and (self.cadence or not self.blocked)):
             return 0
         while not self._is_due(*self.finishes[0]):
             heapq.heappop(self.finishes)
@@ -125,29 +134,45 @@ class Scheduler:
             self._fill_in_step()
             self.context += self.decodes
             self.step += 1
+        if self.cadence:
+            self.cadence.saturated = False  # nobody waits
         return self._finish_in_step()
 
     def _draft(self, before: Draft | None) -> Draft:
         draft = Draft(self.budget, before)
+        self._limit()
         if self._all_can_run():
             self._run_all(draft)
         else:
             self._run_one_by_one(draft)
         if self.waiting:
             draft.held_up = Cause.CACHE if draft.preempted else self._admit(draft)
+        if self.cadence and not self.held and not draft.preempted:
+            self.cadence.saturated = bool(self.waiting)
         return draft
+
+    def _limit(self) -> None:
+        """How much of a prompt this step may take."""
+        if self.threshold is not None:
+            self.cap = self.policies.cap(self.threshold, self.budget, len(self.running) + len(self.waiting))
+        if self.cadence:
+            self.held = self.cadence.holds(self.step) and any(not slot.chunked for slot in self.running)
 
     # Running requests
 
     # The budget leaves nobody out but the newest: whoever ran in the last step asks for no more
     # now than it got then, except a prompt that the end of the budget cut, and after that one
-    # nobody was admitted. So only blocks decide whether the order of service matters.
+    # nobody was admitted. So only blocks decide whether the order of service matters, unless
+    # prompts that were held back ask for their part again.
 
     def _all_can_run(self) -> bool:
-        """Whether there are blocks for every running request."""
+        """Whether there are blocks for every running request, and the order of service does not matter."""
         blocks, budget = len(self.borders[self.step % self.block_size]), self.budget - self.decodes
         for slot in self._apart_in_order():
-            tokens = min(self._wanted(slot), budget)
+            wanted = self._wanted(slot)
+            if self.cadence and wanted > budget:
+                return False
+            tokens = min(wanted, budget)
             budget -= tokens
             blocks += self._blocks_for(slot.computed + tokens) - slot.held
         return blocks <= self.blocks.free
@@ -165,10 +190,16 @@ class Scheduler:
     def _run_one_by_one(self, draft: Draft) -> None:
         """The rules to the letter, for a step in which not all can run."""
         order = list(self.running)
+        self.passed_over = 0
         for place, slot in enumerate(order):
-            if slot not in self.running or not (slot.joined >= 0 or slot in self.apart):
-                continue  # preempted by now, or its last token is in the step under way
-            if not self._run_one(slot, draft):
+            if slot not in self.running:
+                continue  # preempted by now
+            if self.passed_over:
+                self.passed_over -= 1
+                draft.stalled += self._stall([slot])
+            elif slot.joined < 0 and slot not in self.apart:
+                continue  # its last token is in the step under way
+            elif not draft.budget or not self._run_one(slot, draft):
                 draft.stalled += self._stall(order[place:])
                 return
 
@@ -178,9 +209,12 @@ class Scheduler:
         if in_step:
             self._synchronise(slot)
         tokens = min(self._wanted(slot), draft.budget)
-        if not tokens or not self._make_room(slot, slot.computed + tokens, draft):
-            return False
+        if not tokens:
+            return True  # held back
+        if not self._make_room(slot, slot.computed + tokens, draft):
+            return self.policies.goes_on
         if in_step:
+            self._name(slot)
             self.blocks.grow(slot, self._blocks_for(slot.computed + 1))
             draft.decode(slot, slot.computed + 1)
         else:
@@ -192,6 +226,7 @@ class Scheduler:
         stalled = [slot for slot in slots if slot.joined >= 0]
         for slot in stalled:
             self._leave_step(slot)
+            self._name(slot)
             self.apart[slot] = None
         return stalled
 
@@ -199,6 +234,8 @@ class Scheduler:
         """Free blocks for a running request at the cost of others; False if it is the victim itself."""
         while self._blocks_for(tokens) - slot.held > self.blocks.free:
             victim = self.policies.victim(self.running)
+            if self.policies.passes_over and victim.admission < slot.admission and victim not in draft.given:
+                self.passed_over += 1
             self._preempt(victim, draft)
             draft.preempted = True
             if victim is slot:
@@ -210,9 +247,9 @@ class Scheduler:
         self._remove(victim, more=work.decodes if in_step else 0)
         if work.brings_a_token and not in_step:
             victim.emitted -= 1
+        victim.preemptions += 1
         if not victim.done:  # else its last token is in the step under way
             victim.computed = 0
-            victim.preemptions += 1
             self.waiting.put_back(victim)
             draft.victims.append(victim)
 
@@ -238,8 +275,9 @@ class Scheduler:
                 return Cause.SLOTS
             hits = self.blocks.hits(slot, (slot.length - 1) // self.block_size)
             tokens = slot.length - hits * self.block_size
-            if self.threshold is not None:
-                tokens = min(tokens, self.threshold)
+            if self.held and tokens > 1:
+                return Cause.BUDGET
+            tokens = min(tokens, self.cap)
             if not self.chunked_prefill and tokens > draft.budget:
                 return Cause.BUDGET
             tokens = min(tokens, draft.budget)
@@ -248,6 +286,7 @@ class Scheduler:
                 return Cause.CACHE
             self.waiting.take()
             self._start(slot, hits, draft)
+            draft.prefilled |= slot.length - slot.computed > 1
             self._compute(slot, tokens, draft)
         return Cause.BUDGET if self.waiting else None
 
@@ -258,11 +297,12 @@ class Scheduler:
             free=self.blocks.free - self.blocks.free_hits(slot, hits),
             total=self.blocks.total,
             running=len(self.running),
+            prompt=slot.ask.prompt,
         )
 
     def _start(self, slot: Slot, hits: int, draft: Draft) -> None:
         self.blocks.take_hits(slot, hits)
-        slot.computed = hits * self.block_size
+        slot.computed, slot.chunked = hits * self.block_size, False
         if not slot.preemptions:
             slot.cached = slot.computed
         slot.admission = self.admissions
@@ -273,8 +313,9 @@ class Scheduler:
     # Requests apart
 
     def _wanted(self, slot: Slot) -> int:
-        wanted = slot.length - slot.computed
-        return wanted if self.threshold is None else min(wanted, self.threshold)
+        if self.held and slot.chunked:
+            return 0
+        return min(slot.length - slot.computed, self.cap)
 
     def _blocks_for(self, tokens: int) -> int:
         return -(-tokens // self.block_size)
@@ -285,6 +326,8 @@ class Scheduler:
         self.blocks.grow(slot, self._blocks_for(after))
         self.blocks.fill(slot, before, after)
         slot.computed = after
+        draft.prefilled |= slot.chunked
+        slot.chunked = after < length
         if slot.emitted and before == length - 1:
             draft.decode(slot, after)
         else:
@@ -305,6 +348,8 @@ class Scheduler:
         self._fill_in_step()
         self.context += self.decodes
         self.step += 1
+        if self.cadence and draft.prefilled:
+            self.cadence.last = self.step
         draft.finishing += self._finish_in_step()
         draft.finishing.sort(key=_admission)
         for slot in draft.joining:
@@ -317,14 +362,22 @@ class Scheduler:
             self.blocks.free -= len(at_border)
         else:
             for slot in at_border:
+                if self.names_late:
+                    computed = slot.computed + self.step - slot.joined
+                    self.blocks.fill(slot, computed - 1, computed)
                 self.blocks.grow(slot, slot.held + 1)
 
     def _fill_in_step(self) -> None:
         """Requests in step whose token fills a block give it its identity."""
-        if isinstance(self.blocks, PrefixBlocks):
+        if isinstance(self.blocks, PrefixBlocks) and not self.names_late:
             for slot in self.borders[(self.step + 1) % self.block_size]:
                 computed = slot.computed + self.step - slot.joined
                 self.blocks.fill(slot, computed, computed + 1)
+
+    def _name(self, slot: Slot) -> None:
+        """The last token of a request is known by now, and so is what a block holds that it filled."""
+        if self.names_late:
+            self.blocks.fill(slot, slot.computed - 1, slot.computed)
 
     def _finish_in_step(self) -> list[Slot]:
         finished = []

@@ -1,17 +1,20 @@
 """One run of a service: requests arrive, one engine serves them, each leaves its record."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import simpy
 
+from secondorder.arrays import Integers
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.accounts import Accounts
 from secondorder.simulate.serving.asks import PICO, asks
 from secondorder.simulate.serving.engine import Engine, arrive
-from secondorder.simulate.serving.policies import DEFAULT, Policies
-from secondorder.simulate.serving.recorder import EngineLog, Recorder
+from secondorder.simulate.serving.engine_policies import policies_of
+from secondorder.simulate.serving.policies import Policies
+from secondorder.simulate.serving.recorder import Recorder
 from secondorder.simulate.serving.scheduler import Scheduler
 from secondorder.workloads.requests import Requests
 
@@ -33,14 +36,29 @@ class ServingRun:
     steps: int
 
 
-def run(scenario: Serving, requests: Requests, *, leaps: bool = True, policies: Policies = DEFAULT) -> ServingRun:
+def run(scenario: Serving, requests: Requests, *, leaps: bool = True, policies: Policies | None = None) -> ServingRun:
     """Serve these requests by the scenario's engine, from an empty start to the last token.
 
     Without ``leaps`` each step has a row of its own in the series; the times are the same.
     """
     arrivals, recorder = record(scenario, requests, leaps=leaps, policies=policies)
     (log,) = recorder.logs.values()
-    return ServingRun(_records(requests, arrivals, recorder), _series(log, scenario.kv_blocks - 1), recorder.steps)
+    columns = {
+        name: np.frombuffer(column, dtype=np.int64)
+        for name, column in {
+            "scheduled": recorder.scheduled,
+            "first": recorder.first_token,
+            "finish": recorder.finish,
+            "cached": recorder.cached,
+            "preemptions": recorder.preemptions,
+        }.items()
+    }
+    series = [np.frombuffer(column, dtype=np.int64) for column in log.series]
+    return ServingRun(
+        request_frame(requests, np.array(arrivals), **columns),
+        series_frame(series, scenario.kv_blocks - 1),
+        recorder.steps,
+    )
 
 
 def record(
@@ -48,7 +66,7 @@ def record(
     requests: Requests,
     *,
     leaps: bool = True,
-    policies: Policies = DEFAULT,
+    policies: Policies | None = None,
     accounts: Accounts | None = None,
 ) -> tuple[list[int], Recorder]:
     """The same run in whole picoseconds, as the engine counts them: arrivals, and what was recorded.
@@ -70,7 +88,7 @@ def engine_for(
     recorder: Recorder,
     *,
     leaps: bool = True,
-    policies: Policies = DEFAULT,
+    policies: Policies | None = None,
     name: str = "engine",
     accounts: Accounts | None = None,
 ) -> Engine:
@@ -80,8 +98,11 @@ def engine_for(
     return Engine(env, scheduler, scenario.step_seconds, recorder, **how, name=name, accounts=accounts)
 
 
-def scheduler_for(scenario: Serving, policies: Policies = DEFAULT) -> Scheduler:
-    """The scheduler with a scenario's settings. One block is the null block, never used."""
+def scheduler_for(scenario: Serving, policies: Policies | None = None) -> Scheduler:
+    """The scheduler with a scenario's settings, and its engine's policies unless given.
+
+    One block is the null block, never used.
+    """
     return Scheduler(
         blocks=scenario.kv_blocks - 1,
         block_size=scenario.block_size,
@@ -90,15 +111,23 @@ def scheduler_for(scenario: Serving, policies: Policies = DEFAULT) -> Scheduler:
         long_prefill_token_threshold=scenario.long_prefill_token_threshold,
         chunked_prefill=scenario.enable_chunked_prefill,
         prefix_caching=scenario.enable_prefix_caching,
-        policies=policies,
+        prefill_schedule_interval=scenario.prefill_schedule_interval,
+        ahead=scenario.async_scheduling,
+        policies=policies or policies_of(scenario),
     )
 
 
-def _records(requests: Requests, times: list[int], recorder: Recorder) -> pd.DataFrame:
-    arrival = np.array(times)
-    scheduled, first, finish = (
-        np.frombuffer(column, dtype=np.int64) for column in (recorder.scheduled, recorder.first_token, recorder.finish)
-    )
+def request_frame(
+    requests: Requests,
+    arrival: Integers,
+    *,
+    scheduled: Integers,
+    first: Integers,
+    finish: Integers,
+    cached: Integers,
+    preemptions: Integers,
+) -> pd.DataFrame:
+    """A row per request, from times in whole picoseconds."""
     later = np.asarray(requests.output_tokens) - 1
     with np.errstate(invalid="ignore", divide="ignore"):
         tpot = np.where(later > 0, (finish - first) * PICO / later, np.nan)
@@ -110,8 +139,8 @@ def _records(requests: Requests, times: list[int], recorder: Recorder) -> pd.Dat
             "finish": finish * PICO,
             "input_tokens": requests.input_tokens,
             "output_tokens": requests.output_tokens,
-            "cached_tokens": np.frombuffer(recorder.cached, dtype=np.int64),
-            "preemptions": np.frombuffer(recorder.preemptions, dtype=np.int64),
+            "cached_tokens": cached,
+            "preemptions": preemptions,
             "ttft": (first - arrival) * PICO,
             "tpot": tpot,
             "e2el": (finish - arrival) * PICO,
@@ -119,6 +148,7 @@ def _records(requests: Requests, times: list[int], recorder: Recorder) -> pd.Dat
     )
 
 
-def _series(log: EngineLog, blocks: int) -> pd.DataFrame:
-    time, running, waiting, used = (np.frombuffer(column, dtype=np.int64) for column in log.series)
+def series_frame(columns: Sequence[Integers], blocks: int) -> pd.DataFrame:
+    """A row for each span of time, from columns in whole picoseconds and counts."""
+    time, running, waiting, used = columns
     return pd.DataFrame({"time": time * PICO, "running": running, "waiting": waiting, "kv_usage": used / (2 * blocks)})

@@ -66,6 +66,7 @@ class Draft:
         self.tokens = self.pairs = self.context = self.prompts_ended = 0
         self.decodes = self.decode_context = 0
         self.preempted = False
+        self.prefilled = False
         self.admitted: list[Slot] = []
         self.first: list[Slot] = []
         self.finishing: list[Slot] = []

@@ -20,8 +20,8 @@ def correlation_time(series: npt.ArrayLike) -> float:
 
     The sum stops at the first lag past five times itself; replications (a row each) share one mean
     and one estimate. In M/M/1 it is 1 to 1.7 relaxation times. *Valid when* the series is
-    steady and many times longer; from a shorter one it comes out too low, but never near the
-    length of the series. *Source*: Sokal, Monte Carlo methods in statistical mechanics (1997), section 3.
+    steady and many times longer; from a shorter one it comes out too low, and at most a fifth of the
+    length where even its rows differ. *Source*: Sokal, Monte Carlo methods in statistical mechanics (1997), section 3.
 
     >>> rng = np.random.default_rng(1)
     >>> noise = rng.normal(size=100_000)
@@ -37,7 +37,8 @@ def correlation_time(series: npt.ArrayLike) -> float:
     covariance = _autocovariance(rows - rows.mean())
     sums = 2 * np.cumsum(covariance) - covariance[0]
     times = sums / covariance[0]
-    stop = int(np.argmax(np.arange(len(times)) >= 5 * times))
+    short = np.arange(len(times)) >= 5 * times
+    stop = int(np.argmax(short)) if short.any() else len(times) - 1
     return float(max(group * sums[stop] / variance, 1 / rows.size))
 
 

@@ -193,7 +193,7 @@ def take_fresh(state: State, k: int, held: int) -> None:
 
 @called
 def give_back(state: State, k: int) -> None:
-    """Blocks that nobody else uses are free, behind all others, the last one first."""
+    """Blocks that nobody else uses are free, the last one first: behind all others, or before them if unnamed."""
     e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
     if e.tail - e.head + slot.held > state.queue.size:
         close_gaps(state)
@@ -201,10 +201,15 @@ def give_back(state: State, k: int) -> None:
     for place in range(slot.held - 1, -1, -1):
         block = int(state.held[row + place])
         blocks[block].users -= 1
-        if blocks[block].users == 0:
+        if blocks[block].users > 0:
+            continue
+        e.free += 1
+        if e.unnamed_first and blocks[block].content == NONE:
+            e.head -= 1
+            state.queue[e.head & last], blocks[block].queued = block, e.head & last
+        else:
             state.queue[e.tail & last], blocks[block].queued = block, e.tail & last
             e.tail += 1
-            e.free += 1
 
 
 @called

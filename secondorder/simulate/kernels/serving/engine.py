@@ -12,6 +12,7 @@ from secondorder.simulate.kernels.serving.scheduler import (
     finish_in_step,
     grow_at,
     leave_running,
+    name,
     schedule,
     waiting,
 )
@@ -213,6 +214,7 @@ def complete(state: State, results: Results, k: int) -> None:
         results.preemptions[slot.index] = slot.preemptions
         results.cached[slot.index] = slot.cached
     if slot.in_running:  # not preempted while its last token was computed
+        name(state, k, slot.computed)
         leave_running(state, k)
         release(state, k)
     if state.engine[0].prefix_caching:

@@ -55,7 +55,7 @@ class Record:
 
 def supports(scenario: Serving) -> bool:
     """Whether the kernel knows all that a scenario uses."""
-    return step_times(scenario) is not None
+    return step_times(scenario) is not None and scenario.prefill_schedule_interval == 1
 
 
 def record(

@@ -12,7 +12,7 @@ from secondorder.simulate.kernels.serving.blocks import (
     take_hits,
 )
 from secondorder.simulate.kernels.serving.finishes import push, remove
-from secondorder.simulate.kernels.serving.state import NONE, Engine, State, Workload
+from secondorder.simulate.kernels.serving.state import NEVER, NONE, Engine, State, Workload
 
 
 @inlined
@@ -24,7 +24,7 @@ def waiting(e: Engine) -> int:
 def schedule(state: State, work: Workload, which: int) -> bool:
     """Decide the next step, and keep it as draft ``which``; False when there is nothing to compute."""
     e, draft = state.engine[0], state.drafts[which]
-    draft.budget = e.budget
+    draft.budget, e.cap = e.budget, cap(e)
     draft.preempted = draft.tokens = draft.pairs = draft.context = draft.ended = 0
     draft.decodes = draft.decode_context = draft.admitted = draft.first = draft.finishing = draft.joining = 0
     if all_can_run(state):
@@ -39,13 +39,22 @@ def schedule(state: State, work: Workload, which: int) -> bool:
     return True
 
 
+@inlined
+def cap(e: Engine) -> int:
+    """How much of a prompt this step may take."""
+    requests = e.running + waiting(e)
+    if requests <= 1 and not e.cap_alone:
+        return NEVER
+    return max(e.threshold, e.budget // max(requests, 1)) if e.adaptive else e.threshold
+
+
 # Running requests
 
 
 @inlined
 def wanted(state: State, k: int) -> int:
     slot = state.slots[k]
-    return min(slot.prompt + slot.emitted - slot.computed, state.engine[0].threshold)
+    return min(slot.prompt + slot.emitted - slot.computed, state.engine[0].cap)
 
 
 @inlined
@@ -101,6 +110,7 @@ def run_one_by_one(state: State, work: Workload, which: int) -> None:
             if tokens == 0 or not make_room(state, which, k, slot.computed + tokens):
                 break
             if in_step:
+                name(state, k, slot.computed)
                 grow(state, k, blocks_for(e, slot.computed + 1))
                 draft.budget -= 1
                 draft.decodes += 1
@@ -134,10 +144,10 @@ def preempt(state: State, victim: int) -> None:
     leave_running(state, victim)
     release(state, victim)
     e.blocked = 0
+    slot.preemptions += 1
+    e.preemptions += 1
     if slot.emitted < slot.output:  # else its last token is in the step under way
         slot.computed = 0
-        slot.preemptions += 1
-        e.preemptions += 1
         state.entries[e.preempted].waiting = victim
         e.preempted += 1
 
@@ -176,10 +186,11 @@ def admit(state: State, work: Workload, which: int) -> None:
         found = free = 0
         if e.prefix_caching:
             found, free = hits(state, work, index, k, (length - 1) // e.block_size)
-        tokens = min(length - found * e.block_size, e.threshold)
+        tokens = min(length - found * e.block_size, e.cap)
         if not e.chunked and tokens > draft.budget:
             return
-        if blocks_for(e, length) - found + free > e.free:
+        now = length if e.whole else found * e.block_size + min(tokens, draft.budget)
+        if blocks_for(e, now) - found + free + (e.kept if e.running > 0 else 0) > e.free:
             e.blocked = 1
             return
         if k == NONE:
@@ -273,7 +284,7 @@ def compute(state: State, work: Workload, which: int, k: int, tokens: int) -> No
 def advance(state: State, work: Workload, which: int) -> None:
     """The step is decided: requests in step go one token on, finish, and new ones join."""
     e, draft = state.engine[0], state.drafts[which]
-    if e.prefix_caching:
+    if e.prefix_caching and not e.ahead:
         fill_at(state, work, (e.step + 1) % e.block_size)
     e.context += e.decodes
     e.step += 1
@@ -297,8 +308,26 @@ def grow_in_step(state: State) -> None:
 def grow_at(state: State, border: int) -> None:
     k = state.borders[border].first
     while k != NONE:
+        name(state, k, state.slots[k].computed + state.engine[0].step - state.slots[k].joined)
         grow(state, k, state.slots[k].held + 1)
         k = state.slots[k].after
+
+
+@inlined
+def name(state: State, k: int, computed: int) -> None:
+    """With asynchronous scheduling the last token is known by now, and so is what a block holds that it filled."""
+    e = state.engine[0]
+    if e.prefix_caching and e.ahead and computed % e.block_size == 0:
+        name_last(state, k, computed // e.block_size - 1)
+
+
+@called
+def name_last(state: State, k: int, place: int) -> None:
+    row = k * state.engine[0].width
+    block = int(state.held[row + place])
+    if state.blocks[block].content == NONE:
+        remember(state, block, state.engine[0].own + row + place)
+        state.slots[k].filled = max(state.slots[k].filled, place + 1)
 
 
 @called

@@ -55,7 +55,11 @@ def _settings(e: Engine, scenario: Serving) -> None:
     e.block_size, e.max_num_seqs = scenario.block_size, scenario.max_num_seqs
     e.blocks = e.free = e.tail = scenario.kv_blocks - 1
     e.budget = scenario.max_num_batched_tokens
+    engine = scenario.engine_version
     e.threshold = scenario.long_prefill_token_threshold or NEVER
+    e.adaptive, e.cap_alone = scenario.long_prefill_token_threshold_adaptive, engine.cap_alone
+    e.kept, e.whole = int(scenario.watermark * scenario.kv_blocks), scenario.scheduler_reserve_full_isl
+    e.unnamed_first = engine.reuses_unnamed_first
     e.chunked, e.prefix_caching = scenario.enable_chunked_prefill, scenario.enable_prefix_caching
     e.ahead = scenario.async_scheduling
     e.oldest = e.newest = NONE

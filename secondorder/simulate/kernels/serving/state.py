@@ -33,6 +33,14 @@ class Engine:
     max_num_seqs: int
     budget: int
     threshold: int
+    adaptive: int
+    cap_alone: int
+    cap: int
+    """Tokens that this step may take of one request."""
+    kept: int
+    """Blocks that an admission leaves free while others run."""
+    whole: int
+    unnamed_first: int
     chunked: int
     prefix_caching: int
     ahead: int

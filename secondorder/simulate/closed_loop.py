@@ -1,0 +1,166 @@
+"""Closed loops on SimPy: a semaphore over the requests, as in vLLM's load generator, or users who think.
+
+An answer is out at the end of a step; by then the next step is decided, so what follows it comes one step later.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import simpy
+
+from secondorder.answers.answer import Answer
+from secondorder.answers.declared import CLOSED_LOOP
+from secondorder.answers.metric import MEAN_AND_QUANTILES, QUANTILES
+from secondorder.arrays import Floats, Integers
+from secondorder.errors import InputError
+from secondorder.scenarios.closed_loop import ClosedLoop
+from secondorder.simulate.estimates import estimates
+from secondorder.simulate.replicate import replicated
+from secondorder.simulate.serving.asks import PICO, asks, draw
+from secondorder.simulate.serving.engine import Engine, Process
+from secondorder.simulate.serving.recorder import Recorder
+from secondorder.simulate.serving.request import Ask, Slot
+from secondorder.simulate.serving.single_run import scheduler_for
+from secondorder.simulate.streams import stream
+
+TURNS, FEWEST = 40, 2_000
+"""Requests of each user in a replication, and requests of a replication at least."""
+WARM_UP = 0.2
+"""Share of a replication that is cut before the measurement."""
+
+
+@dataclass(frozen=True)
+class LoopRun:
+    """Times of each request in picoseconds: when it was ``sent``, its first token, its end; and its output tokens."""
+
+    sent: Integers
+    first_token: Integers
+    finish: Integers
+    output: Integers
+
+
+class Answered(Recorder):
+    """A record that wakes who waits for an answer."""
+
+    def __init__(self, count: int, env: simpy.Environment) -> None:
+        super().__init__(count)
+        self.answers = [env.event() for _ in range(count)]
+
+    def end(self, slots: Iterable[Slot], now: int) -> None:
+        slots = list(slots)
+        super().end(slots, now)
+        for slot in slots:
+            self.answers[slot.ask.index].succeed()
+
+
+class Client:
+    """Sends the requests in order: as many at a time as there are places."""
+
+    def __init__(self, scenario: ClosedLoop, asked: list[Ask], thoughts: Integers) -> None:
+        self.env = simpy.Environment(initial_time=0)
+        self.record, self.asked, self.thoughts = Answered(len(asked), self.env), asked, thoughts
+        serving = scenario.serving
+        self.engine = Engine(
+            self.env, scheduler_for(serving), serving.step_seconds, self.record, ahead=serving.async_scheduling
+        )
+        self.sent = np.zeros(len(asked), np.int64)
+        self.next = 0
+        if scenario.offered:
+            self.places = simpy.Resource(self.env, capacity=scenario.max_concurrency)
+            self.env.process(self.offer())
+        else:
+            for _ in range(min(scenario.max_concurrency, len(asked))):
+                self.env.process(self.use())
+
+    def run(self) -> LoopRun:
+        """To the last answer."""
+        self.env.run()
+        first, finish = (
+            np.frombuffer(column, dtype=np.int64) for column in (self.record.first_token, self.record.finish)
+        )
+        return LoopRun(self.sent, first, finish, np.array([ask.output for ask in self.asked]))
+
+    def use(self) -> Process:
+        """One user: think, send the next request, wait for its answer."""
+        while self.next < len(self.asked):
+            if thought := int(self.thoughts[self.next]):
+                yield self.env.timeout(thought)
+                if self.next >= len(self.asked):
+                    return
+            index = self.next
+            self.next += 1
+            yield self.send(index)
+
+    def offer(self) -> Process:
+        """Requests at their times."""
+        for ask in self.asked:
+            yield self.env.timeout(ask.arrival - self.env.now)
+            self.env.process(self.wait_and_send(ask.index))
+
+    def wait_and_send(self, index: int) -> Process:
+        """One offered request: wait for a place, and keep it to the answer."""
+        with self.places.request() as place:
+            yield place
+            yield self.send(index)
+
+    def send(self, index: int) -> simpy.Event:
+        self.sent[index] = int(self.env.now)
+        self.engine.submit(self.asked[index])
+        return self.record.answers[index]
+
+
+def run_loop(scenario: ClosedLoop, count: int, *, seed: int = 0, replication: int = 0) -> LoopRun:
+    """So many requests, from an idle engine to the last answer."""
+    drawn = draw(scenario.serving, count, seed, replication)
+    scenario.serving.check(drawn)
+    thoughts = stream(seed, replication, "think times").exponential(scenario.think or 1.0, count)
+    ticks = np.rint(thoughts / PICO).astype(np.int64) if scenario.think else np.zeros(count, np.int64)
+    return Client(scenario, list(asks(scenario.serving, drawn)), ticks).run()
+
+
+def simulate_closed_loop(
+    scenario: ClosedLoop, *, seed: int = 0, replications: int = 10, requests: int | None = None, jobs: int = 1
+) -> Answer:
+    """Independent replications, with intervals at 95 %; the beginning of each and its end, with fewer users, are cut.
+
+    ``throughput`` (request/s): answers; ``concurrency``: requests sent and not answered, on average over the time.
+    Errors: ``InputError`` for fewer requests than twice ``max_concurrency``.
+    """
+    count = requests or max(FEWEST, TURNS * scenario.max_concurrency)
+    least = max(20, 2 * scenario.max_concurrency)
+    if count < least:
+        raise InputError("requests", given=count, expected=f"at least {least}")
+    found = replicated(
+        lambda k: measured(scenario, run_loop(scenario, count, seed=seed, replication=k)), replications, jobs, least=2
+    )
+    how = f"{replications} replications of {count:,} requests, {scenario.max_concurrency:,} at a time"
+    return Answer(scenario=scenario.name, estimates=estimates(found, CLOSED_LOOP), how=how)
+
+
+def measured(scenario: ClosedLoop, run: LoopRun) -> dict[str, float]:
+    """The metrics between the warm-up and the last request sent."""
+    start, end = np.quantile(run.finish, WARM_UP), int(run.sent.max())
+    inside = (run.finish > start) & (run.finish <= end)
+    span = (end - float(start)) * PICO
+    latencies = {"ttft": run.first_token - run.sent, "e2el": run.finish - run.sent}
+    later = np.maximum(run.output - 1, 1)
+    found: dict[str, Floats] = {name: np.asarray(latencies[name][inside] * PICO) for name in latencies}
+    found["tpot"] = np.asarray(((run.finish - run.first_token) / later)[inside & (run.output > 1)] * PICO)
+    amounts = {"throughput": float(inside.sum()) / span, "concurrency": concurrency(run, float(start), end)}
+    for name, values in found.items():
+        amounts |= {f"{name}_{each}": value for each, value in _statistics(values).items()}
+    return amounts
+
+
+def concurrency(run: LoopRun, start: float, end: float) -> float:
+    """Requests sent and not answered, on average between two times in picoseconds."""
+    overlap = np.minimum(run.finish, end) - np.maximum(run.sent, start)
+    return float(np.maximum(overlap, 0).sum() / (end - start))
+
+
+def _statistics(values: Floats) -> dict[str, float]:
+    if not values.size:
+        return {}
+    found = {"mean": float(values.mean())} | {name: float(np.quantile(values, q)) for name, q in QUANTILES.items()}
+    return {name: found[name] for name in MEAN_AND_QUANTILES}

@@ -1,0 +1,81 @@
+"""A service as a source of runs: compiled where the kernel knows all that it uses, on SimPy elsewhere."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from secondorder.answers.metric import REQUEST_LATENCIES
+from secondorder.arrays import Floats
+from secondorder.scenarios.serving import Serving
+from secondorder.simulate.serving.asks import draw
+from secondorder.simulate.serving.compiled import run_compiled, witness_of
+from secondorder.simulate.serving.measures import totals
+from secondorder.simulate.serving.single_run import ServingRun, run
+from secondorder.simulate.statistics.runs import Observed
+from secondorder.simulate.streams import stream
+from secondorder.simulate.witness import Witness
+from secondorder.workloads.requests import Requests
+
+
+@dataclass(frozen=True)
+class ServingSource:
+    """The runs of a service; each replication has streams of its own."""
+
+    scenario: Serving
+    seed: int = 0
+    witness: Witness | None = None
+
+    @property
+    def full(self) -> int:
+        """Requests that fill every slot."""
+        return self.scenario.max_num_seqs
+
+    def run(self, replication: int, length: int, flood: int = 0) -> Observed:
+        """Serve ``length`` requests, and ``flood`` more that are there at the start."""
+        drawn = draw(self.scenario, length, self.seed, replication)
+        if flood:
+            drawn = _after(self._flood(replication, flood), drawn)
+        return observed(self.scenario, serve(self.scenario, drawn, self.witness), flood)
+
+    def _flood(self, replication: int, count: int) -> Requests:
+        """Requests of the scenario's lengths that all arrive at once."""
+        sources = (stream(self.seed, replication, purpose) for purpose in ("flood arrivals", "flood lengths"))
+        return replace(self.scenario.requests(count, *sources), arrival=np.zeros(count))
+
+
+def serve(scenario: Serving, drawn: Requests, witness: Witness | None = None) -> ServingRun:
+    """One run by a witness, the kernel where it can if none is named; both give the same times."""
+    return run_compiled(scenario, drawn) if witness_of(scenario, witness) == "kernel" else run(scenario, drawn)
+
+
+def observed(scenario: Serving, served: ServingRun, first: int = 0) -> Observed:
+    """A run as the statistics see it, without its ``first`` requests."""
+    requests = served.requests
+    arrival, finish = requests["arrival"].to_numpy(), requests["finish"].to_numpy()
+    values = {name: requests[name].to_numpy()[first:] for name in REQUEST_LATENCIES}
+    last = arrival[-1] - (finish - arrival).max()
+    return Observed(
+        values=values,
+        work=in_system(arrival, finish)[first:],
+        settled=max(0, int(np.searchsorted(arrival, last)) - first),
+        totals=lambda start, end: totals(scenario, served, first + start, first + end),
+    )
+
+
+def in_system(arrival: Floats, finish: Floats) -> Floats:
+    """Requests that each arrival finds in the system.
+
+    >>> in_system(np.array([0.0, 1.0, 2.0]), np.array([1.5, 5.0, 6.0]))
+    array([0., 1., 1.])
+    """
+    gone = np.searchsorted(np.sort(finish), arrival, side="right")
+    return np.asarray(np.arange(len(arrival)) - gone, float)
+
+
+def _after(before: Requests, drawn: Requests) -> Requests:
+    """Some requests, and then others; neither has prefixes of a trace."""
+    return Requests(
+        arrival=np.concatenate([before.arrival, drawn.arrival]),
+        input_tokens=np.concatenate([before.input_tokens, drawn.input_tokens]),
+        output_tokens=np.concatenate([before.output_tokens, drawn.output_tokens]),
+    )

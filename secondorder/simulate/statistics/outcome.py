@@ -1,0 +1,109 @@
+"""What can come of the search for a steady state: values, not enough data, or no single steady state."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import pairwise
+
+from secondorder.answers.metric import QUANTILES
+from secondorder.simulate.statistics.histogram import pooled
+from secondorder.simulate.statistics.intervals import Interval
+from secondorder.simulate.statistics.quantiles import Quantile, quantile_interval
+from secondorder.simulate.statistics.ratios import ratio_interval
+from secondorder.simulate.statistics.runs import Section
+
+SECTIONS = 20
+"""Sections, at least, that an interval comes from; twice as many are joined in pairs, and so on."""
+
+
+class Unsteady(StrEnum):
+    """Why there is no steady state to tell of."""
+
+    UNSTABLE = "unstable"
+    TRANSIENT = "transient"
+    TWO_STATES = "two states"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steady:
+    """A steady state.
+
+    ``sections`` of ``length`` requests each, every one after a ``warm_up`` that was cut; the ``relaxation`` time in
+    requests. ``reached``: whether the wanted precision was; ``width``: the widest relative half-width of those that
+    matter; ``needed``: requests in all that the precision takes.
+    """
+
+    sections: tuple[Section, ...] = field(repr=False)
+    length: int
+    warm_up: int
+    relaxation: float
+    spent: int
+    wanted: float
+    width: float
+    needed: int
+
+    @property
+    def reached(self) -> bool:
+        return self.width <= self.wanted
+
+
+@dataclass(frozen=True, kw_only=True)
+class TooShort:
+    """Too few requests to tell; ``needed`` of them would do, as far as is known. ``sections``: what there is."""
+
+    sections: tuple[Section, ...] = field(repr=False)
+    spent: int
+    needed: int
+    seen: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotSteady:
+    """No single steady state: of which ``kind``, and what was ``seen``. ``sections``: of the runs from empty."""
+
+    sections: tuple[Section, ...] = field(repr=False)
+    spent: int
+    kind: Unsteady
+    seen: str
+    growth: float = 0.0
+
+
+Outcome = Steady | TooShort | NotSteady
+
+
+def joined(sections: Sequence[Section]) -> list[Section]:
+    """Neighbours joined so that 20 to 39 are left: longer sections are more alike, and tell their spread better."""
+    parts = len(sections) // max(1, len(sections) // SECTIONS)
+    edges = [round(part * len(sections) / parts) for part in range(parts + 1)]
+    return [join(sections[first:last]) for first, last in pairwise(edges)]
+
+
+def join(sections: Sequence[Section]) -> Section:
+    """One section out of several."""
+    if len(sections) == 1:
+        return sections[0]
+    names = [name for name in sections[0].laws if all(name in each.laws for each in sections)]
+    return Section(
+        {name: pooled(each.laws[name] for each in sections) for name in names},
+        {
+            metric: (sum(each.totals[metric][0] for each in sections), sum(each.totals[metric][1] for each in sections))
+            for metric in sections[0].totals
+        },
+        sections[0].work,
+    )
+
+
+def intervals(sections: Sequence[Section]) -> dict[str, Quantile]:
+    """Every metric of the sections: mean and quantiles of each law, and the ratios."""
+    parts = joined(sections)
+    found: dict[str, Quantile] = {}
+    for name in parts[0].laws:
+        laws = [each.laws[name] for each in parts if name in each.laws]
+        if len(laws) < 2:
+            continue
+        found[f"{name}_mean"] = Quantile(ratio_interval([law.total for law in laws], [law.size for law in laws]))
+        found |= {f"{name}_{label}": quantile_interval(laws, level) for label, level in QUANTILES.items()}
+    for metric in parts[0].totals:
+        above, below = zip(*(each.totals[metric] for each in parts), strict=True)
+        found[metric] = Quantile(ratio_interval(above, below) if any(below) else Interval(0.0, 0.0, 0.0))
+    return found

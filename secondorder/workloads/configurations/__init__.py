@@ -1,0 +1,1 @@
+"""How each family of ``config.json`` files describes its layers."""

@@ -1,0 +1,272 @@
+"""The rows of a trace file by column: CSV, JSON lines, or the result of a load generator in one JSON document."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from secondorder.arrays import Floats
+from secondorder.errors import FileError
+
+Values = Sequence[object]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The values of a file by column, each with the line (or the place) it stands at.
+
+    ``kind`` is the format where the document's structure alone tells it; ``failed`` counts requests that it marks so.
+    """
+
+    path: Path
+    columns: Mapping[str, Values]
+    places: Sequence[str]
+    kind: str = ""
+    failed: int = 0
+    partial: Mapping[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def bad(self, row: int, column: str, expected: str, remedy: str = "", given: str = "") -> FileError:
+        where, value = f"{self.path}, {self.places[row]}, {column}", repr(self.columns[column][row])
+        return FileError(where, given=given or value, expected=expected, remedy=remedy)
+
+    def numbers(self, column: str, expected: str) -> Floats:
+        """The values, all text or all numbers, as finite floats."""
+        values = self.columns[column]
+        try:
+            array = np.array(values if _alike(values) else [], dtype=np.float64)
+        except (ValueError, OverflowError):
+            array = np.empty(0)
+        if len(array) != len(values):
+            array = np.array([_number(value) for value in values])
+        if not np.isfinite(array).all():
+            raise self.bad(int((~np.isfinite(array)).argmax()), column, expected)
+        return array
+
+
+def _alike(values: Values) -> bool:
+    return (kinds := set(map(type, values))) == {str} or kinds <= {int, float}
+
+
+def _number(value: object) -> float:
+    """``value`` as a float, or not-a-number for what is none."""
+    try:
+        return float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        return math.nan
+
+
+def read_rows(path: Path, benchmark: int | None = None) -> Rows:
+    """The rows of a file, whatever its form. Errors: ``FileError``."""
+    text = _text(path)
+    if not text.startswith(("{", "[")):
+        return _csv(path, text)
+    document = _document(text)
+    return _json_lines(path, text) if document is None else _result(path, document, benchmark)
+
+
+def _text(path: Path) -> str:
+    expected = "a trace (CSV or JSON lines)"
+    try:
+        text = path.read_text(encoding="utf-8-sig").rstrip()
+    except UnicodeDecodeError:
+        raise FileError(str(path), given="bytes that are not UTF-8 text", expected=expected) from None
+    except OSError as error:
+        raise FileError(str(path), given=error.strerror or "an unreadable file", expected=expected) from None
+    if not text:
+        raise FileError(str(path), given="an empty file", expected=expected)
+    return text.replace("\r\n", "\n")
+
+
+def _csv(path: Path, text: str) -> Rows:
+    skipped = _yaml_head(text)
+    reader = csv.reader(io.StringIO("\n".join(text.split("\n")[skipped:])))
+    header, rows, places = [name.strip() for name in next(reader)], [], []
+    for row in reader:
+        place = f"line {reader.line_num + skipped}"
+        if len(row) != len(header):
+            where = f"{path}, {place}"
+            raise FileError(where, given=f"{len(row)} values", expected=f"{len(header)}, as in the header")
+        rows.append(row)
+        places.append(place)
+    if not rows:
+        raise FileError(str(path), given="a header without rows", expected="at least one request")
+    if len(set(header)) != len(header):
+        raise FileError(str(path), given=f"the columns {', '.join(header)}", expected="each column once")
+    return Rows(path, dict(zip(header, zip(*rows, strict=True), strict=True)), places)
+
+
+def _yaml_head(text: str) -> int:
+    """Lines of settings before the table, as BLIS writes them."""
+    for number, line in enumerate(text.split("\n")[:200]):
+        if "arrival_time_us" in line and "," in line:
+            return number
+    return 0
+
+
+def _document(text: str) -> object:
+    """The one JSON value that a file is; none where it has several lines of them."""
+    first = text.split("\n", 1)[0]
+    try:
+        json.loads(first)
+        alone = "\n" not in text
+    except (ValueError, RecursionError):
+        alone = True
+    try:
+        return json.loads(text) if alone else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _json_lines(path: Path, text: str) -> Rows:
+    rows = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            raise FileError(f"{path}, line {number}", given=repr(line[:60]), expected="a JSON object")
+        rows.append(row)
+    places = [f"line {number}" for number in range(1, len(rows) + 1)]
+    return _known(path, rows, places) or _alike_keys(path, rows, places)
+
+
+_OPTIONAL = ("timestamp", "delay", "output_length", "session_id")
+"""Keys that some rows of a trace of turns lack."""
+
+
+def _alike_keys(path: Path, rows: Sequence[Mapping[str, object]], places: Sequence[str]) -> Rows:
+    """The keys of the first object as columns; every object must have them, but those of turns."""
+    turns = any("delay" in row for row in rows) or not any("output_length" in row for row in rows)
+    loose = set(_OPTIONAL) if turns and "input_length" in rows[0] else set()
+    keys = [key for key in rows[0] if key not in loose]
+    for place, row in zip(places, rows, strict=True):
+        if set(row) - loose != set(keys):
+            given, expected = f"the keys {', '.join(row)}", f"those of the first line, {', '.join(rows[0])}"
+            raise FileError(f"{path}, {place}", given=given, expected=expected)
+    partial = {key: sum(key in row for row in rows) for key in loose}
+    keys += [key for key, count in partial.items() if count]
+    return Rows(path, {key: [row.get(key) for row in rows] for key in keys}, places, partial=partial)
+
+
+# Results of load generators
+
+
+def _result(path: Path, document: object, benchmark: int | None) -> Rows:
+    """The requests of a result in one JSON document."""
+    if isinstance(document, dict):
+        if "input_lens" in document and "output_lens" in document:
+            return _vllm(path, document)
+        if "benchmarks" in document:
+            return _guidellm(path, document["benchmarks"], benchmark)
+        rows = [document]
+    else:
+        rows = [row for row in document if isinstance(row, dict)] if isinstance(document, list) else []
+    places = [f"request {number}" for number in range(1, len(rows) + 1)]
+    if not rows:
+        raise FileError(str(path), given="a JSON document without requests", expected="one object for each request")
+    return _known(path, rows, places) or _alike_keys(path, rows, ["line 1"] if len(rows) == 1 else places)
+
+
+def _vllm(path: Path, result: Mapping[str, object]) -> Rows:
+    """Of ``vllm bench serve``: the lists that --save-detailed adds; a request without output has failed."""
+    lists = [result.get(key) for key in ("start_times", "input_lens", "output_lens")]
+    if not isinstance(lists[0], list):
+        remedy = (
+            "run it with --save-detailed on vLLM 0.11 or later, or give the load as a law and the lengths as a trace"
+        )
+        raise FileError(
+            str(path), given="a result without start_times", expected="the time of each request", remedy=remedy
+        )
+    if len({len(each) if isinstance(each, list) else -1 for each in lists}) != 1:
+        raise FileError(str(path), given="lists of different length", expected="one value for each request")
+    starts, inputs, outputs = (list(each) for each in lists if isinstance(each, list))
+    good = [row for row, tokens in enumerate(outputs) if tokens]
+    return _triples(path, "vllm", [(starts[row], inputs[row], outputs[row]) for row in good], len(starts) - len(good))
+
+
+def _triples(path: Path, kind: str, rows: Sequence[tuple[object, object, object]], failed: int) -> Rows:
+    if not rows:
+        raise FileError(str(path), given="no request that succeeded", expected="at least one")
+    arrival, inputs, outputs = (list(each) for each in zip(*rows, strict=True))
+    columns = {"arrival": arrival, "input_tokens": inputs, "output_tokens": outputs}
+    return Rows(path, columns, [f"request {number}" for number in range(1, len(rows) + 1)], kind, failed)
+
+
+def _guidellm(path: Path, benchmarks: object, chosen: int | None) -> Rows:
+    """Of GuideLLM: the successful requests of one benchmark; the others failed or were cut off."""
+    runs = benchmarks if isinstance(benchmarks, list) else []
+    if not runs or (len(runs) > 1 and chosen is None) or (chosen is not None and not 0 <= chosen < len(runs)):
+        expected = f"the number of one of them, 0 to {len(runs) - 1}" if runs else "at least one benchmark"
+        remedy = "give benchmark=0 for the first" if runs else ""
+        raise FileError(str(path), given=f"{len(runs)} benchmarks", expected=expected, remedy=remedy)
+    requests = runs[chosen or 0].get("requests") if isinstance(runs[chosen or 0], dict) else None
+    groups = requests if isinstance(requests, dict) else {}
+    failed = sum(len(groups.get(key) or []) for key in ("errored", "incomplete"))
+    rows = []
+    for request in groups.get("successful") or []:
+        inputs = request.get("prompt_tokens", _inside(request, "input_metrics", "total_tokens"))
+        outputs = request.get("output_tokens", _inside(request, "output_metrics", "total_tokens"))
+        rows.append((request.get("request_start_time", request.get("start_time")), inputs, outputs))
+    return _triples(path, "guidellm", rows, failed)
+
+
+def _inside(row: Mapping[str, object], *keys: str) -> object:
+    value: object = row
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _known(path: Path, rows: Sequence[Mapping[str, object]], places: Sequence[str]) -> Rows | None:
+    """Rows of AIPerf, inference-perf or Dynamo, by what they nest; nothing for any other."""
+    first = rows[0]
+    if "metadata" in first and "metrics" in first:
+        good = [row for row in rows if not row.get("error")]
+        take = [
+            (
+                _inside(row, "metadata", "request_start_ns"),
+                _inside(row, "metrics", "input_sequence_length", "value"),
+                _inside(row, "metrics", "output_sequence_length", "value"),
+            )
+            for row in good
+        ]
+        return _triples(path, "aiperf", take, len(rows) - len(good))
+    if "info" in first and "start_time" in first:
+        good = [row for row in rows if not row.get("error")]
+        take = [
+            (row.get("start_time"), _inside(row, "info", "input_tokens"), _inside(row, "info", "output_tokens"))
+            for row in good
+        ]
+        return _triples(path, "inference-perf", take, len(rows) - len(good))
+    if (found := _deep(first, "request_received_ms")) is not None:
+        holders = [_deep(row, "request_received_ms") or {} for row in rows]
+        inputs = "input_tokens" if "input_tokens" in found else "input_length"
+        outputs = "output_tokens" if "output_tokens" in found else "output_length"
+        take = [(row.get("request_received_ms"), row.get(inputs), row.get(outputs)) for row in holders]
+        return _triples(path, "dynamo", take, 0)
+    if "hw" in first and "tput_per_gpu" in first:
+        raise FileError(
+            str(path),
+            given="a summary without requests",
+            expected="one object for each request",
+            remedy="compare with its medians, or give the load as laws: arrivals and lengths",
+        )
+    return None
+
+
+def _deep(value: object, key: str) -> Mapping[str, object] | None:
+    """The innermost object that has ``key``."""
+    if not isinstance(value, Mapping):
+        return None
+    if key in value:
+        return value
+    return next((found for part in value.values() if (found := _deep(part, key)) is not None), None)

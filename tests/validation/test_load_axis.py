@@ -1,0 +1,33 @@
+"""The error on the load axis, where the curve of the truth is known."""
+
+import pytest
+
+import secondorder as so
+from secondorder.errors import InputError
+from secondorder.validation.load_axis import load_error
+
+QUEUE = so.Queue(arrivals="poisson 9.5 request/s", service="exponential 100 ms")
+
+
+@pytest.mark.parametrize("shift", [-0.03, 0.0, 0.02])
+def test_the_formula_at_a_shifted_load_is_found_there(shift):
+    truth = 1 / (10 - 9.5 * (1 + shift))
+    order = so.solve(QUEUE).best("response_mean").order
+    assert load_error(QUEUE, "response_mean", order, truth) == pytest.approx(shift, abs=2e-4)
+
+
+def test_half_off_in_value_is_little_in_load_near_saturation():
+    order = so.solve(QUEUE).best("response_mean").order
+    error = load_error(QUEUE, "response_mean", order, 1.5 / (10 - 9.5))
+    assert 0 < error < 0.02
+
+
+def test_a_value_below_the_whole_curve_is_never_reached():
+    order = so.solve(QUEUE).best("response_mean").order
+    assert load_error(QUEUE, "response_mean", order, 0.01) is None
+
+
+def test_arrivals_without_a_rate_are_refused():
+    trace = so.Queue(arrivals=so.TraceArrivals([0.0, 1.0, 2.0]), service="exponential 100 ms")
+    with pytest.raises(InputError, match="a law with a rate"):
+        load_error(trace, "response_mean", 1, 1.0)
