@@ -133,19 +133,19 @@ def assert_agrees_with_the_naive_account(case: Case) -> None:
 
 
 @given(cases(ahead=False))
-@examples(200)
+@examples(60)
 def test_the_parts_are_those_of_a_naive_account(case: Case) -> None:
     assert_agrees_with_the_naive_account(case)
 
 
 @given(cases(ahead=True))
-@examples(200)
+@examples(60)
 def test_the_parts_of_a_step_ahead_are_those_of_a_naive_account(case: Case) -> None:
     assert_agrees_with_the_naive_account(case)
 
 
 @given(cases(most_requests=20))
-@examples(200)
+@examples(60)
 def test_nothing_is_left_over_and_leaps_change_no_part(case: Case) -> None:
     parts = split(case)
     assert_no_residue(parts)
@@ -159,7 +159,7 @@ def test_a_hundred_random_services_leave_no_residue() -> None:
     rng = np.random.default_rng(7)
     used = np.zeros(len(Cause))
     for _ in range(100):
-        parts = split(_busy(rng, count=200))
+        parts = split(_busy(rng, count=100))
         assert_no_residue(parts)
         used += parts.finish.sum(axis=0)
     assert (used > 0).all()  # every cause occurs
@@ -187,7 +187,7 @@ def test_waiting_for_the_one_slot_is_that_of_a_queue_with_one_server() -> None:
     )
     waits = []
     for replication in range(10):
-        requests = serving.draw(base.scenario, 4_000, 5, replication)
+        requests = serving.draw(base.scenario, 2_000, 5, replication)
         parts = partition_of(base.scenario, requests)
         mean = parts.finish.mean(axis=0) * 1e-12
         assert mean[[Cause.CACHE, Cause.BUDGET, Cause.BATCH, Cause.OTHER_PREFILL, Cause.PREEMPTED]].max() == 0
