@@ -45,8 +45,8 @@ class NaiveAccount(NaiveEngine):
         self.victims: list[Job] = []
         self.preempted = False
 
-    def schedule(self) -> list[Piece]:
-        step = super().schedule()
+    def schedule(self, beside: bool = False) -> list[Piece]:
+        step = super().schedule(beside)
         if step:
             self.reasons.append((self.reason(step), list(self.waiting), self.victims))
             self.victims = []
@@ -118,8 +118,8 @@ class NaiveAccount(NaiveEngine):
     def add(self, job: Job, cause: Cause, time: int) -> None:
         self.parts[job][cause] += time
 
-    def emit(self, step: list[Piece]) -> None:
-        super().emit(step)
+    def emit(self, step: list[Piece], following: list[Piece]) -> None:
+        super().emit(step, following)
         for job in self.jobs:
             if job.first_token == self.now and job not in self.ttft:
                 self.ttft[job] = Counter(self.parts[job])
