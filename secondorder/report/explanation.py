@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from secondorder.quantities import pretty, readable
+from secondorder.quantities import readable
 from secondorder.report.plots import BLUE, GREY, INK, ORANGE
 from secondorder.report.tables import Grid, digits
 from secondorder.simulate.serving.causes import Cause
@@ -94,11 +94,3 @@ def partition_grid(parts: "Partition", metric: str, request: int | None = None) 
         header=[f"cause ({symbol})", *columns], rows=rows, above=above, below=below,
         numbers=frozenset(range(1, len(columns) + 1)), breaks=frozenset({len(rows) - 2}),
     )  # fmt: skip
-
-
-def partition_line(parts: "Partition", metric: str) -> str:
-    """The largest cause of the requests around the p99, in words."""
-    table = parts.summary(metric)["around_p99"]
-    largest = max(Cause, key=lambda cause: float(table[cause.column]))
-    share = table[largest.column] / table.sum()
-    return f"around the p99 of {metric}, {share:.0%} of {pretty(float(table.sum()), 's')} is {largest.words}"
