@@ -47,7 +47,8 @@ def _times_of(step: StepSeconds, most: int) -> StepTimes | None:
 
 def _times(kind: int, numbers: Sequence[float], *arrays: Floats) -> StepTimes:
     filled = [np.array(array, float) for array in arrays] + [NOTHING] * (6 - len(arrays))
-    return StepTimes(kind, np.array(numbers, float), *filled, elsewhere=0)
+    weights, tokens, prefill, sequences, contexts, decode = filled
+    return StepTimes(kind, np.array(numbers, float), weights, tokens, prefill, sequences, contexts, decode)
 
 
 def _roofline(c: RooflineCoefficients, most: int) -> StepTimes:
