@@ -1,6 +1,7 @@
 # `make demo` and `make test` need only make and Python 3.11 with pip and venv.
 
 PYTHON ?= python3
+EXTRAS ?= dev
 BIN := .venv/bin
 export MPLBACKEND := Agg
 # Small matrices, two test processes: threads of the linear algebra would only wait for each other.
@@ -56,7 +57,7 @@ oracle: .venv/installed .venv-oracle/installed
 
 .venv-oracle/installed: oracle-constraints.txt
 	$(PYTHON) -m venv .venv-oracle
-	$(ORACLE_PIP) $(CPU_TORCH) || $(ORACLE_PIP) --index-url https://download.pytorch.org/whl/cpu $(CPU_TORCH)
+	$(ORACLE_PIP) $(CPU_TORCH)
 	$(ORACLE_PIP) --requirement oracle-constraints.txt
 	for older in 0.19.0 0.24.0; do \
 	    $(ORACLE_PIP) --no-compile --target .venv-oracle/vllm-$$older vllm==$$older || exit 1; done
@@ -68,7 +69,7 @@ docs: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$(EXTRAS)]"
 	touch $@
 
 clean:

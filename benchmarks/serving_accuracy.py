@@ -16,7 +16,7 @@ import numpy as np
 
 import secondorder as so
 from secondorder.analytic.serving.saturation import saturation
-from secondorder.simulate.replicate import run_each
+from secondorder.executor import run_each
 
 MARGIN, REPLICATIONS = 0.1, 8
 BAR = 0.95

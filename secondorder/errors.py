@@ -80,14 +80,15 @@ class FileError(InputError):
     """A file that cannot be read as what it should be."""
 
 
-LONGEST = 300
-"""Characters of a value that a message repeats; the middle of a longer one is left out."""
+LONGEST, QUOTED = 300, 60
+"""Characters of a text, and of a value in quotation marks, that a message repeats; the middle of more is left out."""
 
 
 def _shown(text: str) -> str:
     """What was given, as a terminal may show it: cut, and control characters as Python writes them."""
-    if len(text) > LONGEST:
-        half = LONGEST // 2
+    longest = QUOTED if text[:1] in "'\"[{(" else LONGEST
+    if len(text) > longest:
+        half = longest // 2
         text = f"{text[:half]}...{text[-half:]} ({len(text):,} characters)"
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 

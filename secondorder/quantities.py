@@ -170,7 +170,9 @@ def _parse(text: str, unit: str, what: str) -> Quantity:
     expected = f"a quantity in {unit}" if unit else "a number"
     match = _QUANTITY.fullmatch(text)
     if match is None:
-        raise InputError(what, given=repr(text), expected=expected)
+        point = re.sub(r"(?<=\d),(?=\d)", ".", text)
+        remedy = f'decimals follow a point: write "{point}"' if point != text and _QUANTITY.fullmatch(point) else ""
+        raise InputError(what, given=repr(text), expected=expected, remedy=remedy)
     number, symbol = float(match["number"]), match["unit"].strip().replace("%", "percent").replace("·", "*")
     if not symbol and unit:
         remedy = f'write "{text} {unit}"' if 0 <= number < math.inf else ""

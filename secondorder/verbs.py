@@ -1,5 +1,8 @@
 """What is done with a scenario of any kind: ``solve`` and ``simulate``."""
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from secondorder.answers.answer import Answer
@@ -10,6 +13,9 @@ from secondorder.simulate.witness import Witness, chosen
 from secondorder.systems.registry import system_of
 from secondorder.systems.system import loaded
 
+MOST_REQUESTS = 10_000_000
+"""Requests of one run, which are all held in memory."""
+
 
 def solve(scenario: Scenario) -> Answer:
     """The closed forms of a scenario, every order.
@@ -17,7 +23,8 @@ def solve(scenario: Scenario) -> Answer:
     Errors: ``Unstable`` when the load is at or past saturation.
     """
     system = system_of(scenario)
-    return loaded(system.closed_form)(scenario).in_units_of(system.metrics)
+    with _within_numbers(scenario):
+        return _finite(loaded(system.closed_form)(scenario).in_units_of(system.metrics))
 
 
 def can_simulate(scenario: Scenario) -> bool:
@@ -52,6 +59,9 @@ def simulate(
     if system.simulator is None:
         given = type(scenario).__name__
         raise InputError("scenario", given=given, expected="one that can be simulated", remedy="solve answers it")
+    if requests is not None and requests > MOST_REQUESTS:
+        expected = f"at most {MOST_REQUESTS:,}"
+        raise InputError("requests", given=f"{requests:,}", expected=expected, remedy="take more replications instead")
     for name, value in (("precision", precision), ("budget", budget)):
         if value is not None and not system.has_precision:
             given = f"{value} for a {type(scenario).__name__}"
@@ -63,5 +73,24 @@ def simulate(
     options: dict[str, Any] = {"requests": requests} if system.has_requests else {}
     options |= {"precision": precision, "budget": budget} if system.has_precision else {}
     options |= {"witness": witness} if system.has_kernel else {}
-    found = loaded(system.simulator)(scenario, seed=seed, replications=replications, jobs=jobs, **options)
-    return found.in_units_of(system.metrics)
+    with _within_numbers(scenario):
+        found = loaded(system.simulator)(scenario, seed=seed, replications=replications, jobs=jobs, **options)
+        return _finite(found.in_units_of(system.metrics))
+
+
+@contextmanager
+def _within_numbers(scenario: Scenario) -> Iterator[None]:
+    """Overflows are told as what they are: a value of the scenario that no computer can work with."""
+    try:
+        yield
+    except OverflowError:
+        expected = "numbers that can be worked with, of a size that a system can have"
+        raise InputError(scenario.name, given="a number too large or too small", expected=expected) from None
+
+
+def _finite(answer: Answer) -> Answer:
+    """The answer, refused if a value of it is infinite or undefined."""
+    for each in answer.estimates:
+        if not math.isfinite(each.amount):
+            raise OverflowError(each.metric)
+    return answer

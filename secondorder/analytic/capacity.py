@@ -102,7 +102,8 @@ def solve_capacity(scenario: Capacity) -> Answer:
     found = _search(scenario, known, first)
     chosen = known(found)
     reason, band = _why(scenario, known, found, first, limit), _band(scenario, known, first)
-    outside = "; ".join(chosen.outside)
+    routed = ["a random split of Poisson arrivals is taken for the router and its arrivals"] if scenario.router else []
+    outside = "; ".join([*chosen.outside, *routed])
     rows = [
         *_textbook(scenario, limit),
         _bound("replicas", first, "", BALANCE, 1, "no objective: only the queue does not grow"),

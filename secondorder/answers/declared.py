@@ -33,6 +33,30 @@ DATA_LOADING = (
     Metric(name="storage_utilisation"),
 )
 
+DEPLOYMENT = (
+    *LATENCIES,
+    Metric(name="request_throughput", unit="request/s"),
+    Metric(name="request_goodput", unit="request/s"),
+    Metric(name="running", statistics=("mean",)),
+    Metric(name="prefix_hit_rate"),
+    Metric(name="preemptions_per_request"),
+    Metric(name="imbalance"),
+    Metric(name="attempts", statistics=("mean",)),
+    Metric(name="served_share"),
+    Metric(name="refused_share"),
+    Metric(name="timed_out_share"),
+    Metric(name="lost_share"),
+    Metric(name="wasted_share"),
+    Metric(name="availability"),
+    Metric(name="replicas", statistics=("mean",)),
+    Metric(name="replica_hours"),
+    Metric(name="goodput_lost", unit="request"),
+    Metric(name="ttft_p99_around", unit="s"),
+    Metric(name="recovery_time", unit="s"),
+    Metric(name="saturation_rate", unit="request/s"),
+    Metric(name="utilisation"),
+)
+
 EXPERT_ROUTING = (
     Metric(name="imbalance"),
     Metric(name="max_load", unit="token", statistics=("mean", "p99")),
@@ -57,6 +81,14 @@ INFERENCE = (
     Metric(name="latency", unit="s", statistics=("mean", "p99")),
     Metric(name="throughput", unit="sample/s"),
     Metric(name="device_utilisation"),
+)
+
+MAX_RATE = (
+    Metric(name="max_rate", unit="request/s"),
+    *LATENCIES,
+    Metric(name="cost", unit="USD/hour"),
+    Metric(name="cost_per_input_token", unit="USD/token"),
+    Metric(name="cost_per_output_token", unit="USD/token"),
 )
 
 OWNERSHIP = (

@@ -9,6 +9,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from cyclopts import App, CycloptsError, Group
@@ -17,14 +18,17 @@ from cyclopts.help import DefaultFormatter
 from secondorder import __version__
 from secondorder.cli import (
     demo,
+    deploy,
     explain,
     layouts,
     plans,
     queue,
     roofline,
     schema,
+    search,
     sensitivity,
     serve,
+    store,
     systems,
     train,
     validate,
@@ -32,8 +36,9 @@ from secondorder.cli import (
 )
 from secondorder.cli.options import FLAGS, pasted
 from secondorder.cli.output import leave_stdout
+from secondorder.cli.streams import prepare
 from secondorder.cli.usage import told
-from secondorder.errors import SecondOrderError
+from secondorder.errors import FileError, InfeasibleError, InputError, SecondOrderError
 from secondorder.systems.registry import SYSTEMS
 
 app = App(
@@ -52,6 +57,8 @@ _COMMANDS: Sequence[tuple[Callable[..., None] | str, str]] = (
     (zoo.zoo, zoo.EXAMPLE),
     (roofline.roofline, roofline.EXAMPLE),
     ("serve", serve.EXAMPLE),
+    ("deploy", deploy.EXAMPLE),
+    ("search", search.EXAMPLE),
     ("train", train.EXAMPLE),
     ("layouts", layouts.EXAMPLE),
     ("queue", queue.EXAMPLE),
@@ -62,12 +69,20 @@ _COMMANDS: Sequence[tuple[Callable[..., None] | str, str]] = (
     (plans.sweep, plans.example('sweep --vary "arrivals.rate=2 request/s,8 request/s"')),
     (plans.check, plans.example("check")),
     (sensitivity.sensitivity, sensitivity.EXAMPLE),
+    (store.store, store.EXAMPLE),
     (schema.schema, schema.EXAMPLE),
     (validate.validate, validate.EXAMPLE),
 )
 _SYSTEMS = Group("One scenario from its flags", sort_key=1, help_formatter=DefaultFormatter())
 app.group_commands = Group("Commands", sort_key=0, help_formatter=DefaultFormatter())
-_TITLES = {"serve": serve.TITLE, "train": train.TITLE, "layouts": layouts.TITLE, "queue": queue.TITLE}
+_TITLES = {
+    "serve": serve.TITLE,
+    "deploy": deploy.TITLE,
+    "search": search.TITLE,
+    "train": train.TITLE,
+    "layouts": layouts.TITLE,
+    "queue": queue.TITLE,
+}
 """Commands that are made of a scenario's fields, when they are first asked for."""
 for place, (command, example) in enumerate(_COMMANDS):
     if isinstance(command, str):
@@ -75,12 +90,18 @@ for place, (command, example) in enumerate(_COMMANDS):
         app.command(made, name=command, help=_TITLES[command], help_epilogue=pasted(example), sort_key=place)
     else:
         app.command(command, help_epilogue=pasted(example), sort_key=place)
+study = App(
+    name="study", help="Study a training run: its interval, its spares, its size.", help_format="plaintext", sort_key=4
+)
+for name, title in train.STUDIES.items():
+    study.command(f"secondorder.cli.train:study_{name}", name=name, help=title, help_epilogue=pasted(train.EXAMPLE))
+app.command(study)
 for word, system in SYSTEMS.items():
     if system.own_command:
         continue
     app.command(
         f"secondorder.cli.systems:{word}",
-        name=word.replace("_", "-"),
+        name=system.command_name,
         help=system.title,
         help_epilogue=systems.example(word),
         group=_SYSTEMS,
@@ -89,6 +110,7 @@ for word, system in SYSTEMS.items():
 
 def main(tokens: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. A traceback is printed only for a bug in secondorder."""
+    prepare()
     with warnings.catch_warnings():
         warnings.showwarning = _warn
         try:
@@ -107,6 +129,14 @@ def main(tokens: Sequence[str] | None = None) -> int:
         except BrokenPipeError:
             leave_stdout()
             return 141
+        except OSError as error:  # of the machine: a full disk, a closed stream, a folder that is gone
+            leave_stdout()
+            return _refuse(_of_the_machine(error))
+        except MemoryError:
+            _say("memory: got a system too large for it, expected a smaller one")
+            return InfeasibleError.exit_code
+        except OverflowError as error:
+            return _refuse(InputError("numbers", given=f"too large ones ({error})", expected="numbers of this world"))
         except Exception:
             return _fault()
     return 0
@@ -135,6 +165,12 @@ def _refuse(error: SecondOrderError | CycloptsError) -> int:
     return known.exit_code
 
 
+def _of_the_machine(error: OSError) -> InputError:
+    """What the operating system refused, as an error of ours."""
+    what = str(error.filename) if error.filename else "standard output"
+    return FileError(what, given=error.strerror or "an error", expected="one that can be read or written")
+
+
 def _fault() -> int:
     traceback.print_exc()
     _say(f"this is a bug in secondorder {__version__}: please report it with the lines above")
@@ -147,4 +183,5 @@ def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
 
 def _say(text: str) -> None:
     """One line on standard error."""
-    print("secondorder:", " ".join(text.splitlines()), file=sys.stderr)
+    with suppress(OSError):  # nobody is left to be told
+        print("secondorder:", " ".join(text.splitlines()), file=sys.stderr)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 OPTIONAL = Group("Optional", sort_key=2)
 INNER = {
     "Serving": Group("Service (as in vLLM)", sort_key=3),
+    "Deployment": Group("Replicas", sort_key=2),
     "TrainingJob": Group("Job", sort_key=3),
     "Layout": Group("Layout", sort_key=4),
 }

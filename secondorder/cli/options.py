@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, make_dataclass, replace
 from textwrap import wrap
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, Token
 from cyclopts.help import ColumnSpec, DefaultFormatter, DescriptionRenderer, HelpEntry, NameRenderer
@@ -14,9 +14,13 @@ from secondorder.errors import InputError
 from secondorder.systems.registry import SYSTEMS
 from secondorder.systems.system import MARGIN, REPLICATIONS, System
 
+if TYPE_CHECKING:
+    from secondorder.studies.points import Keeping
+
 REQUIRED = Group("Required", sort_key=1)
 SIMULATION = Group("Simulation", sort_key=8)
-OUTPUT = Group("Output", sort_key=9)
+STORE = Group("Store and cluster", sort_key=9)
+OUTPUT = Group("Output", sort_key=10)
 
 
 def _columns(console: Any, options: Any, entries: list[HelpEntry]) -> tuple[ColumnSpec, ...]:
@@ -238,6 +242,36 @@ class RunOfPlan(RunOfService):
 
 
 USUAL, OF_SERVICE = Run(), RunOfService()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """Where the points of a study are kept and worked out."""
+
+    store: Annotated[
+        str | None,
+        Parameter(group=STORE, metavar="FILE", help="SQLite file that each point is written to once it is finished."),
+    ] = None
+    resume: Annotated[
+        bool,
+        Parameter(group=STORE, help="Take over the points that the store has.", show_default=truth, negative=""),
+    ] = False
+    cluster: Annotated[
+        str | None,
+        Parameter(group=STORE, metavar="ADDRESS", help="Dask scheduler whose workers run the points, tcp://HOST:PORT."),
+    ] = None
+
+    def keeping(self, jobs: int, told: Callable[[int, int], None] | None = None) -> "Keeping":
+        """As studies take it."""
+        from secondorder.studies.points import Keeping
+
+        if self.resume and self.store is None:
+            raise InputError("resume", given="no store", expected="--store FILE beside it")
+        return Keeping(store=self.store, resume=self.resume, jobs=jobs, cluster=self.cluster, told=told)
+
+
+NOT_KEPT = Kept()
 
 
 def margin_of(system: System) -> object:

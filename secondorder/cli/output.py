@@ -9,13 +9,12 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 from secondorder.cli.options import Output
-from secondorder.errors import FileError, InputError
+from secondorder.files import check_place, unwritable, write_aside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,10 +108,8 @@ def write(text: str, out: Output) -> None:
     if out.output is None:
         _print(text)
         return
-    try:
-        Path(out.output).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise _unwritable(out.output, error.strerror or "an error") from None
+    with write_aside(out.output) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def _print(text: str) -> None:
@@ -123,29 +120,20 @@ def _print(text: str) -> None:
         raise
     except OSError as error:  # a full disk
         leave_stdout()
-        raise _unwritable("standard output", error.strerror or "an error") from None
+        raise unwritable("standard output", error.strerror or "an error") from None
 
 
 def leave_stdout() -> None:
     """What is still to be flushed goes nowhere, or the interpreter complains at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError, ValueError):  # it may be no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def check_output(out: Output) -> None:
     """Refuse a file that cannot be written, before the work is done."""
     if out.output is None:
         return
-    path = Path(out.output)
-    if path.is_dir():
-        raise _unwritable(out.output, "a directory")
-    if not path.absolute().parent.is_dir():
-        raise _unwritable(out.output, f"no such directory as {path.parent}")
-    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise _unwritable(out.output, "a place without permission to write")
-
-
-def _unwritable(name: str, reason: str) -> InputError:
-    return FileError(name, given=reason, expected="a file that can be written")
+    check_place(out.output)
 
 
 @contextmanager

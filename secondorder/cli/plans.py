@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from secondorder.cli.counted import Counted
 from secondorder.cli.options import (
+    NOT_KEPT,
     OUTPUT,
     PRINTED,
     REQUIRED,
     SIMULATION,
+    Kept,
     MarginOfPlan,
     Output,
     Run,
@@ -19,7 +22,7 @@ from secondorder.cli.options import (
     truth,
 )
 from secondorder.cli.output import check_output, emit, patience, records, show_all
-from secondorder.errors import ConstraintNotMet, InfeasibleError, InputError, UnknownName, naming
+from secondorder.errors import ConstraintNotMet, InfeasibleError, InputError, SecondOrderError, UnknownName, naming
 from secondorder.plans.text import plain_value
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from secondorder.plans.constraints import Checked
     from secondorder.plans.read import Planned
     from secondorder.report.tables import Grid
+    from secondorder.studies.sweep import SweepPoint
 
 
 def example(command: str) -> str:
@@ -230,6 +234,7 @@ def sweep(
     ] = True,
     margin: MarginOfPlan = None,
     run: RunOfPlan = OF_PLAN,
+    kept: Kept = NOT_KEPT,
     out: Output = PRINTED,
 ) -> None:
     """Compare at every point of a grid of a plan's fields.
@@ -241,7 +246,7 @@ def sweep(
 
     from secondorder.plans.read import read_plan
     from secondorder.report.tables import sweep_grids
-    from secondorder.validation.sweeps import sweep_points
+    from secondorder.studies.sweep import sweep_points
 
     check_output(out)
     scenario = read_plan(plan).one(which)
@@ -250,13 +255,29 @@ def sweep(
         raise InputError("vary", given="a field twice", expected="all its values in one: FIELD=VALUE,VALUE")
     grid = {path: [read_value(scenario, path, text) for text in texts] for path, texts in spelt.items()}
     with patience("simulating" if simulate else "solving"):
-        found = sweep_points(scenario, grid, simulated=simulate, margin=margin, **_arguments(scenario, run))
+        keeping = kept.keeping(run.jobs, Counted())
+        arguments = {name: value for name, value in _arguments(scenario, run).items() if name != "jobs"}
+        found = sweep_points(scenario, grid, simulated=simulate, margin=margin, keeping=keeping, **arguments)
     words = {path: dict(zip(map(str, grid[path]), texts, strict=True)) for path, texts in spelt.items()}
     points = [
         replace(point, values={path: words[path][value] for path, value in point.values.items()}) for point in found
     ]
     frame = _only(pd.concat([point.frame for point in points], ignore_index=True), metric)
     emit(records(frame), sweep_grids(points, metric), out)
+    _refuse_failed(points)
+
+
+def _refuse_failed(points: Sequence["SweepPoint"]) -> None:
+    """The error of a sweep with points that failed, once all is shown."""
+    failed = [point for point in points if point.failed]
+    if not failed:
+        return
+    first = next((point for point in failed if point.is_fault), failed[0])
+    place = ", ".join(f"{path}={value}" for path, value in first.values.items())
+    given, remedy = f"{len(failed)} of {len(points)} points that failed", f"{place}: {first.failed}"
+    if first.is_fault:
+        raise SecondOrderError(f"sweep: {given}; {remedy}")
+    raise InputError("sweep", given=given, expected="none", remedy=remedy)
 
 
 def _only(frame: "pd.DataFrame", metrics: list[str] | None) -> "pd.DataFrame":

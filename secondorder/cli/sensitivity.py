@@ -100,7 +100,7 @@ def _alone(
 
     from secondorder.report.plots import check_figure, save
     from secondorder.report.sensitivity import sensitivity_grid, tornado_figure
-    from secondorder.validation.sensitivity import sensitivity
+    from secondorder.studies.sensitivity import sensitivity
 
     if figure is not None:
         check_figure(figure)
@@ -116,7 +116,7 @@ def _together(
     scenario: Any, metric: str, texts: list[str], samples: int, witness: Any, run: Replications, out: Output
 ) -> None:
     from secondorder.report.sensitivity import sobol_grid
-    from secondorder.validation.sobol import sobol
+    from secondorder.studies.sobol import sobol
 
     ranges = dict(_range(scenario, text) for text in texts)
     with patience("varying"):

@@ -73,7 +73,7 @@ def __getattr__(name: str) -> Any:
 def example(word: str) -> str:
     """What the help of a command shows at its end."""
     words = re.findall(r'--[\w-]+(?: (?:"[^"]*"|[^-\s]\S*))?', SYSTEMS[word].example)
-    lines = [f"  secondorder {word.replace('_', '-')}"]
+    lines = [f"  secondorder {SYSTEMS[word].command_name}"]
     for each in words:
         if len(lines[-1]) + len(each) > 70:
             lines.append("   ")

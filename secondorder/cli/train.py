@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
+from secondorder.cli.counted import Counted
 from secondorder.cli.flags import INNER, Flag, Given, attach, by_flag, flag_of, flags_of, given_in, nested
 from secondorder.cli.options import (
+    NOT_KEPT,
     OUTPUT,
     PRINTED,
+    Kept,
     Margin,
     Output,
     Replications,
@@ -58,6 +61,11 @@ RECOVERY = Group("Recovery", sort_key=3)
 STEP = Group("Step and cluster", sort_key=4)
 LAYOUT = Group("Layout", sort_key=5)
 Study = Literal["interval", "spares", "scaling"]
+STUDIES: Mapping[Study, str] = {
+    "interval": "Goodput over the checkpoint interval, and what a wrong one costs.",
+    "spares": "Availability, goodput and cost over the number of spare nodes.",
+    "scaling": "Goodput and cost over the size of the cluster.",
+}
 TIMES = Replications()
 
 Accelerators = Annotated[
@@ -265,36 +273,68 @@ def _command() -> Callable[..., None]:
         simulate: Simulated = True,
         margin: Margin = None,
         run: Replications = TIMES,
+        kept: Kept = NOT_KEPT,
         out: Output = PRINTED,
     ) -> None:
-        from secondorder.plans.text import plain_value
-
-        check_output(out)
         given = given_in(values, every)
-        table = table_of(given)
-        if study is None and figure is not None:
-            expected = "--study interval, spares or scaling"
-            raise InputError("figure", given="a picture without a study", expected=expected)
-        if price is not None and study not in ("spares", "scaling"):
+        if study is not None:
+            _study(study, given, accelerators, price, figure, simulate, margin, run, kept, out)
+            return
+        check_output(out)
+        for name, value in (("figure", figure), ("store", kept.store), ("cluster", kept.cluster)):
+            if value is not None:
+                expected = f"--study {' or '.join(STUDIES)}"
+                raise InputError(name, given="one without a study", expected=expected)
+        if price is not None:
             raise InputError("price", given="a price without a study of costs", expected="--study spares or scaling")
-        count: Any = None if accelerators is None else plain_value(accelerators)
-        scenario = read_training(table, count, choosing=study in ("interval", "scaling"))
-        if count is not None and study != "scaling":
-            _check_needed(table.get("failures"), count, scenario)
-        if study is None:
-            answer(scenario, simulate, margin, run, out)
-        else:
-            _study(study, scenario, count, price, figure, simulate, margin, run, out, given="interval" in given)
+        answer(_scenario(given, accelerators, None), simulate, margin, run, out)
 
     train.__doc__ = TITLE
     return attach(train, every, SYSTEMS["training"])
 
 
+def _study_command(name: Study) -> Callable[..., None]:
+    """``secondorder study NAME``: the same flags, with one study chosen."""
+    every = flags()
+
+    def study(
+        *,
+        values: Any,
+        accelerators: Accelerators = None,
+        price: Price = None,
+        figure: Figure = None,
+        simulate: Simulated = True,
+        margin: Margin = None,
+        run: Replications = TIMES,
+        kept: Kept = NOT_KEPT,
+        out: Output = PRINTED,
+    ) -> None:
+        _study(name, given_in(values, every), accelerators, price, figure, simulate, margin, run, kept, out)
+
+    study.__doc__ = STUDIES[name]
+    return attach(study, every, SYSTEMS["training"])
+
+
 def __getattr__(name: str) -> Any:
-    """The command, made when it is first asked for: until then no scenario is imported."""
-    if name != "train":
-        raise AttributeError(name)
-    return _command()
+    """The commands, made when one is first asked for: until then no scenario is imported."""
+    if name == "train":
+        return _command()
+    study: Any = name.removeprefix("study_")
+    if study in STUDIES:
+        return _study_command(study)
+    raise AttributeError(name)
+
+
+def _scenario(given: Given, accelerators: str | None, study: Study | None) -> "Training":
+    """The run that the flags spell; some studies choose the interval themselves."""
+    from secondorder.plans.text import plain_value
+
+    table = table_of(given)
+    count: Any = None if accelerators is None else plain_value(accelerators)
+    scenario = read_training(table, count, choosing=study in ("interval", "scaling"))
+    if count is not None and study != "scaling":
+        _check_needed(table.get("failures"), count, scenario)
+    return scenario
 
 
 def _check_needed(failures: str | None, accelerators: int, scenario: "Training") -> None:
@@ -310,37 +350,43 @@ def _check_needed(failures: str | None, accelerators: int, scenario: "Training")
 
 def _study(
     study: Study,
-    scenario: "Training",
-    accelerators: int | None,
+    given: Given,
+    accelerators: str | None,
     price: str | None,
     figure: str | None,
     simulated: bool,
     margin: float | None,
     run: Replications,
+    kept: Kept,
     out: Output,
-    *,
-    given: bool,
 ) -> None:
     import sys
 
+    from secondorder.plans.text import plain_value
     from secondorder.report import training as report
     from secondorder.report.plots import check_figure, save
-    from secondorder.validation.intervals import interval_study
-    from secondorder.validation.scaling import scaling_study
-    from secondorder.validation.spares import spares_study
+    from secondorder.studies.interval import interval_study
+    from secondorder.studies.scaling import scaling_study
+    from secondorder.studies.spares import spares_study
 
+    check_output(out)
+    if price is not None and study == "interval":
+        raise InputError("price", given="a price without a study of costs", expected="a study of spares or scaling")
     if figure is not None:
         check_figure(figure)
-    options = {"simulated": simulated, **run.arguments}
+    scenario = _scenario(given, accelerators, study)
+    options: dict[str, Any] = {"simulated": simulated, "seed": run.seed, "replications": run.replications}
+    options["keeping"] = kept.keeping(run.jobs, Counted())
     with patience("simulating"):
         found: Any
         match study:
             case "interval":
-                found = interval_study(scenario, given=given, **options)
+                found = interval_study(scenario, given="interval" in given, **options)
             case "spares":
                 found = spares_study(scenario, price=price, **options)
             case "scaling":
-                found = scaling_study(scenario, accelerators=accelerators, price=price, **options)
+                count: Any = None if accelerators is None else plain_value(accelerators)
+                found = scaling_study(scenario, accelerators=count, price=price, **options)
     emit(records(report.study_frame(found, margin)), report.study_grids(found, margin), out)
     if figure is not None:
         print(f"picture: {save(report.study_figure(found), figure)}", file=sys.stderr)

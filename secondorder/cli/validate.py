@@ -142,7 +142,7 @@ def _catalogue(suite: str | None, thorough: bool, seed: int, jobs: int, out: Out
 
 def in_parallel(action: Any, items: Sequence[Any], seed: int, jobs: int, done: Any) -> Iterator[Any]:
     """``action(item, seed)`` of each, ``jobs`` at a time."""
-    from secondorder.simulate.replicate import run_each
+    from secondorder.executor import run_each
 
     for found in run_each(lambda item: action(item, seed), items, jobs):
         done()
@@ -307,8 +307,12 @@ def _published_grid(figures: "Sequence[Published]") -> "Grid":
         first, *rest = wrap(f"{figure.claim} [{sources.index(figure.source) + 1}]{mark}", 30)
         rows.append([first, _theirs(figure), _ours(figure), figure.unit, _mismatch(figure)])
         rows += [[line, "", "", "", ""] for line in rest]
-    agreed = sum(figure.verdict == "agrees" for figure in figures)
-    above = [f"published: {agreed} of {len(figures)} agree; ours with its interval, if it has one"]
+    predicted = [figure for figure in figures if figure.standing == "predicted"]
+    agreed = sum(figure.verdict == "agrees" for figure in predicted)
+    above = [
+        f"published: {agreed} of {len(predicted)} that ours predict agree; ours with its interval, if it has one",
+        "fitted: a value of ours was chosen to meet it; open: the source does not state what a prediction takes",
+    ]
     below = [f"[{place + 1}] {source}" for place, source in enumerate(sources)]
     below += [f"{superscript(place + 1)} {note}" for place, note in enumerate(notes)]
     header = ["claim", "theirs", "ours", "", "verdict"]
@@ -336,7 +340,9 @@ def _brief(value: float) -> str:
 
 
 def _mismatch(figure: "Published") -> str:
-    return "mismatch" if figure.mismatch else "open" if figure.verdict == "not enough data" else str(figure.verdict)
+    if figure.standing != "predicted":
+        return figure.standing
+    return "mismatch" if figure.mismatch else str(figure.verdict)
 
 
 def _borders_grid(borders: "Sequence[Border]") -> "Grid":

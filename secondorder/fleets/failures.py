@@ -247,7 +247,7 @@ def named_failures(text: str, what: str = "failures") -> FailureProcess | Failur
     """A process in one line, or rates of the zoo by their name.
 
     >>> named_failures("exponential 3 h").mtbf, named_failures("llama_3").name
-    (10800.0, 'Llama 3')
+    (10800.0, 'Llama 3 405B, all causes')
     """
     text = text.strip()
     if " " in text:

@@ -25,13 +25,14 @@ from annotated_types import Ge, Gt, Le
 from secondorder.families import Family, family_of, members_of
 from secondorder.plans.text import listed, plain_value
 from secondorder.quantities import Quantity, Unit
+from secondorder.scenarios.deployment import Deployment
 from secondorder.scenarios.footprint import Profile
 from secondorder.scenarios.serving import Serving
 from secondorder.spelling import spelled
 from secondorder.systems.registry import SYSTEMS
 from secondorder.workloads.training import Layout, TrainingJob
 
-TABLES = (Serving, TrainingJob, Layout)
+TABLES = (Serving, Deployment, TrainingJob, Layout)
 """What a field is spelt by a table alone: a command has a flag for each of its fields."""
 
 _UNITS = {

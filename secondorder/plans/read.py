@@ -25,10 +25,14 @@ from os import PathLike
 from pathlib import Path
 
 from secondorder.errors import FileError, InputError, UnknownName, naming
+from secondorder.files import read_text
 from secondorder.plans.constraints import Constraint, read_constraint
 from secondorder.plans.tables import Tables
 from secondorder.scenarios.scenario import Scenario
 from secondorder.systems.registry import SYSTEMS
+
+MOST = 10_000_000
+"""Bytes of a plan."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +135,11 @@ def _constraints(given: object) -> tuple[Constraint, ...]:
 def _tables(name: str) -> dict[str, object]:
     expected = "a plan (TOML)"
     try:
-        return tomllib.loads(Path(name).read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(name, encoding="utf-8-sig", most=MOST).replace("\r\n", "\n"))
     except OSError as error:
         reasons = {FileNotFoundError: "no such file", IsADirectoryError: "a directory"}
-        raise FileError(name, given=reasons.get(type(error), "an unreadable file"), expected=expected) from None
+        given = reasons.get(type(error), error.strerror or "an unreadable file")
+        raise FileError(name, given=given, expected=expected) from None
     except RecursionError:
         raise FileError(name, given="brackets within brackets without end", expected=expected) from None
     except ValueError as error:  # not TOML, or not even text

@@ -16,15 +16,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from os import PathLike
-from pathlib import Path
 from types import NoneType
 from typing import Annotated, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pint
 
-from secondorder.errors import FileError, InputError, naming
+from secondorder.errors import InputError, naming
 from secondorder.families import Family, family_of, fields_of, members_of
+from secondorder.files import write_aside
 from secondorder.quantities import Unit, quantity, readable
 from secondorder.scenarios.scenario import Scenario
 from secondorder.spelling import Spelled, is_default, spell, spelled
@@ -49,11 +49,8 @@ def write_plan(scenario: Scenario, *others: Scenario, file: str | PathLike[str] 
         for word, each in sorted(zip(words, scenarios, strict=True), key=lambda one: words.index(one[0]))
     )
     if file is not None:
-        try:
-            Path(file).write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            given = error.strerror or "an error"
-            raise FileError(str(file), given=given, expected="a file that can be written") from None
+        with write_aside(file) as aside:
+            aside.write_text(text + "\n", encoding="utf-8")
     return text + "\n"
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from secondorder.answers.estimate import Estimate
 from secondorder.errors import FileError
+from secondorder.files import check_place, unwritable, write_aside
 from secondorder.quantities import Quantity, pretty, quantity, si
 from secondorder.scenarios.queue import FirstCome, Queue
 from secondorder.validation.loads import LoadStudy
@@ -91,16 +92,17 @@ def check_figure(path: str | Path) -> Path:
         raise FileError(str(path), given=f"a name ending in {path.suffix!r}", expected=".png, .svg or .pdf")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("ab").close()
     except OSError as error:
-        raise FileError(str(path), given=str(error.strerror), expected="a file that can be written") from None
+        raise unwritable(str(path), error.strerror or "an error") from None
+    check_place(str(path))
     return path
 
 
 def save(figure: "Figure", path: str | Path) -> Path:
     """Write a figure; its kind is that of the file's name (.png, .svg, .pdf)."""
     path = check_figure(path)
-    figure.savefig(path)
+    with write_aside(path) as aside:
+        figure.savefig(aside)
     return path
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from secondorder.quantities import pretty, readable
 from secondorder.report.plots import BLUE, GREY, INK, ORANGE
 from secondorder.report.tables import Grid, digits, superscript
-from secondorder.validation.numeric_fields import Skipped, short_unit
-from secondorder.validation.sensitivity import Effect, Sensitivity, described
-from secondorder.validation.sobol import Sobol
+from secondorder.studies.numeric_fields import Skipped, short_unit
+from secondorder.studies.sensitivity import Effect, Sensitivity, described
+from secondorder.studies.sobol import Sobol
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,8 +16,8 @@ from secondorder.answers.answer import Answer
 from secondorder.answers.estimate import Estimate, best_of
 from secondorder.answers.metric import LATENCIES
 from secondorder.quantities import readable
+from secondorder.studies.sweep import SweepPoint
 from secondorder.validation.comparison import Comparison
-from secondorder.validation.sweeps import SweepPoint
 from secondorder.validation.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -122,7 +122,8 @@ _STATISTIC = re.compile(r"_(?:mean|p(\d+(?:_\d+)?))$")
 def sweep_grids(points: Sequence[SweepPoint], metrics: Sequence[str] | None = None) -> list[Grid]:
     """For each metric that was simulated (for each, if nothing was), its ladder over the points of a sweep."""
     found = [point for point in points if point.result is not None]
-    refused = [point for point in points if point.result is None]
+    refused = [point for point in points if point.refused]
+    failed = [point for point in points if point.failed]
     solved = all(isinstance(point.result, Answer) for point in found)
     grids = []
     for metric in dict.fromkeys(name for point in found for name in point.metrics):
@@ -130,10 +131,13 @@ def sweep_grids(points: Sequence[SweepPoint], metrics: Sequence[str] | None = No
         wanted = metrics is None or metric in metrics
         if wanted and (solved or any(one.witness for one in lines)):
             grids.append(ladder(tuple(points[0].values), lines, [metric], []))
-    if refused:
-        places = [", ".join(point.values.values()) for point in refused]
-        reasons = [f"{place}: {point.refused}" for place, point in zip(places, refused, strict=True)]
-        grids.append(Grid(header=["infeasible"], rows=[[place] for place in places], below=reasons))
+    for head, without in (("infeasible", refused), ("failed", failed)):
+        if without:
+            places = [", ".join(point.values.values()) for point in without]
+            reasons = [
+                f"{place}: {point.refused or point.failed}" for place, point in zip(places, without, strict=True)
+            ]
+            grids.append(Grid(header=[head], rows=[[place] for place in places], below=reasons))
     return grids
 
 

@@ -14,10 +14,10 @@ from secondorder.report.plots import BLUE, GREEN, GREY, INK, ORANGE, dots, tidy
 from secondorder.report.tables import Grid, Line, agreement, ladder, line
 from secondorder.scenarios.training import Training
 from secondorder.simulate.output import Interval
+from secondorder.studies.interval import Choice, IntervalStudy
+from secondorder.studies.scaling import ScalingStudy, Size
+from secondorder.studies.spares import SparesStudy
 from secondorder.systems.registry import SYSTEMS
-from secondorder.validation.intervals import Choice, IntervalStudy
-from secondorder.validation.scaling import ScalingStudy, Size
-from secondorder.validation.spares import SparesStudy
 from secondorder.validation.verdicts import verdict
 
 if TYPE_CHECKING:
@@ -33,12 +33,13 @@ def study_grids(study: Study, margin: float | None = None) -> list[Grid]:
     margin = SYSTEMS["training"].margin if margin is None else margin
     match study:
         case IntervalStudy():
-            return [_choices(study), _over_intervals(study, margin)]
+            return [_choices(study), _over_intervals(study, margin), *_spreads(study)]
         case SparesStudy():
             costs = [_spares_costs(study)] if study.paid(0) is not None else []
-            return [*(_over_spares(study, metric, margin) for metric in ("availability", "goodput")), *costs]
+            goodput = [_over_spares(study, metric, margin) for metric in ("availability", "goodput")]
+            return [*goodput, *_spreads(study), *costs]
         case ScalingStudy():
-            return [_over_sizes(study, margin), _costs(study)]
+            return [_over_sizes(study, margin), *_spreads(study), _costs(study)]
 
 
 def study_frame(study: Study, margin: float | None = None) -> "pd.DataFrame":
@@ -73,7 +74,7 @@ def _rows(study: Study, margin: float) -> list[tuple[float, tuple[object, ...]]]
     match study:
         case IntervalStudy():
             points: list[tuple[float, Sequence[Estimate], Sequence[Estimate]]] = [
-                (tau, solved["goodput"], [study.simulated[k]]) for k, (tau, solved) in _dots(study)
+                (tau, solved["goodput"], [study.simulated[k], *study.spread[k]]) for k, (tau, solved) in _dots(study)
             ]
             points += [(tau, solved["goodput"], ()) for tau, solved in zip(study.line, study.solved, strict=True)]
             points.sort(key=lambda point: point[0])
@@ -172,6 +173,48 @@ def _over_intervals(study: IntervalStudy, margin: float) -> Grid:
 def _agreement(simulated: Sequence[Estimate], margin: float) -> list[str]:
     """What ± and verdicts mean, where there are any."""
     return [agreement(margin, simulated)] if simulated else []
+
+
+def _spreads(study: Study) -> list[Grid]:
+    """The goodput of single runs: what 5 and 95 % of them stay below, and the mean of all."""
+    places = _spread_places(study)
+    if not places:
+        return []
+    rows = [[label, *(_plus_minus(_between(each), 4) for each in three)] for label, *three in places]
+    short = next((each.unsettled for _, *three in places for each in three if each.unsettled), "")
+    return [
+        Grid(
+            header=[_varied(study), "p5", "mean", "p95"],
+            rows=rows,
+            above=["goodput of single runs: 5 and 95 % of them stay below p5 and p95"],
+            below=[f"p5 and p95: {short}"] if short else [],
+            numbers=frozenset(range(1, 4)),
+        )
+    ]
+
+
+def _spread_places(study: Study) -> list[tuple[str, Estimate, Estimate, Estimate]]:
+    """Labels, and the 5th percentile, mean and 95th percentile of the simulated goodput."""
+    match study:
+        case IntervalStudy():
+            dots = zip(study.dots, study.spread, study.simulated, strict=True)
+            return [(pretty(tau, "s"), low, mean, high) for tau, (low, high), mean in dots]
+        case SparesStudy():
+            found = [(str(count), answer) for count, _, answer in _counts(study)]
+        case ScalingStudy():
+            found = [(f"{size.accelerators:,}", size.simulated) for size in study.sizes]
+    return [
+        (label, answer.best("goodput_p5"), answer.best("goodput"), answer.best("goodput_p95"))
+        for label, answer in found
+        if answer is not None
+    ]
+
+
+def _between(estimate: Estimate) -> Interval:
+    """The interval of an estimate that has one that is finite."""
+    low, high = estimate.low, estimate.high
+    known = low is not None and high is not None and math.isfinite(low) and math.isfinite(high)
+    return Interval(estimate.amount, low if known else None, high if known else None)
 
 
 def _over_spares(study: SparesStudy, metric: str, margin: float) -> Grid:
@@ -359,10 +402,21 @@ MARKS: Mapping[str, tuple[str, str]] = {
 }
 
 
+def _shade(axes: Any, xs: Sequence[float], study: Study) -> None:
+    """Where nine of ten runs lie."""
+    if places := _spread_places(study):
+        lows, highs = [low.amount for _, low, _, _ in places], [high.amount for _, _, _, high in places]
+        axes.fill_between(xs[: len(lows)], lows, highs, color=BLUE, alpha=0.15, linewidth=0, label="nine of ten runs")
+
+
 def _interval_figure(study: IntervalStudy) -> "Figure":
     figure, (axes,) = _axes(1)
     hours = [tau / 3600 for tau in study.line]
     _draw(axes, hours, study.solved, "goodput", _same)
+    if study.beside:
+        other = [answer.best("goodput").amount for answer in study.beside]
+        axes.plot(hours, other, color=INK, linestyle="-.", linewidth=1.2, label="blocking, with the same write")
+    _shade(axes, [tau / 3600 for tau in study.dots], study)
     dots(axes, [tau / 3600 for tau in study.dots], study.simulated, 1.0)
     for choice in study.choices:
         marker, colour = MARKS[choice.who]
@@ -382,6 +436,8 @@ def _spares_figure(study: SparesStudy) -> "Figure":
     for axes, metric in zip(panels, ("availability", "goodput"), strict=True):
         _draw(axes, study.counts, study.solved, metric, _same)
         dots(axes, study.counts, [answer.best(metric) for answer in study.simulated], 1.0)
+        if metric == "goodput":
+            _shade(axes, study.counts, study)
         axes.set(xlabel="spare nodes", ylabel=f"{metric} (share of wall time)")
         axes.set_ylim(max(0.0, axes.get_ylim()[0]), 1.01)
         tidy(axes, "lower right")
@@ -397,6 +453,7 @@ def _scaling_figure(study: ScalingStudy) -> "Figure":
     simulated = [size.simulated.best("goodput") for size in study.sizes if size.simulated is not None]
     _draw(panels[0], counts, solved, "goodput", _same)
     dots(panels[0], counts[: len(simulated)], simulated, 1.0)
+    _shade(panels[0], counts, study)
     worth = [_times(each, count) for each, count in zip(simulated, counts, strict=False)]
     dots(panels[1], counts[: len(worth)], worth, 1.0)
     panels[0].set(ylabel="goodput (share of wall time)", ylim=(0, 1.02))

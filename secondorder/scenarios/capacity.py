@@ -16,6 +16,8 @@ from typing import Annotated
 
 from secondorder.errors import InputError
 from secondorder.quantities import Checked, Quantity, Rate, Unit, registry, si
+from secondorder.scenarios.deployment import Deployment
+from secondorder.scenarios.router import Router
 from secondorder.scenarios.serving import Serving
 from secondorder.workloads.arrivals import Poisson
 
@@ -25,21 +27,24 @@ Price = Annotated[Quantity | str, Unit("USD/hour", positive=True)]
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity(Checked):
-    """Identical replicas of ``serving`` that share ``rate`` request/s, each request sent to one of them at random.
+    """Identical replicas of ``serving`` that share ``rate`` request/s.
 
-    - ``serving``: one replica; its arrivals must be Poisson, and their rate is replaced by its share of the whole.
+    - ``serving``: one replica; the law of its arrivals is that of the whole load, and their rate is not used.
     - ``rate``: rate of all requests together ("50 request/s").
     - ``ttft_p99``: time to the first token that 99 of 100 requests must keep ("500 ms"); one of the
       three objectives is due.
     - ``tpot_p99``: time per output token after the first that 99 of 100 requests must keep ("50 ms").
     - ``e2el_p99``: time to the last token that 99 of 100 requests must keep ("5 s").
     - ``price``: price of one accelerator ("2 USD/hour"); without it nothing is said of cost.
+    - ``router``: rule that picks a replica (least-outstanding); each request goes to one at random if not given.
     - ``name``: what results call the scenario.
 
     At least one of the three objectives is due. A random split of Poisson arrivals is Poisson, so that a replica alone,
-    at its share, tells of all. A balancer that looks at the queues does better.
+    at its share, tells of all: it is simulated unless a router is given. With a router, which other arrivals and traces
+    need, all replicas are simulated; a router that looks at the queues does better than a random split.
 
-    Errors: ``InputError`` without an objective, or with arrivals whose random split is not of their own kind.
+    Errors: ``InputError`` without an objective, or without a router for arrivals whose random split is not of their
+    own kind.
     """
 
     serving: Serving
@@ -48,6 +53,7 @@ class Capacity(Checked):
     tpot_p99: Objective | None = None
     e2el_p99: Objective | None = None
     price: Price | None = None
+    router: Router | None = None
     name: str = "capacity"
 
     def __post_init__(self) -> None:
@@ -56,10 +62,11 @@ class Capacity(Checked):
             raise InputError("ttft_p99", given="no objective", expected="one of ttft_p99, tpot_p99 and e2el_p99")
         if "tpot_p99" in self.objectives and self.serving.offered.mean_output <= 1:
             raise InputError("tpot_p99", given="answers of one token", expected="answers that have a time per token")
-        if not isinstance(self.serving.arrivals, Poisson):
+        if self.router is None and not isinstance(self.serving.arrivals, Poisson):
             given = type(self.serving.arrivals).__name__
             expected = "Poisson arrivals, whose random split is Poisson again"
-            raise InputError("serving.arrivals", given=given, expected=expected)
+            remedy = "name a router: all replicas are then simulated together"
+            raise InputError("serving.arrivals", given=given, expected=expected, remedy=remedy)
 
     @property
     def objectives(self) -> dict[str, float]:
@@ -75,7 +82,13 @@ class Capacity(Checked):
     def replica(self, replicas: int) -> Serving:
         """One of so many replicas, at its share of the rate."""
         share = registry.Quantity(self.total_rate / replicas, "request/s")
-        return replace(self.serving, arrivals=Poisson(share), name=self.name)
+        return replace(self.serving, arrivals=self.serving.arrivals.at(share), name=self.name)
+
+    def deployment(self, replicas: int) -> Deployment:
+        """So many replicas behind the router, with the whole load."""
+        assert self.router is not None
+        whole = replace(self.serving, arrivals=self.serving.arrivals.at(self.rate))
+        return Deployment(serving=whole, replicas=replicas, router=self.router, name=self.name)
 
     def cost_rate(self, replicas: int) -> float | None:
         """USD/s of so many replicas; None where no price is given."""

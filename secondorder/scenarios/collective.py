@@ -15,9 +15,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeAlias, get_args
+from typing import Annotated, Literal, TypeAlias, get_args
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from secondorder.errors import InputError, UnknownName
 from secondorder.fleets.clusters import Link
@@ -71,7 +72,7 @@ class Collective(Timed):
     _shapes = ("jitter",)
     operation: Operation = "all_reduce"
     algorithm: Algorithm = "ring"
-    ranks: Count
+    ranks: Annotated[int, Ge(1), Le(1_000_000)]
     size: DataSize
     link: Link
     ranks_per_node: Count | None = None

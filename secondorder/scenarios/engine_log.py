@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secondorder.errors import FileError
+from secondorder.files import read_text
 
 _NUMBER = r"([\d,]+(?:\.\d+)?)"
 _LINES: Mapping[str, tuple[str, ...]] = {
@@ -84,7 +85,7 @@ def read_engine_log(path: str | Path) -> EngineLog:
     """The figures in a file of start-up lines. Errors: ``FileError`` for no file, or one without any such line."""
     where = Path(path)
     try:
-        text = where.read_text(encoding="utf-8", errors="replace")
+        text = read_text(where, errors="replace")
     except OSError as error:
         raise FileError(
             str(where), given=error.strerror or "an unreadable file", expected="vLLM's start-up lines"

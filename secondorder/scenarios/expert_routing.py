@@ -9,8 +9,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from secondorder.arrays import Floats
 from secondorder.errors import InputError
@@ -40,7 +42,7 @@ class ExpertRouting(Checked):
     Errors: ``InputError`` for contradictory values.
     """
 
-    tokens: Count
+    tokens: Annotated[int, Ge(1), Le(131_072)]
     experts: Count
     top_k: Count
     expert_parallel: Count

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from secondorder import spelling
-from secondorder.errors import InputError
+from secondorder.errors import InputError, naming
 from secondorder.families import Family, Kind
 from secondorder.fleets.accelerators import Accelerator, accelerators
 from secondorder.fleets.clusters import (
@@ -37,6 +37,7 @@ from secondorder.fleets.failures import (
 )
 from secondorder.fleets.regions import Facility, Region, facilities, regions
 from secondorder.laws import LAWS, EmpiricalLaw, time_law
+from secondorder.scenarios.autoscaler import Autoscaler
 from secondorder.scenarios.compression import METHODS, read_method
 from secondorder.scenarios.queue import (
     BatchService,
@@ -52,6 +53,16 @@ from secondorder.scenarios.queue import (
     Shared,
     read_queue_arrivals,
 )
+from secondorder.scenarios.replica_faults import Faults, Kill, RandomFailures, RollingRestart, Slow
+from secondorder.scenarios.router import (
+    LeastOutstanding,
+    LeastTokens,
+    PowerOfChoices,
+    PrefixAware,
+    RandomReplica,
+    RoundRobin,
+    SessionAffinity,
+)
 from secondorder.scenarios.steptime import Affine, Roofline, StepTime, Table
 from secondorder.scenarios.topology import SHAPES, read_shape
 from secondorder.scenarios.training import (
@@ -61,6 +72,7 @@ from secondorder.scenarios.training import (
     TwoLevelCheckpoint,
     VerifiedCheckpoint,
 )
+from secondorder.scenarios.variants import Variants
 from secondorder.workloads.arrivals import (
     Deterministic,
     Gamma,
@@ -72,6 +84,7 @@ from secondorder.workloads.arrivals import (
 from secondorder.workloads.lengths import MARGINALS, Empirical, Lengths, lengths, read_lengths, read_marginal
 from secondorder.workloads.models import models
 from secondorder.workloads.network import Network
+from secondorder.workloads.prefixes import SharedPrefixes
 from secondorder.workloads.traces import Trace
 from secondorder.workloads.transformer import Transformer
 from secondorder.zoo import Zoo
@@ -96,6 +109,16 @@ def _without_word(name: str, type: type, example: str) -> Family:
 
     def read(text: str, what: str) -> object:
         return spelling.read(f"{name} {text}", {name: type}, what=what, example=example)
+
+    return Family(name=name, example=example, read=read, expected=f'"{example}", or a table', types=(type,))
+
+
+def _several(name: str, type: type, field: str, example: str) -> Family:
+    """Texts that are lines of several things with semicolons between them."""
+
+    def read(text: str, what: str) -> object:
+        with naming(what):
+            return type(**{field: tuple(part.strip() for part in text.split(";"))})
 
     return Family(name=name, example=example, read=read, expected=f'"{example}", or a table', types=(type,))
 
@@ -278,6 +301,28 @@ FAMILIES: tuple[Family, ...] = (
         Kind(word="fork-join", type=ForkJoin, example="fork-join"),
     ),
     _without_word("patience", Patience, "5 s retries=3"),
+    _without_word("prefixes", SharedPrefixes, "100 tokens=1024 share=0.8"),
+    # several replicas
+    _by_word(
+        "router",
+        Kind(word="least-outstanding", type=LeastOutstanding, example="least-outstanding"),
+        Kind(word="random", type=RandomReplica, example="random"),
+        Kind(word="round-robin", type=RoundRobin, example="round-robin"),
+        Kind(word="power-of-d", type=PowerOfChoices, example="power-of-d 2"),
+        Kind(word="least-tokens", type=LeastTokens, example="least-tokens"),
+        Kind(word="prefix-aware", type=PrefixAware, example="prefix-aware 50"),
+        Kind(word="session", type=SessionAffinity, example="session 32"),
+    ),
+    _by_word(
+        "fault",
+        Kind(word="kill", type=Kill, example="kill 0 at=60 s restart=2 min"),
+        Kind(word="random", type=RandomFailures, example="random 6 h restart=3 min"),
+        Kind(word="slow", type=Slow, example="slow 0 at=60 s lasts=5 min factor=3"),
+        Kind(word="rolling", type=RollingRestart, example="rolling 10 min restart=2 min"),
+    ),
+    _without_word("autoscaler", Autoscaler, "20 most=8 start=2 min"),
+    _several("faults", Faults, "events", "kill 0 at=60 s restart=2 min"),
+    _several("others", Variants, "variants", "2 accelerator=a100_80gb"),
     # training
     _by_word(
         "checkpoint",

@@ -7,7 +7,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+from annotated_types import Ge, Le
 
 from secondorder.errors import InputError, UnknownName
 from secondorder.laws import Deterministic, Service, Time, Timed
@@ -41,8 +43,8 @@ class Pipeline(Timed):
 
     _times = ("forward", "backward")
     _shapes = ("jitter",)
-    stages: Count
-    microbatches: Count
+    stages: Annotated[int, Ge(1), Le(100_000)]
+    microbatches: Annotated[int, Ge(1), Le(1_000_000)]
     schedule: Schedule = "1f1b"
     interleaving: Count = 1
     forward: Time

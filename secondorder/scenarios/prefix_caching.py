@@ -59,13 +59,14 @@ def cached_prompts_seconds(c: CachedPromptsCoefficients, P: Any, A: Any, C: Any,
 class PrefixCaching(Checked):
     """A service that keeps the cache of finished prompts, and the share of prompt tokens found in it.
 
-    - ``serving``: the service: Poisson arrivals with lengths, or a trace that knows its prefixes (``hash_ids``).
-    - ``hit_ratio``: share of the prompt tokens that is found in the cache, 0 to below 1; none beside a trace that knows
+    - ``serving``: the service: arrivals with lengths, which may share prefixes, or a trace that knows its prefixes
+      (``hash_ids``).
+    - ``hit_ratio``: share of the prompt tokens that is found in the cache, 0 to below 1; none where the service knows
       its prefixes.
     - ``name``: what results call the scenario.
 
-    With a ``hit_ratio`` each prompt finds the same share. Of a trace with prefixes the share is computed, for a cache
-    that forgets the least recently used.
+    With a ``hit_ratio`` each prompt finds the same share. Of prefixes the share is computed, for a cache that forgets
+    the least recently used.
 
     Errors: ``InputError`` where both or neither say what is shared.
     """
@@ -81,12 +82,12 @@ class PrefixCaching(Checked):
             most = f"at most {1 - 1 / mean:.9g} with prompts of {mean:,.6g} tokens"
             why = "the last token of a prompt is always computed"
             raise InputError("hit_ratio", given=self.hit_ratio, expected=f"below 1, {most}: {why}")
-        known = self.recorded is not None and self.recorded.hash_ids is not None
+        known = self.serving.prefixes is not None or (self.recorded is not None and self.recorded.hash_ids is not None)
         if known == (self.hit_ratio is not None):
             given = (
-                "a ratio beside a trace that knows its prefixes" if known else "no ratio, and no prefixes in a trace"
+                "a ratio beside requests that know their prefixes" if known else "no ratio, and no prefixes in a trace"
             )
-            raise InputError("hit_ratio", given=given, expected="either a ratio, or a trace with hash_ids")
+            raise InputError("hit_ratio", given=given, expected="either a ratio, or prefixes, or a trace with hash_ids")
 
     @property
     def recorded(self) -> Requests | None:
@@ -99,6 +100,11 @@ class PrefixCaching(Checked):
         assert self.hit_ratio is not None
         return self.with_hits(self.hit_ratio)
 
+    @property
+    def caching(self) -> Serving:
+        """The service whose engine keeps the blocks of finished requests, for requests that know their prefixes."""
+        return replace(self.serving, enable_prefix_caching=True, name=self.name)
+
     def with_hits(self, hit_ratio: float) -> Serving:
         """The same for another ratio; a trace is taken for Poisson arrivals of its rate."""
         serving = self.serving
@@ -110,5 +116,6 @@ class PrefixCaching(Checked):
             step_time=CachedPrompts(step_time=serving.step_time, hit_ratio=hit_ratio),
             max_num_batched_tokens=round(serving.max_num_batched_tokens / (1 - hit_ratio)),
             enable_prefix_caching=False,
+            prefixes=None,
             name=self.name,
         )

@@ -16,9 +16,10 @@ customer waits for an answer. What is not built together is refused in one line.
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from secondorder.arrays import Floats
 from secondorder.errors import InputError, Unstable
@@ -277,8 +278,8 @@ class Queue(Timed):
     _times = ("service", "setup")
     arrivals: QueueArrivals | str
     service: Time | None = None
-    servers: Count = 1
-    room: Count | None = None
+    servers: Annotated[int, Ge(1), Le(100_000)] = 1
+    room: Annotated[int, Ge(1), Le(1_000_000)] | None = None
     discipline: Discipline = field(default_factory=FirstCome)
     setup: Time | None = None
     routing: Routing = field(default_factory=Shared)

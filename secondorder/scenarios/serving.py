@@ -10,7 +10,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated
 
@@ -25,6 +25,7 @@ from secondorder.scenarios.engines import NEWEST, EngineVersion, engine_version
 from secondorder.scenarios.steptime import Placement, Roofline, StepSeconds, StepTime
 from secondorder.workloads.arrivals import Arrivals
 from secondorder.workloads.lengths import Empirical, Lengths
+from secondorder.workloads.prefixes import SharedPrefixes
 from secondorder.workloads.requests import Requests
 from secondorder.workloads.traces import Trace
 from secondorder.workloads.transformer import Transformer
@@ -45,6 +46,8 @@ class Serving(Checked):
     - ``arrivals``: law of the arrivals ("poisson 8 request/s"), or a trace, which has its own lengths (trace.csv).
     - ``lengths``: prompt and output tokens, of the zoo (azure_conv_2023) or by their laws ("input=1024 output=geometric
       256"), required unless the arrivals are a trace.
+    - ``prefixes``: prefixes that prompts share ("100 tokens=1024 share=0.8 exponent=0.9"); none if not given, and none
+      beside a trace, which has its own.
     - ``precision``: number format of weights and arithmetic, such as bf16 or fp8.
     - ``kv_precision``: number format of the KV cache; the model's own 16 bits if not given, whatever the weights'.
     - ``tensor_parallel_size``: accelerators that share each layer.
@@ -83,6 +86,7 @@ class Serving(Checked):
     accelerator: Accelerator
     arrivals: Arrivals | Trace
     lengths: Lengths | Empirical | None = None
+    prefixes: SharedPrefixes | None = None
     precision: str = "bf16"
     kv_precision: str | None = None
     tensor_parallel_size: Count = 1
@@ -115,6 +119,8 @@ class Serving(Checked):
                 expected="one of the two",
                 remedy="pass arrivals=trace.arrivals to keep only its times",
             )
+        if isinstance(self.arrivals, Trace) and self.prefixes is not None:
+            raise InputError("prefixes", given="prefixes beside a whole trace", expected="one of the two")
         if not isinstance(self.arrivals, Trace) and self.lengths is None:
             raise InputError("lengths", given="none", expected="a law of prompt and output lengths beside the arrivals")
         if self.context_limit > self.model.max_context:
@@ -274,6 +280,9 @@ class Serving(Checked):
         else:
             prompts, outputs = self._lengths.sample(count, lengths)
             drawn = Requests(arrival=self.arrivals.times(count, arrivals), input_tokens=prompts, output_tokens=outputs)
+            if self.prefixes is not None:  # a stream of their own, which leaves the lengths as they are
+                ids = self.prefixes.draw(count, lengths.spawn(1)[0])
+                drawn = replace(drawn, hash_ids=ids, hash_block=self.prefixes.tokens)
         return drawn
 
     def check(self, drawn: Requests) -> None:

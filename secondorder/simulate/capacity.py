@@ -1,4 +1,4 @@
-"""How many replicas a load takes, found by simulating one of them at its share of the rate.
+"""How many replicas a load takes, found by simulating one of them at its share of the rate, or all behind a router.
 
 A random split of Poisson arrivals is Poisson, and the replicas are alike: one, simulated, tells of all. The number
 is sought by doubling and bisection; a run whose intervals leave it open whether it keeps the objectives is repeated
@@ -14,12 +14,17 @@ from secondorder.answers.estimate import Estimate
 from secondorder.errors import InfeasibleError, Unstable
 from secondorder.quantities import pretty
 from secondorder.scenarios.capacity import Capacity
+from secondorder.simulate.deployment import simulate_deployment
 from secondorder.simulate.serving import simulate_serving
+from secondorder.workloads.traces import Trace
 
 FIRST_LENGTH, LONGEST = 4_000, 32_000
 """Requests of a replication at first (or eight times the slots where that is more), and at most."""
 NEARLY_IDLE = 0.05
 """Sequences that run on average below which more replicas would not help."""
+
+KEPT = ("running_mean", "kv_usage_mean", "preemptions_per_request", "prefix_hit_rate")
+"""Metrics that are shown beside the number of replicas."""
 
 Runs = Callable[[int], Answer | None]
 """The simulated replica of so many; None where its queue grows."""
@@ -54,10 +59,11 @@ def simulate_capacity(scenario: Capacity, *, seed: int = 0, replications: int = 
             note=told,
         ),
         *(answer.best(metric) for metric in scenario.objectives),
-        *(answer.best(metric) for metric in ("running_mean", "kv_usage_mean", "preemptions_per_request")),
+        *(answer.best(metric) for metric in KEPT if metric in answer),
         *rows,
     ]  # fmt: skip
-    how = f"{answer.how}; one of {found} replicas at {scenario.total_rate / found:.4g} request/s; {told}"
+    at = "" if scenario.router else f"; one of {found} replicas at {scenario.total_rate / found:.4g} request/s"
+    how = f"{answer.how}{at}; {told}"
     return replace(answer, scenario=scenario.name, estimates=tuple(estimates), how=how)
 
 
@@ -66,14 +72,28 @@ def _decided(scenario: Capacity, replicas: int, *, seed: int, replications: int,
     length = max(FIRST_LENGTH, 8 * scenario.serving.max_num_seqs)
     while True:
         try:
-            answer = simulate_serving(
-                scenario.replica(replicas), seed=seed, replications=replications, requests=length, jobs=jobs
-            )
+            answer = _simulated(scenario, replicas, length, seed, replications, jobs)
         except Unstable:
             return None
-        if length >= LONGEST or _keeps(scenario, answer) or _fails(scenario, answer):
+        if (
+            length >= LONGEST
+            or isinstance(scenario.serving.arrivals, Trace)
+            or _keeps(scenario, answer)
+            or _fails(scenario, answer)
+        ):
             return answer
         length *= 2
+
+
+def _simulated(scenario: Capacity, replicas: int, length: int, seed: int, replications: int, jobs: int) -> Answer:
+    """One replica at its share, or all of them behind the router."""
+    if scenario.router is None:
+        one = scenario.replica(replicas)
+        return simulate_serving(one, seed=seed, replications=replications, requests=length, jobs=jobs)
+    trace = scenario.serving.arrivals
+    count = len(trace.requests) if isinstance(trace, Trace) else length
+    every = scenario.deployment(replicas)
+    return simulate_deployment(every, seed=seed, replications=replications, requests=count, jobs=jobs)
 
 
 def _meets(scenario: Capacity, answer: Answer | None) -> bool:
@@ -96,7 +116,7 @@ def _search(scenario: Capacity, run: Runs) -> int:
     low, high = 0, 1
     while not _meets(scenario, run(high)):
         answer = run(high)
-        if answer is not None and answer.best("running_mean").amount < NEARLY_IDLE:
+        if answer is not None and answer.best("running_mean").amount < NEARLY_IDLE * (high if scenario.router else 1):
             missed = {
                 m: answer.best(m).amount for m, most in scenario.objectives.items() if answer.best(m).amount > most
             }

@@ -10,4 +10,5 @@ SYSTEM = System(
         '--arrivals "poisson 8 request/s" --max-num-batched-tokens 512 --itl "30 ms"'
     ),
     closed_form="secondorder.analytic.serving.chunked_prefill:solve_chunked_prefill",
+    simulator="secondorder.simulate.chunked_prefill:simulate_chunked_prefill",
 )

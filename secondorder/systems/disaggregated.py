@@ -11,4 +11,5 @@ SYSTEM = System(
         '--prefill-replicas 2 --decode-replicas 2 --link "50 GB/s latency=10 us"'
     ),
     closed_form="secondorder.analytic.serving.disaggregated:solve_disaggregated",
+    simulator="secondorder.simulate.disaggregated:simulate_disaggregated",
 )

@@ -11,4 +11,6 @@ SYSTEM = System(
         "--enable-prefix-caching true --hit-ratio 0.75"
     ),
     closed_form="secondorder.analytic.serving.prefix_caching:solve_prefix_caching",
+    simulator="secondorder.simulate.prefix_caching:simulate_prefix_caching",
+    has_requests=True,
 )

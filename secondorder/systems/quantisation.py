@@ -11,4 +11,5 @@ SYSTEM = System(
         "--weight-precision int4 --compute-precision bf16"
     ),
     closed_form="secondorder.analytic.serving.quantisation:solve_quantisation",
+    simulator="secondorder.simulate.quantisation:simulate_quantisation",
 )

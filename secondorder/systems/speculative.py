@@ -11,4 +11,5 @@ SYSTEM = System(
         "--draft llama_3_1_8b --gamma 4 --acceptance 0.8"
     ),
     closed_form="secondorder.analytic.serving.speculative:solve_speculative",
+    simulator="secondorder.simulate.speculative:simulate_speculative",
 )

@@ -78,7 +78,8 @@ class System:
     simulator the scenario has closed forms alone.
     ``is_random`` says of a scenario whether a simulation has anything to find. ``replications`` and ``margin`` (a
     share) hold where the user states none. A system with a command of its own in ``cli/`` sets ``own_command``.
-    ``metrics`` are those of its answers; a value that comes without a unit takes that of its metric.
+    ``metrics`` are those of its answers; a value that comes without a unit takes that of its metric. ``command`` is
+    the name of its command where that is not its word.
     ``effects`` can be turned off, and ``one_run(scenario, seed=, replication=, requests=)`` measures one replication
     on random numbers that do not depend on which are on: ``explain`` takes both.
     """
@@ -98,6 +99,7 @@ class System:
     metrics: tuple[Metric, ...] = ()
     effects: tuple[Effect, ...] = ()
     one_run: "Lazy[Callable[..., dict[str, float]]] | None" = None
+    command: str = ""
 
     @cached_property
     def type(self) -> "type[Scenario]":
@@ -113,6 +115,11 @@ class System:
     def word(self) -> str:
         """Its name in plans and, with hyphens, on the command line: ``training_step`` is a ``TrainingStep``."""
         return re.sub(r"(?<!^)(?=[A-Z])", "_", self.name).lower()
+
+    @property
+    def command_name(self) -> str:
+        """What its command is called."""
+        return self.command or self.word.replace("_", "-")
 
     def can_simulate(self, scenario: "Scenario") -> bool:
         """Whether there is a simulation of such a scenario, and anything for it to find."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from secondorder.errors import InputError
-from secondorder.simulate.replicate import run_each
+from secondorder.executor import run_each
 
 
 class Bounded(Protocol):

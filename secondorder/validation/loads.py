@@ -14,9 +14,9 @@ import numpy as np
 from secondorder.analytic.serving import saturation
 from secondorder.answers.answer import Answer
 from secondorder.errors import InputError
+from secondorder.executor import run_each
 from secondorder.quantities import Quantity, quantity, si
 from secondorder.scenarios.serving import Serving
-from secondorder.simulate.replicate import run_each
 from secondorder.systems.registry import system_of
 from secondorder.validation.comparison import Comparison
 from secondorder.verbs import simulate, solve

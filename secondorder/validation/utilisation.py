@@ -6,9 +6,9 @@ from typing import Any
 
 from secondorder.answers.answer import Answer
 from secondorder.errors import InputError
+from secondorder.executor import run_each
 from secondorder.quantities import si
 from secondorder.scenarios.queue import Closed, Queue
-from secondorder.simulate.replicate import run_each
 from secondorder.verbs import simulate, solve
 
 DOTS = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9)

@@ -12,6 +12,7 @@ import numpy as np
 
 from secondorder.arrays import Floats
 from secondorder.errors import FileError
+from secondorder.files import read_text
 
 Values = Sequence[object]
 
@@ -63,11 +64,19 @@ def _number(value: object) -> float:
         return math.nan
 
 
+MOST = 1 << 31
+"""Bytes of a file of requests."""
+
+
 def read_rows(path: Path, benchmark: int | None = None) -> Rows:
     """The rows of a file, whatever its form. Errors: ``FileError``."""
     text = _text(path)
     if not text.startswith(("{", "[")):
-        return _csv(path, text)
+        try:
+            return _csv(path, text)
+        except csv.Error as error:
+            given = f"malformed CSV ({str(error).partition(' - ')[0]})"
+            raise FileError(str(path), given=given, expected="a trace (CSV or JSON lines)") from None
     document = _document(text)
     return _json_lines(path, text) if document is None else _result(path, document, benchmark)
 
@@ -75,7 +84,7 @@ def read_rows(path: Path, benchmark: int | None = None) -> Rows:
 def _text(path: Path) -> str:
     expected = "a trace (CSV or JSON lines)"
     try:
-        text = path.read_text(encoding="utf-8-sig").rstrip()
+        text = read_text(path, encoding="utf-8-sig", most=MOST).rstrip()
     except UnicodeDecodeError:
         raise FileError(str(path), given="bytes that are not UTF-8 text", expected=expected) from None
     except OSError as error:
@@ -89,6 +98,9 @@ def _csv(path: Path, text: str) -> Rows:
     skipped = _yaml_head(text)
     reader = csv.reader(io.StringIO("\n".join(text.split("\n")[skipped:])))
     header, rows, places = [name.strip() for name in next(reader)], [], []
+    if len(header) == 1 and (mark := next((each for each in (";", "\t") if each in header[0]), "")):
+        given, remedy = f"columns between {mark!r}", "write commas between columns, and points in numbers"
+        raise FileError(str(path), given=given, expected="columns between commas", remedy=remedy)
     for row in reader:
         place = f"line {reader.line_num + skipped}"
         if len(row) != len(header):

@@ -338,7 +338,7 @@ def test_a_sinusoid_holds_the_means_of_its_hours():
         ({"load_scv": -1}, InputError, "load_scv"),
         ({"tokens_per_request": 5}, InputError, "rate: got nothing"),
         ({"utilisation": 0, "rate": "1 request/s"}, InputError, "utilisation"),
-        ({"region": "poland"}, InputError, "region"),
+        ({"region": "polnad"}, InputError, "did you mean poland|poland"),
         ({"accelerator": accelerators.tpu_v6e}, InputError, "power of Google TPU v6e"),
     ],
 )

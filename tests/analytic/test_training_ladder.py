@@ -364,7 +364,7 @@ def test_the_start_with_full_shelves_weighs_in_the_edge():
     moved = naive_head_start(2.0, 20.0, 9, 99, 60.0) / 60.0
     assert moved > 9 * SHORT
     assert not best.in_domain
-    assert moved < float(best.remark.split("may weigh ")[1]) < 1.2 * moved
+    assert moved < float(best.outside.split("may weigh ")[1]) < 1.2 * moved
     assert solve_training(replace(watched, spares=None)).best("goodput").in_domain
 
 

@@ -243,3 +243,13 @@ def test_a_study_judges_by_the_stated_margin(capsys: pytest.CaptureFixture[str])
     assert "agrees" not in verdicts[1]
     assert main([*study, "--margin", "0.9"]) == 0
     assert "within 90 %" in capsys.readouterr().out
+
+
+def test_study_is_train_with_a_study(capsys) -> None:
+    flags = ["--failures", "exponential 8240 s", "--write", "60 s", "--restart", "300 s", "--no-simulate"]
+    assert main(["study", "interval", *flags]) == 0
+    by_study = capsys.readouterr().out
+    assert main(["train", *flags, "--study", "interval"]) == 0
+    assert capsys.readouterr().out == by_study
+    assert main(["train", *flags, "--interval", "20 min", "--store", "x.db"]) == 2
+    assert "store: got one without a study" in capsys.readouterr().err

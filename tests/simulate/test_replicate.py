@@ -11,11 +11,12 @@ import pytest
 
 import secondorder as so
 from secondorder.errors import InputError
-from secondorder.simulate.replicate import replicated, run_each
+from secondorder.executor import run_each
+from secondorder.simulate.replicate import replicated
 
 PARENT = """
 import os, pathlib, sys, time
-from secondorder.simulate.replicate import run_each
+from secondorder.executor import run_each
 
 def work(k):
     (pathlib.Path(sys.argv[1]) / str(os.getpid())).touch()

@@ -233,14 +233,13 @@ def test_coverage_is_printed_in_80_columns_and_lists_what_is_left_out(
         return [reference.Covered(row=row, coverage=Coverage(957, 1000)) for system in systems for row in system.rows]
 
     monkeypatch.setattr(reference, "covered", at_once)
-    assert main(["validate", "--coverage", "--suite", "queueing", "--reference", str(REFERENCE)]) == 0
+    asked = ["validate", "--coverage", "--suite", "queueing", "--reference", str(REFERENCE)]
+    assert main(asked) == 0
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
     assert "a limit of infinitely many servers (4): supermarket" in printed
     monkeypatch.setattr(reference, "LEAST", 0.96)
-    assert (
-        main(["validate", "--coverage", "--suite", "queueing", "--reference", str(REFERENCE), "--format", "csv"]) == 4
-    )
+    assert main([*asked, "--format", "csv"]) == 4
     assert "coverage outside 96% to 97%" in capsys.readouterr().err
 
 

@@ -10,8 +10,8 @@ from secondorder.answers.answer import COLUMNS, Answer
 from secondorder.answers.estimate import Estimate, Steadiness
 from secondorder.errors import InputError, Unstable
 from secondorder.simulate.output import mser5, student
+from secondorder.studies.sweep import sweep
 from secondorder.validation.comparison import Comparison
-from secondorder.validation.sweeps import sweep
 from secondorder.validation.verdicts import Verdict
 
 

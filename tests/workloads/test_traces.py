@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from secondorder.errors import FileError, InputError, UnknownName
 from secondorder.quantities import si
+from secondorder.workloads.arrivals import Poisson
 from secondorder.workloads.requests import Requests
 from secondorder.workloads.traces import Trace, TraceWarning, read_trace
 
@@ -294,3 +295,16 @@ def test_the_real_traces_are_read_whole(file, hash_block, requests, mean_input, 
     assert (len(trace), trace.notes) == (requests, ())
     assert si(trace.duration) == pytest.approx(seconds, abs=1e-9)
     assert mean_input is None or trace.lengths.mean_input == pytest.approx(mean_input, abs=1e-4)
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_columns_between_other_marks_are_named(mark: str, tmp_path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(f"TIMESTAMP{mark}ContextTokens{mark}GeneratedTokens\n0,5{mark}10{mark}20\n")
+    with pytest.raises(FileError, match="expected columns between commas; write commas between columns, and points"):
+        read_trace(path)
+
+
+def test_a_decimal_comma_is_answered_with_a_point() -> None:
+    with pytest.raises(InputError, match=r'write "1\.5 request/s"'):
+        Poisson("1,5 request/s")

@@ -2,7 +2,7 @@
 
 >>> from secondorder.workloads.arrivals import Gamma
 >>> dispersion(Gamma("8 request/s", burstiness=0.25), np.array([1e-3, 1e3])).round(2).tolist()
-[4.0, 1.17]
+[4.0, 1.46]
 """
 
 import numpy as np

@@ -14,7 +14,8 @@ import numpy as np
 from secondorder.analytic.arguments import Floats, Real, non_negative, one_whole, plain, positive
 from secondorder.analytic.serving.idle import weighted_quantile
 from secondorder.analytic.serving.ladder import ladder
-from secondorder.analytic.serving.saturation import saturation
+from secondorder.analytic.serving.least_recently_used import hit_ratio
+from secondorder.analytic.serving.saturation import demand, saturation
 from secondorder.answers.answer import Answer
 from secondorder.answers.estimate import Claim, Estimate, Rung
 from secondorder.answers.metric import QUANTILES
@@ -24,6 +25,7 @@ from secondorder.scenarios.prefix_caching import PrefixCaching
 from secondorder.scenarios.serving import Serving
 from secondorder.workloads.requests import Requests
 
+CHE = "Che's approximation (2002)"
 STACK, GIVEN, ALONE = "stack distances (Mattson 1970)", "given", "idle engine"
 NEVER = np.iinfo(np.int64).max
 """The depth of a block that was not seen before."""
@@ -162,6 +164,9 @@ def solve_prefix_caching(scenario: PrefixCaching) -> Answer:
     if scenario.hit_ratio is not None:
         serving.check_law()
         ratio, rows = scenario.hit_ratio, [*_uniform(scenario)]
+    elif serving.prefixes is not None:
+        serving.check_law()
+        ratio, rows = _drawn(scenario)
     else:
         ratio, rows = _recorded(scenario)
     bare, kept = saturation(scenario.with_hits(0.0)), saturation(scenario.with_hits(ratio))
@@ -170,7 +175,7 @@ def solve_prefix_caching(scenario: PrefixCaching) -> Answer:
         doubts.append(f"{kept.decodes:.0f} decodes leave less of the budget than is counted")
     if kept.binds == "KV cache":
         doubts.append("blocks that running requests share are counted for each of them, with them it is higher")
-    source = GIVEN if scenario.hit_ratio is not None else STACK
+    source = GIVEN if scenario.hit_ratio is not None else CHE if serving.prefixes is not None else STACK
     mean = serving.offered.mean_input
     rows = [e for e in rows if e.metric not in ("saturation_rate", "utilisation")]
     rows += [
@@ -185,6 +190,14 @@ def solve_prefix_caching(scenario: PrefixCaching) -> Answer:
     ]  # fmt: skip
     how = f"closed forms at {serving.rate:.4g} request/s, {ratio:.1%} of the prompt tokens found"
     return Answer(scenario=scenario.name, estimates=tuple(rows), how=how)
+
+
+def _drawn(scenario: PrefixCaching) -> tuple[float, list[Estimate]]:
+    """The share found of prefixes drawn by a law, and the ladder of a service whose prompts each find that share."""
+    ratio = hit_ratio(scenario.serving)
+    held = ladder(scenario.with_hits(ratio)).best("running_mean").amount * demand(scenario.serving).held
+    ratio = hit_ratio(scenario.serving, held=held)
+    return ratio, [*_uniform(replace(scenario, serving=replace(scenario.serving, prefixes=None), hit_ratio=ratio))]
 
 
 def _uniform(scenario: PrefixCaching) -> Iterator[Estimate]:

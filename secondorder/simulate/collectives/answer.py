@@ -15,6 +15,7 @@ import numpy as np
 from secondorder.answers.answer import Answer
 from secondorder.answers.estimate import Estimate, short_of_data
 from secondorder.arrays import Floats
+from secondorder.errors import InputError
 from secondorder.quantities import counted, si
 from secondorder.scenarios.collective import Collective
 from secondorder.scenarios.pipeline import Pipeline
@@ -25,6 +26,8 @@ from secondorder.simulate.streams import stream
 
 HOPS, MANY_HOPS = 1_000_000, 100_000_000
 """Hops or passes of a replication, about; and those that ``FEWEST`` runs of it may take."""
+MOST_HOPS, MOST_PASSES = 1_000_000_000, 20_000_000
+"""Messages and passes of one run; of more, the memory or the time is too short."""
 FEWEST, MOST = 40, 5_000
 """Runs of a replication; fewer where they are very long."""
 INDEPENDENT_FOR_A_P99 = 400
@@ -111,7 +114,7 @@ def simulate_collective(collective: Collective, *, seed: int = 0, replications: 
     ``stage_cost``: the time of an operation over what its hops take without jitter and slow parts. ``jobs``
     processes share the replications. Errors: ``InputError``.
     """
-    runs = _runs(len(collective.stages) * collective.ranks * collective.repeats, collective.jitter is None)
+    runs = _runs(_hops(collective), collective.jitter is None)
     found = replicated(
         lambda k: operations(collective, runs=runs, seed=seed, replication=k), replications, jobs, least=2
     )
@@ -140,6 +143,9 @@ def simulate_pipeline(scenario: Pipeline, *, seed: int = 0, replications: int = 
     the replications. Errors: ``InputError``.
     """
     passes = 2 * scenario.stages * scenario.microbatches * scenario.interleaving
+    if passes > MOST_PASSES:
+        expected = f"at most {MOST_PASSES:,} passes: two for each stage, microbatch and chunk"
+        raise InputError("stages", given=f"{passes:,} passes", expected=expected, remedy="solve has the closed forms")
     runs = _runs(passes, not scenario.chances("forward") and not (scenario.backward and scenario.chances("backward")))
     found = replicated(lambda k: steps(scenario, runs=runs, seed=seed, replication=k), replications, jobs, least=2)
     estimates = (
@@ -151,6 +157,16 @@ def simulate_pipeline(scenario: Pipeline, *, seed: int = 0, replications: int = 
     return Answer(
         scenario=scenario.name, estimates=estimates, how=f"{replications} replications of {counted(runs, 'step')}"
     )
+
+
+def _hops(collective: Collective) -> int:
+    """Messages of one run, refused where they are too many to follow each."""
+    stages = len(collective.stages)
+    if stages * collective.ranks > MOST_HOPS:
+        given = f"{collective.ranks:,} in {stages:,} stages"
+        expected = f"at most {MOST_HOPS:,} messages, ranks times stages"
+        raise InputError("ranks", given=given, expected=expected, remedy="solve has the closed forms of any size")
+    return stages * collective.ranks * collective.repeats
 
 
 def _runs(hops_of_a_run: int, still: bool) -> int:

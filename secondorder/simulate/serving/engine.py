@@ -8,7 +8,7 @@ under way. The sums are those of the single steps, so the leap changes no time b
 from bisect import bisect_left
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import simpy
@@ -50,6 +50,24 @@ class Cancellation:
     slot: Slot
 
 
+@dataclass(frozen=True)
+class ChangeOfSpeed:
+    """Cause of an interrupt: the steps to come take ``factor`` times as long as at full speed."""
+
+    factor: float
+
+
+@dataclass(frozen=True)
+class Slowed:
+    """Step times ``factor`` times as long."""
+
+    seconds: StepSeconds
+    factor: float
+
+    def __call__(self, P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
+        return self.factor * self.seconds(P, A, C, D, K, S)
+
+
 class Engine:
     """One replica. ``submit`` requests to it, or ``cancel`` them; it runs as a process of the environment.
 
@@ -71,6 +89,7 @@ class Engine:
         self.accounts = accounts
         self.env, self.scheduler, self.leaps = env, scheduler, leaps
         self.seconds = seconds.bound if isinstance(seconds, StepFunction) else seconds
+        self.full_speed = self.seconds
         self.recorder, self.log = recorder, recorder.log(name)
         self.idle: simpy.Event | None = None
         self.leaping = False
@@ -94,7 +113,12 @@ class Engine:
         self.leaving.append(slot)
         self.interrupt(Cancellation(slot))
 
-    def interrupt(self, cause: Arrival | Cancellation) -> None:
+    def slow(self, factor: float) -> None:
+        """From the next step on, steps take ``factor`` times as long as at full speed."""
+        self.seconds = Slowed(self.full_speed, factor) if factor != 1 else self.full_speed
+        self.interrupt(ChangeOfSpeed(factor))
+
+    def interrupt(self, cause: Arrival | Cancellation | ChangeOfSpeed) -> None:
         """A leap ends with the step under way; the end of a single step is waited for in any case."""
         if self.leaping:
             self.leaping = False
@@ -166,6 +190,7 @@ class Engine:
         yield StepEnd(self.env, picoseconds(self.seconds(*step.load)))
         if self.accounts:
             self.accounts.end(step, int(self.env.now))
+        self.log.tokens += step.prefill_tokens + step.decodes
         self.end(1, self.used(), step.first, step.finishing)
 
     def leap(self, steps: int) -> Process:
@@ -175,12 +200,13 @@ class Engine:
         try:
             yield StepEnd(self.env, ends[-1] - self.env.now)
         except simpy.Interrupt as interrupt:
-            if not isinstance(interrupt.cause, Arrival | Cancellation):
+            if not isinstance(interrupt.cause, Arrival | Cancellation | ChangeOfSpeed):
                 raise
             steps = bisect_left(ends, self.env.now) + 1
             yield StepEnd(self.env, ends[steps - 1] - self.env.now)
         finally:
             self.leaping = False
+        self.log.tokens += steps * self.scheduler.decodes
         finishing = self.scheduler.decode(steps)
         if self.accounts:
             self.accounts.leap(start, ends[:steps], finishing)

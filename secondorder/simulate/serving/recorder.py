@@ -17,11 +17,13 @@ class EngineLog:
 
     ``series`` has a row for each span of time between two looks at the engine: when it ended,
     the requests that ran in it, those that waited at its end, and twice the blocks in use.
+    ``tokens``: computed in all steps, of prompts and of answers.
     """
 
     number: int
     name: str
     steps: int = 0
+    tokens: int = 0
     series: tuple["array[int]", ...] = field(default_factory=_columns)
 
     def span(self, end: int, running: int, waiting: int, used_twice: int) -> None:

@@ -73,9 +73,12 @@ def in_system(arrival: Floats, finish: Floats) -> Floats:
 
 
 def _after(before: Requests, drawn: Requests) -> Requests:
-    """Some requests, and then others; neither has prefixes of a trace."""
+    """Some requests, and then others, with the prefixes that both know or neither."""
+    known = before.hash_ids is not None and drawn.hash_ids is not None
     return Requests(
         arrival=np.concatenate([before.arrival, drawn.arrival]),
         input_tokens=np.concatenate([before.input_tokens, drawn.input_tokens]),
         output_tokens=np.concatenate([before.output_tokens, drawn.output_tokens]),
+        hash_ids=(*(before.hash_ids or ()), *(drawn.hash_ids or ())) if known else None,
+        hash_block=drawn.hash_block if known else 0,
     )

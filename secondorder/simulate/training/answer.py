@@ -69,7 +69,7 @@ def simulate_training(scenario: Training, *, seed: int = 0, replications: int = 
         estimates = [_by_law(each, law) if each.metric == "throughput" else each for each in estimates]
     for metric in ("goodput", "failures"):
         each = found["goodput"] if metric == "goodput" else found["failures_mean"]
-        estimates += [_quantile(f"{metric}_{name}", each, level) for name, level in EXTREMES.items()]
+        estimates += [quantile_of_runs(f"{metric}_{name}", each, level) for name, level in EXTREMES.items()]
     return Answer(
         scenario=scenario.name,
         estimates=tuple(estimates),
@@ -141,7 +141,8 @@ def _by_law(estimate: Estimate, law: EmpiricalLaw) -> Estimate:
     return replace(estimate, low=estimate.amount - half, high=estimate.amount + half, note=note)
 
 
-def _quantile(metric: str, values: Sequence[float], level: float) -> Estimate:
+def quantile_of_runs(metric: str, values: Sequence[float], level: float) -> Estimate:
+    """A sample quantile over runs, with an interval of order statistics."""
     ranks = order_ranks(len(values), level)
     ranked = np.sort(values)
     low, high = (-math.inf, math.inf) if ranks is None else (ranked[ranks[0] - 1], ranked[ranks[1] - 1])

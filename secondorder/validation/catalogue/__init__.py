@@ -10,7 +10,7 @@ from secondorder.validation.catalogue.twin import Twin
 
 __all__ = ["SUITES", "Judged", "Twin", "run_catalogue", "run_twin", "twins"]
 
-SUITES = ("queueing", "serving", "training")
+SUITES = ("queueing", "serving", "deployment", "training")
 
 
 def twins(suite: str | None = None) -> tuple[Twin, ...]:
@@ -28,6 +28,10 @@ def twins(suite: str | None = None) -> tuple[Twin, ...]:
         from secondorder.validation.catalogue import serving
 
         found += serving.twins()
+    if suite in (None, "deployment"):
+        from secondorder.validation.catalogue import deployment
+
+        found += deployment.twins()
     if suite in (None, "training"):
         from secondorder.validation.catalogue import training
 

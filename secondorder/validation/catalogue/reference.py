@@ -16,11 +16,11 @@ from typing import Any
 from zlib import crc32
 
 from secondorder.errors import FileError, InputError
+from secondorder.executor import run_each
 from secondorder.scenarios.queue import BatchService, Closed, ForkJoin, ProcessorSharing, Queue
 from secondorder.simulate.output import RunLength, recommended_length, student
 from secondorder.simulate.queues import warm_up
 from secondorder.simulate.queues.answer import RELAXATIONS
-from secondorder.simulate.replicate import run_each
 from secondorder.validation.catalogue.queueing import queue
 from secondorder.validation.catalogue.twin import Twin, ladder_top, one_replication
 from secondorder.validation.coverage import Coverage, pooled

@@ -58,7 +58,7 @@ def published_record(row: Published) -> Mapping[str, Any]:
         "suite": "published",
         "twin": row.claim,
         "claim": row.source,
-        "kind": "published",
+        "kind": f"published, {row.standing}",
         "metric": row.claim,
         "unit": row.unit,
         "formula": low,

@@ -9,10 +9,10 @@ from typing import Any
 
 from secondorder.answers.estimate import Estimate
 from secondorder.answers.metric import QUANTILES
+from secondorder.executor import run_each
 from secondorder.fleets.accelerators import accelerators
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.output import Interval
-from secondorder.simulate.replicate import run_each
 from secondorder.simulate.serving import draw
 from secondorder.simulate.serving.answer import WATCHED, budget_of
 from secondorder.simulate.serving.source import ServingSource, serve

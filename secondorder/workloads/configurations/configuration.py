@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from secondorder.errors import FileError
+from secondorder.files import read_text
 
 SIZES = (
     "hidden_size",
@@ -171,7 +172,7 @@ def _short(given: object) -> object:
 def read_json(path: Path, expected: str) -> Mapping[str, object]:
     """The object in a JSON file. Errors: ``FileError``."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path, encoding="utf-8-sig"))
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else (error.strerror or "an unreadable file")
         remedy = "download it from the model's page, or take a model of the zoo"

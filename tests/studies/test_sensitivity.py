@@ -20,9 +20,9 @@ from secondorder.scenarios.pipeline import Pipeline
 from secondorder.scenarios.queue import Queue
 from secondorder.scenarios.shared_cluster import SharedCluster
 from secondorder.scenarios.training import Recovery, Training
-from secondorder.validation.numeric_fields import numeric_fields
-from secondorder.validation.sensitivity import sensitivity
-from secondorder.validation.sobol import sobol, sobol_indices
+from secondorder.studies.numeric_fields import numeric_fields
+from secondorder.studies.sensitivity import sensitivity
+from secondorder.studies.sobol import sobol, sobol_indices
 from secondorder.workloads.models import models
 
 MM1 = Queue(arrivals="poisson 8 request/s", service="exponential 100 ms")
@@ -78,7 +78,7 @@ def test_simulated_elasticity_covers_the_truth_between_the_ends() -> None:
 
 def test_common_random_numbers_narrow_the_interval() -> None:
     """Pairs by one seed against pairs by two: the variance of the slope falls by far more than half."""
-    from secondorder.validation.sweeps import varied
+    from secondorder.studies.sweep import varied
     from secondorder.verbs import simulate
 
     low, high = (varied(MM1, {"arrivals.rate": f"{rate} request/s"}) for rate in (6.0, 7.0))

@@ -15,12 +15,12 @@ import numpy.typing as npt
 from secondorder.answers.estimate import Estimate
 from secondorder.arrays import Floats
 from secondorder.errors import InfeasibleError, InputError, UnknownName
+from secondorder.executor import run_each
 from secondorder.scenarios.scenario import Scenario
-from secondorder.simulate.replicate import run_each
 from secondorder.simulate.streams import stream
-from secondorder.validation.numeric_fields import Found, chosen_fields, numeric_fields
-from secondorder.validation.sensitivity import Ask, Witness
-from secondorder.validation.sweeps import varied
+from secondorder.studies.numeric_fields import Found, chosen_fields, numeric_fields
+from secondorder.studies.sensitivity import Ask, Witness
+from secondorder.studies.sweep import varied
 from secondorder.verbs import simulate
 
 if TYPE_CHECKING:

@@ -1,14 +1,20 @@
 """A scenario over a grid of its fields."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
 from itertools import product
+from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from secondorder.answers.answer import COLUMNS, Answer
 from secondorder.errors import InfeasibleError, InputError, UnknownName
+from secondorder.plans.write import write_plan
 from secondorder.scenarios.scenario import Scenario
-from secondorder.simulate.replicate import run_each
+from secondorder.studies.points import FAULT, HERE, Keeping, Point, work_out
+from secondorder.studies.records import Record, record_of, result_of
+from secondorder.studies.store import Found, Key
 from secondorder.validation.comparison import Comparison, compare
 from secondorder.verbs import can_simulate, solve
 
@@ -53,18 +59,25 @@ def sweep(
     replications: int | None = None,
     requests: int | None = None,
     jobs: int = 1,
+    store: str | PathLike[str] | None = None,
+    resume: bool = False,
+    cluster: str | None = None,
 ) -> "pd.DataFrame":
     """Compare at every point of a grid: ``{"arrivals.rate": ["2 request/s", "6 request/s"]}``.
 
     A tidy frame: a column for each swept field, then those of ``Comparison.frame``. Points
     run in ``jobs`` processes; all use the same seed, so that they differ by design and not
-    by chance (common random numbers). A point past saturation is one row that says so. If not
-    ``simulated``, or where nothing can be, the rows are those of the closed forms alone.
+    by chance (common random numbers). A point past saturation is one row that says so, and so is one that fails. If
+    not ``simulated``, or where nothing can be, the rows are those of the closed forms alone.
+
+    Each point is written to ``store``, an SQLite file, as soon as it is finished; with ``resume`` the points that are
+    there are taken over. ``cluster``: the address of a dask scheduler, whose workers then run the points.
     """
     import pandas as pd
 
+    keeping = Keeping(store=store, resume=resume, jobs=jobs, cluster=cluster)
     options: dict[str, Any] = {"seed": seed, "margin": margin, "replications": replications, "requests": requests}
-    points = sweep_points(scenario, grid, simulated=simulated, jobs=jobs, **options)
+    points = sweep_points(scenario, grid, simulated=simulated, keeping=keeping, **options)
     return pd.concat([point.frame for point in points], ignore_index=True)
 
 
@@ -72,13 +85,15 @@ def sweep(
 class SweepPoint:
     """One point of a sweep: the ``values`` of the swept fields, as text, and the ``result`` there.
 
-    ``result`` is a comparison, or an answer where nothing was simulated; None where the point is ``refused``.
+    ``result`` is a comparison, or an answer where nothing was simulated; None where the point is ``refused`` or
+    ``failed``, which say why.
     """
 
     values: Mapping[str, str]
     scenario: str
     result: Comparison | Answer | None
     refused: str = ""
+    failed: str = ""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -88,6 +103,11 @@ class SweepPoint:
         return tuple(self.result or ())
 
     @property
+    def is_fault(self) -> bool:
+        """Whether it failed by a bug in secondorder."""
+        return self.failed.startswith(FAULT)
+
+    @property
     def frame(self) -> "pd.DataFrame":
         """The rows of the result, or one that says why there is none, with the swept fields in front."""
         import pandas as pd
@@ -95,7 +115,8 @@ class SweepPoint:
         if self.result is not None:
             frame = self.result.frame
         else:
-            row = (self.scenario, "", "", "", None, None, None, None, "infeasible", self.refused)
+            verdict, note = ("failed", self.failed) if self.failed else ("infeasible", self.refused)
+            row = (self.scenario, "", "", "", None, None, None, None, verdict, note)
             frame = pd.DataFrame([row], columns=list(COLUMNS))
         for place, (name, value) in enumerate(self.values.items()):
             frame.insert(place, name, value)
@@ -108,27 +129,36 @@ def sweep_points(
     *,
     simulated: bool = True,
     seed: int = 0,
-    margin: float | None = None,
-    replications: int | None = None,
-    requests: int | None = None,
-    jobs: int = 1,
+    keeping: Keeping = HERE,
+    **options: Any,
 ) -> list[SweepPoint]:
-    """The points of ``sweep``, each with what was found there."""
+    """The points of ``sweep``, each with what was found there; ``options`` are those of ``compare``."""
     if not grid or not all(isinstance(values, list | tuple) and values for values in grid.values()):
         raise InputError("grid", given=repr(dict(grid)), expected="fields, each with a list of values")
-    points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    scenarios = [_at(scenario, point) for point in points]  # a bad point is refused before any runs
-    options: dict[str, Any] = {"seed": seed, "margin": margin, "replications": replications, "requests": requests}
-    found = run_each(lambda each: _result(each, simulated, options), scenarios, jobs)
-    return [
-        SweepPoint(
-            values={name: str(value) for name, value in point.items()},
-            scenario=getattr(at, "name", ""),
-            result=None if isinstance(result, str) else result,
-            refused=result if isinstance(result, str) else "",
-        )
-        for point, at, result in zip(points, scenarios, found, strict=True)
+    places = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    scenarios = [_at(scenario, place) for place in places]  # a bad point is refused before any runs
+    labels = [{name: str(value) for name, value in place.items()} for place in places]
+    witness = "compare" if simulated else "solve"
+    known = partial(Key, seed=seed, witness=witness, options=json.dumps(options, sort_keys=True))
+    plans = [
+        _plan(scenario, each, label) if keeping.store else str(label)
+        for each, label in zip(scenarios, labels, strict=True)
     ]
+    points = [
+        Point(item=each, key=known(scenario=plan), label=label)
+        for each, plan, label in zip(scenarios, plans, labels, strict=True)
+    ]
+    found = work_out(points, partial(_record, simulated=simulated, options={"seed": seed, **options}), keeping)
+    return [
+        _point(getattr(point.item, "name", scenario.name), point.label, one)
+        for point, one in zip(points, found, strict=True)
+    ]
+
+
+def _point(name: str, values: Mapping[str, str], found: Found) -> SweepPoint:
+    refused = found.record.get("refused", "")
+    result = result_of(found.record) if found.record and not refused else None
+    return SweepPoint(values=values, scenario=name, result=result, refused=refused, failed=found.error)
 
 
 def _at(scenario: Scenario, point: Mapping[str, object]) -> Scenario | InfeasibleError:
@@ -139,16 +169,20 @@ def _at(scenario: Scenario, point: Mapping[str, object]) -> Scenario | Infeasibl
         return error
 
 
-def _result(
-    scenario: Scenario | InfeasibleError, simulated: bool, options: dict[str, Any]
-) -> Comparison | Answer | str:
-    """What is found at one point, without records, or why there is nothing."""
+def _plan(base: Scenario, scenario: Scenario | InfeasibleError, label: Mapping[str, str]) -> str:
+    """The plan of a point; where there is no scenario, that which was varied and how."""
+    if not isinstance(scenario, InfeasibleError):
+        return write_plan(scenario)
+    return write_plan(base) + "".join(f"# {name} = {value}\n" for name, value in label.items())
+
+
+def _record(scenario: Scenario | InfeasibleError, *, simulated: bool, options: dict[str, Any]) -> Record:
+    """What is found at one point, or why there is nothing."""
     try:
         if isinstance(scenario, InfeasibleError):
             raise scenario
         if not (simulated and can_simulate(scenario)):
-            return solve(scenario)
-        found = compare(scenario, **options)
-        return replace(found, simulated=replace(found.simulated, requests=None, series=None))
+            return record_of(solve(scenario))
+        return record_of(compare(scenario, **options))
     except InfeasibleError as error:
-        return str(error)
+        return {"refused": str(error)}

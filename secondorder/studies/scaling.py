@@ -1,6 +1,8 @@
 """The size of the cluster: more accelerators do more work and fail more often."""
 
+import json
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from secondorder.analytic.training.run_interval import best_training_interval
@@ -18,8 +20,9 @@ from secondorder.fleets.failures import (
 from secondorder.quantities import Quantity, registry, si
 from secondorder.scenarios.training import Training
 from secondorder.scenarios.training_step import TrainingStep
-from secondorder.validation.intervals import length
-from secondorder.validation.spares import hourly_price, paid
+from secondorder.studies.interval import length
+from secondorder.studies.points import Keeping, answers
+from secondorder.studies.spares import hourly_price, paid
 from secondorder.verbs import simulate, solve
 
 FACTORS = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -73,6 +76,7 @@ def scaling_study(
     replications: int | None = None,
     jobs: int = 1,
     simulated: bool = True,
+    keeping: Keeping | None = None,
 ) -> ScalingStudy:
     """Goodput and cost at sizes from a sixteenth to four times the scenario's.
 
@@ -81,7 +85,8 @@ def scaling_study(
     the size where there is no step). The time of a write is kept where it was given, and follows from the
     storage where it was not; spares are as many at every size. The interval is the best one at each size.
     ``accelerators``: of the scenario as it is, where no step says it; ``price``: of an accelerator and hour,
-    the cluster's if none is given.
+    the cluster's if none is given. ``keeping`` says where the runs are kept and worked out, and takes the place of
+    ``jobs``.
 
     Errors: ``InputError`` without a size.
     """
@@ -94,23 +99,36 @@ def scaling_study(
         raise InputError("accelerators", given="nothing", expected="how many the run has, or a model and its cluster")
     cost = hourly_price(scenario, price)
     sizes, left_out = [], []
-    options = {"seed": seed, "replications": replications or 100, "jobs": jobs}
     for factor in FACTORS:
         count = accelerators * factor
         if count != int(count):
             left_out.append(f"{count:g}: no whole number")
             continue
         try:
-            sizes.append(_size(scenario, factor, round(count), cost, options if simulated else None))
+            sizes.append(_size(scenario, factor, round(count), cost))
         except (InfeasibleError, InputError) as error:
             left_out.append(f"{count:,.6g}: {error}")
-    how = f"{options['replications']} runs of {length(scenario)} at each size" if simulated else "closed forms only"
+    how = "closed forms only"
+    if simulated:
+        runs = replications or 100
+        found = _simulated(sizes, seed, runs, keeping or Keeping(jobs=jobs))
+        left_out += [
+            f"{size.accelerators:,}: {error}"
+            for size, error in zip(sizes, found, strict=True)
+            if isinstance(error, str)
+        ]
+        sizes = [
+            replace(size, simulated=answer)
+            for size, answer in zip(sizes, found, strict=True)
+            if not isinstance(answer, str)
+        ]
+        how = f"{runs} runs of {length(scenario)} at each size"
     return ScalingStudy(
         scenario=scenario, accelerators=accelerators, sizes=tuple(sizes), left_out=tuple(left_out), how=how
     )
 
 
-def _size(scenario: Training, factor: float, count: int, price: float | None, options: dict[str, Any] | None) -> Size:
+def _size(scenario: Training, factor: float, count: int, price: float | None) -> Size:
     sized = _scaled(scenario, factor)
     interval = best_training_interval(sized)
     sized = sized.at(interval)
@@ -119,9 +137,21 @@ def _size(scenario: Training, factor: float, count: int, price: float | None, op
         scenario=sized,
         interval=interval,
         solved=solve(sized),
-        simulated=None if options is None else simulate(sized, **options),
+        simulated=None,
         price=price,
         paid=paid(sized),
+    )
+
+
+def _simulated(sizes: list[Size], seed: int, replications: int, keeping: Keeping) -> list[Answer | str]:
+    """What the runs of each size give, or why they give nothing."""
+    return answers(
+        [size.scenario for size in sizes],
+        [{"accelerators": str(size.accelerators)} for size in sizes],
+        partial(simulate, seed=seed, replications=replications),
+        keeping,
+        seed=seed,
+        options=json.dumps({"replications": replications}),
     )
 
 

@@ -23,13 +23,13 @@ from secondorder.answers.answer import Answer
 from secondorder.answers.estimate import Estimate
 from secondorder.arrays import Floats
 from secondorder.errors import InputError, SecondOrderError, UnknownName
+from secondorder.executor import run_each
 from secondorder.quantities import pretty
 from secondorder.scenarios.scenario import Scenario
 from secondorder.simulate.output import student
-from secondorder.simulate.replicate import run_each
 from secondorder.simulate.streams import stream
-from secondorder.validation.numeric_fields import Found, Skipped, chosen_fields, short_unit
-from secondorder.validation.sweeps import varied
+from secondorder.studies.numeric_fields import Found, Skipped, chosen_fields, short_unit
+from secondorder.studies.sweep import varied
 from secondorder.verbs import simulate, solve
 
 if TYPE_CHECKING:

@@ -13,12 +13,17 @@ from secondorder.analytic.training.run_interval import (
 )
 from secondorder.answers.answer import Answer
 from secondorder.answers.estimate import Estimate
+from secondorder.answers.metric import EXTREMES
 from secondorder.arrays import Floats
-from secondorder.quantities import si
-from secondorder.scenarios.training import Training
+from secondorder.laws import Service
+from secondorder.quantities import pretty, si
+from secondorder.scenarios.training import AsyncCheckpoint, Checkpoint, Training
 from secondorder.simulate.output import Interval, student
-from secondorder.simulate.training import runs
-from secondorder.simulate.training.answer import in_days
+from secondorder.simulate.training.answer import in_days, measure, quantile_of_runs
+from secondorder.simulate.training.causes import step_of
+from secondorder.simulate.training.job import run
+from secondorder.studies.points import Keeping, Point, key_of, records
+from secondorder.studies.records import Record
 from secondorder.verbs import solve
 
 DOTS, SPAN = 9, 6.0
@@ -47,7 +52,9 @@ class IntervalStudy:
     """``solved`` along ``line``; ``points`` (solved) and ``simulated`` (goodput) at ``dots``; ``choices``. In s.
 
     ``plateau``: the nearest simulated intervals on both sides of the best that are worse than it by more than
-    chance (paired 95 % intervals). ``note``: what Young and Daly do not see here.
+    chance (paired 95 % intervals). ``note``: what Young and Daly do not see here. ``spread``: at each dot, the goodput
+    that 5 and 95 % of the runs stay below. ``beside``: of asynchronous checkpoints, what blocking ones with the same
+    write would give along ``line``.
     """
 
     scenario: Training
@@ -60,6 +67,8 @@ class IntervalStudy:
     plateau: tuple[float, float] | None
     how: str
     note: str = ""
+    spread: tuple[tuple[Estimate, Estimate], ...] = ()
+    beside: tuple[Answer, ...] = ()
 
 
 def interval_study(
@@ -70,8 +79,12 @@ def interval_study(
     replications: int | None = None,
     jobs: int = 1,
     simulated: bool = True,
+    keeping: Keeping | None = None,
 ) -> IntervalStudy:
-    """Goodput over the interval; with ``given`` the scenario's own is one of the choices."""
+    """Goodput over the interval; with ``given`` the scenario's own is one of the choices.
+
+    ``keeping`` says where the runs are kept and worked out, and takes the place of ``jobs``.
+    """
     top = best_training_interval(scenario)
     reach = np.geomspace(top / SPAN, top * SPAN, FINE)
     line = tuple(float(tau) for tau in reach)
@@ -85,16 +98,19 @@ def interval_study(
     ]
     dots: tuple[float, ...] = ()
     found: tuple[Estimate, ...] = ()
+    spread: tuple[tuple[Estimate, Estimate], ...] = ()
     plateau: tuple[float, float] | None = None
     how = "closed forms only"
     if simulated:
         dots = tuple(float(tau) for tau in np.geomspace(top / SPAN, top * SPAN, DOTS))
         count = replications or 100
-        sample = partial(_goodputs, scenario, seed=seed, replications=count, jobs=jobs)
-        samples = [sample(tau) for tau in dots]
+        places = [*dots, *(choice.interval for choice in choices)]
+        samples = _goodputs(scenario, places, seed, count, keeping or Keeping(jobs=jobs))
+        samples, of_choices = samples[: len(dots)], samples[len(dots) :]
         found = tuple(_estimate(values) for values in samples)
+        spread = tuple(_spread(values) for values in samples)
         plateau = _plateau(dots, samples)
-        choices = _with_runs(choices, sample)
+        choices = _with_runs(choices, of_choices)
         how = f"{count} runs of {length(scenario)} at each dot, the same failures at all"
     return IntervalStudy(
         scenario=scenario,
@@ -107,18 +123,49 @@ def interval_study(
         plateau=plateau,
         how=how,
         note=classic_note(scenario),
+        spread=spread,
+        beside=_blocking(scenario, line),
     )
 
 
-def _goodputs(scenario: Training, interval: float, *, seed: int, replications: int, jobs: int) -> Floats:
-    """Goodput of each run; the same failures strike at every interval."""
-    stories = runs(scenario.at(interval), seed=seed, replications=replications, jobs=jobs)
-    return np.array([story.goodput for story in stories])
+def _blocking(scenario: Training, line: tuple[float, ...]) -> tuple[Answer, ...]:
+    """The closed forms of blocking checkpoints along the line, where the scenario's own do not block."""
+    own = scenario.checkpoint
+    if not isinstance(own, AsyncCheckpoint):
+        return ()
+    twin = replace(scenario, checkpoint=Checkpoint(interval=own.interval, write=own.drain))
+    return tuple(solve(twin.at(tau)) for tau in line)
 
 
-def _with_runs(choices: list[Choice], sample: "partial[Floats]") -> list[Choice]:
+def _goodputs(
+    scenario: Training, intervals: list[float], seed: int, replications: int, keeping: Keeping
+) -> list[Floats]:
+    """Goodput of each run at each interval; the same failures strike at every one."""
+    one = partial(_run, scenario, seed, step_of(scenario, seed))
+    keys = {tau: key_of(scenario.at(tau), keeping, seed=seed, witness="events") for tau in intervals}
+    points = [
+        Point(item=(tau, k), key=replace(keys[tau], replication=k), label={"interval": pretty(tau, "s")})
+        for tau in intervals
+        for k in range(replications)
+    ]
+    goodputs = np.array([record["goodput"] for record in records(points, one, keeping)])
+    return list(goodputs.reshape(len(intervals), replications))
+
+
+def _run(scenario: Training, seed: int, step: Service | None, place: tuple[float, int]) -> Record:
+    """The metrics of one run at one interval."""
+    interval, replication = place
+    at = scenario.at(interval)
+    return dict(measure(at, run(at, seed=seed, replication=replication, log=False, step=step)))
+
+
+def _spread(values: Floats) -> tuple[Estimate, Estimate]:
+    low, high = (quantile_of_runs(f"goodput_{name}", list(values), level) for name, level in EXTREMES.items())
+    return low, high
+
+
+def _with_runs(choices: list[Choice], values: list[Floats]) -> list[Choice]:
     """The choices with their simulated goodput, and its loss against that of the last, the best."""
-    values = [sample(choice.interval) for choice in choices]
     losses = [1 - each.mean() / values[-1].mean() for each in values]
     return [
         replace(choice, simulated=student(each), simulated_regret=_ratio_loss(each, values[-1], loss))

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,13 +10,14 @@ import pytest
 import secondorder as so
 from secondorder.errors import InputError
 from secondorder.fleets.failures import failure_rates
-from secondorder.report.training import study_grids
+from secondorder.report.training import study_figure, study_frame, study_grids
 from secondorder.scenarios.training import AsyncCheckpoint, Training
 from secondorder.simulate.training import runs
-from secondorder.validation.intervals import interval_study
+from secondorder.studies.interval import interval_study
+from secondorder.studies.points import Keeping
+from secondorder.studies.scaling import scaled, scaling_study
+from secondorder.studies.spares import spares_study
 from secondorder.validation.published import published
-from secondorder.validation.scaling import scaled, scaling_study
-from secondorder.validation.spares import spares_study
 from secondorder.validation.verdicts import Verdict
 
 MTBF, WRITE, RESTART = 8240.0, 60.0, 300.0
@@ -219,6 +221,64 @@ def test_a_size_that_is_no_whole_number_is_left_out_by_name() -> None:
     assert study.left_out == ("62.5: no whole number",)
 
 
+# What every study has
+
+
+def test_every_study_has_the_percentiles_of_single_runs() -> None:
+    short = training(duration="3 day")
+    spared = training(duration="3 day", spares=so.Spares(count=0, repair="1 min"))
+    studies = (
+        interval_study(short, replications=72),
+        spares_study(spared, replications=72),
+        scaling_study(short, accelerators=64, replications=72),
+    )
+    for study in studies:
+        frame = study_frame(study)
+        found = dict(list(frame[frame["source"] == "simulated"].groupby("metric")))
+        low, mean, high = (found[f"goodput{each}"]["value"].to_numpy() for each in ("_p5", "", "_p95"))
+        assert (low <= mean).all()
+        assert (mean <= high).all()
+        assert np.isfinite(found["goodput_p5"]["ci_low"].to_numpy(dtype=float)).all()
+        assert any("single runs" in line for grid in study_grids(study) for line in grid.above)
+
+
+def test_blocking_stands_beside_asynchronous_on_one_figure() -> None:
+    checkpoint = so.AsyncCheckpoint(interval="20 min", pause="5 s", drain="2 min")
+    study = interval_study(training(checkpoint=checkpoint), simulated=False)
+    blocking = interval_study(training(checkpoint=so.Checkpoint(interval="20 min", write="2 min")), simulated=False)
+    place = len(study.line) // 2
+    own = so.solve(blocking.scenario.at(study.line[place])).best("goodput").amount
+    assert study.beside[place].best("goodput").amount == own
+    labels = [line.get_label() for line in study_figure(study).axes[0].lines]
+    assert "blocking, with the same write" in labels
+    assert interval_study(blocking.scenario, simulated=False).beside == ()
+
+
+def test_a_table_of_spares_ends_where_more_do_not_matter() -> None:
+    many = spares_study(training(spares=so.Spares(count=0, repair="exponential 60 h")), simulated=False)
+    assert len(many.counts) <= 16
+    assert many.solved[-1].best("availability").amount >= 0.9999
+    stuck = spares_study(training(spares=so.Spares(count=0, repair="6 h", crews=1)), simulated=False)
+    most = so.solve(training(spares=so.Spares(count=64, repair="6 h", crews=1))).best("availability").amount
+    assert stuck.counts[-1] < 64
+    assert most - stuck.solved[-1].best("availability").amount < 5e-4
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_study_kept_and_resumed_is_the_study_itself(jobs: int, tmp_path: Path) -> None:
+    plain = interval_study(training(), replications=3)
+    kept = interval_study(training(), replications=3, keeping=Keeping(store=tmp_path / "s.db", jobs=jobs))
+    again = interval_study(training(), replications=3, keeping=Keeping(store=tmp_path / "s.db", resume=True))
+    assert plain.simulated == kept.simulated == again.simulated
+    assert plain.choices == kept.choices == again.choices
+    stories = runs(training().at(plain.dots[0]), replications=3)
+    assert plain.simulated[0].amount == float(np.mean([story.goodput for story in stories]))
+
+
+def test_a_month_is_a_twelfth_of_a_year() -> None:
+    assert so.quantity("3 month", "s").m == so.quantity("0.25 year", "s").m
+
+
 # Published figures
 
 
@@ -270,7 +330,8 @@ def test_independent_jitter_slows_all_jobs_alike() -> None:
 
 def test_a_claim_whose_inputs_are_not_published_is_left_open() -> None:
     opened = [row for row in ROWS.values() if row.verdict is Verdict.NOT_ENOUGH_DATA]
-    assert len(opened) == 5
+    assert len(opened) == 6
+    assert all(row.standing == "open" for row in opened)
     assert all("published" in row.note or "the same" in row.note for row in opened)
 
 

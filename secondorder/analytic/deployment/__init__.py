@@ -1,0 +1,1 @@
+"""Closed forms of several replicas: a random split, the supermarket model, breakdowns."""

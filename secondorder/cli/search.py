@@ -1,0 +1,162 @@
+"""``secondorder search``: the cheapest layout of a service that keeps objectives at a rate."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from secondorder.cli.flags import Flag, attach, build, flags_of, given_in, nested
+from secondorder.cli.options import OUTPUT, PRINTED, REQUIRED, SIMULATION, Jobs, Output, Seed, at_least
+from secondorder.cli.output import check_output, emit, patience
+from secondorder.systems.registry import SYSTEMS
+
+if TYPE_CHECKING:
+    from secondorder.report.tables import Grid
+    from secondorder.studies.search import Found
+
+TITLE = """Find the cheapest layout of a service that keeps objectives at a rate.
+
+Over accelerator, tensor parallel size, precision and replicas. Closed forms
+size every candidate; the cheapest ones are simulated.
+"""
+EXAMPLE = """\
+Example:
+
+  secondorder search --model llama_3_1_8b --lengths azure_conv_2023
+    --rate "60 request/s" --ttft-p99 "500 ms" --tpot-p99 "50 ms"
+    --accelerators h100_sxm,a100_80gb --precisions bf16,fp8
+"""
+CANDIDATES = Group("Candidates", sort_key=2)
+OBJECTIVES = Group("Objectives, one at least", sort_key=1)
+SOUGHT = ("accelerator", "tensor_parallel_size", "precision", "name", "goodput")
+"""Fields of the service that are sought, or play no part."""
+
+
+def _flags() -> list[Flag]:
+    from secondorder.scenarios.serving import Serving
+
+    own = [flag for flag in flags_of(Serving, Group("Service (as in vLLM)", sort_key=3)) if flag.name not in SOUGHT]
+    return [flag.optional() if flag.name == "arrivals" else flag for flag in own]
+
+
+def _candidates(help: str, metavar: str) -> Parameter:
+    return Parameter(group=CANDIDATES, help=help, metavar=metavar)
+
+
+def _objective(help: str) -> Parameter:
+    return Parameter(group=OBJECTIVES, help=help, metavar="TIME")
+
+
+def _command() -> Callable[..., None]:
+    every = _flags()
+
+    def search(
+        *,
+        values: Any,
+        rate: Annotated[str, Parameter(group=REQUIRED, help="Rate of all requests together.", metavar="RATE")],
+        ttft_p99: Annotated[str | None, _objective("Time to the first token that 99 of 100 requests keep.")] = None,
+        tpot_p99: Annotated[str | None, _objective("Time per output token that 99 of 100 requests keep.")] = None,
+        e2el_p99: Annotated[str | None, _objective("Time to the last token that 99 of 100 requests keep.")] = None,
+        accelerators: Annotated[
+            str, _candidates("Accelerators with commas between them; all with a known rental if not given.", "NAMES")
+        ] = "",
+        tensor_parallel_sizes: Annotated[
+            str, _candidates("Accelerators that share each layer, with commas.", "NUMBERS")
+        ] = "1,2,4,8",
+        precisions: Annotated[str, _candidates("Number formats, with commas.", "NAMES")] = "bf16",
+        price: Annotated[
+            str | None, _candidates("Price of every accelerator; the lowest quote on file if not given.", "PRICE")
+        ] = None,
+        budget: Annotated[str | None, _candidates("Cost of all replicas at most.", "PRICE")] = None,
+        contenders: Annotated[
+            int, Parameter(group=SIMULATION, converter=at_least(0), help="Candidates that are simulated.")
+        ] = 3,
+        num_prompts: Annotated[
+            int, Parameter(group=SIMULATION, converter=at_least(400), help="Requests of each run at first.")
+        ] = 4_000,
+        replications: Annotated[
+            int, Parameter(group=SIMULATION, converter=at_least(2), help="Independent runs of each.")
+        ] = 5,
+        seed: Seed = 0,
+        jobs: Jobs = 1,
+        top: Annotated[int, Parameter(group=OUTPUT, converter=at_least(1), help="Layouts to show.")] = 10,
+        out: Output = PRINTED,
+    ) -> None:
+        from secondorder.scenarios.serving import Serving
+        from secondorder.studies.search import record
+        from secondorder.studies.search import search as found_by
+
+        check_output(out)
+        names = _listed(accelerators)
+        table = nested(every, given_in(values, every))
+        serving = build(Serving, {"arrivals": f"poisson {rate}", **table, "accelerator": _first(names)}, every)
+        with patience("searching"):
+            found = found_by(
+                serving,
+                rate=rate, ttft_p99=ttft_p99, tpot_p99=tpot_p99, e2el_p99=e2el_p99, accelerators=names,
+                tensor_parallel_sizes=_numbers(tensor_parallel_sizes), precisions=_listed(precisions),
+                rentals=None if price is None else dict.fromkeys(names or _rented(), price),
+                budget=budget, contenders=contenders, requests=num_prompts, replications=replications,
+                seed=seed, jobs=jobs,
+            )  # fmt: skip
+        emit([record(each) for each in found.candidates[:top]], [_grid(found, rate, top)], out)
+
+    search.__doc__ = TITLE
+    return attach(search, every, SYSTEMS["serving"])
+
+
+def __getattr__(name: str) -> Any:
+    """The command, made when it is first asked for: until then no scenario is imported."""
+    if name != "search":
+        raise AttributeError(name)
+    return _command()
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    from secondorder.errors import InputError
+
+    try:
+        return [int(part) for part in _listed(text)]
+    except ValueError:
+        raise InputError("tensor_parallel_sizes", given=repr(text), expected="integers such as 1,2,4") from None
+
+
+def _rented() -> list[str]:
+    """Accelerators that have a rental on file."""
+    from secondorder.fleets.prices import prices
+
+    return sorted({quote.accelerator for _, quote in prices.items() if quote.rental is not None})
+
+
+def _first(names: list[str]) -> str:
+    """An accelerator for the service to be made with; each candidate has its own."""
+    return names[0] if names else "h200"
+
+
+def _grid(found: "Found", rate: str, top: int) -> "Grid":
+    from secondorder.quantities import pretty
+    from secondorder.report.tables import Grid
+
+    metrics = list(found.best.p99s)
+    rows = [
+        [
+            f"{each.replicas} x {each.tensor_parallel_size} {each.accelerator} {each.precision}",
+            f"{each.cost:.4g}",
+            *(f"{1e6 * amount:.3g}" for amount in each.token_costs.values()),
+            *(pretty(each.p99s[metric], "s") for metric in metrics),
+            each.source,
+        ]
+        for each in found.candidates[:top]
+    ]
+    header = ["layout", "USD/hour", "in", "out", *metrics, "by"]
+    above = [f"{len(found.candidates)} layouts keep the objectives at {rate}, {len(found.refused)} do not"]
+    below = [
+        "layout: replicas x accelerators of each",
+        "in, out: USD per million tokens of that kind, all of the cost over them",
+        f"the first rests on: {found.best.rests_on}",
+    ]
+    return Grid(header=header, rows=rows, above=above, below=below, numbers=frozenset(range(1, 4 + len(metrics))))

@@ -1,0 +1,68 @@
+"""A run of a deployment as a figure: who is inside, how long the first token takes, and what became of whom."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from secondorder.answers.answer import Answer
+from secondorder.quantities import si
+from secondorder.report.plots import BLUE, GREEN, GREY, INK, ORANGE, tidy
+from secondorder.scenarios.deployment import Deployment
+from secondorder.scenarios.replica_faults import Kill, RollingRestart, Slow
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FATES = {"served": BLUE, "refused": GREY, "timed out": GREEN, "lost": ORANGE}
+
+
+def story_figure(scenario: Deployment, answer: Answer) -> "Figure":
+    """The first replication of a simulated deployment over time: requests inside replicas, and times to first token.
+
+    Requests that were not served stand at the top, in the colour of their fate; faults at stated times are marked.
+    """
+    from matplotlib.figure import Figure
+
+    assert answer.requests is not None
+    assert answer.series is not None
+    figure = Figure(figsize=(10, 5.4), dpi=130, layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    _inside(above, answer.series)
+    _first_tokens(below, answer.requests)
+    for axes in (above, below):
+        _faults(axes, scenario)
+        tidy(axes, "upper right")
+    figure.suptitle(f"{scenario.name}: {len(scenario.engines)} replicas at {scenario.rate:.3g} request/s", fontsize=10)
+    return figure
+
+
+def _inside(axes: "Axes", series: "pd.DataFrame") -> None:
+    """Requests that run or wait in each replica; its engine starts anew after a restart, idle."""
+    count = int(series["replica"].max()) + 1
+    for replica in range(count):
+        own = series[series["replica"] == replica]
+        number = (own["running"] + own["waiting"]).where(own["running"] > 0, 0)  # who wakes an engine has just come
+        label = f"replica {replica}" if count <= 8 else None
+        axes.plot(own["time"], number, linewidth=0.9, drawstyle="steps-pre", label=label)
+    axes.set(ylabel="requests inside", ylim=(0, None))
+
+
+def _first_tokens(axes: "Axes", requests: "pd.DataFrame") -> None:
+    """A dot for each request, at its arrival."""
+    longest = float(requests["ttft"].max())
+    for fate, colour in FATES.items():
+        own = requests[requests["fate"] == fate]
+        if len(own):
+            height = own["ttft"] if fate == "served" else np.full(len(own), 1.2 * longest)
+            axes.plot(own["arrival"], height, ".", markersize=2.5, color=colour, label=f"{fate}: {len(own):,}")
+    axes.set(yscale="log", xlabel="arrival (s)", ylabel="time to first token (s)")
+
+
+def _faults(axes: "Axes", scenario: Deployment) -> None:
+    for event in scenario.faults.events if scenario.faults else ():
+        if isinstance(event, Kill | RollingRestart):
+            axes.axvspan(si(event.at), si(event.at) + si(event.restart), color=INK, alpha=0.08)
+        elif isinstance(event, Slow):
+            axes.axvspan(si(event.at), si(event.at) + si(event.lasts), color=ORANGE, alpha=0.08)

@@ -1,0 +1,146 @@
+"""A deployment: several replicas of a service behind a router, what goes wrong with them, and what clients do then.
+
+>>> from secondorder.fleets.accelerators import accelerators
+>>> from secondorder.workloads.arrivals import Poisson
+>>> from secondorder.workloads.lengths import lengths
+>>> from secondorder.workloads.models import models
+>>> chat = Serving(
+...     model=models.llama_3_1_8b, accelerator=accelerators.h100_sxm,
+...     arrivals=Poisson("60 request/s"), lengths=lengths.azure_conv_2023)
+>>> four = Deployment(serving=chat, replicas=4)
+>>> len(four.engines), four.share.rate
+(4, 15.0)
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Annotated, Literal
+
+from annotated_types import Ge
+
+from secondorder.errors import InputError
+from secondorder.quantities import Checked, Count, Duration, Quantity, Unit, registry, si
+from secondorder.scenarios.autoscaler import Autoscaler
+from secondorder.scenarios.replica_faults import Faults
+from secondorder.scenarios.router import LeastOutstanding, PowerOfChoices, PrefixAware, Router
+from secondorder.scenarios.serving import Serving
+from secondorder.scenarios.variants import Variants
+from secondorder.workloads.traces import Trace
+
+Timeout = Annotated[Quantity | str, Unit("s", positive=True)]
+Retries = Annotated[int, Ge(0)]
+AfterFailure = Literal["lost", "retried", "moved"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment(Checked):
+    """Replicas of a service behind a router.
+
+    - ``serving``: one replica; its arrivals are the load of all replicas together.
+    - ``replicas``: replicas of ``serving``.
+    - ``others``: further replicas that are not like them ("2 accelerator=a100_80gb"); several kinds are separated by
+      a semicolon.
+    - ``router``: rule that picks a replica: random, round-robin, least-outstanding, power-of-d, least-tokens,
+      prefix-aware or session.
+    - ``report_interval``: time between two reports of the replicas' load to the router; 0 s is always up to date.
+    - ``max_outstanding``: requests that a replica takes at once, queued ones included; it refuses more; no limit if not
+      given.
+    - ``autoscaler``: how many replicas are on ("20 most=8 start=2 min"), the target of outstanding requests first;
+      ``replicas`` are on at the start.
+    - ``faults``: what goes wrong ("kill 0 at=60 s restart=2 min"); several are separated by a semicolon.
+    - ``after_failure``: what becomes of a failed replica's requests: lost to their clients, retried from the start, or
+      moved to another replica, which computes their tokens so far again.
+    - ``timeout``: time after which a client gives up an attempt; never if not given.
+    - ``withdraw``: whether the replica hears of it and stops; otherwise it computes the rest in vain.
+    - ``retries``: further attempts after a refusal, a failure or a time-out.
+    - ``backoff``: mean pause before the first retry, twice as long before each further one; each is between half and
+      one and a half times that.
+    - ``name``: what results call the scenario.
+
+    While no replica is up, requests wait at the router. The router knows at once which replicas are up. A failure
+    strikes at the end of the step under way.
+
+    Errors: ``InputError`` for a fault of a replica that does not exist, or for more choices than replicas.
+    """
+
+    serving: Serving
+    replicas: Count = 2
+    others: Variants | None = None
+    router: Router = field(default_factory=LeastOutstanding)
+    report_interval: Duration = "0 s"
+    max_outstanding: Count | None = None
+    autoscaler: Autoscaler | None = None
+    faults: Faults | None = None
+    after_failure: AfterFailure = "retried"
+    timeout: Timeout | None = None
+    withdraw: bool = True
+    retries: Retries = 0
+    backoff: Duration = "1 s"
+    name: str = "deployment"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.after_failure not in (known := ("lost", "retried", "moved")):
+            raise InputError("after_failure", given=repr(self.after_failure), expected=" or ".join(known))
+        if isinstance(self.router, PrefixAware) and not self.serving.enable_prefix_caching:
+            given = "prefix-aware beside replicas that keep no prefixes"
+            raise InputError(
+                "router", given=given, expected="prefix caching", remedy="set enable_prefix_caching of the service"
+            )
+        if self.autoscaler is not None and (self.others is not None or self.replicas > self.autoscaler.most):
+            given = "others" if self.others is not None else f"{self.replicas} replicas at the start"
+            raise InputError("autoscaler", given=given, expected=f"at most {self.autoscaler.most} replicas, all alike")
+        number = len(self.engines)
+        beyond = [place for place in (self.faults.replicas if self.faults else ()) if place >= number]
+        if beyond:
+            raise InputError("faults", given=f"replica {beyond[0]}", expected=f"one of 0 to {number - 1}")
+        if isinstance(self.router, PowerOfChoices) and self.router.choices > number:
+            expected = f"at most the {number} replicas"
+            raise InputError("router.choices", given=self.router.choices, expected=expected)
+
+    @property
+    def rate(self) -> float:
+        """Of all replicas together, request/s."""
+        return self.serving.rate
+
+    @property
+    def goodput(self) -> dict[str, float]:
+        """Latency limits of a good request in s."""
+        return self.serving.objectives
+
+    @cached_property
+    def engines(self) -> tuple[Serving, ...]:
+        """The service of each replica, by its number."""
+        return (self.serving,) * self.replicas + (self.others.of(self.serving) if self.others else ())
+
+    @cached_property
+    def alike(self) -> bool:
+        """Whether all replicas are alike."""
+        return self.others is None
+
+    @property
+    def is_service(self) -> bool:
+        """Whether it is one replica that nothing happens to: a service alone."""
+        alone = len(self.engines) == 1 and self.faults is None and self.autoscaler is None
+        return alone and self.timeout is None and self.max_outstanding is None
+
+    @cached_property
+    def share(self) -> Serving:
+        """One replica with an equal share of the requests."""
+        return self.with_share(1 / len(self.engines))
+
+    def with_share(self, share: float, engine: Serving | None = None) -> Serving:
+        """A replica with a share of the requests."""
+        arrivals = self.serving.arrivals.at(registry.Quantity(self.rate * share, "request/s"))
+        lengths = None if isinstance(arrivals, Trace) else self.serving.offered
+        return replace(engine or self.serving, arrivals=arrivals, lengths=lengths)
+
+    def at(self, rate: float) -> "Deployment":
+        """The same at another rate of all requests, request/s."""
+        arrivals = self.serving.arrivals.at(registry.Quantity(rate, "request/s"))
+        return replace(self, serving=replace(self.serving, arrivals=arrivals))
+
+    @property
+    def interval(self) -> float:
+        """Of the reports, in s."""
+        return si(self.report_interval)

@@ -1,0 +1,72 @@
+"""The highest rate that a deployment serves within objectives on p99.
+
+>>> from secondorder.scenarios.serving import Serving
+>>> chat = Serving(
+...     model="llama_3_1_8b", accelerator="h100_sxm", arrivals="poisson 1 request/s", lengths="azure_conv_2023")
+>>> MaxRate(deployment=Deployment(serving=chat, replicas=4), ttft_p99="500 ms").objectives
+{'ttft_p99': 0.5}
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge
+
+from secondorder.errors import InputError
+from secondorder.quantities import Checked, si
+from secondorder.scenarios.capacity import Objective, Price
+from secondorder.scenarios.deployment import Deployment
+
+Requests = Annotated[int, Ge(400)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxRate(Checked):
+    """The highest rate of a deployment whose p99s keep objectives.
+
+    - ``deployment``: the deployment; the rate of its arrivals is what is sought, their law is kept.
+    - ``ttft_p99``: time to the first token that 99 of 100 requests must keep ("500 ms"); one of the three objectives
+      is due.
+    - ``tpot_p99``: time per output token after the first that 99 of 100 requests must keep ("50 ms").
+    - ``e2el_p99``: time to the last token that 99 of 100 requests must keep ("5 s").
+    - ``price``: price of one accelerator ("2 USD/hour"); without it nothing is said of cost.
+    - ``requests``: requests of each simulated run.
+    - ``name``: what results call the scenario.
+
+    Errors: ``InputError`` without an objective.
+    """
+
+    deployment: Deployment
+    ttft_p99: Objective | None = None
+    tpot_p99: Objective | None = None
+    e2el_p99: Objective | None = None
+    price: Price | None = None
+    requests: Requests = 8_000
+    name: str = "max rate"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.objectives:
+            raise InputError("ttft_p99", given="no objective", expected="one of ttft_p99, tpot_p99 and e2el_p99")
+        if "tpot_p99" in self.objectives and self.deployment.serving.offered.mean_output <= 1:
+            raise InputError("tpot_p99", given="answers of one token", expected="answers that have a time per token")
+        if self.deployment.faults is not None and self.deployment.faults.moments:
+            raise InputError(
+                "faults",
+                given="faults at stated times",
+                expected="none, or failures at random: a rate is for the long run",
+            )
+
+    @property
+    def objectives(self) -> dict[str, float]:
+        """Those that are given, in s."""
+        given = {name: getattr(self, name) for name in ("ttft_p99", "tpot_p99", "e2el_p99")}
+        return {name: si(most) for name, most in given.items() if most is not None}
+
+    @property
+    def cost_rate(self) -> float | None:
+        """USD/s of all replicas; None where no price is given."""
+        if self.price is None:
+            return None
+        accelerators = sum(engine.tensor_parallel_size for engine in self.deployment.engines)
+        return si(self.price) / 3600 * accelerators

@@ -1,0 +1,149 @@
+"""One run of a deployment: every request ends once, and leaves its record."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import simpy
+
+from secondorder.scenarios.deployment import Deployment
+from secondorder.simulate.deployment.autoscaler import Scaling
+from secondorder.simulate.deployment.clients import Clients, picoseconds
+from secondorder.simulate.deployment.fate import Fate
+from secondorder.simulate.deployment.faults import processes
+from secondorder.simulate.deployment.ledger import Ledger
+from secondorder.simulate.deployment.replica import Replica
+from secondorder.simulate.deployment.router import Reports, Rule, outstanding_now, rule_of, tokens_now
+from secondorder.simulate.serving.asks import PICO, asks
+from secondorder.simulate.serving.engine import arrive
+from secondorder.simulate.streams import stream
+from secondorder.workloads.requests import Requests
+
+
+@dataclass(frozen=True)
+class DeploymentRun:
+    """One run to the end of the last request.
+
+    ``requests`` has a row per request in order of arrival: ``arrival, first_token, finish, ended`` (s),
+    ``input_tokens, output_tokens, cached_tokens, preemptions``, its ``fate``, ``attempts`` and last ``replica`` (-1:
+    none), and of those that were served the metrics ``ttft, tpot, e2el`` (s). ``series`` has for each replica a row for
+    each look at its engine: ``time`` (s), ``running`` since the look before, ``waiting``. ``computed`` tokens are
+    those ``delivered``, those ``wasted`` by fate, and those ``recomputed`` after preemptions. ``downtime``, and
+    how long replicas were ``paid`` for, are those of all replicas together in s.
+    """
+
+    requests: pd.DataFrame
+    series: pd.DataFrame
+    computed: int
+    delivered: int
+    wasted: Mapping[Fate, int]
+    downtime: float
+    paid: float
+
+    @property
+    def recomputed(self) -> int:
+        """Tokens that were computed again because their request was preempted."""
+        return self.computed - self.delivered - sum(self.wasted.values())
+
+
+def run(scenario: Deployment, requests: Requests, *, seed: int = 0, replication: int = 0) -> DeploymentRun:
+    """Serve these requests, from empty replicas to the end of the last request and of what is computed in vain.
+
+    ``seed`` and ``replication`` name the random streams of the router, the pauses and the failures.
+    """
+    for engine in {id(engine): engine for engine in scenario.engines}.values():
+        engine.check(requests)
+    asked = list(asks(scenario.serving, requests))
+    env, ledger = simpy.Environment(initial_time=0), Ledger(len(asked))
+    replicas = _replicas(scenario, env, ledger)
+    reports = _reports(scenario, env, replicas)
+    rule = _rule(scenario, reports, stream(seed, replication, "routing"))
+    pauses = stream(seed, replication, "pauses before retries")
+    clients = Clients(env, scenario, len(asked), replicas, rule, ledger, pauses)
+    for fault in scenario.faults.events if scenario.faults else ():
+        for process in processes(fault, env, replicas, clients, (seed, replication)):
+            env.process(process)
+    if scenario.autoscaler is not None:
+        Scaling(env, scenario.autoscaler, replicas, clients)
+    env.process(arrive(env, asked, clients.arrive))
+    _run_to_the_end(env, clients, reports)
+    return _result(requests, [ask.arrival for ask in asked], replicas, clients, ledger)
+
+
+def _replicas(scenario: Deployment, env: simpy.Environment, ledger: Ledger) -> list[Replica]:
+    """Those that are there from the start, and those that an autoscaler may start."""
+    found = [Replica(env, number, engine, ledger) for number, engine in enumerate(scenario.engines)]
+    more = range(len(found), scenario.autoscaler.most if scenario.autoscaler else 0)
+    return found + [Replica(env, number, scenario.serving, ledger, on=False) for number in more]
+
+
+def _reports(scenario: Deployment, env: simpy.Environment, replicas: Sequence[Replica]) -> Reports | None:
+    interval = picoseconds(scenario.interval)
+    return Reports(env, replicas, interval) if interval else None
+
+
+def _rule(scenario: Deployment, reports: Reports | None, chance: np.random.Generator) -> Rule:
+    if reports is None:
+        return rule_of(scenario.router, chance, outstanding_now, tokens_now)
+    return rule_of(
+        scenario.router,
+        chance,
+        lambda replica: reports.outstanding[replica.number],
+        lambda replica: reports.tokens[replica.number],
+    )
+
+
+def _run_to_the_end(env: simpy.Environment, clients: Clients, reports: Reports | None) -> None:
+    while not clients.over:
+        env.step()
+    if reports is not None:
+        reports.over = True
+    env.run()
+
+
+def _result(
+    requests: Requests, times: list[int], replicas: Sequence[Replica], clients: Clients, ledger: Ledger
+) -> DeploymentRun:
+    computed = sum(log.tokens for log in ledger.logs.values())
+    frame = _frame(requests, times, clients, ledger)
+    downtime = sum(replica.downtime for replica in replicas) * PICO
+    paid = sum(replica.paid(max(clients.ended)) for replica in replicas) * PICO
+    return DeploymentRun(frame, _series(ledger), computed, clients.delivered, dict(clients.wasted), downtime, paid)
+
+
+def _frame(requests: Requests, times: list[int], clients: Clients, ledger: Ledger) -> pd.DataFrame:
+    arrival = np.array(times, dtype=np.int64)
+    columns = (ledger.first_token, clients.ended, clients.attempts, clients.replica, ledger.cached, ledger.preemptions)
+    first, ended, attempts, replica, cached, preemptions = (np.frombuffer(c, dtype=np.int64) for c in columns)
+    outputs = np.asarray(requests.output_tokens)
+    served = np.array([fate is Fate.SERVED for fate in clients.fates])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        tpot = np.where(served & (outputs > 1), (ended - first) * PICO / (outputs - 1), np.nan)
+    return pd.DataFrame(
+        {
+            "arrival": arrival * PICO,
+            "first_token": np.where(served, first * PICO, np.nan),
+            "finish": np.where(served, ended * PICO, np.nan),
+            "ended": ended * PICO,
+            "input_tokens": requests.input_tokens,
+            "output_tokens": requests.output_tokens,
+            "cached_tokens": cached,
+            "preemptions": preemptions,
+            "fate": [str(fate) for fate in clients.fates],
+            "attempts": attempts,
+            "replica": replica,
+            "ttft": np.where(served, (first - arrival) * PICO, np.nan),
+            "tpot": tpot,
+            "e2el": np.where(served, (ended - arrival) * PICO, np.nan),
+        }
+    )
+
+
+def _series(ledger: Ledger) -> pd.DataFrame:
+    parts = []
+    for log in ledger.logs.values():
+        time, running, waiting, _ = (np.frombuffer(column, dtype=np.int64) for column in log.series)
+        replica = int(log.name.split(",")[0].removeprefix("replica "))
+        parts.append(pd.DataFrame({"replica": replica, "time": time * PICO, "running": running, "waiting": waiting}))
+    return pd.concat(parts, ignore_index=True)

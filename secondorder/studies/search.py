@@ -1,0 +1,275 @@
+"""The cheapest layout of a service: which card, how many share a layer, which precision, how many replicas.
+
+Every candidate is sized by the closed forms; the cheapest ones are then simulated, all replicas behind the router and
+with the same draws for each, and the number of replicas is corrected until they keep the objectives and one fewer does
+not.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from secondorder.answers.answer import Answer
+from secondorder.answers.costs import token_costs
+from secondorder.errors import InfeasibleError, InputError
+from secondorder.executor import run_each
+from secondorder.fleets.accelerators import accelerators as cards
+from secondorder.fleets.prices import Quote, prices, quotes
+from secondorder.quantities import Quantity, Rate, pretty, quantity, si
+from secondorder.scenarios.capacity import Capacity
+from secondorder.scenarios.deployment import Deployment
+from secondorder.scenarios.router import LeastOutstanding, Router
+from secondorder.scenarios.serving import Serving
+from secondorder.verbs import simulate, solve
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LONGEST = 32_000
+"""Requests of a replication at most."""
+CONTENDERS = 3
+"""Candidates that are simulated: the cheapest by the closed forms."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One layout that keeps the objectives: what it is, what it costs, and its p99s.
+
+    ``source`` says where ``replicas`` and ``p99s`` (s) come from: the closed forms, or the simulation. ``sized`` is the
+    number of replicas by the closed forms. ``rests_on``: the price, and what else the answer rests on.
+    """
+
+    accelerator: str
+    tensor_parallel_size: int
+    precision: str
+    replicas: int
+    cost: float
+    p99s: Mapping[str, float]
+    source: str
+    sized: int
+    scenario: Capacity
+    rests_on: str
+
+    @property
+    def token_costs(self) -> dict[str, float]:
+        """USD per input token and per output token, each as if the other were free."""
+        law, rate = self.scenario.serving.offered, self.scenario.total_rate
+        found = token_costs(self.cost / 3600, rate, law.mean_input, law.mean_output, self.source, None)
+        return {each.metric: each.amount for each in found}
+
+    def __str__(self) -> str:
+        what = f"{self.replicas} x {self.tensor_parallel_size} {self.accelerator} in {self.precision}"
+        told = ", ".join(f"{metric} {pretty(amount, 's')}" for metric, amount in self.p99s.items())
+        return f"{what}: {pretty(self.cost, 'USD/hour')}, {told} ({self.source})"
+
+
+@dataclass(frozen=True)
+class Found:
+    """``candidates``, those that were simulated first, and the cheapest first. ``refused``: why some are none."""
+
+    candidates: tuple[Candidate, ...]
+    refused: Mapping[str, str]
+
+    @property
+    def best(self) -> Candidate:
+        """The cheapest one that was simulated, or the cheapest of all."""
+        return self.candidates[0]
+
+    def pareto(self, metric: str) -> tuple[Candidate, ...]:
+        """Those that no other one beats in both cost and a p99, the cheapest first."""
+        kept: list[Candidate] = []
+        for each in sorted(self.candidates, key=lambda c: (c.cost, c.p99s[metric])):
+            if not kept or each.p99s[metric] < kept[-1].p99s[metric]:
+                kept.append(each)
+        return tuple(kept)
+
+    @property
+    def frame(self) -> "pd.DataFrame":
+        """One row a candidate; costs in USD/hour and USD/token, p99s in s."""
+        import pandas as pd
+
+        return pd.DataFrame([record(each) for each in self.candidates])
+
+
+def record(each: Candidate) -> dict[str, object]:
+    """A candidate as a row."""
+    layout = {
+        "accelerator": each.accelerator,
+        "tensor_parallel_size": each.tensor_parallel_size,
+        "precision": each.precision,
+        "replicas": each.replicas,
+    }
+    rest = {"source": each.source, "replicas_closed_form": each.sized, "rests_on": each.rests_on}
+    return {**layout, "cost": each.cost, **each.token_costs, **each.p99s, **rest}
+
+
+def search(
+    serving: Serving,
+    *,
+    rate: Rate,
+    ttft_p99: Quantity | str | None = None,
+    tpot_p99: Quantity | str | None = None,
+    e2el_p99: Quantity | str | None = None,
+    accelerators: Sequence[str] = (),
+    tensor_parallel_sizes: Sequence[int] = (1, 2, 4, 8),
+    precisions: Sequence[str] = (),
+    rentals: Mapping[str, Quantity | str] | None = None,
+    budget: Quantity | str | None = None,
+    router: Router | None = None,
+    contenders: int = CONTENDERS,
+    requests: int = 4_000,
+    replications: int = 5,
+    seed: int = 0,
+    jobs: int = 1,
+) -> Found:
+    """The layouts of a service that keep the objectives at ``rate``, the cheapest first.
+
+    Every ``accelerators`` (those of ``rentals``, or with a known rental, if not given), tensor parallel size and
+    precision (the service's own if not given) is sized by the closed forms; ``contenders`` of them, the cheapest, are
+    simulated behind ``router`` (least-outstanding); none for the closed forms alone. ``rentals`` gives prices of an
+    accelerator-hour; else it is the lowest quote on file. ``budget``: USD/hour at most.
+
+    Errors: ``InputError`` without an objective or a price; ``InfeasibleError`` where no candidate does it.
+    """
+    objectives: dict[str, Any] = {"ttft_p99": ttft_p99, "tpot_p99": tpot_p99, "e2el_p99": e2el_p99}
+    priced = dict(_priced(accelerators, rentals))
+    rule = router or LeastOutstanding()
+    layouts = list(product(priced, tensor_parallel_sizes, precisions or (serving.precision,)))
+
+    def size(layout: tuple[str, int, str]) -> Candidate | str:
+        card, accelerators_each, precision = layout
+        price, rests_on = priced[card]
+        try:
+            served = replace(
+                serving, accelerator=cards[card], tensor_parallel_size=accelerators_each, precision=precision
+            )
+            question = Capacity(serving=served, rate=rate, price=price, name=_label(layout), router=rule, **objectives)
+            return _sized(question, card, rests_on)
+        except (InfeasibleError, InputError) as error:
+            if isinstance(error, InputError) and error.what in objectives:
+                raise
+            return str(error)
+
+    sized = list(zip(layouts, run_each(size, layouts, jobs), strict=True))
+    refused = {_label(layout): each for layout, each in sized if isinstance(each, str)}
+    found = [each for _, each in sized if isinstance(each, Candidate)]
+    most = None if budget is None else si(quantity(budget, "USD/hour", "budget"))
+    found = sorted((each for each in found if most is None or each.cost <= most), key=_by_cost)
+    if not found:
+        why = "; ".join(list(refused.values())[:2]) or f"the cheapest costs more than {budget}"
+        raise InfeasibleError(f"no layout keeps the objectives: {why}")
+    kept = [c for each in found[:contenders] if (c := _simulated(each, rule, requests, replications, seed, jobs))]
+    return Found((*sorted(kept, key=_by_cost), *found[contenders:]), refused)
+
+
+def _label(layout: tuple[str, int, str]) -> str:
+    card, size, precision = layout
+    return f"{size} {card} in {precision}"
+
+
+def _by_cost(each: Candidate) -> tuple[float, str]:
+    return each.cost, str(each)
+
+
+def _priced(
+    names: Iterable[str], rentals: Mapping[str, Quantity | str] | None
+) -> Iterator[tuple[str, tuple[Quantity | str, str]]]:
+    """The price of an hour of each accelerator, and where it is from."""
+    known = rentals or {}
+    rented = {quote.accelerator for _, quote in prices.items() if quote.rental is not None}
+    for name in names or known or sorted(rented):
+        if name in known:
+            yield name, (known[name], f"the price given, {known[name]}")
+            continue
+        offers: list[Quote] = [quote for quote in quotes(name).values() if quote.rental is not None]
+        if not offers:
+            raise InputError("accelerators", given=f"{name}, which is only for sale", expected="a rental in rentals")
+        best = min(offers, key=lambda quote: si(quote.rental or ""))
+        source = next(iter(best.sources.values()), None)
+        day = f" of {source.date}" if source else ""
+        yield name, (best.rental or "", f"{best.name}{day}, {best.rental}")
+
+
+def _sized(question: Capacity, card: str, rests_on: str) -> Candidate:
+    """A candidate by the closed forms."""
+    answer = solve(question)
+    replicas = answer.best("replicas")
+    found = round(replicas.amount)
+    doubt = f"; {replicas.outside}" if replicas.outside else ""
+    return _candidate(question, card, found, found, answer, "closed form", rests_on + doubt)
+
+
+def _candidate(
+    question: Capacity, card: str, replicas: int, sized: int, answer: Answer, source: str, rests_on: str
+) -> Candidate:
+    spent = question.cost_rate(replicas)
+    assert spent is not None
+    return Candidate(
+        accelerator=card,
+        tensor_parallel_size=question.serving.tensor_parallel_size,
+        precision=question.serving.precision,
+        replicas=replicas,
+        cost=spent * 3600,
+        p99s={metric: answer.best(metric).amount for metric in question.objectives},
+        source=source,
+        sized=sized,
+        scenario=question,
+        rests_on=rests_on,
+    )
+
+
+def _simulated(
+    each: Candidate, router: Router, requests: int, replications: int, seed: int, jobs: int
+) -> Candidate | None:
+    """The candidate with the fewest replicas that keep the objectives in a simulation of all of them.
+
+    Runs that have not settled are made longer; where they do not settle at all, so many replicas do not do.
+    """
+    options: dict[str, Any] = {"seed": seed, "replications": replications, "jobs": jobs}
+
+    def at(replicas: int) -> Answer | None:
+        every = Deployment(serving=_whole(each.scenario), replicas=replicas, router=router)
+        length = requests
+        try:
+            while not _settled(answer := simulate(every, requests=length, **options)) and length < LONGEST:
+                length *= 2
+        except InfeasibleError:
+            return None
+        limits = each.scenario.objectives.items()
+        kept = _settled(answer) and all(answer.best(metric).amount <= most for metric, most in limits)
+        return answer if kept else None
+
+    found = _least(cache(at), each.sized)
+    if found is None:
+        return None
+    replicas, answer = found
+    rests_on = f"{each.rests_on}; {replications} runs of {requests:,} requests, one replica fewer misses"
+    return _candidate(each.scenario, each.accelerator, replicas, each.sized, answer, "simulated", rests_on)
+
+
+def _least(at: Callable[[int], Answer | None], start: int) -> tuple[int, Answer] | None:
+    """The fewest replicas that do, and their answer: upwards from ``start``, then by bisection below."""
+    low, high = 0, start
+    while (answer := at(high)) is None:
+        low, high = high, high + max(1, start // 4)
+        if high > 2 * start + 2:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        if (found := at(middle)) is None:
+            low = middle
+        else:
+            high, answer = middle, found
+    return high, answer
+
+
+def _settled(answer: Answer) -> bool:
+    """Whether runs were long enough beside their warm-up."""
+    return all(each.steady for each in answer.estimates)
+
+
+def _whole(question: Capacity) -> Serving:
+    """The service with the load of all replicas."""
+    return replace(question.serving, arrivals=question.serving.arrivals.at(question.rate))

@@ -1,0 +1,90 @@
+"""The cheapest layout: every candidate is sized, the contenders are simulated, and a dearer one never wins."""
+
+import pytest
+
+import secondorder as so
+from secondorder.errors import InfeasibleError
+
+CHAT = so.Serving(
+    model="llama_3_1_8b",
+    accelerator="h100_sxm",
+    arrivals="poisson 1 request/s",
+    lengths="input=512 output=geometric 64",
+    max_num_seqs=32,
+)
+ASKED = {"rate": "40 request/s", "ttft_p99": "120 ms"}
+PRICES = {"h100_sxm": "3 USD/hour", "a100_80gb": "1 USD/hour"}
+
+
+@pytest.fixture(scope="module")
+def closed():
+    return so.search(CHAT, **ASKED, rentals=PRICES, tensor_parallel_sizes=(1, 2), contenders=0)
+
+
+def test_every_layout_is_a_candidate_or_says_why_it_is_none(closed):
+    assert len(closed.candidates) + len(closed.refused) == 4
+    precise = so.search(
+        CHAT, **ASKED, rentals=PRICES, tensor_parallel_sizes=(1,), precisions=("bf16", "fp8"), contenders=0
+    )
+    assert "expected fp64" in precise.refused["1 a100_80gb in fp8"]
+
+
+def test_candidates_are_those_of_capacity_and_the_cheapest_is_first(closed):
+    costs = [each.cost for each in closed.candidates]
+    assert costs == sorted(costs)
+    for each in closed.candidates:
+        price = PRICES[each.accelerator]
+        served = so.Serving(
+            **{**vars_of(CHAT), "accelerator": each.accelerator, "tensor_parallel_size": each.tensor_parallel_size}
+        )
+        sized = so.solve(so.Capacity(serving=served, price=price, **ASKED))
+        assert each.replicas == sized.best("replicas").amount
+        assert each.cost == pytest.approx(sized.best("cost").amount)
+        assert each.token_costs["cost_per_output_token"] == pytest.approx(each.cost / 3600 / 40 / 64, rel=1e-3)
+
+
+def vars_of(serving):
+    return {name: getattr(serving, name) for name in ("model", "arrivals", "lengths", "max_num_seqs")}
+
+
+def test_the_front_of_cost_and_p99_has_no_candidate_that_another_beats(closed):
+    front = closed.pareto("ttft_p99")
+    for each in front:
+        beaten = [c for c in closed.candidates if c.cost <= each.cost and c.p99s["ttft_p99"] < each.p99s["ttft_p99"]]
+        assert not beaten
+    assert closed.best in front or any(c.cost == closed.best.cost for c in front)
+
+
+def test_the_winner_keeps_the_objective_and_one_replica_fewer_does_not():
+    found = so.search(
+        CHAT, **ASKED, rentals=PRICES, tensor_parallel_sizes=(1,), contenders=2, requests=1_000, replications=2
+    )
+    best = found.best
+    assert best.source == "simulated"
+    assert best.p99s["ttft_p99"] <= 0.12
+    assert "one replica fewer misses" in best.rests_on
+    whole = so.Serving(**{**vars_of(CHAT), "accelerator": best.accelerator, "arrivals": "poisson 40 request/s"})
+    if best.replicas > 1:
+        fewer = so.Deployment(serving=whole, replicas=best.replicas - 1)
+        try:
+            answer = so.simulate(fewer, replications=2, requests=4_000)
+        except InfeasibleError:
+            return
+        assert answer.best("ttft_p99").amount > 0.12
+
+
+def test_prices_on_file_are_named_with_their_day():
+    found = so.search(CHAT, **ASKED, accelerators=["h100_sxm"], tensor_parallel_sizes=(1,), contenders=0)
+    assert "2026" in found.best.rests_on
+    assert "USD" in found.best.rests_on
+
+
+def test_what_cannot_be_is_said():
+    with pytest.raises(InfeasibleError, match=r"no layout keeps the objectives: .*nearly idle"):
+        so.search(CHAT, rate="40 request/s", ttft_p99="1 ms", rentals=PRICES, tensor_parallel_sizes=(1,))
+    with pytest.raises(InfeasibleError, match="the cheapest costs more than 1 USD/hour"):
+        so.search(CHAT, **ASKED, rentals=PRICES, tensor_parallel_sizes=(1,), budget="1 USD/hour")
+    with pytest.raises(so.InputError, match="no objective"):
+        so.search(CHAT, rate="40 request/s", rentals=PRICES)
+    with pytest.raises(so.InputError, match="only for sale"):
+        so.search(CHAT, **ASKED, accelerators=["h20"])

@@ -1,0 +1,275 @@
+"""The store: a study that is killed, starved or crowded loses nothing that was finished, and repeats none of it."""
+
+import math
+import os
+import random
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import secondorder as so
+from secondorder.cli import main
+from secondorder.errors import FileError, InputError
+from secondorder.studies.points import Keeping, Point, work_out
+from secondorder.studies.store import Found, Key, Store, differences
+
+KILLS = int(os.environ.get("SECONDORDER_KILLS", "4"))
+"""Moments at which the sweep, and one of its workers, are killed."""
+POINTS = 24
+STUDY = f"""
+import sys, time
+import secondorder as so
+import secondorder.studies.sweep as module
+
+solve = module.solve
+def slowly(scenario):
+    time.sleep(0.05)
+    return solve(scenario)
+module.solve = slowly
+queue = so.Queue(arrivals="poisson 8 request/s", service="exponential 100 ms")
+grid = {{"servers": list(range(1, {POINTS} + 1))}}
+print("begun", flush=True)
+so.sweep(queue, grid, simulated=False, store=sys.argv[1], resume=True, jobs=int(sys.argv[2]))
+"""
+QUEUE = so.Queue(arrivals="poisson 8 request/s", service="exponential 100 ms", servers=2)
+GRID = {"servers": list(range(1, POINTS + 1))}
+
+
+def begun(store: Path, jobs: int) -> subprocess.Popen[str]:
+    """A sweep in a process of its own, past its imports."""
+    study = subprocess.Popen(
+        [sys.executable, "-c", STUDY, str(store), str(jobs)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert study.stdout is not None
+    assert study.stdout.readline() == "begun\n"
+    return study
+
+
+def undisturbed(folder: Path) -> Path:
+    store = folder / "undisturbed.db"
+    so.sweep(QUEUE, GRID, simulated=False, store=store)
+    return store
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two stores hold the same points, each once and bit for bit."""
+    with sqlite3.connect(one) as left, sqlite3.connect(other) as right:
+        asked = "SELECT * FROM points ORDER BY scenario"
+        rows = left.execute(asked).fetchall()
+        return len(rows) == POINTS and rows == right.execute(asked).fetchall()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_sweep_killed_at_random_moments_ends_as_an_undisturbed_one(jobs: int, tmp_path: Path) -> None:
+    store, chance = tmp_path / "killed.db", random.Random(jobs)
+    for _ in range(KILLS):
+        study = begun(store, jobs)
+        time.sleep(chance.uniform(0, 1.0))
+        study.kill()
+        study.wait()
+    study = begun(store, jobs)
+    assert study.wait(120) == 0
+    assert same(store, undisturbed(tmp_path))
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core: there are no workers")
+def test_a_sweep_outlives_its_workers(tmp_path: Path) -> None:
+    store, chance = tmp_path / "workers.db", random.Random(3)
+    study = begun(store, 2)
+    killed = 0
+    while killed < KILLS and study.poll() is None:
+        time.sleep(chance.uniform(0.1, 2.0))
+        try:
+            workers = [pid for pid in children(study.pid) if b"resource_tracker" not in _command(pid)]
+            os.kill(chance.choice(workers), signal.SIGKILL)
+            killed += 1
+        except (OSError, IndexError):
+            continue
+    assert study.wait(120) == 0
+    assert same(store, undisturbed(tmp_path))
+
+
+def _command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_two_processes_share_one_store(tmp_path: Path) -> None:
+    store = tmp_path / "shared.db"
+    both = [begun(store, 1), begun(store, 1)]
+    assert [study.wait(120) for study in both] == [0, 0]
+    assert same(store, undisturbed(tmp_path))
+
+
+def test_a_stored_sweep_is_the_sweep_itself_and_is_resumed_without_work(tmp_path: Path, monkeypatch) -> None:
+    store = tmp_path / "study.db"
+    grid, options = {"servers": [1, 2]}, {"requests": 500, "replications": 2}
+    plain = so.sweep(QUEUE, grid, **options)
+    pd.testing.assert_frame_equal(plain, so.sweep(QUEUE, grid, store=store, **options), check_exact=True)
+    with pytest.raises(InputError, match=r"2 of 3 points already, expected none; add --resume"):
+        so.sweep(QUEUE, {"servers": [1, 2, 3]}, store=store, **options)
+    monkeypatch.setattr("secondorder.studies.sweep.compare", None)
+    again = so.sweep(QUEUE, grid, store=store, resume=True, **options)
+    pd.testing.assert_frame_equal(plain, again, check_exact=True)
+
+
+def test_a_failed_point_keeps_its_error_and_is_tried_again(tmp_path: Path) -> None:
+    points = [Point(item=k, key=Key(scenario=f"[a{k}]", seed=0, witness="x"), label={"k": str(k)}) for k in range(3)]
+    store = tmp_path / "failed.db"
+
+    def fails(item: int) -> dict[str, float]:
+        if item == 1:
+            raise InputError("k", given=1, expected="another")
+        return {"goodput": 1 / (item - 0.1)}
+
+    found = work_out(points, fails, Keeping(store=store))
+    assert [bool(each.error) for each in found] == [False, True, False]
+    with Store(store) as kept:
+        assert [found.error for _, found in kept.points()] == ["", "k: got 1, expected another", ""]
+    again = work_out(points, lambda k: {"goodput": 0.5}, Keeping(store=store, resume=True))
+    assert [each.record["goodput"] for each in again] == [1 / -0.1, 0.5, 1 / 1.9]
+
+
+def test_a_bug_at_one_point_does_not_lose_the_others(tmp_path: Path) -> None:
+    points = [Point(item=k, key=Key(scenario=f"[a{k}]", seed=0, witness="x")) for k in range(2)]
+    found = work_out(points, lambda k: {"goodput": 1 / k}, Keeping())
+    assert found[0].error == "a bug in secondorder: ZeroDivisionError: division by zero"
+    assert found[1].record == {"goodput": 1.0}
+
+
+# Files that are not as they should be
+
+
+@pytest.mark.parametrize("content", [b"not a database, " * 100, b"SQLite format 3\x00" + b"\xff" * 5_000])
+def test_a_damaged_file_is_one_line_and_stays_as_it_is(content: bytes, tmp_path: Path) -> None:
+    store = tmp_path / "damaged.db"
+    store.write_bytes(content)
+    with pytest.raises(FileError, match=r"damaged\.db: got a damaged file, or one of another kind"):
+        so.sweep(QUEUE, GRID, simulated=False, store=store)
+    assert store.read_bytes() == content
+
+
+def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "other.db") as other:
+        other.execute("CREATE TABLE points (x)")
+    with pytest.raises(FileError, match="of another kind"):
+        Store(tmp_path / "other.db")
+
+
+def test_places_that_take_no_file_are_one_line(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name, given in (
+        (tmp_path, "a directory"),
+        (tmp_path / "pipe", "a device or a pipe"),
+        ("/dev/zero", "a device or a pipe"),
+        (tmp_path / "none" / "x.db", "a place that cannot be written"),
+        (tmp_path / ("x" * 300), "File name too long"),
+    ):
+        with pytest.raises(FileError, match=given):
+            Store(name)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+def test_a_read_only_folder_is_one_line(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(FileError, match="a place that cannot be written"):
+        Store(tmp_path / "x.db")
+
+
+def large(count: int) -> list[Point[int]]:
+    return [Point(item=k, key=Key(scenario=f"[a{k:03}]", seed=0, witness="x")) for k in range(count)]
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_was_finished(tmp_path: Path) -> None:
+    """The limit on the size of a file stands for a disk that is full."""
+    store = tmp_path / "full.db"
+
+    def starved() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+    code = f"""
+from secondorder.studies.points import Keeping, Point, work_out
+from secondorder.studies.store import Key
+points = [Point(item=k, key=Key(scenario=f"[a{{k:03}}]", seed=0, witness="x")) for k in range(40)]
+work_out(points, lambda k: {{"how": str(k) * 20_000}}, Keeping(store={str(store)!r}))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], preexec_fn=starved, capture_output=True, text=True, check=False
+    )
+    assert "FileError" in ended.stderr.splitlines()[-1]
+    assert "disk" in ended.stderr.splitlines()[-1]
+    with Store(store) as kept:
+        finished = list(kept.points())
+    assert len(finished) > 3
+    again = work_out(large(40), lambda k: {"how": str(k) * 20_000}, Keeping(store=store, resume=True))
+    assert [each.record["how"] for each in again] == [str(k) * 20_000 for k in range(40)]
+
+
+# The command
+
+
+def test_the_command_lists_exports_and_compares(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, other, table = tmp_path / "one.db", tmp_path / "other.db", tmp_path / "table.csv"
+    so.sweep(QUEUE, {"servers": [1, 2]}, simulated=False, store=one)
+    so.sweep(QUEUE, {"servers": [1, 2, 3]}, simulated=False, store=other)
+    assert main(["store", str(one)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["queue", "solve", "0", so.__version__, "2", "0"]
+    assert main(["store", str(one), "--export", str(table)]) == 0
+    assert set(pd.read_csv(table)["varied"]) == {"servers=1", "servers=2"}
+    assert main(["store", str(one), str(one)]) == 0
+    assert main(["store", str(one), str(other)]) == 4
+    assert "servers=3" in capsys.readouterr().out
+    assert main(["store", str(tmp_path / "none.db")]) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_differences_see_one_changed_value(tmp_path: Path) -> None:
+    key = Key(scenario="[a]", seed=0, witness="x")
+    with Store(tmp_path / "a.db") as one, Store(tmp_path / "b.db") as other:
+        one.keep(key, Found(record={"goodput": 0.1}))
+        other.keep(key, Found(record={"goodput": 0.1 + 1e-18}))
+        assert differences(one, other) == []
+        with Store(tmp_path / "c.db") as third:
+            third.keep(key, Found(record={"goodput": math.nextafter(0.1, 1)}))
+            assert [how for _, _, how in differences(one, third)] == ["another result"]
+
+
+def test_a_sweep_with_a_failed_point_prints_the_others_and_exits_with_its_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(so.write_plan(QUEUE))
+    solve = so.solve
+
+    def fails(scenario):
+        if scenario.servers == 2:
+            raise InputError("servers", given=2, expected="another")
+        return solve(scenario)
+
+    monkeypatch.setattr("secondorder.studies.sweep.solve", fails)
+    code = main(["sweep", str(plan), "--vary", "servers=1,2,3", "--no-simulate", "--metric", "wait_mean"])
+    printed = capsys.readouterr()
+    assert code == 2
+    assert (
+        "sweep: got 1 of 3 points that failed, expected none; servers=2: servers: got 2, expected another"
+        in printed.err
+    )
+    assert "400" in printed.out
+    assert main(["sweep", str(plan), "--vary", "servers=1", "--resume"]) == 2
+    assert "--store FILE" in capsys.readouterr().err
