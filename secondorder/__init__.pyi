@@ -88,6 +88,9 @@ from .scenarios.training import Training as Training
 from .scenarios.training import TwoLevelCheckpoint as TwoLevelCheckpoint
 from .scenarios.training import VerifiedCheckpoint as VerifiedCheckpoint
 from .scenarios.training_step import TrainingStep as TrainingStep
+from .simulate.serving.causes import Cause as Cause
+from .simulate.serving.partition import Partition as Partition
+from .simulate.serving.partition import partition as partition
 from .studies.max_rate import max_rate as max_rate
 from .studies.search import search as search
 from .studies.sensitivity import sensitivity as sensitivity
@@ -99,6 +102,8 @@ from .validation.calibrate import Fit as Fit
 from .validation.calibrate import calibrate as calibrate
 from .validation.comparison import Comparison as Comparison
 from .validation.comparison import compare as compare
+from .validation.explanation.explain import Explanation as Explanation
+from .validation.explanation.explain import explain as explain
 from .validation.measured import MeasuredRun as MeasuredRun
 from .validation.measured import read_run as read_run
 from .verbs import simulate as simulate

@@ -19,6 +19,7 @@ from secondorder import __version__
 from secondorder.cli import (
     demo,
     deploy,
+    explain,
     lab,
     layouts,
     measured,
@@ -67,6 +68,7 @@ _COMMANDS: Sequence[tuple[Callable[..., None] | str, str]] = (
     (plans.solve, plans.example("solve")),
     (plans.simulate, plans.example("simulate --seed 1")),
     (plans.compare, plans.example("compare --margin 0.05")),
+    (explain.explain, explain.EXAMPLE),
     (plans.sweep, plans.example('sweep --vary "arrivals.rate=2 request/s,8 request/s"')),
     (plans.check, plans.example("check")),
     (sensitivity.sensitivity, sensitivity.EXAMPLE),

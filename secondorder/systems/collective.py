@@ -1,7 +1,7 @@
 """A collective operation among ranks, hop by hop."""
 
 from secondorder.answers.declared import COLLECTIVE
-from secondorder.systems.system import System
+from secondorder.systems.system import System, effects
 
 SYSTEM = System(
     kind="secondorder.scenarios.collective:Collective",
@@ -13,4 +13,14 @@ SYSTEM = System(
     closed_form="secondorder.analytic.collectives.ladder:solve_collective",
     simulator="secondorder.simulate.collectives:simulate_collective",
     metrics=COLLECTIVE,
+    effects=effects(
+        "secondorder.scenarios.effects.collectives",
+        "jitter",
+        "slow_links",
+        "slow_ranks",
+        jitter="without_jitter",
+        slow_links="without_slow_links",
+        slow_ranks="without_slow_ranks",
+    ),
+    one_run="secondorder.simulate.collectives.one_run:of_collective",
 )

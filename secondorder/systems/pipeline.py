@@ -1,7 +1,7 @@
 """Microbatches through a pipeline, pass by pass."""
 
 from secondorder.answers.declared import PIPELINE
-from secondorder.systems.system import System
+from secondorder.systems.system import System, effects
 
 SYSTEM = System(
     kind="secondorder.scenarios.pipeline:Pipeline",
@@ -10,4 +10,12 @@ SYSTEM = System(
     closed_form="secondorder.analytic.collectives.ladder:solve_pipeline",
     simulator="secondorder.simulate.collectives:simulate_pipeline",
     metrics=PIPELINE,
+    effects=effects(
+        "secondorder.scenarios.effects.collectives",
+        "jitter",
+        "slow_stages",
+        jitter="without_pass_jitter",
+        slow_stages="without_slow_stages",
+    ),
+    one_run="secondorder.simulate.collectives.one_run:of_pipeline",
 )

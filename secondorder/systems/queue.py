@@ -1,7 +1,7 @@
 """Customers that arrive, wait and are served."""
 
 from secondorder.answers.declared import QUEUE
-from secondorder.systems.system import System
+from secondorder.systems.system import System, effects
 
 SYSTEM = System(
     kind="secondorder.scenarios.queue:Queue",
@@ -12,4 +12,21 @@ SYSTEM = System(
     has_requests=True,
     own_command=True,
     metrics=QUEUE,
+    effects=effects(
+        "secondorder.scenarios.effects.queue",
+        "arrival_variability",
+        "bursts",
+        "service_variability",
+        "several_servers",
+        bursts="without_bursts",
+        arrival_variability="with_even_arrivals",
+        service_variability="with_equal_services",
+        routing="with_one_line",
+        several_servers="with_one_fast_server",
+        waiting_to_fill="without_waiting_to_fill",
+        retries="without_retries",
+        outage="without_outage",
+        setup="without_setup",
+    ),
+    one_run="secondorder.simulate.queues.one_run:metrics",
 )

@@ -43,6 +43,31 @@ def always(_: object) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Effect:
+    """Something that a simulation has and a first-order formula leaves out; ``off(scenario)`` is a scenario without it.
+
+    A scenario that does not have it comes back as it is. ``in_formula``: whether the closed forms can be asked for the
+    scenario without it.
+    """
+
+    name: str
+    off: "Lazy[Callable[..., Scenario]]"
+    in_formula: bool = False
+
+
+def effects(module: str, *in_formula: str, **off: str) -> "tuple[Effect, ...]":
+    """Effects by name, with underscores for spaces; what turns them off is found in a module.
+
+    >>> effects("secondorder.scenarios.effects.queue", waiting_to_fill="without_waiting_to_fill")[0].name
+    'waiting to fill'
+    """
+    return tuple(
+        Effect(name=name.replace("_", " "), off=f"{module}:{function}", in_formula=name in in_formula)
+        for name, function in off.items()
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class System:
     """A kind of scenario and its witnesses.
 
@@ -55,6 +80,8 @@ class System:
     share) hold where the user states none; the simulator chooses where ``replications`` is None. A system with a
     command of its own in ``cli/`` sets ``own_command``. ``metrics`` are those of its answers; a value that comes
     without a unit takes that of its metric. ``command`` is the name of its command where that is not its word.
+    ``effects`` can be turned off, and ``one_run(scenario, seed=, replication=, requests=)`` measures one replication
+    on random numbers that do not depend on which are on: ``explain`` takes both.
     """
 
     kind: "Lazy[type[Scenario]]"
@@ -70,6 +97,8 @@ class System:
     margin: float = MARGIN
     own_command: bool = False
     metrics: tuple[Metric, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    one_run: "Lazy[Callable[..., dict[str, float]]] | None" = None
     command: str = ""
 
     @cached_property

@@ -1,7 +1,7 @@
 """A training run under failures, checkpoints and restarts."""
 
 from secondorder.answers.declared import TRAINING
-from secondorder.systems.system import System
+from secondorder.systems.system import System, effects
 
 SYSTEM = System(
     kind="secondorder.scenarios.training:Training",
@@ -16,4 +16,16 @@ SYSTEM = System(
     margin=0.005,  # goodput is near 1, so that it is to be known far better than a latency
     own_command=True,
     metrics=TRAINING,
+    effects=effects(
+        "secondorder.scenarios.effects.training",
+        "restart",
+        "checkpoint_writes",
+        "step_jitter",
+        restart="without_restart",
+        rework="without_rework",
+        checkpoint_writes="without_writes",
+        step_jitter="with_equal_steps",
+        spares_run_out="with_spares_for_all",
+    ),
+    one_run="secondorder.simulate.training.one_run:metrics",
 )

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from secondorder.arrays import Floats
+from secondorder.scenarios.effects.serving import PrefillElsewhere
 from secondorder.scenarios.measured_roofline import MeasuredCoefficients, measured_seconds, seconds_by_tokens
 from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import (
     AffineCoefficients,
     RooflineCoefficients,
     StepFunction,
+    StepSeconds,
     TableCoefficients,
     affine_seconds,
     roofline_seconds,
@@ -24,14 +26,21 @@ NOTHING = np.zeros(0)
 
 def step_times(scenario: Serving) -> StepTimes | None:
     """The step time of a scenario as data; None where the kernels do not know the function."""
-    step = scenario.step_seconds
+    if isinstance(step_time := scenario.step_time, PrefillElsewhere):
+        both = _times_of(step_time.step_time.seconds(scenario.placement), scenario.max_num_seqs)
+        return None if both is None else both._replace(elsewhere=1)
+    return _times_of(scenario.step_seconds, scenario.max_num_batched_tokens)
+
+
+def _times_of(step: StepSeconds, most: int) -> StepTimes | None:
+    """The same for steps over at most so many tokens."""
     if not isinstance(step, StepFunction):
         return None
     known, c = step.function, step.coefficients
     if known is roofline_seconds and isinstance(c, RooflineCoefficients):
-        return _roofline(c, scenario.max_num_batched_tokens)
+        return _roofline(c, most)
     if known is measured_seconds and isinstance(c, MeasuredCoefficients):
-        return _measured(c, scenario.max_num_batched_tokens)
+        return _measured(c, most)
     if known is affine_seconds and isinstance(c, AffineCoefficients):
         return _times(AFFINE, c)
     if known is table_seconds and isinstance(c, TableCoefficients):
@@ -41,7 +50,8 @@ def step_times(scenario: Serving) -> StepTimes | None:
 
 def _times(kind: int, numbers: Sequence[float], *arrays: Floats) -> StepTimes:
     filled = [np.array(array, float) for array in arrays] + [NOTHING] * (6 - len(arrays))
-    return StepTimes(kind, np.array(numbers, float), *filled)
+    weights, tokens, prefill, sequences, contexts, decode = filled
+    return StepTimes(kind, np.array(numbers, float), weights, tokens, prefill, sequences, contexts, decode)
 
 
 def _roofline(c: RooflineCoefficients, most: int) -> StepTimes:

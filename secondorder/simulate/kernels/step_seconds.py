@@ -17,7 +17,8 @@ class StepTimes(NamedTuple):
     model ``step, prefill_step, token, pair, decode, context``; of a measured roofline ``prefill_pair, cached, row,
     decode, prefill_step``. ``weights``: seconds to read the weights that a step over so many tokens touches (of a
     measured roofline, all that depends on their number alone), one value where their number does not matter.
-    ``tokens`` and ``prefill``, ``sequences``, ``contexts`` and ``decode``: the grids of a table.
+    ``tokens`` and ``prefill``, ``sequences``, ``contexts`` and ``decode``: the grids of a table. ``elsewhere``:
+    whether prompts are computed elsewhere (``scenarios.effects.serving.PrefillElsewhere``).
     """
 
     kind: int
@@ -28,6 +29,7 @@ class StepTimes(NamedTuple):
     sequences: Floats
     contexts: Floats
     decode: Floats
+    elsewhere: int = 0
 
 
 @inlined
@@ -124,6 +126,8 @@ def table(times: StepTimes, P: int, D: int, K: int) -> float:
 @inlined
 def duration(times: StepTimes, P: int, A: int, C: int, D: int, K: int, S: int) -> int:
     """Of a step in whole picoseconds; -1 where the model has no time for it."""
+    if times.elsewhere:
+        P, A, C, D, K = 0, 0, 0, S, K + C  # noqa: N806
     if times.kind == ROOFLINE:
         seconds = roofline(times, P, A, C, D, K, S)
     elif times.kind == AFFINE:

@@ -15,6 +15,7 @@ import simpy
 from simpy.events import EventPriority
 
 from secondorder.scenarios.steptime import StepFunction, StepSeconds, picoseconds
+from secondorder.simulate.serving.accounts import Accounts
 from secondorder.simulate.serving.recorder import Recorder
 from secondorder.simulate.serving.request import Ask, Slot
 from secondorder.simulate.serving.scheduler import Scheduler
@@ -68,7 +69,10 @@ class Slowed:
 
 
 class Engine:
-    """One replica. ``submit`` requests to it, or ``cancel`` them; it runs as a process of the environment."""
+    """One replica. ``submit`` requests to it, or ``cancel`` them; it runs as a process of the environment.
+
+    ``accounts`` are told what each request's time goes to.
+    """
 
     def __init__(
         self,
@@ -80,7 +84,9 @@ class Engine:
         ahead: bool,
         leaps: bool = True,
         name: str = "engine",
+        accounts: Accounts | None = None,
     ) -> None:
+        self.accounts = accounts
         self.env, self.scheduler, self.leaps = env, scheduler, leaps
         self.seconds = seconds.bound if isinstance(seconds, StepFunction) else seconds
         self.full_speed = self.seconds
@@ -93,6 +99,8 @@ class Engine:
     def submit(self, ask: Ask, emitted: int = 0) -> Slot:
         """A request arrives now, with ``emitted`` tokens where it comes from another replica."""
         slot = self.scheduler.submit(ask, emitted)
+        if self.accounts:
+            self.accounts.arrive(slot, int(self.env.now))
         if self.idle is not None:
             self.idle.succeed()
             self.idle = None
@@ -126,7 +134,7 @@ class Engine:
                 self.let_go()
             if self.leaps and (steps := scheduler.steady_steps()):
                 yield from self.leap(steps)
-            elif step := scheduler.schedule():
+            elif step := self.decide():
                 yield from self.compute(step)
             else:
                 yield from self.sleep()
@@ -141,14 +149,21 @@ class Engine:
         while True:
             if self.leaving:
                 self.let_go()
-            step = following or self.scheduler.schedule()
+            step = following or self.decide()
             if step is None:
                 yield from self.sleep()
                 continue
-            following = self.scheduler.schedule(beside=True)
+            following = self.decide(beside=True)
             yield from self.compute(step)
 
     # What they are made of
+
+    def decide(self, *, beside: bool = False) -> Step | None:
+        """The next step, if there is anything to compute; ``beside``: while one is computed."""
+        step = self.scheduler.schedule(beside=beside)
+        if step and self.accounts:
+            self.accounts.decide(step)
+        return step
 
     def sleep(self) -> Process:
         """Until requests arrive: all of one instant are there when the engine looks."""
@@ -161,6 +176,8 @@ class Engine:
         """Of the requests that were cancelled during the step that has ended."""
         for slot in self.leaving:
             if self.scheduler.cancel(slot):
+                if self.accounts:
+                    self.accounts.cancel(slot)
                 self.recorder.cancel(slot, int(self.env.now))
         self.leaving.clear()
 
@@ -168,13 +185,17 @@ class Engine:
         """One step: its duration, then its tokens."""
         if step.admitted:
             self.recorder.admit(step.admitted, int(self.env.now), self.log)
+        if self.accounts:
+            self.accounts.begin(step, int(self.env.now))
         yield StepEnd(self.env, picoseconds(self.seconds(*step.load)))
+        if self.accounts:
+            self.accounts.end(step, int(self.env.now))
         self.log.tokens += step.prefill_tokens + step.decodes
         self.end(1, self.used(), step.first, step.finishing)
 
     def leap(self, steps: int) -> Process:
         """Many decoding steps at once, or as many as are begun when something comes between."""
-        ends, used = self.step_ends(steps), self.used()
+        start, ends, used = int(self.env.now), self.step_ends(steps), self.used()
         self.leaping = True
         try:
             yield StepEnd(self.env, ends[-1] - self.env.now)
@@ -187,6 +208,8 @@ class Engine:
             self.leaping = False
         self.log.tokens += steps * self.scheduler.decodes
         finishing = self.scheduler.decode(steps)
+        if self.accounts:
+            self.accounts.leap(start, ends[:steps], finishing)
         self.end(steps, used, [], finishing)
 
     def step_ends(self, steps: int) -> list[int]:

@@ -16,6 +16,7 @@ import heapq
 
 from secondorder.simulate.serving.blocks import Blocks, CountedBlocks, PrefixBlocks
 from secondorder.simulate.serving.cadence import Cadence
+from secondorder.simulate.serving.causes import Cause
 from secondorder.simulate.serving.policies import DEFAULT, NO_CAP, Candidate, Policies, Running
 from secondorder.simulate.serving.request import Ask, Slot
 from secondorder.simulate.serving.step import Draft, Step
@@ -56,6 +57,7 @@ class Scheduler:
         self.running: Running = {}
         self.admissions = 0
         self.blocked = False  # the head of the queue cannot be admitted before a running request ends
+        self.void: Draft | None = None  # the last decision, if it came to nothing: who lost their blocks in it
         self.apart: dict[Slot, None] = {}
         # The requests in step, as sums:
         self.step = 0  # steps scheduled so far
@@ -87,9 +89,10 @@ class Scheduler:
 
     def schedule(self, *, beside: bool = False) -> Step | None:
         """The next step, or None when there is nothing to compute; ``beside``: while one is computed."""
-        draft = self._draft()
+        draft = self._draft(self.void)
         while draft.empty and draft.preempted and not beside:  # the first in order was its own victim: now the others
-            draft = self._draft()
+            draft = self._draft(draft)
+        self.void = draft if draft.empty else None
         if draft.empty:
             return None
         self._advance(draft)
@@ -135,15 +138,15 @@ class Scheduler:
             self.cadence.saturated = False  # nobody waits
         return self._finish_in_step()
 
-    def _draft(self) -> Draft:
-        draft = Draft(self.budget)
+    def _draft(self, before: Draft | None) -> Draft:
+        draft = Draft(self.budget, before)
         self._limit()
         if self._all_can_run():
             self._run_all(draft)
         else:
             self._run_one_by_one(draft)
-        if self.waiting and not draft.preempted:
-            self._admit(draft)
+        if self.waiting:
+            draft.held_up = Cause.CACHE if draft.preempted else self._admit(draft)
         if self.cadence and not self.held and not draft.preempted:
             self.cadence.saturated = bool(self.waiting)
         return draft
@@ -193,11 +196,11 @@ class Scheduler:
                 continue  # preempted by now
             if self.passed_over:
                 self.passed_over -= 1
-                self._stall([slot])
+                draft.stalled += self._stall([slot])
             elif slot.joined < 0 and slot not in self.apart:
                 continue  # its last token is in the step under way
             elif not draft.budget or not self._run_one(slot, draft):
-                self._stall(order[place:])
+                draft.stalled += self._stall(order[place:])
                 return
 
     def _run_one(self, slot: Slot, draft: Draft) -> bool:
@@ -218,13 +221,14 @@ class Scheduler:
             self._compute(slot, tokens, draft)
         return True
 
-    def _stall(self, slots: list[Slot]) -> None:
+    def _stall(self, slots: list[Slot]) -> list[Slot]:
         """Those in step that get nothing are in step no longer."""
-        for slot in slots:
-            if slot.joined >= 0:
-                self._leave_step(slot)
-                self._name(slot)
-                self.apart[slot] = None
+        stalled = [slot for slot in slots if slot.joined >= 0]
+        for slot in stalled:
+            self._leave_step(slot)
+            self._name(slot)
+            self.apart[slot] = None
+        return stalled
 
     def _make_room(self, slot: Slot, tokens: int, draft: Draft) -> bool:
         """Free blocks for a running request at the cost of others; False if it is the victim itself."""
@@ -247,6 +251,7 @@ class Scheduler:
         if not victim.done:  # else its last token is in the step under way
             victim.computed = 0
             self.waiting.put_back(victim)
+            draft.victims.append(victim)
 
     def _remove(self, slot: Slot, more: int = 0) -> None:
         """A running request leaves, with the blocks of ``more`` tokens that it was given in this step."""
@@ -260,28 +265,30 @@ class Scheduler:
 
     # Waiting requests
 
-    def _admit(self, draft: Draft) -> None:
+    def _admit(self, draft: Draft) -> Cause | None:
+        """Admit those that wait, in order; returns what the first of the rest waits for."""
         self.blocked = False
         while self.waiting and draft.budget > 0:
             slot = self.waiting.head()
             if len(self.running) >= self.max_num_seqs:
                 self.blocked = True
-                return
+                return Cause.SLOTS
             hits = self.blocks.hits(slot, (slot.length - 1) // self.block_size)
             tokens = slot.length - hits * self.block_size
             if self.held and tokens > 1:
-                return
+                return Cause.BUDGET
             tokens = min(tokens, self.cap)
             if not self.chunked_prefill and tokens > draft.budget:
-                return
+                return Cause.BUDGET
             tokens = min(tokens, draft.budget)
             if not self.policies.admits(self._candidate(slot, hits, tokens)):
                 self.blocked = True
-                return
+                return Cause.CACHE
             self.waiting.take()
             self._start(slot, hits, draft)
             draft.prefilled |= slot.length - slot.computed > 1
             self._compute(slot, tokens, draft)
+        return Cause.BUDGET if self.waiting else None
 
     def _candidate(self, slot: Slot, hits: int, tokens: int) -> Candidate:
         return Candidate(

@@ -9,6 +9,7 @@ import simpy
 
 from secondorder.arrays import Floats, Integers
 from secondorder.scenarios.serving import Serving
+from secondorder.simulate.serving.accounts import Accounts
 from secondorder.simulate.serving.asks import PICO, asks, seconds
 from secondorder.simulate.serving.engine import Engine, arrive
 from secondorder.simulate.serving.engine_policies import policies_of
@@ -61,13 +62,21 @@ def run(scenario: Serving, requests: Requests, *, leaps: bool = True, policies: 
 
 
 def record(
-    scenario: Serving, requests: Requests, *, leaps: bool = True, policies: Policies | None = None
+    scenario: Serving,
+    requests: Requests,
+    *,
+    leaps: bool = True,
+    policies: Policies | None = None,
+    accounts: Accounts | None = None,
 ) -> tuple[list[int], Recorder]:
-    """The same run in whole picoseconds, as the engine counts them: arrivals, and what was recorded."""
+    """The same run in whole picoseconds, as the engine counts them: arrivals, and what was recorded.
+
+    ``accounts``, if there are any, split the times into causes.
+    """
     scenario.check(requests)
     asked = list(asks(scenario, requests))
     env, recorder = simpy.Environment(initial_time=0), Recorder(len(asked))
-    engine = engine_for(scenario, env, recorder, leaps=leaps, policies=policies)
+    engine = engine_for(scenario, env, recorder, leaps=leaps, policies=policies, accounts=accounts)
     env.process(arrive(env, asked, engine.submit))
     env.run()
     return [ask.arrival for ask in asked], recorder
@@ -81,10 +90,12 @@ def engine_for(
     leaps: bool = True,
     policies: Policies | None = None,
     name: str = "engine",
+    accounts: Accounts | None = None,
 ) -> Engine:
     """A replica of the scenario, idle."""
     scheduler, ahead = scheduler_for(scenario, policies), scenario.async_scheduling
-    return Engine(env, scheduler, scenario.step_seconds, recorder, ahead=ahead, leaps=leaps, name=name)
+    how = {"ahead": ahead, "leaps": leaps}
+    return Engine(env, scheduler, scenario.step_seconds, recorder, **how, name=name, accounts=accounts)
 
 
 def scheduler_for(scenario: Serving, policies: Policies | None = None) -> Scheduler:

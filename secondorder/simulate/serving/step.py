@@ -3,26 +3,8 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from secondorder.simulate.serving.causes import Cause
 from secondorder.simulate.serving.request import Slot
-
-
-class Step(NamedTuple):
-    """What one step computes (the letters of ``scenarios.steptime``), and who gets what of it."""
-
-    prefill_tokens: int
-    prefill_pairs: int
-    prefill_context: int
-    decodes: int
-    decode_context: int
-    rows: int
-    admitted: list[Slot]
-    first: list[Slot]
-    finishing: list[Slot]
-
-    @property
-    def load(self) -> tuple[int, int, int, int, int, int]:
-        """What the step time depends on: ``P, A, C, D, K, S``."""
-        return self[:6]
 
 
 class Work(NamedTuple):
@@ -44,10 +26,42 @@ class Work(NamedTuple):
 NOTHING = Work()
 
 
-class Draft:
-    """A step while it is put together; what a preempted request was given can be taken back."""
+class Step(NamedTuple):
+    """What one step computes (the letters of ``scenarios.steptime``), and who gets what of it.
 
-    def __init__(self, budget: int) -> None:
+    ``given`` is what those get that are handled one by one; the others in step decode a token each. ``joining`` will be
+    in step after it, ``stalled`` are so no longer, ``victims`` were preempted for it. ``held_up`` is what the first in
+    line waits for, if anybody waits.
+    """
+
+    prefill_tokens: int
+    prefill_pairs: int
+    prefill_context: int
+    decodes: int
+    decode_context: int
+    rows: int
+    admitted: list[Slot]
+    first: list[Slot]
+    finishing: list[Slot]
+    joining: list[Slot]
+    given: dict[Slot, Work]
+    victims: list[Slot]
+    stalled: list[Slot]
+    held_up: Cause | None
+
+    @property
+    def load(self) -> tuple[int, int, int, int, int, int]:
+        """What the step time depends on: ``P, A, C, D, K, S``."""
+        return self[:6]
+
+
+class Draft:
+    """A step while it is put together; what a preempted request was given can be taken back.
+
+    It goes on from the one ``before`` that came to nothing.
+    """
+
+    def __init__(self, budget: int, before: "Draft | None" = None) -> None:
         self.budget = budget
         self.tokens = self.pairs = self.context = self.prompts_ended = 0
         self.decodes = self.decode_context = 0
@@ -58,6 +72,9 @@ class Draft:
         self.finishing: list[Slot] = []
         self.joining: list[Slot] = []
         self.given: dict[Slot, Work] = {}
+        self.victims: list[Slot] = before.victims if before else []
+        self.stalled: list[Slot] = before.stalled if before else []
+        self.held_up: Cause | None = None
 
     @property
     def empty(self) -> bool:
@@ -106,7 +123,8 @@ class Draft:
         """The step as decided."""
         rows = self.decodes + self.prompts_ended
         load = self.tokens, self.pairs, self.context, self.decodes, self.decode_context, rows
-        return Step(*load, self.admitted, self.first, self.finishing)
+        ends = self.first, self.finishing, self.joining
+        return Step(*load, self.admitted, *ends, self.given, self.victims, self.stalled, self.held_up)
 
 
 def alive(slots: Iterable[Slot]) -> list[Slot]:

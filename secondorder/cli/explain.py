@@ -1,0 +1,76 @@
+"""``secondorder explain``: why a closed form and the simulation of a plan part."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from secondorder.cli.options import OUTPUT, PRINTED, REQUIRED, USUAL, Output, Run, at_least
+from secondorder.cli.output import check_output, emit, patience, records
+from secondorder.cli.plans import CHOICE, Plan, Which
+from secondorder.errors import naming
+
+EXAMPLE = """\
+Examples:
+
+  secondorder explain plan.toml --metric ttft_p99 --figure why.png
+
+  secondorder explain plan.toml --metric tpot_mean --order 1
+
+  secondorder explain plan.toml --metric ttft_p99 --request 17
+"""
+
+
+def explain(
+    plan: Plan,
+    /,
+    *,
+    metric: Annotated[str, Parameter(group=REQUIRED, metavar="NAME", help="Metric to explain, such as ttft_p99.")],
+    which: Which = None,
+    order: Annotated[
+        int | None,
+        Parameter(
+            group=CHOICE,
+            converter=at_least(0),
+            help="Order of the closed form.",
+            show_default="the lowest of the metric",
+        ),
+    ] = None,
+    request: Annotated[
+        int | None,
+        Parameter(
+            group=CHOICE, converter=at_least(0), help="Also show where the time of this request of a service went."
+        ),
+    ] = None,
+    figure: Annotated[
+        str | None,
+        Parameter(group=OUTPUT, metavar="FILE", help="Waterfall from formula to simulation: .png, .svg or .pdf."),
+    ] = None,
+    run: Run = USUAL,
+    out: Output = PRINTED,
+) -> None:
+    """Split the gap between a closed form and the simulation into the effects that make it.
+
+    For a service, a second table tells where the time of its requests went.
+    """
+    import sys
+
+    from secondorder.plans.read import read_plan
+    from secondorder.report.explanation import explanation_grid, partition_grid, waterfall
+    from secondorder.report.style import check_figure, save
+    from secondorder.validation.explanation.explain import REPLICATIONS, explain
+
+    check_output(out)
+    if figure is not None:
+        check_figure(figure)
+    scenario = read_plan(plan).one(which)
+    given = {**run.arguments, "replications": run.replications or REPLICATIONS}
+    with patience("turning effects on and off"), naming(f"{plan}: {scenario.name}"):
+        found = explain(scenario, metric, order=order, **given)
+        grids = [explanation_grid(found)]
+        latency = metric.partition("_")[0]
+        if found.partition is not None and (latency in ("ttft", "e2el") or request is not None):
+            of = latency if latency in ("ttft", "e2el") else "e2el"
+            grids.append(partition_grid(found.partition, of, request))
+    emit(records(found.frame), grids, out)
+    if figure is not None:
+        print(f"picture: {save(waterfall(found), figure)}", file=sys.stderr)

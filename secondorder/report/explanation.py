@@ -1,0 +1,96 @@
+"""Why a formula and the simulation part, as a table and a waterfall; where the time of requests went, as a table."""
+
+from typing import TYPE_CHECKING
+
+from secondorder.quantities import readable
+from secondorder.report.style import BLUE, GREY, INK, ORANGE
+from secondorder.report.tables import Grid, digits
+from secondorder.simulate.serving.causes import Cause
+from secondorder.validation.explanation.explain import Explanation, Part
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from secondorder.simulate.serving.partition import Partition
+
+NOT_A_SUM = (
+    "a quantile is not a sum: these parts tell what turning an effect off would change,",
+    "on average over the orders of doing so, and not where the time of a request went",
+)
+
+
+def explanation_grid(found: Explanation) -> Grid:
+    """A row a part, the formula above and the simulated value below."""
+    scale, symbol = readable(max(abs(found.simulated.amount), abs(found.formula.amount)), found.unit)
+    rows = [[f"order {found.formula.order}: {found.formula.source}", digits(found.formula.amount / scale), "", ""]]
+    rows += [_row(part, scale) for part in found.parts]
+    rows.append(["simulated", digits(found.simulated.amount / scale), "", ""])
+    below = ["alone: added to the bare system; last: what goes when it alone is turned off"]
+    if not found.metric.endswith("_mean"):
+        below += NOT_A_SUM
+    if found.idle:
+        below.append(f"no effect: {', '.join(found.idle)}")
+    unit = f" ({symbol})" if symbol else ""
+    return Grid(
+        header=["part", f"{found.metric}{unit}", "alone", "last"], rows=rows, above=[found.sentence], below=below,
+        numbers=frozenset({1, 2, 3}), breaks=frozenset({0, len(rows) - 2}),
+    )  # fmt: skip
+
+
+def _row(part: Part, scale: float) -> list[str]:
+    value = f"{part.value / scale:+.3g}"
+    if part.low is not None and part.high is not None:
+        value += f" ± {(part.high - part.low) / 2 / scale:.2g}"
+    ends = ["" if end is None else f"{end / scale:+.3g}" for end in (part.first, part.last)]
+    return [part.name, value, *ends]
+
+
+def waterfall(found: Explanation) -> "Figure":
+    """From the formula to the simulated value, a step a part."""
+    from matplotlib.figure import Figure
+
+    scale, symbol = readable(max(abs(found.simulated.amount), abs(found.formula.amount)), found.unit)
+    figure = Figure(figsize=(9, 1.6 + 0.42 * (len(found.parts) + 2)), dpi=130, layout="constrained")
+    axes, level, places = figure.subplots(), found.formula.amount / scale, len(found.parts) + 1
+    axes.barh(places, level, color=GREY, height=0.6)
+    for place, part in zip(range(places - 1, 0, -1), found.parts, strict=True):
+        step = part.value / scale
+        axes.barh(place, step, left=level, color=ORANGE if step >= 0 else BLUE, height=0.6)
+        half = 0.0 if part.low is None or part.high is None else (part.high - part.low) / 2 / scale
+        right = max(level, level + step + half)
+        axes.errorbar(level + step, place, xerr=half or None, color=INK, capsize=3, linewidth=1)
+        axes.annotate(f"{step:+.3g}", (right, place), (6, 0), textcoords="offset points", va="center", fontsize=8)
+        level += step
+    axes.barh(0, found.simulated.amount / scale, color=INK, height=0.6)
+    names = ["simulated", *(part.name for part in reversed(found.parts)), f"order {found.formula.order}"]
+    axes.set_yticks(range(places + 1), names)
+    axes.set_xlabel(f"{found.metric} ({symbol})" if symbol else found.metric)
+    axes.margins(x=0.12)
+    axes.grid(axis="x", alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    figure.suptitle(found.sentence, fontsize=8, wrap=True)
+    return figure
+
+
+def partition_grid(parts: "Partition", metric: str, request: int | None = None) -> Grid:
+    """Where the time of the mean request went, of those around the p99, and of one request."""
+    table = parts.summary(metric, request=request)
+    totals = table.sum()
+    scale, symbol = readable(float(totals.max()), "s")
+    names = {"mean": "mean", "around_p99": "around the p99"}
+    columns = [names.get(str(column), str(column).replace("_", " ")) for column in table.columns]
+    rows = [
+        [cause.words, *(digits(float(value) / scale) for value in table.loc[cause.column].to_numpy())]
+        for cause in Cause
+        if table.loc[cause.column].any()
+    ]
+    rows.append(["sum", *(digits(value / scale) for value in totals)])
+    above = [
+        f"{parts.scenario}: where the {metric} of {len(parts.ttft):,} requests went; each request's parts sum to it"
+    ]
+    below = ["a step is split in this order: own work alone, the decodes beside it, other prompts"]
+    return Grid(
+        header=[f"cause ({symbol})", *columns], rows=rows, above=above, below=below,
+        numbers=frozenset(range(1, len(columns) + 1)), breaks=frozenset({len(rows) - 2}),
+    )  # fmt: skip
