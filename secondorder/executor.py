@@ -22,6 +22,9 @@ LOSSES = 5
 REACH = "10s"
 """Time within which the scheduler of a cluster must answer."""
 
+TRACKER = "joblib.externals.loky.backend.resource_tracker"
+"""Process that cleans up after workers; it need not say so after an interrupt."""
+
 
 def run_each(action: Callable[[Item], Result], items: Collection[Item], jobs: int = 1) -> Iterator[Result]:
     """``action`` of each item as the results come, in the order of the items, by ``jobs`` processes.
@@ -71,8 +74,13 @@ def _in_processes(
     action: Callable[[Item], Result], items: Sequence[Item], jobs: int, order: str
 ) -> Iterator[tuple[int, Result]]:
     """Results with their places; after the loss of a worker, what is left starts anew in new ones."""
+    import warnings
+
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    warnings.filterwarnings("ignore", message=".*still being processed", category=UserWarning)  # after an interrupt
+    os.environ.setdefault("PYTHONWARNINGS", f"ignore::UserWarning:{TRACKER}")
 
     task = delayed(partial(_in_worker, action, os.getpid()))
     left = dict(enumerate(items))

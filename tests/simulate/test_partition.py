@@ -14,6 +14,7 @@ from secondorder.scenarios.steptime import Affine
 from secondorder.simulate import serving
 from secondorder.simulate.output import student
 from secondorder.simulate.serving.causes import Cause
+from secondorder.simulate.serving.engine_policies import policies_of
 from secondorder.simulate.serving.partition import Partition, partition, partition_of
 from secondorder.simulate.serving.policies import first_chunk
 from secondorder.workloads.arrivals import Poisson
@@ -152,7 +153,7 @@ def test_nothing_is_left_over_and_leaps_change_no_part(case: Case) -> None:
     assert (parts.finish >= 0).all()
     assert (parts.finish >= parts.first_token).all()
     assert (split(case, leaps=False).finish == parts.finish).all()
-    assert_no_residue(split(replace(case, policies=replace(case.policies, admits=first_chunk))))
+    assert_no_residue(split(replace(case, policies=replace(policies_of(case.scenario), admits=first_chunk))))
 
 
 def test_a_hundred_random_services_leave_no_residue() -> None:
