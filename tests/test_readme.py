@@ -59,7 +59,7 @@ def test_the_demo_prints_what_the_readme_shows_and_draws_its_picture(tmp_path, c
 def test_the_story_of_the_demo_and_its_tables_tell_the_same():
     """The tables hold the values that the story prints, from the same run."""
     tables = shown_after("demo", (ROOT / "docs" / "demo.md").read_text(encoding="utf-8"))
-    for line in shown_after("demo", README).splitlines()[4:10]:
+    for line in shown_after("demo", README).splitlines()[5:11]:
         simulated = re.search(r"([\d.]+) ± ([\d.]+) (?:ms|s) ", line)
         assert simulated is not None, line
         assert f"{simulated[1]} ± {simulated[2]} " in tables

@@ -1,7 +1,8 @@
 """Two engines that two classes of requests visit in opposite order, both in steps of one length.
 
->>> OppositeRoutes(rate=0.7).load, OppositeRoutes(rate=0.7).virtual_load             # of an engine, of both last stages
-(0.5541666666666667, 0.9916666666666667)
+>>> routes = OppositeRoutes(rate=0.7)
+>>> round(routes.load, 4), round(routes.virtual_load, 4)    # of an engine, of both last stages
+(0.5542, 0.9917)
 """
 
 from dataclasses import dataclass

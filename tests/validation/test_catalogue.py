@@ -52,7 +52,7 @@ def test_what_must_hold_agrees_and_nothing_exact_breaks(twin: Twin) -> None:
 def test_titles_are_short_and_tell_twins_apart() -> None:
     assert len(CATALOGUE) == len(twins())
     assert max(map(len, CATALOGUE)) <= 28
-    assert {twin.suite for twin in twins()} == {"queueing", "serving", "training"}
+    assert {twin.suite for twin in twins()} == {"deployment", "queueing", "serving", "training"}
 
 
 @pytest.mark.parametrize("twin", CATALOGUE.values(), ids=list(CATALOGUE))
