@@ -290,7 +290,7 @@ def test_the_help_shows_the_defaults_of_the_scenario(capsys: pytest.CaptureFixtu
     shown = {field.name: field.default for field in fields(Serving) if type(field.default) in (int, float, str, bool)}
     for name in (each for each in shown.keys() - {"name"} if len(each) <= FOLDED):
         value = shown[name]
-        default = f"{value:g}" if type(value) in (int, float) else str(value).lower()
+        default = str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else value
         assert f"[default: {default}]" in words.partition(f" --{name.replace('_', '-')} ")[2][:160]
 
 
