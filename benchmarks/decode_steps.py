@@ -27,12 +27,23 @@ CHAT_PROMPT = 300
 """Tokens of a prompt where the table has none: conversations."""
 CARDS = {"A100": "a100_80gb", "H100": "h100_sxm", "H20": "h20", "B200": "b200"}
 MODELS = {
-    "qwen3-0.6b": "qwen3_0_6b", "qwen3-4b": "qwen3_4b", "qwen3-8b": "qwen3_8b", "qwen3-32b": "qwen3_32b",
-    "qwen3-30b": "qwen3_30b_a3b", "qwen3-coder-30b": "qwen3_30b_a3b", "llama-3.1-8b": "llama_3_1_8b",
-    "gpt-oss-20b": "gpt_oss_20b", "gpt-oss-120b": "gpt_oss_120b", "llama-3.1-405b": "llama_3_1_405b",
-    "qwen3-235b": "qwen3_235b_a22b", "qwen3-coder-480b": "qwen3_coder_480b_a35b", "llama-4-scout": "llama_4_scout",
-    "llama-4-maverick": "llama_4_maverick", "deepseek-v3.1": "deepseek_v3", "deepseek-r1": "deepseek_r1",
-}  # fmt: skip
+    "qwen3-0.6b": "qwen3_0_6b",
+    "qwen3-4b": "qwen3_4b",
+    "qwen3-8b": "qwen3_8b",
+    "qwen3-32b": "qwen3_32b",
+    "qwen3-30b": "qwen3_30b_a3b",
+    "qwen3-coder-30b": "qwen3_30b_a3b",
+    "llama-3.1-8b": "llama_3_1_8b",
+    "gpt-oss-20b": "gpt_oss_20b",
+    "gpt-oss-120b": "gpt_oss_120b",
+    "llama-3.1-405b": "llama_3_1_405b",
+    "qwen3-235b": "qwen3_235b_a22b",
+    "qwen3-coder-480b": "qwen3_coder_480b_a35b",
+    "llama-4-scout": "llama_4_scout",
+    "llama-4-maverick": "llama_4_maverick",
+    "deepseek-v3.1": "deepseek_v3",
+    "deepseek-r1": "deepseek_r1",
+}
 PRECISIONS = {"bf16": "bf16", "bfloat16": "bf16", "mxfp4": "bf16", "fp8": "fp8"}
 METRICS = ("TPOT", "median TPOT", "median ITL", "TPOT (=1/speed)")
 OLD = ("HF transformers", "SGLang + EAGLE3", "PyTorch")
@@ -88,9 +99,13 @@ def predicted(row: "pd.Series[float]") -> float | None:
         return None
     model, batch, context = so.models[name], float(row.batch), prompt + output / 2
     placement = Placement(
-        model=model, accelerator=so.accelerators[card], precision=PRECISIONS[row.precision], kv_precision="bf16",
-        tensor_parallel_size=int(row.gpus), context=None if model.whole_cache else context,
-    )  # fmt: skip
+        model=model,
+        accelerator=so.accelerators[card],
+        precision=PRECISIONS[row.precision],
+        kv_precision="bf16",
+        tensor_parallel_size=int(row.gpus),
+        context=None if model.whole_cache else context,
+    )
     step = MeasuredRoofline(engine=engine_of(row)).seconds(placement)
     return float(step(0, 0, 0, batch, batch * context, batch))
 

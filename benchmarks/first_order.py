@@ -43,9 +43,23 @@ class Numbers:
 
 
 UNITS = {
-    "": 1.0, "ms": 1e3, "s": 1.0, "h": 1 / 3600, "day": 1 / 86_400, "GB": 1e-9, "GB/s": 1e-9, "TB/s": 1e-12, "%": 100.0,
-    "M USD": 1e-6, "USD": 1.0, "USD/Mtok": 1e6, "t CO2e": 1e-3, "G": 1e-9, "FLOP/byte": 1.0, "request/s": 1.0,
-}  # fmt: skip
+    "": 1.0,
+    "ms": 1e3,
+    "s": 1.0,
+    "h": 1 / 3600,
+    "day": 1 / 86_400,
+    "GB": 1e-9,
+    "GB/s": 1e-9,
+    "TB/s": 1e-12,
+    "%": 100.0,
+    "M USD": 1e-6,
+    "USD": 1.0,
+    "USD/Mtok": 1e6,
+    "t CO2e": 1e-3,
+    "G": 1e-9,
+    "FLOP/byte": 1.0,
+    "request/s": 1.0,
+}
 """By what SI numbers (and kgCO2e) are multiplied."""
 
 

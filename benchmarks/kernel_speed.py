@@ -25,9 +25,11 @@ from secondorder.simulate.queues import run as run_queue
 from secondorder.workloads.requests import Requests
 
 CONVERSATIONS = Serving(
-    model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm, arrivals=so.Poisson("10 request/s"),
+    model=so.models.llama_3_1_8b,
+    accelerator=so.accelerators.h100_sxm,
+    arrivals=so.Poisson("10 request/s"),
     lengths=so.lengths.azure_conv_2023,
-)  # fmt: skip
+)
 MOONCAKE = Path(__file__).parents[2] / "shared" / "data" / "mooncake_conversation.jsonl"
 """Trace with prefixes, where it is at hand."""
 MANY, FEW = 1_000_000, 2_000
@@ -108,9 +110,13 @@ def engines() -> None:
     if MOONCAKE.exists():
         trace = so.read_trace(str(MOONCAKE))
         scenario = replace(
-            CONVERSATIONS, arrivals=trace, lengths=None, enable_prefix_caching=True, tensor_parallel_size=4,
+            CONVERSATIONS,
+            arrivals=trace,
+            lengths=None,
+            enable_prefix_caching=True,
+            tensor_parallel_size=4,
             max_num_batched_tokens=8192,
-        )  # fmt: skip
+        )
         compare("Mooncake, prefix cache", scenario, trace.requests, trace.head(FEW).requests)
 
 
@@ -119,9 +125,12 @@ def growth() -> None:
     for slots in (16, 64, 256, 1024):
         step = so.Affine(per_step=5e-3, per_prefill_token=1e-8, per_decode=1e-9)
         scenario = replace(
-            CONVERSATIONS, lengths=so.Lengths(input=64, output=so.Geometric(256)), max_num_seqs=slots, step_time=step,
+            CONVERSATIONS,
+            lengths=so.Lengths(input=64, output=so.Geometric(256)),
+            max_num_seqs=slots,
+            step_time=step,
             arrivals=so.Poisson(f"{0.5 * slots / (256 * 5e-3)} request/s"),
-        )  # fmt: skip
+        )
         asked = serving.draw(scenario, MANY, 1)
         rate = MANY / seconds(lambda s=scenario, a=asked: record(s, a, records=False), repeats=2)
         print(f"{slots:>5} slots                 {rate:14,.0f} requests/s")

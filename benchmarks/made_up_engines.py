@@ -25,14 +25,19 @@ def engine(seed: int) -> tuple[MeasuredRun, dict[str, float]]:
     sequence, prefill, front = rng.uniform(1e-5, 1e-4), rng.uniform(1e-3, 4e-3), rng.uniform(5e-3, 2e-2)
     model = so.models.llama_3_1_8b
     step_time = so.MeasuredRoofline(
-        memory_efficiency=memory, bf16_efficiency=arithmetic, attention_memory_efficiency=attention,
-        per_sequence=f"{sequence!r} s", prefill_floor=f"{prefill / model.layers!r} s",
-    )  # fmt: skip
+        memory_efficiency=memory,
+        bf16_efficiency=arithmetic,
+        attention_memory_efficiency=attention,
+        per_sequence=f"{sequence!r} s",
+        prefill_floor=f"{prefill / model.layers!r} s",
+    )
     scenario = so.Serving(
-        model=model, accelerator=so.accelerators.h100_sxm, arrivals=so.Poisson("12 request/s"),
+        model=model,
+        accelerator=so.accelerators.h100_sxm,
+        arrivals=so.Poisson("12 request/s"),
         lengths=so.Lengths(input=so.LogNormal(1500, cv=1.0, maximum=8000), output=so.Uniform(20, high=160)),
         step_time=step_time,
-    )  # fmt: skip
+    )
     offered = draw(scenario, 80, seed=seed)
     trace = Trace(name=f"engine {seed}", requests=replace(offered, arrival=offered.arrival - offered.arrival[0]))
     settings = {"precision": "bf16", "max_num_batched_tokens": 2048}

@@ -38,39 +38,65 @@ def model_rows(folder: Path) -> Iterator[str]:
         against = f"{model.checkpoint_bytes / int(stated.group()) - 1:+.1%}" if stated else ""
         active = f"{model.active_parameters / 1e9:.2f}" if row["active_computed_with_embed_and_head"] else ""
         cells = [
-            row["name"], f"{model.parameters:,.0f}", active,
+            row["name"],
+            f"{model.parameters:,.0f}",
+            active,
             *(f"{model.cache_bytes(tokens, 'bf16') / 1e9:.3f}" for tokens in (8192, 131_072)),
-            f"{model.state_bytes('bf16') / 1e6:.1f}", f"{model.checkpoint_bytes / 1e9:.1f}", against,
-        ]  # fmt: skip
+            f"{model.state_bytes('bf16') / 1e6:.1f}",
+            f"{model.checkpoint_bytes / 1e9:.1f}",
+            against,
+        ]
         yield f"| {' | '.join(cells)} |"
 
 
 # Memory
 
 SHAPES: dict[str, str] = {
-    r"Llama-3\.1-8B": "llama_3_1_8b", r"Qwen2\.5-7B|R1-Distill-Qwen-7B": "qwen2_5_7b",
-    r"Qwen2\.5-Math-1\.5B": "qwen2_5_1_5b", r"Qwen2\.5-0\.5B": "qwen2_5_0_5b", r"Coder-V2-Lite": "deepseek_v2_lite",
-    r"phi-4-mini": "phi_4_mini", r"Qwen3-0\.6B": "qwen3_0_6b", r"Qwen3-8B": "qwen3_8b", r"Qwen3-32B": "qwen3_32b",
-    r"gpt-oss-20b": "gpt_oss_20b", r"gpt-oss-120b": "gpt_oss_120b", r"R1-Distill-Qwen-14B": "qwen2_5_14b",
-}  # fmt: skip
+    r"Llama-3\.1-8B": "llama_3_1_8b",
+    r"Qwen2\.5-7B|R1-Distill-Qwen-7B": "qwen2_5_7b",
+    r"Qwen2\.5-Math-1\.5B": "qwen2_5_1_5b",
+    r"Qwen2\.5-0\.5B": "qwen2_5_0_5b",
+    r"Coder-V2-Lite": "deepseek_v2_lite",
+    r"phi-4-mini": "phi_4_mini",
+    r"Qwen3-0\.6B": "qwen3_0_6b",
+    r"Qwen3-8B": "qwen3_8b",
+    r"Qwen3-32B": "qwen3_32b",
+    r"gpt-oss-20b": "gpt_oss_20b",
+    r"gpt-oss-120b": "gpt_oss_120b",
+    r"R1-Distill-Qwen-14B": "qwen2_5_14b",
+}
 """Models of the log and of the zoo; the distilled ones have their parent's shape."""
 LLAMA_70B = {
-    "model_type": "llama", "hidden_size": 8192, "num_hidden_layers": 80, "num_attention_heads": 64,
-    "num_key_value_heads": 8, "intermediate_size": 28672, "vocab_size": 128256, "max_position_embeddings": 131072,
-}  # fmt: skip
+    "model_type": "llama",
+    "hidden_size": 8192,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "intermediate_size": 28672,
+    "vocab_size": 128256,
+    "max_position_embeddings": 131072,
+}
 WEIGHTS = {"num_bits": 8, "type": "float", "strategy": "channel"}
 FP8 = {
-    "quant_method": "compressed-tensors", "ignore": ["lm_head"],
+    "quant_method": "compressed-tensors",
+    "ignore": ["lm_head"],
     "config_groups": {"group_0": {"targets": ["Linear"], "weights": WEIGHTS}},
-}  # fmt: skip
+}
 QUANTISED = {
     r"70B-Instruct-AWQ": {"quant_method": "awq", "bits": 4, "group_size": 128},
     r"Llama-3\.3-70B.*(FP8|fp8)": FP8,
 }
 CARDS = {
-    "H100": "h100_sxm", "A100-80": "a100_80gb", "A100-40": "a100_40gb", "L40S": "l40s", "V100": "v100",
-    "MI300X": "mi300x", "48GB": "l40s", "80GB": "h100_sxm", "24GB GeForce": "rtx_4090",
-}  # fmt: skip
+    "H100": "h100_sxm",
+    "A100-80": "a100_80gb",
+    "A100-40": "a100_40gb",
+    "L40S": "l40s",
+    "V100": "v100",
+    "MI300X": "mi300x",
+    "48GB": "l40s",
+    "80GB": "h100_sxm",
+    "24GB GeForce": "rtx_4090",
+}
 
 
 class Line(NamedTuple):
@@ -128,14 +154,18 @@ def estimate(row: dict[str, str], model: Transformer, card: so.Accelerator) -> E
     budget = 8192 if large or "offline" in row["notes"] else 2048
     precision = {"fp8 (runtime)": "fp8", "none (float32)": "fp32"}.get(row["weight_quant"], "bf16")
     return engine_memory(
-        model, card, version="0.8" if old else version, precision=precision,
+        model,
+        card,
+        version="0.8" if old else version,
+        precision=precision,
         tensor_parallel_size=int(number(row, "tp") or 1),
         max_num_batched_tokens=int(
             number(row, "max_num_batched_tokens") or max(budget, old * number(row, "max_model_len"))
         ),
         max_num_seqs=int(number(row, "max_num_seqs") or (1024 if large and not old else 256)),
-        gpu_memory_utilization=number(row, "gpu_memory_utilization"), enforce_eager=row["enforce_eager"] == "True",
-    )  # fmt: skip
+        gpu_memory_utilization=number(row, "gpu_memory_utilization"),
+        enforce_eager=row["enforce_eager"] == "True",
+    )
 
 
 def memory_rows(folder: Path) -> Iterator[str]:
@@ -146,10 +176,15 @@ def memory_rows(folder: Path) -> Iterator[str]:
     for line in found:
         row = line.row
         cells = [
-            row["gpu_name"].split(" (")[0], row["vllm_version"].split(" (")[0], row["tp"] or "1",
-            row["model"].rsplit("/", 1)[-1], f"{line.printed / GIB:.2f}", f"{line.memory.cache / GIB:.2f}",
-            f"{line.error:+.1%}", "yes" if line.inside else "no",
-        ]  # fmt: skip
+            row["gpu_name"].split(" (")[0],
+            row["vllm_version"].split(" (")[0],
+            row["tp"] or "1",
+            row["model"].rsplit("/", 1)[-1],
+            f"{line.printed / GIB:.2f}",
+            f"{line.memory.cache / GIB:.2f}",
+            f"{line.error:+.1%}",
+            "yes" if line.inside else "no",
+        ]
         yield f"| {' | '.join(cells)} |"
     median = statistics.median(abs(line.error) for line in found)
     inside = sum(line.inside for line in found)

@@ -82,8 +82,10 @@ def main() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = measure(queue(), run(queue(), 10_000_000), 10_000)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"10,000,000 customers measured (mean wait {found['wait_mean']:.3f} s, exact 4): "
-          f"peak memory {after / 1024:,.0f} MB ({(after - before) / 1024:+,.0f} MB)")  # fmt: skip
+    print(
+        f"10,000,000 customers measured (mean wait {found['wait_mean']:.3f} s, exact 4): "
+        f"peak memory {after / 1024:,.0f} MB ({(after - before) / 1024:+,.0f} MB)"
+    )
 
 
 if __name__ == "__main__":

@@ -22,12 +22,21 @@ MARGIN, REPLICATIONS = 0.1, 8
 BAR = 0.95
 """Share of the figures inside their domain that is to be right."""
 PAIRS = (
-    ("llama_3_1_8b", "h100_sxm", 1), ("llama_3_1_8b", "a100_80gb", 1), ("llama_3_1_8b", "l4", 1),
-    ("llama_3_1_8b", "l40s", 1), ("llama_3_1_70b", "h100_sxm", 4), ("llama_3_1_70b", "h200", 2),
-    ("qwen2_5_7b", "a10", 1), ("qwen2_5_14b", "a100_80gb", 1), ("qwen3_30b_a3b", "h100_sxm", 1),
-    ("mixtral_8x7b", "h100_sxm", 2), ("qwen2_5_0_5b", "l4", 1), ("mistral_7b", "rtx_4090", 1),
-    ("qwen3_32b", "b200", 1), ("qwen3_8b", "mi300x", 1),
-)  # fmt: skip
+    ("llama_3_1_8b", "h100_sxm", 1),
+    ("llama_3_1_8b", "a100_80gb", 1),
+    ("llama_3_1_8b", "l4", 1),
+    ("llama_3_1_8b", "l40s", 1),
+    ("llama_3_1_70b", "h100_sxm", 4),
+    ("llama_3_1_70b", "h200", 2),
+    ("qwen2_5_7b", "a10", 1),
+    ("qwen2_5_14b", "a100_80gb", 1),
+    ("qwen3_30b_a3b", "h100_sxm", 1),
+    ("mixtral_8x7b", "h100_sxm", 2),
+    ("qwen2_5_0_5b", "l4", 1),
+    ("mistral_7b", "rtx_4090", 1),
+    ("qwen3_32b", "b200", 1),
+    ("qwen3_8b", "mi300x", 1),
+)
 NARROW = 0.02
 """Half-width of a simulated interval up to which a figure counts in the table."""
 METRICS = [f"{name}_{of}" for name in ("ttft", "tpot", "e2el") for of in ("mean", "p50", "p90", "p99")]

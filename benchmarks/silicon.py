@@ -105,9 +105,15 @@ def _row(row: "pd.Series[float]") -> Row:
         separate_prefill=engine == "sglang",
     )
     return Row(
-        loop, engine, row.median_ttft_ms / 1e3, row.median_tpot_ms / 1e3, row.system, name, row.gemm_precision,
+        loop,
+        engine,
+        row.median_ttft_ms / 1e3,
+        row.median_tpot_ms / 1e3,
+        row.system,
+        name,
+        row.gemm_precision,
         str(row.engine_version),
-    )  # fmt: skip
+    )
 
 
 def _stored(model: Transformer, name: str, row: "pd.Series[float]") -> tuple[Transformer, str]:
@@ -119,8 +125,10 @@ def _stored(model: Transformer, name: str, row: "pd.Series[float]") -> tuple[Tra
     if row.gemm_precision in ("nvfp4", "int4_wo"):
         experts = bool(model.counted.choices)
         chosen = stored(
-            model.counted, kept="bf16", format=four_bits.name,
+            model.counted,
+            kept="bf16",
+            format=four_bits.name,
             choose=lambda module: four_bits if not experts or ".experts." in module else None,
-        )  # fmt: skip
+        )
         return replace(model, stored=chosen), precision
     return replace(model, stored=None), precision

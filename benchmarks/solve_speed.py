@@ -39,20 +39,25 @@ class Row(TypedDict):
 def documented() -> dict[str, so.Serving]:
     """The services of the README, the demo and the documentation."""
     chat = so.Serving(
-        model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm,
-        arrivals=so.Poisson("8 request/s"), lengths=so.lengths.azure_conv_2023, name="conversations",
-    )  # fmt: skip
+        model=so.models.llama_3_1_8b,
+        accelerator=so.accelerators.h100_sxm,
+        arrivals=so.Poisson("8 request/s"),
+        lengths=so.lengths.azure_conv_2023,
+        name="conversations",
+    )
     fixed = so.Lengths(input=1024, output=256)
     geometric = so.Lengths(input=so.Geometric(512), output=so.Geometric(256))
     return {
-        **{f"conversations at {rate}/s": replace(chat, arrivals=so.Poisson(f"{rate} request/s"))
-           for rate in (2, 8, 16, 24, 28)},
+        **{
+            f"conversations at {rate}/s": replace(chat, arrivals=so.Poisson(f"{rate} request/s"))
+            for rate in (2, 8, 16, 24, 28)
+        },
         "code at 8/s": replace(chat, lengths=so.lengths.azure_code_2023),
         "1024/256": replace(chat, lengths=fixed),
         "geometric": replace(chat, lengths=geometric),
         "8 slots": replace(chat, max_num_seqs=8, arrivals=so.Poisson("2 request/s")),
         "budget 512": replace(chat, max_num_batched_tokens=512, arrivals=so.Poisson("6 request/s")),
-    }  # fmt: skip
+    }
 
 
 def services(count: int, rates: dict[str, float]) -> dict[str, so.Serving]:

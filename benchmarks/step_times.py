@@ -23,15 +23,25 @@ WAYS = 9
 """Ways to leave a third of the groups out."""
 ENGINES = ("vllm", "sglang", "tensorrt-llm")
 NAMES = (
-    "fp8_efficiency", "grouped_efficiency", "layer_floor", "expert_floor", "prefill_floor",
+    "fp8_efficiency",
+    "grouped_efficiency",
+    "layer_floor",
+    "expert_floor",
+    "prefill_floor",
     *(f"{engine} {part}" for part in ("per_step", "per_sequence") for engine in ENGINES),
-)  # fmt: skip
+)
 START = np.array([0.6, 0.2, 2e-5, 2e-5, 5e-6, 3e-4, 1e-3, 1e-3, 2e-5, 2e-5, 2e-5])
 """Guesses that the fit is held near, loosely: one standard deviation is a factor 1.35."""
 ZERO = (
-    "per_token", "reductions", "fixed", "per_prefill_pair", "per_row", "per_cached_token", "per_decode",
+    "per_token",
+    "reductions",
+    "fixed",
+    "per_prefill_pair",
+    "per_row",
+    "per_cached_token",
+    "per_decode",
     "per_prefill_step",
-)  # fmt: skip
+)
 
 
 class Terms(NamedTuple):
@@ -161,9 +171,11 @@ def first_tokens(rows: Sequence[Row], keys: Floats) -> tuple[Floats, "pd.DataFra
     def fitted(at: Floats) -> Floats:
         start = np.log([3.0, 20.0, 7.0, 1e-5])
         return least_squares(
-            lambda x: np.append(np.log(model(x, at) / measured[at]), (x - start) * 0.1), start, loss="soft_l1",
+            lambda x: np.append(np.log(model(x, at) / measured[at]), (x - start) * 0.1),
+            start,
+            loss="soft_l1",
             f_scale=0.1,
-        ).x  # fmt: skip
+        ).x
 
     tables = []
     for way in range(WAYS):
@@ -211,9 +223,11 @@ def _report(rows: Sequence[Row], errors: "pd.DataFrame", band: Floats) -> None:
     print(f"rows inside a band that was found without them: {errors['inside'].mean():.1%}")
     for columns in (["family"], ["TP"], ["system", "engine", "model", "precision"]):
         table = errors.groupby(columns).agg(
-            rows=("row", "nunique"), median=("error", "median"), absolute=("error", lambda e: e.abs().median()),
+            rows=("row", "nunique"),
+            median=("error", "median"),
+            absolute=("error", lambda e: e.abs().median()),
             inside=("inside", "mean"),
-        )  # fmt: skip
+        )
         print(f"\n| {' | '.join(columns)} | rows | median error | median absolute | in the band |")
         print("|" + " --- |" * (len(columns) + 4))
         for key, row in table.iterrows():

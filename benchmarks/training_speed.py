@@ -97,9 +97,11 @@ def main() -> None:
         answer = simulate_training(scenario, replications=1000, jobs=2)
         took = time.perf_counter() - start
         verdict = "met" if took < BAR_ALL else "MISSED"
-        print(f"1,000 runs on 2 of {os.cpu_count()} cores, {name}: {took:.1f} s (bar {BAR_ALL:.0f} s: {verdict}); "
-              f"goodput {answer.best('goodput')}, failures {answer.best('failures_mean').amount:.1f} "
-              f"({answer.best('failures_p5').amount:.0f} to {answer.best('failures_p95').amount:.0f})")  # fmt: skip
+        print(
+            f"1,000 runs on 2 of {os.cpu_count()} cores, {name}: {took:.1f} s (bar {BAR_ALL:.0f} s: {verdict}); "
+            f"goodput {answer.best('goodput')}, failures {answer.best('failures_mean').amount:.1f} "
+            f"({answer.best('failures_p5').amount:.0f} to {answer.best('failures_p95').amount:.0f})"
+        )
 
     exact = 900 / (MTBF * math.exp(RESTART / MTBF) * math.expm1(945 / MTBF))
     naive = np.mean([plain(seed=k) for k in range(200)])

@@ -43,12 +43,16 @@ STEP_TIMES: list[StepTime] = [
     ON_A_GRID,
     Affine(per_step=7.3e-4 / 3, per_prefill_token=1e-4 / 7, per_decode=3.1e-5 / 11, per_context_token=1e-6 / 13),
     Affine(
-        per_step=1e-3 * 2**0.5, per_prefill_token=1e-5 * np.e, per_decode=1e-4 / np.pi, per_context_token=1e-7 * 3**0.5,
-        per_prefill_pair=1e-8 * 5**0.5, per_prefill_step=1e-4 * 7**0.5,
+        per_step=1e-3 * 2**0.5,
+        per_prefill_token=1e-5 * np.e,
+        per_decode=1e-4 / np.pi,
+        per_context_token=1e-7 * 3**0.5,
+        per_prefill_pair=1e-8 * 5**0.5,
+        per_prefill_step=1e-4 * 7**0.5,
     ),
     Roofline(compute_efficiency=0.61, memory_efficiency=0.83, host_overhead="0.7 ms"),
     Roofline(compute_efficiency=0.001, host_overhead="0 s"),
-]  # fmt: skip
+]
 
 
 @dataclass(frozen=True, repr=False)
@@ -184,7 +188,10 @@ def cases(
     chunked = draw(st.sampled_from([True, True, True, False]))
     engine = draw(st.sampled_from(["vllm 0.33", "vllm 0.33", "vllm 0.24", "vllm 0.19"]))
     scenario = Serving(
-        model=MODEL, accelerator=ACCELERATOR, arrivals=ARRIVALS, lengths=LENGTHS,
+        model=MODEL,
+        accelerator=ACCELERATOR,
+        arrivals=ARRIVALS,
+        lengths=LENGTHS,
         num_gpu_blocks=1 - (1 - longest) // block_size + draw(st.integers(0, 6) | st.integers(0, 60)),
         block_size=block_size,
         max_num_seqs=draw(st.sampled_from([1, 2, 3, 5, 20])),
@@ -199,11 +206,14 @@ def cases(
         watermark=0.0 if engine == "vllm 0.19" else draw(st.sampled_from([0.0, 0.0, 0.1])),
         scheduler_reserve_full_isl=draw(st.sampled_from([True, True, False])),
         step_time=STEP_TIMES[draw(st.integers(0, len(STEP_TIMES) - 1))],
-    )  # fmt: skip
+    )
     requests = Requests(
-        arrival=[time * 1e-12 for time in times], input_tokens=prompts, output_tokens=outputs,
-        hash_ids=tuple(map(np.array, draw(hashes(prompts, hash_block)))) if hash_block else None, hash_block=hash_block,
-    )  # fmt: skip
+        arrival=[time * 1e-12 for time in times],
+        input_tokens=prompts,
+        output_tokens=outputs,
+        hash_ids=tuple(map(np.array, draw(hashes(prompts, hash_block)))) if hash_block else None,
+        hash_block=hash_block,
+    )
     return Case(scenario, tuple(times), requests)
 
 
@@ -227,13 +237,23 @@ def assert_agrees(case: Case) -> None:
 # Cases small enough to follow by hand: each step takes 1 ms
 
 
-def by_hand(asks: list[tuple[int, int, int]], *, blocks: int = 100, hash_ids: tuple[list[int], ...] | None = None,
-            **changes: Any) -> Case:  # fmt: skip
+def by_hand(
+    asks: list[tuple[int, int, int]],
+    *,
+    blocks: int = 100,
+    hash_ids: tuple[list[int], ...] | None = None,
+    **changes: Any,
+) -> Case:
     """Requests as (arrival in ms, prompt, output), blocks of 4 tokens."""
     scenario = Serving(
-        model=MODEL, accelerator=ACCELERATOR, arrivals=ARRIVALS, lengths=LENGTHS, step_time=ON_A_GRID,
-        block_size=4, num_gpu_blocks=blocks + 1,
-    )  # fmt: skip
+        model=MODEL,
+        accelerator=ACCELERATOR,
+        arrivals=ARRIVALS,
+        lengths=LENGTHS,
+        step_time=ON_A_GRID,
+        block_size=4,
+        num_gpu_blocks=blocks + 1,
+    )
     requests = Requests(
         arrival=[ask[0] * 1e-3 for ask in asks],
         input_tokens=[ask[1] for ask in asks],

@@ -173,8 +173,25 @@ def test_the_reference_values_that_are_right_are_met():
 
 def test_every_workflow_of_the_suite_has_a_row():
     wanted = (
-        "Roofline", "LLM serving", "Capacity", "Parallelism", "Training memory", "MoE", "Economics", "Sustainability",
-        "Reliability", "Sensitivity", "Inverse roofline", "Scaling laws", "Compression", "Reasoning", "Data loading",
-        "Topology", "Multi-tenant queue", "Privacy overhead", "Registries", "Command line",
-    )  # fmt: skip
+        "Roofline",
+        "LLM serving",
+        "Capacity",
+        "Parallelism",
+        "Training memory",
+        "MoE",
+        "Economics",
+        "Sustainability",
+        "Reliability",
+        "Sensitivity",
+        "Inverse roofline",
+        "Scaling laws",
+        "Compression",
+        "Reasoning",
+        "Data loading",
+        "Topology",
+        "Multi-tenant queue",
+        "Privacy overhead",
+        "Registries",
+        "Command line",
+    )
     assert {row.workflow for row in suite.ROWS} == set(wanted)

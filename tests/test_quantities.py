@@ -103,10 +103,18 @@ def test_pretty_text_reads_back_to_the_value_in_any_unit(value, unit):
 @pytest.mark.parametrize(
     ("seconds", "shown"),
     [
-        (0.9999, "1 s"), (999.4, "999 s"), (999.6, "16.7 min"), (3599.0, "1 h"), (86_399.0, "1 day"),
-        (54 * 86_400.0, "54 day"), (365 * 86_400.0, "365 day"), (3.156e7, "1 year"), (-7200.0, "-2 h"), (0.0, "0 s"),
+        (0.9999, "1 s"),
+        (999.4, "999 s"),
+        (999.6, "16.7 min"),
+        (3599.0, "1 h"),
+        (86_399.0, "1 day"),
+        (54 * 86_400.0, "54 day"),
+        (365 * 86_400.0, "365 day"),
+        (3.156e7, "1 year"),
+        (-7200.0, "-2 h"),
+        (0.0, "0 s"),
     ],
-)  # fmt: skip
+)
 def test_a_time_is_told_in_the_largest_unit_that_it_is_one_of(seconds, shown):
     assert pretty(seconds, "s") == shown
 

@@ -49,9 +49,15 @@ def draw(values: Values) -> Figured:
         "one by one": (singly, [alone(at, batch) for at in singly]),
     }
     figure = picture(
-        lines, x="arrivals (request/s)", y="mean response (ms)", scale=1e3, here=rate, places=places,
-        truth=[simulated(at, batch) for at in places], top=1e3 * response(rates[-6], batch),
-    )  # fmt: skip
+        lines,
+        x="arrivals (request/s)",
+        y="mean response (ms)",
+        scale=1e3,
+        here=rate,
+        places=places,
+        truth=[simulated(at, batch) for at in places],
+        top=1e3 * response(rates[-6], batch),
+    )
     single = alone(rate, batch)
     told = f"{1e3 * single:.3g} ms one by one" if single < float("inf") else "without end one by one"
     return (

@@ -40,9 +40,16 @@ def draw(values: Values) -> Figured:
     }
     why = {"services vary": heavy(load, 0.0), "gaps vary": wait(load, scv) - heavy(load, 0.0)}
     figure = picture(
-        lines, x="variability of the gaps between arrivals (their scv)", y="mean wait (ms)", scale=1e3, here=scv,
-        places=SPREADS, truth=truth, why=why, why_unit="ms",
-    )  # fmt: skip
+        lines,
+        x="variability of the gaps between arrivals (their scv)",
+        y="mean wait (ms)",
+        scale=1e3,
+        here=scv,
+        places=SPREADS,
+        truth=truth,
+        why=why,
+        why_unit="ms",
+    )
     return figure, f"With gaps of scv {scv:g} the mean wait is **{1e3 * wait(load, scv):.3g} ms**."
 
 

@@ -77,10 +77,16 @@ def draw(values: Values) -> Figured:
     frame = served(rate, blocks).requests
     wait, fill = ((frame[a] - frame[b]).mean() for a, b in (("scheduled", "arrival"), ("first_token", "scheduled")))
     figure = picture(
-        lines, x=f"cache (blocks of {BLOCK} tokens)", y="mean time to first token (s)", here=blocks, places=SIZES,
-        truth=[simulated(rate, each) for each in SIZES], log="xy",
-        why={"waiting for the engine": float(wait), "reading the prompt": float(fill)}, why_unit="s",
-    )  # fmt: skip
+        lines,
+        x=f"cache (blocks of {BLOCK} tokens)",
+        y="mean time to first token (s)",
+        here=blocks,
+        places=SIZES,
+        truth=[simulated(rate, each) for each in SIZES],
+        log="xy",
+        why={"waiting for the engine": float(wait), "reading the prompt": float(fill)},
+        why_unit="s",
+    )
     again = frame["preemptions"].mean()
     return figure, (
         f"{blocks} blocks at {rate:g} request/s: **{float(frame['ttft'].mean()):.3g} s** to the first token, "

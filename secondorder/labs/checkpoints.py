@@ -53,10 +53,18 @@ def draw(values: Values) -> Figured:
     }
     parts = losses(interval, write, mtbf)
     figure = picture(
-        lines, x="work between checkpoints (h)", y="goodput (share of the time)", here=interval / HOUR,
-        places=INTERVALS, truth=[simulated(t * HOUR, write, mtbf) for t in INTERVALS], marks=marks, why=parts,
-        why_unit="share of the time", top=1.0, log="x",
-    )  # fmt: skip
+        lines,
+        x="work between checkpoints (h)",
+        y="goodput (share of the time)",
+        here=interval / HOUR,
+        places=INTERVALS,
+        truth=[simulated(t * HOUR, write, mtbf) for t in INTERVALS],
+        marks=marks,
+        why=parts,
+        why_unit="share of the time",
+        top=1.0,
+        log="x",
+    )
     told = f"Every {interval / 60:g} min: goodput **{goodput(interval, write, mtbf):.3f}**. "
     return figure, told + f"The best interval is {best / 60:.3g} min, with {goodput(best, write, mtbf):.3f}."
 

@@ -58,13 +58,20 @@ def draw(values: Values) -> Figured:
     lines: dict[str, Line] = {
         "closed: users wait for answers": (line, [closed(n, think) for n in line]),
         "open, at the same rate": (
-            stable, [opened(n / (think + SERVICE)) for n in stable],
+            stable,
+            [opened(n / (think + SERVICE)) for n in stable],
         ),
-    }  # fmt: skip
+    }
     figure = picture(
-        lines, x="users", y="mean response (ms)", scale=1e3, here=users if users <= most else None, places=places,
-        truth=[simulated(n, think) for n in places], top=1e3 * closed(most, think) * 1.05,
-    )  # fmt: skip
+        lines,
+        x="users",
+        y="mean response (ms)",
+        scale=1e3,
+        here=users if users <= most else None,
+        places=places,
+        truth=[simulated(n, think) for n in places],
+        top=1e3 * closed(most, think) * 1.05,
+    )
     other = opened(users / (think + SERVICE))
     told = f"{1e3 * other:.3g} ms" if other < float("inf") else "no end"
     return (

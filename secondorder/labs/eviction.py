@@ -69,9 +69,15 @@ def draw(values: Values) -> Figured:
     }
     truth = [simulated(at, False) for at in LOADS] + [simulated(at, True) for at in LOADS]
     figure = picture(
-        lines, x="load (%)", y="mean response (ms)", scale=1e3, here=100 * load,
-        places=[100 * at for at in LOADS] * 2, truth=truth, top=1e3 * 15 * SERVICE,
-    )  # fmt: skip
+        lines,
+        x="load (%)",
+        y="mean response (ms)",
+        scale=1e3,
+        here=100 * load,
+        places=[100 * at for at in LOADS] * 2,
+        truth=truth,
+        top=1e3 * 15 * SERVICE,
+    )
     told = f"{1e3 * lost(load):.3g} ms" if lost(load) < math.inf else "no end"
     return figure, f"At {100 * load:g} % load: **{1e3 * kept(load):.3g} ms** if work is kept, **{told}** if it is lost."
 

@@ -37,9 +37,13 @@ def draw(values: Values) -> Figured:
     held = sum(e.low is not None and e.high is not None and e.low <= right <= e.high for e in truth)
     lines: dict[str, Line] = {"exact p99": ((0.5, RUNS + 0.5), (right, right))}
     figure = picture(
-        lines, x="experiment (each of 5 runs, with other random numbers)", y="p99 of the wait (s)",
-        places=range(1, RUNS + 1), truth=truth, top=2.2 * right,
-    )  # fmt: skip
+        lines,
+        x="experiment (each of 5 runs, with other random numbers)",
+        y="p99 of the wait (s)",
+        places=range(1, RUNS + 1),
+        truth=truth,
+        top=2.2 * right,
+    )
     spread = float(np.ptp([e.amount for e in truth]))
     return figure, (
         f"**{held} of {RUNS}** intervals that claim 95 % hold the exact p99 of {right:.3g} s. The p99s differ by up to "

@@ -27,10 +27,17 @@ def draw(values: Values) -> Figured:
     }
     constant, here = wait(load, 0), wait(load, scv)
     figure = picture(
-        lines, x="load (% of what the server can do)", y="mean wait (ms)", scale=1e3, here=100 * load,
-        places=[100 * at for at in LOADS], truth=truth, top=1e3 * max(wait(0.95, scv), 1.0), why_unit="ms",
+        lines,
+        x="load (% of what the server can do)",
+        y="mean wait (ms)",
+        scale=1e3,
+        here=100 * load,
+        places=[100 * at for at in LOADS],
+        truth=truth,
+        top=1e3 * max(wait(0.95, scv), 1.0),
+        why_unit="ms",
         why={"random arrivals": constant, "varying services": here - constant},
-    )  # fmt: skip
+    )
     return figure, f"At {100 * load:g} % load the mean wait is **{1e3 * here:.3g} ms**, of a service of 100 ms."
 
 

@@ -56,11 +56,20 @@ def draw(values: Values) -> Figured:
         "alone": (LINE, [SHORT for _ in LINE]),
     }
     figure = picture(
-        lines, x="time of a long prompt (s)", y="mean response of a short prompt (ms)", scale=1e3, here=long,
-        places=[*LENGTHS, *LENGTHS], truth=[one for one, _ in pairs] + [other for _, other in pairs],
-        why={"itself": SHORT, "short ones before": in_order(load, 0.0, SHORT) - SHORT,
-             "long ones before": in_order(load, share, long) - in_order(load, 0.0, SHORT)}, why_unit="ms",
-    )  # fmt: skip
+        lines,
+        x="time of a long prompt (s)",
+        y="mean response of a short prompt (ms)",
+        scale=1e3,
+        here=long,
+        places=[*LENGTHS, *LENGTHS],
+        truth=[one for one, _ in pairs] + [other for _, other in pairs],
+        why={
+            "itself": SHORT,
+            "short ones before": in_order(load, 0.0, SHORT) - SHORT,
+            "long ones before": in_order(load, share, long) - in_order(load, 0.0, SHORT),
+        },
+        why_unit="ms",
+    )
     return figure, (
         f"A short prompt takes **{1e3 * in_order(load, share, long):.3g} ms** in order and "
         f"**{1e3 * shared(load):.3g} ms** in chunks; alone it takes 50 ms."

@@ -33,9 +33,15 @@ def draw(values: Values) -> Figured:
     }
     truth = [estimate(waits(rate=at * servers / SERVICE, law=law, servers=servers)[0], mean) for at in LOADS]
     figure = picture(
-        lines, x="load of each server (%)", y="mean wait (ms)", scale=1e3, here=100 * load,
-        places=[100 * at for at in LOADS], truth=truth, top=1e3 * pooled(0.93, 1),
-    )  # fmt: skip
+        lines,
+        x="load of each server (%)",
+        y="mean wait (ms)",
+        scale=1e3,
+        here=100 * load,
+        places=[100 * at for at in LOADS],
+        truth=truth,
+        top=1e3 * pooled(0.93, 1),
+    )
     return figure, (
         f"At {100 * load:g} % load: {1e3 * pooled(load, 1):.3g} ms in lines of their own, "
         f"{1e3 * two_choices(load):.3g} "

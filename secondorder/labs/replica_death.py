@@ -60,8 +60,12 @@ def draw(values: Values) -> Figured:
         "nobody dies": (times, [fluid(0.0, load, replicas, down) for _ in times]),
     }
     figure = picture(
-        lines, x="time (s)", y="mean wait (s)", places=WINDOWS, truth=simulated(load, replicas, down),
-    )  # fmt: skip
+        lines,
+        x="time (s)",
+        y="mean wait (s)",
+        places=WINDOWS,
+        truth=simulated(load, replicas, down),
+    )
     peak = max(fluid(t, load, replicas, down) for t in times)
     return figure, (
         f"The replica dies at 60 s and is back at {DEATH + down:g} s. The wait rises to about **{peak:.3g} s**; the "

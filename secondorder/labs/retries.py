@@ -29,9 +29,10 @@ def attempts(load: float, limit: float, again: float, *, high: bool) -> float:
     grid = np.linspace(load, max(load / (1 - again), load) + 1e-9, 400)
     signs = [gap(x) for x in grid]
     roots = [
-        float(brentq(gap, a, b)) for a, b, one, other in zip(grid, grid[1:], signs, signs[1:], strict=False)
+        float(brentq(gap, a, b))
+        for a, b, one, other in zip(grid, grid[1:], signs, signs[1:], strict=False)
         if one * other < 0
-    ]  # fmt: skip
+    ]
     found = roots or [load / (1 - again)]
     return max(found) if high else min(found)
 
@@ -77,9 +78,13 @@ def draw(values: Values) -> Figured:
     truth = [simulated(at, limit, again, flood) for flood in (0, FLOOD) for at in LOADS]
     truth = [_percent(each) for each in truth]
     figure = picture(
-        lines, x="load of new requests (%)", y="load of all attempts (%)", here=100 * load,
-        places=[100 * at for at in LOADS] * 2, truth=truth,
-    )  # fmt: skip
+        lines,
+        x="load of new requests (%)",
+        y="load of all attempts (%)",
+        here=100 * load,
+        places=[100 * at for at in LOADS] * 2,
+        truth=truth,
+    )
     low, high = (attempts(load, limit, again, high=which) for which in (False, True))
     told = (
         "one state only" if math.isclose(low, high, rel_tol=1e-3) else "**two states**: an outage moves it to the other"

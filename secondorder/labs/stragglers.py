@@ -47,9 +47,15 @@ def draw(values: Values) -> Figured:
         "slow link": cost(ranks, scv, slow) - cost(ranks, scv),
     }
     figure = picture(
-        lines, x="ranks", y="mean time of a stage (mean hops)", here=ranks, places=RANKS,
-        truth=[simulated(n, scv, slow) for n in RANKS], why=why, why_unit="hops",
-    )  # fmt: skip
+        lines,
+        x="ranks",
+        y="mean time of a stage (mean hops)",
+        here=ranks,
+        places=RANKS,
+        truth=[simulated(n, scv, slow) for n in RANKS],
+        why=why,
+        why_unit="hops",
+    )
     return figure, f"{ranks} ranks: a stage takes about **{cost(ranks, scv, slow):.3g} hops** instead of 1."
 
 

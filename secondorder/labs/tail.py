@@ -36,9 +36,17 @@ def draw(values: Values) -> Figured:
     }
     middle, here = average(load), tail(load, share)
     figure = picture(
-        lines, x="load (%)", y="wait (ms)", scale=1e3, here=100 * load, places=[100 * at for at in LOADS],
-        truth=truth, why={"mean": middle, "from mean to tail": here - middle}, why_unit="ms", top=1e3 * tail(0.93),
-    )  # fmt: skip
+        lines,
+        x="load (%)",
+        y="wait (ms)",
+        scale=1e3,
+        here=100 * load,
+        places=[100 * at for at in LOADS],
+        truth=truth,
+        why={"mean": middle, "from mean to tail": here - middle},
+        why_unit="ms",
+        top=1e3 * tail(0.93),
+    )
     return figure, (
         f"At {100 * load:g} % load the mean is **{1e3 * middle:.3g} ms** and the p{values['share']:g} "
         f"**{1e3 * here:.3g} ms**: {here / middle:.2g} times as long."

@@ -928,9 +928,12 @@ def test_the_index_of_dispersion_is_that_of_the_arrivals():
 
 def test_mmpp_broadcasts():
     found = markov_modulated.mean_response(
-        rate_1=np.array([[1.4], [1.0]]), rate_2=0.2, sojourn_1=np.array([10.0, 100.0, 1000.0]), sojourn_2=100.0,
+        rate_1=np.array([[1.4], [1.0]]),
+        rate_2=0.2,
+        sojourn_1=np.array([10.0, 100.0, 1000.0]),
+        sojourn_2=100.0,
         service_rate=1.5,
-    )  # fmt: skip
+    )
     one = markov_modulated.mean_response(rate_1=1.0, rate_2=0.2, sojourn_1=100.0, sojourn_2=100.0, service_rate=1.5)
     assert found.shape == (2, 3)
     assert found[1, 1] == close(one)

@@ -182,9 +182,10 @@ def test_one_replica_at_its_share_is_each_of_many_with_a_random_split():
         for one in range(3):
             mine = chosen == one
             part = Requests(
-                arrival=np.asarray(requests.arrival)[mine], input_tokens=np.asarray(requests.input_tokens)[mine],
+                arrival=np.asarray(requests.arrival)[mine],
+                input_tokens=np.asarray(requests.input_tokens)[mine],
                 output_tokens=np.asarray(requests.output_tokens)[mine],
-            )  # fmt: skip
+            )
             latencies.append(run(whole, part).requests["ttft"].to_numpy()[150:])
         found.append(np.quantile(np.concatenate(latencies), 0.9))
     alone = so.simulate(scenario.replica(3), seed=3, requests=6000, replications=5).best("ttft_p90")

@@ -26,9 +26,14 @@ CONFIDENCE = 0.999
 
 def loading(**options):
     usual = {
-        "batch_size": 256, "sample_size": "0 byte", "storage_bandwidth": "1 GB/s", "workers": 4,
-        "decode": "exponential 4 s", "prefetch": 2, "step": "exponential 1 s",
-    }  # fmt: skip
+        "batch_size": 256,
+        "sample_size": "0 byte",
+        "storage_bandwidth": "1 GB/s",
+        "workers": 4,
+        "decode": "exponential 4 s",
+        "prefetch": 2,
+        "step": "exponential 1 s",
+    }
     return DataLoading(**{**usual, **options})
 
 
@@ -118,13 +123,24 @@ def test_at_balance_one_exponential_worker_leaves_one_part_in_the_places_plus_on
 
 @settings(derandomize=True, max_examples=60, deadline=None)
 @given(
-    workers=st.integers(1, 8), prefetch=st.integers(1, 20), decode=st.floats(0.05, 20), step=st.floats(0.05, 20),
-    scvs=st.tuples(st.floats(0, 4), st.floats(0, 4)), read=st.sampled_from([0.0, 0.3, 1.0]),
-)  # fmt: skip
+    workers=st.integers(1, 8),
+    prefetch=st.integers(1, 20),
+    decode=st.floats(0.05, 20),
+    step=st.floats(0.05, 20),
+    scvs=st.tuples(st.floats(0, 4), st.floats(0, 4)),
+    read=st.sampled_from([0.0, 0.3, 1.0]),
+)
 def test_no_rate_passes_the_ceiling_and_more_room_never_hurts(workers, prefetch, decode, step, scvs, read):
     most = ceiling(read=read, decode=decode, workers=workers, step=step)
-    shape = {"read": read, "read_scv": 0.0, "decode": decode, "decode_scv": scvs[0], "workers": workers, "step": step,
-             "step_scv": scvs[1]}  # fmt: skip
+    shape = {
+        "read": read,
+        "read_scv": 0.0,
+        "decode": decode,
+        "decode_scv": scvs[0],
+        "workers": workers,
+        "step": step,
+        "step_scv": scvs[1],
+    }
     rate, roomier = (two_moment_rate(prefetch=room, **shape) for room in (prefetch, prefetch + 1))
     assert 0 < rate <= roomier * (1 + 1e-9)
     assert roomier <= most * (1 + 1e-9)
@@ -139,9 +155,11 @@ def test_no_rate_passes_the_ceiling_and_more_room_never_hurts(workers, prefetch,
 
 @settings(derandomize=True, max_examples=60, deadline=None)
 @given(
-    workers=st.integers(1, 6), prefetch=st.integers(1, 6), stored=st.booleans(),
+    workers=st.integers(1, 6),
+    prefetch=st.integers(1, 6),
+    stored=st.booleans(),
     ticks=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)), min_size=12, max_size=60),
-)  # fmt: skip
+)
 def test_the_recursion_is_the_story_on_simpy_bit_for_bit(workers, prefetch, stored, ticks):
     read, decode, step = np.array(ticks, float).T
     scenario = loading(workers=workers, prefetch=prefetch)
@@ -170,7 +188,7 @@ def test_drawn_batches_are_put_and_taken_at_the_same_times_on_either_path(worker
         reading(0.5, workers=2, decode="exponential 1 s", storage_jitter="exponential"),
         reading(0.9, workers=4, prefetch=6, decode="exponential 3 s", storage_jitter="exponential"),
     ],
-)  # fmt: skip
+)
 def test_where_all_is_exponential_the_chain_is_the_simulation(scenario):
     answer = solve_data_loading(scenario)
     assert "exact" in answer.best("starvation").source
@@ -230,9 +248,13 @@ def _cases(count, seed):
             heavy = rng.choice(["lognormal", "gamma", "hyperexponential"])
             jitter = rng.choice(["exponential", "lognormal scv=0.25", "none"])
             yield reading(
-                read, workers=workers, prefetch=prefetch, decode=_law(decode, scvs[0], heavy),
-                step=_law(1, scvs[1], heavy), storage_jitter=None if jitter == "none" or not read else str(jitter),
-            )  # fmt: skip
+                read,
+                workers=workers,
+                prefetch=prefetch,
+                decode=_law(decode, scvs[0], heavy),
+                step=_law(1, scvs[1], heavy),
+                storage_jitter=None if jitter == "none" or not read else str(jitter),
+            )
 
 
 def test_two_moments_are_within_seven_percent_inside_their_domain():
@@ -251,9 +273,14 @@ def test_two_moments_are_within_seven_percent_inside_their_domain():
 
 @pytest.mark.parametrize(
     ("workers", "read", "decode", "step"),
-    [(3, 1.0, "2 s", "0.8 s"), (2, 1.0, "2 s", "0.8 s"), (4, 1.0, "4 s", "0.2 s"), (2, 2.0, "2 s", "0.2 s"),
-     (8, 1.0, "6 s", "1 s")],
-)  # fmt: skip
+    [
+        (3, 1.0, "2 s", "0.8 s"),
+        (2, 1.0, "2 s", "0.8 s"),
+        (4, 1.0, "4 s", "0.2 s"),
+        (2, 2.0, "2 s", "0.2 s"),
+        (8, 1.0, "6 s", "1 s"),
+    ],
+)
 def test_where_nothing_varies_readers_take_turns_and_the_second_order_is_the_first(workers, read, decode, step):
     scenario = reading(read, workers=workers, decode=decode, step=step)
     first, second = solve_data_loading(scenario)["step_time_mean"][1:]
@@ -327,9 +354,14 @@ def test_what_is_loaded_are_samples_by_both_witnesses():
 def test_an_accelerator_alone_is_no_answer_where_the_loader_is_slower() -> None:
     """Its rate would take workers and storage more than all of their time."""
     slow = DataLoading(
-        batch_size=128, sample_size="150 kB", storage_bandwidth="1 GB/s", workers=4, decode="200 ms", prefetch=3,
+        batch_size=128,
+        sample_size="150 kB",
+        storage_bandwidth="1 GB/s",
+        workers=4,
+        decode="200 ms",
+        prefetch=3,
         step="30 ms",
-    )  # fmt: skip
+    )
     alone = solve_data_loading(slow)["worker_utilisation"][0]
     assert alone.amount == pytest.approx(0.05 / 0.03)
     assert (alone.in_domain, alone.outside) == (False, "storage and workers make 0.547 of the batches that it takes")

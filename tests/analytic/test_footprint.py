@@ -154,9 +154,16 @@ def test_the_product_is_the_sum_over_the_hours():
 
 
 NOISY = fleet(
-    utilisation=0.35, load="sinusoid swing=0.5 peak=20", intensity=DUCK, load_scv=0.04, intensity_scv=0.3,
-    correlation=0.8, rate="0.5 request/s", embodied="150 kgCO2e", service_life="4 year",
-)  # fmt: skip
+    utilisation=0.35,
+    load="sinusoid swing=0.5 peak=20",
+    intensity=DUCK,
+    load_scv=0.04,
+    intensity_scv=0.3,
+    correlation=0.8,
+    rate="0.5 request/s",
+    embodied="150 kgCO2e",
+    service_life="4 year",
+)
 
 
 def test_simulation_covers_the_mean_of_the_product_and_not_the_product_of_the_means():

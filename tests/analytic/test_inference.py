@@ -245,9 +245,13 @@ def test_synchronised_steps_of_other_laws_meet_their_simulation(batch: int) -> N
 @pytest.mark.parametrize("batch", [4, 10, 16])
 def test_steps_of_other_laws_that_follow_each_other_meet_their_simulation(batch: int) -> None:
     scenario = replace(
-        EXPONENTIAL, launch="gamma 5 us scv=0.5", jitter="lognormal scv=0.2", batch_size=batch, synchronise=False,
+        EXPONENTIAL,
+        launch="gamma 5 us scv=0.5",
+        jitter="lognormal scv=0.2",
+        batch_size=batch,
+        synchronise=False,
         queue_depth=16,
-    )  # fmt: skip
+    )
     solved, simulated = answers(scenario)
     for metric in ("latency_mean", "throughput", "device_utilisation"):
         assert solved.best(metric).in_domain
@@ -320,13 +324,24 @@ def test_the_same_seed_gives_the_same_bits_in_any_number_of_processes() -> None:
 
 def test_decode_and_denoising_are_scenarios_too() -> None:
     decode = Inference(
-        model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm, launch="5 us", precision="bf16",
-        input_tokens=1, context_tokens=2048, batch_size=16, kernels_per_layer=12,
-    )  # fmt: skip
+        model=so.models.llama_3_1_8b,
+        accelerator=so.accelerators.h100_sxm,
+        launch="5 us",
+        precision="bf16",
+        input_tokens=1,
+        context_tokens=2048,
+        batch_size=16,
+        kernels_per_layer=12,
+    )
     step = so.roofline(
-        decode.model, decode.accelerator, precision="bf16", input_tokens=1, context_tokens=2048, batch_size=16,
+        decode.model,
+        decode.accelerator,
+        precision="bf16",
+        input_tokens=1,
+        context_tokens=2048,
+        batch_size=16,
         kernel_overhead="0 s",
-    )  # fmt: skip
+    )
     assert decode.kernels == 32 * 12
     assert decode.kernels * decode.kernel_seconds == pytest.approx(step.latency)
     denoise = replace(EXPONENTIAL, passes=20)

@@ -25,9 +25,13 @@ def test_the_search_finds_what_trying_everything_finds() -> None:
         for data in (1, 2, 4, 8, 16):
             try:
                 layout = so.Layout(
-                    data_parallel=data, tensor_parallel=tensor, pipeline_parallel=stages, micro_batch_size=micro,
-                    zero_stage=zero, recomputation=recomputation,
-                )  # fmt: skip
+                    data_parallel=data,
+                    tensor_parallel=tensor,
+                    pipeline_parallel=stages,
+                    micro_batch_size=micro,
+                    zero_stage=zero,
+                    recomputation=recomputation,
+                )
                 step = so.TrainingStep(job=replace(JOB, layout=layout), cluster=CLUSTER)
             except SecondOrderError:
                 continue

@@ -44,12 +44,8 @@ SYSTEMS = {
     "set-up": queue(SLOW, setup="exponential 3 s"),
     "Erlang-A": queue("poisson 2.5 request/s", servers=2, patience=so.Patience(limit="exponential 2 s")),
     "priorities": queue("poisson 0.7 request/s", None, discipline=CLASSES),
-    "priorities, 2 servers": queue(
-        "poisson 1.4 request/s", servers=2, discipline=so.Priorities(shares=(0.5, 0.5))
-    ),
-    "preemptive": queue(
-        "poisson 0.7 request/s", discipline=so.Priorities(shares=(0.5, 0.5), preemptive=True)
-    ),
+    "priorities, 2 servers": queue("poisson 1.4 request/s", servers=2, discipline=so.Priorities(shares=(0.5, 0.5))),
+    "preemptive": queue("poisson 0.7 request/s", discipline=so.Priorities(shares=(0.5, 0.5), preemptive=True)),
     "take all": queue("poisson 2 request/s", None, discipline=BATCH),
     "batches of 8": queue(
         "poisson 1.8 request/s", None, discipline=so.BatchService(per_item="0.1438 s", per_batch="1.8874 s", most=8)
@@ -58,7 +54,7 @@ SYSTEMS = {
     "fork-join": queue(SLOW, servers=2, routing=so.ForkJoin()),
     "closed": queue(so.Closed(customers=8, think="erlang 5 s stages=2")),
     "closed, 2 servers": queue(so.Closed(customers=8, think="exponential 3 s"), servers=2),
-}  # fmt: skip
+}
 
 
 def simulated(scenario, customers=30_000, replications=20):
@@ -190,11 +186,16 @@ def test_the_machine_repair_chain_is_mean_value_analysis_with_one_server():
 @pytest.mark.parametrize(
     "law",
     [
-        "exponential 2 s", "erlang 2 s stages=3", "hyperexponential 2 s scv=4", "lognormal 2 s scv=4",
-        "pareto 2 s shape=2.5", "gamma 2 s scv=0.4", "weibull 2 s shape=0.7",
+        "exponential 2 s",
+        "erlang 2 s stages=3",
+        "hyperexponential 2 s scv=4",
+        "lognormal 2 s scv=4",
+        "pareto 2 s shape=2.5",
+        "gamma 2 s scv=0.4",
+        "weibull 2 s shape=0.7",
         "exponential-mixture 0.8 first=0.5s second=8s",
     ],
-)  # fmt: skip
+)
 def test_the_quantile_of_a_service_is_that_of_its_draws(law):
     read = so.laws.read_law(law)
     drawn = read.sample(200_000, np.random.default_rng(5))
@@ -206,8 +207,10 @@ def test_the_quantile_of_a_service_is_that_of_its_draws(law):
 def test_compare_and_sweep_take_a_queue():
     verdicts = so.compare(queue(SLOW), seed=1, requests=200_000)
     assert {(j.formula.order, str(j.verdict)) for j in verdicts.judged if j.formula.metric == "wait_mean"} == {
-        (0, "breaks"), (1, "agrees"), (2, "agrees")
-    }  # fmt: skip
+        (0, "breaks"),
+        (1, "agrees"),
+        (2, "agrees"),
+    }
     frame = so.sweep(queue(SLOW), {"arrivals.rate": ["0.3 request/s", "0.6 request/s"]}, requests=5_000)
     assert set(frame["arrivals.rate"]) == {"0.3 request/s", "0.6 request/s"}
     assert {"scenario", "metric", "unit", "source", "order", "value", "ci_low", "ci_high", "verdict"} <= set(frame)

@@ -26,9 +26,16 @@ from secondorder.simulate.reasoning import questions, simulate_reasoning
 from secondorder.workloads.lengths import Geometric, LogNormal, Uniform
 
 BEST = Reasoning(
-    strategy="best_of", samples=16, length="lognormal 2000 cv=1", prompt_tokens=500, prefill="50 ms",
-    token_time="10 ms", success=0.3, input_price="3e-6 USD/token", output_price="15e-6 USD/token",
-)  # fmt: skip
+    strategy="best_of",
+    samples=16,
+    length="lognormal 2000 cv=1",
+    prompt_tokens=500,
+    prefill="50 ms",
+    token_time="10 ms",
+    success=0.3,
+    input_price="3e-6 USD/token",
+    output_price="15e-6 USD/token",
+)
 
 
 @pytest.mark.parametrize("n", [1, 3, 6])

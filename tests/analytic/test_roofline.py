@@ -25,14 +25,24 @@ from secondorder.workloads.forward_pass import forward_pass
 LLAMA, RESNET = so.models.llama_3_1_8b, so.models.resnet50
 A100, H100, T4 = so.accelerators.a100_80gb, so.accelerators.h100_sxm, so.accelerators.t4
 TABLES = so.Network(
-    name="tables and a dense part", parameters=26_151_671_809, flops_per_input="32.061 MFLOP", layers=14,
-    activations=15_617, looked_up_parameters=26_135_627_264, looked_up_per_input=27_392,
-)  # fmt: skip
+    name="tables and a dense part",
+    parameters=26_151_671_809,
+    flops_per_input="32.061 MFLOP",
+    layers=14,
+    activations=15_617,
+    looked_up_parameters=26_135_627_264,
+    looked_up_per_input=27_392,
+)
 """DLRM-DCNv2 as MLPerf runs it."""
 MICROCONTROLLER = so.Accelerator(
-    name="a microcontroller", vendor="x", released=2020, peak={"int8": "15.36 GFLOP/s"}, memory_bandwidth="7.68 GB/s",
-    memory_capacity="512 KiB", power="0.36 W",
-)  # fmt: skip
+    name="a microcontroller",
+    vendor="x",
+    released=2020,
+    peak={"int8": "15.36 GFLOP/s"},
+    memory_bandwidth="7.68 GB/s",
+    memory_capacity="512 KiB",
+    power="0.36 W",
+)
 WAKE_WORDS = so.Network(
     name="visual wake words", parameters=216_322, flops_per_input="14.9793 MFLOP", layers=28, activations=231_554
 )
@@ -283,9 +293,13 @@ def test_a_part_of_just_what_is_required_just_meets_the_objective(batch: int, se
     objective = {"latency": f"{seconds!r} s"} if kind == "latency" else {"throughput": f"{batch / seconds!r} sample/s"}
     need = required(RESNET, batch_size=batch, **objective)
     part = so.Accelerator(
-        name="just enough", vendor="x", released=2024, peak={"fp16": f"{need.peak!r} FLOP/s"},
-        memory_bandwidth=f"{need.bandwidth!r} byte/s", memory_capacity=f"{need.capacity * (1 + 1e-9)!r} byte",
-    )  # fmt: skip
+        name="just enough",
+        vendor="x",
+        released=2024,
+        peak={"fp16": f"{need.peak!r} FLOP/s"},
+        memory_bandwidth=f"{need.bandwidth!r} byte/s",
+        memory_capacity=f"{need.capacity * (1 + 1e-9)!r} byte",
+    )
     found = so.roofline(RESNET, part, batch_size=batch)
     assert found.latency == pytest.approx(seconds, rel=1e-9)
     assert found.compute == pytest.approx(found.memory, rel=1e-9)

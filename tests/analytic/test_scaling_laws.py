@@ -40,8 +40,10 @@ def test_the_lagrange_optimum_is_where_a_blind_search_finds_it(name: str, log_co
     fit, compute = FITS[name], float(np.exp(log_compute))
     found = minimize_scalar(
         lambda log_n: parametric_loss(parameters=np.exp(log_n), tokens=compute / 6 / np.exp(log_n), fit=fit),
-        bounds=(log_compute / 2 - 12, log_compute / 2 + 10), method="bounded", options={"xatol": 1e-9},
-    )  # fmt: skip
+        bounds=(log_compute / 2 - 12, log_compute / 2 + 10),
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
     n, d = compute_optimum(compute=compute, fit=fit)
     assert float(np.log(n)) == pytest.approx(found.x, abs=1e-3)  # the valley's floor is flat to rounding
     assert parametric_loss(parameters=n, tokens=d, fit=fit) <= found.fun * (1 + 1e-13)

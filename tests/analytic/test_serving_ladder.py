@@ -230,20 +230,40 @@ LOGNORMAL = so.Lengths(input=so.LogNormal(78, cv=1.5, maximum=16_000), output=so
     ("share", "changes"),
     [
         # a few steps each, begun together with the prompts of a long step: mean values were 55 % low
-        (0.73, {"lengths": so.lengths.azure_code_2023, "max_num_seqs": 64, "max_num_batched_tokens": 8192,
-               "model": so.models.qwen3_32b, "accelerator": so.accelerators.b200}),
+        (
+            0.73,
+            {
+                "lengths": so.lengths.azure_code_2023,
+                "max_num_seqs": 64,
+                "max_num_batched_tokens": 8192,
+                "model": so.models.qwen3_32b,
+                "accelerator": so.accelerators.b200,
+            },
+        ),
         # all answers alike: the p99 end to end is that of their steps, 27 % above the mean step's
-        (0.3, {"lengths": so.Lengths(input=942, output=35), "max_num_seqs": 16,
-               "model": so.models.qwen2_5_14b, "accelerator": so.accelerators.a100_80gb}),
+        (
+            0.3,
+            {
+                "lengths": so.Lengths(input=942, output=35),
+                "max_num_seqs": 16,
+                "model": so.models.qwen2_5_14b,
+                "accelerator": so.accelerators.a100_80gb,
+            },
+        ),
         # prompts far shorter than the budget, now and then a long one
         (0.3, {"lengths": LOGNORMAL, "max_num_seqs": 64, "max_num_batched_tokens": 8192}),
         # attention to long prompts costs more a token than to mean ones
         (0.2, {"model": so.models.qwen2_5_0_5b, "accelerator": so.accelerators.l4, "max_num_seqs": 32}),
         # steps that are never longer than a full one
-        (0.6, {"lengths": so.Lengths(input=so.LogNormal(269, cv=1.5, maximum=16_000), output=so.Geometric(22)),
-                "accelerator": so.accelerators.l40s}),
+        (
+            0.6,
+            {
+                "lengths": so.Lengths(input=so.LogNormal(269, cv=1.5, maximum=16_000), output=so.Geometric(22)),
+                "accelerator": so.accelerators.l40s,
+            },
+        ),
     ],
-)  # fmt: skip
+)
 def test_inside_its_domain_order_2_is_within_10_percent_of_the_engine(share, changes):
     """Found among random services; breaks where no value of the simulated 95 % interval is within 10 %."""
     scenario = service(**changes)
@@ -273,8 +293,12 @@ def test_requests_that_wait_for_cache_or_slots_put_the_second_order_outside_its_
     crowded = at(crowded, 0.55 * saturation(crowded).rate)
     assert 0.005 < Replica.of(crowded, crowded.rate).slot_wait[0] < 0.02  # where the 99th percentile leaps
     assert "wait for a slot" in so.solve(crowded).best("ttft_p99").remark
-    tight = service(lengths=so.Lengths(input=so.Geometric(2600), output=so.Geometric(80)), num_gpu_blocks=4_000,
-                    max_num_batched_tokens=4096, max_num_seqs=64)  # fmt: skip
+    tight = service(
+        lengths=so.Lengths(input=so.Geometric(2600), output=so.Geometric(80)),
+        num_gpu_blocks=4_000,
+        max_num_batched_tokens=4096,
+        max_num_seqs=64,
+    )
     low, high = (at(tight, share * saturation(tight).rate) for share in (0.1, 0.9))
     assert Replica.of(low, low.rate).cache_overflow < 0.002
     assert "KV cache" in so.solve(high).best("ttft_p99").remark

@@ -110,9 +110,15 @@ def test_fluctuations_have_the_second_moments_of_the_linear_model_step_by_step()
     prompt, decode, many = (np.array(part, float) for part in zip(*kinds, strict=True))
     added = float((prompt + decode * many).mean())
     noise = Fluctuations(
-        prompt=prompt, decode=decode, steps=many, weight=np.full(2, 0.5), rate=rate,
-        mean_step=idle / (1 - rate * added), dispersion=np.ones_like, burst=1.0,
-    )  # fmt: skip
+        prompt=prompt,
+        decode=decode,
+        steps=many,
+        weight=np.full(2, 0.5),
+        rate=rate,
+        mean_step=idle / (1 - rate * added),
+        dispersion=np.ones_like,
+        burst=1.0,
+    )
     assert np.mean([r[0].mean() for r in runs]) == pytest.approx(noise.mean_step, rel=0.01)
     for value, seen in (
         (noise.decodes_variance, [r[1].var() for r in runs]),

@@ -127,9 +127,12 @@ def test_the_published_speedups_are_met():
 
 def seventy(**changes) -> Speculative:
     serving = service(
-        model=so.models.llama_3_1_70b, accelerator=so.accelerators.h200, tensor_parallel_size=2,
-        arrivals=so.Poisson("1 request/s"), lengths=so.Lengths(input=512, output=256),
-    )  # fmt: skip
+        model=so.models.llama_3_1_70b,
+        accelerator=so.accelerators.h200,
+        tensor_parallel_size=2,
+        arrivals=so.Poisson("1 request/s"),
+        lengths=so.Lengths(input=512, output=256),
+    )
     return Speculative(**{"serving": serving, "draft": so.models.llama_3_1_8b, "acceptance": 0.8, **changes})
 
 
@@ -351,9 +354,12 @@ def sharing(count: int, rate: float, seed: int = 0, shared_blocks: int = 3) -> s
         np.array([*range(shared_blocks), *(100 + 4 * k + j for j in range(4 - shared_blocks))]) for k in range(count)
     ]
     requests = Requests(
-        arrival=arrival - arrival[0], input_tokens=np.full(count, 2048), output_tokens=rng.geometric(1 / 200, count),
-        hash_ids=tuple(ids), hash_block=512,
-    )  # fmt: skip
+        arrival=arrival - arrival[0],
+        input_tokens=np.full(count, 2048),
+        output_tokens=rng.geometric(1 / 200, count),
+        hash_ids=tuple(ids),
+        hash_block=512,
+    )
     return so.Trace(name="shared prompt", requests=requests)
 
 
@@ -426,10 +432,12 @@ def test_stack_depths_give_the_hits_of_a_cache_of_every_size(capacity):
     trees = [[int(rng.integers(10**6)) for _ in range(4)] for _ in range(12)]
     depth, tree = rng.integers(1, 5, size=500), rng.integers(12, size=500)
     requests = Requests(
-        arrival=np.arange(500.0), input_tokens=depth * 64 + rng.integers(0, 64, 500),
+        arrival=np.arange(500.0),
+        input_tokens=depth * 64 + rng.integers(0, 64, 500),
         output_tokens=rng.integers(1, 200, 500),
-        hash_ids=tuple(np.array(trees[t][:d]) for t, d in zip(tree, depth, strict=True)), hash_block=64,
-    )  # fmt: skip
+        hash_ids=tuple(np.array(trees[t][:d]) for t, d in zip(tree, depth, strict=True)),
+        hash_block=64,
+    )
     np.testing.assert_array_equal(hit_tokens(requests, capacity), least_recently_used(requests, capacity))
 
 
@@ -611,9 +619,7 @@ def test_quantised_services_saturate_where_their_engine_does():
 
 VARIANTS = {
     "serving": lambda serving: serving,
-    "speculative": lambda serving: Speculative(
-        serving=serving, draft=so.models.llama_3_2_1b, gamma=4, acceptance=0.8
-    ),
+    "speculative": lambda serving: Speculative(serving=serving, draft=so.models.llama_3_2_1b, gamma=4, acceptance=0.8),
     "disaggregated": lambda serving: Disaggregated(
         serving=serving, prefill_replicas=2, decode_replicas=2, link=Link(bandwidth="50 GB/s", latency="10 us")
     ),
@@ -621,10 +627,8 @@ VARIANTS = {
         serving=replace(serving, enable_prefix_caching=True), hit_ratio=0.5
     ),
     "chunked_prefill": lambda serving: ChunkedPrefill(serving=serving),
-    "quantisation": lambda serving: Quantisation(
-        serving=serving, weight_precision="int4", compute_precision="bf16"
-    ),
-}  # fmt: skip
+    "quantisation": lambda serving: Quantisation(serving=serving, weight_precision="int4", compute_precision="bf16"),
+}
 
 
 @pytest.mark.parametrize("name", list(VARIANTS))

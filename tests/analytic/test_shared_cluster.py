@@ -24,8 +24,12 @@ FIVE_SIZES = {1: 0.3, 2: 0.2, 4: 0.2, 8: 0.3}
 
 def cluster(**options):
     usual = {
-        "accelerators": 8, "arrivals": "0.8 job/s", "sizes": 8, "duration": "exponential 1 s", "policy": "fcfs",
-    }  # fmt: skip
+        "accelerators": 8,
+        "arrivals": "0.8 job/s",
+        "sizes": 8,
+        "duration": "exponential 1 s",
+        "policy": "fcfs",
+    }
     return SharedCluster(**{**usual, **options})
 
 
@@ -175,8 +179,9 @@ def test_shares_of_the_accelerators_time_are_those_counted_tick_by_tick(jobs, ac
     held = [drawn.size[(start <= t) & (t < start + drawn.duration)].sum() for t in range(int(end))]
     lines = [((drawn.arrival <= t) & (t < start)).any() for t in range(int(end))]
     assert busy == pytest.approx(sum(held) / accelerators / end)
-    assert wasted == pytest.approx(sum(accelerators - h for h, line in zip(held, lines, strict=True) if line)
-                                   / accelerators / end)  # fmt: skip
+    assert wasted == pytest.approx(
+        sum(accelerators - h for h, line in zip(held, lines, strict=True) if line) / accelerators / end
+    )
 
 
 # The reference's fault: the spread of durations

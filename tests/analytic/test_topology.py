@@ -141,13 +141,35 @@ def switches(graph):
 
 SMALL = [
     (FatTree(4), fat_tree(4)),
-    *[(LeafSpine(*shape), leaf_spine(*shape)) for shape in (
-        (2, 4, 2, 1.0), (4, 2, 1, 1.0), (4, 2, 3, 1.0), (4, 3, 1, 2.0), (3, 4, 1, 1.0), (5, 2, 1, 0.5), (2, 3, 1, 4.0),
-    )],
-    *[(Torus("x".join(map(str, sides))), torus(sides)) for sides in (
-        (4,), (8,), (2, 2), (4, 2), (4, 4), (6, 2), (2, 2, 2), (4, 2, 2), (4, 3), (3, 2), (3, 2, 2),
-    )],
-]  # fmt: skip
+    *[
+        (LeafSpine(*shape), leaf_spine(*shape))
+        for shape in (
+            (2, 4, 2, 1.0),
+            (4, 2, 1, 1.0),
+            (4, 2, 3, 1.0),
+            (4, 3, 1, 2.0),
+            (3, 4, 1, 1.0),
+            (5, 2, 1, 0.5),
+            (2, 3, 1, 4.0),
+        )
+    ],
+    *[
+        (Torus("x".join(map(str, sides))), torus(sides))
+        for sides in (
+            (4,),
+            (8,),
+            (2, 2),
+            (4, 2),
+            (4, 4),
+            (6, 2),
+            (2, 2, 2),
+            (4, 2, 2),
+            (4, 3),
+            (3, 2),
+            (3, 2, 2),
+        )
+    ],
+]
 
 
 @pytest.mark.parametrize(("shape", "graph"), SMALL, ids=[str(shape) for shape, _ in SMALL])

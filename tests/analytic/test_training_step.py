@@ -36,14 +36,18 @@ SMALL = dataclasses.replace(
     models.llama_3_1_8b, layers=12, hidden=1024, heads=8, kv_heads=4, head_dim=128, intermediate=4096, vocab=8192
 )
 MIXTURE = dataclasses.replace(
-    models.mixtral_8x7b, layers=12, hidden=1024, heads=8, kv_heads=4, head_dim=128, vocab=8192,
-)  # fmt: skip
+    models.mixtral_8x7b,
+    layers=12,
+    hidden=1024,
+    heads=8,
+    kv_heads=4,
+    head_dim=128,
+    vocab=8192,
+)
 
 
 def cluster(nodes: int, per_node: int = 2, fabric: str = "50 GB/s", latency: str = "10 us") -> Cluster:
-    node = Node(
-        name="node", accelerator=H100, accelerators=per_node, link=Link(bandwidth="450 GB/s", latency="3 us")
-    )  # fmt: skip
+    node = Node(name="node", accelerator=H100, accelerators=per_node, link=Link(bandwidth="450 GB/s", latency="3 us"))
     return Cluster(
         name="cluster", node=node, nodes=nodes, fabric=Fabric(name="f", link=Link(bandwidth=fabric, latency=latency))
     )
@@ -62,12 +66,20 @@ def small(microbatches: int = 8, *, model: object = SMALL, fabric: str = "50 GB/
 # What was published
 
 BLOOM = TrainingJob(
-    model=models.bloom_176b, global_batch=2048, sequence_length=2048,
+    model=models.bloom_176b,
+    global_batch=2048,
+    sequence_length=2048,
     layout=Layout(
-        data_parallel=8, tensor_parallel=4, pipeline_parallel=12, micro_batch_size=2, zero_stage=1,
-        recomputation="full", sequence_parallel=False, stage_layers=(5, *[6] * 10, 5),
+        data_parallel=8,
+        tensor_parallel=4,
+        pipeline_parallel=12,
+        micro_batch_size=2,
+        zero_stage=1,
+        recomputation="full",
+        sequence_parallel=False,
+        stage_layers=(5, *[6] * 10, 5),
     ),
-)  # fmt: skip
+)
 
 
 def llama(replicas: int, efficiency: float) -> TrainingStep:
@@ -75,12 +87,18 @@ def llama(replicas: int, efficiency: float) -> TrainingStep:
     gradients, no recomputation (attention kernels do their own), and first and last chunk without a layer, which at
     16 stages and 126 layers makes 8 chunks of one layer a stage."""
     layout = Layout(
-        data_parallel=replicas, tensor_parallel=8, pipeline_parallel=16, schedule="interleaved", interleaving=8,
-        zero_stage=2, recomputation="selective", stage_layers=(0, *[1] * 126, 0),
-    )  # fmt: skip
+        data_parallel=replicas,
+        tensor_parallel=8,
+        pipeline_parallel=16,
+        schedule="interleaved",
+        interleaving=8,
+        zero_stage=2,
+        recomputation="selective",
+        stage_layers=(0, *[1] * 126, 0),
+    )
     job = TrainingJob(
         model=models.llama_3_1_405b, global_batch=2048, sequence_length=8192, layout=layout, dropout=False
-    )  # fmt: skip
+    )
     fleet = dataclasses.replace(clusters.llama_3_16k, nodes=16 * replicas)
     return TrainingStep(job=job, cluster=fleet, compute_efficiency=efficiency)
 
@@ -342,9 +360,9 @@ def traffic(step: TrainingStep) -> float:
     """Seconds for which the busiest link carries data-parallel bytes, by what ZeRO sends, and the optimiser's."""
     parts, m = step.parts, step.job.microbatches
     rounds = {0: 2, 1: 1 + 1, 2: m + 1, 3: 3 * m}[step.job.layout.zero_stage]  # of all weights or all gradients
-    once = np.array([
-        sum((x.ranks - 1) / x.ranks * x.size / x.bandwidth for x in messages) for messages in parts.gradients
-    ])  # fmt: skip
+    once = np.array(
+        [sum((x.ranks - 1) / x.ranks * x.size / x.bandwidth for x in messages) for messages in parts.gradients]
+    )
     return rounds * float(once.reshape(-1, parts.stages).sum(axis=0).max()) + parts.optimiser
 
 
@@ -388,10 +406,15 @@ def step_of(drawn: dict[str, object]) -> TrainingStep:
     schedule, stages, chunks = drawn["shape"]  # type: ignore[misc]
     uneven = (12 - (stages * chunks - 1), *[1] * (stages * chunks - 1)) if drawn["uneven"] else None
     return small(
-        drawn["rounds"] * stages, fabric=drawn["fabric"], schedule=schedule, pipeline_parallel=stages,  # type: ignore[operator, arg-type]
-        interleaving=chunks, stage_layers=uneven, slow_ranks={0: 1.25} if drawn["slow"] else {},
+        drawn["rounds"] * stages,
+        fabric=drawn["fabric"],
+        schedule=schedule,
+        pipeline_parallel=stages,  # type: ignore[operator, arg-type]
+        interleaving=chunks,
+        stage_layers=uneven,
+        slow_ranks={0: 1.25} if drawn["slow"] else {},
         **{key: drawn[key] for key in ("data_parallel", "zero_stage", "recomputation", "buckets")},
-    )  # fmt: skip
+    )
 
 
 @settings(deadline=None, max_examples=80)
@@ -467,9 +490,13 @@ def test_slower_sends_hold_up_1f1b_by_more_than_their_own_time() -> None:
     """Stage 0 has ``p`` microbatches in flight; the way there and back with sends takes longer than ``p`` passes."""
     parts = dataclasses.replace(
         small(16, pipeline_parallel=4, data_parallel=1).parts,
-        forward=np.ones(4), backward=2 * np.ones(4), forward_exchange=np.zeros(4), backward_exchange=np.zeros(4),
-        send=0.3, optimiser=0.0,
-    )  # fmt: skip
+        forward=np.ones(4),
+        backward=2 * np.ones(4),
+        forward_exchange=np.zeros(4),
+        backward_exchange=np.zeros(4),
+        send=0.3,
+        optimiser=0.0,
+    )
     ones = np.ones((1, 1, 4, 16))
     found = float(run(parts, ones, ones)[0][0])
     composed = (16 + 3) * 3 + 2 * 3 * 0.3
@@ -724,9 +751,12 @@ def shaken(**given: object) -> TrainingStep:
 
 def hours(step: object, duration: str = "8 h") -> Training:
     return Training(
-        failures="exponential 20 min", checkpoint=Checkpoint(interval="2 min", write="5 s"),
-        recovery=Recovery(restart="30 s"), duration=duration, step=step,
-    )  # fmt: skip
+        failures="exponential 20 min",
+        checkpoint=Checkpoint(interval="2 min", write="5 s"),
+        recovery=Recovery(restart="30 s"),
+        duration=duration,
+        step=step,
+    )
 
 
 def test_a_law_of_steps_changes_nothing_but_speed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -769,9 +799,10 @@ def test_the_interval_of_throughput_holds_the_error_of_the_law_of_steps() -> Non
     intervals, which know the runs alone, too few."""
     step = small(2, pipeline_parallel=1, data_parallel=1, jitter="exponential", compute_efficiency=0.0005)
     scenario = dataclasses.replace(
-        hours(step, f"{20_000 * mean_step(step)} s"), failures="exponential 1e9 h",
+        hours(step, f"{20_000 * mean_step(step)} s"),
+        failures="exponential 1e9 h",
         checkpoint=Checkpoint(interval="1 h", write="0 s"),
-    )  # fmt: skip
+    )
     truth, held, students = step.job.tokens / mean_step(step), 0, 0
     for seed in range(60):
         found = simulate_training(scenario, seed=seed, replications=4).best("throughput")
@@ -792,10 +823,18 @@ def test_the_interval_of_throughput_holds_the_error_of_the_law_of_steps() -> Non
 
 def test_each_flag_of_a_step_lands_where_its_field_is() -> None:
     flags = {
-        "model": "llama_3_1_8b", "global_batch": "32", "sequence_length": "512", "cluster": "dgx_h100_superpod",
-        "data_parallel": "4", "sequence_parallel": False, "dropout": True, "precision": "fp8",
-        "network_efficiency": "0.7", "slow_ranks": "{3 = 1.2}", "reserved_memory": "2 GiB",
-    }  # fmt: skip
+        "model": "llama_3_1_8b",
+        "global_batch": "32",
+        "sequence_length": "512",
+        "cluster": "dgx_h100_superpod",
+        "data_parallel": "4",
+        "sequence_parallel": False,
+        "dropout": True,
+        "precision": "fp8",
+        "network_efficiency": "0.7",
+        "slow_ranks": "{3 = 1.2}",
+        "reserved_memory": "2 GiB",
+    }
     table = step_table(flags)
     table["cluster"] = cluster(2)
     step = Tables().build(TrainingStep, table)
@@ -804,9 +843,10 @@ def test_each_flag_of_a_step_lands_where_its_field_is() -> None:
     assert step.reserved_memory.m_as("GiB") == pytest.approx(2)
     assert step.slowness.tolist() == [1, 1, 1, 1.2]
     for fields, line in [
-        ({"dropout": "maybe"}, "dropout: got 'maybe'"), ({"slow_ranks": "3"}, "slow_ranks: got 3, expected a table"),
+        ({"dropout": "maybe"}, "dropout: got 'maybe'"),
+        ({"slow_ranks": "3"}, "slow_ranks: got 3, expected a table"),
         ({"slow_ranks": "{9 = 2.0}"}, "slow_ranks: got 9, expected a replica's index, 0 to 3"),
-    ]:  # fmt: skip
+    ]:
         other = step_table({**flags, **fields})
         with pytest.raises(InputError, match=line):
             Tables().build(TrainingStep, {**other, "cluster": cluster(2)})

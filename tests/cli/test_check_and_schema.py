@@ -296,13 +296,15 @@ size = "1 GB"
 shape = """
 TWO_SPELLINGS = {
     "a law of a time": (
-        DATA_LOADING, "gamma 200 ms scv=0.5", '{ kind = "gamma", mean = "200 ms", scv = 0.5 }',
+        DATA_LOADING,
+        "gamma 200 ms scv=0.5",
+        '{ kind = "gamma", mean = "200 ms", scv = 0.5 }',
     ),
     "a law of lengths": (REASONING, "geometric 1500", '{ kind = "geometric", mean = 1500 }'),
     "a method": (COMPRESSION, "quantised int4 head=bf16", '{ kind = "quantised", weights = "int4", head = "bf16" }'),
     "a student": (COMPRESSION, "distilled llama_3_2_1b", '{ kind = "distilled", student = "llama_3_2_1b" }'),
     "a shape": (TOPOLOGY, "fat-tree 48", '{ kind = "fat-tree", radix = 48 }'),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", TWO_SPELLINGS)

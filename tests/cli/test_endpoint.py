@@ -20,9 +20,13 @@ STEP = so.Affine(per_step=0.008, per_prefill_token=2e-5, per_decode=1e-4)
 
 def scenario(**changes: Any) -> so.Serving:
     fields = {
-        "model": so.models.llama_3_1_8b, "accelerator": so.accelerators.h100_sxm, "arrivals": so.Poisson("1 request/s"),
-        "lengths": so.Lengths(input=100, output=20), "step_time": STEP, "max_num_batched_tokens": 512,
-    }  # fmt: skip
+        "model": so.models.llama_3_1_8b,
+        "accelerator": so.accelerators.h100_sxm,
+        "arrivals": so.Poisson("1 request/s"),
+        "lengths": so.Lengths(input=100, output=20),
+        "step_time": STEP,
+        "max_num_batched_tokens": 512,
+    }
     return so.Serving(**{**fields, **changes})
 
 

@@ -18,17 +18,24 @@ TRUTH = so.MeasuredRoofline(memory_efficiency=0.7, bf16_efficiency=0.6, per_sequ
 def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A vLLM bench result of an engine whose constants are known."""
     scenario = so.Serving(
-        model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm, arrivals=so.Poisson("8 request/s"),
-        lengths=so.Lengths(input=so.Uniform(100, high=3000), output=so.Uniform(5, high=60)), step_time=TRUTH,
-        async_scheduling=True, enable_prefix_caching=True,
-    )  # fmt: skip
+        model=so.models.llama_3_1_8b,
+        accelerator=so.accelerators.h100_sxm,
+        arrivals=so.Poisson("8 request/s"),
+        lengths=so.Lengths(input=so.Uniform(100, high=3000), output=so.Uniform(5, high=60)),
+        step_time=TRUTH,
+        async_scheduling=True,
+        enable_prefix_caching=True,
+    )
     served = run(scenario, draw(scenario, 60, seed=2)).requests
     gaps = [[tpot] * (n - 1) for tpot, n in zip(served["tpot"], served["output_tokens"], strict=True)]
     content = {
-        "model_id": "meta-llama/Llama-3.1-8B", "start_times": served["arrival"].tolist(),
-        "input_lens": served["input_tokens"].tolist(), "output_lens": served["output_tokens"].tolist(),
-        "ttfts": (served["ttft"] + 0.01).tolist(), "itls": gaps,
-    }  # fmt: skip
+        "model_id": "meta-llama/Llama-3.1-8B",
+        "start_times": served["arrival"].tolist(),
+        "input_lens": served["input_tokens"].tolist(),
+        "output_lens": served["output_tokens"].tolist(),
+        "ttfts": (served["ttft"] + 0.01).tolist(),
+        "itls": gaps,
+    }
     path = tmp_path_factory.mktemp("run") / "result.json"
     path.write_text(json.dumps(content))
     return path
@@ -47,9 +54,12 @@ def test_calibrate_finds_the_constants_and_its_profile_is_a_step_time(
     assert max(abs(row["error"]) for row in rows) < 0.02
     assert {row["rows"] for row in rows} == {"fitted", "held out"}
     other = {
-        "model": "qwen3_32b", "accelerator": "h100_sxm", "tensor_parallel_size": 2, "arrivals": "poisson 1 request/s",
+        "model": "qwen3_32b",
+        "accelerator": "h100_sxm",
+        "tensor_parallel_size": 2,
+        "arrivals": "poisson 1 request/s",
         "lengths": so.Lengths(input=100, output=20),
-    }  # fmt: skip
+    }
     found = so.Serving(step_time=str(profile), **other)
     exact = so.Serving(step_time=TRUTH, **other)
     batch = (0, 0, 0, 16, 16 * 1000, 16)

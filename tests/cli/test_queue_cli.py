@@ -24,11 +24,16 @@ REFUSED = {
     "a service without a unit": ([*OF, "--service", "exponential 100"], 2, "got 100 without a unit", "in s"),
     "arrivals of nothing": (["queue", "--arrivals", "poisn 8 request/s"], 2, "got 'poisn'", "did you mean poisson"),
     "a rate without a unit": (
-        ["queue", "--arrivals", "poisson 8", "--service", "exponential 1 s"], 2, "without a unit", "request/s",
+        ["queue", "--arrivals", "poisson 8", "--service", "exponential 1 s"],
+        2,
+        "without a unit",
+        "request/s",
     ),
     "a queue that grows": (
         ["queue", "--arrivals", "poisson 12 request/s", "--service", "exponential 100 ms"],
-        3, "utilisation 1.2 of 1 server", "use at least 2 servers or an arrival rate below 10 request/s",
+        3,
+        "utilisation 1.2 of 1 server",
+        "use at least 2 servers or an arrival rate below 10 request/s",
     ),
     "no servers": ([*ASK, "--servers", "0"], 2, "servers: got 0", "an integer of at least 1"),
     "servers that are no number": ([*ASK, "--servers", "few"], 2, "servers: got 'few'", "an integer"),
@@ -37,7 +42,10 @@ REFUSED = {
     "a routing that does not exist": ([*ASK, "--routing", "rando"], 2, "got 'rando'", "did you mean random"),
     "more looks than servers": ([*ASK, "--routing", "jsq d=3"], 2, "routing.d: got 3", "at most the 1 servers"),
     "shares that are not all": (
-        [*ASK, "--discipline", "priorities 0.2,0.2"], 2, "shares", "positive shares that sum to 1",
+        [*ASK, "--discipline", "priorities 0.2,0.2"],
+        2,
+        "shares",
+        "positive shares that sum to 1",
     ),
     "a set-up at two servers": ([*ASK, "--servers", "2", "--setup", "1 s"], 2, "servers with a set-up", "expected"),
     "patience in a room": ([*ASK, "--room", "5", "--patience", "1 s"], 2, "with patience", "servers"),
@@ -47,9 +55,11 @@ REFUSED = {
     "a picture of no kind": ([*ASK, "--plot", "queue.xyz"], 2, "queue.xyz", "expected"),
     "a picture of a closed population": (
         ["queue", "--arrivals", "closed 20 exponential 10 s", "--service", "exponential 1 s", "--plot", "q.png"],
-        2, "plot: got a closed population", "a rate to change",
+        2,
+        "plot: got a closed population",
+        "a rate to change",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -8,9 +8,15 @@ import pytest
 from secondorder.cli import main
 
 LLAMA = {
-    "model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
-    "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256, "max_position_embeddings": 131072,
-}  # fmt: skip
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 14336,
+    "vocab_size": 128256,
+    "max_position_embeddings": 131072,
+}
 SERVE = ["serve", "--accelerator", "h100_sxm", "--no-simulate", "--format", "json"]
 ASKED = ["--request-rate", "2 request/s", "--input-len", "100", "--output-len", "20"]
 

@@ -20,9 +20,20 @@ RUN = ["train", "--failures", "exponential 8240 s", "--interval", "994 s", "--wr
 SHORT = ["--replications", "4", "--duration", "5 day"]
 ONE = ["train", "--failures", "exponential 3 h", "--interval", "20 min"]
 MODEL = [
-    "train", "--model", "llama_3_1_8b", "--cluster", "llama_3_16k", "--global-batch", "2048", "--sequence-length",
-    "8192", "--interval", "30 min", "--restart", "300 s",
-]  # fmt: skip
+    "train",
+    "--model",
+    "llama_3_1_8b",
+    "--cluster",
+    "llama_3_16k",
+    "--global-batch",
+    "2048",
+    "--sequence-length",
+    "8192",
+    "--interval",
+    "30 min",
+    "--restart",
+    "300 s",
+]
 
 REFUSED = {
     "an interval below zero": ([*RUN[:3], "--interval", "-1 s", *RUN[5:]], 2, "interval: got -1 s"),
@@ -183,9 +194,14 @@ slow_links = { 3 = 2.0 }
     )
     link = so.Link(bandwidth="50 GB/s", latency="5 us")
     assert read_scenario(ring) == so.Collective(
-        operation="all_reduce", algorithm="ring", ranks=64, size="1 GB", link=link, jitter="lognormal scv=0.04",
+        operation="all_reduce",
+        algorithm="ring",
+        ranks=64,
+        size="1 GB",
+        link=link,
+        jitter="lognormal scv=0.04",
         slow_links={3: 2.0},
-    )  # fmt: skip
+    )
     pipe = written(tmp_path, '[pipeline]\nstages = 8\nmicrobatches = 32\nforward = "10 ms"\nbackward = "20 ms"\n')
     assert read_scenario(pipe) == so.Pipeline(stages=8, microbatches=32, forward="10 ms", backward="20 ms")
 

@@ -15,9 +15,27 @@ from secondorder.quantities import si
 EVERY = pytest.mark.parametrize("name", list(accelerators))
 
 EXPECTED = {
-    "h100_sxm", "h100_pcie", "h200", "b200", "gb300", "a100_40gb", "a100_80gb", "l40s", "l4", "t4", "v100",
-    "rtx_4090", "rtx_pro_6000", "mi300x", "mi355x", "gaudi_3", "tpu_v5p", "trainium2", "groq_lpu", "apple_m2_ultra",
-}  # fmt: skip
+    "h100_sxm",
+    "h100_pcie",
+    "h200",
+    "b200",
+    "gb300",
+    "a100_40gb",
+    "a100_80gb",
+    "l40s",
+    "l4",
+    "t4",
+    "v100",
+    "rtx_4090",
+    "rtx_pro_6000",
+    "mi300x",
+    "mi355x",
+    "gaudi_3",
+    "tpu_v5p",
+    "trainium2",
+    "groq_lpu",
+    "apple_m2_ultra",
+}
 EDGE = [name for name in accelerators if name.startswith("jetson_")]
 MICROCONTROLLERS = ["stm32f407", "nrf52840", "esp32_s3"]
 UNPUBLISHED = {"tpu_v5e", "tpu_v5p", "tpu_v6e", "tpu_v7", "inferentia1", "trainium1", "inferentia2"}
@@ -83,9 +101,14 @@ def test_a_narrower_precision_is_never_slower(name: str) -> None:
 
 
 STEPS = [
-    ("tf32", "fp16"), ("fp16", "fp8"), ("bf16", "fp8"), ("fp16", "int8"), ("bf16", "int8"), ("fp8", "fp4"),
+    ("tf32", "fp16"),
+    ("fp16", "fp8"),
+    ("bf16", "fp8"),
+    ("fp16", "int8"),
+    ("bf16", "int8"),
+    ("fp8", "fp4"),
     ("int8", "int4"),
-]  # fmt: skip
+]
 GEFORCE: dict[tuple[str, str], float] = {("fp16", "int8"): 4, ("bf16", "int8"): 4}
 """GeForce halves the rate that accumulates in fp32, which int8 does not."""
 NO_FASTER: dict[tuple[str, str], float] = {("fp16", "int8"): 1, ("bf16", "int8"): 1}
@@ -149,20 +172,38 @@ def test_a_precision_that_the_part_lacks_is_an_error(name: str) -> None:
 # Figures against what the part is made of
 
 UNITS = {
-    "p100": ("fp16", 56 * 64 * 4, 1.48), "v100": ("fp16", 80 * 1024, 1.53), "t4": ("fp16", 40 * 1024, 1.59),
-    "a100_80gb": ("fp16", 108 * 2048, 1.41), "a30": ("fp16", 56 * 2048, 1.44), "a10": ("fp16", 72 * 1024, 1.695),
-    "a40": ("fp16", 84 * 1024, 1.74), "rtx_a6000": ("fp16", 84 * 1024, 1.8), "rtx_3090": ("fp16", 82 * 512, 1.695),
-    "rtx_2080_ti": ("fp16", 68 * 512, 1.545), "l4": ("fp16", 58 * 1024, 2.04), "l40s": ("fp16", 142 * 1024, 2.52),
-    "rtx_4090": ("fp16", 128 * 512, 2.52), "rtx_6000_ada": ("fp16", 142 * 1024, 2.505),
-    "rtx_5090": ("fp16", 170 * 512, 2.407), "h100_sxm": ("fp16", 132 * 4096, 1.83), "jetson_nano": ("fp16", 512, 0.921),
-    "mi100": ("fp16", 120 * 1024, 1.502), "mi210": ("fp16", 104 * 1024, 1.7), "mi250x": ("fp16", 220 * 1024, 1.7),
-    "mi300a": ("fp16", 228 * 2048, 2.1), "mi300x": ("fp16", 304 * 2048, 2.1), "mi355x": ("fp16", 256 * 4096, 2.4),
-    "tpu_v1": ("int8", 2 * 65_536, 0.7), "tpu_v2": ("bf16", 2 * 2 * 16_384, 0.7),
-    "tpu_v3": ("bf16", 4 * 2 * 16_384, 0.94), "tpu_v4i": ("bf16", 4 * 2 * 16_384, 1.05),
+    "p100": ("fp16", 56 * 64 * 4, 1.48),
+    "v100": ("fp16", 80 * 1024, 1.53),
+    "t4": ("fp16", 40 * 1024, 1.59),
+    "a100_80gb": ("fp16", 108 * 2048, 1.41),
+    "a30": ("fp16", 56 * 2048, 1.44),
+    "a10": ("fp16", 72 * 1024, 1.695),
+    "a40": ("fp16", 84 * 1024, 1.74),
+    "rtx_a6000": ("fp16", 84 * 1024, 1.8),
+    "rtx_3090": ("fp16", 82 * 512, 1.695),
+    "rtx_2080_ti": ("fp16", 68 * 512, 1.545),
+    "l4": ("fp16", 58 * 1024, 2.04),
+    "l40s": ("fp16", 142 * 1024, 2.52),
+    "rtx_4090": ("fp16", 128 * 512, 2.52),
+    "rtx_6000_ada": ("fp16", 142 * 1024, 2.505),
+    "rtx_5090": ("fp16", 170 * 512, 2.407),
+    "h100_sxm": ("fp16", 132 * 4096, 1.83),
+    "jetson_nano": ("fp16", 512, 0.921),
+    "mi100": ("fp16", 120 * 1024, 1.502),
+    "mi210": ("fp16", 104 * 1024, 1.7),
+    "mi250x": ("fp16", 220 * 1024, 1.7),
+    "mi300a": ("fp16", 228 * 2048, 2.1),
+    "mi300x": ("fp16", 304 * 2048, 2.1),
+    "mi355x": ("fp16", 256 * 4096, 2.4),
+    "tpu_v1": ("int8", 2 * 65_536, 0.7),
+    "tpu_v2": ("bf16", 2 * 2 * 16_384, 0.7),
+    "tpu_v3": ("bf16", 4 * 2 * 16_384, 0.94),
+    "tpu_v4i": ("bf16", 4 * 2 * 16_384, 1.05),
     "tpu_v4": ("bf16", 8 * 2 * 16_384, 1.05),
-    "jetson_orin_nano_super": ("fp32", 1024 * 2, 1.02), "jetson_agx_orin": ("fp32", 2048 * 2, 1.3),
+    "jetson_orin_nano_super": ("fp32", 1024 * 2, 1.02),
+    "jetson_agx_orin": ("fp32", 2048 * 2, 1.3),
     "jetson_thor": ("fp16", 20 * 8192, 1.575),
-}  # fmt: skip
+}
 """Dense operations a clock cycle of the whole part, and its clock in GHz, from the makers' architecture papers."""
 
 
@@ -174,14 +215,38 @@ def test_a_peak_is_units_times_clock(name: str, made_of: tuple[str, int, float])
 
 
 BUSES = {
-    "k80": (384, 5), "p100": (4096, 1.43), "v100": (4096, 1.75), "t4": (256, 10), "a40": (384, 14.5),
-    "a10": (384, 12.5), "rtx_2080_ti": (352, 14), "rtx_3090": (384, 19.5), "rtx_a6000": (384, 16), "l4": (192, 12.5),
-    "l40s": (384, 18), "rtx_4090": (384, 21), "rtx_6000_ada": (384, 20), "rtx_5090": (512, 28),
-    "rtx_pro_6000": (512, 28), "dgx_spark": (256, 8.533), "jetson_nano": (64, 3.2), "jetson_orin_nano": (128, 4.266),
-    "jetson_orin_nx": (128, 6.4), "jetson_agx_orin": (256, 6.4), "jetson_thor": (256, 8.533), "mi100": (4096, 2.4),
-    "mi210": (4096, 3.2), "mi250x": (8192, 3.2), "mi300x": (8192, 5.2), "mi325x": (8192, 6), "mi355x": (8192, 8),
-    "apple_m1_max": (512, 6.4), "apple_m2_ultra": (1024, 6.4), "a100_40gb": (5120, 2.43), "b200": (7680, 7.992),
-}  # fmt: skip
+    "k80": (384, 5),
+    "p100": (4096, 1.43),
+    "v100": (4096, 1.75),
+    "t4": (256, 10),
+    "a40": (384, 14.5),
+    "a10": (384, 12.5),
+    "rtx_2080_ti": (352, 14),
+    "rtx_3090": (384, 19.5),
+    "rtx_a6000": (384, 16),
+    "l4": (192, 12.5),
+    "l40s": (384, 18),
+    "rtx_4090": (384, 21),
+    "rtx_6000_ada": (384, 20),
+    "rtx_5090": (512, 28),
+    "rtx_pro_6000": (512, 28),
+    "dgx_spark": (256, 8.533),
+    "jetson_nano": (64, 3.2),
+    "jetson_orin_nano": (128, 4.266),
+    "jetson_orin_nx": (128, 6.4),
+    "jetson_agx_orin": (256, 6.4),
+    "jetson_thor": (256, 8.533),
+    "mi100": (4096, 2.4),
+    "mi210": (4096, 3.2),
+    "mi250x": (8192, 3.2),
+    "mi300x": (8192, 5.2),
+    "mi325x": (8192, 6),
+    "mi355x": (8192, 8),
+    "apple_m1_max": (512, 6.4),
+    "apple_m2_ultra": (1024, 6.4),
+    "a100_40gb": (5120, 2.43),
+    "b200": (7680, 7.992),
+}
 """Bits of the memory bus, and gigabits a second of each."""
 
 
@@ -222,12 +287,30 @@ def test_figures_that_circulate_wrong_are_right_here() -> None:
 
 
 LINKS = {
-    "p100": (4, 20), "v100": (6, 25), "a100_40gb": (12, 25), "a100_80gb": (12, 25), "h100_sxm": (18, 25),
-    "h200": (18, 25), "b200": (18, 50), "gb300": (18, 50), "mi100": (3, 46), "mi210": (3, 50), "mi250x": (8, 50),
-    "mi300a": (3, 64), "mi300x": (7, 64), "mi325x": (7, 64), "mi355x": (7, 76.8), "gaudi_2": (24, 12.5),
-    "gaudi_3": (24, 25), "tpu_v3": (4, 70), "tpu_v4": (6, 50), "tpu_v5e": (4, 50), "tpu_v5p": (6, 100),
-    "tpu_v6e": (4, 100), "tpu_v7": (6, 100),
-}  # fmt: skip
+    "p100": (4, 20),
+    "v100": (6, 25),
+    "a100_40gb": (12, 25),
+    "a100_80gb": (12, 25),
+    "h100_sxm": (18, 25),
+    "h200": (18, 25),
+    "b200": (18, 50),
+    "gb300": (18, 50),
+    "mi100": (3, 46),
+    "mi210": (3, 50),
+    "mi250x": (8, 50),
+    "mi300a": (3, 64),
+    "mi300x": (7, 64),
+    "mi325x": (7, 64),
+    "mi355x": (7, 76.8),
+    "gaudi_2": (24, 12.5),
+    "gaudi_3": (24, 25),
+    "tpu_v3": (4, 70),
+    "tpu_v4": (6, 50),
+    "tpu_v5e": (4, 50),
+    "tpu_v5p": (6, 100),
+    "tpu_v6e": (4, 100),
+    "tpu_v7": (6, 100),
+}
 """Scale-up links of the part that it can use at once, and GB/s of each in one direction."""
 
 
@@ -301,9 +384,15 @@ def test_an_unpublished_power_is_absent_and_asking_for_it_names_the_part() -> No
 
 
 REPORTED_MIB = {
-    "h100_sxm": 81_559, "a100_80gb": 81_920, "a100_40gb": 40_960, "l40s": 46_068, "l4": 23_034, "t4": 15_360,
-    "b200": 183_359, "rtx_4090": 24_564,
-}  # fmt: skip
+    "h100_sxm": 81_559,
+    "a100_80gb": 81_920,
+    "a100_40gb": 40_960,
+    "l40s": 46_068,
+    "l4": 23_034,
+    "t4": 15_360,
+    "b200": 183_359,
+    "rtx_4090": 24_564,
+}
 """Total memory by nvidia-smi: modal-labs/modal-client 2797, NVIDIA/TensorRT-LLM 10278, RLinf/RLinf 255."""
 
 
@@ -317,9 +406,13 @@ def test_capacity_is_in_binary_bytes(name: str, mib: int) -> None:
 
 def test_a_peak_without_a_unit_or_at_an_unknown_precision_is_refused() -> None:
     facts = {
-        "name": "Made up", "vendor": "Nobody", "released": 2026,
-        "memory_bandwidth": "1 TB/s", "memory_capacity": "80 GiB", "power": "300 W",
-    }  # fmt: skip
+        "name": "Made up",
+        "vendor": "Nobody",
+        "released": 2026,
+        "memory_bandwidth": "1 TB/s",
+        "memory_capacity": "80 GiB",
+        "power": "300 W",
+    }
     with pytest.raises(UnitError, match=r"peak\.fp16"):
         Accelerator(**facts, peak={"fp16": 1e12})  # type: ignore[arg-type, dict-item]
     with pytest.raises(UnknownName, match="precision"):

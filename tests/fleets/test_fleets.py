@@ -16,8 +16,12 @@ from secondorder.quantities import si
 from secondorder.zoo import Source, Zoo
 
 ZOOS: dict[str, Zoo[Any]] = {
-    "nodes": nodes, "fabrics": fabrics, "storages": storages, "clusters": clusters, "failure_rates": failure_rates,
-}  # fmt: skip
+    "nodes": nodes,
+    "fabrics": fabrics,
+    "storages": storages,
+    "clusters": clusters,
+    "failure_rates": failure_rates,
+}
 EVERY = pytest.mark.parametrize(("noun", "name"), [(noun, name) for noun, zoo in ZOOS.items() for name in zoo])
 
 FIGURES = {
@@ -38,16 +42,31 @@ OPTIONAL: dict[str, dict[str, Any]] = {
 
 EXPECTED = {
     "nodes": {
-        "dgx_a100", "dgx_a100_40gb", "dgx_h100", "dgx_h200", "dgx_b200", "gb200_nvl72", "grand_teton", "jean_zay_a100",
+        "dgx_a100",
+        "dgx_a100_40gb",
+        "dgx_h100",
+        "dgx_h200",
+        "dgx_b200",
+        "gb200_nvl72",
+        "grand_teton",
+        "jean_zay_a100",
     },
     "fabrics": {"infiniband_hdr", "infiniband_ndr", "roce_llama_3", "roce_llama_3_pod", "omni_path_jean_zay"},
     "storages": {"tectonic_llama_3", "superpod_good", "superpod_better", "superpod_best", "jean_zay_bloom"},
     "clusters": {
-        "llama_3_16k", "dgx_a100_superpod", "dgx_h100_superpod", "dgx_b200_superpod", "gb200_nvl72_rack",
-        "gb200_superpod", "opt_175b", "bloom", "meta_rsc_1", "meta_rsc_2",
+        "llama_3_16k",
+        "dgx_a100_superpod",
+        "dgx_h100_superpod",
+        "dgx_b200_superpod",
+        "gb200_nvl72_rack",
+        "gb200_superpod",
+        "opt_175b",
+        "bloom",
+        "meta_rsc_1",
+        "meta_rsc_2",
     },
     "failure_rates": {"llama_3", "llama_3_by_cause", "meta_rsc_1", "meta_rsc_2", "gpu_and_nic_assumed"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("noun", ZOOS)
@@ -83,9 +102,11 @@ def test_an_assumption_says_so_and_no_published_entry_rests_on_one() -> None:
         return source.title.startswith("Assumption")
 
     resting = {
-        f"{noun}.{name}" for noun, zoo in ZOOS.items() for name, entry in zoo.items()
+        f"{noun}.{name}"
+        for noun, zoo in ZOOS.items()
+        for name, entry in zoo.items()
         if any(map(assumed, entry.sources.values()))
-    }  # fmt: skip
+    }
     assert resting == {"failure_rates.gpu_and_nic_assumed", "storages.jean_zay_bloom"}
     assert all(
         cluster.failures is not failure_rates.gpu_and_nic_assumed for cluster in map(clusters.__getitem__, clusters)
@@ -151,10 +172,17 @@ def test_one_accelerator_or_node_fails_once_in_months_to_decades(name: str) -> N
 
 
 ACCELERATORS = {
-    "llama_3_16k": 16_384, "dgx_a100_superpod": 1120, "dgx_h100_superpod": 1016, "dgx_b200_superpod": 1024,
-    "gb200_nvl72_rack": 72, "gb200_superpod": 576, "opt_175b": 992, "bloom": 384, "meta_rsc_1": 16_000,
+    "llama_3_16k": 16_384,
+    "dgx_a100_superpod": 1120,
+    "dgx_h100_superpod": 1016,
+    "dgx_b200_superpod": 1024,
+    "gb200_nvl72_rack": 72,
+    "gb200_superpod": 576,
+    "opt_175b": 992,
+    "bloom": 384,
+    "meta_rsc_1": 16_000,
     "meta_rsc_2": 8000,
-}  # fmt: skip
+}
 
 
 def test_a_cluster_has_the_accelerators_that_were_published() -> None:
@@ -175,11 +203,25 @@ def test_a_node_has_the_peak_of_its_datasheet(name: str, peak: float) -> None:
 
 DAYS, GPUS = 54, 16_384
 CAUSES = {
-    "faulty_gpu": 148, "gpu_hbm3_memory": 72, "software_bug": 54, "network_switch_or_cable": 35,
-    "host_maintenance": 32, "gpu_sram_memory": 19, "gpu_system_processor": 17, "nic": 7, "nccl_watchdog_timeout": 7,
-    "silent_data_corruption": 6, "gpu_thermal_interface": 6, "ssd": 3, "power_supply": 3, "server_chassis": 2,
-    "io_expansion_board": 2, "dependency": 2, "cpu": 2, "system_memory": 2,
-}  # fmt: skip
+    "faulty_gpu": 148,
+    "gpu_hbm3_memory": 72,
+    "software_bug": 54,
+    "network_switch_or_cable": 35,
+    "host_maintenance": 32,
+    "gpu_sram_memory": 19,
+    "gpu_system_processor": 17,
+    "nic": 7,
+    "nccl_watchdog_timeout": 7,
+    "silent_data_corruption": 6,
+    "gpu_thermal_interface": 6,
+    "ssd": 3,
+    "power_supply": 3,
+    "server_chassis": 2,
+    "io_expansion_board": 2,
+    "dependency": 2,
+    "cpu": 2,
+    "system_memory": 2,
+}
 """Table 5 of arXiv 2407.21783."""
 ROUNDED = 1e-6
 """The hours in the file are rounded to 0.1 in 50,677 or finer: 1e-6 of them."""

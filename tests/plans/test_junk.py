@@ -14,9 +14,32 @@ from secondorder.scenarios.kinds import FAMILIES
 from secondorder.systems.registry import SYSTEMS
 
 JUNK: tuple[Any, ...] = (
-    3, -1, 0, math.nan, 10**400, True, "", "h100_sxm", "3", "1e999 s", "exponential", "kind", "\x1b[31m", "x" * 10_000,
-    [], [1], [["a"]], [{}], {}, {"kind": "x"}, {"kind": 3}, {"like": "x"}, {"like": []}, {"a": {"b": [1]}}, {"": ""},
-)  # fmt: skip
+    3,
+    -1,
+    0,
+    math.nan,
+    10**400,
+    True,
+    "",
+    "h100_sxm",
+    "3",
+    "1e999 s",
+    "exponential",
+    "kind",
+    "\x1b[31m",
+    "x" * 10_000,
+    [],
+    [1],
+    [["a"]],
+    [{}],
+    {},
+    {"kind": "x"},
+    {"kind": 3},
+    {"like": "x"},
+    {"like": []},
+    {"a": {"b": [1]}},
+    {"": ""},
+)
 
 
 @pytest.mark.parametrize("word", SYSTEMS)

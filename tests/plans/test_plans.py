@@ -120,13 +120,26 @@ def test_a_field_may_be_spelled_as_text_or_as_a_table(key: str, value: Any, expe
 
 def test_a_whole_model_and_a_whole_accelerator_may_be_tables() -> None:
     model = {
-        "name": "small", "layers": 2, "hidden": 64, "heads": 4, "kv_heads": 2, "head_dim": 16, "intermediate": 128,
-        "vocab": 1000, "max_context": 9000, "experts": {"count": 4, "top_k": 2, "intermediate": 32},
-    }  # fmt: skip
+        "name": "small",
+        "layers": 2,
+        "hidden": 64,
+        "heads": 4,
+        "kv_heads": 2,
+        "head_dim": 16,
+        "intermediate": 128,
+        "vocab": 1000,
+        "max_context": 9000,
+        "experts": {"count": 4, "top_k": 2, "intermediate": 32},
+    }
     device = {
-        "name": "mine", "vendor": "us", "released": 2025, "peak": {"bf16": "1 PFLOP/s"},
-        "memory_bandwidth": "1 TB/s", "memory_capacity": "16 GiB", "power": "100 W",
-    }  # fmt: skip
+        "name": "mine",
+        "vendor": "us",
+        "released": 2025,
+        "peak": {"bf16": "1 PFLOP/s"},
+        "memory_bandwidth": "1 TB/s",
+        "memory_capacity": "16 GiB",
+        "power": "100 W",
+    }
     scenario = Tables().build(Serving, {**BASE, "model": model, "accelerator": device})
     assert scenario.model.experts is not None
     assert scenario.model.experts.top_k == 2
@@ -154,24 +167,27 @@ def test_a_trace_is_found_beside_the_plan(tmp_path: Path) -> None:
 REST = HEAD + 'lengths = "azure_conv_2023"\n'
 MISTAKES = {
     'arrivals = { kind = "poisson", rate = 8 }': (
-        "serving.arrivals.rate: got 8 without a unit, expected a quantity in request/s", 'write "8 request/s"',
+        "serving.arrivals.rate: got 8 without a unit, expected a quantity in request/s",
+        'write "8 request/s"',
     ),
     'arrivals = "poisson 8"': ("serving.arrivals.rate: got 8", "without a unit"),
     'arrivals = "poisson 8 s"': ("serving.arrivals.rate: got 8 s (time)", "a quantity in request/s"),
     'arrivals = { rate = "8 request/s" }': ("serving.arrivals.kind: got nothing", "expected poisson or gamma"),
     'arrivals = { kind = "gama", rate = "8 request/s" }': ("serving.arrivals.kind: got 'gama'", "did you mean gamma"),
     'arrivals = { kind = "poisson", rat = "8 request/s" }': (
-        "serving.arrivals.rat: got an unknown key", "did you mean rate?",
+        "serving.arrivals.rat: got an unknown key",
+        "did you mean rate?",
     ),
     "arrivals = { kind = 3 }": ("serving.arrivals.kind: got 3", "expected poisson or gamma"),
     "arrivals = 8": ("serving.arrivals: got 8", 'expected "poisson 8 request/s"'),
     "": ("serving.arrivals: got nothing", 'expected "poisson 8 request/s"'),
     'arrivals = { kind = "trace" }': ("serving.arrivals.file: got nothing", "expected the file of a trace"),
     'arrivals = { kind = "trace", file = "t.csv", hash_block = "x" }': (
-        "serving.arrivals.hash_block: got 'x'", "an integer",
+        "serving.arrivals.hash_block: got 'x'",
+        "an integer",
     ),
     'arivals = "poisson 8 request/s"': ("serving.arivals: got an unknown key", "did you mean arrivals?"),
-}  # fmt: skip
+}
 SET = 'arrivals = "poisson 8 request/s"\n'
 MISTAKES_ELSEWHERE = {
     'max_num_seqs = "5"': ("serving.max_num_seqs: got '5'", "an integer of at least 1"),

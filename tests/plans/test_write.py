@@ -157,9 +157,13 @@ def test_a_run_of_any_times_reads_back_equal(
     interval: float, write: float, mtbf: float, share: float, tmp_path: Path
 ) -> None:
     checkpoint = so.TwoLevelCheckpoint(
-        interval=f"{interval!r} s", write=f"{write!r} s", every=3, durable_write=f"{write + 1!r} s",
-        light_share=share, light_restart=f"{write!r} s",
-    )  # fmt: skip
+        interval=f"{interval!r} s",
+        write=f"{write!r} s",
+        every=3,
+        durable_write=f"{write + 1!r} s",
+        light_share=share,
+        light_restart=f"{write!r} s",
+    )
     scenario = so.Training(failures=f"renewal weibull {mtbf!r} s shape=0.7", checkpoint=checkpoint)
     assert again(scenario, tmp_path) == scenario
 

@@ -135,8 +135,15 @@ def test_mean_and_quantiles_of_one_thing_stand_together():
     )
     grid = answer_grid(answer(*(closed(1.5, metric=metric) for metric in metrics)))
     assert [row[0] for row in grid.rows] == [
-        "ttft_mean", "ttft_p50", "ttft_p99", "tpot_mean", "saturation_rate", "tokens", "tokens_p2_5", "tokens_p97_5",
-    ]  # fmt: skip
+        "ttft_mean",
+        "ttft_p50",
+        "ttft_p99",
+        "tpot_mean",
+        "saturation_rate",
+        "tokens",
+        "tokens_p2_5",
+        "tokens_p97_5",
+    ]
     assert grid.breaks == {2}  # after the three of one time; a single row is no group
 
 
@@ -239,19 +246,37 @@ def test_the_example_of_a_command_reads_at_80_and_60_columns_and_parses(word, mo
 
 
 FLEET = {
-    "accelerator": so.accelerators.h100_sxm, "accelerators": 64, "power_overhead": 1.8, "horizon": "3 year",
-    "service_life": "4 year", "rate": "4 request/s", "tokens_per_request": 500,
-}  # fmt: skip
+    "accelerator": so.accelerators.h100_sxm,
+    "accelerators": 64,
+    "power_overhead": 1.8,
+    "horizon": "3 year",
+    "service_life": "4 year",
+    "rate": "4 request/s",
+    "tokens_per_request": 500,
+}
 WIDEST = [
     so.Ownership(
-        **FLEET, purchase="30000 USD", server_overhead=1.4, pue=1.2, maintenance=0.05, service="exponential 10 s",
-        electricity_price="0.12 USD/kWh", profile="sinusoid swing=0.4", rental="3 USD/hour", wait_objective="5 s",
+        **FLEET,
+        purchase="30000 USD",
+        server_overhead=1.4,
+        pue=1.2,
+        maintenance=0.05,
+        service="exponential 10 s",
+        electricity_price="0.12 USD/kWh",
+        profile="sinusoid swing=0.4",
+        rental="3 USD/hour",
+        wait_objective="5 s",
     ),
     so.Footprint(
-        **FLEET, utilisation=0.5, region=so.regions.poland, facility=so.facilities.microsoft, embodied="150 kgCO2e",
-        load="sinusoid swing=0.5", load_scv=0.1,
+        **FLEET,
+        utilisation=0.5,
+        region=so.regions.poland,
+        facility=so.facilities.microsoft,
+        embodied="150 kgCO2e",
+        load="sinusoid swing=0.5",
+        load_scv=0.1,
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("scenario", WIDEST, ids=lambda each: each.name)
@@ -270,10 +295,19 @@ def test_the_example_of_every_scenario_without_chance_is_answered_by_closed_form
 
 def test_a_year_is_told_as_one(capsys):
     fleet = so.Ownership(
-        accelerator=so.accelerators.h100_sxm, accelerators=8, purchase="30000 USD", server_overhead=1.4,
-        power_overhead=1.8, pue=1.2, electricity_price="0.12 USD/kWh", maintenance=0.0, service_life="4 year",
-        horizon="3 year", utilisation=1.0, rental="3 USD/hour",
-    )  # fmt: skip
+        accelerator=so.accelerators.h100_sxm,
+        accelerators=8,
+        purchase="30000 USD",
+        server_overhead=1.4,
+        power_overhead=1.8,
+        pue=1.2,
+        electricity_price="0.12 USD/kWh",
+        maintenance=0.0,
+        service_life="4 year",
+        horizon="3 year",
+        utilisation=1.0,
+        rental="3 USD/hour",
+    )
     show(so.solve(fleet), Output())
     told = capsys.readouterr().out
     assert re.search(r"break_even_horizon +1\.\d\d  year", told)

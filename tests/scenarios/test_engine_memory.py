@@ -36,9 +36,14 @@ def test_the_cache_meets_the_engine_s_own_line(
     model: str, card: str, version: str, ranks: int, tokens: int, rows: int, utilisation: float, printed: float
 ) -> None:
     memory = engine_memory(
-        models[model], accelerators[card], version=version, tensor_parallel_size=ranks,
-        max_num_batched_tokens=tokens, max_num_seqs=rows, gpu_memory_utilization=utilisation,
-    )  # fmt: skip
+        models[model],
+        accelerators[card],
+        version=version,
+        tensor_parallel_size=ranks,
+        max_num_batched_tokens=tokens,
+        max_num_seqs=rows,
+        gpu_memory_utilization=utilisation,
+    )
     low, high = memory.band
     assert low <= printed * GIB <= high
     assert memory.cache == pytest.approx(printed * GIB, rel=0.02)
@@ -96,9 +101,12 @@ def test_what_does_not_fit_says_where_the_memory_goes() -> None:
 
 def test_a_service_takes_the_estimate_where_no_memory_is_reserved() -> None:
     serving = Serving(
-        model=models.llama_3_1_8b, accelerator=accelerators.h100_sxm, arrivals=Poisson("8 request/s"),
-        lengths=Lengths(input=1024, output=256), reserved_memory=None,
-    )  # fmt: skip
+        model=models.llama_3_1_8b,
+        accelerator=accelerators.h100_sxm,
+        arrivals=Poisson("8 request/s"),
+        lengths=Lengths(input=1024, output=256),
+        reserved_memory=None,
+    )
     assert serving.kv_blocks == serving.memory.tokens(131_072) // 16
     assert serving.reserved == serving.memory.reserved
     fp8 = dataclasses.replace(serving, precision="fp8")
@@ -108,9 +116,11 @@ def test_a_service_takes_the_estimate_where_no_memory_is_reserved() -> None:
 def test_a_windowed_model_is_served_with_its_mean_cache() -> None:
     """Gemma 3 27B at 1,024 + 256: every layer within its window but for the last tokens."""
     serving = Serving(
-        model=models.gemma_3_27b, accelerator=accelerators.h200, arrivals=Poisson("1 request/s"),
+        model=models.gemma_3_27b,
+        accelerator=accelerators.h200,
+        arrivals=Poisson("1 request/s"),
         lengths=Lengths(input=4096, output=256),
-    )  # fmt: skip
+    )
     context = 4096 + 128
     assert serving.placement.kv_bytes_per_token == pytest.approx(81_920 + 425_984 * 1024 / context, rel=1e-3)
 

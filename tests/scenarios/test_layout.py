@@ -40,9 +40,7 @@ def test_gpt_3_on_256_gpus_takes_the_published_memory_with_one_microbatch(zero_s
 def test_routed_tokens_are_copied_beside_the_one_input_of_router_and_shared_experts() -> None:
     """Counted matrix by matrix: what each needs in the backward pass, in 2 bytes a value."""
     for model, ranks in ((models.mixtral_8x7b, 2), (models.llama_3_1_8b, 16), (models.qwen2_5_1_5b, 4)):
-        job = TrainingJob(
-            model=model, global_batch=8, sequence_length=512, layout=Layout(tensor_parallel=ranks)
-        )  # fmt: skip
+        job = TrainingJob(model=model, global_batch=8, sequence_length=512, layout=Layout(tensor_parallel=ranks))
         keys = max(model.kv_heads, ranks)
         whole = [4 * model.hidden, 2 * model.hidden]  # inputs of both norms, of query, key and value
         split = [2 * 2 * model.heads * model.head_dim, 2 * 2 * keys * model.head_dim]
@@ -81,9 +79,11 @@ def test_an_interleaved_first_stage_holds_the_published_share_of_the_layers() ->
     """Korthikanti and others 2022, section 4.2.3: ``L (1 + (p-1)/(p v))`` layers' activations."""
     p, v = 8, 3
     job = TrainingJob(
-        model=GPT, global_batch=64, sequence_length=2048,
+        model=GPT,
+        global_batch=64,
+        sequence_length=2048,
         layout=Layout(tensor_parallel=8, pipeline_parallel=p, schedule="interleaved", interleaving=v),
-    )  # fmt: skip
+    )
     assert in_flight(job, 0) * 96 / p == pytest.approx(96 * (1 + (p - 1) / (p * v)))
 
 
@@ -111,8 +111,10 @@ SHAPES = st.builds(
         if dense
         else dataclasses.replace(models.llama_3_1_8b, layers=layers, tied_embeddings=kind == 1)
     ),
-    st.just(72), st.booleans(), st.integers(0, 1),
-)  # fmt: skip
+    st.just(72),
+    st.booleans(),
+    st.integers(0, 1),
+)
 
 
 @settings(deadline=None, max_examples=40)
@@ -142,11 +144,13 @@ def test_each_zero_stage_takes_no_more_and_all_ranks_together_keep_everything_on
     experts = min(experts, replicas)
     jobs = [
         TrainingJob(
-            model=models.mixtral_8x7b, global_batch=8, sequence_length=512,
+            model=models.mixtral_8x7b,
+            global_batch=8,
+            sequence_length=512,
             layout=Layout(data_parallel=replicas, expert_parallel=experts, zero_stage=zero),
         )
         for zero in (stage, stage + 1)
-    ]  # fmt: skip
+    ]
     before, after = (fullest(job) for job in jobs)
     assert after.total <= before.total * (1 + 1e-12)
     shared = fullest(dataclasses.replace(jobs[0], layout=dataclasses.replace(jobs[0].layout, zero_stage=3)))
@@ -154,9 +158,7 @@ def test_each_zero_stage_takes_no_more_and_all_ranks_together_keep_everything_on
 
 
 def test_more_ranks_than_key_value_heads_copy_them() -> None:
-    job = TrainingJob(
-        model=models.llama_3_1_8b, global_batch=1, sequence_length=128, layout=Layout(tensor_parallel=16)
-    )  # fmt: skip
+    job = TrainingJob(model=models.llama_3_1_8b, global_batch=1, sequence_length=128, layout=Layout(tensor_parallel=16))
     copied = 32 * 2 * 4096 * 128 * 8  # layers, two matrices, the 8 more heads
     assert fullest(job).weights * 16 / 2 == pytest.approx(models.llama_3_1_8b.parameters + copied)
 
@@ -173,7 +175,7 @@ def test_microbatches_in_flight_are_those_of_a_count_along_the_schedule() -> Non
             counts.append(held)
         job = TrainingJob(
             model=models.llama_3_1_8b, global_batch=m, sequence_length=128, layout=Layout(pipeline_parallel=p)
-        )  # fmt: skip
+        )
         assert in_flight(job, stage) == max(counts)
 
 
@@ -209,7 +211,8 @@ def test_a_layout_that_cannot_be_is_refused_in_one_line(fields: dict[str, object
         ({"data_parallel": 3}, {}, "global_batch: got 16, expected a multiple of data_parallel x micro_batch_size = 3"),
         ({"data_parallel": 4, "micro_batch_size": 8}, {}, "global_batch: got 16"),
         (
-            {"pipeline_parallel": 4, "schedule": "interleaved", "interleaving": 2, "data_parallel": 8}, {},
+            {"pipeline_parallel": 4, "schedule": "interleaved", "interleaving": 2, "data_parallel": 8},
+            {},
             "global_batch: got 2 microbatches a replica, expected a multiple of the 4 stages",
         ),
         ({"data_parallel": 2, "expert_parallel": 2}, {}, "layout.expert_parallel: got 2, expected 1: no experts"),
@@ -217,7 +220,7 @@ def test_a_layout_that_cannot_be_is_refused_in_one_line(fields: dict[str, object
         ({}, {"sequence_length": 200_000}, "sequence_length: got 200000, expected at most the 131072 tokens"),
         ({}, {"precision": "fp32"}, "precision: got 'fp32', expected bf16, fp16, fp8"),
     ],
-)  # fmt: skip
+)
 def test_a_job_that_its_layout_does_not_divide_is_refused(
     layout: dict[str, object], changes: dict[str, object], line: str
 ) -> None:
@@ -230,9 +233,11 @@ def test_a_job_that_its_layout_does_not_divide_is_refused(
 def test_the_number_of_experts_bounds_how_far_they_are_dealt_out() -> None:
     with pytest.raises(InputError, match="a divisor of the 8 experts"):
         TrainingJob(
-            model=models.mixtral_8x7b, global_batch=16, sequence_length=1024,
+            model=models.mixtral_8x7b,
+            global_batch=16,
+            sequence_length=1024,
             layout=Layout(data_parallel=16, expert_parallel=16),
-        )  # fmt: skip
+        )
 
 
 def test_an_unknown_schedule_is_an_unknown_name() -> None:

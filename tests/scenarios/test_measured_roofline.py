@@ -97,9 +97,11 @@ def test_engines_differ_by_what_their_host_does() -> None:
 
 def test_it_is_spelled_in_one_line_and_refuses_an_engine_that_it_does_not_know() -> None:
     common = {
-        "model": "llama_3_1_8b", "accelerator": "h100_sxm", "arrivals": "poisson 1 request/s",
+        "model": "llama_3_1_8b",
+        "accelerator": "h100_sxm",
+        "arrivals": "poisson 1 request/s",
         "lengths": so.Lengths(input=100, output=20),
-    }  # fmt: skip
+    }
     found = so.Serving(step_time="measured-roofline engine=sglang layer_floor=20us", **common).step_time
     assert found == so.MeasuredRoofline(engine="sglang", layer_floor="20 µs")
     with pytest.raises(UnknownName, match="engine: got 'tgi', expected vllm"):

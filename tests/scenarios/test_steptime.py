@@ -59,9 +59,10 @@ def test_two_ranks_halve_the_work_and_pay_for_their_links():
 def test_heads_that_do_not_split_among_the_ranks_are_refused(model, ranks):
     """40 heads with 10 of keys and values split among 1, 2, 5, 10, 20 and 40, not among 4 or 8."""
     fields = {
-        "accelerator": so.accelerators.h100_sxm, "arrivals": so.Poisson("1 request/s"),
+        "accelerator": so.accelerators.h100_sxm,
+        "arrivals": so.Poisson("1 request/s"),
         "lengths": so.Lengths(input=512, output=64),
-    }  # fmt: skip
+    }
     with pytest.raises(InputError, match=f"tensor_parallel_size: got {ranks}, expected a divisor of the"):
         so.Serving(model=so.models[model], tensor_parallel_size=ranks, **fields)
     assert so.Serving(model=so.models.phi_4, tensor_parallel_size=20, **fields).placement.kv_copies == 2

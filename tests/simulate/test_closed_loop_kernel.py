@@ -15,9 +15,11 @@ from secondorder.simulate.kernels.coefficients import step_times
 from secondorder.validation.closed_loop import FixedConcurrency, simulate, time_per_token
 
 COMMON = {
-    "model": so.models.llama_3_1_8b, "accelerator": so.accelerators.h100_sxm, "arrivals": so.Poisson("1 request/s"),
+    "model": so.models.llama_3_1_8b,
+    "accelerator": so.accelerators.h100_sxm,
+    "arrivals": so.Poisson("1 request/s"),
     "lengths": so.Lengths(input=100, output=20),
-}  # fmt: skip
+}
 STEP = so.Affine(per_step=1e-3, per_prefill_token=1e-5, per_decode=1e-4, per_context_token=1e-7)
 
 
@@ -66,8 +68,11 @@ def naive(load: Load, seconds: so.Affine) -> tuple[list[float], list[float]]:
 
 @given(
     st.lists(st.tuples(st.integers(1, 60), st.integers(1, 12)), min_size=1, max_size=25),
-    st.integers(1, 6), st.integers(6, 64), st.integers(72, 300), st.booleans(),
-)  # fmt: skip
+    st.integers(1, 6),
+    st.integers(6, 64),
+    st.integers(72, 300),
+    st.booleans(),
+)
 @examples(150)
 def test_the_compiled_loop_is_the_naive_one_to_the_picosecond(
     lengths: list[tuple[int, int]], clients: int, budget: int, cache: int, separate: bool

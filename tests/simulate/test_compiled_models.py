@@ -87,10 +87,11 @@ def test_a_training_run_is_the_same_story_also_where_failures_come_at_the_end_of
 ) -> None:
     interval, write, restart, detection, replacement = (f"{each} s" for each in lasts)
     scenario = Training(
-        failures="exponential 3 h", checkpoint=Checkpoint(interval=interval, write=write),
+        failures="exponential 3 h",
+        checkpoint=Checkpoint(interval=interval, write=write),
         recovery=Recovery(restart=restart, detection=detection, replacement=replacement),
         **({"duration": f"{length}.5 s"} if ends else {"work": f"{length} s"}),
-    )  # fmt: skip
+    )
     both = (Causes(failures=_then_never(gaps)) for _ in range(2))
     assert_same_story(scenario, *both)
 
@@ -105,9 +106,11 @@ def test_a_drawn_training_run_is_the_same_story(
     mtbf: float, interval: float, write: float, seed: int, ends: bool
 ) -> None:
     scenario = Training(
-        failures=f"exponential {mtbf} h", checkpoint=Checkpoint(interval=f"{interval} s", write=f"{write} s"),
-        recovery=Recovery(restart="100 s", detection="30 s"), **{"duration" if ends else "work": "3 day"},
-    )  # fmt: skip
+        failures=f"exponential {mtbf} h",
+        checkpoint=Checkpoint(interval=f"{interval} s", write=f"{write} s"),
+        recovery=Recovery(restart="100 s", detection="30 s"),
+        **{"duration" if ends else "work": "3 day"},
+    )
     assert_same_story(scenario, *(draw(scenario, seed, 0, None) for _ in range(2)))
 
 
@@ -136,8 +139,11 @@ def test_a_ring_is_done_at_the_same_times(shape: tuple[int, ...], seed: int) -> 
 
 @given(
     st.sampled_from([("1f1b", 1), ("gpipe", 1), ("forward", 1), ("interleaved", 2), ("interleaved", 3)]),
-    st.integers(1, 5), st.integers(1, 6), st.integers(1, 3), st.integers(0, 99),
-)  # fmt: skip
+    st.integers(1, 5),
+    st.integers(1, 6),
+    st.integers(1, 3),
+    st.integers(0, 99),
+)
 @examples(EXAMPLES)
 def test_a_pipeline_passes_at_the_same_times(
     kind: tuple[str, int], stages: int, rounds: int, runs: int, seed: int

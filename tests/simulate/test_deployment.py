@@ -288,11 +288,14 @@ def schedules(draw):
         st.builds(lambda k, a, r: Kill(replica=k, at=f"{a} s", restart=f"{r} s"), st.integers(0, 2), at, span),
         st.builds(
             lambda k, a, r, f: Slow(replica=k, at=f"{a} s", lasts=f"{r} s", factor=f),
-            st.integers(0, 2), at, span, st.floats(1, 8),
+            st.integers(0, 2),
+            at,
+            span,
+            st.floats(1, 8),
         ),
         st.builds(lambda a, r: RollingRestart(at=f"{a} s", restart=f"{r} s"), at, span),
         st.builds(lambda m, r: RandomFailures(mtbf=f"{m} s", restart=f"{r} s"), st.floats(1, 10), span),
-    )  # fmt: skip
+    )
     return Faults(events=tuple(draw(st.lists(event, min_size=1, max_size=4))))
 
 
@@ -318,10 +321,17 @@ def test_every_request_ends_once_and_every_token_is_counted(
     faults, router, after, timeout, withdraw, retries, limit, seed, ahead, autoscaler
 ):
     scenario = deployment(
-        serving=replace(SERVING, async_scheduling=ahead), faults=faults, router=router, after_failure=after,
-        timeout=timeout, withdraw=withdraw, retries=retries, max_outstanding=limit, backoff="200 ms",
+        serving=replace(SERVING, async_scheduling=ahead),
+        faults=faults,
+        router=router,
+        after_failure=after,
+        timeout=timeout,
+        withdraw=withdraw,
+        retries=retries,
+        max_outstanding=limit,
+        backoff="200 ms",
         autoscaler=autoscaler,
-    )  # fmt: skip
+    )
     found = run(scenario, drawn(120, seed), seed=seed)
     requests = found.requests
     assert set(requests["fate"]) <= {"served", "refused", "timed out", "lost"}

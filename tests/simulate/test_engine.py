@@ -248,7 +248,8 @@ def test_requests_that_end_together_release_their_blocks_in_the_order_of_admissi
     # The first two end at 2 ms and leave no block unused. The third needs two and evicts what
     # was released first, those of the first request: the prefix of the second survives.
     asks, ids = [(0, 4, 2), (0, 8, 1), (5, 8, 1), (10, 8, 1)], ([3], [1, 2], [7, 8], [1, 2])
-    case = by_hand(asks, hash_ids=ids, blocks=4, long_prefill_token_threshold=4, enable_prefix_caching=True,
-                   engine="vllm 0.24")  # fmt: skip
+    case = by_hand(
+        asks, hash_ids=ids, blocks=4, long_prefill_token_threshold=4, enable_prefix_caching=True, engine="vllm 0.24"
+    )
     assert milliseconds(case, "finish") == [2, 2, 7, 11]
     assert list(case.record().cached) == [0, 0, 0, 4]

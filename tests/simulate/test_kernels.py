@@ -130,9 +130,12 @@ def test_a_run_that_pauses_often_is_the_same_run(case: Case) -> None:
 
 def conversations(rate: float = 20, **changes: object) -> Serving:
     return Serving(
-        model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm, arrivals=so.Poisson(f"{rate} request/s"),
-        lengths=so.lengths.azure_conv_2023, **changes,
-    )  # fmt: skip
+        model=so.models.llama_3_1_8b,
+        accelerator=so.accelerators.h100_sxm,
+        arrivals=so.Poisson(f"{rate} request/s"),
+        lengths=so.lengths.azure_conv_2023,
+        **changes,
+    )
 
 
 @pytest.mark.parametrize(

@@ -170,10 +170,17 @@ def _busy(rng: np.random.Generator, count: int) -> Case:
     """A service under pressure, with its features drawn at random."""
     prompts, outputs = rng.integers(1, 200, count), rng.integers(1, 60, count)
     times = np.cumsum(rng.exponential(rng.choice([1e-3, 4e-3, 2e-2]), count))
-    case = by_hand([], block_size=8, blocks=int(rng.choice([34, 60, 400])), max_num_seqs=int(rng.choice([4, 16, 256])),
-        max_num_batched_tokens=int(rng.choice([32, 128, 512])), async_scheduling=bool(rng.integers(2)),
+    case = by_hand(
+        [],
+        block_size=8,
+        blocks=int(rng.choice([34, 60, 400])),
+        max_num_seqs=int(rng.choice([4, 16, 256])),
+        max_num_batched_tokens=int(rng.choice([32, 128, 512])),
+        async_scheduling=bool(rng.integers(2)),
         long_prefill_token_threshold=int(rng.integers(8, 64)) if rng.integers(2) else None,
-        enable_prefix_caching=bool(rng.integers(2)), step_time=STEP_TIMES[1])  # fmt: skip
+        enable_prefix_caching=bool(rng.integers(2)),
+        step_time=STEP_TIMES[1],
+    )
     hashes = tuple(np.arange(prompt // 8) + 1000 * int(rng.integers(3)) for prompt in prompts)
     requests = Requests(arrival=times, input_tokens=prompts, output_tokens=outputs, hash_ids=hashes, hash_block=8)
     return replace(case, requests=requests)

@@ -188,10 +188,16 @@ def test_two_servers_with_the_shorter_line_are_their_markov_chain():
 
 TIMES = st.sampled_from(
     [
-        "exponential 1 s", "deterministic 1 s", "erlang 1 s stages=3", "hyperexponential 1 s scv=9",
-        "lognormal 1 s scv=4", "pareto 1 s shape=1.5", "gamma 1 s scv=0.3", "weibull 1 s shape=0.5",
+        "exponential 1 s",
+        "deterministic 1 s",
+        "erlang 1 s stages=3",
+        "hyperexponential 1 s scv=9",
+        "lognormal 1 s scv=4",
+        "pareto 1 s shape=1.5",
+        "gamma 1 s scv=0.3",
+        "weibull 1 s shape=0.5",
     ]
-)  # fmt: skip
+)
 
 
 @settings(max_examples=60, deadline=None)

@@ -86,9 +86,15 @@ def test_a_new_kind_of_checkpoint_is_a_type_and_a_class() -> None:
     scenario = replace(PLAIN, checkpoint=TwoCopies(interval="100 s", write="10 s"), duration="260 s")
     assert scenario.blocking_seconds == 20
     assert phases(told(scenario, 115.0)) == [
-        "0-100 work", "100-110 write", "110-115 write", "115-135 restart", "135-235 work", "235-245 write",
-        "245-255 write", "255-260 work",
-    ]  # fmt: skip
+        "0-100 work",
+        "100-110 write",
+        "110-115 write",
+        "115-135 restart",
+        "135-235 work",
+        "235-245 write",
+        "245-255 write",
+        "255-260 work",
+    ]
     assert simulate_training(scenario, replications=2).best("checkpoint_share").amount == pytest.approx(40 / 260)
 
 

@@ -106,9 +106,13 @@ def test_the_services_cover_loads_slots_budgets_and_bursts():
 
 def test_a_compiled_run_as_arrays_is_the_run_as_tables() -> None:
     scenario = so.Serving(
-        model="llama_3_1_8b", accelerator="h100_sxm", arrivals="gamma 24 request/s burstiness=0.25",
-        lengths="azure_conv_2023", num_gpu_blocks=2600, max_model_len=20_000,
-    )  # fmt: skip
+        model="llama_3_1_8b",
+        accelerator="h100_sxm",
+        arrivals="gamma 24 request/s burstiness=0.25",
+        lengths="azure_conv_2023",
+        num_gpu_blocks=2600,
+        max_model_len=20_000,
+    )
     drawn = draw(scenario, 1500, 1)
     found, expected = compiled_columns(scenario, drawn), columns(run(scenario, drawn))
     for each in fields(expected):

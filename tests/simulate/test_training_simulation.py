@@ -48,8 +48,9 @@ DAY = 86_400.0
 
 
 def training(failures="exponential 8240 s", checkpoint=None, restart="0 s", **options):
-    recovery = Recovery(restart=restart, detection=options.pop("detection", "0 s"),
-                        replacement=options.pop("replacement", "0 s"))  # fmt: skip
+    recovery = Recovery(
+        restart=restart, detection=options.pop("detection", "0 s"), replacement=options.pop("replacement", "0 s")
+    )
     checkpoint = checkpoint or Checkpoint(interval=options.pop("interval"), write=options.pop("write"))
     return Training(failures=failures, checkpoint=checkpoint, recovery=recovery, **options)
 
@@ -84,9 +85,16 @@ def test_nothing_fails():
 def test_a_failure_in_work_costs_the_work_since_the_checkpoint():
     told = story(SHORT, 150)
     assert log(told) == [
-        "0-100 work", "100-110 write", "110-150 work", "150-153 detection", "153-157 replacement", "157-177 restart",
-        "177-277 work", "277-287 write", "287-300 work",
-    ]  # fmt: skip
+        "0-100 work",
+        "100-110 write",
+        "110-150 work",
+        "150-153 detection",
+        "153-157 replacement",
+        "157-177 restart",
+        "177-277 work",
+        "277-287 write",
+        "287-300 work",
+    ]
     assert (told.work, told.checkpoint, told.rework, told.restart, told.downtime) == (213, 20, 40, 20, 7)
     assert told.failures.tolist() == [150]
 
@@ -101,10 +109,20 @@ def test_a_failure_in_a_write_costs_the_write_and_all_its_work():
 def test_a_failure_in_a_restart_begins_it_anew_after_a_downtime_in_which_the_clock_stood():
     told = story(SHORT, 30, 15, 20)  # 15 s of running after the first; at the very end of the second restart
     assert log(told) == [
-        "0-30 work", "30-33 detection", "33-37 replacement", "37-52 restart", "52-55 detection", "55-59 replacement",
-        "59-79 restart", "79-82 detection", "82-86 replacement", "86-106 restart", "106-206 work", "206-216 write",
+        "0-30 work",
+        "30-33 detection",
+        "33-37 replacement",
+        "37-52 restart",
+        "52-55 detection",
+        "55-59 replacement",
+        "59-79 restart",
+        "79-82 detection",
+        "82-86 replacement",
+        "86-106 restart",
+        "106-206 work",
+        "206-216 write",
         "216-300 work",
-    ]  # fmt: skip
+    ]
     assert told.failures.tolist() == [30, 52, 79]
     assert (told.rework, told.restart, told.downtime) == (30, 55, 21)
 
@@ -118,22 +136,38 @@ def test_the_end_cuts_a_downtime_short():
 def test_the_work_ends_with_a_shorter_segment_and_its_checkpoint():
     told = story(training(interval="100 s", write="10 s", restart="20 s", work="230 s"), 150)
     assert log(told) == [
-        "0-100 work", "100-110 write", "110-150 work", "150-170 restart", "170-270 work", "270-280 write",
-        "280-310 work", "310-320 write",
-    ]  # fmt: skip
+        "0-100 work",
+        "100-110 write",
+        "110-150 work",
+        "150-170 restart",
+        "170-270 work",
+        "270-280 write",
+        "280-310 work",
+        "310-320 write",
+    ]
     assert (told.wall, told.work, told.checkpoint, told.rework, told.restart) == (320, 230, 30, 40, 20)
 
 
-ASYNC = training(checkpoint=AsyncCheckpoint(interval="100 s", pause="5 s", drain="30 s"), restart="20 s",
-                 duration="300 s")  # fmt: skip
+ASYNC = training(
+    checkpoint=AsyncCheckpoint(interval="100 s", pause="5 s", drain="30 s"), restart="20 s", duration="300 s"
+)
 
 
 def test_a_failure_in_a_drain_goes_back_to_the_checkpoint_before():
     told = story(ASYNC, 120, 20 + 100 + 5 + 31)
     assert log(told) == [
-        "0-100 work", "100-105 pause", "105-120 work", "105-120 drain", "120-140 restart",
-        "140-240 work", "240-245 pause", "245-275 drain", "245-276 work", "276-296 restart", "296-300 work",
-    ]  # fmt: skip
+        "0-100 work",
+        "100-105 pause",
+        "105-120 work",
+        "105-120 drain",
+        "120-140 restart",
+        "140-240 work",
+        "240-245 pause",
+        "245-275 drain",
+        "245-276 work",
+        "276-296 restart",
+        "296-300 work",
+    ]
     assert (told.work, told.checkpoint, told.rework, told.restart) == (104, 5, 120 + 31, 40)
 
 
@@ -141,10 +175,19 @@ def test_a_drain_longer_than_the_interval_holds_training_up():
     slow = replace(ASYNC, checkpoint=AsyncCheckpoint(interval="100 s", pause="5 s", drain="130 s"), duration="500 s")
     told = story(slow)
     assert log(told) == [
-        "0-100 work", "100-105 pause", "105-205 work", "105-235 drain", "205-235 wait for drain", "235-240 pause",
-        "240-340 work", "240-370 drain", "340-370 wait for drain", "370-375 pause", "375-475 work",
+        "0-100 work",
+        "100-105 pause",
+        "105-205 work",
+        "105-235 drain",
+        "205-235 wait for drain",
+        "235-240 pause",
+        "240-340 work",
+        "240-370 drain",
+        "340-370 wait for drain",
+        "370-375 pause",
+        "375-475 work",
         "475-500 wait for drain",
-    ]  # fmt: skip
+    ]
     assert (told.work, told.checkpoint) == (400, 100)
 
 
@@ -166,10 +209,21 @@ TWO = training(
 def test_a_light_failure_goes_back_to_the_light_checkpoint_and_a_hard_one_to_the_durable():
     told = story(TWO, 150, 5 + 102 + 20 + 110, light=iter([True, False]))
     assert log(told) == [
-        "0-100 work", "100-102 light write", "102-150 work", "150-155 restart",
-        "155-255 work", "255-257 light write", "257-277 durable write", "277-377 work", "377-379 light write",
-        "379-387 work", "387-417 restart", "417-517 work", "517-519 light write", "519-600 work",
-    ]  # fmt: skip
+        "0-100 work",
+        "100-102 light write",
+        "102-150 work",
+        "150-155 restart",
+        "155-255 work",
+        "255-257 light write",
+        "257-277 durable write",
+        "277-377 work",
+        "377-379 light write",
+        "379-387 work",
+        "387-417 restart",
+        "417-517 work",
+        "517-519 light write",
+        "519-600 work",
+    ]
     assert told.rework == 48 + 100 + 2 + 8
     assert (told.work, told.checkpoint, told.restart) == (200 + 100 + 81, 2 + 2 + 20 + 2, 35)
 
@@ -188,10 +242,22 @@ def test_a_light_failure_in_a_durable_write_keeps_the_light_one_and_writes_anew(
 def test_a_light_failure_in_a_durable_restart_restarts_from_the_durable_one():
     told = story(TWO, 150, 10, 30 + 50, light=iter([False, True, True]))
     assert log(told) == [
-        "0-100 work", "100-102 light write", "102-150 work", "150-160 restart", "160-190 restart",
-        "190-240 work", "240-245 restart", "245-345 work", "345-347 light write", "347-447 work", "447-449 light write",
-        "449-469 durable write", "469-569 work", "569-571 light write", "571-600 work",
-    ]  # fmt: skip
+        "0-100 work",
+        "100-102 light write",
+        "102-150 work",
+        "150-160 restart",
+        "160-190 restart",
+        "190-240 work",
+        "240-245 restart",
+        "245-345 work",
+        "345-347 light write",
+        "347-447 work",
+        "447-449 light write",
+        "449-469 durable write",
+        "469-569 work",
+        "569-571 light write",
+        "571-600 work",
+    ]
     assert told.rework == 150 + 50
 
 
@@ -203,16 +269,25 @@ def test_a_hard_failure_in_a_light_restart_goes_back_further():
 
 VERIFIED = training(
     checkpoint=VerifiedCheckpoint(interval="100 s", verify="5 s", silent_mtbf="1 h", write="10 s"),
-    restart="20 s", duration="400 s",
-)  # fmt: skip
+    restart="20 s",
+    duration="400 s",
+)
 
 
 def test_a_silent_error_is_found_by_the_verification_and_costs_a_restart():
     told = story(VERIFIED, silent=iter([150, math.inf]))
     assert log(told) == [
-        "0-100 work", "100-105 verify", "105-115 write", "115-215 work", "215-220 verify", "220-240 restart",
-        "240-340 work", "340-345 verify", "345-355 write", "355-400 work",
-    ]  # fmt: skip
+        "0-100 work",
+        "100-105 verify",
+        "105-115 write",
+        "115-215 work",
+        "215-220 verify",
+        "220-240 restart",
+        "240-340 work",
+        "340-345 verify",
+        "345-355 write",
+        "355-400 work",
+    ]
     assert (told.work, told.checkpoint, told.rework, told.restart, told.silent) == (245, 30, 105, 20, 1)
     assert len(told.failures) == 0
 
@@ -234,10 +309,19 @@ def test_without_a_spare_the_run_waits_for_the_first_repair():
     scenario = replace(SHORT, spares=Spares(count=1, repair="1 h"))
     told = story(scenario, 50, 40, repairs=iter([100.0, 30.0]))
     assert log(told) == [
-        "0-50 work", "50-53 detection", "53-57 replacement", "57-77 restart", "77-97 work", "97-100 detection",
-        "100-130 wait for repair", "130-134 replacement", "134-154 restart", "154-254 work", "254-264 write",
+        "0-50 work",
+        "50-53 detection",
+        "53-57 replacement",
+        "57-77 restart",
+        "77-97 work",
+        "97-100 detection",
+        "100-130 wait for repair",
+        "130-134 replacement",
+        "134-154 restart",
+        "154-254 work",
+        "254-264 write",
         "264-300 work",
-    ]  # fmt: skip
+    ]
     assert (told.waiting, told.downtime) == (30, 44)
     assert told.availability == 0.9
     one_crew = replace(scenario, spares=Spares(count=1, repair="1 h", crews=1))
@@ -251,9 +335,14 @@ def test_writes_wait_for_those_of_other_jobs_and_a_failure_frees_the_storage():
     scenario = replace(SHORT, storage=BUSY, duration="250 s")
     told = story(scenario, 152, others=iter([90.0, 5.0, 62.0]))  # 90-120 and 120-150 are theirs, 157-187 too
     assert log(told) == [
-        "0-100 work", "100-150 wait for storage", "150-152 write", "152-155 detection", "155-159 replacement",
-        "159-179 restart", "179-250 work",
-    ]  # fmt: skip
+        "0-100 work",
+        "100-150 wait for storage",
+        "150-152 write",
+        "152-155 detection",
+        "155-159 replacement",
+        "159-179 restart",
+        "179-250 work",
+    ]
     told = story(scenario, others=iter([105.0, 100.0]))  # 110-140 after our write; 205-235
     assert log(told)[1:5] == ["100-110 write", "110-210 work", "210-235 wait for storage", "235-245 write"]
 
@@ -270,15 +359,20 @@ POLICIES = [
     Checkpoint(interval="900 s", write="60 s"),
     AsyncCheckpoint(interval="300 s", pause="5 s", drain="100 s"),
     AsyncCheckpoint(interval="300 s", pause="5 s", drain="400 s"),
-    TwoLevelCheckpoint(interval="300 s", write="5 s", every=3, durable_write="90 s", light_share=0.8,
-                       light_restart="30 s"),
+    TwoLevelCheckpoint(
+        interval="300 s", write="5 s", every=3, durable_write="90 s", light_share=0.8, light_restart="30 s"
+    ),
     VerifiedCheckpoint(interval="500 s", verify="20 s", silent_mtbf="1 h", write="30 s"),
-]  # fmt: skip
+]
 FAILURES = [
-    "exponential 1 h", "renewal weibull 1 h shape=0.7", "stationary 64 lognormal 64 h scv=4",
+    "exponential 1 h",
+    "renewal weibull 1 h shape=0.7",
+    "stationary 64 lognormal 64 h scv=4",
     "new 64 weibull 64 h shape=0.7",
-    "bursts 3 h mtbf_storm=5 min calm=6 h storm=1 h", "pairs 10 lifetime=6 h", "new 3 deterministic 2 h",
-]  # fmt: skip
+    "bursts 3 h mtbf_storm=5 min calm=6 h storm=1 h",
+    "pairs 10 lifetime=6 h",
+    "new 3 deterministic 2 h",
+]
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -295,8 +389,9 @@ FAILURES = [
     seed=st.integers(0, 5),
 )
 def test_every_second_is_in_one_account(checkpoint, failures, recovery, spares, step, storage, end, seed):
-    scenario = Training(checkpoint=checkpoint, failures=failures, recovery=recovery, spares=spares, step=step,
-                        storage=storage, **end)  # fmt: skip
+    scenario = Training(
+        checkpoint=checkpoint, failures=failures, recovery=recovery, spares=spares, step=step, storage=storage, **end
+    )
     told = run(scenario, seed=seed)
     parts = [told.work, told.checkpoint, told.rework, told.restart, told.downtime]
     assert min(parts) >= -1e-9
@@ -333,9 +428,15 @@ SEGMENTS, RUNS = 800, 25
 def times_to_train(mtbf, delta, restart, down=120.0, **options):
     tau = math.sqrt(2 * delta * mtbf)
     scenario = training(
-        f"exponential {mtbf} s", interval=f"{tau!r} s", write=f"{delta} s", restart=f"{restart} s",
-        detection=f"{down / 2} s", replacement=f"{down / 2} s", work=f"{SEGMENTS * tau!r} s", **options,
-    )  # fmt: skip
+        f"exponential {mtbf} s",
+        interval=f"{tau!r} s",
+        write=f"{delta} s",
+        restart=f"{restart} s",
+        detection=f"{down / 2} s",
+        replacement=f"{down / 2} s",
+        work=f"{SEGMENTS * tau!r} s",
+        **options,
+    )
     return tau, np.array([story.wall for story in runs(scenario, replications=RUNS)]) / SEGMENTS
 
 
@@ -363,8 +464,9 @@ def test_a_simulator_in_which_a_write_cut_short_is_good_fails(monkeypatch):
 
 def test_a_simulator_whose_restarts_never_fail_fails():
     tau = math.sqrt(2 * 300 * 1350)
-    safe = training("exponential 1350 s", interval=f"{tau!r} s", write="300 s", detection="720 s",
-                    work=f"{SEGMENTS * tau!r} s")  # fmt: skip
+    safe = training(
+        "exponential 1350 s", interval=f"{tau!r} s", write="300 s", detection="720 s", work=f"{SEGMENTS * tau!r} s"
+    )
     values = np.array([story.wall for story in runs(safe, replications=RUNS)]) / SEGMENTS
     assert equivalence(segment_time(tau, 1350, 300, 600, 120.0), values, margin=0.03).verdict() == Verdict.BREAKS
     assert covers(values, segment_time(tau, 1350, 300, 0, 720.0), 0.03)
@@ -419,8 +521,9 @@ def two_level_time(mtbf, share, tau, light, every, durable, light_restart, resta
 
 @pytest.mark.parametrize("share", [0.2, 0.8])
 def test_two_levels_take_the_time_of_their_markov_chain(share):
-    policy = TwoLevelCheckpoint(interval="300 s", write="10 s", every=4, durable_write="200 s", light_share=share,
-                                light_restart="50 s")  # fmt: skip
+    policy = TwoLevelCheckpoint(
+        interval="300 s", write="10 s", every=4, durable_write="200 s", light_share=share, light_restart="50 s"
+    )
     patterns = 300
     scenario = training("exponential 3000 s", policy, restart="600 s", detection="60 s", work=f"{patterns * 1200} s")
     values = np.array([story.wall for story in runs(scenario, replications=20)]) / patterns
@@ -457,8 +560,9 @@ def erlang_b(load, servers):
 
 @pytest.mark.parametrize("repair", ["3 h", "exponential 3 h", "lognormal 3 h scv=4"])
 def test_spares_make_a_run_available_as_erlang_b_says_whatever_the_law_of_repair(repair):
-    scenario = training("exponential 2 h", interval="1000 day", write="0 s", duration="120 day",
-                        spares=Spares(count=2, repair=repair))  # fmt: skip
+    scenario = training(
+        "exponential 2 h", interval="1000 day", write="0 s", duration="120 day", spares=Spares(count=2, repair=repair)
+    )
     stories = runs(scenario, replications=30)
     waiting = [1 - story.availability for story in stories]
     assert covers(waiting, erlang_b(1.5, 3), 0.10)
@@ -466,8 +570,13 @@ def test_spares_make_a_run_available_as_erlang_b_says_whatever_the_law_of_repair
 
 
 def test_a_single_crew_is_the_queue_with_a_finite_room():
-    scenario = training("exponential 2 h", interval="1000 day", write="0 s", duration="120 day",
-                        spares=Spares(count=2, repair="exponential 1.5 h", crews=1))  # fmt: skip
+    scenario = training(
+        "exponential 2 h",
+        interval="1000 day",
+        write="0 s",
+        duration="120 day",
+        spares=Spares(count=2, repair="exponential 1.5 h", crews=1),
+    )
     waiting = [1 - story.availability for story in runs(scenario, replications=30)]
     assert covers(waiting, 0.75**3 * (1 - 0.75) / (1 - 0.75**4), 0.10)
     assert (
@@ -637,8 +746,9 @@ def naive_steps(law, each, mtbf, write, restart, duration, rng):
 
 def test_segments_as_sums_of_steps_keep_what_single_steps_do():
     law = LogNormal("40 s", scv=2)
-    scenario = training("exponential 2000 s", interval="600 s", write="60 s", restart="100 s", step=law,
-                        duration="4 day")  # fmt: skip
+    scenario = training(
+        "exponential 2000 s", interval="600 s", write="60 s", restart="100 s", step=law, duration="4 day"
+    )
     sums = np.array([story.goodput for story in runs(scenario, replications=40)])
     rng = np.random.default_rng(7)
     single = np.array([naive_steps(law, 15, 2000.0, 60.0, 100.0, 4 * DAY, rng) for _ in range(40)])
@@ -694,8 +804,14 @@ def test_the_throughput_is_the_tokens_of_the_steps_kept(monkeypatch):
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_same_seed_tells_the_same_story(policy):
-    scenario = training("stationary 64 weibull 64 h shape=0.7", policy, restart="300 s", duration="2 day",
-                        step="lognormal 5 s scv=0.1", spares=Spares(count=1, repair="exponential 1 h"))  # fmt: skip
+    scenario = training(
+        "stationary 64 weibull 64 h shape=0.7",
+        policy,
+        restart="300 s",
+        duration="2 day",
+        step="lognormal 5 s scv=0.1",
+        spares=Spares(count=1, repair="exponential 1 h"),
+    )
     once, again = run(scenario, seed=3, replication=2), run(scenario, seed=3, replication=2)
     assert once.phases == again.phases
     assert once.phases != run(scenario, seed=4, replication=2).phases
@@ -713,13 +829,29 @@ def test_the_answer_does_not_depend_on_the_number_of_processes():
 
 
 def test_an_answer_has_every_metric_without_gaps_and_says_what_it_does_not_know():
-    scenario = training("exponential 2 h", interval="20 min", write="60 s", restart="5 min", work="2 day",
-                        spares=Spares(count=3, repair="4 h"))  # fmt: skip
+    scenario = training(
+        "exponential 2 h",
+        interval="20 min",
+        write="60 s",
+        restart="5 min",
+        work="2 day",
+        spares=Spares(count=3, repair="4 h"),
+    )
     answer = simulate_training(scenario, replications=10)
     assert set(answer) == {
-        "goodput", "goodput_p5", "goodput_p95", "failures_mean", "failures_p5", "failures_p95", "checkpoint_share",
-        "rework_share", "restart_share", "downtime_share", "availability", "time_to_train",
-    }  # fmt: skip
+        "goodput",
+        "goodput_p5",
+        "goodput_p95",
+        "failures_mean",
+        "failures_p5",
+        "failures_p95",
+        "checkpoint_share",
+        "rework_share",
+        "restart_share",
+        "downtime_share",
+        "availability",
+        "time_to_train",
+    }
     for estimate in answer.estimates:
         assert not any(math.isnan(value) for value in (estimate.amount, estimate.low, estimate.high))
         assert estimate.low <= estimate.amount <= estimate.high
@@ -784,9 +916,10 @@ def test_runs_that_the_kernel_does_not_know_are_left_to_the_events() -> None:
 
 def test_a_default_training_run_decides_on_every_share() -> None:
     scenario = Training(
-        failures="exponential 3 h", checkpoint=Checkpoint(interval="30 min", write="60 s"),
+        failures="exponential 3 h",
+        checkpoint=Checkpoint(interval="30 min", write="60 s"),
         recovery=so.Recovery(restart="300 s"),
-    )  # fmt: skip
+    )
     found = so.compare(scenario, seed=1)
     shares = [each for each in found.judged if not each.formula.metric.startswith("failures_p")]
     assert "not enough data" not in {str(each.verdict) for each in shares}

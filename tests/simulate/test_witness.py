@@ -9,9 +9,11 @@ from secondorder.scenarios.queue import ProcessorSharing, Queue
 from secondorder.simulate.queues.run import COMPILED_FROM, run
 
 SERVICE = so.Serving(
-    model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm, arrivals=so.Poisson("8 request/s"),
+    model=so.models.llama_3_1_8b,
+    accelerator=so.accelerators.h100_sxm,
+    arrivals=so.Poisson("8 request/s"),
     lengths=so.lengths.azure_conv_2023,
-)  # fmt: skip
+)
 
 
 def test_both_witnesses_give_the_same_estimates_and_say_who_they_are() -> None:

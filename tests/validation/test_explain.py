@@ -136,35 +136,69 @@ def test_the_two_variabilities_of_a_queue_share_as_exact_theory_says() -> None:
 
 OUTAGE = so.Outage(begin="20 s", duration="4 s")
 CAUSES = {
-    "prefill steals the steps of decodes":
-        (service("8 request/s", "input=1920 output=128", max_num_seqs=32), "tpot_mean", "prefill interference"),
-    "prompts queue behind prompts at the knee":
-        (service("16 request/s", "azure_conv_2023"), "ttft_p99", "prefill interference"),
-    "a cache too small":
-        (service("12 request/s", "input=512 output=geometric 256", num_gpu_blocks=1300), "ttft_mean", "cache limit"),
-    "few slots":
-        (service("11 request/s", "input=512 output=geometric 256", max_num_seqs=24), "ttft_mean", "batch limit"),
-    "arrivals in bursts":
-        (so.Queue(arrivals="markov 2 request/s rate_2=14 request/s sojourn_1=10 s sojourn_2=10 s",
-                  service="exponential 100 ms"), "wait_mean", "bursts"),
-    "blind routing":
-        (so.Queue(arrivals="poisson 64 request/s", service="exponential 100 ms", servers=8, routing="random"),
-         "wait_mean", "routing"),
-    "a stall under open arrivals":
-        (so.Queue(arrivals="poisson 100 request/s", service="1 ms", outage=OUTAGE), "response_p99", "outage"),
-    "jitter in a ring":
-        (so.Collective(ranks=8, size="1 GB", link="50 GB/s latency=5 us", jitter="lognormal scv=0.04"),
-         "time_mean", "jitter"),
-    "one slow link":
-        (so.Collective(ranks=8, size="1 GB", link="50 GB/s latency=5 us", jitter="lognormal scv=0.0004",
-                       slow_links={"3": 2.0}), "time_mean", "slow links"),
-    "jitter in a pipeline":
-        (so.Pipeline(stages=8, microbatches=32, forward="1 s", schedule="forward", jitter="lognormal scv=0.09"),
-         "time_mean", "jitter"),
-    "lost work":
-        (so.Training(failures="exponential 8240 s", checkpoint="blocking 3600 s write=20 s", recovery="120 s",
-                     duration="2 day"), "goodput", "rework"),
-}  # fmt: skip
+    "prefill steals the steps of decodes": (
+        service("8 request/s", "input=1920 output=128", max_num_seqs=32),
+        "tpot_mean",
+        "prefill interference",
+    ),
+    "prompts queue behind prompts at the knee": (
+        service("16 request/s", "azure_conv_2023"),
+        "ttft_p99",
+        "prefill interference",
+    ),
+    "a cache too small": (
+        service("12 request/s", "input=512 output=geometric 256", num_gpu_blocks=1300),
+        "ttft_mean",
+        "cache limit",
+    ),
+    "few slots": (
+        service("11 request/s", "input=512 output=geometric 256", max_num_seqs=24),
+        "ttft_mean",
+        "batch limit",
+    ),
+    "arrivals in bursts": (
+        so.Queue(
+            arrivals="markov 2 request/s rate_2=14 request/s sojourn_1=10 s sojourn_2=10 s",
+            service="exponential 100 ms",
+        ),
+        "wait_mean",
+        "bursts",
+    ),
+    "blind routing": (
+        so.Queue(arrivals="poisson 64 request/s", service="exponential 100 ms", servers=8, routing="random"),
+        "wait_mean",
+        "routing",
+    ),
+    "a stall under open arrivals": (
+        so.Queue(arrivals="poisson 100 request/s", service="1 ms", outage=OUTAGE),
+        "response_p99",
+        "outage",
+    ),
+    "jitter in a ring": (
+        so.Collective(ranks=8, size="1 GB", link="50 GB/s latency=5 us", jitter="lognormal scv=0.04"),
+        "time_mean",
+        "jitter",
+    ),
+    "one slow link": (
+        so.Collective(
+            ranks=8, size="1 GB", link="50 GB/s latency=5 us", jitter="lognormal scv=0.0004", slow_links={"3": 2.0}
+        ),
+        "time_mean",
+        "slow links",
+    ),
+    "jitter in a pipeline": (
+        so.Pipeline(stages=8, microbatches=32, forward="1 s", schedule="forward", jitter="lognormal scv=0.09"),
+        "time_mean",
+        "jitter",
+    ),
+    "lost work": (
+        so.Training(
+            failures="exponential 8240 s", checkpoint="blocking 3600 s write=20 s", recovery="120 s", duration="2 day"
+        ),
+        "goodput",
+        "rework",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", sorted(CAUSES))

@@ -58,9 +58,13 @@ CONFIDENCE = 0.999
 
 def service(**changes: object) -> so.Serving:
     fields = {
-        "model": LLAMA, "accelerator": H100, "arrivals": so.Poisson("1 request/s"), "step_time": DATASHEET,
-        "lengths": so.Lengths(input=2048, output=128), "max_num_batched_tokens": 2048,
-    }  # fmt: skip
+        "model": LLAMA,
+        "accelerator": H100,
+        "arrivals": so.Poisson("1 request/s"),
+        "step_time": DATASHEET,
+        "lengths": so.Lengths(input=2048, output=128),
+        "max_num_batched_tokens": 2048,
+    }
     return so.Serving(**{**fields, **changes})
 
 
@@ -159,9 +163,7 @@ def test_a_single_request_is_bound_by_memory() -> None:
 
 # Small models: bound by overhead, and called so
 
-VISION = so.Inference(
-    model=RESNET, accelerator=A100, launch="lognormal 10 us scv=0.25", jitter="lognormal scv=0.01"
-)  # fmt: skip
+VISION = so.Inference(model=RESNET, accelerator=A100, launch="lognormal 10 us scv=0.25", jitter="lognormal scv=0.01")
 
 
 @pytest.mark.parametrize(
@@ -340,7 +342,7 @@ def test_a_precision_that_the_part_lacks_is_refused(capsys: pytest.CaptureFixtur
     assert invented > 100
     job = so.TrainingJob(
         model=LLAMA, global_batch=8, sequence_length=512, precision="fp8", layout=so.Layout(tensor_parallel=8)
-    )  # fmt: skip
+    )
     node = replace(so.nodes.dgx_a100, accelerator=A100)
     fleet = so.Cluster(name="one", node=node, nodes=1, fabric=so.fabrics.infiniband_ndr)
     for door in (
@@ -547,11 +549,21 @@ def test_the_fullest_expert_takes_more_than_the_mean() -> None:
 # Economics
 
 FLEET = so.Ownership(
-    accelerator=H100, accelerators=64, purchase=so.prices.buy_h100_server.purchase, server_overhead=1,
-    power_overhead=10.2 / 5.6, pue=1.58, electricity_price="0.12 USD/kWh", maintenance=0.05, service_life="4 year",
-    horizon="3 year", rate="0.5625 request/s", profile="sinusoid swing=0.3", service="exponential 80 s",
+    accelerator=H100,
+    accelerators=64,
+    purchase=so.prices.buy_h100_server.purchase,
+    server_overhead=1,
+    power_overhead=10.2 / 5.6,
+    pue=1.58,
+    electricity_price="0.12 USD/kWh",
+    maintenance=0.05,
+    service_life="4 year",
+    horizon="3 year",
+    rate="0.5625 request/s",
+    profile="sinusoid swing=0.3",
+    service="exponential 80 s",
     tokens_per_request=300,
-)  # fmt: skip
+)
 """Whole servers (10.2 kW a DGX H100) at the average site: what can at most be said of their power."""
 
 
@@ -621,11 +633,21 @@ def test_the_printed_41_times_the_carbon_is_a_ratio_of_grids() -> None:
     """820 over 20 g/kWh. Hour by hour with what was emitted in making: 18.6 times, where the right grids are 24.1."""
     claimed = 820 / 20
     scenario = so.Footprint(
-        accelerator=H100, accelerators=64, power_overhead=1.8, utilisation=0.5, horizon="365 day",
-        region=so.regions.poland, facility=so.facilities.microsoft, embodied="300 kgCO2e", service_life="4 year",
-        load="sinusoid swing=0.6", intensity="sinusoid swing=0.3 peak=20", load_scv=0.1, intensity_scv=0.1,
+        accelerator=H100,
+        accelerators=64,
+        power_overhead=1.8,
+        utilisation=0.5,
+        horizon="365 day",
+        region=so.regions.poland,
+        facility=so.facilities.microsoft,
+        embodied="300 kgCO2e",
+        service_life="4 year",
+        load="sinusoid swing=0.6",
+        intensity="sinusoid swing=0.3 peak=20",
+        load_scv=0.1,
+        intensity_scv=0.1,
         correlation=0.5,
-    )  # fmt: skip
+    )
     clean = replace(scenario, region=so.regions.quebec)
     runs = [[measure(each, seed=1, replication=k)["carbon"] for each in (scenario, clean)] for k in range(20)]
     true = student([one / other for one, other in runs], CONFIDENCE)
@@ -641,9 +663,11 @@ def test_the_printed_41_times_the_carbon_is_a_ratio_of_grids() -> None:
 def test_goodput_counts_the_work_done_anew() -> None:
     """1 - 60/994.4 - 300/8,240 = .903; failures, writes, restarts and rework simulated leave .852, and ours says so."""
     scenario = so.Training(
-        failures="exponential 8240 s", checkpoint=so.Checkpoint(interval="994.4 s", write="60 s"),
-        recovery=so.Recovery(restart="300 s"), duration="54 day",
-    )  # fmt: skip
+        failures="exponential 8240 s",
+        checkpoint=so.Checkpoint(interval="994.4 s", write="60 s"),
+        recovery=so.Recovery(restart="300 s"),
+        duration="54 day",
+    )
     claimed = 1 - 60 / 994.4 - 300 / 8240
     true, ours = so.simulate(scenario, seed=1, replications=40), so.solve(scenario).best("goodput")
     found = true.best("goodput")
@@ -668,9 +692,15 @@ def test_what_is_worth_improving_depends_on_the_batch(batch: int, binds: str, id
     Launches and executions drawn, with common random numbers.
     """
     scenario = so.Inference(
-        model=LLAMA, accelerator=H100, launch="exponential 1 us", jitter="lognormal scv=0.04", precision="bf16",
-        batch_size=batch, input_tokens=1, context_tokens=16,
-    )  # fmt: skip
+        model=LLAMA,
+        accelerator=H100,
+        launch="exponential 1 us",
+        jitter="lognormal scv=0.04",
+        precision="bf16",
+        batch_size=batch,
+        input_tokens=1,
+        context_tokens=16,
+    )
 
     def at_batch_1(bandwidth: float) -> float:
         return max(2 * 8.03e9 / 989e12, 16.06e9 / bandwidth)

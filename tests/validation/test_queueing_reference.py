@@ -78,9 +78,7 @@ def constant(q: str, p: Row) -> Any:
 
 def hyperexponential(q: str, p: Row) -> Any:
     assert p["law"] == "H2 balanced means"
-    queue = {
-        "arrival_rate": p["rho"] / p["mean_service"], "mean_service": p["mean_service"], "service_scv": p["scv"]
-    }  # fmt: skip
+    queue = {"arrival_rate": p["rho"] / p["mean_service"], "mean_service": p["mean_service"], "service_scv": p["scv"]}
     return {
         "mean_wait": lambda: single_server.mean_wait(**queue),
         "p99_wait": lambda: single_server_hyperexponential.wait_quantile(0.99, **queue),
@@ -165,9 +163,12 @@ def fork(q: str, p: Row) -> Any:
 def warm_up(q: str, p: Row) -> Any:
     law, mean = p["setup"].split()
     queue = {
-        "arrival_rate": p["lam"], "mean_service": 1 / p["mu"], "service_scv": 1.0,
-        "mean_setup": float(mean), "setup_scv": {"deterministic": 0.0, "exponential": 1.0}[law],
-    }  # fmt: skip
+        "arrival_rate": p["lam"],
+        "mean_service": 1 / p["mu"],
+        "service_scv": 1.0,
+        "mean_setup": float(mean),
+        "setup_scv": {"deterministic": 0.0, "exponential": 1.0}[law],
+    }
     return {"mean_wait": setup_time.mean_wait, "mean_response": setup_time.mean_response}[q](**queue)
 
 
@@ -211,9 +212,11 @@ def replica_fixed_point(q: str, p: Row) -> Any:
 
 def general(q: str, p: Row) -> Any:
     queue = {
-        "arrival_rate": p["rho"] / p["mean_service"], "mean_service": p["mean_service"],
-        "arrival_scv": p["ca2"], "service_scv": p["cs2"],
-    }  # fmt: skip
+        "arrival_rate": p["rho"] / p["mean_service"],
+        "mean_service": p["mean_service"],
+        "arrival_scv": p["ca2"],
+        "service_scv": p["cs2"],
+    }
     return {
         "mean_wait_Kingman": single_server_general.kingman,
         "mean_wait_Kingman_upper_bound": single_server_general.kingman_bound,

@@ -28,11 +28,14 @@ def vllm() -> dict[str, object]:
 def guidellm() -> dict[str, object]:
     rows = [
         {
-            "request_start_time": start, "request_end_time": start + first + each * (output - 1),
-            "prompt_tokens": prompt, "output_tokens": output, "time_to_first_token_ms": first * 1e3,
+            "request_start_time": start,
+            "request_end_time": start + first + each * (output - 1),
+            "prompt_tokens": prompt,
+            "output_tokens": output,
+            "time_to_first_token_ms": first * 1e3,
         }
         for start, prompt, output, first, each in REQUESTS
-    ]  # fmt: skip
+    ]
     return {"benchmarks": [{"requests": {"successful": rows, "errored": [], "incomplete": []}}]}
 
 
@@ -53,14 +56,17 @@ def aiperf() -> str:
 def inference_perf() -> list[object]:
     return [
         {
-            "start_time": start, "end_time": start + first + each * (output - 1), "error": None,
+            "start_time": start,
+            "end_time": start + first + each * (output - 1),
+            "error": None,
             "info": {
-                "input_tokens": prompt, "output_tokens": output,
+                "input_tokens": prompt,
+                "output_tokens": output,
                 "output_token_times": [start + first + each * k for k in range(output)],
             },
         }
         for start, prompt, output, first, each in REQUESTS
-    ]  # fmt: skip
+    ]
 
 
 def blis() -> str:

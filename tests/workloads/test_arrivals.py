@@ -37,8 +37,11 @@ markov_laws = st.builds(
     lambda a, b, s, t: MarkovModulated(
         rate_1=f"{a} request/s", rate_2=f"{b} request/s", sojourn_1=f"{s} s", sojourn_2=f"{t} s"
     ),
-    st.one_of(st.just(0.0), rates), rates, st.floats(1e-3, 1e3), st.floats(1e-3, 1e3),
-)  # fmt: skip
+    st.one_of(st.just(0.0), rates),
+    rates,
+    st.floats(1e-3, 1e3),
+    st.floats(1e-3, 1e3),
+)
 laws = st.one_of(renewal_laws, markov_laws)
 
 

@@ -24,88 +24,239 @@ from secondorder.workloads.transformer import Transformer
 from tests.shared_data import shared
 
 LLAMA = {
-    "architectures": ["LlamaForCausalLM"], "attention_bias": False, "hidden_act": "silu", "hidden_size": 4096,
-    "intermediate_size": 14336, "max_position_embeddings": 131072, "mlp_bias": False, "model_type": "llama",
-    "num_attention_heads": 32, "num_hidden_layers": 32, "num_key_value_heads": 8, "rms_norm_eps": 1e-05,
-    "rope_theta": 500000.0, "tie_word_embeddings": False, "torch_dtype": "bfloat16", "vocab_size": 128256,
-}  # fmt: skip
+    "architectures": ["LlamaForCausalLM"],
+    "attention_bias": False,
+    "hidden_act": "silu",
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "max_position_embeddings": 131072,
+    "mlp_bias": False,
+    "model_type": "llama",
+    "num_attention_heads": 32,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 8,
+    "rms_norm_eps": 1e-05,
+    "rope_theta": 500000.0,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "vocab_size": 128256,
+}
 MIXTRAL = {
-    "hidden_size": 4096, "intermediate_size": 14336, "max_position_embeddings": 32768, "model_type": "mixtral",
-    "num_attention_heads": 32, "num_experts_per_tok": 2, "num_hidden_layers": 32, "num_key_value_heads": 8,
-    "num_local_experts": 8, "sliding_window": None, "tie_word_embeddings": False, "vocab_size": 32000,
-}  # fmt: skip
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "max_position_embeddings": 32768,
+    "model_type": "mixtral",
+    "num_attention_heads": 32,
+    "num_experts_per_tok": 2,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 8,
+    "num_local_experts": 8,
+    "sliding_window": None,
+    "tie_word_embeddings": False,
+    "vocab_size": 32000,
+}
 QWEN3 = {
-    "head_dim": 128, "hidden_size": 5120, "intermediate_size": 25600, "max_position_embeddings": 40960,
-    "model_type": "qwen3", "num_attention_heads": 64, "num_hidden_layers": 64, "num_key_value_heads": 8,
-    "sliding_window": None, "tie_word_embeddings": False, "use_sliding_window": False, "vocab_size": 151936,
-}  # fmt: skip
+    "head_dim": 128,
+    "hidden_size": 5120,
+    "intermediate_size": 25600,
+    "max_position_embeddings": 40960,
+    "model_type": "qwen3",
+    "num_attention_heads": 64,
+    "num_hidden_layers": 64,
+    "num_key_value_heads": 8,
+    "sliding_window": None,
+    "tie_word_embeddings": False,
+    "use_sliding_window": False,
+    "vocab_size": 151936,
+}
 QWEN3_MOE = {
-    "decoder_sparse_step": 1, "head_dim": 128, "hidden_size": 2048, "intermediate_size": 6144,
-    "max_position_embeddings": 40960, "mlp_only_layers": [], "model_type": "qwen3_moe",
-    "moe_intermediate_size": 768, "num_attention_heads": 32, "num_experts": 128, "num_experts_per_tok": 8,
-    "num_hidden_layers": 48, "num_key_value_heads": 4, "sliding_window": None, "tie_word_embeddings": False,
-    "use_sliding_window": False, "vocab_size": 151936,
-}  # fmt: skip
+    "decoder_sparse_step": 1,
+    "head_dim": 128,
+    "hidden_size": 2048,
+    "intermediate_size": 6144,
+    "max_position_embeddings": 40960,
+    "mlp_only_layers": [],
+    "model_type": "qwen3_moe",
+    "moe_intermediate_size": 768,
+    "num_attention_heads": 32,
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+    "num_hidden_layers": 48,
+    "num_key_value_heads": 4,
+    "sliding_window": None,
+    "tie_word_embeddings": False,
+    "use_sliding_window": False,
+    "vocab_size": 151936,
+}
 DEEPSEEK_V3 = {
-    "first_k_dense_replace": 3, "hidden_size": 7168, "intermediate_size": 18432, "kv_lora_rank": 512,
-    "max_position_embeddings": 163840, "model_type": "deepseek_v3", "moe_intermediate_size": 2048,
-    "moe_layer_freq": 1, "n_routed_experts": 256, "n_shared_experts": 1, "num_attention_heads": 128,
-    "num_experts_per_tok": 8, "num_hidden_layers": 61, "num_key_value_heads": 128, "num_nextn_predict_layers": 1,
-    "q_lora_rank": 1536, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "tie_word_embeddings": False,
-    "quantization_config": {"quant_method": "fp8"}, "v_head_dim": 128, "vocab_size": 129280,
-}  # fmt: skip
+    "first_k_dense_replace": 3,
+    "hidden_size": 7168,
+    "intermediate_size": 18432,
+    "kv_lora_rank": 512,
+    "max_position_embeddings": 163840,
+    "model_type": "deepseek_v3",
+    "moe_intermediate_size": 2048,
+    "moe_layer_freq": 1,
+    "n_routed_experts": 256,
+    "n_shared_experts": 1,
+    "num_attention_heads": 128,
+    "num_experts_per_tok": 8,
+    "num_hidden_layers": 61,
+    "num_key_value_heads": 128,
+    "num_nextn_predict_layers": 1,
+    "q_lora_rank": 1536,
+    "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64,
+    "tie_word_embeddings": False,
+    "quantization_config": {"quant_method": "fp8"},
+    "v_head_dim": 128,
+    "vocab_size": 129280,
+}
 CONFIGS = {
     "llama_3_1_8b": LLAMA,
-    "llama_3_1_70b": LLAMA | {
-        "hidden_size": 8192, "intermediate_size": 28672, "num_attention_heads": 64, "num_hidden_layers": 80,
+    "llama_3_1_70b": LLAMA
+    | {
+        "hidden_size": 8192,
+        "intermediate_size": 28672,
+        "num_attention_heads": 64,
+        "num_hidden_layers": 80,
     },
-    "llama_3_1_405b": LLAMA | {
-        "hidden_size": 16384, "intermediate_size": 53248, "num_attention_heads": 128, "num_hidden_layers": 126,
+    "llama_3_1_405b": LLAMA
+    | {
+        "hidden_size": 16384,
+        "intermediate_size": 53248,
+        "num_attention_heads": 128,
+        "num_hidden_layers": 126,
     },
     "qwen3_32b": QWEN3,
     "qwen3_30b_a3b": QWEN3_MOE,
     "mixtral_8x7b": MIXTRAL,
     "deepseek_v3": DEEPSEEK_V3,
-}  # fmt: skip
+}
 
 OTHERS: list[tuple[str, dict[str, Any], float]] = [
-    ("Mistral 7B v0.3", {
-        "model_type": "mistral", "hidden_size": 4096, "intermediate_size": 14336, "max_position_embeddings": 32768,
-        "num_attention_heads": 32, "num_hidden_layers": 32, "num_key_value_heads": 8, "sliding_window": None,
-        "tie_word_embeddings": False, "vocab_size": 32768,
-    }, 7.25e9),
-    ("Qwen2.5 7B", {
-        "model_type": "qwen2", "hidden_size": 3584, "intermediate_size": 18944, "max_position_embeddings": 131072,
-        "num_attention_heads": 28, "num_hidden_layers": 28, "num_key_value_heads": 4, "sliding_window": 131072,
-        "tie_word_embeddings": False, "use_sliding_window": False, "vocab_size": 152064,
-    }, 7.62e9),
-    ("Qwen1.5 MoE A2.7B", {
-        "model_type": "qwen2_moe", "hidden_size": 2048, "intermediate_size": 5632, "max_position_embeddings": 8192,
-        "num_attention_heads": 16, "num_hidden_layers": 24, "num_key_value_heads": 16, "num_experts": 60,
-        "num_experts_per_tok": 4, "moe_intermediate_size": 1408, "shared_expert_intermediate_size": 5632,
-        "decoder_sparse_step": 1, "tie_word_embeddings": False, "vocab_size": 151936,
-    }, 14.3e9),
-    ("DeepSeek-V2-Lite", {
-        "model_type": "deepseek_v2", "hidden_size": 2048, "intermediate_size": 10944, "moe_intermediate_size": 1408,
-        "num_hidden_layers": 27, "num_attention_heads": 16, "num_key_value_heads": 16, "n_shared_experts": 2,
-        "n_routed_experts": 64, "num_experts_per_tok": 6, "moe_layer_freq": 1, "first_k_dense_replace": 1,
-        "kv_lora_rank": 512, "q_lora_rank": None, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128,
-        "v_head_dim": 128, "max_position_embeddings": 163840, "vocab_size": 102400,
-    }, 15.7e9),
-    ("Gemma 7B", {
-        "model_type": "gemma", "hidden_size": 3072, "intermediate_size": 24576, "head_dim": 256,
-        "max_position_embeddings": 8192, "num_attention_heads": 16, "num_hidden_layers": 28,
-        "num_key_value_heads": 16, "vocab_size": 256000,
-    }, 8.54e9),
-    ("Phi-3 mini 128k", {
-        "model_type": "phi3", "hidden_size": 3072, "intermediate_size": 8192, "max_position_embeddings": 131072,
-        "num_attention_heads": 32, "num_hidden_layers": 32, "num_key_value_heads": 32, "sliding_window": 262144,
-        "tie_word_embeddings": False, "vocab_size": 32064,
-    }, 3.82e9),
-    ("GPT-2", {
-        "model_type": "gpt2", "n_embd": 768, "n_head": 12, "n_layer": 12, "n_positions": 1024, "vocab_size": 50257,
-    }, 124e6),
-]  # fmt: skip
+    (
+        "Mistral 7B v0.3",
+        {
+            "model_type": "mistral",
+            "hidden_size": 4096,
+            "intermediate_size": 14336,
+            "max_position_embeddings": 32768,
+            "num_attention_heads": 32,
+            "num_hidden_layers": 32,
+            "num_key_value_heads": 8,
+            "sliding_window": None,
+            "tie_word_embeddings": False,
+            "vocab_size": 32768,
+        },
+        7.25e9,
+    ),
+    (
+        "Qwen2.5 7B",
+        {
+            "model_type": "qwen2",
+            "hidden_size": 3584,
+            "intermediate_size": 18944,
+            "max_position_embeddings": 131072,
+            "num_attention_heads": 28,
+            "num_hidden_layers": 28,
+            "num_key_value_heads": 4,
+            "sliding_window": 131072,
+            "tie_word_embeddings": False,
+            "use_sliding_window": False,
+            "vocab_size": 152064,
+        },
+        7.62e9,
+    ),
+    (
+        "Qwen1.5 MoE A2.7B",
+        {
+            "model_type": "qwen2_moe",
+            "hidden_size": 2048,
+            "intermediate_size": 5632,
+            "max_position_embeddings": 8192,
+            "num_attention_heads": 16,
+            "num_hidden_layers": 24,
+            "num_key_value_heads": 16,
+            "num_experts": 60,
+            "num_experts_per_tok": 4,
+            "moe_intermediate_size": 1408,
+            "shared_expert_intermediate_size": 5632,
+            "decoder_sparse_step": 1,
+            "tie_word_embeddings": False,
+            "vocab_size": 151936,
+        },
+        14.3e9,
+    ),
+    (
+        "DeepSeek-V2-Lite",
+        {
+            "model_type": "deepseek_v2",
+            "hidden_size": 2048,
+            "intermediate_size": 10944,
+            "moe_intermediate_size": 1408,
+            "num_hidden_layers": 27,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 16,
+            "n_shared_experts": 2,
+            "n_routed_experts": 64,
+            "num_experts_per_tok": 6,
+            "moe_layer_freq": 1,
+            "first_k_dense_replace": 1,
+            "kv_lora_rank": 512,
+            "q_lora_rank": None,
+            "qk_rope_head_dim": 64,
+            "qk_nope_head_dim": 128,
+            "v_head_dim": 128,
+            "max_position_embeddings": 163840,
+            "vocab_size": 102400,
+        },
+        15.7e9,
+    ),
+    (
+        "Gemma 7B",
+        {
+            "model_type": "gemma",
+            "hidden_size": 3072,
+            "intermediate_size": 24576,
+            "head_dim": 256,
+            "max_position_embeddings": 8192,
+            "num_attention_heads": 16,
+            "num_hidden_layers": 28,
+            "num_key_value_heads": 16,
+            "vocab_size": 256000,
+        },
+        8.54e9,
+    ),
+    (
+        "Phi-3 mini 128k",
+        {
+            "model_type": "phi3",
+            "hidden_size": 3072,
+            "intermediate_size": 8192,
+            "max_position_embeddings": 131072,
+            "num_attention_heads": 32,
+            "num_hidden_layers": 32,
+            "num_key_value_heads": 32,
+            "sliding_window": 262144,
+            "tie_word_embeddings": False,
+            "vocab_size": 32064,
+        },
+        3.82e9,
+    ),
+    (
+        "GPT-2",
+        {
+            "model_type": "gpt2",
+            "n_embd": 768,
+            "n_head": 12,
+            "n_layer": 12,
+            "n_positions": 1024,
+            "vocab_size": 50257,
+        },
+        124e6,
+    ),
+]
 
 
 def written(folder: Path, config: object) -> Path:
@@ -211,31 +362,92 @@ def test_a_file_that_is_absent_or_no_json_is_refused(tmp_path: Path) -> None:
 # The layers, against counts made elsewhere
 
 BUILT = {
-    "afmoe": 19_232_600_000, "arcee": 4_022_766_080, "aria_text": 18_517_069_824, "bailing_hybrid": 124_414_191_072,
-    "bamba": 9_992_765_440, "bloom": 16_156_544, "cohere": 34_980_831_232, "cohere2": 34_980_831_232,
-    "cohere2_moe": 190_004_928_512, "cwm": 32_581_097_472, "deepseek_v3": 671_026_404_352,
-    "deepseek_v32": 671_877_929_216, "ernie4_5": 360_748_032, "ernie4_5_moe": 21_825_437_888, "exaone": 7_818_448_896,
-    "exaone4": 9_429_069_824, "exaone_moe": 28_550_639_616, "falcon": 6_921_720_704, "falcon_h1": 8_514_961_408,
-    "falcon_mamba": 159_308_544, "flex_olmo": 33_270_665_216, "gemma": 8_537_680_896, "gemma2": 2_614_341_888,
-    "gemma3_text": 2_628_658_432, "glm": 9_399_951_360, "glm4": 9_400_279_040, "glm4_moe_lite": 29_943_390_976,
-    "glm_moe_dsa": 743_911_199_232, "gpt2": 124_439_808, "gpt_bigcode": 111_446_784, "gpt_neox": 20_554_567_680,
-    "gpt_oss": 116_829_156_672, "gptj": 6_050_882_784, "granite": 6_738_415_616,
-    "granitemoe": 37_039_116_288, "granitemoehybrid": 38_601_064_448,
-    "granitemoeshared": 37_039_116_288, "helium": 2_172_643_840, "hy_v3": 295_033_528_320,
-    "hyperclovax": 6_738_677_760, "internlm3": 8_804_241_408, "iquestcoder": 39_794_283_520, "jais2": 8_090_401_280,
-    "jamba": 51_570_323_328, "kimi_linear": 49_133_074_464,
-    "lfm2": 2_705_497_600, "llama": 6_738_415_616, "llama4_text": 107_769_861_120, "mamba": 159_308_544,
-    "mamba2": 7_285_403_648, "minicpm3": 4_073_875_968, "minimax": 47_373_946_880,
-    "minimax_m2": 228_689_748_992, "minimax_m3_vl_text": 447_186_441_216, "ministral3": 8_489_553_920,
-    "mistral": 7_241_732_096, "mixtral": 46_702_792_704, "mpt": 1_311_213_568, "olmo": 6_888_095_744,
-    "olmo2": 6_888_624_128, "olmo3": 6_888_624_128, "olmo_hybrid": 7_430_870_688, "olmoe": 13_361_612_800,
-    "opt": 125_239_296, "persimmon": 9_397_175_296, "phi": 1_418_270_720, "phi3": 3_821_079_552,
-    "phimoe": 41_872_793_600, "qwen2": 12_049_846_272, "qwen2_moe": 14_315_784_192, "qwen3": 12_049_461_248,
-    "qwen3_5_moe_text": 34_660_610_688, "qwen3_5_text": 8_953_803_264, "qwen3_moe": 15_350_731_776,
-    "qwen3_next": 79_674_391_296, "recurrent_gemma": 2_010_263_040, "sarvam_mla": 106_031_763_456,
-    "sarvam_moe": 32_152_648_064, "seed_oss": 28_921_040_896, "smollm3": 3_075_098_624, "solar_open": 102_651_793_408,
-    "stablelm": 2_795_443_200, "starcoder2": 3_030_371_328, "vaultgemma": 2_614_222_080, "youtu": 1_961_560_064,
-}  # fmt: skip
+    "afmoe": 19_232_600_000,
+    "arcee": 4_022_766_080,
+    "aria_text": 18_517_069_824,
+    "bailing_hybrid": 124_414_191_072,
+    "bamba": 9_992_765_440,
+    "bloom": 16_156_544,
+    "cohere": 34_980_831_232,
+    "cohere2": 34_980_831_232,
+    "cohere2_moe": 190_004_928_512,
+    "cwm": 32_581_097_472,
+    "deepseek_v3": 671_026_404_352,
+    "deepseek_v32": 671_877_929_216,
+    "ernie4_5": 360_748_032,
+    "ernie4_5_moe": 21_825_437_888,
+    "exaone": 7_818_448_896,
+    "exaone4": 9_429_069_824,
+    "exaone_moe": 28_550_639_616,
+    "falcon": 6_921_720_704,
+    "falcon_h1": 8_514_961_408,
+    "falcon_mamba": 159_308_544,
+    "flex_olmo": 33_270_665_216,
+    "gemma": 8_537_680_896,
+    "gemma2": 2_614_341_888,
+    "gemma3_text": 2_628_658_432,
+    "glm": 9_399_951_360,
+    "glm4": 9_400_279_040,
+    "glm4_moe_lite": 29_943_390_976,
+    "glm_moe_dsa": 743_911_199_232,
+    "gpt2": 124_439_808,
+    "gpt_bigcode": 111_446_784,
+    "gpt_neox": 20_554_567_680,
+    "gpt_oss": 116_829_156_672,
+    "gptj": 6_050_882_784,
+    "granite": 6_738_415_616,
+    "granitemoe": 37_039_116_288,
+    "granitemoehybrid": 38_601_064_448,
+    "granitemoeshared": 37_039_116_288,
+    "helium": 2_172_643_840,
+    "hy_v3": 295_033_528_320,
+    "hyperclovax": 6_738_677_760,
+    "internlm3": 8_804_241_408,
+    "iquestcoder": 39_794_283_520,
+    "jais2": 8_090_401_280,
+    "jamba": 51_570_323_328,
+    "kimi_linear": 49_133_074_464,
+    "lfm2": 2_705_497_600,
+    "llama": 6_738_415_616,
+    "llama4_text": 107_769_861_120,
+    "mamba": 159_308_544,
+    "mamba2": 7_285_403_648,
+    "minicpm3": 4_073_875_968,
+    "minimax": 47_373_946_880,
+    "minimax_m2": 228_689_748_992,
+    "minimax_m3_vl_text": 447_186_441_216,
+    "ministral3": 8_489_553_920,
+    "mistral": 7_241_732_096,
+    "mixtral": 46_702_792_704,
+    "mpt": 1_311_213_568,
+    "olmo": 6_888_095_744,
+    "olmo2": 6_888_624_128,
+    "olmo3": 6_888_624_128,
+    "olmo_hybrid": 7_430_870_688,
+    "olmoe": 13_361_612_800,
+    "opt": 125_239_296,
+    "persimmon": 9_397_175_296,
+    "phi": 1_418_270_720,
+    "phi3": 3_821_079_552,
+    "phimoe": 41_872_793_600,
+    "qwen2": 12_049_846_272,
+    "qwen2_moe": 14_315_784_192,
+    "qwen3": 12_049_461_248,
+    "qwen3_5_moe_text": 34_660_610_688,
+    "qwen3_5_text": 8_953_803_264,
+    "qwen3_moe": 15_350_731_776,
+    "qwen3_next": 79_674_391_296,
+    "recurrent_gemma": 2_010_263_040,
+    "sarvam_mla": 106_031_763_456,
+    "sarvam_moe": 32_152_648_064,
+    "seed_oss": 28_921_040_896,
+    "smollm3": 3_075_098_624,
+    "solar_open": 102_651_793_408,
+    "stablelm": 2_795_443_200,
+    "starcoder2": 3_030_371_328,
+    "vaultgemma": 2_614_222_080,
+    "youtu": 1_961_560_064,
+}
 """Parameters that transformers 5.24.0 gives each family's default model, built without storage (on torch's meta
 device). Biases by which a router chooses are buffers there and no parameters."""
 
@@ -246,10 +458,12 @@ DERIVED: dict[str, dict[str, int]] = {
     "minicpm3": {"v_head_dim": 64},
     "bailing_hybrid": {"linear_num_heads": 32, "linear_head_dim": 128},
     "olmo_hybrid": {
-        "linear_num_key_heads": 30, "linear_num_value_heads": 30, "linear_key_head_dim": 96,
+        "linear_num_key_heads": 30,
+        "linear_num_value_heads": 30,
+        "linear_key_head_dim": 96,
         "linear_value_head_dim": 192,
     },
-}  # fmt: skip
+}
 """Sizes that a class derives from others, which a released file states."""
 
 
@@ -318,20 +532,42 @@ def test_configs_from_the_field_give_the_right_answers() -> None:
 # Caches and states, against a count token by token
 
 GEMMA_3 = {
-    "model_type": "gemma3", "torch_dtype": "bfloat16", "vision_config": {"model_type": "unknown tower"},
+    "model_type": "gemma3",
+    "torch_dtype": "bfloat16",
+    "vision_config": {"model_type": "unknown tower"},
     "text_config": {
-        "model_type": "gemma3_text", "hidden_size": 2560, "intermediate_size": 10240, "num_attention_heads": 8,
-        "num_hidden_layers": 34, "num_key_value_heads": 4, "sliding_window": 1024,
+        "model_type": "gemma3_text",
+        "hidden_size": 2560,
+        "intermediate_size": 10240,
+        "num_attention_heads": 8,
+        "num_hidden_layers": 34,
+        "num_key_value_heads": 4,
+        "sliding_window": 1024,
     },
-}  # fmt: skip
+}
 QWEN3_NEXT = {
-    "model_type": "qwen3_next", "hidden_size": 2048, "num_hidden_layers": 48, "num_attention_heads": 16,
-    "num_key_value_heads": 2, "head_dim": 256, "intermediate_size": 5120, "moe_intermediate_size": 512,
-    "num_experts": 512, "num_experts_per_tok": 10, "shared_expert_intermediate_size": 512, "full_attention_interval": 4,
-    "linear_num_key_heads": 16, "linear_num_value_heads": 32, "linear_key_head_dim": 128, "linear_value_head_dim": 128,
-    "linear_conv_kernel_dim": 4, "decoder_sparse_step": 1, "vocab_size": 151936, "max_position_embeddings": 262144,
+    "model_type": "qwen3_next",
+    "hidden_size": 2048,
+    "num_hidden_layers": 48,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 2,
+    "head_dim": 256,
+    "intermediate_size": 5120,
+    "moe_intermediate_size": 512,
+    "num_experts": 512,
+    "num_experts_per_tok": 10,
+    "shared_expert_intermediate_size": 512,
+    "full_attention_interval": 4,
+    "linear_num_key_heads": 16,
+    "linear_num_value_heads": 32,
+    "linear_key_head_dim": 128,
+    "linear_value_head_dim": 128,
+    "linear_conv_kernel_dim": 4,
+    "decoder_sparse_step": 1,
+    "vocab_size": 151936,
+    "max_position_embeddings": 262144,
     "tie_word_embeddings": False,
-}  # fmt: skip
+}
 
 
 def read(config: dict[str, Any]) -> Transformer:
@@ -403,20 +639,26 @@ def test_experts_hit_are_those_of_a_uniform_choice(tokens: int) -> None:
 TOWERS = [
     (
         {
-            "model_type": "qwen2_5_vl", "depth": 32, "hidden_size": 3584, "intermediate_size": 3420,
+            "model_type": "qwen2_5_vl",
+            "depth": 32,
+            "hidden_size": 3584,
+            "intermediate_size": 3420,
             "out_hidden_size": 3584,
         },
-        3584, 3_083_025_152,
+        3584,
+        3_083_025_152,
     ),
     (
         {"model_type": "qwen2_vl", "depth": 32, "embed_dim": 1280, "mlp_ratio": 4, "hidden_size": 3584},
-        3584, 675_759_104,
+        3584,
+        675_759_104,
     ),
     (
-        {"model_type": "pixtral", "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24}, 5120,
+        {"model_type": "pixtral", "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24},
+        5120,
         438_958_080,
     ),
-]  # fmt: skip
+]
 """Vision towers, the width of their text, and their parameters as transformers 5.24.0 builds them."""
 
 
@@ -433,10 +675,17 @@ def test_a_vision_tower_is_counted_beside_the_text(vision: dict[str, Any], width
 # Quantised checkpoints
 
 SMALL = {
-    "model_type": "llama", "hidden_size": 1024, "num_hidden_layers": 4, "num_attention_heads": 8,
-    "num_key_value_heads": 2, "intermediate_size": 4096, "vocab_size": 32000, "max_position_embeddings": 4096,
-    "tie_word_embeddings": False, "torch_dtype": "bfloat16",
-}  # fmt: skip
+    "model_type": "llama",
+    "hidden_size": 1024,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "intermediate_size": 4096,
+    "vocab_size": 32000,
+    "max_position_embeddings": 4096,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+}
 MATRICES = [(1024, 1024), (256, 1024), (256, 1024), (1024, 1024), (4096, 1024), (4096, 1024), (1024, 4096)]
 """Outputs and inputs of the matrices of one of its layers."""
 KEPT = 2 * (2 * 32000 * 1024 + 9 * 1024)
@@ -468,15 +717,20 @@ def group_bytes(bits: float, group: int, beside: float) -> float:
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, group_bytes(4, 64, 4)),
         (
             {
-                "quant_method": "compressed-tensors", "ignore": ["lm_head"],
-                "config_groups": {"group_0": {"targets": ["Linear"], "weights": {
-                    "num_bits": 8, "type": "float", "strategy": "channel", "symmetric": True}}},
+                "quant_method": "compressed-tensors",
+                "ignore": ["lm_head"],
+                "config_groups": {
+                    "group_0": {
+                        "targets": ["Linear"],
+                        "weights": {"num_bits": 8, "type": "float", "strategy": "channel", "symmetric": True},
+                    }
+                },
             },
             4 * sum(o * i + 2 * o for o, i in MATRICES),
         ),
     ],
     ids=lambda value: value.get("quant_method") if isinstance(value, dict) else "",
-)  # fmt: skip
+)
 def test_a_checkpoint_s_bytes_are_those_of_its_matrices_one_by_one(
     quantisation: dict[str, Any], expected: float
 ) -> None:
@@ -503,13 +757,29 @@ def test_modules_that_a_checkpoint_names_stay_in_16_bits() -> None:
 def test_mxfp4_is_4_25_bits_of_the_experts_and_16_of_the_rest() -> None:
     """gpt-oss-20b: 12.8 GB of experts and biases in a release of 13.8 GB."""
     config = {
-        "model_type": "gpt_oss", "hidden_size": 2880, "num_hidden_layers": 24, "num_attention_heads": 64,
-        "head_dim": 64, "num_key_value_heads": 8, "intermediate_size": 2880, "num_local_experts": 32,
+        "model_type": "gpt_oss",
+        "hidden_size": 2880,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 64,
+        "head_dim": 64,
+        "num_key_value_heads": 8,
+        "intermediate_size": 2880,
+        "num_local_experts": 32,
         "num_experts_per_tok": 4,
-        "vocab_size": 201088, "max_position_embeddings": 131072, "sliding_window": 128, "tie_word_embeddings": False,
-        "quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": [
-            "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"]},
-    }  # fmt: skip
+        "vocab_size": 201088,
+        "max_position_embeddings": 131072,
+        "sliding_window": 128,
+        "tie_word_embeddings": False,
+        "quantization_config": {
+            "quant_method": "mxfp4",
+            "modules_to_not_convert": [
+                "model.layers.*.self_attn",
+                "model.layers.*.mlp.router",
+                "model.embed_tokens",
+                "lm_head",
+            ],
+        },
+    }
     model = read(config)
     experts = 24 * 32 * (3 * 2880 * 2880)
     assert model.parameters == pytest.approx(20.91e9, rel=0.001)

@@ -246,12 +246,16 @@ def figures(inputs, outputs, weights):
     i, o, w = inputs.astype(float), outputs.astype(float), weights / weights.sum()
     ranked = (middle_ranks(inputs, w), middle_ranks(outputs, w))
     return {
-        "E[I]": w @ i, "E[O]": w @ o, "E[I^2]": w @ i**2, "E[O^2]": w @ o**2, "E[I O]": w @ (i * o),
+        "E[I]": w @ i,
+        "E[O]": w @ o,
+        "E[I^2]": w @ i**2,
+        "E[O^2]": w @ o**2,
+        "E[I O]": w @ (i * o),
         "Pearson": np.cov(i, o, aweights=w)[0, 1] / np.sqrt(np.cov(i, aweights=w) * np.cov(o, aweights=w)),
         "Spearman": np.cov(*ranked, aweights=w)[0, 1] / np.sqrt(np.prod([np.cov(r, aweights=w) for r in ranked])),
         **{f"input p{100 * q:g}": value for q, value in weighted(inputs, w).items()},
         **{f"output p{100 * q:g}": value for q, value in weighted(outputs, w).items()},
-    }  # fmt: skip
+    }
 
 
 @cache

@@ -166,8 +166,10 @@ def test_milliseconds_where_seconds_are_usual_are_refused_and_the_remedy_works(t
 
 
 def test_failed_requests_of_a_load_generator_are_left_out_and_told(tmp_path: Path) -> None:
-    good = {"metadata": {"request_start_ns": 5 * 10**9}, "metrics": {
-        "input_sequence_length": {"value": 7}, "output_sequence_length": {"value": 9}}}  # fmt: skip
+    good = {
+        "metadata": {"request_start_ns": 5 * 10**9},
+        "metrics": {"input_sequence_length": {"value": 7}, "output_sequence_length": {"value": 9}},
+    }
     path = written(tmp_path, lines(good, {"metadata": {}, "metrics": {}, "error": "timeout"}))
     with pytest.warns(TraceWarning, match="1 of 2 requests failed"):
         assert list(read_trace(path).requests) == [(0.0, 7, 9)]

@@ -173,7 +173,7 @@ BAD_MOONCAKE = {
     "identities missing": (', "hash_ids": [0, 2]', "", "line 2: got the keys"),
     "identities of text": ("[0, 2]", '["a", "b"]', "line 2, hash_ids"),
     "an immense time": ("250", "1" + "0" * 400, "line 2, timestamp"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BAD_MOONCAKE)
@@ -259,10 +259,18 @@ def test_requests_are_checked_and_cannot_be_changed():
     with pytest.raises(ValueError, match="read-only"):
         requests.arrival[0] = 5
     for wrong in (
-        {"arrival": [1, 0]}, {"arrival": [-1, 0]}, {"arrival": [0, float("nan")]}, {"arrival": [0]},
-        {"input_tokens": [0, 1]}, {"output_tokens": [1.5, 1]}, {"output_tokens": ["1", "2"]}, {"output_tokens": [1]},
-        {"hash_ids": ((1,), (2,))}, {"hash_block": 16}, {"hash_ids": ((1,),), "hash_block": 16},
-    ):  # fmt: skip
+        {"arrival": [1, 0]},
+        {"arrival": [-1, 0]},
+        {"arrival": [0, float("nan")]},
+        {"arrival": [0]},
+        {"input_tokens": [0, 1]},
+        {"output_tokens": [1.5, 1]},
+        {"output_tokens": ["1", "2"]},
+        {"output_tokens": [1]},
+        {"hash_ids": ((1,), (2,))},
+        {"hash_block": 16},
+        {"hash_ids": ((1,),), "hash_block": 16},
+    ):
         with pytest.raises(InputError):
             Requests(**({"arrival": [0, 1], "input_tokens": [1, 2], "output_tokens": [3, 4]} | wrong))
 
