@@ -11,8 +11,9 @@ import numpy as np
 from secondorder.analytic.queues import multiserver
 from secondorder.analytic.queues.run_length import relaxation_time
 from secondorder.laws import Erlang, LogNormal
-from secondorder.simulate.output import recommended_length, student
 from secondorder.simulate.queues.recursions import lindley
+from secondorder.simulate.statistics.intervals import student
+from secondorder.simulate.statistics.run_length import recommended_length
 from secondorder.simulate.streams import stream
 from secondorder.validation.coverage import Coverage
 from secondorder.validation.variance_reduction import controlled, exponential_twin, paired_difference

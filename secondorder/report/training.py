@@ -13,7 +13,7 @@ from secondorder.quantities import pretty
 from secondorder.report.style import BLUE, GREEN, GREY, INK, ORANGE, blank, dots, styled, tidy, title
 from secondorder.report.tables import Grid, Line, agreement, ladder, line
 from secondorder.scenarios.training import Training
-from secondorder.simulate.output import Interval
+from secondorder.simulate.statistics.intervals import Interval
 from secondorder.studies.interval import Choice, IntervalStudy
 from secondorder.studies.scaling import ScalingStudy, Size
 from secondorder.studies.spares import SparesStudy

@@ -23,8 +23,9 @@ from secondorder.answers.metric import unit_of
 from secondorder.arrays import Floats
 from secondorder.errors import InputError
 from secondorder.scenarios.data_loading import DataLoading
-from secondorder.simulate.output import RELAXATIONS_FOR_A_MEAN, student
 from secondorder.simulate.replicate import replicated
+from secondorder.simulate.statistics.intervals import student
+from secondorder.simulate.statistics.run_length import RELAXATIONS_FOR_A_MEAN
 from secondorder.simulate.streams import stream
 
 SHORTEST, LONGEST = 5_000, 200_000

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from secondorder.answers.estimate import Estimate
 from secondorder.answers.metric import Metric, units_of
-from secondorder.simulate.output import student
+from secondorder.simulate.statistics.intervals import student
 
 Amounts = Mapping[str, float]
 

@@ -16,8 +16,8 @@ from secondorder.arrays import Floats
 from secondorder.errors import InputError
 from secondorder.scenarios.expert_routing import ExpertRouting
 from secondorder.simulate.collectives.answer import INDEPENDENT_FOR_A_P99, order_statistics
-from secondorder.simulate.output import student
 from secondorder.simulate.replicate import replicated
+from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.streams import stream
 
 Loads = npt.NDArray[np.int64]

@@ -19,8 +19,8 @@ from secondorder.arrays import Floats
 from secondorder.errors import InputError
 from secondorder.scenarios.inference import Inference
 from secondorder.simulate.collectives.answer import order_statistics
-from secondorder.simulate.output import student
 from secondorder.simulate.replicate import replicated
+from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.streams import stream
 
 KERNELS = 400_000

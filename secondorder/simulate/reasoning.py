@@ -20,8 +20,8 @@ from secondorder.errors import InputError
 from secondorder.quantities import si
 from secondorder.scenarios.reasoning import Reasoning
 from secondorder.simulate.collectives.answer import INDEPENDENT_FOR_A_P99, order_statistics
-from secondorder.simulate.output import student
 from secondorder.simulate.replicate import replicated
+from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.streams import stream
 
 ANSWERS, FEWEST, MOST = 400_000, 200, 20_000

@@ -13,8 +13,8 @@ from secondorder.scenarios.scaling_law import (
     PIVOT_TOKENS,
     ScalingLaw,
 )
-from secondorder.simulate.output import student
 from secondorder.simulate.replicate import replicated
+from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.streams import stream
 
 DRAWS = 20_000

@@ -23,8 +23,10 @@ from secondorder.arrays import Floats
 from secondorder.errors import InputError, Unstable
 from secondorder.quantities import si
 from secondorder.scenarios.shared_cluster import SharedCluster
-from secondorder.simulate.output import RELAXATIONS_FOR_A_MEAN, Interval, judged_cut, mser5, student
 from secondorder.simulate.replicate import replicated
+from secondorder.simulate.statistics.intervals import Interval, student
+from secondorder.simulate.statistics.run_length import RELAXATIONS_FOR_A_MEAN
+from secondorder.simulate.statistics.warm_up import judged_cut, mser5
 from secondorder.simulate.streams import stream
 
 Integers = npt.NDArray[np.int64]

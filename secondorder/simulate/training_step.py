@@ -31,8 +31,8 @@ from secondorder.errors import InputError
 from secondorder.laws import EmpiricalLaw
 from secondorder.scenarios.training_step import Message, Parts, TrainingStep
 from secondorder.simulate.collectives.pipeline import passes
-from secondorder.simulate.output import student
 from secondorder.simulate.replicate import replicated
+from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.streams import stream
 
 STEPS = 200

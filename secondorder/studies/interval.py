@@ -18,7 +18,7 @@ from secondorder.arrays import Floats
 from secondorder.laws import Service
 from secondorder.quantities import pretty, si
 from secondorder.scenarios.training import AsyncCheckpoint, Checkpoint, Training
-from secondorder.simulate.output import Interval, student
+from secondorder.simulate.statistics.intervals import Interval, student
 from secondorder.simulate.training.answer import in_days, measure, quantile_of_runs
 from secondorder.simulate.training.causes import step_of
 from secondorder.simulate.training.job import run

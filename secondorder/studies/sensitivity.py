@@ -26,7 +26,7 @@ from secondorder.errors import InputError, SecondOrderError, UnknownName
 from secondorder.executor import run_each
 from secondorder.quantities import pretty
 from secondorder.scenarios.scenario import Scenario
-from secondorder.simulate.output import student
+from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.streams import stream
 from secondorder.studies.numeric_fields import Found, Skipped, chosen_fields, short_unit
 from secondorder.studies.sweep import varied

@@ -11,7 +11,7 @@ from zlib import crc32
 import numpy as np
 
 from secondorder.scenarios.queue import ForkJoin, JoinShortest, Queue
-from secondorder.simulate.output import replicate_until
+from secondorder.simulate.statistics.precision import replicate_until
 from secondorder.validation.catalogue import queueing
 from secondorder.validation.catalogue.twin import FIRST, Formula, Twin, ladder_top
 from secondorder.validation.utilisation import at_utilisation

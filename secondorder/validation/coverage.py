@@ -82,7 +82,7 @@ def coverage(
     (``pooled``) over seeds and systems, not over metrics.
 
     >>> import numpy as np
-    >>> from secondorder.simulate.output import student
+    >>> from secondorder.simulate.statistics.intervals import student
     >>> def twin(seed):
     ...     return {"mean": student(np.random.default_rng(seed).normal(3.0, 1.0, 8))}
     >>> print(coverage(twin, {"mean": 3.0}, range(400))["mean"])

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secondorder.errors import InputError
-from secondorder.simulate.output import student_quantile
+from secondorder.simulate.statistics.intervals import student_quantile
 from secondorder.validation.coverage import Bounded
 from secondorder.validation.verdicts import Verdict, region
 
@@ -67,7 +67,7 @@ def equivalence_to(
 ) -> Equivalence:
     """The same from a Student interval: its mean and standard error are read back from it.
 
-    >>> from secondorder.simulate.output import student
+    >>> from secondorder.simulate.statistics.intervals import student
     >>> test = equivalence_to(1.02, student([0.99, 1.01, 1.02, 0.98, 1.00]), replications=5, margin=0.10)
     >>> round(test.standard_error, 6), str(test.verdict())
     (0.007071, 'agrees')

@@ -18,7 +18,7 @@ from secondorder.fleets.failures import PlatformRenewal, failure_rates
 from secondorder.laws import EmpiricalLaw
 from secondorder.quantities import registry
 from secondorder.scenarios.training import Checkpoint, Recovery, Training
-from secondorder.simulate.output import Interval
+from secondorder.simulate.statistics.intervals import Interval
 from secondorder.simulate.streams import stream
 from secondorder.simulate.training import runs
 from secondorder.validation.verdicts import Verdict

@@ -19,7 +19,7 @@ def planned_customers(
     M/M/1's (Daley's asymptotic variance) times ``(ca2 + cs2)/2``. *Exact* in the limit of long
     runs for M/M/1; the factor is the heavy-traffic *approximation*. With ``n`` replications
     Student's ``t`` takes the place of the normal's 1.96: 4/3 of it for 10. Rates in 1/s. Errors:
-    ``Unstable``, ``InputError``. ``simulate.output.replicate_until`` tells afterwards what it did take.
+    ``Unstable``, ``InputError``. ``simulate.statistics.precision.replicate_until`` tells afterwards what it did take.
 
     *Source*: Daley 1968; Whitt, Planning queueing simulations (1989), sections 2 and 4.
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secondorder.errors import InputError
-from secondorder.simulate.output import Interval, student, student_quantile
+from secondorder.simulate.statistics.intervals import Interval, student, student_quantile
 
 Floats = npt.NDArray[np.float64]
 

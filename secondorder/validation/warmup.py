@@ -1,6 +1,6 @@
 """Welch's plot: where a mean over replications has settled.
 
-MSER-5 (``simulate.output.warm_up``) decides in a run; the plot shows a reader why.
+MSER-5 (``simulate.statistics.warm_up``) decides in a run; the plot shows a reader why.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secondorder.errors import InputError
-from secondorder.simulate.output import WarmUp, judged_cut
+from secondorder.simulate.statistics.warm_up import WarmUp, judged_cut
 
 Floats = npt.NDArray[np.float64]
 

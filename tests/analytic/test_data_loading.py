@@ -19,7 +19,7 @@ from secondorder.errors import InputError, UnitError
 from secondorder.scenarios.data_loading import DataLoading
 from secondorder.simulate import data_loading as simulation
 from secondorder.simulate.data_loading import Draws, by_events, by_recursion, draw, simulate_data_loading
-from secondorder.simulate.output import student
+from secondorder.simulate.statistics.intervals import student
 
 CONFIDENCE = 0.999
 
@@ -114,7 +114,7 @@ def test_the_chain_with_a_storage_is_the_chain_of_its_parts(workers, prefetch, r
     assert found == pytest.approx(generator_by_hand(read, 0.5, workers, prefetch, 1.1), rel=1e-9)
 
 
-def test_at_balance_one_exponential_worker_leaves_one_part_in_the_places_plus_one_idle():
+def test_at_balance_one_worker_is_idle_one_part_in_the_places_plus_one():
     """N / (N + 1) with N = prefetch + 2: Hunt 1956."""
     rooms = np.array([1, 2, 8, 98])
     found = buffered_rate(decode_rate=1.0, workers=1, prefetch=rooms, step_rate=1.0)

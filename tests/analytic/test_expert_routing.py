@@ -107,7 +107,7 @@ def test_drops_too_rare_to_be_seen_are_not_taken_for_none() -> None:
     assert never.in_domain  # an expert takes all 16 tokens
 
 
-def test_matched_binomials_come_as_near_to_counting_as_they_say_wherever_it_can_be_counted() -> None:
+def test_matched_binomials_come_as_near_to_counting_as_they_say() -> None:
     judged = 0
     for experts, top_k in product((3, 4, 5, 6, 8, 12), (2, 3, 4)):
         for tokens in range(2, 19):
@@ -126,7 +126,7 @@ def test_picks_with_replacement_would_be_wrong_by_more_than_the_matched_binomial
     assert replaced / exact > 1.03
 
 
-def test_sixteen_tokens_to_two_of_eight_load_the_fullest_expert_1_69_times_the_mean_and_not_once() -> None:
+def test_sixteen_tokens_to_two_of_eight_load_the_fullest_expert_1_69_times_the_mean() -> None:
     """A factor of 1 is what a first-order suite takes from its user."""
     answer = solve_expert_routing(SHEET)
     assert answer["imbalance"][0].amount == 1.0

@@ -22,7 +22,7 @@ from secondorder.fleets.regions import Facility, Region, facilities, regions
 from secondorder.quantities import si
 from secondorder.scenarios.footprint import Footprint, read_profile, shifted
 from secondorder.simulate.footprint import carried_over, measure, simulate_footprint
-from secondorder.simulate.output import student
+from secondorder.simulate.statistics.intervals import student
 
 SITE = Facility(name="site", pue=1.2, wue="0.6 L/kWh")
 GRID = Region(name="grid", carbon_intensity="400 gCO2e/kWh", basis="life cycle", year=2023)

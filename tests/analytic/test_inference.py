@@ -187,7 +187,7 @@ def test_the_walk_is_exact_in_the_mean_for_normal_times(execution: float) -> Non
     assert found == pytest.approx(np.quantile(steps, 0.99), rel=0.005)
 
 
-def test_the_diffusion_without_drift_is_exact_for_exponentials_and_bounded_by_the_slower() -> None:
+def test_the_diffusion_without_drift_is_exact_for_exponentials_and_bounded() -> None:
     spread = {"launch_scv": 1.0, "execution_scv": 1.0}
     for depth in (1, 10, 1000):
         exact = exponential_interval(launch=2.0, execution=2.0, queue_depth=depth)

@@ -14,7 +14,7 @@ from secondorder.analytic.queues import multiserver, multiserver_finite
 from secondorder.analytic.queues import multiserver_impatient as erlang_a
 from secondorder.analytic.queues.ladder import solve_queue
 from secondorder.errors import InputError
-from secondorder.simulate.output import student
+from secondorder.simulate.statistics.intervals import student
 
 OVERLOAD = {"arrival_rate": 10.0, "service_rate": 1.0, "patience": 2.0, "servers": 9}
 CASES = [OVERLOAD, {**OVERLOAD, "arrival_rate": 7.0}, {"arrival_rate": 3.0, "service_rate": 2.0, "patience": 0.3}]

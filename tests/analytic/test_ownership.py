@@ -26,8 +26,8 @@ from secondorder.fleets.accelerators import accelerators
 from secondorder.fleets.prices import prices
 from secondorder.quantities import si
 from secondorder.scenarios.ownership import Ownership
-from secondorder.simulate.output import student
 from secondorder.simulate.ownership import arrivals, measure, plan, serve, simulate_ownership
+from secondorder.simulate.statistics.intervals import student
 
 HOUR = 3600.0
 YEARS_3 = 3 * 8760
@@ -64,7 +64,7 @@ def best(scenario, metric):
 # By hand, and the reference
 
 
-def test_the_energy_of_64_h100_for_three_years_is_158_000_dollars_and_not_1_2_million():
+def test_energy_of_64_h100_for_three_years_is_158_000_dollars_and_not_1_2_million():
     """64 x 700 W x 1.12 x 26,280 h = 1.319 GWh: at $0.12 $158 k; $1.2 M would be $0.91 a kWh."""
     kwh = best(fleet(), "energy")
     assert kwh == pytest.approx(64 * 0.7 * 1.12 * YEARS_3)

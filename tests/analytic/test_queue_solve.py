@@ -11,8 +11,8 @@ from secondorder.analytic.queues.orders.alone import _law_quantile
 from secondorder.analytic.queues.orders.means import _repair
 from secondorder.answers.estimate import Claim
 from secondorder.errors import Unstable
-from secondorder.simulate.output import student
 from secondorder.simulate.queues import after, cut, measure, replicate
+from secondorder.simulate.statistics.intervals import student
 
 
 def queue(arrivals="poisson 0.8 request/s", service="exponential 1 s", **options):

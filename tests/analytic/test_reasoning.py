@@ -89,7 +89,7 @@ def test_a_majority_of_very_many_votes_for_many_answers_is_that_of_drawn_votes(
     assert found <= 1
 
 
-def test_a_majority_of_the_often_wrong_is_worse_than_one_of_them_unless_they_err_differently() -> None:
+def test_a_majority_of_the_often_wrong_is_worse_unless_they_err_differently() -> None:
     alone = 0.4
     assert success_of_majority(success=alone, samples=25, wrong_answers=1) < alone - 0.2
     assert success_of_majority(success=alone, samples=25, wrong_answers=10) > alone + 0.3

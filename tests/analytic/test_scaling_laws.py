@@ -59,7 +59,7 @@ def test_exponents_swapped_would_be_found_out() -> None:
     )
 
 
-def test_the_corrected_fit_agrees_with_20_tokens_a_parameter_and_the_printed_one_does_not() -> None:
+def test_the_corrected_fit_gives_20_tokens_a_parameter_and_the_printed_one_does_not() -> None:
     """Besiroglu et al. 2024: their fit is compatible with approaches 1 and 2, the printed constants are not."""
     n, d = compute_optimum(compute=CHINCHILLA)
     assert 15 < d / n < 25

@@ -288,7 +288,7 @@ def test_prompts_of_several_budgets_wait_as_in_the_engine_where_nothing_decodes(
         assert verdict(so.solve(scenario).best(metric).amount, truth.best(metric), 0.1) is not Verdict.BREAKS, metric
 
 
-def test_requests_that_wait_for_cache_or_slots_put_the_second_order_outside_its_domain():
+def test_waiting_for_cache_or_slots_puts_order_2_outside_its_domain():
     crowded = service(lengths=so.Lengths(input=so.Geometric(80), output=so.Geometric(291)), max_num_seqs=16)
     crowded = at(crowded, 0.55 * saturation(crowded).rate)
     assert 0.005 < Replica.of(crowded, crowded.rate).slot_wait[0] < 0.02  # where the 99th percentile leaps

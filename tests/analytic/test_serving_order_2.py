@@ -246,7 +246,7 @@ def test_two_point_prompts_saturate_where_a_flooded_engine_does(slots):
     assert saturation(scenario).rate == pytest.approx(float(np.mean(found)), abs=spread + 0.01 * found[0])
 
 
-def test_saturation_of_answers_of_one_length_is_outside_its_domain_where_waves_change_it():
+def test_saturation_of_answers_of_one_length_is_outside_its_domain_in_waves():
     answer = so.solve(service(lengths=so.Lengths(input=512, output=512)))
     assert not answer.best("saturation_rate").in_domain
     assert "in phase" in answer.best("saturation_rate").remark

@@ -8,8 +8,8 @@ import pytest
 import secondorder as so
 from secondorder.analytic.serving import saturation
 from secondorder.scenarios.serving import Serving
-from secondorder.simulate.output import student
 from secondorder.simulate.serving import draw, run
+from secondorder.simulate.statistics.intervals import student
 
 
 def service(**changes) -> Serving:

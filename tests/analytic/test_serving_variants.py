@@ -550,7 +550,7 @@ def test_all_at_one_precision_is_the_engine_of_that_precision():
 
 
 @pytest.mark.parametrize("ranks", [1, 4])
-def test_a_step_with_small_weights_reads_them_small_and_multiplies_at_the_rate_asked_for(ranks):
+def test_small_weights_are_read_small_and_multiplied_at_the_rate_asked_for(ranks):
     serving = service(tensor_parallel_size=ranks)
     step = Quantisation(
         serving=serving, weight_precision="int4", compute_precision="bf16", kv_precision="fp8"
@@ -643,7 +643,7 @@ def test_no_variant_answers_past_saturation(name):
     assert "utilisation" not in quiet or quiet.best("utilisation").amount < 1
 
 
-def test_quantisation_is_answered_where_only_the_service_as_it_is_would_be_past_saturation():
+def test_quantisation_is_answered_where_the_unquantised_service_saturates():
     serving = service(model=so.models.llama_3_1_70b, tensor_parallel_size=2, max_num_seqs=256)
     small = Quantisation(serving=serving, weight_precision="int4", compute_precision="bf16")
     before, after = saturation(serving).rate, saturation(small.quantised).rate
@@ -699,7 +699,7 @@ JUST = replace(TOO_LONG, num_gpu_blocks=142)
         lambda serving: Speculative(serving=serving, draft=so.models.llama_3_2_1b, acceptance=0.8),
     ],
 )
-def test_a_request_that_the_whole_cache_cannot_hold_is_refused_by_closed_forms_as_by_the_engine(asked):
+def test_a_request_beyond_the_whole_cache_is_refused_by_formulas_and_engine(asked):
     slow = so.Poisson("0.01 request/s")
     with pytest.raises(DoesNotFit, match="hold more tokens than the cache of 2240"):
         so.solve(asked(replace(TOO_LONG, arrivals=slow)))

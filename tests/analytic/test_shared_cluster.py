@@ -15,8 +15,8 @@ from secondorder.errors import DoesNotFit, InputError, UnitError, UnknownName, U
 from secondorder.laws import Exponential, Gamma, LogNormal, Pareto
 from secondorder.scenarios.shared_cluster import SharedCluster
 from secondorder.simulate import shared_cluster as simulation
-from secondorder.simulate.output import student
 from secondorder.simulate.shared_cluster import Jobs, backfill, first_come, shortest_first, simulate_shared_cluster
+from secondorder.simulate.statistics.intervals import student
 
 CONFIDENCE = 0.999
 FIVE_SIZES = {1: 0.3, 2: 0.2, 4: 0.2, 8: 0.3}
@@ -187,7 +187,7 @@ def test_shares_of_the_accelerators_time_are_those_counted_tick_by_tick(jobs, ac
 # The reference's fault: the spread of durations
 
 
-def test_at_a_cv_of_three_the_wait_is_ten_times_that_of_constant_and_five_times_that_of_exponential_durations():
+def test_a_cv_of_three_waits_ten_times_constant_and_five_times_exponential_durations():
     """(1 + cv^2) = 10 against M/D/1, (1 + cv^2)/2 = 5 against M/M/1: exact, and the simulation says so too."""
     scenario = cluster(arrivals="0.5 job/s", duration="gamma 1 s scv=9")
     exact = solve_shared_cluster(scenario).best("wait_mean")
@@ -295,7 +295,7 @@ def test_the_law_of_jobs_side_by_side_is_that_of_drawn_lines(accelerators, weigh
     assert (np.abs(counts - 20_000 * law) < 5 * spread).all()
 
 
-def test_a_rate_between_what_gangs_and_what_accelerators_get_through_is_refused_by_both():
+def test_a_rate_between_the_limits_of_gangs_and_accelerators_is_refused_by_both():
     scenario = cluster(accelerators=16, sizes=FIVE_SIZES, arrivals="3.6 job/s")
     assert scenario.utilisation < 0.9
     for action in (solve_shared_cluster, simulate_shared_cluster):

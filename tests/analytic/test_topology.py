@@ -183,7 +183,7 @@ def test_counts_diameter_and_bisection_are_those_of_the_graph(shape, graph):
         assert shape.bisection == pytest.approx(graph.bisection())
 
 
-def test_the_bisection_of_sixteen_endpoints_is_that_of_a_known_cut_and_of_no_smaller_one_among_many():
+def test_sixteen_endpoints_are_bisected_by_a_known_cut_and_no_smaller_one():
     """All halves of 16 are too many to cut: every eleventh of them, and the cut that the formula is about."""
     for shape, graph, halved in (
         (FatTree(4), fat_tree(4), lambda host: host[1] < 2),

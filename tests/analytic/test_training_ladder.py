@@ -143,7 +143,7 @@ TIGHT = replace(LEVELS, interval="60 s", write="60 s", every=2, durable_write="6
         (AsyncCheckpoint(interval="120 s", pause="5 s", drain="200 s"), 1e9, 120 / 205),
     ],
 )
-def test_first_order_where_checkpoints_take_much_of_an_interval_is_outside_of_its_domain(policy, mtbf, exact):
+def test_first_order_is_outside_its_domain_with_long_checkpoints(policy, mtbf, exact):
     """Though all times are far below the MTBF: it is off by the square of checkpoint over interval."""
     answer = solve_training(run(f"exponential {mtbf} s", policy))
     first = answer["goodput"][1]
@@ -229,7 +229,7 @@ def test_order_0_is_what_is_left_when_nothing_fails(policy, work):
         assert answer["time_to_train"][-1].amount == pytest.approx(story.wall, rel=1e-9)
 
 
-def test_order_0_of_a_watch_that_is_short_beside_a_checkpoint_is_outside_of_its_domain():
+def test_order_0_of_a_run_shorter_than_a_checkpoint_is_outside_its_domain():
     """In an hour without failures no checkpoint may be written at all."""
     short = solve_training(run(policy=Checkpoint(interval="2 h", write="10 min"), duration="1 h"))["goodput"][0]
     assert not short.in_domain
@@ -257,7 +257,7 @@ SHORT_WORK = [
 
 
 @pytest.mark.parametrize(("failures", "policy"), SHORT_WORK)
-def test_work_shorter_than_the_interval_or_no_multiple_of_it_takes_the_time_of_simulated_runs(failures, policy):
+def test_work_that_is_no_multiple_of_the_interval_takes_the_simulated_time(failures, policy):
     """Mean time, failures, and where the time goes: shares of the mean time. Z = 4.5 standard errors."""
     scenario = run(failures, policy, work="1 day")
     stories = runs(scenario, replications=600)
@@ -275,7 +275,7 @@ def test_work_shorter_than_the_interval_or_no_multiple_of_it_takes_the_time_of_s
 
 
 @pytest.mark.parametrize("failures", ["new 100 weibull 200 day shape=0.7", "renewal weibull 2 day shape=0.7"])
-def test_short_work_without_an_exact_form_is_near_its_simulation_and_says_that_it_is_short(failures):
+def test_short_work_without_an_exact_form_is_near_its_simulation_and_says_so(failures):
     """Within 30 % of the mean time, where an interval longer than the work was off by a factor of five to fifty."""
     scenario = run(failures, Checkpoint(interval="10 day", write="60 s"), recovery=Recovery(), work="1 day")
     best = solve_training(scenario).best("time_to_train")
@@ -558,7 +558,7 @@ def test_no_interval_does_the_work_sooner_than_the_best_one(work):
     assert cuts == pytest.approx(round(cuts), rel=1e-9)
 
 
-def test_new_nodes_of_exponential_lifetimes_and_of_nearly_those_have_one_best_interval():
+def test_new_nodes_of_nearly_exponential_lifetimes_have_one_best_interval():
     exact = best_training_interval(run(work="6 h"))
     near = best_training_interval(run("new 100 weibull 824000 s shape=1.001", work="6 h"))
     assert near == pytest.approx(exact, rel=0.05)

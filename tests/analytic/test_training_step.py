@@ -23,7 +23,7 @@ from secondorder.plans.tables import Tables
 from secondorder.scenarios.training import Checkpoint, Recovery, Training
 from secondorder.scenarios.training_step import Message, Parts, TrainingStep
 from secondorder.simulate.collectives.ring import finish
-from secondorder.simulate.output import student
+from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.training import work
 from secondorder.simulate.training.answer import simulate_training
 from secondorder.simulate.training.job import run as training_run
@@ -122,7 +122,7 @@ def test_blooms_105_seconds_take_a_compute_efficiency_of_58_percent() -> None:
     assert achieved == pytest.approx(150, rel=0.05)
 
 
-def test_llama_3s_430_tflops_take_56_percent_and_then_its_400_at_twice_the_gpus_follow() -> None:
+def test_llama_3s_430_tflops_take_56_percent_and_its_400_at_twice_the_gpus_follow() -> None:
     """One efficiency for both rows: fitted to 8,192 GPUs, the 16,384 are predicted within the rounding of 400 (395 to
     405) by bubble and batch alone."""
     first = llama(64, 0.5)
@@ -419,7 +419,7 @@ def step_of(drawn: dict[str, object]) -> TrainingStep:
 
 @settings(deadline=None, max_examples=80)
 @given(drawn=LAYOUTS)
-def test_without_jitter_order_2_is_the_simulation_and_so_is_order_1_where_nothing_stands_against_it(
+def test_without_jitter_order_2_is_the_simulation_and_mostly_order_1_too(
     drawn: dict[str, object],
 ) -> None:
     step = step_of(drawn)

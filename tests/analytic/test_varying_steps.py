@@ -22,7 +22,7 @@ from secondorder.scenarios.training import (
     TwoLevelCheckpoint,
     VerifiedCheckpoint,
 )
-from secondorder.simulate.output import student
+from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.training import runs
 
 CONFIDENCE = 0.999

@@ -68,7 +68,7 @@ def test_heads_that_do_not_split_among_the_ranks_are_refused(model, ranks):
     assert so.Serving(model=so.models.phi_4, tensor_parallel_size=20, **fields).placement.kv_copies == 2
 
 
-def test_a_key_value_head_is_kept_more_than_once_when_there_are_more_ranks_than_heads():
+def test_a_key_value_head_is_kept_more_than_once_with_more_ranks_than_heads():
     assert placement(tensor_parallel_size=8).kv_copies == 1
     assert placement(tensor_parallel_size=16).kv_copies == 2
 

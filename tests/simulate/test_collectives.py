@@ -19,7 +19,7 @@ from secondorder.scenarios.collective import Collective
 from secondorder.simulate.collectives import events, hops, operations, recursion, ring, simulate_collective
 from secondorder.simulate.collectives import overlap as overlapped
 from secondorder.simulate.collectives.answer import order_statistics
-from secondorder.simulate.output import student
+from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.streams import stream
 from secondorder.verbs import solve
 
@@ -77,7 +77,7 @@ def by_hand(operation, algorithm, n, size=1e9, bandwidth=50e9, latency=5e-6):
 
 
 @pytest.mark.parametrize(("operation", "algorithm", "ranks"), CASES)
-def test_without_jitter_the_closed_form_the_stages_and_the_messages_take_the_same_time(operation, algorithm, ranks):
+def test_without_jitter_closed_form_stages_and_messages_take_the_same_time(operation, algorithm, ranks):
     scenario = collective(ranks, algorithm, operation=operation)
     expected = by_hand(operation, algorithm, ranks)
     rounding = 4 * len(scenario.stages) * np.finfo(float).eps
@@ -101,7 +101,7 @@ def test_every_byte_arrives_that_the_operation_needs():
         assert received.max() >= least * (1 - 1e-9)
 
 
-def test_the_all_reduce_of_each_algorithm_sums_the_contributions_of_all_ranks_everywhere():
+def test_each_algorithm_sums_the_contributions_of_all_ranks_everywhere():
     for algorithm in ("ring", "tree", "recursive_doubling", "halving_doubling", "hierarchical"):
         for n in BUILT["all_reduce", algorithm]:
             known = [{rank} for rank in range(n)]

@@ -82,7 +82,7 @@ whole_seconds = st.integers(0, 30).map(float)
     st.booleans(),
 )
 @examples(EXAMPLES)
-def test_a_training_run_is_the_same_story_also_where_failures_come_at_the_end_of_a_phase(
+def test_a_training_run_is_the_same_where_failures_come_at_the_end_of_a_phase(
     gaps: list[float], lasts: tuple[int, ...], length: int, ends: bool
 ) -> None:
     interval, write, restart, detection, replacement = (f"{each} s" for each in lasts)

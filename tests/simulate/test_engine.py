@@ -42,7 +42,7 @@ def test_agrees_with_a_naive_engine_to_the_bit_when_it_schedules_ahead(case: Cas
 
 @given(cases(caching=True, ahead=True))
 @examples(300)
-def test_agrees_with_a_naive_engine_to_the_bit_when_it_caches_prefixes_and_schedules_ahead(case: Case) -> None:
+def test_agrees_with_a_naive_engine_to_the_bit_with_prefixes_and_scheduling_ahead(case: Case) -> None:
     assert_agrees(case)
 
 

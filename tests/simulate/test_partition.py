@@ -12,11 +12,11 @@ from random_services import MILLISECOND, STEP_TIMES, Case, by_hand, cases, examp
 from secondorder.errors import InputError
 from secondorder.scenarios.steptime import Affine
 from secondorder.simulate import serving
-from secondorder.simulate.output import student
 from secondorder.simulate.serving.causes import Cause
 from secondorder.simulate.serving.engine_policies import policies_of
 from secondorder.simulate.serving.partition import Partition, partition, partition_of
 from secondorder.simulate.serving.policies import first_chunk
+from secondorder.simulate.statistics.intervals import student
 from secondorder.workloads.arrivals import Poisson
 from secondorder.workloads.lengths import Lengths
 from secondorder.workloads.requests import Requests

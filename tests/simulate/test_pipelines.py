@@ -13,7 +13,7 @@ from secondorder.errors import InputError, UnknownName
 from secondorder.laws import LogNormal
 from secondorder.scenarios.pipeline import Pipeline
 from secondorder.simulate.collectives import pipeline, simulate_pipeline, stages, steps
-from secondorder.simulate.output import student
+from secondorder.simulate.statistics.intervals import student
 from secondorder.verbs import solve
 
 SCHEDULES = ("gpipe", "1f1b", "interleaved", "forward")

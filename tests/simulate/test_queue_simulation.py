@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 import secondorder as so
 from secondorder.errors import InputError, Unstable
 from secondorder.scenarios.queue import read_queue_arrivals, time_law
-from secondorder.simulate.output import student
 from secondorder.simulate.queues import Outcome, Run, after, cut, draws, measure, replicate, run, warm_up
 from secondorder.simulate.queues import first_come as first_come_module
 from secondorder.simulate.queues.batching import next_batch
@@ -21,6 +20,7 @@ from secondorder.simulate.queues.lines import looks, shortest
 from secondorder.simulate.queues.recursions import kiefer_wolfowitz, lindley
 from secondorder.simulate.queues.sharing import speed
 from secondorder.simulate.queues.station import Station
+from secondorder.simulate.statistics.intervals import student
 
 CONFIDENCE = 0.999
 REPLICATIONS = 20

@@ -25,7 +25,7 @@ SHARING = so.Serving(
 )
 
 
-def test_prefixes_are_drawn_by_their_share_and_popularity_and_leave_the_lengths_alone():
+def test_prefixes_are_drawn_by_share_and_popularity_and_leave_lengths_alone():
     drawn, bare = serving.draw(SHARING, 20_000, 1), serving.draw(replace(SHARING, prefixes=None), 20_000, 1)
     assert np.array_equal(drawn.input_tokens, bare.input_tokens)
     assert np.array_equal(drawn.arrival, bare.arrival)

@@ -11,9 +11,10 @@ from scipy.signal import lfilter
 from scipy.special import ndtri
 
 from secondorder.errors import InputError
-from secondorder.simulate.output import correlation_time, student
+from secondorder.simulate.statistics.batch_means import correlation_time
 from secondorder.simulate.statistics.estimates import estimates_of, how, rounded
 from secondorder.simulate.statistics.histogram import histogram, pooled
+from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.statistics.outcome import NotSteady, Steady, TooShort, Unsteady, intervals, joined
 from secondorder.simulate.statistics.procedure import Budget, given_runs, steady_state
 from secondorder.simulate.statistics.progress import listening

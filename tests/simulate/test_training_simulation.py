@@ -30,7 +30,7 @@ from secondorder.scenarios.training import (
     VerifiedCheckpoint,
 )
 from secondorder.scenarios.training_step import TrainingStep
-from secondorder.simulate.output import student
+from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.training import Causes, measure, run, simulate_training, tell
 from secondorder.simulate.training import job as job_module
 from secondorder.simulate.training import runs as runs_by_any_witness
@@ -106,7 +106,7 @@ def test_a_failure_in_a_write_costs_the_write_and_all_its_work():
     assert (told.work, told.checkpoint, told.rework, told.restart, told.downtime) == (159, 10, 104, 20, 7)
 
 
-def test_a_failure_in_a_restart_begins_it_anew_after_a_downtime_in_which_the_clock_stood():
+def test_a_failure_in_a_restart_begins_it_anew_after_a_downtime():
     told = story(SHORT, 30, 15, 20)  # 15 s of running after the first; at the very end of the second restart
     assert log(told) == [
         "0-30 work",
@@ -206,7 +206,7 @@ TWO = training(
 )
 
 
-def test_a_light_failure_goes_back_to_the_light_checkpoint_and_a_hard_one_to_the_durable():
+def test_a_light_failure_needs_the_light_checkpoint_and_a_hard_one_the_durable():
     told = story(TWO, 150, 5 + 102 + 20 + 110, light=iter([True, False]))
     assert log(told) == [
         "0-100 work",
@@ -868,7 +868,7 @@ def test_an_answer_has_every_metric_without_gaps_and_says_what_it_does_not_know(
 
 @pytest.mark.parametrize("level", [0.05, 0.5, 0.95])
 @pytest.mark.parametrize("n", [72, 100, 101, 1000])
-def test_order_statistics_cover_as_often_as_the_binomial_law_says_and_no_shorter_pair_does(n, level):
+def test_order_statistics_cover_as_the_binomial_law_says_and_no_shorter_pair_does(n, level):
     low, high = order_ranks(n, level)
     # the quantile of a continuous law lies between them if low to high - 1 of n are below it
     tails = stats.binom.cdf(low - 1, n, level), stats.binom.sf(high - 1, n, level)

@@ -131,7 +131,7 @@ def test_a_smaller_budget_shortens_the_longest_gap():
 # Quantised weights
 
 
-def test_the_same_precision_gains_nothing_and_a_smaller_one_what_the_closed_form_says():
+def test_the_same_precision_gains_nothing_and_a_smaller_one_as_the_formula_says():
     same = so.Quantisation(serving=SERVICE, weight_precision="bf16", compute_precision="bf16")
     assert {round(e.amount, 9) for e in so.simulate(same, replications=2).estimates} == {1.0}
     smaller = so.compare(

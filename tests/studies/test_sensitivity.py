@@ -112,7 +112,7 @@ def test_whole_numbers_move_by_whole_steps_that_are_told() -> None:
     assert found["stages"].at_high == pytest.approx(36 * 0.03)
 
 
-def test_a_field_that_can_only_rise_is_moved_up_alone_and_one_that_cannot_move_is_listed() -> None:
+def test_a_field_that_can_only_rise_is_moved_up_and_one_that_cannot_move_is_listed() -> None:
     queue = Queue(arrivals="poisson 14 request/s", service="exponential 100 ms", servers=2)
     servers = sensitivity(queue, "wait_mean", ["servers"])["servers"]
     assert servers.step == "+1"
@@ -150,7 +150,7 @@ def test_what_was_not_varied_reads_as_a_sentence() -> None:
     assert not any("of which a share is nothing" in line for line in below)
 
 
-def test_what_fields_do_together_is_told_with_its_interval_and_not_from_too_few_samples() -> None:
+def test_interactions_have_an_interval_and_are_not_claimed_from_few_samples() -> None:
     """Of a wait near saturation .295 is of two fields together; of a sum, and of one field, nothing is."""
     ranges = {"arrivals.rate": ("5 request/s", "9.5 request/s"), "service.mean": ("60 ms", "100 ms")}
     few = sobol(MM1, "wait_mean", ranges, samples=16)

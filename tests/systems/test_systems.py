@@ -44,7 +44,7 @@ def solve_coins(scenario: CoinTosses) -> Answer:
 def simulate_coins(scenario: CoinTosses, *, seed: int, replications: int, jobs: int) -> Answer:
     import numpy as np
 
-    from secondorder.simulate.output import student
+    from secondorder.simulate.statistics.intervals import student
 
     drawn = np.random.default_rng(seed).binomial(scenario.tosses, scenario.share, replications)
     found = student(drawn.astype(float).tolist())

@@ -16,9 +16,9 @@ import secondorder as so
 from secondorder.analytic.queues import single_server, single_server_general
 from secondorder.cli import main
 from secondorder.errors import FileError, InputError
-from secondorder.simulate.output import Interval
 from secondorder.simulate.queues import recursions
 from secondorder.simulate.queues.station import Station
+from secondorder.simulate.statistics.intervals import Interval
 from secondorder.validation import borders
 from secondorder.validation.catalogue import reference, run_catalogue, run_twin, twins
 from secondorder.validation.catalogue import twin as twin_module

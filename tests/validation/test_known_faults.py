@@ -11,7 +11,7 @@ p99 = wait + mean                   test_capacity.py::test_the_p99_of_a_sum_is_n
 launch taxes add up                 test_inference.py::test_the_sum_of_taxes_and_the_means_miss_what_the_simulation_shows
 constant grid intensity             test_footprint.py::test_simulation_covers_the_mean_of_the_product_and_not_the_product_of_the_means
 rework in every regime              test_training_simulation.py::test_the_goodput_is_the_exact_one
-durations without spread (cv 3)     test_shared_cluster.py::test_at_a_cv_of_three_the_wait_is_ten_times_that_of_constant_and_five_times_that_of_exponential_durations
+durations without spread (cv 3)     test_shared_cluster.py::test_a_cv_of_three_waits_ten_times_constant_and_five_times_exponential_durations
 figures of its registry             test_accelerators.py::test_figures_that_circulate_wrong_are_right_here
 """  # noqa: E501 - names of tests are not cut
 
@@ -40,9 +40,9 @@ from secondorder.fleets.accelerators import Accelerator
 from secondorder.quantities import si
 from secondorder.simulate.collectives.pipeline import passes
 from secondorder.simulate.footprint import measure
-from secondorder.simulate.output import student
 from secondorder.simulate.ownership import arrivals, plan, serve
 from secondorder.simulate.serving import draw, run
+from secondorder.simulate.statistics.intervals import student
 from secondorder.validation.measured import read_measured_run
 from secondorder.workloads.forward_pass import forward_pass
 from secondorder.workloads.requests import Requests

@@ -34,7 +34,7 @@ def test_arrivals_without_a_rate_are_refused():
         load_error(trace, "response_mean", 1, 1.0)
 
 
-def test_a_comparison_tells_the_load_at_which_a_formula_that_breaks_reaches_the_simulation():
+def test_a_comparison_gives_the_load_at_which_a_broken_formula_would_be_right():
     queue = so.Queue(arrivals="gamma 7 request/s burstiness=0.2", service="gamma 100 ms scv=0.3", servers=1)
     found = so.compare(queue, seed=1, replications=4, requests=60_000, margin=0.001)
     assert found.load_errors

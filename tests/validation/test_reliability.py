@@ -271,7 +271,7 @@ PROCESSES = [
 
 
 @pytest.mark.parametrize("text", PROCESSES)
-def test_the_excess_of_a_gap_is_the_integral_of_its_survival_and_the_mean_is_that_of_the_process(text):
+def test_the_excess_of_a_gap_is_the_integral_of_its_survival(text):
     process = read_failures(text)
     gap = palm_gap(process)
     assert gap.mean == pytest.approx(process.mtbf, rel=1e-12)
@@ -725,7 +725,7 @@ def test_silent_errors_alone_and_failures_alone_are_the_known_forms():
     assert stops.goodput == pytest.approx(exact, rel=1e-9)
 
 
-def test_the_silent_optimum_is_the_best_of_the_first_order_and_near_the_best_of_the_exact():
+def test_the_silent_optimum_is_the_best_of_first_order_and_near_the_exact_best():
     rates = {"silent_rate": 1e-6, "write": 30.0, "verify": 10.0}
     best = silent.silent_optimum(failure_rate=2e-6, **rates)
     near = [silent.silent_first_order(interval=best * f, mtbf=5e5, **rates) for f in (0.9, 1.0, 1.1)]
@@ -878,7 +878,7 @@ def test_a_checkpoint_waits_behind_other_writers_as_m_d_1_tells():
         assert found == pytest.approx(seen.mean(), abs=Z * seen.std() / math.sqrt(len(waits)))
 
 
-def test_goodput_with_random_waits_is_that_of_a_naive_run_and_not_that_of_the_mean_wait():
+def test_goodput_with_random_waits_is_that_of_a_naive_run_and_not_of_the_mean():
     """A stationary wait of M/D/1 is a geometric number of uniform rests of a write; here as long as the MTBF."""
     rng = np.random.default_rng(20)
     gaps = rng.exponential(600.0, 40_000)

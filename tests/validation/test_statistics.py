@@ -438,7 +438,7 @@ def test_the_two_one_sided_tests_and_the_interval_give_one_verdict():
     assert len(seen) == 3
 
 
-def test_a_formula_just_outside_the_margin_agrees_as_seldom_as_stated_and_one_just_inside_seldom_breaks():
+def test_a_formula_at_the_edge_of_the_margin_is_misjudged_as_seldom_as_stated():
     rng, trials, margin = np.random.default_rng(4), 4_000, 0.1
     wrongly = {Verdict.AGREES: 0, Verdict.BREAKS: 0}
     for _ in range(trials):

@@ -9,7 +9,8 @@ import secondorder as so
 from secondorder.answers.answer import COLUMNS, Answer
 from secondorder.answers.estimate import Estimate, Steadiness
 from secondorder.errors import InputError, Unstable
-from secondorder.simulate.output import mser5, student
+from secondorder.simulate.statistics.intervals import student
+from secondorder.simulate.statistics.warm_up import mser5
 from secondorder.studies.sweep import sweep
 from secondorder.validation.comparison import Comparison
 from secondorder.validation.verdicts import Verdict

@@ -20,8 +20,8 @@ from secondorder.quantities import counted, si
 from secondorder.scenarios.collective import Collective
 from secondorder.scenarios.pipeline import Pipeline
 from secondorder.simulate.collectives import hops, pipeline, recursion
-from secondorder.simulate.output import student
 from secondorder.simulate.replicate import replicated
+from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.streams import stream
 
 HOPS, MANY_HOPS = 1_000_000, 100_000_000

@@ -16,8 +16,9 @@ from secondorder.scenarios.replica_faults import Kill, RandomFailures, RollingRe
 from secondorder.simulate.deployment.measures import cost_of_faults, inside, measure
 from secondorder.simulate.deployment.run import DeploymentRun, run
 from secondorder.simulate.estimates import Amounts, estimates
-from secondorder.simulate.output import mser5, student
 from secondorder.simulate.replicate import replicated
+from secondorder.simulate.statistics.intervals import student
+from secondorder.simulate.statistics.warm_up import mser5
 from secondorder.simulate.streams import stream
 from secondorder.workloads.requests import Requests
 from secondorder.workloads.traces import Trace

@@ -23,16 +23,18 @@ from secondorder.scenarios.queue import (
     Queue,
     Shared,
 )
-from secondorder.simulate.output import correlation_time, recommended_length, student
 from secondorder.simulate.queues.measures import measure, over_time
 from secondorder.simulate.queues.records import Floats, Run
 from secondorder.simulate.queues.run import Path, is_fast, run
 from secondorder.simulate.queues.source import QueueSource
 from secondorder.simulate.replicate import replicated
+from secondorder.simulate.statistics.batch_means import correlation_time
 from secondorder.simulate.statistics.estimates import JUMP, SURE, Doubt, short_of
 from secondorder.simulate.statistics.histogram import Histogram, histogram
+from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.statistics.procedure import two_starts
 from secondorder.simulate.statistics.quantiles import Quantile, quantile_interval
+from secondorder.simulate.statistics.run_length import recommended_length
 from secondorder.workloads.arrivals import MarkovModulated, TraceArrivals
 
 FEW_FOR_A_MEAN, FEW_FOR_A_TAIL = 100, 300

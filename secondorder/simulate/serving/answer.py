@@ -9,7 +9,6 @@ from secondorder.answers.metric import REQUEST_LATENCIES, unit_of
 from secondorder.errors import InputError, Unstable
 from secondorder.quantities import Quantity, Unit
 from secondorder.scenarios.serving import Serving
-from secondorder.simulate.output import student
 from secondorder.simulate.replicate import replicated
 from secondorder.simulate.serving.asks import draw
 from secondorder.simulate.serving.compiled import witness_of
@@ -17,6 +16,7 @@ from secondorder.simulate.serving.measures import measure
 from secondorder.simulate.serving.single_run import ServingRun
 from secondorder.simulate.serving.source import ServingSource, serve
 from secondorder.simulate.statistics.estimates import estimates_of, how
+from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.statistics.outcome import NotSteady, Outcome, Unsteady
 from secondorder.simulate.statistics.procedure import PRECISION, Budget, given_runs, steady_state
 from secondorder.simulate.witness import TOLD, Witness

@@ -16,8 +16,8 @@ from secondorder.laws import EmpiricalLaw
 from secondorder.quantities import pretty, si
 from secondorder.scenarios.training import Training
 from secondorder.scenarios.training_step import TrainingStep
-from secondorder.simulate.output import student
 from secondorder.simulate.replicate import replicated
+from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.training.causes import step_of
 from secondorder.simulate.training.compiled import story_of, witness_of
 from secondorder.simulate.training.job import run

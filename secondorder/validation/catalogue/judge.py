@@ -12,7 +12,8 @@ from zlib import crc32
 
 from secondorder.errors import InputError
 from secondorder.executor import run_each
-from secondorder.simulate.output import Interval, Replicated, replicate_until, student_quantile
+from secondorder.simulate.statistics.intervals import Interval, student_quantile
+from secondorder.simulate.statistics.precision import Replicated, replicate_until
 from secondorder.validation.catalogue.twin import FIRST, Amounts, Kind, Twin
 from secondorder.validation.equivalence import Equivalence, family_verdicts, two_one_sided
 from secondorder.validation.verdicts import Verdict

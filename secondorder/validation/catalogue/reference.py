@@ -18,9 +18,10 @@ from zlib import crc32
 from secondorder.errors import FileError, InputError
 from secondorder.executor import run_each
 from secondorder.scenarios.queue import BatchService, Closed, ForkJoin, ProcessorSharing, Queue
-from secondorder.simulate.output import RunLength, recommended_length, student
 from secondorder.simulate.queues import warm_up
 from secondorder.simulate.queues.answer import RELAXATIONS
+from secondorder.simulate.statistics.intervals import student
+from secondorder.simulate.statistics.run_length import RunLength, recommended_length
 from secondorder.validation.catalogue.queueing import queue
 from secondorder.validation.catalogue.twin import Twin, ladder_top, one_replication
 from secondorder.validation.coverage import Coverage, pooled
@@ -33,7 +34,7 @@ SECONDS, SECONDS_FOR_P99, FEWEST, MANY = 10.0, 18.0, 4, 80
 SEEN, LONGEST = 50, 5_000_000
 """How often a replication must see an event, and how many customers it may take to."""
 HEAVY = 3
-"""How many times the usual length a lognormal service takes (``simulate.output.recommended_length``)."""
+"""How many times the usual length a lognormal service takes (``simulate.statistics.run_length.recommended_length``)."""
 
 P = Mapping[str, Any]
 

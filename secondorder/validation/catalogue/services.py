@@ -12,10 +12,10 @@ from secondorder.answers.metric import QUANTILES
 from secondorder.executor import run_each
 from secondorder.fleets.accelerators import accelerators
 from secondorder.scenarios.serving import Serving
-from secondorder.simulate.output import Interval
 from secondorder.simulate.serving import draw
 from secondorder.simulate.serving.answer import WATCHED, budget_of
 from secondorder.simulate.serving.source import ServingSource, serve
+from secondorder.simulate.statistics.intervals import Interval
 from secondorder.simulate.statistics.outcome import NotSteady, Outcome, Steady, intervals, join
 from secondorder.simulate.statistics.procedure import PRECISION, steady_state
 from secondorder.simulate.statistics.runs import Section

@@ -6,10 +6,10 @@ from typing import Any, Literal, TypeAlias
 
 from secondorder.scenarios.queue import BatchService, Queue, Shared
 from secondorder.scenarios.scenario import Scenario
-from secondorder.simulate.output import RunLength, recommended_length
 from secondorder.simulate.queues import after, measure, run, warm_up
 from secondorder.simulate.queues.answer import RELAXATIONS
 from secondorder.simulate.queues.run import has_recursion
+from secondorder.simulate.statistics.run_length import RunLength, recommended_length
 from secondorder.verbs import solve
 
 Kind = Literal["exact", "approximation", "bound"]

@@ -12,8 +12,8 @@ from secondorder.arrays import Floats
 from secondorder.errors import InputError, UnknownName
 from secondorder.scenarios.scenario import Scenario
 from secondorder.scenarios.serving import Serving
-from secondorder.simulate.output import student
 from secondorder.simulate.replicate import replicated
+from secondorder.simulate.statistics.intervals import student
 from secondorder.systems.registry import SYSTEMS, system_of
 from secondorder.systems.system import Effect, System, loaded
 from secondorder.validation.explanation.shapley import closed, shares
