@@ -91,7 +91,7 @@ def growth(rows: Floats) -> Growth:
     points = np.linspace(length // 4, length - 1, LOOKS + 1).astype(int)
     gains = np.diff(rows[:, points], axis=1)
     mean, error = float(gains.mean()), float(gains.std(ddof=1)) / math.sqrt(gains.size)
-    rate = mean * LOOKS / (points[-1] - points[0])
+    rate = mean * LOOKS / max(int(points[-1] - points[0]), 1)
     return Growth(rate, mean / error if error else math.inf * mean if mean else 0.0)
 
 
