@@ -153,8 +153,7 @@ FAULTS = (
         what="a shared cluster's jobs all take equally long",
         row="mean wait, half full, durations of 1 day with cv 3",
         tests=(
-            "test_shared_cluster.py::test_at_a_cv_of_three_the_wait_is_ten_times_that_of_constant"
-            "_and_five_times_that_of_exponential_durations",
+            "test_shared_cluster.py::test_a_cv_of_three_waits_ten_times_constant_and_five_times_exponential_durations",
         ),
     ),
     Fault(
