@@ -95,6 +95,8 @@ from .studies.max_rate import max_rate as max_rate
 from .studies.search import search as search
 from .studies.sensitivity import sensitivity as sensitivity
 from .studies.sobol import sobol as sobol
+from .studies.stragglers import StragglerStudy as StragglerStudy
+from .studies.stragglers import straggler_study as straggler_study
 from .studies.sweep import sweep as sweep
 from .systems.registry import register as register
 from .systems.system import System as System
@@ -123,6 +125,7 @@ from .workloads.lengths import Uniform as Uniform
 from .workloads.lengths import lengths as lengths
 from .workloads.models import models as models
 from .workloads.network import Network as Network
+from .workloads.step_trace import read_step_trace as read_step_trace
 from .workloads.traces import Trace as Trace
 from .workloads.traces import read_trace as read_trace
 from .workloads.training import Layout as Layout

@@ -31,6 +31,7 @@ from secondorder.cli import (
     sensitivity,
     serve,
     store,
+    stragglers,
     systems,
     train,
     validate,
@@ -102,6 +103,7 @@ study = App(
 )
 for name, title in train.STUDIES.items():
     study.command(f"secondorder.cli.train:study_{name}", name=name, help=title, help_epilogue=pasted(train.EXAMPLE))
+study.command(stragglers.stragglers, help=stragglers.TITLE, help_epilogue=pasted(stragglers.EXAMPLE))
 app.command(study)
 for word, system in SYSTEMS.items():
     if system.own_command:
