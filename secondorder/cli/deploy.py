@@ -1,24 +1,24 @@
 """``secondorder deploy``: several replicas behind a router, solved, simulated and compared, and drawn over time."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
-
+from secondorder.cli.drawing import NOTHING, Drawn, check_drawn, write_figure, write_report
 from secondorder.cli.flags import attach, flags_of, given_in
-from secondorder.cli.options import OUTPUT, PRINTED, USUAL, Margin, Output, Run, Simulated
+from secondorder.cli.options import PRINTED, USUAL, Margin, Output, Run, Simulated
 from secondorder.cli.output import check_output, patience, show
 from secondorder.cli.systems import example, read
 from secondorder.errors import InputError
 from secondorder.systems.registry import SYSTEMS
 
+if TYPE_CHECKING:
+    from secondorder.answers.answer import Answer
+    from secondorder.scenarios.deployment import Deployment
+    from secondorder.validation.comparison import Comparison
+
 TITLE = SYSTEMS["deployment"].title
 EXAMPLE = example("deployment")
-
-Picture = Annotated[
-    str | None,
-    Parameter(group=OUTPUT, metavar="FILE", help="Also draw the first simulated run over time, as png, svg or pdf."),
-]
 
 
 def _command() -> Callable[..., None]:
@@ -31,31 +31,47 @@ def _command() -> Callable[..., None]:
         simulate: Simulated = True,
         margin: Margin = None,
         run: Run = USUAL,
-        figure: Picture = None,
+        drawn: Drawn = NOTHING,
         out: Output = PRINTED,
     ) -> None:
-        from secondorder.report.style import check_figure, save
         from secondorder.validation.comparison import compare
         from secondorder.verbs import solve
 
         check_output(out)
-        if figure is not None and not simulate:
+        check_drawn(drawn)
+        if drawn.figure is not None and not simulate:
             raise InputError("figure", given="a figure without a simulation", expected="one of the two")
-        path = None if figure is None else check_figure(figure)
         scenario: Any = read(system, given_in(values, every))
         if not simulate:
-            show(solve(scenario), out)
+            solved = solve(scenario)
+            show(solved, out)
+            _report(scenario, solved, drawn)
             return
         with patience("simulating"):
             found = compare(scenario, margin=margin, **run.arguments)
-        if path is not None:
+        show(found, out)
+        if drawn.figure is not None:
             from secondorder.report.deployment import story_figure
 
-            save(story_figure(scenario, found.simulated), path)
-        show(found, out)
+            write_figure(lambda: story_figure(scenario, found.simulated), drawn.figure)
+        _report(scenario, found, drawn)
 
     deploy.__doc__ = TITLE
     return attach(deploy, every, system)
+
+
+def _report(scenario: "Deployment", result: "Answer | Comparison", drawn: Drawn) -> None:
+    """The page of the deployment, with the story of its first run where it was simulated."""
+    if drawn.report is None:
+        return
+    from secondorder.report.deployment import story_figure
+    from secondorder.report.page import section_of
+    from secondorder.validation.comparison import Comparison
+
+    section = section_of(scenario, result)
+    if isinstance(result, Comparison):
+        section = replace(section, figures=[*section.figures, story_figure(scenario, result.simulated)])
+    write_report(scenario.name, [section], drawn.report)
 
 
 def __getattr__(name: str) -> Any:

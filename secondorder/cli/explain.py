@@ -4,7 +4,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from secondorder.cli.options import OUTPUT, PRINTED, REQUIRED, USUAL, Output, Run, at_least
+from secondorder.cli.drawing import NOTHING, Drawn, check_drawn, write_figure, write_report
+from secondorder.cli.options import PRINTED, REQUIRED, USUAL, Output, Run, at_least
 from secondorder.cli.output import check_output, emit, patience, records
 from secondorder.cli.plans import CHOICE, Plan, Which
 from secondorder.errors import naming
@@ -41,10 +42,7 @@ def explain(
             group=CHOICE, converter=at_least(0), help="Also show where the time of this request of a service went."
         ),
     ] = None,
-    figure: Annotated[
-        str | None,
-        Parameter(group=OUTPUT, metavar="FILE", help="Waterfall from formula to simulation: .png, .svg or .pdf."),
-    ] = None,
+    drawn: Drawn = NOTHING,
     run: Run = USUAL,
     out: Output = PRINTED,
 ) -> None:
@@ -52,16 +50,13 @@ def explain(
 
     For a service, a second table tells where the time of its requests went.
     """
-    import sys
-
     from secondorder.plans.read import read_plan
     from secondorder.report.explanation import explanation_grid, partition_grid, waterfall
-    from secondorder.report.style import check_figure, save
+    from secondorder.report.page import Section, plan_of
     from secondorder.validation.explanation.explain import REPLICATIONS, explain
 
     check_output(out)
-    if figure is not None:
-        check_figure(figure)
+    check_drawn(drawn)
     scenario = read_plan(plan).one(which)
     given = {**run.arguments, "replications": run.replications or REPLICATIONS}
     with patience("turning effects on and off"), naming(f"{plan}: {scenario.name}"):
@@ -72,5 +67,10 @@ def explain(
             of = latency if latency in ("ttft", "e2el") else "e2el"
             grids.append(partition_grid(found.partition, of, request))
     emit(records(found.frame), grids, out)
-    if figure is not None:
-        print(f"picture: {save(waterfall(found), figure)}", file=sys.stderr)
+    if drawn.figure is not None:
+        write_figure(lambda: waterfall(found), drawn.figure)
+    if drawn.report is not None:
+        section = Section(
+            title=f"{scenario.name}: {metric}", plan=plan_of(scenario), grids=grids, figures=[waterfall(found)]
+        )
+        write_report(scenario.name, [section], drawn.report)

@@ -1,20 +1,17 @@
 """``secondorder calibrate``, ``replay`` and ``emulate``: from real runs to step times, and back."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from secondorder.cli.drawing import NOTHING, Drawn, check_drawn, write_figure, write_report
 from secondorder.cli.options import OUTPUT, PRINTED, REQUIRED, Output, at_least, efficiency
-from secondorder.cli.output import check_output, emit, patience
+from secondorder.cli.output import check_output, emit, patience, records
 from secondorder.cli.plans import Plan, Which
 from secondorder.errors import InputError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from secondorder.report.tables import Grid
-    from secondorder.scenarios.serving import Serving
     from secondorder.validation.measured import MeasuredRun
 
 CALIBRATE = """\
@@ -31,7 +28,7 @@ REPLAY = """\
 Example:
 
   secondorder replay result.json --model llama_3_1_8b
-    --accelerator h100_sxm --step-time h100.toml
+    --accelerator h100_sxm --step-time h100.toml --figure replay.png
 """
 EMULATE = """\
 Example:
@@ -98,6 +95,7 @@ def calibrate(
 ) -> None:
     """Fit a step time to measured runs; the whole runs are replayed, the rest of each is held out."""
     import secondorder as so
+    from secondorder.report.replay import error_grid
     from secondorder.validation.calibrate import calibrate as fit_to
     from secondorder.validation.calibrate import told
     from secondorder.validation.profiles import profile_text
@@ -115,7 +113,7 @@ def calibrate(
         except OSError as error:
             raise InputError("profile", given=f"{profile}: {error.strerror}", expected="a file to write") from None
     table = fit.errors[["run", "rows", "metric", "measured", "simulated", "error"]]
-    emit(cast("list[dict[str, Any]]", table.to_dict("records")), [_grid(table, told(fit).split("\n"))], out)
+    emit(records(table), [error_grid(table, told(fit).split("\n"))], out)
 
 
 def replay(
@@ -127,68 +125,33 @@ def replay(
     ] = "measured-roofline",
     setting: Setting = None,
     unit: Unit = None,
+    drawn: Drawn = NOTHING,
     out: Output = PRINTED,
 ) -> None:
     """Lay measured runs, their simulated replays and the closed forms side by side."""
+    import pandas as pd
+
     import secondorder as so
+    from secondorder.report.replay import replay_figure, replay_grid, replay_section
+    from secondorder.validation.replay import replay as laid_beside
 
     check_output(out)
-    tables = []
-    for measured in _runs(results, unit):
-        scenario = measured.scenario(
-            so.models[model], so.accelerators[accelerator], step_time=step_time, **_changes(setting)
-        )
-        with patience("replaying"):
-            tables.append(_side_by_side(measured, scenario))
-    import pandas as pd
-
-    table = pd.concat(tables, ignore_index=True)
-    below = ["closed form: of the highest order inside its domain, where there is one"]
-    below += ["each request: median absolute error of single requests"]
-    emit(cast("list[dict[str, Any]]", table.to_dict("records")), [_grid(table, [], below)], out)
-
-
-def _side_by_side(measured: "MeasuredRun", scenario: "Serving") -> "pd.DataFrame":
-    import pandas as pd
-
-    from secondorder.errors import SecondOrderError
-    from secondorder.quantities import si
-    from secondorder.validation.calibrate import replay as served
-    from secondorder.validation.calibration import METRICS, summary
-    from secondorder.verbs import solve
-
-    found = served(measured, scenario)
-    table = pd.DataFrame({"measured": summary(measured.requests), "simulated": summary(found)})
-    table["error"] = table["simulated"] / table["measured"] - 1
-    apart = {name: (found[name] / measured.requests[name] - 1).abs().median() for name in METRICS}
-    table["each request"] = [apart[metric.split("_")[0]] for metric in table.index]
-    try:
-        answer = solve(scenario)
-        best = {name: answer.best(name) for name in answer if name in table.index}
-        table["closed form"] = [si(best[name].value) if name in best else float("nan") for name in table.index]
-    except SecondOrderError:
-        table["closed form"] = float("nan")
-    return table.rename_axis("metric").reset_index().assign(run=measured.name)
-
-
-def _grid(table: "pd.DataFrame", above: list[str], below: list[str] | None = None) -> "Grid":
-    from secondorder.quantities import pretty
-    from secondorder.report.tables import Grid
-
-    def cell(column: str, value: object) -> str:
-        if not isinstance(value, float):
-            return str(value)
-        if value != value:
-            return ""
-        return f"{value:+.1%}" if column == "error" else f"{value:.1%}" if "each" in column else pretty(value, "s")
-
-    names = list(dict.fromkeys(table["run"]))
-    if len(names) == 1:
-        above, table = [f"{names[0]}", *above], table.drop(columns="run")
-    header = list(table.columns)
-    rows = [[cell(name, value) for name, value in zip(header, row, strict=True)] for row in table.to_numpy().tolist()]
-    numbers = frozenset(k for k, name in enumerate(header) if name not in ("run", "rows", "metric"))
-    return Grid(header=header, rows=rows, above=above, below=below or [], numbers=numbers)
+    check_drawn(drawn)
+    runs = _runs(results, unit)
+    if drawn.figure is not None and len(runs) > 1:
+        raise InputError("figure", given=f"{len(runs)} runs", expected="one run; a --report holds the figures of all")
+    changes = {"step_time": step_time, **_changes(setting)}
+    with patience("replaying"):
+        found = [
+            laid_beside(run, run.scenario(so.models[model], so.accelerators[accelerator], **changes)) for run in runs
+        ]
+        rows = records(pd.concat([each.frame for each in found], ignore_index=True))
+    emit(rows, [replay_grid(found)], out)
+    if drawn.figure is not None:
+        write_figure(lambda: replay_figure(found[0]), drawn.figure)
+    if drawn.report is not None:
+        names = ", ".join(each.run.name for each in found)
+        write_report(names, [replay_section(each) for each in found], drawn.report)
 
 
 def emulate(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from secondorder.cli.drawing import NOTHING, Drawn, check_drawn, write_figure, write_report
 from secondorder.cli.flags import Flag, attach, build, flags_of, given_in, nested
 from secondorder.cli.options import OUTPUT, PRINTED, REQUIRED, SIMULATION, Jobs, Output, Seed, at_least
 from secondorder.cli.output import check_output, emit, patience
@@ -80,6 +81,7 @@ def _command() -> Callable[..., None]:
         seed: Seed = 0,
         jobs: Jobs = 1,
         top: Annotated[int, Parameter(group=OUTPUT, converter=at_least(1), help="Layouts to show.")] = 10,
+        drawn: Drawn = NOTHING,
         out: Output = PRINTED,
     ) -> None:
         from secondorder.scenarios.serving import Serving
@@ -87,6 +89,7 @@ def _command() -> Callable[..., None]:
         from secondorder.studies.search import search as found_by
 
         check_output(out)
+        check_drawn(drawn)
         names = _listed(accelerators)
         table = nested(every, given_in(values, every))
         serving = build(Serving, {"arrivals": f"poisson {rate}", **table, "accelerator": _first(names)}, every)
@@ -99,10 +102,22 @@ def _command() -> Callable[..., None]:
                 budget=budget, contenders=contenders, requests=num_prompts, replications=replications,
                 seed=seed, jobs=jobs,
             )  # fmt: skip
-        emit([record(each) for each in found.candidates[:top]], [_grid(found, rate, top)], out)
+        grid = _grid(found, rate, top)
+        emit([record(each) for each in found.candidates[:top]], [grid], out)
+        _draw(found, f"{serving.name} at {rate}", grid, drawn)
 
     search.__doc__ = TITLE
     return attach(search, every, SYSTEMS["serving"])
+
+
+def _draw(found: "Found", title: str, grid: "Grid", drawn: Drawn) -> None:
+    from secondorder.report.page import Section
+    from secondorder.report.pareto import pareto_figure
+
+    if drawn.figure is not None:
+        write_figure(lambda: pareto_figure(found, title), drawn.figure)
+    if drawn.report is not None:
+        write_report(title, [Section(title=title, grids=[grid], figures=[pareto_figure(found, title)])], drawn.report)
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,7 @@ from secondorder.quantities import pretty
 from secondorder.report.gantt import pass_figure, round_figure
 from secondorder.report.style import INK, MARKERS, ORANGE, ORDERS, SIMULATED, blank, styled
 from secondorder.report.style import title as titled
-from secondorder.report.timeline import draw_timeline
+from secondorder.report.timeline import PANELS, draw_timeline
 from secondorder.scenarios.collective import Collective
 from secondorder.scenarios.pipeline import Pipeline
 from secondorder.validation.comparison import Comparison, Judged
@@ -60,7 +60,7 @@ def _of_collective(scenario: Collective, result: Answer | Comparison, seed: int 
 def _engine_series(simulated: Answer) -> "pd.DataFrame | None":
     """The engine over time; None for a simulation that has another series, or none."""
     series = simulated.series
-    return series if series is not None and "time" in series else None
+    return series if series is not None and {"time", *(column for column, *_ in PANELS)} <= {*series} else None
 
 
 @styled

@@ -18,7 +18,9 @@ def run(line: str) -> int:
 def test_deploy_draws_the_death_of_a_replica(tmp_path, capsys):
     figure = tmp_path / "death.svg"
     line = f"{DEPLOY} --faults 'kill 1 at=5 s restart=5 s; slow 0 at=1 s lasts=2 s' --num-prompts 400 --replications 2"
-    assert run(f"{line} --figure {figure} --format json") == 0
+    page = tmp_path / "page"
+    assert run(f"{line} --figure {figure} --report {page} --format json") == 0
+    assert (page / "index.html").read_text().count("<svg") >= 2
     rows = {row["metric"]: row for row in json.loads(capsys.readouterr().out) if row["source"] == "simulated"}
     assert rows["lost_share"]["value"] > 0
     assert rows["goodput_lost"]["unit"] == "request"
@@ -51,10 +53,12 @@ def test_too_much_for_the_replicas_is_unstable(capsys):
     assert "lower the rate or add replicas" in capsys.readouterr().err
 
 
-def test_search_prints_the_cheapest_layout_first(capsys):
+def test_search_prints_the_cheapest_layout_first(tmp_path, capsys):
     line = "search --model llama_3_1_8b --lengths 'input=512 output=geometric 64' --rate '20 request/s'"
     found = "--ttft-p99 '200 ms' --accelerators h100_sxm,a100_80gb --tensor-parallel-sizes 1,2 --contenders 0"
-    assert run(f"{line} {found} --format json") == 0
+    pareto = tmp_path / "pareto.svg"
+    assert run(f"{line} {found} --format json --figure {pareto}") == 0
+    assert "USD/hour" in pareto.read_text()
     rows = json.loads(capsys.readouterr().out)
     assert [row["cost"] for row in rows] == sorted(row["cost"] for row in rows)
     assert {"cost_per_input_token", "cost_per_output_token", "ttft_p99", "rests_on"} <= rows[0].keys()

@@ -1,6 +1,7 @@
 """The commands that read measured runs: what they print, write and refuse."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import secondorder as so
 from secondorder.cli import main
 from secondorder.errors import InputError
 from secondorder.simulate.serving import draw, run
+from secondorder.validation.replay import replay
 
 TRUTH = so.MeasuredRoofline(memory_efficiency=0.7, bf16_efficiency=0.6, per_sequence="60 µs", prefill_floor="40 µs")
 
@@ -87,11 +89,30 @@ def test_replay_lays_three_witnesses_side_by_side(result: Path, capsys: pytest.C
     assert 0.5 < tpot["closed form"] / tpot["simulated"] < 1.5
 
 
+def test_replay_draws_distributions_and_writes_a_page(result: Path, tmp_path: Path) -> None:
+    figure, folder = tmp_path / "replay.svg", tmp_path / "report"
+    assert main(["replay", str(result), *COMMON, "--figure", str(figure), "--report", str(folder)]) == 0
+    assert "time to first token" in figure.read_text()
+    page = (folder / "index.html").read_text()
+    assert "ttft_p99" in page
+    assert "<svg" in page
+
+
+def test_the_load_axis_of_a_replay_finds_the_load_that_was_offered(result: Path) -> None:
+    """Measured at 8/s by the true step time, replayed with its trace stretched to 8 % less load."""
+    measured = so.read_run(result)
+    scenario = measured.scenario(so.models.llama_3_1_8b, so.accelerators.h100_sxm, step_time=TRUTH)
+    calm = replace(measured, trace=measured.trace.at(f"{measured.trace.arrivals.rate.magnitude / 1.08} request/s"))
+    errors = replay(calm, scenario).load_errors
+    assert errors["tpot_mean"] == pytest.approx(0.08, abs=0.0375)  # replays are 7.5 % of the load apart
+
+
 def test_bad_input_is_one_line_with_exit_code_2(result: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, message in (
         (["replay", "nothing.json", *COMMON], "nothing.json: got No such file or directory"),
         (["replay", str(result), *COMMON, "--setting", "blocks"], "expected FIELD=VALUE"),
         (["calibrate", *COMMON], "RESULT: got none"),
+        (["replay", str(result), str(result), *COMMON, "--figure", "x.png"], "figure: got 2 runs"),
         (["replay", str(result), "--model", "qwen3_8b", "--accelerator", "h100_sxm"], "expected that of the run"),
         (["replay", str(result), *COMMON, "--step-time", "none.toml"], "none.toml: No such file"),
     ):

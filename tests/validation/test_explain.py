@@ -252,7 +252,8 @@ def test_the_command_prints_the_parts_and_draws_a_waterfall(tmp_path: Path, caps
     )
     figure = tmp_path / "why.svg"
     words = ["explain", str(plan), "--metric", "ttft_p99", "--replications", "2", "--num-prompts", "500"]
-    assert main([*words, "--request", "17", "--figure", str(figure)]) == 0
+    assert main([*words, "--request", "17", "--figure", str(figure), "--report", str(tmp_path)]) == 0
+    assert "prefill interference" in (tmp_path / "index.html").read_text()
     shown = capsys.readouterr().out
     assert "prefill interference" in shown
     assert "a quantile is not a sum" in shown
