@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import singledispatch
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +22,8 @@ from secondorder.validation.verdicts import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
 LEAST, MOST = 1 / 32, 32.0
 """Ratios at the ends of the axis; what lies beyond them is drawn there, as an arrow."""
@@ -70,7 +71,7 @@ def comparison_figure(comparison: Comparison) -> "Figure":
     series = _engine_series(comparison.simulated)
     height = max(0.34 * len(groups) + 1.7, 4.6 if series is not None else 0)
     figure = blank(12.5 if series is not None else 8, height)
-    left: Any = figure
+    left: Figure | SubFigure = figure
     if series is not None:
         left, right = np.asarray(figure.subfigures(1, 2, width_ratios=(1.45, 1)))
         draw_timeline(right, series)
@@ -94,7 +95,7 @@ def _groups(comparison: Comparison) -> dict[str, list[Judged]]:
     return groups
 
 
-def _row(axes: Any, row: int, metric: str, judged: Sequence[Judged]) -> None:
+def _row(axes: "Axes", row: int, metric: str, judged: Sequence[Judged]) -> None:
     truth = judged[0].simulated
     low, high = (1.0 if edge is None else edge / truth.amount for edge in (truth.low, truth.high))
     filled = ORANGE if truth.steady else "none"
@@ -119,7 +120,7 @@ def _shown(truth: Estimate) -> str:
     return value if truth.steady else f"{value} ?"
 
 
-def _ratio_axis(axes: Any, margin: float, metrics: Sequence[str]) -> None:
+def _ratio_axis(axes: "Axes", margin: float, metrics: Sequence[str]) -> None:
     axes.set_xscale("log", base=2)
     axes.axvline(1, color=INK, linewidth=0.8)
     axes.axvspan(1 - margin, 1 + margin, color="#BBBBBB", alpha=0.35, linewidth=0, label=f"± {100 * margin:g} %")
