@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from secondorder.arrays import Floats
+from secondorder.arrays import Floats, Real
 from secondorder.errors import InputError
 from secondorder.fleets.accelerators import Accelerator
 from secondorder.quantities import pretty, si
@@ -193,14 +193,14 @@ class _Log:
     """A step time that remembers what it was asked."""
 
     step_time: MeasuredRoofline
-    steps: list[tuple[float, ...]] = field(default_factory=list)
+    steps: list[tuple[Real, ...]] = field(default_factory=list)
 
     def seconds(self, placement: Placement) -> StepSeconds:
         seconds = self.step_time.seconds(placement).bound
 
-        def logged(P: float, A: float, C: float, D: float, K: float, S: float) -> float:
+        def logged(P: Real, A: Real, C: Real, D: Real, K: Real, S: Real) -> Real:
             self.steps.append((P, A, C, D, K, S))
-            return float(seconds(P, A, C, D, K, S))
+            return seconds(P, A, C, D, K, S)
 
         return logged
 
