@@ -4,13 +4,13 @@
 """
 
 import math
-from typing import Any
 
 import numpy as np
 
 from secondorder.analytic.arguments import Real, each, non_negative, plain, positive
 from secondorder.answers.answer import Answer
 from secondorder.answers.estimate import Claim, Rung
+from secondorder.arrays import Floats
 from secondorder.errors import InfeasibleError
 from secondorder.quantities import si
 from secondorder.scenarios.scaling_law import (
@@ -91,7 +91,7 @@ def lifetime_optimum(*, loss: Real, inference_tokens: Real, fit: Fit = FITS["bes
     return n, plain(d)
 
 
-def _tokens_for(loss: Any, n: Any, fit: Fit) -> Any:
+def _tokens_for(loss: Floats, n: Floats, fit: Fit) -> Floats:
     return (fit.tokens / (loss - fit.irreducible - fit.parameters * n**-fit.alpha)) ** (1 / fit.beta)
 
 

@@ -13,10 +13,11 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 from annotated_types import Ge
 
+from secondorder.arrays import Real
 from secondorder.errors import InputError
 from secondorder.quantities import Checked, registry
 from secondorder.scenarios.serving import Serving
@@ -50,7 +51,7 @@ class CachedPromptsCoefficients(NamedTuple):
     hit: float
 
 
-def cached_prompts_seconds(c: CachedPromptsCoefficients, P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
+def cached_prompts_seconds(c: CachedPromptsCoefficients, P: Real, A: Real, C: Real, D: Real, K: Real, S: Real) -> Real:
     """``whole`` with what is computed of the prompts."""
     return c.whole((1 - c.hit) * P, (1 - c.hit**2) * A, C, D, K, S)
 

@@ -12,7 +12,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
 from heapq import heapify, heappop, heapreplace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from secondorder.simulate.replicate import replicated
 from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.statistics.run_length import RELAXATIONS_FOR_A_MEAN
 from secondorder.simulate.streams import stream
+
+if TYPE_CHECKING:
+    import simpy
 
 SHORTEST, LONGEST = 5_000, 200_000
 """Batches of a replication, warm-up included."""
@@ -144,14 +147,16 @@ def by_events(scenario: DataLoading, draws: Draws) -> LoadingRun:
 
 
 class _Story:
-    def __init__(self, env: Any, storage: Any, buffer: Any, draws: Draws) -> None:
+    def __init__(
+        self, env: "simpy.Environment", storage: "simpy.Resource", buffer: "simpy.Store", draws: Draws
+    ) -> None:
         self.env, self.storage, self.buffer = env, storage, buffer
         self.reads, self.decodings = iter(draws.read.tolist()), iter(draws.decode.tolist())
         self.steps = draws.step.tolist()
         self.put: list[float] = []
         self.taken: list[float] = []
 
-    def work(self) -> Generator[Any, Any, None]:
+    def work(self) -> Generator["simpy.Event", object, None]:
         """A worker makes batches as long as there are any to make."""
         while True:
             with self.storage.request() as turn:
@@ -164,7 +169,7 @@ class _Story:
             yield self.buffer.put(None)
             self.put.append(self.env.now)
 
-    def train(self) -> Generator[Any, Any, None]:
+    def train(self) -> Generator["simpy.Event", object, None]:
         """The accelerator takes a batch and makes its step."""
         for step in self.steps:
             yield self.buffer.get()

@@ -43,9 +43,9 @@ def step_bytes(scenario: Quantisation, *, batch: float, context: float) -> tuple
     more = bytes_per_value(scenario.kept_precision) - bytes_per_value(scenario.weight_precision)
     weights_after = model.touched_bytes(batch, scenario.weight_precision) + more * model.head_parameters
     return (
-        model.touched_bytes(batch, serving.precision),
+        float(model.touched_bytes(batch, serving.precision)),
         tokens * serving.placement.kv_bytes_per_token,
-        weights_after,
+        float(weights_after),
         tokens * after.placement.kv_bytes_per_token,
     )
 
