@@ -1,14 +1,14 @@
 """``secondorder deploy``: several replicas behind a router, solved, simulated and compared, and drawn over time."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from secondorder.cli.flags import attach, flags_of, given_in
+from secondorder.cli.flags import attach, build, flags_of, given_in, nested
 from secondorder.cli.options import OUTPUT, PRINTED, USUAL, Margin, Output, Run, Simulated
 from secondorder.cli.output import check_output, patience, show
-from secondorder.cli.systems import example, read
+from secondorder.cli.systems import example
 from secondorder.errors import InputError
 from secondorder.systems.registry import SYSTEMS
 
@@ -27,7 +27,7 @@ def _command() -> Callable[..., None]:
 
     def deploy(
         *,
-        values: Any,
+        values: object,
         simulate: Simulated = True,
         margin: Margin = None,
         run: Run = USUAL,
@@ -35,6 +35,7 @@ def _command() -> Callable[..., None]:
         out: Output = PRINTED,
     ) -> None:
         from secondorder.report.style import check_figure, save
+        from secondorder.scenarios.deployment import Deployment
         from secondorder.validation.comparison import compare
         from secondorder.verbs import solve
 
@@ -42,7 +43,7 @@ def _command() -> Callable[..., None]:
         if figure is not None and not simulate:
             raise InputError("figure", given="a figure without a simulation", expected="one of the two")
         path = None if figure is None else check_figure(figure)
-        scenario: Any = read(system, given_in(values, every))
+        scenario = build(Deployment, nested(every, given_in(values, every)), every)
         if not simulate:
             show(solve(scenario), out)
             return
@@ -58,7 +59,7 @@ def _command() -> Callable[..., None]:
     return attach(deploy, every, system)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Callable[..., None]:
     """The command, made when it is first asked for: until then no scenario is imported."""
     if name != "deploy":
         raise AttributeError(name)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from secondorder.cli.options import OUTPUT, PRINTED, REQUIRED, USUAL, Output, Run, at_least
+from secondorder.cli.options import OF_REQUESTS, OUTPUT, PRINTED, REQUIRED, Output, RunOfRequests, at_least
 from secondorder.cli.output import check_output, emit, patience, records
 from secondorder.cli.plans import CHOICE, Plan, Which
 from secondorder.errors import naming
@@ -45,7 +45,7 @@ def explain(
         str | None,
         Parameter(group=OUTPUT, metavar="FILE", help="Waterfall from formula to simulation: .png, .svg or .pdf."),
     ] = None,
-    run: Run = USUAL,
+    run: RunOfRequests = OF_REQUESTS,
     out: Output = PRINTED,
 ) -> None:
     """Split the gap between a closed form and the simulation into the effects that make it.
@@ -63,9 +63,17 @@ def explain(
     if figure is not None:
         check_figure(figure)
     scenario = read_plan(plan).one(which)
-    given = {**run.arguments, "replications": run.replications or REPLICATIONS}
+    times = run.replications or REPLICATIONS
     with patience("turning effects on and off"), naming(f"{plan}: {scenario.name}"):
-        found = explain(scenario, metric, order=order, **given)
+        found = explain(
+            scenario,
+            metric,
+            order=order,
+            seed=run.seed,
+            replications=times,
+            requests=run.num_prompts,
+            jobs=run.jobs,
+        )
         grids = [explanation_grid(found)]
         latency = metric.partition("_")[0]
         if found.partition is not None and (latency in ("ttft", "e2el") or request is not None):

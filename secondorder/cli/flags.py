@@ -7,7 +7,7 @@ field that is itself a scenario or a job stand beside the others under their own
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, make_dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from cyclopts import Group, Parameter
 
@@ -27,6 +27,7 @@ INNER = {
 }
 """Where the flags stand that are not required: those of the fields of a field together."""
 
+T = TypeVar("T")
 Path = tuple[str, ...]
 Given = Mapping[str, str | bool]
 """What flags were given, by their names."""
@@ -51,7 +52,7 @@ class Flag:
         return replace(self, field=replace(self.field, required=False))
 
     @property
-    def member(self) -> tuple[Any, ...]:
+    def member(self) -> tuple[str, object] | tuple[str, object, object]:
         """Of the dataclass that holds a command's flags; without a default where the flag is required."""
         one = self.field
         help = Parameter(
@@ -129,7 +130,7 @@ def nested(flags: Iterable[Flag], given: Given) -> dict[str, Any]:
     return table
 
 
-def build(kind: type, table: Mapping[str, object], flags: Iterable[Flag]) -> Any:
+def build(kind: type[T], table: Mapping[str, object], flags: Iterable[Flag]) -> T:
     """The scenario that a table spells. Errors name the flag rather than the field's place."""
     from secondorder.plans.tables import Tables
 

@@ -1,7 +1,7 @@
 """``secondorder search``: the cheapest layout of a service that keeps objectives at a rate."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
@@ -52,7 +52,7 @@ def _command() -> Callable[..., None]:
 
     def search(
         *,
-        values: Any,
+        values: object,
         rate: Annotated[str, Parameter(group=REQUIRED, help="Rate of all requests together.", metavar="RATE")],
         ttft_p99: Annotated[str | None, _objective("Time to the first token that 99 of 100 requests keep.")] = None,
         tpot_p99: Annotated[str | None, _objective("Time per output token that 99 of 100 requests keep.")] = None,
@@ -105,7 +105,7 @@ def _command() -> Callable[..., None]:
     return attach(search, every, SYSTEMS["serving"])
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Callable[..., None]:
     """The command, made when it is first asked for: until then no scenario is imported."""
     if name != "search":
         raise AttributeError(name)

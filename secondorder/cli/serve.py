@@ -6,7 +6,7 @@ fields of its arrivals and lengths.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
@@ -226,7 +226,7 @@ def _command() -> Callable[..., None]:
 
     def serve(
         *,
-        values: Any,
+        values: object,
         trace: Trace = None,
         told: OfTrace = UNTOLD,
         engine_log: EngineLog = None,
@@ -261,7 +261,7 @@ def _command() -> Callable[..., None]:
     return attach(serve, every, SYSTEMS["serving"])
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Callable[..., None]:
     """The command, made when it is first asked for: until then no scenario is imported."""
     if name != "serve":
         raise AttributeError(name)

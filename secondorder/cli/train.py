@@ -263,7 +263,7 @@ def _command() -> Callable[..., None]:
 
     def train(
         *,
-        values: Any,
+        values: object,
         accelerators: Accelerators = None,
         study: Studied = None,
         price: Price = None,
@@ -297,7 +297,7 @@ def _study_command(name: Study) -> Callable[..., None]:
 
     def study(
         *,
-        values: Any,
+        values: object,
         accelerators: Accelerators = None,
         price: Price = None,
         drawn: Drawn = NOTHING,
@@ -313,7 +313,7 @@ def _study_command(name: Study) -> Callable[..., None]:
     return attach(study, every, SYSTEMS["training"])
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Callable[..., None]:
     """The commands, made when one is first asked for: until then no scenario is imported."""
     if name == "train":
         return _command()
