@@ -134,12 +134,23 @@ def _ladder(chat: Serving, rate: float, load: float) -> Twin:
     )
 
 
-@cache
-def twins() -> tuple[Twin, ...]:
-    """Made when they are asked for: a saturation rate takes a second."""
+def _saturated(title: str, claim: str, scenario: Serving, margin: float) -> Twin:
+    return twin(
+        title,
+        claim,
+        scenario,
+        {"throughput": margin},
+        kind="approximation",
+        formula=at_most,
+        witness=overloaded,
+        customers=3_000,
+        pace=8e3,
+    )
+
+
+def _textbook() -> tuple[Twin, ...]:
+    """Engines that are textbook queues."""
     fixed, spread = Lengths(input=100, output=20), Lengths(input=Geometric(200), output=Geometric(50))
-    chat = serving(1.0, lengths.azure_conv_2023)
-    limit = saturation(chat).rate
     return (
         twin(
             "engine of 1 slot, rho 0.5",
@@ -164,38 +175,19 @@ def twins() -> tuple[Twin, ...]:
             formula=infinite_slots,
             customers=2_000,
         ),
+    )
+
+
+@cache
+def twins() -> tuple[Twin, ...]:
+    """Made when they are asked for: a saturation rate takes a second."""
+    chat = serving(1.0, lengths.azure_conv_2023)
+    limit, balance = saturation(chat).rate, "balance of slots and tokens"
+    preempted = "where the cache binds, preempted work is not counted"
+    return (
+        *_textbook(),
         *(_ladder(chat, limit, load) for load in (0.3, 0.6, 0.85)),
-        twin(
-            "saturation, conversations",
-            "balance of slots and tokens",
-            chat,
-            {"throughput": 0.03},
-            kind="approximation",
-            formula=at_most,
-            witness=overloaded,
-            customers=3_000,
-            pace=8e3,
-        ),
-        twin(
-            "saturation, 16 slots",
-            "balance of slots and tokens",
-            replace(chat, max_num_seqs=16),
-            {"throughput": 0.03},
-            kind="approximation",
-            formula=at_most,
-            witness=overloaded,
-            customers=3_000,
-            pace=8e3,
-        ),
-        twin(
-            "saturation, 4,000 blocks",
-            "where the cache binds, preempted work is not counted",
-            replace(chat, num_gpu_blocks=4_000),
-            {"throughput": MEAN},
-            kind="approximation",
-            formula=at_most,
-            witness=overloaded,
-            customers=3_000,
-            pace=8e3,
-        ),
+        _saturated("saturation, conversations", balance, chat, 0.03),
+        _saturated("saturation, 16 slots", balance, replace(chat, max_num_seqs=16), 0.03),
+        _saturated("saturation, 4,000 blocks", preempted, replace(chat, num_gpu_blocks=4_000), MEAN),
     )
