@@ -154,7 +154,7 @@ def _side_by_side(measured: "MeasuredRun", scenario: "Serving") -> "pd.DataFrame
     from secondorder.errors import SecondOrderError
     from secondorder.quantities import si
     from secondorder.validation.calibrate import replay as served
-    from secondorder.validation.calibration import METRICS, summary
+    from secondorder.validation.replayed_steps import METRICS, summary
     from secondorder.verbs import solve
 
     found = served(measured, scenario)

@@ -234,7 +234,7 @@ class Affine(Checked):
     ``t = per_step + per_prefill_step [P > 0] + per_prefill_token P + per_prefill_pair A
     + per_decode D + per_context_token (C + K)``.
 
-    *Valid when* fitted on the very card, model and engine; see ``validation.calibration``.
+    *Valid when* fitted on the very card, model and engine; see ``validation.affine_fit``.
     """
 
     per_step: NonNegative
