@@ -16,7 +16,7 @@ from typing import TypedDict, Unpack
 
 from secondorder.analytic.roofline import RooflineAnswer, RooflineOptions, roofline
 from secondorder.answers.answer import Answer
-from secondorder.answers.estimate import Claim, Rung
+from secondorder.answers.estimate import Rung, rung
 from secondorder.errors import DoesNotFit, InfeasibleError, InputError
 from secondorder.fleets.accelerators import Accelerator, accelerators
 from secondorder.quantities import Quantity, Unit, pretty, si
@@ -307,5 +307,4 @@ def solve_inverse_roofline(scenario: InverseRoofline) -> Answer:
 
 
 def _rung(metric: str, amount: float, unit: str, source: str, note: str = "") -> Rung:
-    claim = Claim.APPROXIMATION
-    return Rung(metric=metric, amount=amount, unit=unit, source=source, order=1, claim=claim, note=note)
+    return rung(metric, amount, unit, source, 1, note)

@@ -18,12 +18,13 @@ import numpy as np
 
 from secondorder.answers.answer import Answer
 from secondorder.answers.declared import DATA_LOADING
-from secondorder.answers.estimate import Estimate, short_of_data
+from secondorder.answers.estimate import Estimate
 from secondorder.answers.metric import unit_of
 from secondorder.arrays import Floats
 from secondorder.errors import InputError
 from secondorder.scenarios.data_loading import DataLoading
 from secondorder.simulate.replicate import replicated
+from secondorder.simulate.statistics.estimates import simulated
 from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.statistics.run_length import RELAXATIONS_FOR_A_MEAN
 from secondorder.simulate.streams import stream
@@ -198,14 +199,4 @@ def _replication(scenario: DataLoading, batches: int, seed: int, replication: in
 
 
 def _estimate(metric: str, values: Floats, why: str) -> Estimate:
-    interval = student(values)
-    return Estimate(
-        metric=metric,
-        amount=interval.mean,
-        unit=unit_of(DATA_LOADING, metric),
-        source="simulated",
-        low=-math.inf if why else interval.low,
-        high=math.inf if why else interval.high,
-        steadiness=short_of_data(why),
-        unsettled=why,
-    )
+    return simulated(metric, student(values), unit_of(DATA_LOADING, metric), why)

@@ -12,7 +12,7 @@ from secondorder.analytic.serving.idle import idle
 from secondorder.analytic.serving.ladder import ladder
 from secondorder.analytic.serving.saturation import demand, saturation
 from secondorder.answers.answer import Answer
-from secondorder.answers.estimate import Claim, Rung
+from secondorder.answers.estimate import Claim, Rung, rung
 from secondorder.fleets.accelerators import bytes_per_value
 from secondorder.scenarios.quantisation import Quantisation
 
@@ -95,4 +95,4 @@ def solve_quantisation(scenario: Quantisation) -> Answer:
 def _row(
     metric: str, amount: float, unit: str, source: str, order: int, claim: Claim = Claim.APPROXIMATION, note: str = ""
 ) -> Rung:
-    return Rung(metric=metric, amount=amount, unit=unit, source=source, order=order, claim=claim, note=note)
+    return rung(metric, amount, unit, source, order, note, claim=claim)
