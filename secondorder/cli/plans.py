@@ -58,7 +58,7 @@ where plan.toml holds
   lengths = "azure_conv_2023"
   assert = ["ttft_p99 < 500 ms"]
 
-Each kind of scenario has its table: [queue], [training]... ("secondorder schema");
+Every scenario has its table: [queue], [training]... ("secondorder schema");
 several of a kind are [[serving]] tables, each with a name.
 """
 
