@@ -162,7 +162,7 @@ def optimum_spread(*, compute: Real, fit: Fit = FITS["besiroglu_2024"], pivoted:
     First-order propagation through ``ln N = (ln(alpha A / (beta B)) + beta ln(C/6)) / (alpha + beta)``; ``D/N`` goes as
     ``N^-2``. The exponents' errors are taken as independent. ``pivoted``: ``A N0^-alpha`` and ``B D0^-beta`` are
     known at the middle of the experiments, so that ``ln A`` moves with ``alpha`` by ``ln N0``; else ``A`` and ``B``
-    have their published errors by themselves, as lognormal variables. *Valid when* these are small beside the
+    have their published errors by themselves, as lognormal variables. *Valid when* these are small compared with the
     exponents. The true covariance is not published: pivoted leaves out the error at the pivot itself and is the
     narrower, independent the far wider of two limits. ``compute`` in FLOP, broadcasts.
 

@@ -50,7 +50,7 @@ def explain(
 ) -> None:
     """Split the gap between a closed form and the simulation into the effects that make it.
 
-    For a service, a second table tells where the time of its requests went.
+    For a service, a second table shows where the time of its requests went.
     """
     import sys
 

@@ -1,7 +1,7 @@
 """Flags made of the fields of dataclasses: their names, texts, kinds of value and defaults are typed nowhere else.
 
 A flag takes what a plan takes: a quantity with its unit, a name of the zoo, a line, or a TOML table. The fields of a
-field that is itself a scenario or a job stand beside the others under their own names.
+field that is itself a scenario or a job are flags like the others, under their own names.
 """
 
 import re
@@ -25,7 +25,7 @@ INNER = {
     "TrainingJob": Group("Job", sort_key=3),
     "Layout": Group("Layout", sort_key=4),
 }
-"""Where the flags stand that are not required: those of the fields of a field together."""
+"""Groups of the flags that are not required: the fields of a field are together."""
 
 T = TypeVar("T")
 Path = tuple[str, ...]
@@ -71,7 +71,7 @@ class Flag:
 
 
 def flags_of(kind: type, group: Group = OPTIONAL, path: Path = (), taken: Set[str] = frozenset()) -> Iterator[Flag]:
-    """A flag for each field; those of a field that is spelt by a table only stand in its place.
+    """A flag for each field; a field that is spelt by a table only is replaced by the flags of its own fields.
 
     Where the outer one has a field of that name too, the inner one has its place before it: serving_kv_precision.
     """

@@ -96,7 +96,7 @@ def calibrate(
     profile: Annotated[str | None, Parameter(group=OUTPUT, metavar="FILE", help="Step time to write, as TOML.")] = None,
     out: Output = PRINTED,
 ) -> None:
-    """Fit a step time to measured runs; the whole runs are replayed, the rest of each is held out."""
+    """Fit a step time to measured runs, which are replayed as a whole; what is not fitted is held out."""
     import secondorder as so
     from secondorder.validation.calibrate import calibrate as fit_to
     from secondorder.validation.calibrate import told
@@ -129,7 +129,7 @@ def replay(
     unit: Unit = None,
     out: Output = PRINTED,
 ) -> None:
-    """Lay measured runs, their simulated replays and the closed forms side by side."""
+    """Compare measured runs, their simulated replays and the closed forms."""
     import secondorder as so
 
     check_output(out)

@@ -26,7 +26,7 @@ OUTPUT = Group("Output", sort_key=10)
 
 
 def _columns(console: "Console", options: "ConsoleOptions", entries: list[HelpEntry]) -> tuple[ColumnSpec, ...]:
-    """Flags and texts; the longest flag of all fits beside its text at 80 columns."""
+    """Flags and texts; the longest flag of all and its text fit in 80 columns."""
     names = ColumnSpec(renderer=NameRenderer(max_width=_LONGEST), style="cyclopts.name", max_width=_LONGEST)
     texts = ColumnSpec(renderer=DescriptionRenderer(), overflow="fold")
     return (AsteriskColumn, names, texts) if any(entry.required for entry in entries) else (names, texts)
@@ -73,11 +73,11 @@ EXPECTED = {
     "PLAN": "a plan file",
     "FILE": "a file",
 }
-"""What stands for a value in the help, and what is expected in its place."""
+"""The placeholder of a value in the help, and what is expected there."""
 
 
 def plain(_: object, tokens: Sequence[Token]) -> int | float | str:
-    """An option's number; what is none is left to the field to refuse."""
+    """An option as a number; a text that is none is left as it is, for the field to refuse."""
     text = tokens[0].value
     for number in (int, float):
         try:
@@ -277,7 +277,7 @@ class RunOfPlan(RunOfService):
     """How the scenarios of a plan are simulated."""
 
     half_width: Annotated[float | None, _precision("--precision", "--half-width")] = None
-    replications: Annotated[int | None, _replications(f"{REPLICATIONS}, of training {_TRAINING.replications}")] = None
+    replications: Annotated[int | None, _replications(f"{REPLICATIONS}, of training 3,000, or 100 on SimPy")] = None
 
 
 OF_REQUESTS, USUAL, OF_SERVICE = RunOfRequests(), Run(), RunOfService()
@@ -306,7 +306,7 @@ class Kept:
         from secondorder.studies.points import Keeping
 
         if self.resume and self.store is None:
-            raise InputError("resume", given="no store", expected="--store FILE beside it")
+            raise InputError("resume", given="no store", expected="--store FILE too")
         return Keeping(store=self.store, resume=self.resume, jobs=jobs, cluster=self.cluster, told=told)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from secondorder.scenarios.queue import Queue
     from secondorder.validation.comparison import Comparison
 
-TITLE = "Ask a queue: closed forms beside its simulation."
+TITLE = "A queue: closed forms and simulation."
 EXAMPLE = """\
 Examples:
 

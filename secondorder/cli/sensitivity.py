@@ -61,21 +61,19 @@ def sensitivity(
         bool,
         Parameter(
             group=SIMULATION,
-            help="Ask the simulation, on common random numbers, and not the closed forms.",
+            help="Use the simulation, on common random numbers, instead of the closed forms.",
             negative="",
             show_default=truth,
         ),
     ] = False,
     figure: Annotated[
         str | None,
-        Parameter(
-            group=OUTPUT, metavar="FILE", help="Picture of each field alone by what it does: .png, .svg or .pdf."
-        ),
+        Parameter(group=OUTPUT, metavar="FILE", help="Picture of what each field does alone: .png, .svg or .pdf."),
     ] = None,
     run: Replications = TIMES,
     out: Output = PRINTED,
 ) -> None:
-    """Tell which field of a plan moves a metric, alone and together with others."""
+    """Show which field of a plan moves a metric, alone and together with others."""
     from secondorder.plans.read import read_plan
 
     check_output(out)
@@ -84,7 +82,7 @@ def sensitivity(
     if sobol:
         for name, value in (("figure", figure), ("field", field)):
             if value is not None:
-                raise InputError(name, given=f"--{name} beside --sobol", expected=f"--{name} for each field alone")
+                raise InputError(name, given=f"--{name} with --sobol", expected=f"--{name} for each field alone")
         _together(scenario, metric, sobol, samples, witness, run, out)
         return
     _alone(scenario, metric, field, by, witness, figure, run, out)

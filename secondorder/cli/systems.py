@@ -59,7 +59,7 @@ def answer(
     out: Output,
     drawn: Drawn = NOTHING,
 ) -> None:
-    """Print the closed forms, beside the simulation where there is one and it is wanted, and draw what is asked for."""
+    """Print the closed forms, and the simulation where there is one and it is wanted; draw what is asked for."""
     from secondorder.answers.answer import Answer
     from secondorder.validation.comparison import Comparison, compare
     from secondorder.verbs import can_simulate, solve

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 LEAST, MOST = 1 / 32, 32.0
-"""Ratios at the ends of the axis; what lies beyond them is drawn there, as an arrow."""
+"""Ratios at the ends of the axis; values beyond them are drawn there, as arrows."""
 TICKS = (1 / 32, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 32)
 
 
@@ -34,7 +34,7 @@ TICKS = (1 / 32, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 32)
 def figure_of(scenario: object, result: Answer | Comparison, seed: int = 0) -> "Figure":
     """The figure of a scenario and of what was found for it: a kind of scenario may have one of its own.
 
-    Errors: ``InputError`` where closed forms stand alone.
+    Errors: ``InputError`` where there are only closed forms.
     """
     check_drawable(scenario, isinstance(result, Comparison))
     assert isinstance(result, Comparison)
@@ -42,9 +42,9 @@ def figure_of(scenario: object, result: Answer | Comparison, seed: int = 0) -> "
 
 
 def check_drawable(scenario: object, simulated: bool) -> None:
-    """Refuse a scenario without a figure of its own whose closed forms stand alone."""
+    """Refuse a scenario without a figure of its own that has only closed forms."""
     if not simulated and figure_of.dispatch(type(scenario)) is figure_of.dispatch(object):
-        expected = "a simulation beside them; they have no figure alone"
+        expected = "a simulation too: closed forms alone have no figure"
         raise InputError("figure", given="closed forms alone", expected=expected)
 
 
@@ -66,7 +66,7 @@ def _engine_series(simulated: Answer) -> "pd.DataFrame | None":
 
 @styled
 def comparison_figure(comparison: Comparison) -> "Figure":
-    """Each closed form over the simulation, on one axis for all metrics; beside it the engine, if there is one."""
+    """Each closed form over the simulation, on one axis for all metrics, and the engine at its right, if any."""
     groups = _groups(comparison)
     series = _engine_series(comparison.simulated)
     height = max(0.34 * len(groups) + 1.7, 4.6 if series is not None else 0)

@@ -1,4 +1,4 @@
-"""The roofline's chart: attainable FLOP/s over FLOP/byte, and where the passes lie under it."""
+"""The roofline's chart: attainable FLOP/s over FLOP/byte, and where the passes are under it."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def roofline_figure(passes: Sequence[Labelled]) -> "Figure":
     """A roof for each part and precision; each labelled pass at its intensity and the FLOP/s that it reaches.
 
     The roof is ``min(peak, bandwidth intensity)`` of the datasheet. What keeps a pass below it, overhead and
-    efficiencies, is the line that it hangs by. The marker tells what binds.
+    efficiencies, is the line above it. The marker shows what binds.
     """
     from matplotlib.figure import Figure
 

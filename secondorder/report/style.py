@@ -1,4 +1,4 @@
-"""The look of every figure: colours that the colour-blind tell apart, sizes for a lecture hall and for print."""
+"""The look of every figure: colours that the colour-blind can distinguish, sizes for a lecture hall and for print."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -60,7 +60,7 @@ def _settings() -> AbstractContextManager[None]:
 
 
 def styled(function: Callable[P, T]) -> Callable[P, T]:
-    """A function that draws, under these settings; those of the caller stay as they are."""
+    """The function, drawing with these settings; those of the caller do not change."""
 
     @wraps(function)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -71,7 +71,7 @@ def styled(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def blank(width: float, height: float) -> "Figure":
-    """An empty figure of so many inches, drawn without any window."""
+    """An empty figure of a size in inches, without a window."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=130, layout="constrained")

@@ -90,7 +90,7 @@ def _estimates(point: SweepPoint, metric: str) -> list[Estimate]:
 
 
 def _places(texts: Sequence[str]) -> tuple[list[float], list[str], str]:
-    """Where the values of a field stand on its axis, their ticks where they are words, and their unit.
+    """Places of the values of a field on its axis, their ticks where they are words, and their unit.
 
     >>> _places(["2 request/s", "8 request/s"])
     ([2.0, 8.0], [], 'request/s')

@@ -21,7 +21,7 @@ Event: TypeAlias = dict[str, object]
 """One event of a trace, as JSON holds it."""
 
 SHOWN = 600
-"""Points of a line; of a longer series each stands for the mean over a span of time."""
+"""Points of a line; of a longer series each is the mean over a span of time."""
 REQUESTS = 5_000
 """Requests of a trace file, at most: the viewer grows slow beyond."""
 

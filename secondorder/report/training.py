@@ -243,7 +243,7 @@ def _advice(study: SparesStudy) -> list[str]:
     if missed := [f"{share:.4g}" for share, count in wanted if count is None]:
         lines.append(f"with none of these spares is the availability {' or '.join(missed)}")
     if study.paid(0) is None:
-        lines.append("what a spare costs is not told: it takes a model and its cluster, which says how many nodes work")
+        lines.append("no cost of spares is shown: that needs a model and its cluster, to know how many nodes work")
     return lines
 
 
@@ -294,7 +294,11 @@ def _costs(study: ScalingStudy) -> Grid:
     if priced:
         spares = study.scenario.spares is not None
         known = all(size.paid is not None for size in study.sizes)
-        what = ("spares included" if known else "spares left out, as nobody says how many a node has") if spares else ""
+        what = (
+            ("spares included" if known else "spares left out, as their number in a node is not known")
+            if spares
+            else ""
+        )
         below.append("; ".join(filter(None, ["kept: for an hour of one accelerator's work that is kept", what])))
     return Grid(header=header, rows=rows, below=below, numbers=frozenset(range(len(header))))
 
@@ -378,7 +382,7 @@ def round_ticks(axes: "Axes", values: Sequence[float]) -> None:
 
 
 def _times(estimate: Estimate, factor: float) -> Estimate:
-    """An estimate and its interval, so many times as large."""
+    """An estimate and its interval, multiplied by ``factor``."""
     low, high = (None if edge is None else factor * edge for edge in (estimate.low, estimate.high))
     return replace(estimate, amount=factor * estimate.amount, low=low, high=high)
 
@@ -402,7 +406,7 @@ MARKS: Mapping[str, tuple[str, str]] = {
 
 
 def _shade(axes: "Axes", xs: Sequence[float], study: Study) -> None:
-    """Where nine of ten runs lie."""
+    """The range of nine of ten runs."""
     if places := _spread_places(study):
         lows, highs = [low.amount for _, low, _, _ in places], [high.amount for _, _, _, high in places]
         axes.fill_between(xs[: len(lows)], lows, highs, color=BLUE, alpha=0.15, linewidth=0, label="nine of ten runs")

@@ -63,7 +63,7 @@ class Disaggregated(Checked):
     - ``prefill_replicas``: engines that compute prompts.
     - ``decode_replicas``: engines that generate the tokens after the first.
     - ``link``: link that carries the cache from a prefill replica ("50 GB/s latency=10 us").
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     Errors: ``InputError`` for arrivals whose random split is not known, or a trace.
     """

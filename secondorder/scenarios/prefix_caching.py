@@ -64,7 +64,7 @@ class PrefixCaching(Checked):
       (``hash_ids``).
     - ``hit_ratio``: share of the prompt tokens that is found in the cache, 0 to below 1; none where the service knows
       its prefixes.
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     With a ``hit_ratio`` each prompt finds the same share. Of prefixes the share is computed, for a cache that forgets
     the least recently used.
@@ -86,7 +86,7 @@ class PrefixCaching(Checked):
         known = self.serving.prefixes is not None or (self.recorded is not None and self.recorded.hash_ids is not None)
         if known == (self.hit_ratio is not None):
             given = (
-                "a ratio beside requests that know their prefixes" if known else "no ratio, and no prefixes in a trace"
+                "a ratio with requests that know their prefixes" if known else "no ratio, and no prefixes in a trace"
             )
             raise InputError("hit_ratio", given=given, expected="either a ratio, or prefixes, or a trace with hash_ids")
 

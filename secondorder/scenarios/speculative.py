@@ -41,7 +41,7 @@ class Speculative(Checked):
     - ``draft_precision``: number format of the draft's weights and arithmetic; the service's if not given.
     - ``draft_step_time``: how long a step of the draft takes ("roofline memory_efficiency=0.8"); as the service's
       roofline if not given.
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     Errors: ``InputError`` for what is missing, ``DoesNotFit`` where both models leave no room for a cache.
     """
@@ -59,7 +59,7 @@ class Speculative(Checked):
         if self.draft_step_time is None and not isinstance(self.serving.step_time, Roofline):
             raise InputError(
                 "draft_step_time",
-                given=f"none beside a measured step time ({type(self.serving.step_time).__name__}) of the model",
+                given=f"none with a measured step time ({type(self.serving.step_time).__name__}) of the model",
                 expected="the step time of the draft, which cannot be told from that of the model",
             )
         if not (self.draft_step_time is None or hasattr(self.draft_step_time, "seconds")):

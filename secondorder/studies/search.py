@@ -267,7 +267,7 @@ def _least(at: Callable[[int], Answer | None], start: int) -> tuple[int, Answer]
 
 
 def _settled(answer: Answer) -> bool:
-    """Whether runs were long enough beside their warm-up."""
+    """Whether runs were long enough compared with their warm-up."""
     return all(each.steady for each in answer.estimates)
 
 

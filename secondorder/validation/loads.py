@@ -115,7 +115,7 @@ def load_study(
 
 def _at(scenario: Serving, rate: float) -> Serving:
     if isinstance(scenario.arrivals, Trace):
-        raise InputError("arrivals", given="a trace", expected="a law of arrivals; a trace is given beside it")
+        raise InputError("arrivals", given="a trace", expected="a law of arrivals; give the trace with trace=")
     return replace(scenario, arrivals=scenario.arrivals.at(f"{rate!r} request/s"))
 
 
