@@ -12,7 +12,7 @@ from pathlib import Path
 import secondorder as so
 from secondorder.quantities import pretty
 from secondorder.simulate.serving import draw, run
-from secondorder.validation.calibration import calibrate, calibrate_cache, replay_errors
+from secondorder.validation.affine_fit import fit_affine, fit_affine_and_cache, replay_errors
 from secondorder.validation.measured import read_measured_run
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "vllm_rtxpro6000_llama31_8b"
@@ -34,7 +34,7 @@ def main() -> None:
     print(f"{measured.name}: {len(measured.requests)} requests, {scenario.kv_blocks:,} KV blocks derived")
 
     ideal = so.Roofline(compute_efficiency=1.0, memory_efficiency=1.0, host_overhead="0 s")
-    fitted = calibrate(scenario, measured.requests)
+    fitted = fit_affine(scenario, measured.requests)
     tables = {
         "datasheet, efficiencies 1": replay_errors(replace(scenario, step_time=ideal), measured.requests),
         "datasheet, .7 and .8, 1 ms": replay_errors(scenario, measured.requests),
@@ -42,7 +42,7 @@ def main() -> None:
     }
     served = run(fitted.scenario, draw(fitted.scenario, len(measured.requests))).requests
     if fitted.worst > BAR and served["preemptions"].sum():
-        searched = calibrate_cache(scenario, measured.requests, RESERVED)
+        searched = fit_affine_and_cache(scenario, measured.requests, RESERVED)
         reserved = pretty(searched.scenario.reserved_memory.magnitude / 2**30, "GiB")
         tables[f"affine, {reserved} reserved"] = searched.errors
         fitted = searched

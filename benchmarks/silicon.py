@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import secondorder as so
 from secondorder.errors import SecondOrderError
-from secondorder.validation.closed_loop import FixedConcurrency
+from secondorder.validation.fixed_concurrency import FixedConcurrency
 from secondorder.workloads.checkpoints import Format, stored
 from secondorder.workloads.transformer import Transformer
 

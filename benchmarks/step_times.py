@@ -14,7 +14,7 @@ from silicon import DATA, Row, read
 
 from secondorder.arrays import Floats
 from secondorder.scenarios.measured_roofline import MeasuredCoefficients, measured_seconds
-from secondorder.validation.closed_loop import FRONT_ENDS, first_token, simulate
+from secondorder.validation.fixed_concurrency import FRONT_ENDS, first_token, simulate
 
 if TYPE_CHECKING:
     import pandas as pd

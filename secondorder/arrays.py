@@ -7,9 +7,16 @@ import numpy as np
 import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.float64]
+Real: TypeAlias = float | Floats
+"""A number, or an array of numbers, elementwise."""
 Integers: TypeAlias = npt.NDArray[np.int64]
 Booleans: TypeAlias = npt.NDArray[np.bool_]
 Complexes: TypeAlias = npt.NDArray[np.complex128]
+
+
+def at_most(value: Real, most: float) -> Real:
+    """``min(value, most)``, elementwise."""
+    return np.minimum(value, most) if isinstance(value, np.ndarray) else min(value, most)
 
 
 class EqualByValue:

@@ -53,7 +53,7 @@ class InputError(SecondOrderError, ValueError):
         return _rebuild, (type(self), self.what, self.given, self.expected, self.remedy)
 
     def within(self, owner: str) -> "InputError":
-        """The same error, told from outside: ``rate`` becomes ``arrivals.rate``."""
+        """The same error with the outer name in front: ``rate`` becomes ``arrivals.rate``."""
         return _rebuild(type(self), f"{owner}.{self.what}", self.given, self.expected, self.remedy)
 
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from secondorder.answers.answer import Answer
 from secondorder.errors import InputError
@@ -71,7 +70,7 @@ def simulate(
         chosen(witness, lambda: False, type(scenario).__name__)
     if replications is None and not system.has_precision:
         replications = system.replications
-    options: dict[str, Any] = {"requests": requests} if system.has_requests else {}
+    options: dict[str, object] = {"requests": requests} if system.has_requests else {}
     options |= {"precision": precision, "budget": budget} if system.has_precision else {}
     options |= {"witness": witness} if system.has_kernel else {}
     with _within_numbers(scenario):

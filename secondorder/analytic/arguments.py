@@ -6,15 +6,15 @@ A function of one module names its arguments as every other: ``arrival_rate`` an
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from secondorder.arrays import Floats as Floats
+from secondorder.arrays import Real as Real
 from secondorder.errors import InputError, Unstable
 
-Floats: TypeAlias = npt.NDArray[np.float64]
-Real: TypeAlias = float | Floats
 Whole: TypeAlias = int | npt.NDArray[np.int64]
 
 
@@ -84,12 +84,12 @@ def plain(value: npt.ArrayLike) -> Real:
 
 def each(function: Callable[..., float], *values: npt.ArrayLike) -> Real:
     """``function`` at each of the values, broadcast."""
-    grid: Any = np.broadcast(*(np.asarray(value) for value in values))
+    grid = np.broadcast(*(np.asarray(value) for value in values))
     found = np.array([function(*(item.item() for item in items)) for items in grid], dtype=np.float64)
     return plain(found.reshape(grid.shape))
 
 
-def _numbers(what: str, value: Any, good: Callable[[Any], Any], expected: str) -> Floats:
+def _numbers(what: str, value: Real | Whole, good: Callable[[Floats], npt.NDArray[np.bool_]], expected: str) -> Floats:
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):

@@ -21,7 +21,7 @@ from secondorder.analytic.serving.replica import Replica
 from secondorder.analytic.serving.saturation import Saturation, saturation
 from secondorder.answers.answer import Answer
 from secondorder.answers.declared import CAPACITY
-from secondorder.answers.estimate import Claim, Rung
+from secondorder.answers.estimate import Claim, Rung, rung
 from secondorder.answers.metric import unit_of
 from secondorder.errors import InfeasibleError, InputError
 from secondorder.quantities import pretty
@@ -107,14 +107,14 @@ def solve_capacity(scenario: Capacity) -> Answer:
     rows = [
         *_textbook(scenario, limit),
         _bound("replicas", first, "", BALANCE, 1, "no objective: only the queue does not grow"),
-        _row("replicas", found, "", QUEUE, 2, f"{reason}; {band}", outside),
+        rung("replicas", found, "", QUEUE, 2, f"{reason}; {band}", outside),
         _bound(
             "saturation_rate", decode_only_rate(serving), "request/s", TEXTBOOK, 0, outside="prompts are not counted"
         ),
-        _row("saturation_rate", limit.rate, "request/s", BALANCE, 2, limit.note, limit.outside),
-        _row("utilisation", rate / (found * limit.rate), "", BALANCE, 2),
+        rung("saturation_rate", limit.rate, "request/s", BALANCE, 2, limit.note, limit.outside),
+        rung("utilisation", rate / (found * limit.rate), "", BALANCE, 2),
         *(
-            _row(
+            rung(
                 metric,
                 amount,
                 unit_of(CAPACITY, metric),
@@ -193,24 +193,11 @@ def _cost(scenario: Capacity, replicas: int) -> list[Rung]:
         return []
     each = spent / scenario.total_rate
     return [
-        _row("cost", spent * 3600, "USD/hour", GIVEN, 1),
-        _row("cost_per_request", each, "USD/request", GIVEN, 1),
-        _row("cost_per_token", each / scenario.serving.offered.mean_output, "USD/token", GIVEN, 1),
+        rung("cost", spent * 3600, "USD/hour", GIVEN, 1),
+        rung("cost_per_request", each, "USD/request", GIVEN, 1),
+        rung("cost_per_token", each / scenario.serving.offered.mean_output, "USD/token", GIVEN, 1),
     ]
 
 
-def _row(metric: str, amount: float, unit: str, source: str, order: int, note: str = "", outside: str = "") -> Rung:
-    return Rung(
-        metric=metric,
-        amount=float(amount),
-        unit=unit,
-        source=source,
-        order=order,
-        claim=Claim.APPROXIMATION,
-        outside=outside,
-        note=note,
-    )
-
-
 def _bound(metric: str, amount: float, unit: str, source: str, order: int, note: str = "", outside: str = "") -> Rung:
-    return replace(_row(metric, amount, unit, source, order, note, outside), claim=Claim.BOUND)
+    return replace(rung(metric, amount, unit, source, order, note, outside), claim=Claim.BOUND)

@@ -13,11 +13,13 @@ What a method costs in accuracy depends on the model, the data and the recipe; n
 """
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Unpack
 
 from secondorder.analytic.roofline import RooflineAnswer, roofline, timed
 from secondorder.answers.answer import Answer
 from secondorder.answers.estimate import Rung, Standing, approximation, bound
+from secondorder.arrays import Real
 from secondorder.errors import DoesNotFit, InputError
 from secondorder.fleets.accelerators import Accelerator, bytes_per_value
 from secondorder.quantities import Quantity, si
@@ -32,7 +34,7 @@ from secondorder.scenarios.compression import (
     TwoOfFour,
     Unstructured,
 )
-from secondorder.workloads.forward_pass import ForwardPass, Whole, forward_pass
+from secondorder.workloads.forward_pass import ForwardPass, Whole, Work, forward_pass
 from secondorder.workloads.transformer import Transformer
 
 SPARSE_PRECISIONS = ("tf32", "fp16", "bf16", "fp8", "int8", "int4", "fp4")
@@ -56,7 +58,7 @@ class CompressionAnswer:
     why_not: str = ""
 
     @property
-    def speedup(self) -> Any:
+    def speedup(self) -> Real:
         """``latency before / latency after``; ``DoesNotFit`` where there was none before."""
         if self.before is None:
             raise DoesNotFit(self.why_not)
@@ -78,7 +80,7 @@ def compress(
     compute_efficiency: float = 1.0,
     memory_efficiency: float = 1.0,
     kernel_overhead: Quantity | str = "10 µs",
-    **work: Any,
+    **work: Unpack[Work],
 ) -> CompressionAnswer:
     """A pass before and after ``method``: options are those of ``roofline``, and mean the same.
 
@@ -90,17 +92,24 @@ def compress(
     part lacks, ``InputError`` where no source says whether the part has 2:4 sparsity, ``DoesNotFit`` where
     it does not fit even so.
     """
-    rates: dict[str, Any] = {"compute_efficiency": compute_efficiency, "memory_efficiency": memory_efficiency}
-    rest: dict[str, Any] = {"batch_size": batch_size, "kernel_overhead": kernel_overhead}
+    run = partial(
+        roofline,
+        accelerator=accelerator,
+        batch_size=batch_size,
+        precision=precision,
+        compute_efficiency=compute_efficiency,
+        memory_efficiency=memory_efficiency,
+        kernel_overhead=kernel_overhead,
+    )
     before, why = None, ""
     try:
-        before = roofline(model, accelerator, precision=precision, **rates, **rest, **work)
+        before = run(model, **work)
     except DoesNotFit as error:
         why = str(error)
     plain = forward_pass(model, batch_size=batch_size, precision=precision, **work)
     if isinstance(method, Distilled):
         count = forward_pass(method.student, batch_size=batch_size, precision=precision, **work)
-        after = roofline(method.student, accelerator, precision=precision, **rates, **rest, **work)
+        after = run(method.student, **work)
     else:
         stored = work.get("weight_precision") or precision
         count, computed, sparse = _compressed(model, accelerator, method, plain, batch_size, precision, stored, work)
@@ -113,7 +122,8 @@ def compress(
             speed=speed,
             bandwidth=si(accelerator.memory_bandwidth) * memory_efficiency,
             compute=(count.matrix_flops / sparse + count.pair_flops) / speed,
-            **rest,
+            batch_size=batch_size,
+            kernel_overhead=kernel_overhead,
         )
     return CompressionAnswer(
         method=method,
@@ -155,7 +165,7 @@ def _compressed(
     batch_size: Whole,
     precision: str,
     stored: str,
-    work: dict[str, Any],
+    work: Work,
 ) -> tuple[ForwardPass, str, float]:
     """The work that is left, the precision of its arithmetic, and how much faster arithmetic on weights is."""
     width = bytes_per_value(stored)
@@ -177,8 +187,8 @@ def _lighter(work: ForwardPass, share: float) -> ForwardPass:
     return work._replace(weight_bytes=work.weight_bytes * share, held_weights=work.held_weights * share)
 
 
-def _quantised(model: Model, method: Quantised, batch: Whole, precision: str, work: dict[str, Any]) -> ForwardPass:
-    options = {**work, "weight_precision": method.weights}
+def _quantised(model: Model, method: Quantised, batch: Whole, precision: str, work: Work) -> ForwardPass:
+    options: Work = {**work, "weight_precision": method.weights}
     if method.cache is not None:
         options["kv_precision"] = method.cache
     count = forward_pass(model, batch_size=batch, precision=method.arithmetic or precision, **options)
@@ -211,7 +221,7 @@ def solve_compression(scenario: Compression) -> Answer:
     >>> round(solve_compression(scenario).best("speedup").amount, 2)
     2.73
     """
-    work: dict[str, Any] = {}
+    work: Work = {}
     if scenario.input_tokens is not None:
         work = {"input_tokens": scenario.input_tokens, "context_tokens": scenario.context_tokens}
     found = compress(

@@ -11,8 +11,8 @@ covariances are those of the routing, and the law is an approximation. Few token
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any, TypeAlias
+from functools import lru_cache, partial
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from secondorder.answers.answer import Answer
 from secondorder.answers.declared import EXPERT_ROUTING
 from secondorder.answers.estimate import Claim, Rung
 from secondorder.answers.metric import unit_of
+from secondorder.arrays import Complexes
 from secondorder.errors import InputError
 from secondorder.scenarios.expert_routing import ExpertRouting
 
@@ -267,7 +268,7 @@ def _conditioned(places: list[Floats], counts: list[int], total: int, number: in
     block = max(1, AT_ONCE // max(len(load) for load in places))
     for first in range(0, len(angles), block):
         part = angles[first : first + block]
-        product: Any = np.exp(-1j * total * part) * np.ones((len(values), 1))
+        product = np.exp(-1j * total * part) * np.ones((len(values), 1))
         for load, count in zip(places, counts, strict=True):
             product = product * _up_to(load, values, part) ** count
         sums += (product.real * twice[first : first + block]).sum(axis=1)
@@ -276,11 +277,11 @@ def _conditioned(places: list[Floats], counts: list[int], total: int, number: in
     return values[: last + 1], np.append(below[:last], 1.0)
 
 
-def _up_to(load: Floats, values: npt.NDArray[np.int64], angles: Floats) -> Any:
+def _up_to(load: Floats, values: npt.NDArray[np.int64], angles: Floats) -> Complexes:
     """``sum_{j <= m} load_j exp(i j angle)`` for each value ``m`` and angle."""
     terms = load[:, None] * np.exp(1j * np.arange(len(load))[:, None] * angles)
     if values[0] >= len(load) - 1:
-        return terms.sum(axis=0)[None, :]
+        return np.asarray(terms.sum(axis=0)[None, :])
     return np.cumsum(terms, axis=0)[np.minimum(values, len(load) - 1)]
 
 
@@ -377,15 +378,12 @@ def _normal(s: ExpertRouting, p: Floats, free: Floats) -> list[Rung]:
 
 
 def _lawful(s: ExpertRouting, p: Floats) -> list[Rung]:
-    shape: dict[str, Any] = {"tokens": s.tokens, "top_k": s.top_k, "weights": s.shares}
+    greatest = partial(greatest_load, tokens=s.tokens, top_k=s.top_k, weights=s.shares)
     exact = s.top_k in (1, s.experts)
     about = "" if exact else "means and variances of the loads are matched, the law of the fullest is approximate"
     source = "Poisson loads given their sum" if exact else "binomial loads given their sum"
     counted = not exact and s.uniform and math.comb(s.tokens + s.top_k, s.top_k) <= MOST_STATES
-    if counted:
-        fullest = counted_greatest_load(tokens=s.tokens, experts=s.experts, top_k=s.top_k)
-    else:
-        fullest = greatest_load(**shape)
+    fullest = counted_greatest_load(tokens=s.tokens, experts=s.experts, top_k=s.top_k) if counted else greatest()
     mean = mean_of(fullest)
     guess = (source, Claim.EXACT if exact else Claim.APPROXIMATION, about)
     origin = ("routings counted", Claim.EXACT, "") if counted else guess
@@ -402,7 +400,7 @@ def _lawful(s: ExpertRouting, p: Floats) -> list[Rung]:
     share = s.routed / s.expert_parallel
     if s.capacity is None:
         alone = s.experts_per_device == 1
-        on_device = mean if alone else mean_of(greatest_load(**shape, group=s.experts_per_device))
+        on_device = mean if alone else mean_of(greatest(group=s.experts_per_device))
         rows.append(_rung("slowdown", on_device / share, 2, *(origin if alone else guess)))
     elif s.experts_per_device == 1:
         values, below = fullest

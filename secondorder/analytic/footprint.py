@@ -5,6 +5,7 @@ Power in W, times in s, energy in kWh, intensity in kgCO2e/kWh, carbon in kgCO2e
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -133,62 +134,76 @@ def solve_footprint(scenario: Footprint) -> Answer:
 
     Outside their domain where more than a thousandth of the work exceeds its hour's capacity: it is done later.
     """
-    s = scenario
-    seconds, asked, intensity = si(s.horizon), s.hourly_utilisation, s.hourly_intensity
-    mean = min(float(asked.mean()), 1.0)  # all hours at full work may add up to a last digit more
-    rated, at_mean = _at_meter(s, 1.0), _at_meter(s, mean)
-    idle = _at_meter(s, 0.0)
-    factor = float(noise_factor(load_scv=s.load_scv, intensity_scv=s.intensity_scv, correlation=s.correlation))
-    resting = np.full_like(asked, idle)
-    working = (rated - idle) * asked
-    product = mean_product(power=resting, intensity=intensity) + factor * mean_product(
-        power=working, intensity=intensity
-    )
-    kwh = [float(energy(power=watts, seconds=seconds)) for watts in (rated, at_mean)]
-    operational = [*(each * float(intensity.mean()) for each in kwh), product * seconds / JOULES_PER_KWH]
-    beyond = float(np.sum(overflow(utilisation=asked, load_scv=s.load_scv)) / max(asked.sum(), 1e-300))
-    good = beyond <= OVERFLOW
-    note = "" if good else f"{100 * beyond:.2g} % of the work exceeds its hour's capacity, and is done later"
-    rows: list[Rung] = []
-
-    def add(metric: str, amounts: list[float], unit: str, sources: tuple[str, ...], orders: tuple[int, ...]) -> None:
-        for amount, source, order in zip(amounts, sources, orders, strict=True):
-            late = 0 < order <= orders[-1] == 2 and not good
-            rows.append(
-                Rung(
-                    metric=metric,
-                    amount=amount,
-                    unit=unit,
-                    source=source,
-                    order=order,
-                    claim=Claim.APPROXIMATION if order else Claim.BOUND,
-                    outside=note if late else "",
-                )
-            )
-
-    two, three = _SOURCES[:2], _SOURCES
-    add("utilisation", [mean], "", ("mean of the profile",), (1,))
-    add("energy", kwh, "kWh", two, (0, 1))
-    add("carbon_operational", operational, "kgCO2e", three, (0, 1, 2))
-    totals = operational
+    s, work = scenario, _work(scenario)
+    rows = [
+        *_rungs("utilisation", [work.mean], "", ("mean of the profile",), (1,)),
+        *_rungs("energy", work.kwh, "kWh", _SOURCES[:2], (0, 1)),
+        *_rungs("carbon_operational", work.operational, "kgCO2e", _SOURCES, (0, 1, 2), work.late),
+    ]
+    totals = work.operational
     if (embodied := s.embodied_carbon) is not None:
-        add("carbon_embodied", [embodied], "kgCO2e", ("straight line over the service life",), (1,))
-        totals = [each + embodied for each in operational]
-        add("carbon", totals, "kgCO2e", three, (0, 1, 2))
+        totals = [each + embodied for each in work.operational]
+        rows += _rungs("carbon_embodied", [embodied], "kgCO2e", ("straight line over the service life",), (1,))
+        rows += _rungs("carbon", totals, "kgCO2e", _SOURCES, (0, 1, 2), work.late)
     if (water := s.water_per_kwh) is not None:
-        add("water", [each * water for each in kwh], "L", two, (0, 1))
-    if s.rate is not None:
-        requests = si(s.rate) * seconds
-        full = requests / s.utilisation
-        add("energy_per_request", [kwh[0] / full, kwh[1] / requests], "kWh/request", two, (0, 1))
-        each = [totals[0] / full, totals[1] / requests, totals[2] / requests]
-        add("carbon_per_request", each, "kgCO2e/request", three, (0, 1, 2))
-        if s.tokens_per_request is not None:
-            add("carbon_per_token", [x / s.tokens_per_request for x in each], "kgCO2e/token", three, (0, 1, 2))
-    what = f"{s.accelerators} x {s.accelerator.name}, horizon {pretty(seconds, 's')}"
+        rows += _rungs("water", [each * water for each in work.kwh], "L", _SOURCES[:2], (0, 1))
+    rows += _of_a_request(s, work, totals)
+    what = f"{s.accelerators} x {s.accelerator.name}, horizon {pretty(si(s.horizon), 's')}"
     grid = f"{s.region.name}, carbon intensity by {_BASES[s.region.basis]}"
     how = "; ".join([what, grid, *_not_counted(s)])
     return Answer(scenario=s.name, estimates=tuple(rows), how=how)
+
+
+class _Work(NamedTuple):
+    """Mean utilisation; energy (kWh) and operational carbon (kgCO2e) by order; ``late``: work past an hour's capacity.
+
+    The energy has the orders 0 and 1, the carbon also order 2.
+    """
+
+    mean: float
+    kwh: list[float]
+    operational: list[float]
+    late: str
+
+
+def _work(s: Footprint) -> _Work:
+    seconds, asked, intensity = si(s.horizon), s.hourly_utilisation, s.hourly_intensity
+    mean = min(float(asked.mean()), 1.0)  # all hours at full work may add up to a last digit more
+    rated, at_mean, idle = (_at_meter(s, each) for each in (1.0, mean, 0.0))
+    factor = float(noise_factor(load_scv=s.load_scv, intensity_scv=s.intensity_scv, correlation=s.correlation))
+    resting, working = np.full_like(asked, idle), (rated - idle) * asked
+    product = mean_product(power=resting, intensity=intensity)
+    product = product + factor * mean_product(power=working, intensity=intensity)
+    kwh = [float(energy(power=watts, seconds=seconds)) for watts in (rated, at_mean)]
+    operational = [*(each * float(intensity.mean()) for each in kwh), float(product) * seconds / JOULES_PER_KWH]
+    beyond = float(np.sum(overflow(utilisation=asked, load_scv=s.load_scv)) / max(asked.sum(), 1e-300))
+    late = f"{100 * beyond:.2g} % of the work exceeds its hour's capacity, and is done later"
+    return _Work(mean, kwh, operational, late if beyond > OVERFLOW else "")
+
+
+def _of_a_request(s: Footprint, work: _Work, totals: list[float]) -> Iterator[Rung]:
+    """What one request takes, and one token, where the rate is known; order 0 at the rate of full work."""
+    if s.rate is None:
+        return
+    requests = si(s.rate) * si(s.horizon)
+    full = requests / s.utilisation
+    each = [totals[0] / full, totals[1] / requests, totals[2] / requests]
+    kwh = [work.kwh[0] / full, work.kwh[1] / requests]
+    yield from _rungs("energy_per_request", kwh, "kWh/request", _SOURCES[:2], (0, 1))
+    yield from _rungs("carbon_per_request", each, "kgCO2e/request", _SOURCES, (0, 1, 2), work.late)
+    if s.tokens_per_request is not None:
+        tokens = [one / s.tokens_per_request for one in each]
+        yield from _rungs("carbon_per_token", tokens, "kgCO2e/token", _SOURCES, (0, 1, 2), work.late)
+
+
+def _rungs(
+    metric: str, amounts: list[float], unit: str, sources: tuple[str, ...], orders: tuple[int, ...], late: str = ""
+) -> Iterator[Rung]:
+    """A rung an order; those past order 0 are outside their domain where work is ``late``."""
+    for amount, source, order in zip(amounts, sources, orders, strict=True):
+        claim = Claim.APPROXIMATION if order else Claim.BOUND
+        outside = late if order else ""
+        yield Rung(metric=metric, amount=amount, unit=unit, source=source, order=order, claim=claim, outside=outside)
 
 
 _BASES = {"life cycle": "life cycle", "direct": "direct emissions"}

@@ -16,7 +16,7 @@ mean latency ``(kernels + n) tau``: ``tau`` the mean time between kernels, ``n``
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -181,7 +181,7 @@ def exponential_interval(*, launch: Real, execution: Real, queue_depth: Whole) -
     1.3333333333333333
     """
     host, device = positive("launch", launch), positive("execution", execution)
-    most = whole("queue_depth", queue_depth) + 2.0
+    most = np.asarray(whole("queue_depth", queue_depth) + 2.0, dtype=np.float64)
     return plain(device / (1 - _idle(device / host, most)))
 
 
@@ -465,7 +465,7 @@ def _long_run(ratio: float, most: int) -> Floats:
     return np.asarray(powers / powers.sum())
 
 
-def _idle(ratio: Floats, most: Any) -> Floats:
+def _idle(ratio: Floats, most: Floats) -> Floats:
     """``(1 - r)/(1 - r^(most + 1))``, its limit at 1."""
     logs = np.log(ratio)
     near = np.abs(logs) < 1e-12

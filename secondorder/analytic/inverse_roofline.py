@@ -12,16 +12,16 @@ Options beside the objective are those of ``roofline``, and mean the same; a bat
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict, Unpack
 
-from secondorder.analytic.roofline import RooflineAnswer, roofline
+from secondorder.analytic.roofline import RooflineAnswer, RooflineOptions, roofline
 from secondorder.answers.answer import Answer
-from secondorder.answers.estimate import Claim, Rung
+from secondorder.answers.estimate import Rung, rung
 from secondorder.errors import DoesNotFit, InfeasibleError, InputError
 from secondorder.fleets.accelerators import Accelerator, accelerators
 from secondorder.quantities import Quantity, Unit, pretty, si
 from secondorder.scenarios.inverse_roofline import InverseRoofline
-from secondorder.workloads.forward_pass import forward_pass
+from secondorder.workloads.forward_pass import Work, forward_pass
 from secondorder.workloads.network import Network
 from secondorder.workloads.transformer import Transformer
 
@@ -44,6 +44,18 @@ class Required:
     capacity: float
 
 
+class _Asked(TypedDict):
+    """What ``required`` and ``candidates`` are both given of a scenario."""
+
+    latency: Objective | None
+    throughput: Objective | None
+    batch_size: int
+    precision: str
+    compute_efficiency: float
+    memory_efficiency: float
+    kernel_overhead: Quantity | str
+
+
 def required(
     model: Model,
     *,
@@ -54,7 +66,7 @@ def required(
     kernel_overhead: Quantity | str = "10 µs",
     compute_efficiency: float = 1.0,
     memory_efficiency: float = 1.0,
-    **work: Any,
+    **work: Unpack[Work],
 ) -> Required:
     """The peak, bandwidth and capacity that a pass needs to meet ``latency``, or ``throughput``, at this batch size.
 
@@ -79,7 +91,9 @@ def required(
     )
 
 
-def largest_batch(model: Model, accelerator: Accelerator, *, latency: Objective, **options: Any) -> RooflineAnswer:
+def largest_batch(
+    model: Model, accelerator: Accelerator, *, latency: Objective, **options: Unpack[RooflineOptions]
+) -> RooflineAnswer:
     """The pass of the largest batch that fits and takes at most ``latency``.
 
     *Exact*: the latency never falls as the batch grows. Errors: ``InfeasibleError`` where a batch of 1 takes longer,
@@ -99,7 +113,9 @@ def largest_batch(model: Model, accelerator: Accelerator, *, latency: Objective,
     return _last(lambda batch: _fitting(model, accelerator, batch, options), lambda found: bool(found.latency <= most))
 
 
-def smallest_batch(model: Model, accelerator: Accelerator, *, throughput: Objective, **options: Any) -> RooflineAnswer:
+def smallest_batch(
+    model: Model, accelerator: Accelerator, *, throughput: Objective, **options: Unpack[RooflineOptions]
+) -> RooflineAnswer:
     """The pass of the smallest batch that serves ``throughput``, in inputs (samples) a second.
 
     *Exact*: the throughput never falls as the batch grows. Errors: ``InfeasibleError``, which tells the most that the
@@ -125,7 +141,12 @@ def smallest_batch(model: Model, accelerator: Accelerator, *, throughput: Object
 
 
 def implied_efficiency(
-    model: Model, accelerator: Accelerator, *, latency: Objective, batch_size: int = 1, **options: Any
+    model: Model,
+    accelerator: Accelerator,
+    *,
+    latency: Objective,
+    batch_size: int = 1,
+    **options: Unpack[RooflineOptions],
 ) -> float:
     """The efficiency of both arithmetic and memory at which the roofline meets a (measured) ``latency``.
 
@@ -141,7 +162,7 @@ def implied_efficiency(
     """
     for name in _EFFICIENCIES:
         if name in options:
-            raise InputError(name, given=options[name], expected="none: it is what is asked for")
+            raise InputError(name, given=options.get(name), expected="none: it is what is asked for")
     found, most = roofline(model, accelerator, batch_size=batch_size, **options), _latency(latency)
     if found.latency > most:
         raise InfeasibleError(
@@ -171,7 +192,7 @@ def candidates(
     latency: Objective | None = None,
     throughput: Objective | None = None,
     batch_size: int = 1,
-    **options: Any,
+    **options: Unpack[RooflineOptions],
 ) -> tuple[Candidate, ...]:
     """Each part of the zoo (or of ``among``) beside an objective at this batch size; those that meet it first.
 
@@ -190,7 +211,7 @@ def candidates(
     return tuple(sorted(found, key=lambda c: (bool(c.why), float(c.answer.latency) if c.answer else float("inf"))))
 
 
-def _candidate(model: Model, part: Accelerator, most: float, batch: int, options: Mapping[str, Any]) -> Candidate:
+def _candidate(model: Model, part: Accelerator, most: float, batch: int, options: RooflineOptions) -> Candidate:
     precision = options.get("precision", "fp16")
     if precision not in part.peak:
         return Candidate(accelerator=part, answer=None, why=f"has no {precision}")
@@ -202,7 +223,7 @@ def _candidate(model: Model, part: Accelerator, most: float, batch: int, options
     return Candidate(accelerator=part, answer=answer, why=late if answer.latency > most else "")
 
 
-def _fitting(model: Model, accelerator: Accelerator, batch: int, options: Mapping[str, Any]) -> RooflineAnswer | None:
+def _fitting(model: Model, accelerator: Accelerator, batch: int, options: RooflineOptions) -> RooflineAnswer | None:
     try:
         return roofline(model, accelerator, batch_size=batch, **options)
     except DoesNotFit:
@@ -251,18 +272,20 @@ def solve_inverse_roofline(scenario: InverseRoofline) -> Answer:
     >>> print(answer.best("bandwidth"))
     1.58 TB/s
     """
-    options: dict[str, Any] = {
+    work: Work = {}
+    if scenario.input_tokens is not None:
+        work = {"input_tokens": scenario.input_tokens, "context_tokens": scenario.context_tokens}
+    options: _Asked = {
+        "latency": scenario.latency,
+        "throughput": scenario.throughput,
         "batch_size": scenario.batch_size,
         "precision": scenario.precision,
         "compute_efficiency": scenario.compute_efficiency,
         "memory_efficiency": scenario.memory_efficiency,
         "kernel_overhead": scenario.kernel_overhead,
     }
-    if scenario.input_tokens is not None:
-        options |= {"input_tokens": scenario.input_tokens, "context_tokens": scenario.context_tokens}
-    objective: dict[str, Any] = {"latency": scenario.latency, "throughput": scenario.throughput}
-    need = required(scenario.model, **objective, **options)
-    found = candidates(scenario.model, **objective, **options)
+    need = required(scenario.model, **options, **work)
+    found = candidates(scenario.model, **options, **work)
     met = [each.accelerator.name for each in found if each.meets]
     few = ", ".join(met[:3]) + (f" and {len(met) - 3} others" if len(met) > 3 else "")
     amounts = {
@@ -284,5 +307,4 @@ def solve_inverse_roofline(scenario: InverseRoofline) -> Answer:
 
 
 def _rung(metric: str, amount: float, unit: str, source: str, note: str = "") -> Rung:
-    claim = Claim.APPROXIMATION
-    return Rung(metric=metric, amount=amount, unit=unit, source=source, order=1, claim=claim, note=note)
+    return rung(metric, amount, unit, source, 1, note)

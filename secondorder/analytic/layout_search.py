@@ -1,13 +1,15 @@
 """Which layouts of a training job fit a cluster, and which of them is the fastest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import TypedDict, Unpack
 
 from secondorder.analytic.training_step import mean_step
 from secondorder.errors import DoesNotFit, InputError
 from secondorder.fleets.clusters import Cluster
+from secondorder.laws import Service
+from secondorder.quantities import DataSize, Efficiency
 from secondorder.scenarios.training_step import TrainingStep
 from secondorder.workloads.training import Layout, Recomputation, TrainingJob
 
@@ -38,7 +40,19 @@ class Candidate:
         return self.step.memory.total
 
 
-def layouts(job: TrainingJob, cluster: Cluster, **options: Any) -> list[Candidate]:
+class StepOptions(TypedDict, total=False):
+    """What a ``TrainingStep`` takes beside its job and its cluster."""
+
+    compute_efficiency: Efficiency
+    network_efficiency: Efficiency
+    jitter: Service | str | None
+    slow_ranks: Mapping[int, float]
+    buckets: int
+    reserved_memory: DataSize
+    name: str
+
+
+def layouts(job: TrainingJob, cluster: Cluster, **options: Unpack[StepOptions]) -> list[Candidate]:
     """Every layout of a job on a cluster that fits, the fastest first; ``options`` are those of ``TrainingStep``.
 
     Tensor parallel within a node, pipelines of equal stages by 1f1b, data parallel the rest; microbatches of 1 to
@@ -85,7 +99,7 @@ def _divisors(number: int) -> list[int]:
     return [each for each in range(1, number + 1) if number % each == 0]
 
 
-def _tried(job: TrainingJob, cluster: Cluster, layout: Layout, options: dict[str, Any]) -> Candidate | None:
+def _tried(job: TrainingJob, cluster: Cluster, layout: Layout, options: StepOptions) -> Candidate | None:
     """The layout's step, or None where it is not possible or does not fit."""
     try:
         laid = replace(job, layout=layout)

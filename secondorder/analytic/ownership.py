@@ -12,7 +12,7 @@ from secondorder.analytic.arguments import Floats, Real, non_negative, one, one_
 from secondorder.analytic.queues import multiserver, staffing
 from secondorder.analytic.queues.transform_inversion import quantile
 from secondorder.answers.answer import Answer
-from secondorder.answers.estimate import Claim, Rung
+from secondorder.answers.estimate import Rung, rung
 from secondorder.errors import InputError
 from secondorder.laws import Exponential
 from secondorder.quantities import pretty, si
@@ -316,15 +316,7 @@ def _doubt(s: Ownership, order: int, mu: float) -> str:
 
 
 def _row(metric: str, amount: float, unit: str, order: int, source: str, doubt: str = "") -> Rung:
-    return Rung(
-        metric=metric,
-        amount=float(amount),
-        unit=unit,
-        source=source,
-        order=order,
-        claim=Claim.APPROXIMATION,
-        outside=doubt,
-    )
+    return rung(metric, amount, unit, source, order, outside=doubt)
 
 
 def _rungs(metric: str, full: float, real: float, unit: str) -> list[Rung]:

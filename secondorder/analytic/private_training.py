@@ -28,7 +28,7 @@ def ghost_overhead() -> float:
     """FLOPs over those of a plain step with a second backward pass: ``(F + 2 F + 2 F) / (3 F) = 5/3``.
 
     The norms, from products of activations and of output gradients, are left out: a *lower bound*, near the
-    truth where a sample's tokens are few beside the layers' widths. *Source*: Li et al. 2022, section 4.
+    truth where a sample's tokens are few compared with the layers' widths. *Source*: Li et al. 2022, section 4.
 
     >>> round(ghost_overhead(), 3)
     1.667

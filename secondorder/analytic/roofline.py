@@ -16,15 +16,15 @@ Batch sizes and lengths may be arrays; so is then every figure of the answer:
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from secondorder.arrays import EqualByValue
+from secondorder.arrays import EqualByValue, Real
 from secondorder.errors import DoesNotFit, InputError
 from secondorder.fleets.accelerators import Accelerator
 from secondorder.quantities import Quantity, pretty, quantity, si
-from secondorder.workloads.forward_pass import ForwardPass, Real, Whole, forward_pass
+from secondorder.workloads.forward_pass import ForwardPass, Whole, Work, forward_pass
 from secondorder.workloads.network import Network
 from secondorder.workloads.transformer import Transformer
 
@@ -73,7 +73,7 @@ class RooflineAnswer(EqualByValue):
         return self.flops / self.bytes
 
     @property
-    def bottleneck(self) -> Any:
+    def bottleneck(self) -> "str | npt.NDArray[np.str_]":
         """``compute``, ``memory`` or ``overhead``; of an array, an array."""
         times = [self.compute, self.memory, self.overhead]
         if not isinstance(self.latency, np.ndarray):
@@ -82,7 +82,7 @@ class RooflineAnswer(EqualByValue):
         return np.array([*BOUNDS, "does not fit"])[np.where(np.isnan(self.latency), 3, largest)]
 
     @property
-    def feasible(self) -> Any:
+    def feasible(self) -> "bool | npt.NDArray[np.bool_]":
         """Whether it fits: True, or an array."""
         return self.footprint <= self.capacity
 
@@ -124,6 +124,16 @@ class RooflineAnswer(EqualByValue):
         if isinstance(compute, np.ndarray) or isinstance(memory, np.ndarray):
             return np.maximum(compute, memory)
         return compute if compute > memory else memory
+
+
+class RooflineOptions(Work, total=False):
+    """Options of ``roofline`` beside the batch size."""
+
+    precision: str
+    compute_efficiency: float
+    memory_efficiency: float
+    kernel_overhead: Quantity | str
+    idle_power: float
 
 
 def roofline(

@@ -4,13 +4,13 @@
 """
 
 import math
-from typing import Any
 
 import numpy as np
 
 from secondorder.analytic.arguments import Real, each, non_negative, plain, positive
 from secondorder.answers.answer import Answer
-from secondorder.answers.estimate import Claim, Rung
+from secondorder.answers.estimate import Rung, rung
+from secondorder.arrays import Floats
 from secondorder.errors import InfeasibleError
 from secondorder.quantities import si
 from secondorder.scenarios.scaling_law import (
@@ -91,7 +91,7 @@ def lifetime_optimum(*, loss: Real, inference_tokens: Real, fit: Fit = FITS["bes
     return n, plain(d)
 
 
-def _tokens_for(loss: Any, n: Any, fit: Fit) -> Any:
+def _tokens_for(loss: Floats, n: Floats, fit: Fit) -> Floats:
     return (fit.tokens / (loss - fit.irreducible - fit.parameters * n**-fit.alpha)) ** (1 / fit.beta)
 
 
@@ -162,7 +162,7 @@ def optimum_spread(*, compute: Real, fit: Fit = FITS["besiroglu_2024"], pivoted:
     First-order propagation through ``ln N = (ln(alpha A / (beta B)) + beta ln(C/6)) / (alpha + beta)``; ``D/N`` goes as
     ``N^-2``. The exponents' errors are taken as independent. ``pivoted``: ``A N0^-alpha`` and ``B D0^-beta`` are
     known at the middle of the experiments, so that ``ln A`` moves with ``alpha`` by ``ln N0``; else ``A`` and ``B``
-    have their published errors by themselves, as lognormal variables. *Valid when* these are small beside the
+    have their published errors by themselves, as lognormal variables. *Valid when* these are small compared with the
     exponents. The true covariance is not published: pivoted leaves out the error at the pivot itself and is the
     narrower, independent the far wider of two limits. ``compute`` in FLOP, broadcasts.
 
@@ -230,7 +230,7 @@ def _optimum(n: float, d: float, order: int, source: str, fit: Fit) -> list[Rung
         "loss": (float(parametric_loss(parameters=n, tokens=d, fit=fit)), ""),
     }
     return [
-        _rung(metric, amount, unit, source, order, outside=outside, note=note)
+        rung(metric, amount, unit, source, order, outside=outside, note=note)
         for metric, (amount, unit) in found.items()
     ]
 
@@ -263,7 +263,7 @@ def _training(scenario: ScalingLaw) -> list[Rung]:
         ("training_time", scenario.training_seconds, "s", "FLOP over what the accelerators do"),
         ("training_cost", scenario.training_cost, "USD", "time, accelerators and price"),
     )
-    return [_rung(metric, amount, unit, source, 1) for metric, amount, unit, source in rows if amount is not None]
+    return [rung(metric, amount, unit, source, 1) for metric, amount, unit, source in rows if amount is not None]
 
 
 def _lifetime(scenario: ScalingLaw, loss: float, training: float, parameters: float) -> list[Rung]:
@@ -278,17 +278,4 @@ def _lifetime(scenario: ScalingLaw, loss: float, training: float, parameters: fl
         ("lifetime_compute", least, "FLOP"),
         ("lifetime_saving", 1 - least / plain_cost, ""),
     )
-    return [_rung(metric, amount, unit, "Sardana et al. 2023", 2) for metric, amount, unit in rows]
-
-
-def _rung(metric: str, amount: float, unit: str, source: str, order: int, *, outside: str = "", note: str = "") -> Rung:
-    return Rung(
-        metric=metric,
-        amount=amount,
-        unit=unit,
-        source=source,
-        order=order,
-        claim=Claim.APPROXIMATION,
-        outside=outside,
-        note=note,
-    )
+    return [rung(metric, amount, unit, "Sardana et al. 2023", 2) for metric, amount, unit in rows]

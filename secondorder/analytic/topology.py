@@ -4,11 +4,13 @@ Half of the endpoints can send the other half no more than the bisection carries
 the way: a bound from below on every algorithm, which a real one reaches only where its routes fill all the links.
 """
 
+from collections.abc import Iterator
+
 from secondorder.analytic.arguments import Real, Whole, non_negative, plain, positive, whole
 from secondorder.answers.answer import Answer
 from secondorder.answers.estimate import Claim, Rung
 from secondorder.quantities import si
-from secondorder.scenarios.topology import LeafSpine, Topology
+from secondorder.scenarios.topology import LeafSpine, Shape, Topology
 
 
 def solve_topology(scenario: Topology) -> Answer:
@@ -23,73 +25,58 @@ def solve_topology(scenario: Topology) -> Answer:
     >>> [str(rung) for rung in answer["all_to_all_time"]]
     ['19.8 ms', '70 ms']
     """
-    wires, link = scenario.wires, si(scenario.link_bandwidth)
-    across = wires.bisection * link
-    counts = [
+    rows = [*_counts(scenario.wires), *_bandwidths(scenario), *_least_times(scenario)]
+    return Answer(scenario=scenario.name, estimates=tuple(rows), how=f"{scenario.wires}")
+
+
+def _counts(wires: Shape) -> Iterator[Rung]:
+    for metric, count in (
         ("endpoints", wires.endpoints),
         ("switches", wires.switches),
         ("links", wires.links),
         ("diameter", wires.diameter),
-    ]
-    source = type(wires).__name__
-    rows = [
-        Rung(metric=metric, amount=float(count), unit="", source=source, order=1, claim=Claim.EXACT)
-        for metric, count in counts
-    ]
-    for metric, amount, unit in (
-        ("oversubscription", wires.oversubscription, ""),
-        ("bisection_bandwidth", across, "byte/s"),
     ):
-        rows.append(
-            Rung(
-                metric=metric,
-                amount=amount,
-                unit=unit,
-                source=source,
-                order=1,
-                claim=Claim.EXACT,
-                outside=wires.doubt,
-            )
-        )
-    size, ends, injection = si(scenario.size), wires.endpoints, wires.injection * link
-    for metric, alone, crossing, leaf in (
-        (
-            "all_to_all_time",
-            all_to_all_injection(size=size, endpoints=ends, injection=injection),
-            all_to_all_crossing(size=size, endpoints=ends, bisection=across),
-            _out_of_a_leaf(scenario),
-        ),
-        (
-            "all_reduce_time",
-            all_reduce_injection(size=size, endpoints=ends, injection=injection),
-            all_reduce_crossing(size=size, bisection=across),
-            0.0,
-        ),
-    ):
-        rows.append(
-            Rung(
-                metric=metric,
-                amount=float(alone),
-                unit="s",
-                source="endpoint's links",
-                order=0,
-                claim=Claim.BOUND,
-                note="from below",
-            )
-        )
-        rows.append(
-            Rung(
-                metric=metric,
-                amount=float(max(alone, crossing, leaf)),
-                unit="s",
-                source="links and cuts",
-                order=1,
-                claim=Claim.BOUND,
-                outside=wires.doubt,
-                note="from below",
-            )
-        )
-    return Answer(scenario=scenario.name, estimates=tuple(rows), how=f"{scenario.wires}")
+        yield _exact(wires, metric, float(count), "")
+
+
+def _bandwidths(scenario: Topology) -> Iterator[Rung]:
+    wires = scenario.wires
+    across = wires.bisection * si(scenario.link_bandwidth)
+    yield _exact(wires, "oversubscription", wires.oversubscription, "", wires.doubt)
+    yield _exact(wires, "bisection_bandwidth", across, "byte/s", wires.doubt)
+
+
+def _exact(wires: Shape, metric: str, amount: float, unit: str, outside: str = "") -> Rung:
+    source, claim = type(wires).__name__, Claim.EXACT
+    return Rung(metric=metric, amount=amount, unit=unit, source=source, order=1, claim=claim, outside=outside)
+
+
+def _least_times(scenario: Topology) -> Iterator[Rung]:
+    """Order 0 by what an endpoint can send, order 1 also by the bisection and by what leaves a leaf."""
+    wires, link, size = scenario.wires, si(scenario.link_bandwidth), si(scenario.size)
+    ends, injection, across = wires.endpoints, wires.injection * link, wires.bisection * link
+    alone = all_to_all_injection(size=size, endpoints=ends, injection=injection)
+    crossing = all_to_all_crossing(size=size, endpoints=ends, bisection=across)
+    yield _bound("all_to_all_time", 0, float(alone), "endpoint's links")
+    slowest = float(max(alone, crossing, _out_of_a_leaf(scenario)))
+    yield _bound("all_to_all_time", 1, slowest, "links and cuts", wires.doubt)
+    alone = all_reduce_injection(size=size, endpoints=ends, injection=injection)
+    crossing = all_reduce_crossing(size=size, bisection=across)
+    yield _bound("all_reduce_time", 0, float(alone), "endpoint's links")
+    yield _bound("all_reduce_time", 1, float(max(alone, crossing)), "links and cuts", wires.doubt)
+
+
+def _bound(metric: str, order: int, seconds: float, source: str, outside: str = "") -> Rung:
+    return Rung(
+        metric=metric,
+        amount=seconds,
+        unit="s",
+        source=source,
+        order=order,
+        claim=Claim.BOUND,
+        outside=outside,
+        note="from below",
+    )
 
 
 def _out_of_a_leaf(scenario: Topology) -> float:

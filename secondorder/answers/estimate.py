@@ -131,6 +131,29 @@ def bound(note: str = "", *, outside: str = "") -> Standing:
     return Standing(Claim.BOUND, note, outside)
 
 
+def rung(
+    metric: str,
+    amount: float,
+    unit: str,
+    source: str,
+    order: int,
+    note: str = "",
+    outside: str = "",
+    claim: Claim = Claim.APPROXIMATION,
+) -> Rung:
+    """A rung in one line; an approximation if no other claim is given."""
+    return Rung(
+        metric=metric,
+        amount=float(amount),
+        unit=unit,
+        source=source,
+        order=order,
+        claim=claim,
+        note=note,
+        outside=outside,
+    )
+
+
 def rungs(
     metrics: Iterable[Metric], order: int, source: str, standing: Standing, amounts: Mapping[str, float]
 ) -> Iterator[Rung]:

@@ -194,5 +194,5 @@ def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
 
 def _say(text: str) -> None:
     """One line on standard error."""
-    with suppress(OSError):  # nobody is left to be told
+    with suppress(OSError):  # nobody is there to read it
         print("secondorder:", " ".join(text.splitlines()), file=sys.stderr)

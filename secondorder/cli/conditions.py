@@ -52,7 +52,7 @@ class Condition:
         return _RELATIONS[self.relation](theirs, ours)
 
     def _read(self, figure: Figure) -> str | float:
-        """The value as one that compares with the figure's."""
+        """The value in a form that compares with that of the figure."""
         from secondorder.quantities import quantity
 
         if isinstance(figure.value, (str, bool)):

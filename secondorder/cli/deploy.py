@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from secondorder.cli.drawing import NOTHING, Drawn, check_drawn, write_figure, write_report
-from secondorder.cli.flags import attach, flags_of, given_in
+from secondorder.cli.flags import attach, build, flags_of, given_in, nested
 from secondorder.cli.options import PRINTED, USUAL, Margin, Output, Run, Simulated
 from secondorder.cli.output import check_output, patience, show
-from secondorder.cli.systems import example, read
+from secondorder.cli.systems import example
 from secondorder.errors import InputError
 from secondorder.systems.registry import SYSTEMS
 
@@ -27,13 +27,14 @@ def _command() -> Callable[..., None]:
 
     def deploy(
         *,
-        values: Any,
+        values: object,
         simulate: Simulated = True,
         margin: Margin = None,
         run: Run = USUAL,
         drawn: Drawn = NOTHING,
         out: Output = PRINTED,
     ) -> None:
+        from secondorder.scenarios.deployment import Deployment
         from secondorder.validation.comparison import compare
         from secondorder.verbs import solve
 
@@ -41,7 +42,7 @@ def _command() -> Callable[..., None]:
         check_drawn(drawn)
         if drawn.figure is not None and not simulate:
             raise InputError("figure", given="a figure without a simulation", expected="one of the two")
-        scenario: Any = read(system, given_in(values, every))
+        scenario = build(Deployment, nested(every, given_in(values, every)), every)
         if not simulate:
             solved = solve(scenario)
             show(solved, out)
@@ -74,7 +75,7 @@ def _report(scenario: "Deployment", result: "Answer | Comparison", drawn: Drawn)
     write_report(scenario.name, [section], drawn.report)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Callable[..., None]:
     """The command, made when it is first asked for: until then no scenario is imported."""
     if name != "deploy":
         raise AttributeError(name)

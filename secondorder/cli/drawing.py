@@ -32,7 +32,7 @@ Report = Annotated[
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """What is drawn beside the tables."""
+    """What is drawn in addition to the tables."""
 
     figure: Annotated[
         str | None,
@@ -63,7 +63,7 @@ def check_drawn(drawn: Drawn, *, simulated: bool = True) -> None:
     """Refuse what could not be written, before the work is done."""
     timeline = getattr(drawn, "timeline", None)
     if timeline is not None and not simulated:
-        raise InputError("timeline", given="--timeline beside --no-simulate", expected="a simulation")
+        raise InputError("timeline", given="--timeline with --no-simulate", expected="a simulation")
     if drawn.figure is not None:
         from secondorder.report.style import check_figure
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from secondorder.cli.drawing import NOTHING, Drawn, check_drawn, write_figure, write_report
-from secondorder.cli.options import PRINTED, REQUIRED, USUAL, Output, Run, at_least
+from secondorder.cli.options import OF_REQUESTS, PRINTED, REQUIRED, Output, RunOfRequests, at_least
 from secondorder.cli.output import check_output, emit, patience, records
 from secondorder.cli.plans import CHOICE, Plan, Which
 from secondorder.errors import naming
@@ -43,12 +43,12 @@ def explain(
         ),
     ] = None,
     drawn: Drawn = NOTHING,
-    run: Run = USUAL,
+    run: RunOfRequests = OF_REQUESTS,
     out: Output = PRINTED,
 ) -> None:
     """Split the gap between a closed form and the simulation into the effects that make it.
 
-    For a service, a second table tells where the time of its requests went.
+    For a service, a second table shows where the time of its requests went.
     """
     from secondorder.plans.read import read_plan
     from secondorder.report.explanation import explanation_grid, partition_grid, waterfall
@@ -58,9 +58,17 @@ def explain(
     check_output(out)
     check_drawn(drawn)
     scenario = read_plan(plan).one(which)
-    given = {**run.arguments, "replications": run.replications or REPLICATIONS}
+    times = run.replications or REPLICATIONS
     with patience("turning effects on and off"), naming(f"{plan}: {scenario.name}"):
-        found = explain(scenario, metric, order=order, **given)
+        found = explain(
+            scenario,
+            metric,
+            order=order,
+            seed=run.seed,
+            replications=times,
+            requests=run.num_prompts,
+            jobs=run.jobs,
+        )
         grids = [explanation_grid(found)]
         latency = metric.partition("_")[0]
         if found.partition is not None and (latency in ("ttft", "e2el") or request is not None):

@@ -44,7 +44,7 @@ class Figure:
     source: "Source | str" = "counted"
 
     def __str__(self) -> str:
-        """What has a source as its file has it, every digit, to be laid beside it; what is counted in three."""
+        """A figure with a source in all the digits of that source; one that is counted in three."""
         from secondorder.quantities import pretty
 
         return self._told(pretty if self.source == "counted" else _whole)
@@ -117,7 +117,7 @@ class Entry:
 
 
 _UNSHOWN = ("sources", "source", "note", "weight", "input", "output", "stack", "stored")
-"""Fields that are no figures: a model's layers and their bytes are told by what follows from them."""
+"""Fields that are no figures; a model's layers and their bytes show in what follows from them."""
 
 
 def _fields(part: Any, within: str, sources: "Mapping[str, Source]", source: "Source | str") -> Iterator[Figure]:

@@ -1,13 +1,13 @@
 """Flags made of the fields of dataclasses: their names, texts, kinds of value and defaults are typed nowhere else.
 
 A flag takes what a plan takes: a quantity with its unit, a name of the zoo, a line, or a TOML table. The fields of a
-field that is itself a scenario or a job stand beside the others under their own names.
+field that is itself a scenario or a job are flags like the others, under their own names.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, make_dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from cyclopts import Group, Parameter
 
@@ -25,8 +25,9 @@ INNER = {
     "TrainingJob": Group("Job", sort_key=3),
     "Layout": Group("Layout", sort_key=4),
 }
-"""Where the flags stand that are not required: those of the fields of a field together."""
+"""Groups of the flags that are not required: the fields of a field are together."""
 
+T = TypeVar("T")
 Path = tuple[str, ...]
 Given = Mapping[str, str | bool]
 """What flags were given, by their names."""
@@ -51,7 +52,7 @@ class Flag:
         return replace(self, field=replace(self.field, required=False))
 
     @property
-    def member(self) -> tuple[Any, ...]:
+    def member(self) -> tuple[str, object] | tuple[str, object, object]:
         """Of the dataclass that holds a command's flags; without a default where the flag is required."""
         one = self.field
         help = Parameter(
@@ -70,7 +71,7 @@ class Flag:
 
 
 def flags_of(kind: type, group: Group = OPTIONAL, path: Path = (), taken: Set[str] = frozenset()) -> Iterator[Flag]:
-    """A flag for each field; those of a field that is spelt by a table only stand in its place.
+    """A flag for each field; a field that is spelt by a table only is replaced by the flags of its own fields.
 
     Where the outer one has a field of that name too, the inner one has its place before it: serving_kv_precision.
     """
@@ -129,7 +130,7 @@ def nested(flags: Iterable[Flag], given: Given) -> dict[str, Any]:
     return table
 
 
-def build(kind: type, table: Mapping[str, object], flags: Iterable[Flag]) -> Any:
+def build(kind: type[T], table: Mapping[str, object], flags: Iterable[Flag]) -> T:
     """The scenario that a table spells. Errors name the flag rather than the field's place."""
     from secondorder.plans.tables import Tables
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 from cyclopts import Group, Parameter
 
@@ -14,7 +14,7 @@ from secondorder.errors import InputError
 from secondorder.systems.registry import SYSTEMS
 
 if TYPE_CHECKING:
-    from secondorder.analytic.layout_search import Candidate
+    from secondorder.analytic.layout_search import Candidate, StepOptions
     from secondorder.fleets.clusters import Cluster
     from secondorder.report.tables import Grid
     from secondorder.workloads.training import TrainingJob
@@ -46,7 +46,7 @@ def flags() -> list[Flag]:
     return [*found, replace(step_flags()[-1], group=JOB)]
 
 
-def read_job(given: Given) -> "tuple[TrainingJob, Cluster, dict[str, object]]":
+def read_job(given: Given) -> "tuple[TrainingJob, Cluster, StepOptions]":
     """The job and the cluster of the flags, and the other fields of the step."""
     from secondorder.plans.tables import Tables
     from secondorder.scenarios.training_step import TrainingStep
@@ -58,7 +58,7 @@ def read_job(given: Given) -> "tuple[TrainingJob, Cluster, dict[str, object]]":
         found = {name: tables.field(TrainingStep, name, value) for name, value in step_table(given).items()}
     except InputError as error:
         raise by_flag(error.within("step"), every) from None
-    return cast("TrainingJob", found.pop("job")), cast("Cluster", found.pop("cluster")), found
+    return cast("TrainingJob", found.pop("job")), cast("Cluster", found.pop("cluster")), cast("StepOptions", found)
 
 
 def _command() -> Callable[..., None]:
@@ -66,7 +66,7 @@ def _command() -> Callable[..., None]:
 
     def layouts(
         *,
-        values: Any,
+        values: object,
         top: Annotated[int, Parameter(group=OUTPUT, converter=at_least(1), help="Layouts to show.")] = 10,
         out: Output = PRINTED,
     ) -> None:
@@ -75,21 +75,21 @@ def _command() -> Callable[..., None]:
         check_output(out)
         job, cluster, options = read_job(given_in(values, every))
         with patience("searching"):
-            found = search(job, cluster, **cast("dict[str, Any]", options))
+            found = search(job, cluster, **options)
         emit([_record(each) for each in found[:top]], [_grid(found, top)], out)
 
     layouts.__doc__ = TITLE
     return attach(layouts, every, SYSTEMS["training_step"])
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Callable[..., None]:
     """The command, made when it is first asked for: until then no scenario is imported."""
     if name != "layouts":
         raise AttributeError(name)
     return _command()
 
 
-def _record(each: "Candidate") -> dict[str, Any]:
+def _record(each: "Candidate") -> dict[str, object]:
     layout = each.layout
     return {
         "data_parallel": layout.data_parallel, "tensor_parallel": layout.tensor_parallel,

@@ -93,7 +93,7 @@ def calibrate(
     profile: Annotated[str | None, Parameter(group=OUTPUT, metavar="FILE", help="Step time to write, as TOML.")] = None,
     out: Output = PRINTED,
 ) -> None:
-    """Fit a step time to measured runs; the whole runs are replayed, the rest of each is held out."""
+    """Fit a step time to measured runs, which are replayed as a whole; what is not fitted is held out."""
     import secondorder as so
     from secondorder.report.replay import error_grid
     from secondorder.validation.calibrate import calibrate as fit_to
@@ -128,7 +128,7 @@ def replay(
     drawn: Drawn = NOTHING,
     out: Output = PRINTED,
 ) -> None:
-    """Lay measured runs, their simulated replays and the closed forms side by side."""
+    """Compare measured runs, their simulated replays and the closed forms."""
     import pandas as pd
 
     import secondorder as so

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, make_dataclass, replace
 from textwrap import wrap
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 from cyclopts import Group, Parameter, Token
 from cyclopts.help import ColumnSpec, DefaultFormatter, DescriptionRenderer, HelpEntry, NameRenderer
@@ -15,6 +15,8 @@ from secondorder.systems.registry import SYSTEMS
 from secondorder.systems.system import MARGIN, REPLICATIONS, System
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
+
     from secondorder.studies.points import Keeping
 
 REQUIRED = Group("Required", sort_key=1)
@@ -23,8 +25,8 @@ STORE = Group("Store and cluster", sort_key=9)
 OUTPUT = Group("Output", sort_key=10)
 
 
-def _columns(console: Any, options: Any, entries: list[HelpEntry]) -> tuple[ColumnSpec, ...]:
-    """Flags and texts; the longest flag of all fits beside its text at 80 columns."""
+def _columns(console: "Console", options: "ConsoleOptions", entries: list[HelpEntry]) -> tuple[ColumnSpec, ...]:
+    """Flags and texts; the longest flag of all and its text fit in 80 columns."""
     names = ColumnSpec(renderer=NameRenderer(max_width=_LONGEST), style="cyclopts.name", max_width=_LONGEST)
     texts = ColumnSpec(renderer=DescriptionRenderer(), overflow="fold")
     return (AsteriskColumn, names, texts) if any(entry.required for entry in entries) else (names, texts)
@@ -36,7 +38,7 @@ _LONGEST = len("--long-prefill-token-threshold")
 class _Formatter(DefaultFormatter):
     """The usual one, with a usage line whose later lines are indented and do not part an option from its value."""
 
-    def render_usage(self, console: Any, options: Any, usage: Any) -> None:
+    def render_usage(self, console: "Console", options: "ConsoleOptions", usage: object) -> None:
         from rich.text import Text
 
         joined = re.sub(r"(--\S+) (?=[A-Z])", "\\1\0", f"Usage: {usage}".strip())
@@ -71,11 +73,11 @@ EXPECTED = {
     "PLAN": "a plan file",
     "FILE": "a file",
 }
-"""What stands for a value in the help, and what is expected in its place."""
+"""The placeholder of a value in the help, and what is expected there."""
 
 
-def plain(_: Any, tokens: Sequence[Token]) -> Any:
-    """An option's number; what is none is left to the field to refuse."""
+def plain(_: object, tokens: Sequence[Token]) -> int | float | str:
+    """An option as a number; a text that is none is left as it is, for the field to refuse."""
     text = tokens[0].value
     for number in (int, float):
         try:
@@ -85,10 +87,10 @@ def plain(_: Any, tokens: Sequence[Token]) -> Any:
     return text
 
 
-def at_least(least: int) -> Callable[[Any, Sequence[Token]], int]:
+def at_least(least: int) -> Callable[[object, Sequence[Token]], int]:
     """Reads an integer with a lower bound."""
 
-    def read(kind: Any, tokens: Sequence[Token]) -> int:
+    def read(kind: object, tokens: Sequence[Token]) -> int:
         value = plain(kind, tokens)
         if not isinstance(value, int) or value < least:
             raise InputError(_field(tokens), given=tokens[0].value, expected=f"an integer of at least {least}")
@@ -97,7 +99,7 @@ def at_least(least: int) -> Callable[[Any, Sequence[Token]], int]:
     return read
 
 
-def share(kind: Any, tokens: Sequence[Token]) -> float:
+def share(kind: object, tokens: Sequence[Token]) -> float:
     """Reads a number between 0 and 1."""
     value = plain(kind, tokens)
     if isinstance(value, str) or not 0 < value < 1:
@@ -105,7 +107,7 @@ def share(kind: Any, tokens: Sequence[Token]) -> float:
     return float(value)
 
 
-def efficiency(kind: Any, tokens: Sequence[Token]) -> float:
+def efficiency(kind: object, tokens: Sequence[Token]) -> float:
     """Reads a number above 0 and at most 1."""
     value = plain(kind, tokens)
     if isinstance(value, str) or not 0 < value <= 1:
@@ -144,6 +146,28 @@ Margin = Annotated[float | None, _margin(f"{MARGIN:g}")]
 MarginOfPlan = Annotated[float | None, _margin(f"{MARGIN:g}, of training {_TRAINING.margin:g}")]
 
 
+class Times(TypedDict, total=False):
+    """What ``simulate`` takes for every scenario."""
+
+    seed: int
+    replications: int | None
+    jobs: int
+
+
+class TimesOfRequests(Times, total=False):
+    """The same for a scenario with requests."""
+
+    requests: int | None
+    witness: Literal["kernel", "events"]
+
+
+class TimesOfService(TimesOfRequests, total=False):
+    """The same for a service, whose run ends at a precision or with a budget of time."""
+
+    precision: float
+    budget: str
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Replications:
@@ -154,7 +178,7 @@ class Replications:
     jobs: Jobs = 1
 
     @property
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> Times:
         """As ``simulate`` takes them."""
         return {"seed": self.seed, "replications": self.replications, "jobs": self.jobs}
 
@@ -185,17 +209,25 @@ _BUDGET = Parameter(
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Run(Replications):
-    """How a scenario with requests is simulated."""
+class RunOfRequests(Replications):
+    """How often a scenario with requests is simulated, and how long."""
 
     num_prompts: Annotated[int | None, _NUM_PROMPTS] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Run(RunOfRequests):
+    """How a scenario with requests is simulated."""
+
     witness: Annotated[Literal["kernel", "events"] | None, _WITNESS] = None
 
     @property
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> TimesOfRequests:
         """As ``simulate`` takes them."""
-        chosen = {} if self.witness is None else {"witness": self.witness}
-        return {**super().arguments, "requests": self.num_prompts, **chosen}
+        requests, witness = self.num_prompts, self.witness
+        given = TimesOfRequests(seed=self.seed, replications=self.replications, jobs=self.jobs, requests=requests)
+        return given if witness is None else {**given, "witness": witness}
 
 
 @Parameter(name="*")
@@ -207,12 +239,19 @@ class RunOfService(Run):
     budget: Annotated[str | None, _BUDGET] = None
 
     @property
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> TimesOfService:
         """As ``simulate`` takes them."""
-        ends = {"precision": self.half_width, "budget": self.budget}
-        return super().arguments | {name: value for name, value in ends.items() if value is not None}
+        requests, witness = self.num_prompts, self.witness
+        given = TimesOfService(seed=self.seed, replications=self.replications, jobs=self.jobs, requests=requests)
+        if witness is not None:
+            given["witness"] = witness
+        if self.half_width is not None:
+            given["precision"] = self.half_width
+        if self.budget is not None:
+            given["budget"] = self.budget
+        return given
 
-    def with_precision_of(self, given: dict[str, Any]) -> "RunOfService":
+    def with_precision_of(self, given: dict[str, str | bool]) -> "RunOfService":
         """With the ``precision`` among flags as half-width, and taken from there, if it is a number."""
         width = number_in(str(given.get("precision", "")))
         if width is None:
@@ -238,10 +277,10 @@ class RunOfPlan(RunOfService):
     """How the scenarios of a plan are simulated."""
 
     half_width: Annotated[float | None, _precision("--precision", "--half-width")] = None
-    replications: Annotated[int | None, _replications(f"{REPLICATIONS}, of training {_TRAINING.replications}")] = None
+    replications: Annotated[int | None, _replications(f"{REPLICATIONS}, of training 3,000, or 100 on SimPy")] = None
 
 
-USUAL, OF_SERVICE = Run(), RunOfService()
+OF_REQUESTS, USUAL, OF_SERVICE = RunOfRequests(), Run(), RunOfService()
 
 
 @Parameter(name="*")
@@ -267,7 +306,7 @@ class Kept:
         from secondorder.studies.points import Keeping
 
         if self.resume and self.store is None:
-            raise InputError("resume", given="no store", expected="--store FILE beside it")
+            raise InputError("resume", given="no store", expected="--store FILE too")
         return Keeping(store=self.store, resume=self.resume, jobs=jobs, cluster=self.cluster, told=told)
 
 

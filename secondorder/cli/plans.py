@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import is_dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from cyclopts import Group, Parameter
 
@@ -17,14 +18,16 @@ from secondorder.cli.options import (
     Kept,
     MarginOfPlan,
     Output,
-    Run,
     RunOfPlan,
+    TimesOfService,
     truth,
 )
 from secondorder.cli.output import check_output, emit, patience, records, show_all
 from secondorder.cli.progress import Counted
 from secondorder.errors import ConstraintNotMet, InfeasibleError, InputError, SecondOrderError, UnknownName, naming
 from secondorder.plans.text import plain_value
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +36,9 @@ if TYPE_CHECKING:
     from secondorder.plans.constraints import Checked
     from secondorder.plans.read import Planned
     from secondorder.report.tables import Grid
+    from secondorder.scenarios.scenario import Scenario
     from secondorder.studies.sweep import SweepPoint
+    from secondorder.validation.comparison import Comparison
 
 
 def example(command: str) -> str:
@@ -53,7 +58,7 @@ where plan.toml holds
   lengths = "azure_conv_2023"
   assert = ["ttft_p99 < 500 ms"]
 
-Any scenario has its table: [queue], [training]... ("secondorder schema");
+Every scenario has its table: [queue], [training]... ("secondorder schema");
 several of a kind are [[serving]] tables, each with a name.
 """
 
@@ -84,7 +89,9 @@ def simulate(plan: Plan, /, *, which: Which = None, run: RunOfPlan = OF_PLAN, ou
     check_output(out)
     planned = read_plan(plan).chosen(which)
     with patience("simulating"):
-        found, failed = _finished(planned, lambda each: _named(plan, each, simulate, **_arguments(each.scenario, run)))
+        found, failed = _finished(
+            planned, lambda each: _named(plan, each, partial(simulate, **_arguments(each.scenario, run)))
+        )
     _show(found, failed, out)
 
 
@@ -107,7 +114,7 @@ def compare(
     planned = read_plan(plan).chosen(which)
     with patience("simulating"):
         found, failed = _finished(
-            planned, lambda each: _named(plan, each, compare, margin=margin, **_arguments(each.scenario, run))
+            planned, lambda each: _named(plan, each, partial(compare, margin=margin, **_arguments(each.scenario, run)))
         )
     if found:
         show_all([answer for _, answer in found], out)
@@ -116,8 +123,8 @@ def compare(
 
 
 def _finished(
-    planned: Sequence["Planned"], answer: Callable[["Planned"], Any]
-) -> tuple[list[tuple["Planned", Any]], list[InfeasibleError]]:
+    planned: Sequence["Planned"], answer: Callable[["Planned"], T]
+) -> tuple[list[tuple["Planned", T]], list[InfeasibleError]]:
     """The scenarios with their answers, and why some have none: what is infeasible does not lose the others."""
     found, failed = [], []
     for each in planned:
@@ -128,7 +135,9 @@ def _finished(
     return found, failed
 
 
-def _show(found: Sequence[tuple["Planned", Any]], failed: Sequence[InfeasibleError], out: Output) -> None:
+def _show(
+    found: Sequence[tuple["Planned", "Answer | Comparison"]], failed: Sequence[InfeasibleError], out: Output
+) -> None:
     """What is found, and then the error of what is not."""
     if found:
         show_all([answer for _, answer in found], out)
@@ -142,10 +151,10 @@ def _refuse(failed: Sequence[InfeasibleError]) -> None:
         raise InfeasibleError("; ".join(map(str, failed)))
 
 
-def _named(plan: str, planned: "Planned", verb: Callable[..., Any], **arguments: Any) -> Any:
+def _named(plan: str, planned: "Planned", verb: Callable[["Scenario"], T]) -> T:
     """What the verb says of a scenario; errors name the plan and the scenario."""
     with naming(f"{plan}: {planned.scenario.name}"):
-        return verb(planned.scenario, **arguments)
+        return verb(planned.scenario)
 
 
 def check(
@@ -194,7 +203,7 @@ def check(
         raise ConstraintNotMet(f"{len(broken)} of {len(found)} not met: {'; '.join(broken)}")
 
 
-def _judge(scenario: Any, simulated: bool, run: Run) -> "Answer":
+def _judge(scenario: "Scenario", simulated: bool, run: RunOfPlan) -> "Answer":
     """Simulated where it can be and is wanted; closed forms for what the simulation does not have."""
     from secondorder.verbs import can_simulate, simulate, solve
 
@@ -206,7 +215,7 @@ def _judge(scenario: Any, simulated: bool, run: Run) -> "Answer":
     return replace(answer, estimates=(*answer.estimates, *rest))
 
 
-def _record(each: "Checked") -> dict[str, Any]:
+def _record(each: "Checked") -> dict[str, object]:
     e = each.estimate
     return {
         "scenario": each.scenario, "constraint": str(each.constraint), "metric": e.metric, "unit": e.unit,
@@ -270,7 +279,8 @@ def sweep(
     grid = {path: [read_value(scenario, path, text) for text in texts] for path, texts in spelt.items()}
     with patience("simulating" if simulate else "solving"):
         keeping = kept.keeping(run.jobs, Counted())
-        arguments = {name: value for name, value in _arguments(scenario, run).items() if name != "jobs"}
+        arguments = _arguments(scenario, run)
+        arguments.pop("jobs", None)
         found = sweep_points(scenario, grid, simulated=simulate, margin=margin, keeping=keeping, **arguments)
     words = {path: dict(zip(map(str, grid[path]), texts, strict=True)) for path, texts in spelt.items()}
     points = [
@@ -284,7 +294,7 @@ def sweep(
 
 
 def _draw_sweep(
-    scenario: Any, points: "Sequence[SweepPoint]", metrics: list[str] | None, grids: "list[Grid]", drawn: Drawn
+    scenario: "Scenario", points: "Sequence[SweepPoint]", metrics: list[str] | None, grids: "list[Grid]", drawn: Drawn
 ) -> None:
     """Write the figure and the report of a sweep that were asked for."""
     from secondorder.report.page import Section, plan_of, sources_of
@@ -324,14 +334,17 @@ def _only(frame: "pd.DataFrame", metrics: list[str] | None) -> "pd.DataFrame":
     return frame[frame["metric"].isin([*metrics, ""])] if metrics else frame
 
 
-def _arguments(scenario: Any, run: Run) -> dict[str, Any]:
+def _arguments(scenario: "Scenario", run: RunOfPlan) -> TimesOfService:
     """As ``simulate`` takes them; a number of requests goes to the scenarios that have some."""
     from secondorder.systems.registry import system_of
 
     given, system = run.arguments, system_of(scenario)
     if not system.has_precision:
-        given = {name: value for name, value in given.items() if name not in ("precision", "budget")}
-    return given if system.has_requests else {**given, "requests": None}
+        given.pop("precision", None)
+        given.pop("budget", None)
+    if not system.has_requests:
+        given["requests"] = None
+    return given
 
 
 def _varied(text: str) -> tuple[str, list[str]]:
@@ -342,16 +355,18 @@ def _varied(text: str) -> tuple[str, list[str]]:
     return path.strip(), texts
 
 
-def read_value(scenario: Any, path: str, text: str) -> Any:
+def read_value(scenario: "Scenario", path: str, text: str) -> object:
     """The value that a text gives to the field at ``path``: as in a plan, quotes left out."""
     from secondorder.plans.tables import Tables, check_field
 
     *outer, last = path.split(".")
-    owner = scenario
+    owner: object = scenario
     for place, name in enumerate(outer):
         check_field(owner, name, ".".join(outer[:place]))
         owner = getattr(owner, name)
     check_field(owner, last, ".".join(outer))
+    assert is_dataclass(owner)
+    assert not isinstance(owner, type)
     with naming(".".join(outer)) if outer else nullcontext():
         value = Tables().field(type(owner), last, plain_value(text))
         replace(owner, **{last: value})  # refused here, by the name it has in the plan

@@ -1,7 +1,7 @@
 """``secondorder queue``: one-line questions to a queue, and its answer over the load."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
@@ -12,9 +12,11 @@ from secondorder.cli.output import check_output, patience, show
 from secondorder.systems.registry import SYSTEMS
 
 if TYPE_CHECKING:
+    from secondorder.answers.answer import Answer
     from secondorder.scenarios.queue import Queue
+    from secondorder.validation.comparison import Comparison
 
-TITLE = "Ask a queue: closed forms beside its simulation."
+TITLE = "A queue: closed forms and simulation."
 EXAMPLE = """\
 Examples:
 
@@ -53,8 +55,7 @@ def read_queue(given: Given) -> "Queue":
     from secondorder.scenarios.queue import Queue
 
     every = flags()
-    scenario: Queue = build(Queue, nested(every, given), every)
-    return scenario
+    return build(Queue, nested(every, given), every)
 
 
 def _command() -> Callable[..., None]:
@@ -62,7 +63,7 @@ def _command() -> Callable[..., None]:
 
     def queue(
         *,
-        values: Any,
+        values: object,
         metric: Metrics = None,
         simulate: Simulated = True,
         margin: Margin = None,
@@ -93,14 +94,14 @@ def _command() -> Callable[..., None]:
     return attach(queue, every, SYSTEMS["queue"])
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Callable[..., None]:
     """The command, made when it is first asked for: until then no scenario is imported."""
     if name != "queue":
         raise AttributeError(name)
     return _command()
 
 
-def _only(answer: Any, metrics: list[str] | None) -> Any:
+def _only(answer: "Answer", metrics: list[str] | None) -> "Answer":
     """The answer with only these metrics; an unknown one is refused with the near ones."""
     from dataclasses import replace
 
@@ -109,7 +110,7 @@ def _only(answer: Any, metrics: list[str] | None) -> Any:
     return replace(answer, estimates=tuple(e for metric in metrics for e in answer[metric]))
 
 
-def _only_compared(comparison: Any, metrics: list[str] | None) -> Any:
+def _only_compared(comparison: "Comparison", metrics: list[str] | None) -> "Comparison":
     from dataclasses import replace
 
     if not metrics:

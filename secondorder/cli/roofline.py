@@ -1,4 +1,4 @@
-"""``secondorder roofline``: one forward pass and what binds it, or many beside each other."""
+"""``secondorder roofline``: one forward pass or several, and what binds them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def roofline(
     ] = None,
     input_tokens: Annotated[
         str | None,
-        _pass("New tokens of each sequence, due for a language model; 1 is a decode step; or several.", "INT,..."),
+        _pass("New tokens of each sequence, required for a language model; 1 is a decode step; or several.", "INT,..."),
     ] = None,
     context_tokens: Annotated[
         str, _pass("Tokens of each sequence that are cached already; or several.", "INT,...")
@@ -79,7 +79,7 @@ def roofline(
     ] = None,
     out: Output = PRINTED,
 ) -> None:
-    """Time one forward pass, or several beside each other, and say what binds them."""
+    """Time one forward pass, or several, and say what binds them."""
     from secondorder.fleets.accelerators import bytes_per_value
     from secondorder.plans.tables import Tables
     from secondorder.workloads.network import Network
@@ -151,7 +151,7 @@ def _places(swept: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _point(network: Any, place: dict[str, Any], options: dict[str, Any]) -> Point:
-    """A part that lacks the precision, or the memory, is told beside the others; another mistake ends it all."""
+    """One point; a part that lacks the precision or the memory is a point with an error, another mistake is raised."""
     from secondorder.analytic.roofline import roofline
     from secondorder.fleets.accelerators import Accelerator, bytes_per_value
     from secondorder.plans.tables import Tables

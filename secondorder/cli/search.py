@@ -1,7 +1,7 @@
 """``secondorder search``: the cheapest layout of a service that keeps objectives at a rate."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
@@ -28,7 +28,7 @@ Example:
     --accelerators h100_sxm,a100_80gb --precisions bf16,fp8
 """
 CANDIDATES = Group("Candidates", sort_key=2)
-OBJECTIVES = Group("Objectives, one at least", sort_key=1)
+OBJECTIVES = Group("Objectives (at least one)", sort_key=1)
 SOUGHT = ("accelerator", "tensor_parallel_size", "precision", "name", "goodput")
 """Fields of the service that are sought, or play no part."""
 
@@ -53,11 +53,11 @@ def _command() -> Callable[..., None]:
 
     def search(
         *,
-        values: Any,
+        values: object,
         rate: Annotated[str, Parameter(group=REQUIRED, help="Rate of all requests together.", metavar="RATE")],
-        ttft_p99: Annotated[str | None, _objective("Time to the first token that 99 of 100 requests keep.")] = None,
-        tpot_p99: Annotated[str | None, _objective("Time per output token that 99 of 100 requests keep.")] = None,
-        e2el_p99: Annotated[str | None, _objective("Time to the last token that 99 of 100 requests keep.")] = None,
+        ttft_p99: Annotated[str | None, _objective("Limit on the p99 of the time to first token.")] = None,
+        tpot_p99: Annotated[str | None, _objective("Limit on the p99 of the time per output token.")] = None,
+        e2el_p99: Annotated[str | None, _objective("Limit on the p99 of the time to the last token.")] = None,
         accelerators: Annotated[
             str, _candidates("Accelerators with commas between them; all with a known rental if not given.", "NAMES")
         ] = "",
@@ -120,7 +120,7 @@ def _draw(found: "Found", title: str, grid: "Grid", drawn: Drawn) -> None:
         write_report(title, [Section(title=title, grids=[grid], figures=[pareto_figure(found, title)])], drawn.report)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Callable[..., None]:
     """The command, made when it is first asked for: until then no scenario is imported."""
     if name != "search":
         raise AttributeError(name)

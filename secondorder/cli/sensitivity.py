@@ -1,6 +1,6 @@
 """``secondorder sensitivity``: which field of a plan is worth improving."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -8,6 +8,10 @@ from secondorder.cli.options import OUTPUT, PRINTED, REQUIRED, SIMULATION, Outpu
 from secondorder.cli.output import check_output, emit, patience, records
 from secondorder.cli.plans import CHOICE, Plan, Which, read_value
 from secondorder.errors import InputError
+
+if TYPE_CHECKING:
+    from secondorder.scenarios.scenario import Scenario
+    from secondorder.studies.sensitivity import Witness
 
 EXAMPLE = """\
 Examples:
@@ -57,41 +61,39 @@ def sensitivity(
         bool,
         Parameter(
             group=SIMULATION,
-            help="Ask the simulation, on common random numbers, and not the closed forms.",
+            help="Use the simulation, on common random numbers, instead of the closed forms.",
             negative="",
             show_default=truth,
         ),
     ] = False,
     figure: Annotated[
         str | None,
-        Parameter(
-            group=OUTPUT, metavar="FILE", help="Picture of each field alone by what it does: .png, .svg or .pdf."
-        ),
+        Parameter(group=OUTPUT, metavar="FILE", help="Picture of what each field does alone: .png, .svg or .pdf."),
     ] = None,
     run: Replications = TIMES,
     out: Output = PRINTED,
 ) -> None:
-    """Tell which field of a plan moves a metric, alone and together with others."""
+    """Show which field of a plan moves a metric, alone and together with others."""
     from secondorder.plans.read import read_plan
 
     check_output(out)
     scenario = read_plan(plan).one(which)
-    witness = "simulate" if simulate else "solve"
+    witness: Witness = "simulate" if simulate else "solve"
     if sobol:
         for name, value in (("figure", figure), ("field", field)):
             if value is not None:
-                raise InputError(name, given=f"--{name} beside --sobol", expected=f"--{name} for each field alone")
+                raise InputError(name, given=f"--{name} with --sobol", expected=f"--{name} for each field alone")
         _together(scenario, metric, sobol, samples, witness, run, out)
         return
     _alone(scenario, metric, field, by, witness, figure, run, out)
 
 
 def _alone(
-    scenario: Any,
+    scenario: "Scenario",
     metric: str,
     fields: list[str] | None,
     by: float,
-    witness: Any,
+    witness: "Witness",
     figure: str | None,
     run: Replications,
     out: Output,
@@ -113,7 +115,13 @@ def _alone(
 
 
 def _together(
-    scenario: Any, metric: str, texts: list[str], samples: int, witness: Any, run: Replications, out: Output
+    scenario: "Scenario",
+    metric: str,
+    texts: list[str],
+    samples: int,
+    witness: "Witness",
+    run: Replications,
+    out: Output,
 ) -> None:
     from secondorder.report.sensitivity import sobol_grid
     from secondorder.studies.sobol import sobol
@@ -124,7 +132,7 @@ def _together(
     emit(records(study.frame), [sobol_grid(study)], out)
 
 
-def _range(scenario: Any, text: str) -> tuple[str, tuple[Any, Any]]:
+def _range(scenario: "Scenario", text: str) -> tuple[str, tuple[object, object]]:
     path, _, ends = text.partition("=")
     values = [end.strip() for end in ends.split(",") if end.strip()]
     if len(values) != 2:

@@ -6,7 +6,7 @@ fields of its arrivals and lengths.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
@@ -21,7 +21,7 @@ from secondorder.systems.registry import SYSTEMS
 if TYPE_CHECKING:
     from secondorder.scenarios.serving import Serving
 
-TITLE = "Size an LLM service: closed forms beside its simulation."
+TITLE = "Size an LLM service: closed forms and simulation."
 EXAMPLE = """\
 Examples:
 
@@ -45,7 +45,7 @@ Trace = Annotated[
 ]
 EngineLog = Annotated[
     str | None,
-    Parameter(group=ENGINE, metavar="FILE", help="vLLM's start-up lines, whose blocks of cache are taken."),
+    Parameter(group=ENGINE, metavar="FILE", help="vLLM's start-up log, which states the number of cache blocks."),
 ]
 
 
@@ -55,15 +55,15 @@ def _of_trace(help: str, metavar: str = "") -> Parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class TraceOptions:
-    """What ``read_trace`` is told beyond the file."""
+    """What ``read_trace`` takes beside the file."""
 
     columns: Annotated[list[str] | None, _of_trace("its columns, as arrival:NAME", "FIELD:NAME...")] = None
     arrival_unit: Annotated[str | None, _of_trace("the unit of its times, such as s or ms.", "UNIT")] = None
     hash_block: Annotated[int | None, _of_trace("tokens of one block identity.", "N")] = None
-    output_tokens: Annotated[int | None, _of_trace("output where none is recorded.", "N")] = None
-    turns: Annotated[str | None, _of_trace("later turns: first (leave out) or delays.", "WHICH")] = None
-    images: Annotated[str | None, _of_trace("ignored: count their requests' tokens alone.", "ignored")] = None
-    benchmark: Annotated[int | None, _of_trace("which run of several, from 0 on.", "N")] = None
+    output_tokens: Annotated[int | None, _of_trace("output tokens of requests that record none.", "N")] = None
+    turns: Annotated[str | None, _of_trace("turns to replay: first, or all with their delays.", "WHICH")] = None
+    images: Annotated[str | None, _of_trace("requests with images: ignored counts tokens alone.", "ignored")] = None
+    benchmark: Annotated[int | None, _of_trace("which of several runs, counted from 0.", "N")] = None
 
     @property
     def table(self) -> dict[str, object]:
@@ -133,15 +133,15 @@ def _arrivals(given: Given, named: Given, trace: str | None, told: TraceOptions)
     from secondorder.plans.text import plain_value
 
     if trace is None and told.table:
-        raise InputError(next(iter(told.table)), given="an option of a trace", expected="a trace beside it")
+        raise InputError(next(iter(told.table)), given="an option of a trace", expected="a trace too")
     rate, burstiness = named.get("request_rate"), named.get("burstiness")
     if "arrivals" in given:
         if stray := [*named.keys() & {"request_rate", "burstiness"}, *(["trace"] if trace else [])]:
-            raise InputError("arrivals", given=f"arrivals beside {stray[0]}", expected="one of the two")
+            raise InputError("arrivals", given=f"arrivals with {stray[0]}", expected="one of the two")
         return None
     if trace is not None:
         if burstiness is not None:
-            raise InputError("burstiness", given="a law of arrivals beside a trace", expected="one of the two")
+            raise InputError("burstiness", given="a law of arrivals with a trace", expected="one of the two")
         return {"kind": "trace", "file": trace, **told.table, **({"rate": rate} if rate else {})}
     if rate is None:
         raise InputError("request_rate", given="nothing", expected='a rate such as "8 request/s", or a trace')
@@ -157,10 +157,10 @@ def _lengths(given: Given, named: Given, trace: str | None) -> object:
     both = {"input": named.get("input_len"), "output": named.get("output_len")}
     parts = [name for name, length in both.items() if length is not None]
     if "lengths" in given and parts:
-        raise InputError("lengths", given=f"lengths beside {parts[0]}_len", expected="one of the two")
+        raise InputError("lengths", given=f"lengths with {parts[0]}_len", expected="one of the two")
     if len(parts) == 1:
         (other,) = both.keys() - parts
-        raise InputError(f"{other}_len", given="nothing", expected=f"a length beside {parts[0]}_len")
+        raise InputError(f"{other}_len", given="nothing", expected=f"a length with {parts[0]}_len")
     recorded = trace is not None or _is_file(given.get("arrivals"))
     if "lengths" not in given and not parts and not recorded:
         raise InputError("lengths", given="nothing", expected="lengths, input_len and output_len, or a trace")
@@ -197,7 +197,7 @@ def _limited(given: Given, most: int | None) -> tuple[Given, bool]:
     """
     endless = str(given.get("request_rate", "")).strip().removesuffix("request/s").strip() == ENDLESS
     if endless and most is None:
-        expected = 'a rate such as "8 request/s", or max_concurrency beside an endless rate'
+        expected = 'a rate such as "8 request/s", or max_concurrency with an endless rate'
         raise InputError("request_rate", given=ENDLESS, expected=expected, remedy="add --max-concurrency 32")
     return ({**given, "request_rate": "1 request/s"} if endless else given), endless
 
@@ -209,7 +209,7 @@ def _with_log(given: Given, engine_log: str | None) -> Given:
     from secondorder.scenarios.engine_log import read_engine_log
 
     if "num_gpu_blocks" in given:
-        raise InputError("engine_log", given="a log beside num_gpu_blocks", expected="one of the two")
+        raise InputError("engine_log", given="a log with num_gpu_blocks", expected="one of the two")
     log = read_engine_log(engine_log)
     size = int(str(given.get("block_size", log.block_size or 16)))
     return {**given, "block_size": str(size), "num_gpu_blocks": str(log.blocks(size))}
@@ -226,7 +226,7 @@ def _command() -> Callable[..., None]:
 
     def serve(
         *,
-        values: Any,
+        values: object,
         trace: Trace = None,
         told: OfTrace = UNTOLD,
         engine_log: EngineLog = None,
@@ -261,7 +261,7 @@ def _command() -> Callable[..., None]:
     return attach(serve, every, SYSTEMS["serving"])
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Callable[..., None]:
     """The command, made when it is first asked for: until then no scenario is imported."""
     if name != "serve":
         raise AttributeError(name)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from secondorder.cli.drawing import NOTHING, Drawn, Report, check_drawn, draw
 from secondorder.cli.flags import Flag, attach, build, flags_of, given_in, nested
@@ -24,13 +24,13 @@ def command(system: System) -> Callable[..., None]:
     def scenario_of(values: object) -> "Scenario":
         return read(system, given_in(values, flags))
 
-    def closed(*, values: Any, report: Report = None, out: Output = PRINTED) -> None:
+    def closed(*, values: object, report: Report = None, out: Output = PRINTED) -> None:
         check_output(out)
         answer(scenario_of(values), False, None, TIMES, out, Drawn(report=report))
 
     def run(
         *,
-        values: Any,
+        values: object,
         simulate: Simulated = True,
         margin: Margin = None,
         run: Replications = TIMES,
@@ -48,8 +48,7 @@ def command(system: System) -> Callable[..., None]:
 def read(system: System, given: Mapping[str, str | bool]) -> "Scenario":
     """The scenario whose fields are spelt by these flags."""
     flags: list[Flag] = [*flags_of(system.type)]
-    scenario: Scenario = build(system.type, nested(flags, given), flags)
-    return scenario
+    return build(system.type, nested(flags, given), flags)
 
 
 def answer(
@@ -60,7 +59,7 @@ def answer(
     out: Output,
     drawn: Drawn = NOTHING,
 ) -> None:
-    """Print the closed forms, beside the simulation where there is one and it is wanted, and draw what is asked for."""
+    """Print the closed forms, and the simulation where there is one and it is wanted; draw what is asked for."""
     from secondorder.answers.answer import Answer
     from secondorder.validation.comparison import Comparison, compare
     from secondorder.verbs import can_simulate, solve
@@ -81,7 +80,7 @@ def answer(
     draw([(scenario, found)], drawn, run.seed)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Callable[..., None]:
     """The command of a kind of scenario, made when it is first asked for."""
     if name not in SYSTEMS or SYSTEMS[name].own_command:
         raise AttributeError(name)

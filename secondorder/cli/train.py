@@ -74,7 +74,7 @@ Accelerators = Annotated[
     Parameter(
         group=RUN,
         metavar="INT",
-        help="Accelerators that rates of the zoo are for, without a cluster.",
+        help="Number of accelerators, for failure rates of the zoo without a cluster.",
         allow_leading_hyphen=True,
     ),
 ]
@@ -152,7 +152,7 @@ def table_of(given: Given) -> dict[str, Any]:
     others = sorted(step_names & given.keys() - {"step_time"})
     if "step_time" in given:
         if others:
-            raise InputError("step_time", given=f"a law beside {others[0]}", expected="one of the two")
+            raise InputError("step_time", given=f"a law with {others[0]}", expected="one of the two")
         return {**table, "step": given["step_time"]}
     if others:
         table["step"] = step_table(given)
@@ -167,13 +167,13 @@ def step_table(given: Given) -> dict[str, Any]:
     step: dict[str, Any] = nested(others, given).get("step", {})
     if nodes.name in given:
         if "cluster" not in step:
-            raise InputError("nodes", given="nodes without a cluster", expected="--cluster beside them")
+            raise InputError("nodes", given="nodes without a cluster", expected="--cluster too")
         step["cluster"] = {"like": step["cluster"], "nodes": plain_value(str(given[nodes.name]))}
     return {**step, "job": step.get("job", {})}
 
 
 def _kind(given: Given) -> str:
-    """The kind of checkpoint that alone has all of the flags that were given; blocking where they do not tell."""
+    """The only kind of checkpoint that has all of the flags that were given; blocking where several have them."""
     known = {word: {each.name for each in fields(kind)} for word, kind in _checkpoints().items()}
     default, *others = known
     own = {word: known[word] - known[default] for word in others}
@@ -183,7 +183,7 @@ def _kind(given: Given) -> str:
     kind = next(iter(kinds), default)
     if stray := sorted(known[default] & given.keys() - known[kind]):
         marks = " or ".join(f"--{name.replace('_', '-')}" for name in sorted(own[kind] & given.keys()))
-        raise InputError(stray[0], given=f"--{stray[0]} beside {marks}", expected=f"flags of {kind} checkpoints alone")
+        raise InputError(stray[0], given=f"--{stray[0]} with {marks}", expected=f"flags of {kind} checkpoints alone")
     return kind
 
 
@@ -194,9 +194,9 @@ def _check_recovery(given: Given) -> None:
         raise InputError("restart", given="nothing", expected=expected)
     if "spares" not in given:
         if stray := [name for name in ("repair", "crews") if name in given]:
-            raise InputError(stray[0], given=f"{stray[0]} without spares", expected="--spares beside it")
+            raise InputError(stray[0], given=f"{stray[0]} without spares", expected="--spares too")
     elif "repair" not in given:
-        expected = "the law of a repair beside spares, or each of them is used once"
+        expected = "the law of a repair, as spares are used again once they are repaired"
         raise InputError("repair", given="nothing", expected=expected, remedy='write --repair "lognormal 8 h scv=1"')
 
 
@@ -229,7 +229,7 @@ def _built(table: dict[str, Any]) -> "Training":
 
 
 def _counted(failures: Any, accelerators: Any) -> Any:
-    """Rates of the zoo for so many accelerators or nodes of eight; anything else as it is."""
+    """Failure rates of the zoo for this number of accelerators, or for its nodes of eight; anything else unchanged."""
     from secondorder.fleets.failures import failure_rates
 
     if not isinstance(failures, str) or " " in failures.strip() or accelerators is None:
@@ -263,7 +263,7 @@ def _command() -> Callable[..., None]:
 
     def train(
         *,
-        values: Any,
+        values: object,
         accelerators: Accelerators = None,
         study: Studied = None,
         price: Price = None,
@@ -297,7 +297,7 @@ def _study_command(name: Study) -> Callable[..., None]:
 
     def study(
         *,
-        values: Any,
+        values: object,
         accelerators: Accelerators = None,
         price: Price = None,
         drawn: Drawn = NOTHING,
@@ -313,7 +313,7 @@ def _study_command(name: Study) -> Callable[..., None]:
     return attach(study, every, SYSTEMS["training"])
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Callable[..., None]:
     """The commands, made when one is first asked for: until then no scenario is imported."""
     if name == "train":
         return _command()

@@ -1,4 +1,4 @@
-"""What a command line got wrong, told as any other error: what was given, what was expected."""
+"""What a command line got wrong, printed like any other error: what was given, what was expected."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -94,7 +94,7 @@ def _example(error: CycloptsError, argument: Argument) -> str:
 
 
 def _expected(error: CycloptsError, argument: Argument) -> str:
-    """What may stand in the place of a value, in words."""
+    """What a value may be, in words."""
     if choices := argument.get_choices():
         return " or ".join(choices)
     expected = EXPECTED.get(argument.parameter.metavar or "", _kind(argument.hint))

@@ -69,7 +69,7 @@ def validate(
         bool,
         Parameter(
             group=CLAIMS,
-            help="Tell instead how often intervals hold the truth: of queues by the reference values, of services by "
+            help="Instead show how often intervals hold the truth: of queues by the reference values, of services by "
             "runs a hundred times longer.",
             negative="",
             show_default=truth,
@@ -81,7 +81,7 @@ def validate(
             group=CLAIMS,
             metavar="FILE",
             help="Reference values for --coverage, queueing.csv.",
-            show_default="that beside the project",
+            show_default="../shared/reference/queueing.csv",
         ),
     ] = None,
     seeds: Annotated[
@@ -102,14 +102,14 @@ def validate(
     report: Report = None,
     out: Output = PRINTED,
 ) -> None:
-    """Run the catalogue of claims: closed forms beside simulations, with verdicts."""
+    """Run the catalogue of claims: closed forms against simulations, with verdicts."""
     check_output(out)
     if reference is not None and not coverage:
-        raise InputError("reference", given="--reference alone", expected="--coverage beside it")
+        raise InputError("reference", given="--reference alone", expected="--coverage too")
     if coverage and thorough:
-        raise InputError("thorough", given="--thorough beside --coverage", expected="one of the two")
+        raise InputError("thorough", given="--thorough with --coverage", expected="one of the two")
     if report is not None and coverage:
-        raise InputError("report", given="--report beside --coverage", expected="one of the two")
+        raise InputError("report", given="--report with --coverage", expected="one of the two")
     check_folder(report)
     if not coverage:
         _catalogue(suite, thorough, seed, jobs, out, report)
@@ -175,7 +175,7 @@ def _coverage(reference: str | None, seed: int, jobs: int, out: Output) -> None:
 
 
 def _reference(given: str | None) -> Path:
-    """The file named, else the one beside the project."""
+    """The file named, else the one in ``shared/reference`` beside the project."""
     import secondorder
 
     return Path(given) if given else Path(secondorder.__file__).parents[2] / "shared/reference/queueing.csv"
@@ -233,7 +233,7 @@ def _coverage_grid(
         rows=lines,
         above=[
             f"how often 95 % intervals of 10 replications hold the exact value; {took}",
-            f"all: to lie between {LEAST:.0%} and {MOST:.0%}; rows of one system share their runs",
+            f"all: must be from {LEAST:.0%} to {MOST:.0%}; rows of one system share their runs",
         ],
         below=_left_out(excluded),
         numbers=frozenset({2, 3, 4}),
@@ -266,8 +266,8 @@ def _twins_grid(suite: str, judged: "Sequence[Judged]") -> "Grid":
     above = [
         f"{suite}: {held} of {len(judged)} agree",
         "error: formula/simulated - 1 in %, ± 95 %; a formula agrees if within the margin (a bound if the "
-        "simulation is not above it by more), with 95 % confidence for all claims at once; after the number of "
-        "runs stands how many customers or stories they hold",
+        "simulation is not above it by more), with 95 % confidence for all claims at once; the number of runs "
+        "is followed by how many customers or stories they hold",
     ]
     header = ["claim", "metric", "error", "margin", "verdict"]
     return Grid(header=header, rows=rows, above=above, numbers=frozenset({2, 3}))
@@ -302,7 +302,7 @@ def _length(group: "Sequence[Judged]") -> str:
 
 
 def _published_grid(figures: "Sequence[Published]") -> "Grid":
-    """Two lines a claim: what and how it fares, and by whom; the notes below."""
+    """Two lines a claim: the claim and how it fares, then its source; the notes below."""
     from secondorder.report.tables import Grid, superscript
 
     rows: list[list[str]] = []

@@ -63,12 +63,12 @@ def zoo(
     sort: Annotated[
         str | None,
         Parameter(
-            group=CHOICE, metavar="FIGURE", help="Figure to sort by, memory_bandwidth; numbers from the largest."
+            group=CHOICE, metavar="FIGURE", help="Figure to sort by, memory_bandwidth; numbers in descending order."
         ),
     ] = None,
     out: Output = PRINTED,
 ) -> None:
-    """List what is known by name, or show one with its sources."""
+    """List the zoo, or show one entry with its sources."""
     check_output(out)
     found = _found(collection, name)
     headings = _headings(found)
@@ -183,7 +183,7 @@ _GROUPS = {"accelerators": "vendor", "regions": "basis"}
 
 
 def _headings(found: Sequence[Entry]) -> dict[str, str]:
-    """The figure that stands under each heading of their lists, where it is one figure."""
+    """The figure that each column of the lists shows, where it is one figure."""
     columns = [column for noun in dict.fromkeys(map(_list, found)) for column in _COLUMNS[noun].items()]
     return {heading: figure for figure, heading in columns if " " not in figure}
 
@@ -195,7 +195,7 @@ def _lists(shown: Sequence[Entry], asked: Sequence[str], grouped: bool) -> "Iter
 
 
 def _list(entry: Entry) -> str:
-    """The list that an entry stands in: networks have one of their own among the models."""
+    """The list that an entry is in: networks have one of their own among the models."""
     return "networks" if entry.noun == "models" and "kv_heads" not in entry.figures else entry.noun
 
 
@@ -218,7 +218,7 @@ def _grid(noun: str, entries: Sequence[Entry], asked: Sequence[str], grouped: bo
 
 
 def _breaks(groups: Sequence[str]) -> frozenset[int]:
-    """The rows after which a group ends; groups of one row stand together."""
+    """The rows after which a group ends; groups of one row are not separated."""
     ends = (place for place, (this, following) in enumerate(pairwise(groups)) if this != following)
     return frozenset(end for end in ends if groups.count(groups[end]) + groups.count(groups[end + 1]) > 2)
 

@@ -196,7 +196,12 @@ def _clusters() -> dict[str, Cluster]:
 
 def _named(fields: dict[str, Any]) -> dict[str, Any]:
     """A cluster's parts by their names."""
-    zoos: dict[str, Zoo[Any]] = {"node": nodes, "fabric": fabrics, "storage": storages, "failures": failure_rates}
+    zoos: Mapping[str, Zoo[Node] | Zoo[Fabric] | Zoo[Storage] | Zoo[FailureRates]] = {
+        "node": nodes,
+        "fabric": fabrics,
+        "storage": storages,
+        "failures": failure_rates,
+    }
     return {key: zoos[key][value] if key in zoos else value for key, value in fields.items()}
 
 

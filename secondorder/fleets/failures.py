@@ -191,7 +191,7 @@ class FailureRates(Checked):
     2.289
     >>> FailureRates(name="twice", per="accelerator", mttf="50000 h", components={"nic": "150000 h"})
     Traceback (most recent call last):
-    secondorder.errors.InputError: components: got nic beside an all-cause mttf, expected one of the two; an all-cause
+    secondorder.errors.InputError: components: got nic with an all-cause mttf, expected one of the two; an all-cause
     figure already counts its components
     """
 
@@ -209,7 +209,7 @@ class FailureRates(Checked):
         if self.mttf is not None and self.components:
             raise InputError(
                 "components",
-                given=f"{', '.join(self.components)} beside an all-cause mttf",
+                given=f"{', '.join(self.components)} with an all-cause mttf",
                 expected="one of the two",
                 remedy="an all-cause figure already counts its components",
             )

@@ -1,12 +1,13 @@
 """What the figures of the labs share: a panel with lines and dots, and why, as a waterfall."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from secondorder.answers.estimate import Estimate
 from secondorder.report.style import BLUE, GREEN, GREY, INK, ORANGE, RED, blank, dots, styled
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = (BLUE, GREEN, GREY, RED)
@@ -57,7 +58,7 @@ def picture(
     return figure
 
 
-def _axis(axes: Any, x: str, y: str, top: float | None, log: str) -> None:
+def _axis(axes: "Axes", x: str, y: str, top: float | None, log: str) -> None:
     axes.set(xlabel=x, ylabel=y)
     if "x" in log:
         axes.set_xscale("log")
@@ -69,7 +70,7 @@ def _axis(axes: Any, x: str, y: str, top: float | None, log: str) -> None:
         axes.set_ylim(0, top)
 
 
-def waterfall(axes: Any, parts: Mapping[str, float], unit: str) -> None:
+def waterfall(axes: "Axes", parts: Mapping[str, float], unit: str) -> None:
     """Parts that add up, each from where the one before ended, and their sum."""
     at = 0.0
     names = [*parts, "all"]

@@ -126,7 +126,7 @@ LAB = Lab(
     draw=draw,
     conditions=(
         Condition(
-            text="retries come like new arrivals: back-off is long beside a service (time-out at least 1 s)",
+            text="retries come like new arrivals: back-off is long compared with a service (time-out at least 1 s)",
             holds=lambda at: at["limit"] >= 1,
         ),
         Condition(

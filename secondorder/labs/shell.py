@@ -1,19 +1,17 @@
 """The parts of a lab as marimo shows them: question and prediction, score, sliders, figure, what to keep."""
 
-from typing import Any
-
 import marimo as mo
 
 from secondorder.labs.lab import Lab, Values, judged
 from secondorder.report.style import styled
 
 
-def opening(lab: Lab) -> Any:
+def opening(lab: Lab) -> mo.Html:
     """Title, story and question."""
     return mo.md(f"# {lab.number}. {lab.title}\n\n{lab.story}\n\n**Predict first.** {lab.question.text}")
 
 
-def prediction(lab: Lab) -> Any:
+def prediction(lab: Lab) -> mo.ui.form:
     """Where the prediction is typed; it counts when it is sent."""
     field = mo.ui.number(
         start=0.0, stop=1e9, step=0.01, value=0.0, label=f"My prediction ({lab.question.unit or 'a number'})"
@@ -21,14 +19,14 @@ def prediction(lab: Lab) -> Any:
     return mo.ui.form(field, submit_button_label="That is my prediction")
 
 
-def told(lab: Lab, guess: float | None) -> Any:
+def told(lab: Lab, guess: float | None) -> mo.Html:
     """The score, once there is a prediction."""
     if guess is None:
         return mo.md("*The answer shows when you have made a prediction.*")
     return mo.callout(mo.md(judged(lab.question, guess)), kind="info")
 
 
-def sliders(lab: Lab) -> Any:
+def sliders(lab: Lab) -> mo.ui.dictionary:
     """The sliders, in a dictionary by name."""
     made = {
         each.name: mo.ui.slider(
@@ -39,13 +37,13 @@ def sliders(lab: Lab) -> Any:
     return mo.ui.dictionary(made)
 
 
-def shown_sliders(given: Any) -> Any:
+def shown_sliders(given: mo.ui.dictionary) -> mo.Html:
     """The sliders, one under the other."""
     return mo.vstack(list(given.values()))
 
 
 @styled
-def view(lab: Lab, values: Values) -> Any:
+def view(lab: Lab, values: Values) -> mo.Html:
     """The figure, what it shows, and the assumptions: red where one does not hold."""
     from io import BytesIO
 
@@ -62,7 +60,7 @@ def _condition(text: str, holds: bool) -> str:
     return f'- <span style="color:{colour}; font-weight:600">{word}</span>: {text}'
 
 
-def closing(lab: Lab) -> Any:
+def closing(lab: Lab) -> mo.Html:
     """Three things to remember, and exercises with solutions."""
     keep = "\n".join(f"{place}. {text}" for place, text in enumerate(lab.remember, 1))
     tasks = {f"Exercise {place}. {each.task}": mo.md(each.solution) for place, each in enumerate(lab.exercises, 1)}

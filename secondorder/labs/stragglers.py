@@ -86,7 +86,7 @@ LAB = Lab(
     conditions=(
         Condition(text="the coefficient of variation is at most 0.5 (scv 0.25)", holds=lambda at: at["scv"] <= 0.25),
         Condition(
-            text="for a slow link: jitter is small beside it, or there is none slow",
+            text="for a slow link: jitter is small compared with it, or no rank is slow",
             holds=lambda at: at["slow"] == 1 or at["slow"] >= 1 + 2 * at["scv"] ** 0.5,
         ),
     ),

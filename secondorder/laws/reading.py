@@ -53,7 +53,7 @@ def read_law(text: str, what: str = "service") -> Law:
 
 
 Service: TypeAlias = Law | EmpiricalLaw
-"""Any law of a time."""
+"""A law of a time."""
 
 
 Time: TypeAlias = Service | Quantity | str

@@ -1,4 +1,4 @@
-"""A run of a deployment as a figure: who is inside, how long the first token takes, and what became of whom."""
+"""A run of a deployment as a figure: requests inside, time to the first token, and the fate of each request."""
 
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ FATES = {"served": BLUE, "refused": GREY, "timed out": GREEN, "lost": ORANGE}
 def story_figure(scenario: Deployment, answer: Answer) -> "Figure":
     """The first replication of a simulated deployment over time: requests inside replicas, and times to first token.
 
-    Requests that were not served stand at the top, in the colour of their fate; faults at stated times are marked.
+    Requests that were not served are at the top, in the colour of their fate; faults at stated times are marked.
     """
     from matplotlib.figure import Figure
 
@@ -39,7 +39,7 @@ def story_figure(scenario: Deployment, answer: Answer) -> "Figure":
 
 
 def _inside(axes: "Axes", series: "pd.DataFrame") -> None:
-    """Requests that run or wait in each replica; its engine starts anew after a restart, idle."""
+    """Requests that run or wait in each replica; its engine is idle when it restarts."""
     count = int(series["replica"].max()) + 1
     for replica in range(count):
         own = series[series["replica"] == replica]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from secondorder.simulate.serving.partition import Partition
 
 NOT_A_SUM = (
-    "a quantile is not a sum: these parts tell what turning an effect off would change,",
+    "a quantile is not a sum: these parts show what turning an effect off would change,",
     "on average over the orders of doing so, and not where the time of a request went",
 )
 
@@ -89,7 +89,7 @@ def partition_grid(parts: "Partition", metric: str, request: int | None = None) 
     above = [
         f"{parts.scenario}: where the {metric} of {len(parts.ttft):,} requests went; each request's parts sum to it"
     ]
-    below = ["a step is split in this order: own work alone, the decodes beside it, other prompts"]
+    below = ["a step is split in this order: own work alone, other decodes, other prompts"]
     return Grid(
         header=[f"cause ({symbol})", *columns], rows=rows, above=above, below=below,
         numbers=frozenset(range(1, len(columns) + 1)), breaks=frozenset({len(rows) - 2}),

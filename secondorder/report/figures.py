@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import singledispatch
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,10 +22,11 @@ from secondorder.validation.verdicts import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
 LEAST, MOST = 1 / 32, 32.0
-"""Ratios at the ends of the axis; what lies beyond them is drawn there, as an arrow."""
+"""Ratios at the ends of the axis; values beyond them are drawn there, as arrows."""
 TICKS = (1 / 32, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 32)
 
 
@@ -33,7 +34,7 @@ TICKS = (1 / 32, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 32)
 def figure_of(scenario: object, result: Answer | Comparison, seed: int = 0) -> "Figure":
     """The figure of a scenario and of what was found for it: a kind of scenario may have one of its own.
 
-    Errors: ``InputError`` where closed forms stand alone.
+    Errors: ``InputError`` where there are only closed forms.
     """
     check_drawable(scenario, isinstance(result, Comparison))
     assert isinstance(result, Comparison)
@@ -41,9 +42,9 @@ def figure_of(scenario: object, result: Answer | Comparison, seed: int = 0) -> "
 
 
 def check_drawable(scenario: object, simulated: bool) -> None:
-    """Refuse a scenario without a figure of its own whose closed forms stand alone."""
+    """Refuse a scenario without a figure of its own that has only closed forms."""
     if not simulated and figure_of.dispatch(type(scenario)) is figure_of.dispatch(object):
-        expected = "a simulation beside them; they have no figure alone"
+        expected = "a simulation too: closed forms alone have no figure"
         raise InputError("figure", given="closed forms alone", expected=expected)
 
 
@@ -65,12 +66,12 @@ def _engine_series(simulated: Answer) -> "pd.DataFrame | None":
 
 @styled
 def comparison_figure(comparison: Comparison) -> "Figure":
-    """Each closed form over the simulation, on one axis for all metrics; beside it the engine, if there is one."""
+    """Each closed form over the simulation, on one axis for all metrics, and the engine at its right, if any."""
     groups = _groups(comparison)
     series = _engine_series(comparison.simulated)
     height = max(0.34 * len(groups) + 1.7, 4.6 if series is not None else 0)
     figure = blank(12.5 if series is not None else 8, height)
-    left: Any = figure
+    left: Figure | SubFigure = figure
     if series is not None:
         left, right = np.asarray(figure.subfigures(1, 2, width_ratios=(1.45, 1)))
         draw_timeline(right, series)
@@ -94,7 +95,7 @@ def _groups(comparison: Comparison) -> dict[str, list[Judged]]:
     return groups
 
 
-def _row(axes: Any, row: int, metric: str, judged: Sequence[Judged]) -> None:
+def _row(axes: "Axes", row: int, metric: str, judged: Sequence[Judged]) -> None:
     truth = judged[0].simulated
     low, high = (1.0 if edge is None else edge / truth.amount for edge in (truth.low, truth.high))
     filled = ORANGE if truth.steady else "none"
@@ -119,7 +120,7 @@ def _shown(truth: Estimate) -> str:
     return value if truth.steady else f"{value} ?"
 
 
-def _ratio_axis(axes: Any, margin: float, metrics: Sequence[str]) -> None:
+def _ratio_axis(axes: "Axes", margin: float, metrics: Sequence[str]) -> None:
     axes.set_xscale("log", base=2)
     axes.axvline(1, color=INK, linewidth=0.8)
     axes.axvspan(1 - margin, 1 + margin, color="#BBBBBB", alpha=0.35, linewidth=0, label=f"± {100 * margin:g} %")

@@ -1,11 +1,11 @@
 """Who works when: the passes of a pipeline and the hops of a ring, with the last to be done marked."""
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from secondorder.arrays import Floats
+from secondorder.arrays import Floats, Integers
 from secondorder.errors import InputError
 from secondorder.report.style import BLUE, GREEN, GREY, INK, ORANGE, RED, blank, scale_of, styled
 from secondorder.scenarios.collective import Collective
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_ROWS, MOST_BARS = 64, 20_000
-"""Ranks or stages of a figure, and bars, beyond which nothing could be told apart."""
+"""Ranks or stages of a figure, and bars, beyond which bars could not be told apart."""
 
 
 @styled
@@ -26,8 +26,13 @@ def pass_figure(scenario: Pipeline, seed: int = 0) -> "Figure":
 
     _check(scenario.stages, 2 * scenario.stages * scenario.interleaving * scenario.microbatches)
     forward, backward = durations(scenario, 1, seed, 0)
-    shape: dict[str, Any] = {"schedule": scenario.schedule, "interleaving": scenario.interleaving}
-    ahead, behind = passes(forward, backward, send=scenario.send_seconds, **shape)
+    ahead, behind = passes(
+        forward,
+        backward,
+        send=scenario.send_seconds,
+        schedule=scenario.schedule,
+        interleaving=scenario.interleaving,
+    )
     bars = [(ahead[0], forward[0], BLUE, "forward")]
     if backward is not None:
         bars.append((behind[0], backward[0], GREEN, "backward"))
@@ -59,7 +64,7 @@ def _check(rows: int, bars: int) -> None:
         raise InputError("figure", given=f"{rows:,} rows of {bars:,} bars", expected=expected)
 
 
-def _gantt(bars: list[tuple[Floats, Floats, str, str]], places: Any, count: int, row: str, title: str) -> "Figure":
+def _gantt(bars: list[tuple[Floats, Floats, str, str]], places: Integers, count: int, row: str, title: str) -> "Figure":
     """Bars from ``end - lasts`` to ``end``; ``places`` says in which row each line of the arrays is."""
     end = max(float(np.nanmax(ends)) for ends, *_ in bars)
     scale, unit = scale_of([end], "s")

@@ -1,4 +1,4 @@
-"""A report: one page of HTML that holds everything it shows, and asks nothing of the network.
+"""A report: one page of HTML that holds everything it shows and needs no network.
 
 What comes from a scenario is escaped; figures are drawn by the package itself.
 """
@@ -37,7 +37,7 @@ class Assumption:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """What a page tells of one scenario."""
+    """What a page shows of one scenario."""
 
     title: str
     grids: Sequence[Grid]
@@ -65,7 +65,7 @@ def section_of(scenario: Scenario, result: Answer | Comparison) -> Section:
     grid = comparison_grid(result) if isinstance(result, Comparison) else answer_grid(result)
     try:
         figures = [figure_of(scenario, result)]
-    except InputError:  # too many rows to draw, or nothing to compare: the table stands alone
+    except InputError:  # too many rows to draw, or nothing to compare: there is only the table
         figures = []
     return Section(
         title=scenario.name,

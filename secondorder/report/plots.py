@@ -1,6 +1,6 @@
 """Figures: closed forms are lines, simulations are dots with bars, axes have units."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from secondorder.quantities import Quantity, pretty, quantity, si
 from secondorder.report.style import INK, ORDERS, RED, blank, dots, labelled, scale_of, styled, tidy, title
@@ -9,6 +9,7 @@ from secondorder.validation.loads import LoadStudy
 from secondorder.validation.utilisation import UtilisationStudy
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -51,7 +52,7 @@ def utilisation_figure(study: UtilisationStudy) -> "Figure":
     return figure
 
 
-def _draw_orders(axes: Any, study: UtilisationStudy, metric: str, scale: float) -> None:
+def _draw_orders(axes: "Axes", study: UtilisationStudy, metric: str, scale: float) -> None:
     """The closed forms as lines; where there is none, the figure says so."""
     orders = sorted({e.order for answer in study.solved for e in answer.get(metric, ()) if e.order is not None})
     for order in orders:
@@ -75,7 +76,7 @@ def _queue_title(queue: Queue) -> str:
     return f"{arrivals} arrivals, service {service}, {servers}{kind}"
 
 
-def _draw(axes: Any, study: LoadStudy, metric: str, *, orders: tuple[int, ...], scale: float) -> None:
+def _draw(axes: "Axes", study: LoadStudy, metric: str, *, orders: tuple[int, ...], scale: float) -> None:
     for order in orders:
         label, colour, style = ORDERS[order]
         rates, values = study.line(metric, order)
@@ -91,7 +92,7 @@ def _draw(axes: Any, study: LoadStudy, metric: str, *, orders: tuple[int, ...], 
         )
 
 
-def _objective(axes: Any, study: LoadStudy, objective: Quantity | str) -> None:
+def _objective(axes: "Axes", study: LoadStudy, objective: Quantity | str) -> None:
     most = quantity(objective, "s", "objective")
     axes.axhline(1e3 * si(most), color=RED, linewidth=1, linestyle=(0, (6, 3)))
     axes.annotate(

@@ -10,8 +10,8 @@ from secondorder.quantities import pretty
 from secondorder.report.page import Section, plan_of
 from secondorder.report.style import BLUE, INK, ORANGE, blank, scale_of, styled, title
 from secondorder.report.tables import Grid
-from secondorder.validation.calibration import METRICS
 from secondorder.validation.replay import Replay
+from secondorder.validation.replayed_steps import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,8 +1,8 @@
-"""The roofline's chart: attainable FLOP/s over FLOP/byte, and where the passes lie under it."""
+"""The roofline's chart: attainable FLOP/s over FLOP/byte, and where the passes are under it."""
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from secondorder.analytic.roofline import RooflineAnswer
 from secondorder.report.style import BLUE, GREEN, GREY, INK, ORANGE
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = (BLUE, ORANGE, GREEN, "#7b4fa3", "#b22222", "#8c6d31", GREY)
@@ -21,7 +22,7 @@ def roofline_figure(passes: Sequence[Labelled]) -> "Figure":
     """A roof for each part and precision; each labelled pass at its intensity and the FLOP/s that it reaches.
 
     The roof is ``min(peak, bandwidth intensity)`` of the datasheet. What keeps a pass below it, overhead and
-    efficiencies, is the line that it hangs by. The marker tells what binds.
+    efficiencies, is the line above it. The marker shows what binds.
     """
     from matplotlib.figure import Figure
 
@@ -46,7 +47,7 @@ def _reached(one: RooflineAnswer) -> tuple[float, float]:
     return float(one.intensity), float(one.flops / one.latency)
 
 
-def _frame(axes: Any, passes: Sequence[Labelled]) -> tuple[float, float]:
+def _frame(axes: "Axes", passes: Sequence[Labelled]) -> tuple[float, float]:
     """The axes, wide enough for all; the least and the greatest intensity in them."""
     at, reached = zip(*(_reached(one) for _, one in passes), strict=True)
     ridges = [one.peak / one.bandwidth for _, one in passes]
@@ -59,13 +60,13 @@ def _frame(axes: Any, passes: Sequence[Labelled]) -> tuple[float, float]:
     return low, high
 
 
-def _hang(axes: Any, one: RooflineAnswer, colour: str) -> None:
+def _hang(axes: "Axes", one: RooflineAnswer, colour: str) -> None:
     at, reached = _reached(one)
     axes.plot([at, at], [reached, min(one.peak, one.bandwidth * at)], color=colour, linewidth=0.8, linestyle=":")
-    axes.plot([at], [reached], MARKERS[one.bottleneck], color=colour, markersize=6, zorder=3)
+    axes.plot([at], [reached], MARKERS[str(one.bottleneck)], color=colour, markersize=6, zorder=3)
 
 
-def _write(axes: Any, passes: Sequence[Labelled]) -> None:
+def _write(axes: "Axes", passes: Sequence[Labelled]) -> None:
     """Labels to the lower right of their points, else to the upper left; where neither place is free, none."""
     (left, right), (bottom, top) = np.log10(axes.get_xlim()), np.log10(axes.get_ylim())
     taken: list[tuple[float, float, float]] = []
@@ -80,7 +81,9 @@ def _write(axes: Any, passes: Sequence[Labelled]) -> None:
                 break
 
 
-def _tell(axes: Any, roofs: dict[tuple[str, str], RooflineAnswer], colours: dict[Any, str], bound: set[str]) -> None:
+def _tell(
+    axes: "Axes", roofs: dict[tuple[str, str], RooflineAnswer], colours: dict[tuple[str, str], str], bound: set[str]
+) -> None:
     from matplotlib.lines import Line2D
 
     lines = [

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MOST_BARS = 15
 """Fields that a tornado shows; the table has all."""
 VAGUE = 0.1
-"""Half width of the interval of a share of the variance, from which on it tells nothing."""
+"""Half width of the interval of a share of the variance, from which on it says nothing."""
 
 
 def sensitivity_grid(study: Sensitivity) -> Grid:
@@ -103,7 +103,7 @@ def _interactions(study: Sobol) -> str:
         return f"{share} is no field's alone: one at a time does not show it"
     if half < VAGUE:
         return f"fields that act together are not seen: {share}"
-    return f"too few samples to tell whether fields act together: {share}; take more"
+    return f"too few samples to say whether fields act together: {share}; take more"
 
 
 def tornado_figure(study: Sensitivity, most: int = MOST_BARS) -> "Figure":

@@ -1,11 +1,12 @@
-"""The look of every figure: colours that the colour-blind tell apart, sizes for a lecture hall and for print."""
+"""The look of every figure: colours that the colour-blind can distinguish, sizes for a lecture hall and for print."""
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import wraps
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Literal, ParamSpec, TypeAlias, TypeVar
 
 from secondorder.answers.estimate import Estimate
 from secondorder.errors import FileError
@@ -13,10 +14,12 @@ from secondorder.files import check_place, unwritable, write_aside
 from secondorder.quantities import readable
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Corner: TypeAlias = Literal["upper left", "lower right", "lower center", "best", "upper right"]
 
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#D55E00", "#009E73", "#B2182B"
 """Colours of Okabe and Ito's palette, and a red for limits that are crossed."""
@@ -31,39 +34,44 @@ ORDERS = {
 MARKERS = {0: "v", 1: "s", 2: "D"}
 """Markers of the closed forms of an order, which differ in shape for print in grey."""
 
-SETTINGS: Any = {
-    "font.size": 10,
-    "axes.titlesize": 10,
-    "axes.labelsize": 10,
-    "legend.fontsize": 9,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "svg.hashsalt": "secondorder",
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "grid.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "axes.axisbelow": True,
-}
+
+def _settings() -> AbstractContextManager[None]:
+    """The settings of a figure, until the context ends."""
+    import matplotlib
+
+    return matplotlib.rc_context(
+        {
+            "font.size": 10,
+            "axes.titlesize": 10,
+            "axes.labelsize": 10,
+            "legend.fontsize": 9,
+            "xtick.labelsize": 9,
+            "ytick.labelsize": 9,
+            "svg.hashsalt": "secondorder",
+            "axes.grid": True,
+            "grid.alpha": 0.25,
+            "grid.linewidth": 0.6,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "legend.frameon": False,
+            "axes.axisbelow": True,
+        }
+    )
 
 
 def styled(function: Callable[P, T]) -> Callable[P, T]:
-    """A function that draws, under these settings; those of the caller stay as they are."""
+    """The function, drawing with these settings; those of the caller do not change."""
 
     @wraps(function)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
-        import matplotlib
-
-        with matplotlib.rc_context(SETTINGS):
+        with _settings():
             return function(*args, **kwargs)
 
     return drawn
 
 
 def blank(width: float, height: float) -> "Figure":
-    """An empty figure of so many inches, drawn without any window."""
+    """An empty figure of a size in inches, without a window."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=130, layout="constrained")
@@ -74,7 +82,7 @@ def title(figure: "Figure", text: str, size: float = 11) -> None:
     figure.suptitle(text, fontsize=size, parse_math=False)
 
 
-def tidy(axes: Any, where: str = "upper left") -> None:
+def tidy(axes: "Axes", where: Corner = "upper left") -> None:
     """A grid, no frame, a legend."""
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
@@ -100,7 +108,7 @@ def labelled(metric: str, unit: str) -> str:
     return f"{metric} ({unit})" if unit else metric
 
 
-def dots(axes: Any, places: Sequence[float], truth: Sequence[Estimate], scale: float) -> None:
+def dots(axes: "Axes", places: Sequence[float], truth: Sequence[Estimate], scale: float) -> None:
     """Simulated values with their intervals; hollow, and without one, where the simulation is not steady."""
     known = [(place, e) for place, e in zip(places, truth, strict=False) if e.steady]
     if known:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from secondorder.answers.estimate import Estimate
 from secondorder.errors import InputError
@@ -11,6 +11,7 @@ from secondorder.studies.sweep import SweepPoint
 from secondorder.validation.comparison import Comparison
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST = 4
@@ -52,7 +53,7 @@ def _metrics(points: Sequence[SweepPoint], wanted: Sequence[str] | None) -> list
     return shown[:MOST]
 
 
-def _panel(axes: Any, points: Sequence[SweepPoint], field: str, metric: str) -> None:
+def _panel(axes: "Axes", points: Sequence[SweepPoint], field: str, metric: str) -> None:
     places, ticks, unit = _places([point.values[field] for point in points])
     found = [(place, _estimates(point, metric)) for place, point in zip(places, points, strict=True)]
     every = [estimate for _, estimates in found for estimate in estimates]
@@ -89,7 +90,7 @@ def _estimates(point: SweepPoint, metric: str) -> list[Estimate]:
 
 
 def _places(texts: Sequence[str]) -> tuple[list[float], list[str], str]:
-    """Where the values of a field stand on its axis, their ticks where they are words, and their unit.
+    """Places of the values of a field on its axis, their ticks where they are words, and their unit.
 
     >>> _places(["2 request/s", "8 request/s"])
     ([2.0, 8.0], [], 'request/s')

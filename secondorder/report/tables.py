@@ -1,7 +1,7 @@
 """Answers, comparisons and sweeps as tables: in a terminal, to its width or 80 columns, or in Markdown.
 
 A row is a metric, its columns are the ladder: order 0, 1 and 2, then the simulation with its
-95 % interval, all in one unit, and what the simulation says of the order to go by.
+95 % interval, all in one unit, and the verdict on the order to use.
 """
 
 import math
@@ -58,7 +58,7 @@ class Line:
 
     @property
     def best(self) -> Estimate | None:
-        """The closed form to go by, which is judged."""
+        """The closed form to use, which is judged."""
         return best_of(list(self.rungs.values())) if self.rungs else None
 
     @property
@@ -78,7 +78,7 @@ class Line:
 
 
 def comparison_grid(comparison: Comparison) -> Grid:
-    """The ladder beside the simulation, with verdicts."""
+    """The ladder and the simulation, with verdicts."""
     lines = [
         compared_line((metric,), comparison, metric)
         for metric in _in_families([*comparison.solved, *comparison.simulated])
@@ -102,7 +102,7 @@ def agreement(margin: float, simulated: Sequence[Estimate]) -> str:
     if any(spread(each) for each in simulated):
         return f"± is a 95 % interval; a formula agrees if within {100 * margin:g} % of all of it"
     if all(each.low is None and each.steady for each in simulated):
-        return "one replay has no interval, and formulas beside it no verdict"
+        return "one replay has no interval, so that formulas have no verdict"
     return f"nothing is random: no intervals; a formula agrees if within {100 * margin:g} %"
 
 
@@ -113,7 +113,7 @@ def answer_grid(answer: Answer) -> Grid:
 
 
 def _in_families(metrics: Iterable[str]) -> list[str]:
-    """Mean and quantiles of one thing together, where the first of them stands."""
+    """Mean and quantiles of one quantity together, at the place of the first of them."""
     families: dict[str, list[tuple[float, str]]] = {}
     for metric in dict.fromkeys(metrics):
         found = _STATISTIC.search(metric)
@@ -175,7 +175,7 @@ def line(
 
 
 def ladder(labels: tuple[str, ...], lines: Sequence[Line], above: Sequence[str], below: Sequence[str]) -> Grid:
-    """Lines as a grid, of only the columns that something stands in; ``labels`` head the first ones."""
+    """Lines as a grid, without empty columns; ``labels`` head the first ones."""
     orders = sorted({order for one in lines for order in one.rungs})
     simulated, formulas = any(one.witness for one in lines), _formulas(lines)
     judged = bool(formulas)
@@ -290,7 +290,7 @@ def _scale(row: Line) -> tuple[float, str]:
 
 
 def _all_whole(row: Line, scale: float) -> bool:
-    """Whether a row tells a count, which has no decimals: all its numbers are whole, and certain."""
+    """Whether a row is a count, which has no decimals: all its numbers are whole and without an interval."""
     shown = [*row.rungs.values(), *([row.witness] if row.witness else [])]
     certain = row.witness is None or not spread(row.witness)
     return certain and scale == 1 and all(float(each.amount).is_integer() for each in shown)
@@ -401,7 +401,7 @@ _UNBOUNDED = 10_000
 class _Fit:
     """Spaces between columns; heads of numbers in two lines; intervals below the values.
 
-    ``label`` and ``after``: characters in a line of a label, and of what stands after the numbers.
+    ``label`` and ``after``: characters in a line of a label, and of what follows the numbers.
     """
 
     gap: int = 1

@@ -4,20 +4,24 @@ import heapq
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from secondorder.arrays import Floats
 from secondorder.errors import FileError
 from secondorder.report.style import BLUE, GREEN, ORANGE, blank, scale_of, styled
 from secondorder.report.style import title as titled
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
+
+Event: TypeAlias = dict[str, object]
+"""One event of a trace, as JSON holds it."""
 
 SHOWN = 600
-"""Points of a line; of a longer series each stands for the mean over a span of time."""
+"""Points of a line; of a longer series each is the mean over a span of time."""
 REQUESTS = 5_000
 """Requests of a trace file, at most: the viewer grows slow beyond."""
 
@@ -33,7 +37,7 @@ def timeline_figure(series: "pd.DataFrame", title: str = "") -> "Figure":
     return figure
 
 
-def draw_timeline(figure: Any, series: "pd.DataFrame") -> None:
+def draw_timeline(figure: "Figure | SubFigure", series: "pd.DataFrame") -> None:
     """The three panels, one under the other, on one axis of time."""
     scale, unit = scale_of([float(series["time"].iloc[-1])], "s")
     for axes, (column, label, colour) in zip(figure.subplots(3, 1, sharex=True), PANELS, strict=True):
@@ -48,7 +52,7 @@ def draw_timeline(figure: Any, series: "pd.DataFrame") -> None:
     axes.set_xlabel(f"time of one run from an empty start ({unit})")
 
 
-def _thinned(times: Any, values: Any) -> tuple[Any, Any]:
+def _thinned(times: Floats, values: Floats) -> tuple[Floats, Floats]:
     """Means over ``SHOWN`` spans of time, weighted by how long each state lasts."""
     if len(times) <= SHOWN:
         return times, values
@@ -61,7 +65,7 @@ def _thinned(times: Any, values: Any) -> tuple[Any, Any]:
 # A trace
 
 
-def trace_events(requests: "pd.DataFrame", series: "pd.DataFrame") -> dict[str, Any]:
+def trace_events(requests: "pd.DataFrame", series: "pd.DataFrame") -> Event:
     """A run in the Trace Event Format, which https://ui.perfetto.dev opens: a slice for each stay of a request.
 
     Requests that overlap are on different tracks. Times in us from the start of the run.
@@ -81,7 +85,7 @@ def write_trace(requests: "pd.DataFrame", series: "pd.DataFrame", path: str | Pa
     return Path(path)
 
 
-def _slices(requests: "pd.DataFrame") -> Iterator[dict[str, Any]]:
+def _slices(requests: "pd.DataFrame") -> Iterator[Event]:
     free: list[int] = []
     leaving: list[tuple[float, int]] = []
     tracks = 0
@@ -102,7 +106,7 @@ def _rows(frame: "pd.DataFrame") -> Iterator[dict[str, float]]:
     return (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
 
 
-def _slices_of(place: int, request: dict[str, float], track: int) -> Iterator[dict[str, Any]]:
+def _slices_of(place: int, request: dict[str, float], track: int) -> Iterator[Event]:
     whole = {name: int(request[name]) for name in ("input_tokens", "output_tokens", "cached_tokens", "preemptions")}
     spans: tuple[tuple[str, str, str, dict[str, int]], ...] = (
         (f"request {place}", "arrival", "finish", whole),
@@ -116,7 +120,7 @@ def _slices_of(place: int, request: dict[str, float], track: int) -> Iterator[di
             yield {"name": name, "ph": "X", **at, "args": told}
 
 
-def _counters(series: "pd.DataFrame") -> Iterator[dict[str, Any]]:
+def _counters(series: "pd.DataFrame") -> Iterator[Event]:
     yield {"name": "process_name", "ph": "M", "pid": 2, "args": {"name": "engine"}}
     start = 0.0
     for span in _rows(series):

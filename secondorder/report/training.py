@@ -2,9 +2,9 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from secondorder.answers.answer import COLUMNS, Answer, row
 from secondorder.answers.estimate import Estimate
@@ -22,6 +22,7 @@ from secondorder.validation.verdicts import verdict
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Study: TypeAlias = IntervalStudy | SparesStudy | ScalingStudy
@@ -75,7 +76,8 @@ def _rows(study: Study, margin: float) -> list[tuple[float, tuple[object, ...]]]
     match study:
         case IntervalStudy():
             points: list[tuple[float, Sequence[Estimate], Sequence[Estimate]]] = [
-                (tau, solved["goodput"], [study.simulated[k], *study.spread[k]]) for k, (tau, solved) in _dots(study)
+                (tau, solved["goodput"], [study.simulated[k], *study.spread[k]])
+                for k, (tau, solved) in enumerate(zip(study.dots, study.points, strict=True))
             ]
             points += [(tau, solved["goodput"], ()) for tau, solved in zip(study.line, study.solved, strict=True)]
             points.sort(key=lambda point: point[0])
@@ -84,10 +86,6 @@ def _rows(study: Study, margin: float) -> list[tuple[float, tuple[object, ...]]]
         case ScalingStudy():
             points = [(size.accelerators, *_pair(size.solved, size.simulated)) for size in study.sizes]
     return [(value, each) for value, solved, found in points for each in _judged(name, solved, found, margin)]
-
-
-def _dots(study: IntervalStudy) -> Any:
-    return enumerate(zip(study.dots, study.points, strict=True))
 
 
 def _counts(study: SparesStudy) -> list[tuple[int, Answer, Answer | None]]:
@@ -163,7 +161,9 @@ def _plus_minus(interval: Interval, decimals: int, scale: float = 1) -> str:
 
 def _over_intervals(study: IntervalStudy, margin: float) -> Grid:
     if study.simulated:
-        places: Any = zip(study.dots, study.points, study.simulated, strict=True)
+        places: Iterable[tuple[float, Answer, Estimate | None]] = zip(
+            study.dots, study.points, study.simulated, strict=True
+        )
     else:
         places = [(tau, solved, None) for tau, solved in list(zip(study.line, study.solved, strict=True))[::6]]
     lines = [_line((pretty(tau, "s"),), "goodput", solved, found, margin) for tau, solved, found in places]
@@ -243,7 +243,7 @@ def _advice(study: SparesStudy) -> list[str]:
     if missed := [f"{share:.4g}" for share, count in wanted if count is None]:
         lines.append(f"with none of these spares is the availability {' or '.join(missed)}")
     if study.paid(0) is None:
-        lines.append("what a spare costs is not told: it takes a model and its cluster, which says how many nodes work")
+        lines.append("no cost of spares is shown: that needs a model and its cluster, to know how many nodes work")
     return lines
 
 
@@ -294,7 +294,11 @@ def _costs(study: ScalingStudy) -> Grid:
     if priced:
         spares = study.scenario.spares is not None
         known = all(size.paid is not None for size in study.sizes)
-        what = ("spares included" if known else "spares left out, as nobody says how many a node has") if spares else ""
+        what = (
+            ("spares included" if known else "spares left out, as their number in a node is not known")
+            if spares
+            else ""
+        )
         below.append("; ".join(filter(None, ["kept: for an hour of one accelerator's work that is kept", what])))
     return Grid(header=header, rows=rows, below=below, numbers=frozenset(range(len(header))))
 
@@ -348,13 +352,13 @@ KINDS: Mapping[type, str] = {
 # Figures
 
 
-def _axes(count: int) -> Any:
+def _axes(count: int) -> "tuple[Figure, Sequence[Axes]]":
     figure = blank(5.2 * count if count > 1 else 6.4, 4.4)
     return figure, figure.subplots(1, count, squeeze=False)[0]
 
 
 def _draw(
-    axes: Any, xs: Sequence[float], answers: Sequence[Answer], metric: str, scale: Callable[[int, float], float]
+    axes: "Axes", xs: Sequence[float], answers: Sequence[Answer], metric: str, scale: Callable[[int, float], float]
 ) -> None:
     """The closed forms of a metric along ``xs``; ``scale`` turns the value at a place into what is drawn."""
     for order, (label, colour, style) in STYLES.items():
@@ -368,7 +372,7 @@ def _draw(
             axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, linewidth=1.8, label=label)
 
 
-def round_ticks(axes: Any, values: Sequence[float]) -> None:
+def round_ticks(axes: "Axes", values: Sequence[float]) -> None:
     """Ticks at 1, 2 and 5 times the powers of ten of a logarithmic axis."""
     low, high = min(values), max(values)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -378,7 +382,7 @@ def round_ticks(axes: Any, values: Sequence[float]) -> None:
 
 
 def _times(estimate: Estimate, factor: float) -> Estimate:
-    """An estimate and its interval, so many times as large."""
+    """An estimate and its interval, multiplied by ``factor``."""
     low, high = (None if edge is None else factor * edge for edge in (estimate.low, estimate.high))
     return replace(estimate, amount=factor * estimate.amount, low=low, high=high)
 
@@ -401,8 +405,8 @@ MARKS: Mapping[str, tuple[str, str]] = {
 }
 
 
-def _shade(axes: Any, xs: Sequence[float], study: Study) -> None:
-    """Where nine of ten runs lie."""
+def _shade(axes: "Axes", xs: Sequence[float], study: Study) -> None:
+    """The range of nine of ten runs."""
     if places := _spread_places(study):
         lows, highs = [low.amount for _, low, _, _ in places], [high.amount for _, _, _, high in places]
         axes.fill_between(xs[: len(lows)], lows, highs, color=BLUE, alpha=0.15, linewidth=0, label="nine of ten runs")
@@ -427,7 +431,7 @@ def _interval_figure(study: IntervalStudy) -> "Figure":
     axes.set_ylim(max(0.0, low - 0.05), 1.0)
     tidy(axes, "lower center")
     title(figure, heading(study.scenario), 9)
-    return figure  # type: ignore[no-any-return]
+    return figure
 
 
 def _spares_figure(study: SparesStudy) -> "Figure":
@@ -441,7 +445,7 @@ def _spares_figure(study: SparesStudy) -> "Figure":
         axes.set_ylim(max(0.0, axes.get_ylim()[0]), 1.01)
         tidy(axes, "lower right")
     title(figure, heading(study.scenario), 9)
-    return figure  # type: ignore[no-any-return]
+    return figure
 
 
 def _scaling_figure(study: ScalingStudy) -> "Figure":
@@ -469,4 +473,4 @@ def _scaling_figure(study: ScalingStudy) -> "Figure":
         axes.set(xscale="log", xlabel="accelerators")
         tidy(axes, "best")
     title(figure, _of_sizes(study), 9)
-    return figure  # type: ignore[no-any-return]
+    return figure

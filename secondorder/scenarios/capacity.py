@@ -31,17 +31,17 @@ class Capacity(Checked):
 
     - ``serving``: one replica; the law of its arrivals is that of the whole load, and their rate is not used.
     - ``rate``: rate of all requests together ("50 request/s").
-    - ``ttft_p99``: time to the first token that 99 of 100 requests must keep ("500 ms"); one of the
-      three objectives is due.
-    - ``tpot_p99``: time per output token after the first that 99 of 100 requests must keep ("50 ms").
-    - ``e2el_p99``: time to the last token that 99 of 100 requests must keep ("5 s").
-    - ``price``: price of one accelerator ("2 USD/hour"); without it nothing is said of cost.
+    - ``ttft_p99``: limit on the p99 of the time to first token ("500 ms"); one of the three objectives
+      is required.
+    - ``tpot_p99``: limit on the p99 of the time per output token after the first ("50 ms").
+    - ``e2el_p99``: limit on the p99 of the time to the last token ("5 s").
+    - ``price``: price of one accelerator ("2 USD/hour"); without it no cost is shown.
     - ``router``: rule that picks a replica (least-outstanding); each request goes to one at random if not given.
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
-    At least one of the three objectives is due. A random split of Poisson arrivals is Poisson, so that a replica alone,
-    at its share, tells of all: it is simulated unless a router is given. With a router, which other arrivals and traces
-    need, all replicas are simulated; a router that looks at the queues does better than a random split.
+    At least one of the three objectives is required. A random split of Poisson arrivals is Poisson, so that a replica
+    alone, at its share, stands for all: it is simulated unless a router is given. With a router, which other arrivals
+    and traces need, all replicas are simulated; a router that looks at the queues does better than a random split.
 
     Errors: ``InputError`` without an objective, or without a router for arrivals whose random split is not of their
     own kind.

@@ -26,7 +26,7 @@ class ChunkedPrefill(Checked):
     - ``serving``: the service; its ``max_num_batched_tokens`` is the budget of a step.
     - ``itl``: longest gap that is allowed between two tokens of a sequence ("30 ms"); the budget that keeps it is
       found.
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     Errors: ``InputError`` where chunked prefill is not enabled.
     """

@@ -29,7 +29,7 @@ class ClosedLoop(Checked):
     - ``offered``: whether requests come by the service's arrivals and wait for a free place before they are sent; else
       each answer is followed by the next request (the load generator's "--request-rate inf").
     - ``think_time``: mean time from an answer to the same user's next request, exponential ("2 s").
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     Latencies are measured from when a request is sent. Errors: ``InputError`` for a think time beside offered
     arrivals, and for a whole trace.

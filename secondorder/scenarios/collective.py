@@ -60,7 +60,7 @@ class Collective(Timed):
     - ``repeats``: operations back to back, without a barrier between them.
     - ``measured``: measured times of the whole operation by size ({"1 MB": "120 us", "1 GB": "40 ms"}), in place of
       latency and bandwidth.
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     The tree is binomial; halving_doubling gathers and scatters by its halves; hierarchical is rings within nodes of
     ``ranks_per_node`` over ``node_link``, and between nodes. Between ``measured`` sizes (bare numbers are bytes and

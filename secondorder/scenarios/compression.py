@@ -122,12 +122,12 @@ class Compression(Checked):
       "structured 0.7" or "distilled llama_3_2_1b".
     - ``precision``: number format of the model as it is, such as bf16.
     - ``batch_size``: inputs, or sequences, of a pass.
-    - ``input_tokens``: new tokens of each sequence, due for a language model; 1 is a decode step.
+    - ``input_tokens``: new tokens of each sequence, required for a language model; 1 is a decode step.
     - ``context_tokens``: tokens of each sequence that are cached already.
     - ``compute_efficiency``: share of the datasheet's FLOP/s that is reached.
     - ``memory_efficiency``: share of the datasheet's memory bandwidth that is reached.
     - ``kernel_overhead``: time of each layer that nothing hides ("5 us").
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     Errors: ``InputError`` for contradictory values.
     """
@@ -147,7 +147,7 @@ class Compression(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.input_tokens is None and self.context_tokens:
-            raise InputError("context_tokens", given=self.context_tokens, expected="input_tokens beside them")
+            raise InputError("context_tokens", given=self.context_tokens, expected="input_tokens too")
 
     @property
     def way(self) -> Method:

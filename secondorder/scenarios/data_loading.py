@@ -30,10 +30,10 @@ class DataLoading(Timed):
     - ``storage_bandwidth``: bandwidth of the storage to this loader, all its workers together ("2 GB/s").
     - ``workers``: processes that read and decode.
     - ``decode``: time in which one worker decodes and augments a whole batch, or its law ("lognormal 300 ms scv=1").
-    - ``prefetch``: batches that the buffer holds, beside those in the workers' hands and at the accelerator.
+    - ``prefetch``: batches that the buffer holds, without those that workers hold or the accelerator uses.
     - ``step``: time of the accelerator's step, or its law ("50 ms", "exponential 50 ms").
     - ``storage_jitter``: law of a factor of mean 1 on each read ("exponential"); constant if not given.
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     Batches are put in the order in which they are ready. A loader that hands them out in the order in which they were
     begun (PyTorch's, by default) waits longer for a late one.

@@ -38,7 +38,7 @@ class Deployment(Checked):
 
     - ``serving``: one replica; its arrivals are the load of all replicas together.
     - ``replicas``: replicas of ``serving``.
-    - ``others``: further replicas that are not like them ("2 accelerator=a100_80gb"); several kinds are separated by
+    - ``others``: further replicas that differ from these ("2 accelerator=a100_80gb"); several kinds are separated by
       a semicolon.
     - ``router``: rule that picks a replica: random, round-robin, least-outstanding, power-of-d, least-tokens,
       prefix-aware or session.
@@ -51,11 +51,11 @@ class Deployment(Checked):
     - ``after_failure``: what becomes of a failed replica's requests: lost to their clients, retried from the start, or
       moved to another replica, which computes their tokens so far again.
     - ``timeout``: time after which a client gives up an attempt; never if not given.
-    - ``withdraw``: whether the replica hears of it and stops; otherwise it computes the rest in vain.
+    - ``withdraw``: whether the replica is told and stops; otherwise it computes the rest in vain.
     - ``retries``: further attempts after a refusal, a failure or a time-out.
-    - ``backoff``: mean pause before the first retry, twice as long before each further one; each is between half and
-      one and a half times that.
-    - ``name``: what results call the scenario.
+    - ``backoff``: mean pause before the first retry, twice as long before each further one; each is drawn
+      between half and one and a half times its mean.
+    - ``name``: name of the scenario in results.
 
     While no replica is up, requests wait at the router. The router knows at once which replicas are up. A failure
     strikes at the end of the step under way.
@@ -83,7 +83,7 @@ class Deployment(Checked):
         if self.after_failure not in (known := ("lost", "retried", "moved")):
             raise InputError("after_failure", given=repr(self.after_failure), expected=" or ".join(known))
         if isinstance(self.router, PrefixAware) and not self.serving.enable_prefix_caching:
-            given = "prefix-aware beside replicas that keep no prefixes"
+            given = "prefix-aware with replicas that keep no prefixes"
             raise InputError(
                 "router", given=given, expected="prefix caching", remedy="set enable_prefix_caching of the service"
             )

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from secondorder.arrays import Real
 from secondorder.errors import InputError
 from secondorder.fleets.clusters import Link
 from secondorder.quantities import Checked, Count, registry, si
@@ -42,7 +43,7 @@ class DecodeOnly(Checked):
         return StepFunction(decode_only_seconds, (self.step_time.seconds(placement),))
 
 
-def decode_only_seconds(c: tuple[StepSeconds], P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
+def decode_only_seconds(c: tuple[StepSeconds], P: Real, A: Real, C: Real, D: Real, K: Real, S: Real) -> Real:
     """The one step time in ``c``, of the decodes alone."""
     sequences, context = np.maximum(D, 1.0), np.where(np.asarray(D) > 0, K, np.maximum(C, 1.0))
     zero = np.zeros(np.broadcast_shapes(np.shape(P), np.shape(D), np.shape(K)))
@@ -62,7 +63,7 @@ class Disaggregated(Checked):
     - ``prefill_replicas``: engines that compute prompts.
     - ``decode_replicas``: engines that generate the tokens after the first.
     - ``link``: link that carries the cache from a prefill replica ("50 GB/s latency=10 us").
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     Errors: ``InputError`` for arrivals whose random split is not known, or a trace.
     """
@@ -117,7 +118,7 @@ class Disaggregated(Checked):
     def _with(self, rate: float, **changes: Any) -> Serving:
         return replace(self.serving, arrivals=Poisson(registry.Quantity(rate, "request/s")), **changes)
 
-    def transfer_seconds(self, tokens: Any) -> Any:
+    def transfer_seconds(self, tokens: Real) -> Real:
         """Of the cache of so many tokens over the link, alone: ``latency + kv_bytes_per_token tokens / bandwidth``."""
         each = self.serving.placement.kv_bytes_per_token / si(self.link.bandwidth)
         return si(self.link.latency) + each * tokens

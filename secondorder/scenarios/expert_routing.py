@@ -35,7 +35,7 @@ class ExpertRouting(Checked):
       limit if not given.
     - ``zipf``: exponent of the popularity: that of the i-th expert is i^-zipf, so that the popular ones share a device.
     - ``weights``: popularity of each expert, in any scale (4,2,1,1).
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     With a capacity an expert takes ``ceil(capacity_factor tokens top_k / experts)`` tokens.
 
@@ -59,7 +59,7 @@ class ExpertRouting(Checked):
             given = f"{self.expert_parallel} for {self.experts} experts"
             raise InputError("expert_parallel", given=given, expected="a divisor of experts")
         if self.zipf is not None and self.weights is not None:
-            raise InputError("weights", given="weights beside zipf", expected="one of the two")
+            raise InputError("weights", given="weights with zipf", expected="one of the two")
         if self.weights is not None:
             object.__setattr__(self, "weights", _read_weights(self.weights, self.experts))
 

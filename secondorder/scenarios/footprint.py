@@ -109,14 +109,14 @@ class Footprint(Checked):
     - ``service_life``: time over which embodied carbon is spread, evenly ("4 year"); given with it.
     - ``load``: hourly profile of the utilisation around its mean: flat, "sinusoid swing=0.6 peak=15", or the values
       themselves (24 make a day).
-    - ``intensity``: hourly profile of the grid's carbon intensity around its mean, spelt as the load's.
+    - ``intensity``: hourly profile of the grid's carbon intensity around its mean, written like the load.
     - ``load_scv``: squared coefficient of variation of a lognormal factor on each hour's load.
     - ``intensity_scv``: squared coefficient of variation of a lognormal factor on each hour's carbon intensity.
     - ``correlation``: correlation of the two factors' logarithms, -1 to 1.
     - ``deferrable``: share of each hour's work that may move within its day to the hours of the cleanest electricity.
     - ``rate``: rate of the requests that the utilisation serves ("100 request/s"), for carbon by the request.
     - ``tokens_per_request``: tokens of a request, for carbon by the token.
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     Power is linear: ``idle_share`` is by default that of the first-order suite; whole servers of 2007 took a half
     (Barroso and Hölzle, The case for energy-proportional computing). The mean intensity is the region's

@@ -42,7 +42,7 @@ class Inference(Timed):
     - ``precision``: number format of the arithmetic; the accelerator must have it.
     - ``weight_precision``: number format that weights are stored in; that of the arithmetic if not given.
     - ``kv_precision``: number format of a language model's KV cache; that of the arithmetic if not given.
-    - ``input_tokens``: new tokens of each sequence, due for a language model; 1 is a decode step.
+    - ``input_tokens``: new tokens of each sequence, required for a language model; 1 is a decode step.
     - ``context_tokens``: tokens of each sequence that are cached already.
     - ``passes``: passes through the model in a step, such as denoising steps.
     - ``kernels_per_layer``: kernels launched for each layer of a pass.
@@ -52,7 +52,7 @@ class Inference(Timed):
     - ``synchronise``: whether the host waits for the end of each step.
     - ``compute_efficiency``: share of the datasheet's FLOP/s that kernels reach.
     - ``memory_efficiency``: share of the datasheet's memory bandwidth that kernels reach.
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     A kernel's execution is an equal share of the roofline's ``max(compute, memory)``, at least ``kernel_floor``.
     Errors: ``DoesNotFit``, ``UnknownName`` for a precision that the part lacks, ``InputError``.

@@ -20,12 +20,12 @@ class InverseRoofline(Checked):
     - ``latency``: longest time that a pass may take ("10 ms"); or give a throughput.
     - ``throughput``: least rate of inputs or sequences ("500 sample/s"); or give a latency.
     - ``batch_size``: inputs, or sequences, of a pass.
-    - ``input_tokens``: new tokens of each sequence, due for a language model; 1 is a decode step.
+    - ``input_tokens``: new tokens of each sequence, required for a language model; 1 is a decode step.
     - ``context_tokens``: tokens of each sequence that are cached already.
     - ``compute_efficiency``: share of a datasheet's FLOP/s that is reached.
     - ``memory_efficiency``: share of a datasheet's memory bandwidth that is reached.
     - ``kernel_overhead``: time of each layer that nothing hides ("5 us").
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     Errors: ``InputError`` for contradictory values.
     """

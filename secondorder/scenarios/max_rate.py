@@ -25,13 +25,13 @@ class MaxRate(Checked):
     """The highest rate of a deployment whose p99s keep objectives.
 
     - ``deployment``: the deployment; the rate of its arrivals is what is sought, their law is kept.
-    - ``ttft_p99``: time to the first token that 99 of 100 requests must keep ("500 ms"); one of the three objectives
-      is due.
-    - ``tpot_p99``: time per output token after the first that 99 of 100 requests must keep ("50 ms").
-    - ``e2el_p99``: time to the last token that 99 of 100 requests must keep ("5 s").
-    - ``price``: price of one accelerator ("2 USD/hour"); without it nothing is said of cost.
+    - ``ttft_p99``: limit on the p99 of the time to first token ("500 ms"); one of the three objectives
+      is required.
+    - ``tpot_p99``: limit on the p99 of the time per output token after the first ("50 ms").
+    - ``e2el_p99``: limit on the p99 of the time to the last token ("5 s").
+    - ``price``: price of one accelerator ("2 USD/hour"); without it no cost is shown.
     - ``requests``: requests of each simulated run.
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     Errors: ``InputError`` without an objective.
     """

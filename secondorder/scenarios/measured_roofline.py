@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from secondorder.arrays import Real
 from secondorder.errors import InputError, UnknownName
 from secondorder.fleets.accelerators import Accelerator
 from secondorder.quantities import Checked, Duration, Efficiency, si
 from secondorder.scenarios.steptime import (
-    Amount,
     Placement,
     StepFunction,
     TouchedWeights,
@@ -207,9 +207,9 @@ class MeasuredCoefficients(NamedTuple):
     per_prefill_step: float
 
 
-def seconds_by_tokens(c: MeasuredCoefficients, tokens: Amount) -> Amount:
+def seconds_by_tokens(c: MeasuredCoefficients, tokens: Real) -> Real:
     """The part of a step that depends on its number of tokens alone, which a kernel tabulates."""
-    time: Amount = weight_seconds(c.weights, tokens) + c.per_token * tokens + c.fixed
+    time: Real = weight_seconds(c.weights, tokens) + c.per_token * tokens + c.fixed
     if not c.reductions:
         return time
     one, two = c.one_shot_per_token * tokens, c.second_phase + c.two_shot_per_token * tokens
@@ -217,9 +217,7 @@ def seconds_by_tokens(c: MeasuredCoefficients, tokens: Amount) -> Amount:
     return time
 
 
-def measured_seconds(
-    c: MeasuredCoefficients, P: Amount, A: Amount, C: Amount, D: Amount, K: Amount, S: Amount
-) -> Amount:
+def measured_seconds(c: MeasuredCoefficients, P: Real, A: Real, C: Real, D: Real, K: Real, S: Real) -> Real:
     """The sum of ``MeasuredRoofline``."""
     time = seconds_by_tokens(c, P + D)
     time = time + (c.per_prefill_pair * A + c.per_cached_token * (C + K))
@@ -227,7 +225,7 @@ def measured_seconds(
     return time + (c.per_row * S + c.per_decode * D + c.per_prefill_step * prefills)
 
 
-def _lesser(one: Amount, two: Amount) -> Amount:
+def _lesser(one: Real, two: Real) -> Real:
     if isinstance(one, float | int) and isinstance(two, float | int):
         return one if one < two else two
     return np.asarray(np.minimum(one, two), np.float64)

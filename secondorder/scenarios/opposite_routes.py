@@ -17,7 +17,7 @@ class OppositeRoutes:
     - ``last``: tokens of prompt and of answer in the last stage.
     - ``budget``: tokens that an engine computes in a step.
     - ``last_first``: whether the last stage goes before the first; else the other way round.
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
     """
 
     rate: float

@@ -1,4 +1,4 @@
-"""What a fleet costs, owned or rented, at the work that a load gives it.
+"""What a fleet costs, owned or rented, under a load.
 
 >>> from secondorder.fleets.accelerators import accelerators
 >>> from secondorder.fleets.prices import prices
@@ -59,7 +59,7 @@ class Ownership(Timed):
     - ``electricity_price``: price of electricity ("0.12 USD/kWh").
     - ``maintenance``: share of the purchase that each year's maintenance costs (0.05).
     - ``service_life``: time over which the purchase loses its worth, evenly ("4 year").
-    - ``horizon``: time that totals are for ("3 year"); past the service life the fleet is bought anew.
+    - ``horizon``: time that totals are for ("3 year"); past the service life the fleet is bought again.
     - ``utilisation``: mean share of the fleet that is at work, 0 to 1; or give a load by its rate and service.
     - ``residual``: share of the purchase that is left at the end of the service life.
     - ``idle_share``: power at rest over rated power.
@@ -72,10 +72,10 @@ class Ownership(Timed):
     - ``slots``: requests that a replica serves at once.
     - ``wait_objective``: wait before service that a request should not exceed ("1 s").
     - ``tokens_per_request``: tokens of a request, for the cost of tokens.
-    - ``target_utilisation``: share at work that the replicas are kept near as they follow the load (0.7); always all if
-      not given.
+    - ``target_utilisation``: share at work that the replicas are kept near as they follow the load (0.7); all
+      are always on if not given.
     - ``boot``: time that a replica takes to start, paid and idle, at most an hour ("5 min"); given with the target.
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     With a ``target_utilisation``, at each hour's start as many replicas are ordered as bring the utilisation to it, up
     to the fleet; slots not needed go when they are free, and draw nothing when off. A price that nobody knows you must

@@ -34,7 +34,7 @@ class Pipeline(Timed):
     - ``send``: delay from one stage to the next, in which no stage is busy ("200 us").
     - ``jitter``: law of a factor of mean 1 on each pass, drawn anew ("lognormal scv=0.09").
     - ``slow_stages``: factors on all passes of a slow stage, counted from 0 ({"2": 1.3}).
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     A chunk takes its share of a pass; each pass draws anew from the laws.
 

@@ -13,10 +13,11 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 from annotated_types import Ge
 
+from secondorder.arrays import Real
 from secondorder.errors import InputError
 from secondorder.quantities import Checked, registry
 from secondorder.scenarios.serving import Serving
@@ -50,7 +51,7 @@ class CachedPromptsCoefficients(NamedTuple):
     hit: float
 
 
-def cached_prompts_seconds(c: CachedPromptsCoefficients, P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
+def cached_prompts_seconds(c: CachedPromptsCoefficients, P: Real, A: Real, C: Real, D: Real, K: Real, S: Real) -> Real:
     """``whole`` with what is computed of the prompts."""
     return c.whole((1 - c.hit) * P, (1 - c.hit**2) * A, C, D, K, S)
 
@@ -63,7 +64,7 @@ class PrefixCaching(Checked):
       (``hash_ids``).
     - ``hit_ratio``: share of the prompt tokens that is found in the cache, 0 to below 1; none where the service knows
       its prefixes.
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     With a ``hit_ratio`` each prompt finds the same share. Of prefixes the share is computed, for a cache that forgets
     the least recently used.
@@ -85,7 +86,7 @@ class PrefixCaching(Checked):
         known = self.serving.prefixes is not None or (self.recorded is not None and self.recorded.hash_ids is not None)
         if known == (self.hit_ratio is not None):
             given = (
-                "a ratio beside requests that know their prefixes" if known else "no ratio, and no prefixes in a trace"
+                "a ratio with requests that know their prefixes" if known else "no ratio, and no prefixes in a trace"
             )
             raise InputError("hit_ratio", given=given, expected="either a ratio, or prefixes, or a trace with hash_ids")
 

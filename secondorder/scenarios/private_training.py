@@ -16,12 +16,12 @@ class PrivateTraining(Checked):
     """A step of DP-SGD: each sample's gradient is clipped before they are added and noise is put on top.
 
     - ``model``: network that is trained, of the zoo (llama_3_1_8b, resnet50).
-    - ``batch_size``: samples whose gradients are there at once.
+    - ``batch_size``: samples whose gradients are held at once.
     - ``sequence_length``: tokens of a sample of a language model; none for other networks.
     - ``clipping``: how gradients are clipped: each written out and its norm taken (per_sample), or norms without
       gradients and a second backward pass with the samples weighted (ghost).
     - ``gradient_bytes``: bytes of one value of a gradient.
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     *Source*: Abadi et al., Deep learning with differential privacy (2016), algorithm 1; Li et al., Large language
     models can be strong differentially private learners (2022), section 4, for ghost clipping.

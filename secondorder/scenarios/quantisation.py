@@ -65,7 +65,7 @@ class Quantisation(Checked):
     - ``embedding_precision``: number format of embedding and output head, which are seldom quantised; the service's own
       if not given.
     - ``tensor_parallel_size``: accelerators of the quantised service; as many as of the service as it is if not given.
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     Scales of quantised groups are not counted: 3 % more bytes for int4 in groups of 128.
 

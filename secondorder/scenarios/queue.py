@@ -237,7 +237,7 @@ class Patience(Timed):
         if self.retries < 0:
             raise InputError("retries", given=self.retries, expected="an integer of at least 0")
         if self.backoff is not None and not self.retries:
-            raise InputError("backoff", given="a law", expected="retries above 0 beside it")
+            raise InputError("backoff", given="a law", expected="retries above 0 too")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,11 +261,11 @@ class Queue(Timed):
     - ``discipline``: order in which work is done: fcfs, ps, "priorities 0.2,0.8" or "batch per_batch=5ms per_item=1ms
       most=32".
     - ``setup``: time that a server that idled needs before it serves again, or its law ("1 s").
-    - ``routing``: who serves whom: one line before all servers (shared), or one line each: random, "jsq d=2",
+    - ``routing``: which server a customer goes to: one line for all (shared), or one each: random, "jsq d=2",
       fork-join.
-    - ``patience``: time after which customers give up, and how often they come again ("5 s retries=3").
+    - ``patience``: time after which customers give up, and how often they try again ("5 s retries=3").
     - ``outage``: time in which no service begins ({"begin": "60 s", "duration": "10 s"}); the run is then a transient.
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     In Python ``arrivals`` may be a law of ``workloads.arrivals``, ``Renewal`` or ``Closed``, ``service`` a law of
     ``laws``; ``discipline`` is ``FirstCome``, ``ProcessorSharing``, ``Priorities`` or ``BatchService``, ``routing``

@@ -38,7 +38,7 @@ class Reasoning(Checked):
     - ``wrong_answers``: different wrong answers that there are, all as likely; for majority only.
     - ``input_price``: price of a prompt token ("3e-6 USD/token"); both prices or none.
     - ``output_price``: price of an output token ("15e-6 USD/token"); both prices or none.
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     Of a ``majority`` ties are broken by lot.
 

@@ -104,7 +104,7 @@ class ScalingLaw(Checked):
     - ``peak``: peak rate of one accelerator ("989 TFLOP/s"); with accelerators and mfu.
     - ``mfu``: share of the peak that the model's own FLOPs reach; with accelerators and peak.
     - ``price``: price of one accelerator ("2 USD/hour"), for the cost of the training; with accelerators, peak and mfu.
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     Pivoted: the curves are known where the experiments were, and the exponents say how wrong they go from there.
     Independent is far too wide, as a scale and its exponent were fitted together.

@@ -47,9 +47,9 @@ class Serving(Checked):
     - ``lengths``: prompt and output tokens, of the zoo (azure_conv_2023) or by their laws ("input=1024 output=geometric
       256"), required unless the arrivals are a trace.
     - ``prefixes``: prefixes that prompts share ("100 tokens=1024 share=0.8 exponent=0.9"); none if not given, and none
-      beside a trace, which has its own.
+      with a trace, which has its own.
     - ``precision``: number format of weights and arithmetic, such as bf16 or fp8.
-    - ``kv_precision``: number format of the KV cache; the model's own 16 bits if not given, whatever the weights'.
+    - ``kv_precision``: number format of the KV cache; the model's own 16 bits if not given, whatever the weights have.
     - ``tensor_parallel_size``: accelerators that share each layer.
     - ``max_num_seqs``: sequences that run at once, at most.
     - ``max_num_batched_tokens``: tokens that a step may process, prompts and decodes together.
@@ -72,7 +72,7 @@ class Serving(Checked):
     - ``step_time``: how long a step takes: "roofline compute_efficiency=0.6 memory_efficiency=0.8", or measured,
       "affine 5e-3 per_prefill_token=1e-5 per_decode=1e-4" (in s).
     - ``goodput``: latency limits of a good request, {"ttft": "200 ms", "tpot": "50 ms"}; e2el is known too.
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     The cache: of the share ``gpu_memory_utilization`` of the memory, weights and ``reserved_memory`` are taken off, and
     the rest holds the cache, in blocks of ``block_size`` tokens; ``num_gpu_blocks`` states their number instead. The
@@ -115,14 +115,14 @@ class Serving(Checked):
         if isinstance(self.arrivals, Trace) and self.lengths is not None:
             raise InputError(
                 "lengths",
-                given="lengths beside a whole trace, which has its own",
+                given="lengths with a whole trace, which has its own",
                 expected="one of the two",
                 remedy="pass arrivals=trace.arrivals to keep only its times",
             )
         if isinstance(self.arrivals, Trace) and self.prefixes is not None:
-            raise InputError("prefixes", given="prefixes beside a whole trace", expected="one of the two")
+            raise InputError("prefixes", given="prefixes with a whole trace", expected="one of the two")
         if not isinstance(self.arrivals, Trace) and self.lengths is None:
-            raise InputError("lengths", given="none", expected="a law of prompt and output lengths beside the arrivals")
+            raise InputError("lengths", given="none", expected="a law of prompt and output lengths")
         if self.context_limit > self.model.max_context:
             raise InputError(
                 "max_model_len",

@@ -37,7 +37,7 @@ class SharedCluster(Timed):
       the shortest first (shortest).
     - ``overestimate``: factor by which users overstate durations, for easy only; 1 is the truth.
     - ``slowdown_floor``: duration that shorter jobs count as in the mean slowdown; it changes no other metric ("10 s").
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     With fcfs the first that does not fit holds up all behind it. With easy (EASY backfilling) who fits may pass, unless
     that would delay the first one's reservation. With shortest the one of the shortest true duration is first of those

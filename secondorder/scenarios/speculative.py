@@ -12,13 +12,13 @@
 True
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Ge, Le
 
+from secondorder.arrays import Real
 from secondorder.errors import DoesNotFit, InputError
 from secondorder.quantities import Checked, pretty, si
 from secondorder.scenarios.serving import Serving
@@ -41,7 +41,7 @@ class Speculative(Checked):
     - ``draft_precision``: number format of the draft's weights and arithmetic; the service's if not given.
     - ``draft_step_time``: how long a step of the draft takes ("roofline memory_efficiency=0.8"); as the service's
       roofline if not given.
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     Errors: ``InputError`` for what is missing, ``DoesNotFit`` where both models leave no room for a cache.
     """
@@ -59,7 +59,7 @@ class Speculative(Checked):
         if self.draft_step_time is None and not isinstance(self.serving.step_time, Roofline):
             raise InputError(
                 "draft_step_time",
-                given=f"none beside a measured step time ({type(self.serving.step_time).__name__}) of the model",
+                given=f"none with a measured step time ({type(self.serving.step_time).__name__}) of the model",
                 expected="the step time of the draft, which cannot be told from that of the model",
             )
         if not (self.draft_step_time is None or hasattr(self.draft_step_time, "seconds")):
@@ -114,12 +114,12 @@ class Speculative(Checked):
 
     # The steps of a round
 
-    def draft_round(self, batch: Any, context: Any, gamma: int | None = None) -> Any:
+    def draft_round(self, batch: Real, context: Real, gamma: int | None = None) -> Real:
         """Seconds in which the draft proposes ``gamma`` tokens of ``batch`` sequences of mean ``context`` tokens."""
         steps, step = range(self.gamma if gamma is None else gamma), self.draft_seconds
         return sum((step(0.0, 0.0, 0.0, batch, batch * (context + k), batch) for k in steps), 0.0 * batch)
 
-    def verification(self, batch: Any, context: Any, gamma: int | None = None) -> Any:
+    def verification(self, batch: Real, context: Real, gamma: int | None = None) -> Real:
         """Seconds of the model's step over ``gamma + 1`` positions of ``batch`` sequences.
 
         One position decodes; the others are computed like the tokens of a prompt that attend to the whole context,
@@ -127,9 +127,9 @@ class Speculative(Checked):
         """
         more = self.gamma if gamma is None else gamma
         pairs = batch * (more * context + more * (more + 1) / 2)
-        step: Callable[..., Any] = self.serving.step_seconds
+        step = self.serving.step_seconds
         return step(batch * more, pairs, batch * more, batch, batch * context, batch * (more + 1))
 
-    def round(self, batch: Any, context: Any, gamma: int | None = None) -> Any:
+    def round(self, batch: Real, context: Real, gamma: int | None = None) -> Real:
         """Seconds of a whole round: ``draft_round + verification``."""
         return self.draft_round(batch, context, gamma) + self.verification(batch, context, gamma)

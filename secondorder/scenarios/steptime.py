@@ -24,21 +24,18 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from secondorder.arrays import Floats
+from secondorder.arrays import Floats, Real
 from secondorder.errors import InputError
 from secondorder.fleets.accelerators import Accelerator, bytes_per_value
 from secondorder.quantities import Checked, Count, Duration, Efficiency, NonNegative, si
 from secondorder.workloads.transformer import Transformer
 
-StepSeconds: TypeAlias = Callable[[Any, Any, Any, Any, Any, Any], Any]
+StepSeconds: TypeAlias = Callable[[Real, Real, Real, Real, Real, Real], Real]
 """``seconds(P, A, C, D, K, S)``: floats or arrays, elementwise."""
-
-Amount: TypeAlias = float | Floats
-"""A letter of the table above: of one step, or of many at once."""
 
 Coefficients = TypeVar("Coefficients", bound=tuple[object, ...])
 
@@ -58,10 +55,10 @@ class StepFunction(Generic[Coefficients]):
     (0.0001, 0.002)
     """
 
-    function: Callable[[Coefficients, Any, Any, Any, Any, Any, Any], Any]
+    function: Callable[[Coefficients, Real, Real, Real, Real, Real, Real], Real]
     coefficients: Coefficients
 
-    def __call__(self, P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
+    def __call__(self, P: Real, A: Real, C: Real, D: Real, K: Real, S: Real) -> Real:
         return self.function(self.coefficients, P, A, C, D, K, S)
 
     @property
@@ -196,11 +193,11 @@ class TouchedWeights(NamedTuple):
 
 def touched_weights(model: Transformer, precision: str, bandwidth: float, more_bytes: float = 0.0) -> TouchedWeights:
     """The weights of a model, read at so many bytes a second; ``more_bytes`` whatever the step."""
-    least = (model.touched_bytes(1, precision) + more_bytes) / bandwidth
+    least = float(model.touched_bytes(1, precision) + more_bytes) / bandwidth
     return TouchedWeights(model, precision, bandwidth, more_bytes, least, bool(model.counted.choices))
 
 
-def weight_seconds(weights: TouchedWeights, tokens: Any) -> Any:
+def weight_seconds(weights: TouchedWeights, tokens: Real) -> Real:
     """Seconds to read the weights that a step over ``tokens`` tokens touches."""
     if not weights.experts:
         return weights.least
@@ -220,9 +217,7 @@ class RooflineCoefficients(NamedTuple):
     fixed: float
 
 
-def roofline_seconds(
-    c: RooflineCoefficients, P: Amount, A: Amount, C: Amount, D: Amount, K: Amount, S: Amount
-) -> Amount:
+def roofline_seconds(c: RooflineCoefficients, P: Real, A: Real, C: Real, D: Real, K: Real, S: Real) -> Real:
     """``max(arithmetic, memory) + links + fixed``, see ``Roofline``."""
     per_token, per_prefill_pair, per_decode_pair, per_row, per_cached_token, weights, per_token_on_links, fixed = c
     tokens = P + D
@@ -239,7 +234,7 @@ class Affine(Checked):
     ``t = per_step + per_prefill_step [P > 0] + per_prefill_token P + per_prefill_pair A
     + per_decode D + per_context_token (C + K)``.
 
-    *Valid when* fitted on the very card, model and engine; see ``validation.calibration``.
+    *Valid when* fitted on the very card, model and engine; see ``validation.affine_fit``.
     """
 
     per_step: NonNegative
@@ -278,10 +273,15 @@ class AffineCoefficients(NamedTuple):
     per_context_token: float
 
 
-def affine_seconds(c: AffineCoefficients, P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
+def affine_seconds(c: AffineCoefficients, P: Real, A: Real, C: Real, D: Real, K: Real, S: Real) -> Real:
     """The sum of ``Affine``."""
-    prefill = c.per_step + c.per_prefill_step * (P > 0) + c.per_prefill_token * P + c.per_prefill_pair * A
+    prefill = c.per_step + c.per_prefill_step * _positive(P) + c.per_prefill_token * P + c.per_prefill_pair * A
     return prefill + c.per_decode * D + c.per_context_token * (C + K)
+
+
+def _positive(value: Real) -> Real:
+    """1 where ``value`` is above 0, else 0."""
+    return (value > 0).astype(np.float64) if isinstance(value, np.ndarray) else float(value > 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -341,7 +341,7 @@ class TableCoefficients(NamedTuple):
     decode: Floats
 
 
-def table_seconds(c: TableCoefficients, P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
+def table_seconds(c: TableCoefficients, P: Real, A: Real, C: Real, D: Real, K: Real, S: Real) -> Real:
     """The interpolation of ``Table``, step by step."""
     found = np.vectorize(lambda p, d, k: _table_step(c, p, d, k), otypes=[float])(P, D, K)
     return found if found.ndim else float(found)
@@ -384,12 +384,12 @@ def _inside(what: str, value: float, axis: Floats) -> None:
         )
 
 
-def _slower(compute: Amount, memory: Amount) -> Amount:
+def _slower(compute: Real, memory: Real) -> Real:
     if isinstance(compute, np.ndarray) or isinstance(memory, np.ndarray):
         return np.maximum(compute, memory)
     return compute if compute > memory else memory
 
 
-def picoseconds(seconds: float) -> int:
+def picoseconds(seconds: Real) -> int:
     """The engine's clock: a duration rounded once, to whole picoseconds."""
-    return round(seconds * 1e12)
+    return round(float(seconds) * 1e12)

@@ -170,7 +170,7 @@ class Spares(Timed):
 
     - ``count``: spare nodes; one is always left if not given.
     - ``repair``: time of a repair, or its law ("lognormal 8 h scv=1"), required with spares.
-    - ``crews``: repairs at once; as many as it takes if not given.
+    - ``crews``: repairs that may go on at once; no limit if not given.
 
     ``repair`` is a law or a fixed time; ``crews`` repair one node each (as many as it takes where none
     are given). A repaired node is a spare again, or ends the wait.
@@ -193,13 +193,13 @@ class Training(Checked):
     - ``recovery``: times of detection, replacement and restart after a failure ("300 s detection=30 s").
     - ``spares``: spare nodes and their repair ({"count": 4, "repair": "lognormal 8 h scv=1"}); a failed node is
       replaced at once if not given.
-    - ``step``: time of a step or its law ("lognormal 4 s scv=0.01"), or a training step by its table; work is a fluid
-      if not given.
+    - ``step``: time of a step or its law ("lognormal 4 s scv=0.01"), or a training step by its table; work is done
+      continuously if not given.
     - ``storage``: storage that checkpoints go to, of the zoo (tectonic_llama_3), if writing times are to follow from
       their size; the cluster's own if not given.
-    - ``duration``: time that the run is watched ("54 day"); 30 days where no work is given either.
-    - ``work``: instead of a duration, what the run has to do, in time without failures and checkpoints ("20 day").
-    - ``name``: what results call the scenario.
+    - ``duration``: length of the run ("54 day"); 30 days if no work is given either.
+    - ``work``: work of the run instead of a duration, as time without failures and checkpoints ("20 day").
+    - ``name``: name of the scenario in results.
 
     In Python ``failures`` may be a process of ``fleets.failures``, ``checkpoint`` is ``Checkpoint``,
     ``AsyncCheckpoint``, ``TwoLevelCheckpoint`` or ``VerifiedCheckpoint``, ``step`` a ``TrainingStep`` or a law. The run
@@ -226,7 +226,7 @@ class Training(Checked):
             object.__setattr__(self, "storage", self.step.cluster.storage)
         object.__setattr__(self, "failures", self._process())
         if self.duration is not None and self.work is not None:
-            raise InputError("work", given="work beside a duration", expected="one of the two")
+            raise InputError("work", given="work with a duration", expected="one of the two")
         if self.duration is None and self.work is None:
             object.__setattr__(self, "duration", Unit("s").read("30 day", "duration"))
         for name in ("duration", "work"):

@@ -139,7 +139,7 @@ class TrainingStep(Timed):
     - ``slow_ranks``: factors on the arithmetic of replicas that are always slow, by their index ({"3": 1.2}).
     - ``buckets``: buckets in which a stage's gradients go out.
     - ``reserved_memory``: memory of each accelerator for what the formulas do not count ("2 GiB").
-    - ``name``: what results call the scenario.
+    - ``name``: name of the scenario in results.
 
     BLOOM implies a ``compute_efficiency`` of 0.58, Llama 3 of 0.56 (``tests/analytic/test_training_step.py``).
 

@@ -6,7 +6,7 @@ The package is callable: ``so.simulate(scenario, seed=1)`` is ``secondorder.verb
 import sys
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from secondorder.answers.answer import Answer
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class _Callable(ModuleType):
     """``secondorder.simulate`` is both the package and the verb."""
 
-    def __call__(self, *args: Any, **options: Any) -> "Answer":
+    def __call__(self, *args: object, **options: object) -> "Answer":
         answer: Answer = import_module("secondorder.verbs").simulate(*args, **options)
         return answer
 

@@ -12,21 +12,25 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
 from heapq import heapify, heappop, heapreplace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from secondorder.answers.answer import Answer
 from secondorder.answers.declared import DATA_LOADING
-from secondorder.answers.estimate import Estimate, short_of_data
+from secondorder.answers.estimate import Estimate
 from secondorder.answers.metric import unit_of
 from secondorder.arrays import Floats
 from secondorder.errors import InputError
 from secondorder.scenarios.data_loading import DataLoading
 from secondorder.simulate.replicate import replicated
+from secondorder.simulate.statistics.estimates import simulated
 from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.statistics.run_length import RELAXATIONS_FOR_A_MEAN
 from secondorder.simulate.streams import stream
+
+if TYPE_CHECKING:
+    import simpy
 
 SHORTEST, LONGEST = 5_000, 200_000
 """Batches of a replication, warm-up included."""
@@ -144,14 +148,16 @@ def by_events(scenario: DataLoading, draws: Draws) -> LoadingRun:
 
 
 class _Story:
-    def __init__(self, env: Any, storage: Any, buffer: Any, draws: Draws) -> None:
+    def __init__(
+        self, env: "simpy.Environment", storage: "simpy.Resource", buffer: "simpy.Store", draws: Draws
+    ) -> None:
         self.env, self.storage, self.buffer = env, storage, buffer
         self.reads, self.decodings = iter(draws.read.tolist()), iter(draws.decode.tolist())
         self.steps = draws.step.tolist()
         self.put: list[float] = []
         self.taken: list[float] = []
 
-    def work(self) -> Generator[Any, Any, None]:
+    def work(self) -> Generator["simpy.Event", object, None]:
         """A worker makes batches as long as there are any to make."""
         while True:
             with self.storage.request() as turn:
@@ -164,7 +170,7 @@ class _Story:
             yield self.buffer.put(None)
             self.put.append(self.env.now)
 
-    def train(self) -> Generator[Any, Any, None]:
+    def train(self) -> Generator["simpy.Event", object, None]:
         """The accelerator takes a batch and makes its step."""
         for step in self.steps:
             yield self.buffer.get()
@@ -193,14 +199,4 @@ def _replication(scenario: DataLoading, batches: int, seed: int, replication: in
 
 
 def _estimate(metric: str, values: Floats, why: str) -> Estimate:
-    interval = student(values)
-    return Estimate(
-        metric=metric,
-        amount=interval.mean,
-        unit=unit_of(DATA_LOADING, metric),
-        source="simulated",
-        low=-math.inf if why else interval.low,
-        high=math.inf if why else interval.high,
-        steadiness=short_of_data(why),
-        unsettled=why,
-    )
+    return simulated(metric, student(values), unit_of(DATA_LOADING, metric), why)

@@ -17,13 +17,14 @@ import numpy.typing as npt
 
 from secondorder.answers.answer import Answer
 from secondorder.answers.declared import SHARED_CLUSTER
-from secondorder.answers.estimate import Estimate, short_of_data
+from secondorder.answers.estimate import Estimate
 from secondorder.answers.metric import unit_of
 from secondorder.arrays import Floats
 from secondorder.errors import InputError, Unstable
 from secondorder.quantities import si
 from secondorder.scenarios.shared_cluster import SharedCluster
 from secondorder.simulate.replicate import replicated
+from secondorder.simulate.statistics.estimates import simulated
 from secondorder.simulate.statistics.intervals import Interval, student
 from secondorder.simulate.statistics.run_length import RELAXATIONS_FOR_A_MEAN
 from secondorder.simulate.statistics.warm_up import judged_cut, mser5
@@ -318,13 +319,4 @@ def _replications(
 
 
 def _estimate(metric: str, interval: Interval, why: str) -> Estimate:
-    return Estimate(
-        metric=metric,
-        amount=interval.mean,
-        unit=unit_of(SHARED_CLUSTER, metric),
-        source="simulated",
-        low=-math.inf if why else interval.low,
-        high=math.inf if why else interval.high,
-        steadiness=short_of_data(why),
-        unsettled=why,
-    )
+    return simulated(metric, interval, unit_of(SHARED_CLUSTER, metric), why)

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from secondorder.answers.answer import Answer
 from secondorder.errors import InfeasibleError, SecondOrderError
@@ -95,9 +95,11 @@ def records(points: Sequence[Point[Item]], action: Callable[[Item], Record], kee
     return [each.record for each in found]
 
 
-def key_of(scenario: Scenario, keeping: Keeping, **known: Any) -> Key:
+def key_of(scenario: Scenario, keeping: Keeping, *, seed: int, witness: str, options: str = "{}") -> Key:
     """What a point is known by; where nothing is kept, a scenario need not have a plan."""
-    return Key(scenario=write_plan(scenario) if keeping.store else repr(scenario), **known)
+    return Key(
+        scenario=write_plan(scenario) if keeping.store else repr(scenario), seed=seed, witness=witness, options=options
+    )
 
 
 def _asked(ask: Callable[[Scenario], Answer], scenario: Scenario) -> Record:

@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from secondorder.analytic.training.run_interval import best_training_interval
 from secondorder.analytic.training_step import mean_step
@@ -156,14 +155,13 @@ def _simulated(sizes: list[Size], seed: int, replications: int, keeping: Keeping
 
 
 def _scaled(scenario: Training, factor: float) -> Training:
-    changes: dict[str, Any] = {"failures": scaled(scenario.process, factor)}
-    faster = factor
-    if isinstance(scenario.step, TrainingStep):
-        changes["step"] = _with_replicas(scenario.step, factor)
-        faster = mean_step(scenario.step) / mean_step(changes["step"])
-    if scenario.work is not None:
-        changes["work"] = registry.Quantity(si(scenario.work) / faster, "s")
-    return replace(scenario, **changes)
+    faster, step, work = factor, scenario.step, scenario.work
+    if isinstance(step, TrainingStep):
+        larger = _with_replicas(step, factor)
+        faster, step = mean_step(step) / mean_step(larger), larger
+    if work is not None:
+        work = registry.Quantity(si(work) / faster, "s")
+    return replace(scenario, failures=scaled(scenario.process, factor), step=step, work=work)
 
 
 def _with_replicas(step: TrainingStep, factor: float) -> TrainingStep:

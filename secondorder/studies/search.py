@@ -7,9 +7,9 @@ not.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from secondorder.answers.answer import Answer
 from secondorder.answers.costs import token_costs
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LONGEST = 32_000
 """Requests of a replication at most."""
+OBJECTIVES = ("ttft_p99", "tpot_p99", "e2el_p99")
 CONTENDERS = 3
 """Candidates that are simulated: the cheapest by the closed forms."""
 
@@ -133,9 +134,9 @@ def search(
 
     Errors: ``InputError`` without an objective or a price; ``InfeasibleError`` where no candidate does it.
     """
-    objectives: dict[str, Any] = {"ttft_p99": ttft_p99, "tpot_p99": tpot_p99, "e2el_p99": e2el_p99}
     priced = dict(_priced(accelerators, rentals))
     rule = router or LeastOutstanding()
+    ask = partial(Capacity, rate=rate, router=rule, ttft_p99=ttft_p99, tpot_p99=tpot_p99, e2el_p99=e2el_p99)
     layouts = list(product(priced, tensor_parallel_sizes, precisions or (serving.precision,)))
 
     def size(layout: tuple[str, int, str]) -> Candidate | str:
@@ -145,10 +146,10 @@ def search(
             served = replace(
                 serving, accelerator=cards[card], tensor_parallel_size=accelerators_each, precision=precision
             )
-            question = Capacity(serving=served, rate=rate, price=price, name=_label(layout), router=rule, **objectives)
+            question = ask(serving=served, price=price, name=_label(layout))
             return _sized(question, card, rests_on)
         except (InfeasibleError, InputError) as error:
-            if isinstance(error, InputError) and error.what in objectives:
+            if isinstance(error, InputError) and error.what in OBJECTIVES:
                 raise
             return str(error)
 
@@ -227,13 +228,13 @@ def _simulated(
 
     Runs that have not settled are made longer; where they do not settle at all, so many replicas do not do.
     """
-    options: dict[str, Any] = {"seed": seed, "replications": replications, "jobs": jobs}
+    run = partial(simulate, seed=seed, replications=replications, jobs=jobs)
 
     def at(replicas: int) -> Answer | None:
         every = Deployment(serving=_whole(each.scenario), replicas=replicas, router=router)
         length = requests
         try:
-            while not _settled(answer := simulate(every, requests=length, **options)) and length < LONGEST:
+            while not _settled(answer := run(every, requests=length)) and length < LONGEST:
                 length *= 2
         except InfeasibleError:
             return None
@@ -266,7 +267,7 @@ def _least(at: Callable[[int], Answer | None], start: int) -> tuple[int, Answer]
 
 
 def _settled(answer: Answer) -> bool:
-    """Whether runs were long enough beside their warm-up."""
+    """Whether runs were long enough compared with their warm-up."""
     return all(each.steady for each in answer.estimates)
 
 

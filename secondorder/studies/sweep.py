@@ -1,17 +1,18 @@
 """A scenario over a grid of its fields."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from itertools import product
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar, Unpack
 
 from secondorder.answers.answer import COLUMNS, Answer
 from secondorder.errors import InfeasibleError, InputError, UnknownName
 from secondorder.plans.write import write_plan
 from secondorder.scenarios.scenario import Scenario
+from secondorder.simulate.witness import Witness
 from secondorder.studies.points import FAULT, HERE, Keeping, Point, work_out
 from secondorder.studies.records import Record, record_of, result_of
 from secondorder.studies.store import Found, Key
@@ -76,8 +77,16 @@ def sweep(
     import pandas as pd
 
     keeping = Keeping(store=store, resume=resume, jobs=jobs, cluster=cluster)
-    options: dict[str, Any] = {"seed": seed, "margin": margin, "replications": replications, "requests": requests}
-    points = sweep_points(scenario, grid, simulated=simulated, keeping=keeping, **options)
+    points = sweep_points(
+        scenario,
+        grid,
+        simulated=simulated,
+        seed=seed,
+        keeping=keeping,
+        margin=margin,
+        replications=replications,
+        requests=requests,
+    )
     return pd.concat([point.frame for point in points], ignore_index=True)
 
 
@@ -123,14 +132,26 @@ class SweepPoint:
         return frame
 
 
+class CompareOptions(TypedDict, total=False):
+    """What ``compare`` is given beside a scenario and a seed."""
+
+    margin: float | None
+    replications: int | None
+    requests: int | None
+    jobs: int
+    precision: float
+    budget: str
+    witness: Witness
+
+
 def sweep_points(
     scenario: Scenario,
-    grid: Mapping[str, Sequence[Any]],
+    grid: Mapping[str, Sequence[object]],
     *,
     simulated: bool = True,
     seed: int = 0,
     keeping: Keeping = HERE,
-    **options: Any,
+    **options: Unpack[CompareOptions],
 ) -> list[SweepPoint]:
     """The points of ``sweep``, each with what was found there; ``options`` are those of ``compare``."""
     if not grid or not all(isinstance(values, list | tuple) and values for values in grid.values()):
@@ -148,7 +169,11 @@ def sweep_points(
         Point(item=each, key=known(scenario=plan), label=label)
         for each, plan, label in zip(scenarios, plans, labels, strict=True)
     ]
-    found = work_out(points, partial(_record, simulated=simulated, options={"seed": seed, **options}), keeping)
+    found = work_out(
+        points,
+        partial(_record, simulated=simulated, judge=partial(compare, seed=seed, load_axis=False, **options)),
+        keeping,
+    )
     return [
         _point(getattr(point.item, "name", scenario.name), point.label, one)
         for point, one in zip(points, found, strict=True)
@@ -176,13 +201,15 @@ def _plan(base: Scenario, scenario: Scenario | InfeasibleError, label: Mapping[s
     return write_plan(base) + "".join(f"# {name} = {value}\n" for name, value in label.items())
 
 
-def _record(scenario: Scenario | InfeasibleError, *, simulated: bool, options: dict[str, Any]) -> Record:
+def _record(
+    scenario: Scenario | InfeasibleError, *, simulated: bool, judge: Callable[[Scenario], Comparison]
+) -> Record:
     """What is found at one point, or why there is nothing."""
     try:
         if isinstance(scenario, InfeasibleError):
             raise scenario
         if not (simulated and can_simulate(scenario)):
             return record_of(solve(scenario))
-        return record_of(compare(scenario, **options, load_axis=False))
+        return record_of(judge(scenario))
     except InfeasibleError as error:
         return {"refused": str(error)}

@@ -1,10 +1,10 @@
-"""Prefill and decoding on replicas of their own, the cache sent between them."""
+"""Prefill and decode on separate replicas, with the cache sent between them."""
 
 from secondorder.systems.system import System
 
 SYSTEM = System(
     kind="secondorder.scenarios.disaggregated:Disaggregated",
-    title="Prefill and decoding on replicas of their own, the cache sent between them.",
+    title="Prefill and decode on separate replicas, with the cache sent between them.",
     example=(
         "--model llama_3_1_8b --accelerator h100_sxm "
         '--arrivals "poisson 20 request/s" --lengths "input=2048 output=geometric 256" '

@@ -1,11 +1,11 @@
-"""What a fleet costs, owned or rented, at the work that a load gives it."""
+"""What a fleet costs, owned or rented, under a load."""
 
 from secondorder.answers.declared import OWNERSHIP
 from secondorder.systems.system import System
 
 SYSTEM = System(
     kind="secondorder.scenarios.ownership:Ownership",
-    title="What a fleet costs, owned or rented, at the work that a load gives it.",
+    title="What a fleet costs, owned or rented, under a load.",
     example=(
         '--accelerator h100_sxm --accelerators 64 --purchase "30000 USD" '
         "--server-overhead 1.4 --power-overhead 1.8 --pue 1.2 --maintenance 0.05 "

@@ -1,10 +1,10 @@
-"""What a share of prompt tokens that are cached already saves."""
+"""What is saved where a share of the prompt tokens is cached already."""
 
 from secondorder.systems.system import System
 
 SYSTEM = System(
     kind="secondorder.scenarios.prefix_caching:PrefixCaching",
-    title="What a share of prompt tokens that are cached already saves.",
+    title="What is saved where a share of the prompt tokens is cached already.",
     example=(
         "--model llama_3_1_8b --accelerator h100_sxm "
         '--arrivals "poisson 8 request/s" --lengths "input=2048 output=256" '

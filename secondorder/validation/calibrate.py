@@ -18,10 +18,9 @@ from secondorder.fleets.accelerators import Accelerator
 from secondorder.quantities import pretty, si
 from secondorder.scenarios.measured_roofline import MeasuredRoofline, measured_seconds, seconds_by_tokens
 from secondorder.scenarios.serving import Serving
-from secondorder.scenarios.steptime import Placement, StepSeconds
-from secondorder.simulate.serving import ServingRun, draw, run
-from secondorder.validation.calibration import METRICS, summary
+from secondorder.simulate.serving import draw, run
 from secondorder.validation.measured import MeasuredRun
+from secondorder.validation.replayed_steps import METRICS, StepLog, summary, sums
 from secondorder.workloads.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -188,31 +187,14 @@ def _step_time(start: MeasuredRoofline, constants: Floats, scenario: Serving) ->
     )
 
 
-@dataclass(frozen=True)
-class _Log:
-    """A step time that remembers what it was asked."""
-
-    step_time: MeasuredRoofline
-    steps: list[tuple[float, ...]] = field(default_factory=list)
-
-    def seconds(self, placement: Placement) -> StepSeconds:
-        seconds = self.step_time.seconds(placement).bound
-
-        def logged(P: float, A: float, C: float, D: float, K: float, S: float) -> float:
-            self.steps.append((P, A, C, D, K, S))
-            return float(seconds(P, A, C, D, K, S))
-
-        return logged
-
-
 def _equations(
     measured: MeasuredRun, step_time: MeasuredRoofline, scenario: Serving, chosen: Rows
 ) -> tuple[Floats, Floats]:
     """Two a request, in proportion to what was measured: its decoding, and the time to its first token."""
-    log = _Log(step_time)
+    log = StepLog(step_time)
     replayed = run(replace(scenario, step_time=log), draw(scenario, len(measured.requests)), leaps=False)
     features = _features(step_time, scenario, np.array(log.steps, float))
-    rows = _sums(replayed, features)
+    rows = sums(replayed, features)
     ttft, e2el = (measured.requests[name].to_numpy(float) for name in ("ttft", "e2el"))
     waited = (replayed.requests["scheduled"] - replayed.requests["arrival"]).to_numpy()
     decoding, prefill = e2el - ttft, ttft - waited
@@ -222,18 +204,6 @@ def _equations(
     weight = np.concatenate([1 / np.maximum(decoding, 1e-3), 1 / (3 * np.maximum(ttft, 0.02))])
     keep = np.concatenate([chosen & (decoding > 0), chosen])
     return (matrix * weight[:, None])[keep], (target * weight)[keep]
-
-
-def _sums(replayed: ServingRun, features: Floats) -> Floats:
-    """Of the steps between each request's tokens, and of those up to its first."""
-    requests, series = replayed.requests, replayed.series
-    ends = series["time"][series["running"] > 0].to_numpy()  # the other rows are idle times
-    before = np.vstack([np.zeros(features.shape[1]), features.cumsum(axis=0)])
-    instant = 1e-13
-    first = np.searchsorted(ends, requests["first_token"].to_numpy() - instant) + 1
-    last = np.searchsorted(ends, requests["finish"].to_numpy() - instant) + 1
-    start = np.searchsorted(ends, requests["scheduled"].to_numpy() + instant)
-    return np.vstack([before[last] - before[first], before[first] - before[start]])
 
 
 def _features(step_time: MeasuredRoofline, scenario: Serving, steps: Floats) -> Floats:

@@ -41,7 +41,7 @@ def settings_of(facts: Mapping[str, Any], where: str) -> dict[str, Any]:
         if facts.get(name) not in (None, False, "", "none", "false", {}, []):
             raise _ignored(where, name, facts[name], "none, as a replay has no such thing")
     if facts.get("quantization"):
-        raise _ignored(where, "quantization", facts["quantization"], "an unquantised model, or precision= beside it")
+        raise _ignored(where, "quantization", facts["quantization"], "an unquantised model, or precision= as well")
     found = {name: facts[name] for name in SETTINGS if facts.get(name) is not None}
     if (dtype := facts.get("dtype")) is not None:
         found["precision"] = _PRECISION.get(dtype, dtype)

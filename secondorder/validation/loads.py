@@ -7,7 +7,6 @@ are drawn on a finer grid, and the knee is where the tail crosses the objective.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -73,7 +72,7 @@ def load_study(
     precision: float | None = None,
     margin: float | None = None,
     jobs: int = 1,
-    progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
+    progress: Callable[[Iterable[Answer], int], Iterable[Answer]] | None = None,
 ) -> LoadStudy:
     """Compare a scenario at shares of its saturation rate, and solve it in between.
 
@@ -88,10 +87,10 @@ def load_study(
     margin = system_of(scenario).margin if margin is None else margin
     limit = saturation(scenario).rate
     line_loads = tuple(sorted({*(load for load in LINE if load <= max(loads)), *loads}))
-    options = {"seed": seed, "replications": replications, "requests": requests, "precision": precision}
-    tasks = [partial(_simulated, _at(scenario, load * limit), options) for load in loads]
+    chosen = partial(simulate, seed=seed, replications=replications, requests=requests, precision=precision)
+    tasks = [partial(_simulated, _at(scenario, load * limit), chosen) for load in loads]
     if trace is not None:
-        tasks += [partial(_simulated, _replaying(scenario, trace, load * limit), {}) for load in loads]
+        tasks += [partial(_simulated, _replaying(scenario, trace, load * limit), simulate) for load in loads]
     tasks += [partial(solve, _at(scenario, load * limit)) for load in reversed(line_loads)]
     answers = run_each(lambda task: task(), tasks, jobs)
     found = list(progress(answers, len(tasks)) if progress else answers)
@@ -116,7 +115,7 @@ def load_study(
 
 def _at(scenario: Serving, rate: float) -> Serving:
     if isinstance(scenario.arrivals, Trace):
-        raise InputError("arrivals", given="a trace", expected="a law of arrivals; a trace is given beside it")
+        raise InputError("arrivals", given="a trace", expected="a law of arrivals; give the trace with trace=")
     return replace(scenario, arrivals=scenario.arrivals.at(f"{rate!r} request/s"))
 
 
@@ -124,6 +123,6 @@ def _replaying(scenario: Serving, trace: Trace, rate: float) -> Serving:
     return replace(scenario, arrivals=trace.at(f"{rate!r} request/s"), lengths=None)
 
 
-def _simulated(scenario: Serving, options: dict[str, Any]) -> Answer:
+def _simulated(scenario: Serving, once: Callable[[Serving], Answer]) -> Answer:
     """A simulated answer without its records, which need not travel between processes."""
-    return replace(simulate(scenario, **options), requests=None, series=None)
+    return replace(once(scenario), requests=None, series=None)

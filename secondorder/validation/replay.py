@@ -11,8 +11,8 @@ from secondorder.errors import SecondOrderError
 from secondorder.quantities import si
 from secondorder.scenarios.serving import Serving
 from secondorder.validation.calibrate import replay as served
-from secondorder.validation.calibration import METRICS, summary
 from secondorder.validation.measured import MeasuredRun
+from secondorder.validation.replayed_steps import METRICS, summary
 from secondorder.verbs import solve
 
 if TYPE_CHECKING:

@@ -79,7 +79,7 @@ def checked(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
     end = frame["ttft"].to_numpy() + later
     apart = np.abs(frame["e2el"].to_numpy() - end) > AGREES * end + 1e-3
     if apart.mean() > 0.5:
-        given = f"{frame['e2el'].iloc[0]:.4g} s end to end beside {end[0]:.4g} s for its tokens in row 1"
+        given = f"{frame['e2el'].iloc[0]:.4g} s end to end and {end[0]:.4g} s for its tokens in row 1"
         raise FileError(where, given=given, expected="times in one unit that add up", remedy="state the unit")
     return frame
 

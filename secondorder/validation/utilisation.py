@@ -1,14 +1,15 @@
 """A queue over its utilisation: closed forms as a line, the simulation at some of its points."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
 
 from secondorder.answers.answer import Answer
 from secondorder.errors import InputError
 from secondorder.executor import run_each
 from secondorder.quantities import si
 from secondorder.scenarios.queue import Closed, Queue
+from secondorder.simulate.witness import Witness
 from secondorder.verbs import simulate, solve
 
 DOTS = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9)
@@ -36,6 +37,7 @@ def utilisation_study(
     replications: int | None = None,
     requests: int | None = None,
     jobs: int = 1,
+    witness: Witness | None = None,
 ) -> UtilisationStudy:
     """Solve, and simulate, a queue at utilisations from 5 % to 94 % by changing its arrival rate.
 
@@ -45,11 +47,11 @@ def utilisation_study(
     if isinstance(queue.arrivals, Closed):
         raise InputError("plot", given="a closed population", expected="arrivals with a rate to change")
     dots = DOTS if simulated else ()
-    options = {"seed": seed, "replications": replications, "requests": requests}
+    once = partial(simulate, seed=seed, replications=replications, requests=requests, witness=witness)
     known = solve(at_utilisation(queue, 0.5))
     for metric in metrics:
         known[metric]
-    answers = list(run_each(lambda rho: _simulated(at_utilisation(queue, rho), options), dots, jobs))
+    answers = list(run_each(lambda rho: _simulated(at_utilisation(queue, rho), once), dots, jobs))
     return UtilisationStudy(
         queue=queue,
         metrics=tuple(metrics),
@@ -62,10 +64,10 @@ def utilisation_study(
 
 def at_utilisation(queue: Queue, utilisation: float) -> Queue:
     """The queue at another utilisation, by its arrival rate."""
-    arrivals: Any = queue.open_arrivals
+    arrivals = queue.open_arrivals
     rate = si(arrivals.rate) * utilisation / queue.utilisation
     return replace(queue, arrivals=arrivals.at(f"{rate!r} request/s"))
 
 
-def _simulated(queue: Queue, options: dict[str, Any]) -> Answer:
-    return replace(simulate(queue, **options), requests=None, series=None)
+def _simulated(queue: Queue, once: Callable[[Queue], Answer]) -> Answer:
+    return replace(once(queue), requests=None, series=None)

@@ -27,7 +27,7 @@ def verdict(formula: float, simulated: Estimate, margin: float) -> Verdict:
     With the simulated interval: *agrees* if the formula is within the margin of every value
     in it, *breaks* if of none, else *not enough data*. With 95 % intervals it wrongly
     agrees in at most 2.5 % of the cases (two one-sided tests), and wrongly breaks in at most
-    5 %, nearer 2.5 % where the interval is short beside the margin. A replayed trace has no
+    5 %, nearer 2.5 % where the interval is short compared with the margin. A replayed trace has no
     interval, and no verdict either.
 
     >>> truth = Estimate(metric="wait", amount=1.0, unit="s", source="simulated", low=0.98, high=1.02)

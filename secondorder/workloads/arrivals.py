@@ -14,9 +14,10 @@ sees it: 1 for Poisson, 0 for a metronome, above 1 for bursts.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Protocol, Self, TypeAlias
+from typing import Annotated, ClassVar, Protocol, Self, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from secondorder.arrays import EqualByValue, Floats
 from secondorder.errors import InputError
@@ -215,7 +216,7 @@ class MarkovModulated(Spelled):
         visits_2 = fruitless + ((starts == 1) | (ends == 1))
         return np.cumsum(rng.standard_gamma(visits_1) / (l1 + r1) + rng.standard_gamma(visits_2) / (l2 + r2))
 
-    def _phases(self, n: int, rng: np.random.Generator) -> Any:
+    def _phases(self, n: int, rng: np.random.Generator) -> npt.NDArray[np.int8]:
         """The phase (0 or 1) at time 0 and at each of ``n`` arrivals.
 
         From one arrival to the next the phase is kept with probability ``g``, the second

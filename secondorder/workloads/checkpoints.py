@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import translate
 
+from secondorder.arrays import Real
 from secondorder.fleets.accelerators import bytes_per_value
 from secondorder.workloads.layers import Stack, Weight
 
@@ -77,9 +78,11 @@ class Stored:
         """All weights of the language model."""
         return self.always + sum(copies * size for copies, _, size in self.choices) + self.head + self.tables
 
-    def touched(self, tokens: float) -> float:
+    def touched(self, tokens: Real) -> Real:
         """Bytes that a step over so many tokens reads, as ``Transformer.touched_bytes``."""
-        hit: float = sum(copies * (1 - (1 - used / copies) ** tokens) * size for copies, used, size in self.choices)
+        hit: Real = 0.0
+        for copies, used, size in self.choices:
+            hit = hit + copies * (1 - (1 - used / copies) ** tokens) * size
         return self.always + hit + self.head
 
 

@@ -7,17 +7,17 @@
 """
 
 import math
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
+import numpy.typing as npt
 
-from secondorder.arrays import Floats, Integers
+from secondorder.arrays import Floats, Integers, Real, at_most
 from secondorder.errors import InputError
 from secondorder.fleets.accelerators import bytes_per_value
 from secondorder.workloads.network import Network
 from secondorder.workloads.transformer import Transformer
 
-Real: TypeAlias = float | Floats
 Whole: TypeAlias = int | Integers | Floats
 
 
@@ -58,6 +58,16 @@ class ForwardPass(NamedTuple):
         return self.held_weights + self.held_other
 
 
+class Work(TypedDict, total=False):
+    """Options of ``forward_pass`` that say what a pass computes and how it is stored."""
+
+    weight_precision: str | None
+    kv_precision: str | None
+    input_tokens: Whole | None
+    context_tokens: Whole
+    passes: int
+
+
 def forward_pass(
     model: Transformer | Network,
     *,
@@ -82,7 +92,7 @@ def forward_pass(
     Errors: ``InputError``, ``UnknownName``.
     """
     batch = _whole("batch_size", batch_size, 1)
-    times = _whole("passes", passes, 1)
+    times = int(_whole("passes", passes, 1))
     stored = weight_precision or precision
     if isinstance(model, Network):
         if input_tokens is not None or np.any(context_tokens):
@@ -106,8 +116,9 @@ def forward_pass(
     return _transformer(model, batch, stored, kv_precision or precision, new, context)
 
 
-def _network(model: Network, batch: Any, precision: str, stored: str, times: Any) -> ForwardPass:
-    written, held = 0.0, 0.0
+def _network(model: Network, batch: Real, precision: str, stored: str, times: int) -> ForwardPass:
+    written: Real = 0.0
+    held: Real = 0.0
     if model.activations is not None:
         written = model.activation_bytes(batch, precision)
         held = written * ((model.held_activations or model.activations) / model.activations)
@@ -122,8 +133,11 @@ def _network(model: Network, batch: Any, precision: str, stored: str, times: Any
     )
 
 
-def _transformer(model: Transformer, batch: Any, stored: str, kv: str, new: Any, context: Any) -> ForwardPass:
-    flops, moved, held, width = 0.0, 2 * model.state_bytes(kv), model.state_bytes(kv), bytes_per_value(kv)
+def _transformer(model: Transformer, batch: Real, stored: str, kv: str, new: Real, context: Real) -> ForwardPass:
+    width = bytes_per_value(kv)
+    flops: Real = 0.0
+    moved: Real = 2 * model.state_bytes(kv)
+    held: Real = model.state_bytes(kv)
     for cache, many in model.counted.caches:
         each = _either(new == 1, cache.decode_flops, cache.prefill_flops)
         flops = flops + many * each * (_seen(context + new, cache.horizon) - _seen(context, cache.horizon))
@@ -140,19 +154,19 @@ def _transformer(model: Transformer, batch: Any, stored: str, kv: str, new: Any,
     )
 
 
-def _seen(tokens: Any, horizon: float) -> Any:
+def _seen(tokens: Real, horizon: float) -> Real:
     """Pairs of the first so many tokens, each with itself and those before it, at most ``horizon`` of them."""
     near = _least(tokens, horizon)
     return near * (near + 1) / 2 + (tokens - near) * (horizon if horizon < math.inf else 0.0)
 
 
-def _least(tokens: Any, most: float) -> Any:
+def _least(tokens: Real, most: float) -> Real:
     if most == math.inf:
         return tokens
-    return np.minimum(tokens, most) if isinstance(tokens, np.ndarray) else min(tokens, most)
+    return at_most(tokens, most)
 
 
-def _tokens(model: Transformer, new: Whole, context: Whole) -> tuple[Any, Any]:
+def _tokens(model: Transformer, new: Whole, context: Whole) -> tuple[int | Floats, int | Floats]:
     new, context = _whole("input_tokens", new, 1), _whole("context_tokens", context, 0)
     longest = np.max(new + context) if isinstance(new, np.ndarray) or isinstance(context, np.ndarray) else new + context
     if longest > model.max_context:
@@ -164,11 +178,11 @@ def _tokens(model: Transformer, new: Whole, context: Whole) -> tuple[Any, Any]:
     return new, context
 
 
-def _either(condition: Any, one: float, other: float) -> Any:
+def _either(condition: bool | npt.NDArray[np.bool_], one: float, other: float) -> Real:
     return np.where(condition, one, other) if isinstance(condition, np.ndarray) else one if condition else other
 
 
-def _whole(what: str, value: Any, least: int) -> Any:
+def _whole(what: str, value: Whole, least: int) -> int | Floats:
     """An int, or an array of floats that are whole: products of large counts do not overflow."""
     if type(value) is int and value >= least:
         return value

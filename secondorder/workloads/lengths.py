@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from importlib.resources import files
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, ClassVar, TypeAlias
 
 import numpy as np
 from annotated_types import Ge
@@ -295,7 +295,7 @@ class _Joint:
         """``n`` independent pairs: the input lengths and the output lengths."""
         raise NotImplementedError
 
-    def expect(self, function: Callable[[Floats, Floats], Any], points: int = 64) -> float:
+    def expect(self, function: Callable[[Floats, Floats], Floats], points: int = 64) -> float:
         """``E[function(I, O)]``; ``function`` takes and returns arrays.
 
         Exact for recorded pairs, for short supports, and for polynomials up to the third

@@ -12,6 +12,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
+from secondorder.arrays import Real, at_most
 from secondorder.errors import InputError
 from secondorder.fleets.accelerators import bytes_per_value
 from secondorder.quantities import Checked, Computation, Count, si
@@ -59,7 +60,7 @@ class Network(Checked):
             given = f"{self.looked_up_per_input} of {self.looked_up_parameters} looked_up_parameters"
             raise InputError("looked_up_per_input", given=given, expected="both above 0, or neither")
 
-    def flops(self, batch_size: float) -> float:
+    def flops(self, batch_size: Real) -> Real:
         """FLOPs of a forward pass over ``batch_size`` inputs."""
         return si(self.flops_per_input) * batch_size
 
@@ -67,19 +68,17 @@ class Network(Checked):
         """Bytes that the weights take in memory, tables included."""
         return self.parameters * bytes_per_value(precision)
 
-    def touched_bytes(self, batch_size: float, precision: str) -> float:
+    def touched_bytes(self, batch_size: Real, precision: str) -> Real:
         """Bytes of weights that a pass over ``batch_size`` inputs reads: the matrices once, and rows for each input.
 
         ``[parameters - T + min(batch_size L, T)] bytes``, ``T`` the values in tables and ``L`` those that one input
         looks up. *Upper bound* where inputs share rows: a row met twice in a batch counts twice.
         """
-        # min, written so that a batch may be an array
-        looked_up = batch_size * self.looked_up_per_input
         table = self.looked_up_parameters
-        looked_up = looked_up - (looked_up - table) * (looked_up > table)
+        looked_up = at_most(batch_size * self.looked_up_per_input, table)
         return (self.parameters - table + looked_up) * bytes_per_value(precision)
 
-    def activation_bytes(self, batch_size: float, precision: str) -> float:
+    def activation_bytes(self, batch_size: Real, precision: str) -> Real:
         """Bytes that the layers write in a pass over ``batch_size`` inputs (and read again, if not fused).
 
         ``InputError`` where the number of activations is not known.

@@ -7,9 +7,9 @@
 array([100,   7])
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -96,7 +96,7 @@ class Requests(EqualByValue):
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
-    def _same_length(self, name: str, values: Any) -> None:
+    def _same_length(self, name: str, values: Sized) -> None:
         if len(values) != len(self):
             raise InputError(name, given=f"{len(values)} values", expected=f"{len(self)}, one for each arrival")
 

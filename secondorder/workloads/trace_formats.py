@@ -87,12 +87,12 @@ class Options:
         if columns is None:
             return None
         if format not in (None, "columns"):
-            raise InputError("format", given=repr(format), expected="no format beside columns")
+            raise InputError("format", given=repr(format), expected="no format with columns")
         if set(columns) != set(ROLES) or not all(isinstance(name, str) for name in columns.values()):
             given = sorted(map(str, columns))
             raise InputError("columns", given=given, expected=f"a column name for each of {', '.join(ROLES)}")
         if self.arrival_unit is None:
-            expected = "the unit of the arrival column beside columns"
+            expected = "the unit of the arrival column with columns"
             raise InputError("arrival_unit", given="nothing", expected=expected, remedy='give arrival_unit="s"')
         arrival, inputs, outputs = (columns[role] for role in ROLES)
         return Format("columns", arrival, inputs, outputs, unit=self.arrival_unit, told=True)

@@ -23,6 +23,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
+from secondorder.arrays import Real
 from secondorder.errors import InputError
 from secondorder.fleets.accelerators import bytes_per_value
 from secondorder.quantities import Checked, Count
@@ -292,7 +293,7 @@ class Transformer(Checked):
             return self.stored.text + sum(self.stored.beside.values())
         return self.parameters * bytes_per_value("bf16")
 
-    def touched_bytes(self, tokens: float, precision: str) -> float:
+    def touched_bytes(self, tokens: Real, precision: str) -> Real:
         """Bytes of weights that a step over ``tokens`` tokens reads, each matrix once.
 
         The embedding table is looked up, not read; the output head is read. Of ``E`` experts
@@ -308,7 +309,7 @@ class Transformer(Checked):
         """
         if self.stored is not None and self.stored.format:
             return self.stored.touched(tokens)
-        hit = 0.0
+        hit: Real = 0.0
         for copies, used, size in self.counted.choices:
             hit = hit + copies * (1 - (1 - used / copies) ** tokens) * size
         return (self._always + hit + self.head_parameters) * bytes_per_value(precision)

@@ -235,7 +235,7 @@ def test_what_cannot_be_meant_is_refused_in_one_line() -> None:
         replace(SHEET, top_k=9)
     with pytest.raises(InputError, match="expert_parallel: got 3 for 8 experts, expected a divisor"):
         replace(SHEET, expert_parallel=3)
-    with pytest.raises(InputError, match="weights: got weights beside zipf"):
+    with pytest.raises(InputError, match="weights: got weights with zipf"):
         replace(SHEET, zipf=1.0, weights=[1.0] * 8)
     with pytest.raises(InputError, match="weights: got 3 of them"):
         replace(SHEET, weights=[1.0] * 3)

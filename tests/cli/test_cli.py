@@ -115,7 +115,7 @@ REFUSED = {
     "lengths twice": (
         [*SERVE, "--lengths", "azure_conv_2023"],
         2,
-        "lengths: got lengths beside input_len",
+        "lengths: got lengths with input_len",
         "one of the two",
     ),
     "a length of 0": (

@@ -147,6 +147,6 @@ def test_a_picture_is_written_and_the_payload_is_as_without(
 
 def test_a_picture_with_simulated_dots_is_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "queue.svg"
-    assert main([*ASK, *SHORT, "--metric", "wait_mean", "--plot", str(file)]) == 0
+    assert main([*ASK, *SHORT, "--metric", "wait_mean", "--witness", "events", "--plot", str(file)]) == 0
     assert "wait_mean" in capsys.readouterr().out
     assert file.stat().st_size > 5_000

@@ -48,7 +48,7 @@ def test_the_columns_of_a_trace_are_flags(here: Path, capsys: pytest.CaptureFixt
 
 def test_an_option_of_a_trace_needs_a_trace(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SERVE, "--model", "my-model", *ASKED, "--arrival-unit", "ms"]) == 2
-    assert "arrival_unit: got an option of a trace, expected a trace beside it" in capsys.readouterr().err
+    assert "arrival_unit: got an option of a trace, expected a trace too" in capsys.readouterr().err
 
 
 def test_an_engine_s_log_gives_its_blocks(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,7 +55,7 @@ REFUSED = {
     "unknown rates": (["train", "--failures", "llama", *RUN[3:]], 2, "did you mean llama_3"),
     "rates without a number": (["train", "--failures", "llama_3", *RUN[3:]], 2, "rates of one accelerator"),
     "two kinds of checkpoints": ([*RUN, "--pause", "1 s", "--every", "3"], 2, "async and two_level"),
-    "a duration beside work": ([*RUN, "--duration", "1 day", "--work", "1 day"], 2, "work: got work beside a duration"),
+    "a duration beside work": ([*RUN, "--duration", "1 day", "--work", "1 day"], 2, "work: got work with a duration"),
     "a picture of nothing": ([*RUN, "--no-simulate", "--figure", "x.png"], 2, "figure: got"),
     "spares study without spares": ([*RUN, "--study", "spares"], 2, "spares: got none"),
     "scaling study without a size": ([*RUN, "--study", "scaling"], 2, "accelerators: got nothing"),

@@ -12,7 +12,7 @@ import secondorder as so
 from secondorder.errors import InputError
 from secondorder.simulate.kernels.closed_loop import Load, serve_closed
 from secondorder.simulate.kernels.coefficients import step_times
-from secondorder.validation.closed_loop import FixedConcurrency, simulate, time_per_token
+from secondorder.validation.fixed_concurrency import FixedConcurrency, simulate, time_per_token
 
 COMMON = {
     "model": so.models.llama_3_1_8b,

@@ -10,12 +10,19 @@ from random_services import by_hand, milliseconds
 
 from secondorder.fleets.failures import PlatformRenewal
 from secondorder.quantities import Count
+from secondorder.scenarios.deployment import Deployment
+from secondorder.scenarios.router import RandomReplica
+from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.training import Checkpoint, Recovery, Training
+from secondorder.simulate.deployment.router import Load, Rule, rule_of
+from secondorder.simulate.deployment.run import run as serve
+from secondorder.simulate.serving import draw
 from secondorder.simulate.serving.policies import LeastRecentlyReleased, Policies
 from secondorder.simulate.training import Causes, Story, run, simulate_training, tell
 from secondorder.simulate.training.checkpoints import Blocking, Job, saving
 from secondorder.simulate.training.failures import gaps
 from secondorder.simulate.training.recorder import Process
+from secondorder.workloads.lengths import Lengths
 
 # A checkpoint: written twice, and good only when both copies are
 
@@ -66,6 +73,19 @@ class MostRecentlyReleased(LeastRecentlyReleased):
         self.queue.move_to_end(block, last=False)
 
 
+# A router: the replica with the highest number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Highest(RandomReplica):
+    """The replica with the highest number among those that are up."""
+
+
+@rule_of.register
+def _(kind: Highest, chance: np.random.Generator, outstanding: Load, tokens: Load) -> Rule:
+    return lambda ask, up: up[-1]
+
+
 def told(scenario: Training, *failures: float) -> Story:
     return tell(scenario, Causes(failures=iter([*failures, float("inf")])))
 
@@ -113,6 +133,22 @@ def test_a_new_rule_of_eviction_is_a_class() -> None:
     assert list(case.record().cached) == [0, 0, 0, 4]
     other = replace(case, policies=Policies(free_blocks=MostRecentlyReleased))
     assert list(other.record().cached) == [0, 0, 0, 0]
+
+
+def test_a_new_router_is_a_type_and_a_rule() -> None:
+    serving = Serving(
+        model="llama_3_1_8b",
+        accelerator="h100_sxm",
+        arrivals="poisson 8 request/s",
+        lengths=Lengths(input=64, output=4),
+    )
+    picked = {
+        router: set(
+            serve(Deployment(serving=serving, replicas=3, router=router), draw(serving, 50)).requests["replica"]
+        )
+        for router in (RandomReplica(), Highest())
+    }
+    assert picked == {RandomReplica(): {0, 1, 2}, Highest(): {2}}
 
 
 def test_no_two_modules_of_the_simulators_import_each_other() -> None:

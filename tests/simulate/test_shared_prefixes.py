@@ -82,7 +82,7 @@ def test_prefix_caching_takes_prefixes_and_says_what_is_found():
     assert answer.best("prefix_hit_rate").source == "Che's approximation (2002)"
     assert answer.best("prefix_hit_rate").amount == pytest.approx(hit_ratio(SHARING), rel=0.05)
     assert answer.best("ttft_mean").amount < so.solve(SHARING).best("ttft_mean").amount
-    with pytest.raises(so.InputError, match="a ratio beside requests that know their prefixes"):
+    with pytest.raises(so.InputError, match="a ratio with requests that know their prefixes"):
         so.PrefixCaching(serving=SHARING, hit_ratio=0.5)
 
 

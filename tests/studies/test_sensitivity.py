@@ -155,7 +155,7 @@ def test_interactions_have_an_interval_and_are_not_claimed_from_few_samples() ->
     ranges = {"arrivals.rate": ("5 request/s", "9.5 request/s"), "service.mean": ("60 ms", "100 ms")}
     few = sobol(MM1, "wait_mean", ranges, samples=16)
     assert few.interactions_low < 0.2 < few.interactions_high
-    assert sobol_grid(few).below[0].startswith("too few samples to tell whether fields act together")
+    assert sobol_grid(few).below[0].startswith("too few samples to say whether fields act together")
     many = sobol(MM1, "wait_mean", ranges, samples=2048)
     assert 0.1 < many.interactions_low < many.interactions < many.interactions_high
     assert re.match(r"\d+% ± \d+% of the variance is no field's alone", sobol_grid(many).below[0])
@@ -182,7 +182,7 @@ def test_what_is_of_single_fields_is_refused_beside_ranges(tmp_path: Path, capsy
     asked = ["sensitivity", str(plan), "--metric", "wait_mean", "--sobol", "arrivals.rate=5 request/s,9 request/s"]
     for flags in (["--figure", str(picture)], ["--field", "servers"]):
         assert main([*asked, *flags]) == 2
-        assert f"got {flags[0]} beside --sobol" in capsys.readouterr().err
+        assert f"got {flags[0]} with --sobol" in capsys.readouterr().err
     assert not picture.exists()
 
 

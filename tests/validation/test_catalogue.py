@@ -265,12 +265,12 @@ def test_a_biased_simulator_does_not_keep_its_coverage(
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--reference", "queueing.csv"], "reference: got --reference alone, expected --coverage beside it"),
+        (["--reference", "queueing.csv"], "reference: got --reference alone, expected --coverage too"),
         (
             ["--coverage", "--suite", "training"],
             "suite: got 'training', expected queueing, serving; did you mean serving?",
         ),
-        (["--coverage", "--thorough"], "thorough: got --thorough beside --coverage, expected one of the two"),
+        (["--coverage", "--thorough"], "thorough: got --thorough with --coverage, expected one of the two"),
     ],
 )
 def test_a_flag_that_would_do_nothing_is_refused(

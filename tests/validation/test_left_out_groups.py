@@ -13,7 +13,7 @@ import step_times
 
 import secondorder as so
 from secondorder.scenarios.measured_roofline import BAND, ENGINES
-from secondorder.validation.closed_loop import time_per_token
+from secondorder.validation.fixed_concurrency import time_per_token
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from shared_data import shared
 import secondorder as so
 from secondorder.errors import FileError
 from secondorder.simulate.serving import draw, run
-from secondorder.validation.calibration import calibrate, replay_errors
+from secondorder.validation.affine_fit import fit_affine, replay_errors
 from secondorder.validation.measured import read_measured_run
 
 RUN = "vllm_rtxpro6000_llama31_8b"
@@ -21,7 +21,7 @@ def test_mean_median_and_p99_of_a_real_run_are_met_within_3_percent(measured):
     scenario = measured.scenario(so.models.llama_3_1_8b, so.accelerators.rtx_pro_6000)
     assert scenario.enable_prefix_caching
     assert scenario.num_gpu_blocks is None  # derived from the card's memory
-    calibration = calibrate(scenario, measured.requests)
+    calibration = fit_affine(scenario, measured.requests)
     assert set(calibration.errors.index) == {
         f"{m}_{q}" for m in ("ttft", "tpot", "e2el") for q in ("mean", "p50", "p99")
     }
@@ -40,7 +40,7 @@ def test_a_fit_finds_the_step_time_of_another_card_whose_cache_binds(measured):
     scenario = measured.scenario(so.models.llama_3_1_8b, so.accelerators.rtx_4090, step_time=truth)
     served = run(scenario, draw(scenario, 300)).requests
     assert served["preemptions"].sum() > 0
-    fitted = calibrate(measured.scenario(so.models.llama_3_1_8b, so.accelerators.rtx_4090), served)
+    fitted = fit_affine(measured.scenario(so.models.llama_3_1_8b, so.accelerators.rtx_4090), served)
     assert fitted.worst < 0.03, fitted.errors
 
 

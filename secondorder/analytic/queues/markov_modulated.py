@@ -5,8 +5,6 @@ In phase i requests arrive at ``rate_i`` and the phase lasts an exponential time
 are a quasi-birth-death process: ``pi_n = pi_0 R^n``.
 """
 
-from typing import Any
-
 import numpy as np
 
 from secondorder.analytic.arguments import Floats, Real, fraction, non_negative, plain, positive
@@ -163,7 +161,7 @@ def _queue(
     return theta, ratio, arrivals, np.asarray(mu)
 
 
-def _first_passage(up: Any, local: Any, down: Any) -> Any:
+def _first_passage(up: Floats, local: Floats, down: Floats) -> Floats:
     """``G``: the phase in which the level below is first reached, by logarithmic reduction."""
     inverse = np.linalg.inv(-local)
     high, low = inverse @ up, inverse @ down
@@ -178,7 +176,7 @@ def _first_passage(up: Any, local: Any, down: Any) -> Any:
     return found
 
 
-def _eye(like: Any) -> Any:
+def _eye(like: Floats) -> Floats:
     return np.broadcast_to(np.eye(2), like.shape)
 
 

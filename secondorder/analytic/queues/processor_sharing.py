@@ -5,12 +5,12 @@ exponential service it follows from the response of a request of known size (M/M
 """
 
 import math
-from typing import Any
 
 import numpy as np
 
 from secondorder.analytic.arguments import Floats, Real, fraction, non_negative, one, plain, positive, stable
 from secondorder.analytic.queues.transform_inversion import checked, euler, quantile
+from secondorder.arrays import Complexes
 
 
 def mean_response(*, arrival_rate: Real, mean_service: Real) -> Real:
@@ -91,7 +91,7 @@ def _tail(t: Floats, rate: float, mu: float) -> tuple[Floats, Floats]:
     return np.where(t > 0, value, 1.0), np.where(t > 0, error, 0.0)
 
 
-def _transform(s: Any, rate: float, mu: float) -> Any:
+def _transform(s: Complexes, rate: float, mu: float) -> Complexes:
     rho = rate / mu
     total = rate + mu + s
     r = 2 * mu / (total + np.sqrt(total * total - 4 * rate * mu))

@@ -5,13 +5,15 @@ one of ``laws``, or anything with its ``moment(k)`` in s^k and its ``laplace(s)`
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from secondorder.analytic.arguments import Floats, Real, fraction, non_negative, one, plain, positive, stable
 from secondorder.analytic.queues import multiserver
-from secondorder.analytic.queues.transform_inversion import checked, euler, quantile
+from secondorder.analytic.queues.transform_inversion import Transform, checked, euler, quantile
+from secondorder.arrays import Complexes
 
 
 class ServiceLaw(Protocol):
@@ -20,7 +22,7 @@ class ServiceLaw(Protocol):
     def moment(self, k: int) -> float:
         """``E[S^k]`` in s^k."""
 
-    def laplace(self, s: Any) -> Any:
+    def laplace(self, s: npt.ArrayLike) -> Complexes:
         """``E[exp(-s S)]``, complex ``s`` in 1/s."""
 
 
@@ -154,7 +156,7 @@ def _wait(arrival_rate: float, service: ServiceLaw) -> Tail:
     rate, mean = one("arrival_rate", arrival_rate), service.moment(1)
     rho = float(stable(rate, mean))
 
-    def transform(s: Any) -> Any:
+    def transform(s: Complexes) -> Complexes:
         residual = (1 - service.laplace(s)) / (s * mean)
         return rho * (1 - residual) / (s * (1 - rho * residual))
 
@@ -165,7 +167,7 @@ def _response(arrival_rate: float, service: ServiceLaw) -> Tail:
     rate, mean = one("arrival_rate", arrival_rate), service.moment(1)
     rho = float(stable(rate, mean))
 
-    def transform(s: Any) -> Any:
+    def transform(s: Complexes) -> Complexes:
         served = service.laplace(s)
         residual = (1 - served) / (s * mean)
         return (1 - (1 - rho) * served / (1 - rho * residual)) / s
@@ -173,7 +175,7 @@ def _response(arrival_rate: float, service: ServiceLaw) -> Tail:
     return lambda t: _inverted(transform, t, 1.0)
 
 
-def _inverted(transform: Any, t: Floats, at_zero: float) -> tuple[Floats, Floats]:
+def _inverted(transform: Transform, t: Floats, at_zero: float) -> tuple[Floats, Floats]:
     value, error = euler(transform, np.where(t > 0, t, 1.0))
     return np.where(t > 0, value, at_zero), np.where(t > 0, error, 0.0)
 

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from secondorder.analytic.arguments import Floats
+from secondorder.arrays import Complexes
 from secondorder.errors import InputError
 
-Transform = Callable[[Any], Any]
+Transform = Callable[[Complexes], Complexes]
 
 _A = 18.4  # the error of discretisation is about exp(-A) f(3t): for a tail, 1e-8 of its value and less
 _TERMS, _AVERAGED = 48, 14
@@ -33,7 +33,8 @@ def euler(transform: Transform, t: Floats) -> tuple[Floats, Floats]:
     """
     t = np.asarray(t, dtype=np.float64)
     k = np.arange(_TERMS + _AVERAGED + 1)
-    values = transform((_A + 2j * math.pi * k) / (2 * t[..., None])).real
+    path = np.asarray((_A + 2j * math.pi * k) / (2 * t[..., None]), dtype=np.complex128)
+    values = transform(path).real
     terms = np.where(k % 2, -1.0, 1.0) * values
     terms[..., 0] /= 2
     sums = np.cumsum(terms, axis=-1) * (math.exp(_A / 2) / t[..., None])

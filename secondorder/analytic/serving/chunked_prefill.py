@@ -17,7 +17,7 @@ from secondorder.analytic.serving.prefill import PrefillQueue
 from secondorder.analytic.serving.replica import Replica
 from secondorder.analytic.serving.saturation import demand, saturation
 from secondorder.answers.answer import Answer, ranked
-from secondorder.answers.estimate import Claim, Rung
+from secondorder.answers.estimate import Claim, Rung, rung
 from secondorder.errors import InfeasibleError, InputError, Unstable
 from secondorder.quantities import pretty, si
 from secondorder.scenarios.chunked_prefill import ChunkedPrefill
@@ -157,7 +157,4 @@ def _checked(budget: int, decodes: float) -> int:
 
 
 def _row(metric: str, amount: float, unit: str, source: str, order: int, note: str = "", outside: str = "") -> Rung:
-    claim = Claim.APPROXIMATION if order else Claim.BOUND
-    return Rung(
-        metric=metric, amount=amount, unit=unit, source=source, order=order, claim=claim, outside=outside, note=note
-    )
+    return rung(metric, amount, unit, source, order, note, outside, Claim.APPROXIMATION if order else Claim.BOUND)

@@ -17,7 +17,7 @@ from secondorder.analytic.serving.replica import Replica
 from secondorder.analytic.serving.saturation import Saturation, saturation
 from secondorder.answers.answer import Answer, ranked
 from secondorder.answers.declared import SERVING
-from secondorder.answers.estimate import Claim, Rung, bound, rungs
+from secondorder.answers.estimate import Rung, bound, rung, rungs
 from secondorder.answers.metric import QUANTILES
 from secondorder.errors import Unstable
 from secondorder.scenarios.disaggregated import Disaggregated
@@ -199,13 +199,4 @@ def _collocated(scenario: Disaggregated) -> list[Rung]:
 
 
 def _row(metric: str, amount: float, unit: str, source: str = SOURCE, outside: str = "", note: str = "") -> Rung:
-    return Rung(
-        metric=metric,
-        amount=amount,
-        unit=unit,
-        source=source,
-        order=2,
-        claim=Claim.APPROXIMATION,
-        outside=outside,
-        note=note,
-    )
+    return rung(metric, amount, unit, source, 2, note, outside)

@@ -17,7 +17,7 @@ from secondorder.analytic.serving.ladder import ladder
 from secondorder.analytic.serving.least_recently_used import hit_ratio
 from secondorder.analytic.serving.saturation import demand, saturation
 from secondorder.answers.answer import Answer
-from secondorder.answers.estimate import Claim, Estimate, Rung
+from secondorder.answers.estimate import Claim, Estimate, Rung, rung
 from secondorder.answers.metric import QUANTILES
 from secondorder.arrays import Integers
 from secondorder.errors import InputError, Unstable
@@ -204,8 +204,8 @@ def _uniform(scenario: PrefixCaching) -> Iterator[Estimate]:
     """The ladder, each prompt with the same share of hits; and the idle engine without them."""
     alike = "each prompt finds the same share: misses in a row of hits lengthen the tail"
     tails = [f"{name}_{label}" for name in ("ttft", "e2el") for label in QUANTILES]
-    for rung in ladder(scenario.cached).estimates:
-        yield replace(rung, note="; ".join(filter(None, (rung.note, alike)))) if rung.metric in tails else rung
+    for each in ladder(scenario.cached).estimates:
+        yield replace(each, note="; ".join(filter(None, (each.note, alike)))) if each.metric in tails else each
     prompts, _, weight = (np.asarray(part, float) for part in scenario.serving.offered.grid())
     cold = prompt_seconds(scenario.serving, prompts, 0 * prompts)
     yield _row("uncached_ttft_mean", float(cold @ weight), "s", ALONE, 0)
@@ -230,12 +230,11 @@ def _recorded(scenario: PrefixCaching) -> tuple[float, list[Estimate]]:
         ]
     note = "a finite trace, taken for Poisson arrivals of its mean rate, each prompt with the mean share of hits"
     with suppress(Unstable):
-        for rung in ladder(scenario.with_hits(ratio)).estimates:
-            if isinstance(rung, Rung) and rung.order in (1, 2) and rung.metric.startswith(("ttft", "tpot", "e2el")):
-                rows.append(replace(rung, outside=note))
+        for each in ladder(scenario.with_hits(ratio)).estimates:
+            if isinstance(each, Rung) and each.order in (1, 2) and each.metric.startswith(("ttft", "tpot", "e2el")):
+                rows.append(replace(each, outside=note))
     return ratio, sorted(rows, key=lambda e: (e.metric, e.order))
 
 
 def _row(metric: str, amount: float, unit: str, source: str, order: int) -> Rung:
-    claim = Claim.APPROXIMATION if order else Claim.BOUND
-    return Rung(metric=metric, amount=amount, unit=unit, source=source, order=order, claim=claim)
+    return rung(metric, amount, unit, source, order, claim=Claim.APPROXIMATION if order else Claim.BOUND)

@@ -12,7 +12,7 @@ from secondorder.analytic.serving.idle import idle
 from secondorder.analytic.serving.ladder import ladder
 from secondorder.analytic.serving.saturation import demand, saturation
 from secondorder.answers.answer import Answer
-from secondorder.answers.estimate import Claim, Rung
+from secondorder.answers.estimate import Claim, Rung, rung
 from secondorder.fleets.accelerators import bytes_per_value
 from secondorder.scenarios.quantisation import Quantisation
 
@@ -43,9 +43,9 @@ def step_bytes(scenario: Quantisation, *, batch: float, context: float) -> tuple
     more = bytes_per_value(scenario.kept_precision) - bytes_per_value(scenario.weight_precision)
     weights_after = model.touched_bytes(batch, scenario.weight_precision) + more * model.head_parameters
     return (
-        model.touched_bytes(batch, serving.precision),
+        float(model.touched_bytes(batch, serving.precision)),
         tokens * serving.placement.kv_bytes_per_token,
-        weights_after,
+        float(weights_after),
         tokens * after.placement.kv_bytes_per_token,
     )
 
@@ -95,4 +95,4 @@ def solve_quantisation(scenario: Quantisation) -> Answer:
 def _row(
     metric: str, amount: float, unit: str, source: str, order: int, claim: Claim = Claim.APPROXIMATION, note: str = ""
 ) -> Rung:
-    return Rung(metric=metric, amount=amount, unit=unit, source=source, order=order, claim=claim, note=note)
+    return rung(metric, amount, unit, source, order, note, claim=claim)

@@ -26,7 +26,7 @@ from secondorder.analytic.arguments import Floats, Real, Whole, _numbers, non_ne
 from secondorder.analytic.serving.idle import prefill_chunks, prefill_seconds
 from secondorder.analytic.serving.saturation import demand
 from secondorder.answers.answer import Answer, ranked
-from secondorder.answers.estimate import Claim, Rung
+from secondorder.answers.estimate import Rung, rung
 from secondorder.errors import InputError, Unstable
 from secondorder.scenarios.speculative import Speculative
 
@@ -279,16 +279,7 @@ def _turn(scenario: Speculative, batch: float) -> str:
 def _row(
     metric: str, amount: float, unit: str, source: str, note: str = "", *, order: int = 1, outside: str = ""
 ) -> Rung:
-    return Rung(
-        metric=metric,
-        amount=amount,
-        unit=unit,
-        source=source,
-        order=order,
-        claim=Claim.APPROXIMATION,
-        outside=outside,
-        note=note,
-    )
+    return rung(metric, amount, unit, source, order, note, outside)
 
 
 def _probability(value: Real) -> Floats:

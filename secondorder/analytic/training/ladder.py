@@ -71,7 +71,7 @@ def _order_0(run: Run) -> Iterator[Rung]:
     goodput = run.quiet_goodput
     amounts = {**_from_goodput(run, goodput), "checkpoint_share": 1 - goodput}
     short = run.work is None and run.blocking * run.every > SHORT * run.wall
-    reasons = [_held_by_drain(run), "the run is short beside a checkpoint" if short else ""]
+    reasons = [_held_by_drain(run), "the run is short compared with a checkpoint" if short else ""]
     outside = "; ".join(filter(None, reasons))
     yield from rungs(TRAINING, 0, NO_FAILURES, bound("nothing fails", outside=outside), amounts)
 

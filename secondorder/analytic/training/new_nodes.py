@@ -57,7 +57,7 @@ def aging_run(
     """
     given = [value for value in (duration, work) if value is not None]
     if len(given) != 1:
-        raise InputError("duration", given=f"{duration} beside a work of {work}", expected="one of the two")
+        raise InputError("duration", given=f"{duration} with a work of {work}", expected="one of the two")
     target = one("duration or work", given[0])
     age = target
     while True:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from secondorder.arrays import Real
 from secondorder.quantities import si
 from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import Placement, StepSeconds, StepTime
@@ -32,9 +33,8 @@ class PrefillElsewhere:
         """``seconds(0, 0, 0, D + E, K + C, D + E)``: the ``E`` prompts that end in the step count as sequences."""
         both = self.step_time.seconds(placement)
 
-        def decode(P: float, A: float, C: float, D: float, K: float, S: float) -> float:
-            seconds: float = both(0, 0, 0, S, K + C, S)
-            return seconds
+        def decode(P: Real, A: Real, C: Real, D: Real, K: Real, S: Real) -> Real:
+            return both(0, 0, 0, S, K + C, S)
 
         return decode
 
@@ -43,7 +43,7 @@ class PrefillElsewhere:
         both, done, spent = self.step_time.seconds(placement), 0, 0.0
         while done < tokens:
             n = min(self.chunk, tokens - done)
-            spent += both(n, n * done + n * (n + 1) // 2, done + n, 0, 0, int(done + n == tokens))
+            spent += float(both(n, n * done + n * (n + 1) // 2, done + n, 0, 0, int(done + n == tokens)))
             done += n
         return spent
 

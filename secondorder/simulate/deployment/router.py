@@ -63,7 +63,7 @@ def tokens_now(replica: Replica) -> int:
 
 
 class Uniform:
-    """Any of them."""
+    """One picked at random."""
 
     def __init__(self, chance: np.random.Generator) -> None:
         self.chance = chance

@@ -8,12 +8,13 @@ under way. The sums are those of the single steps, so the leap changes no time b
 from bisect import bisect_left
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import simpy
 from simpy.events import EventPriority
 
+from secondorder.arrays import Real
 from secondorder.scenarios.steptime import StepFunction, StepSeconds, picoseconds
 from secondorder.simulate.serving.accounts import Accounts
 from secondorder.simulate.serving.recorder import Recorder
@@ -64,7 +65,7 @@ class Slowed:
     seconds: StepSeconds
     factor: float
 
-    def __call__(self, P: Any, A: Any, C: Any, D: Any, K: Any, S: Any) -> Any:
+    def __call__(self, P: Real, A: Real, C: Real, D: Real, K: Real, S: Real) -> Real:
         return self.factor * self.seconds(P, A, C, D, K, S)
 
 
@@ -216,7 +217,7 @@ class Engine:
         """When each of so many steady steps ends."""
         now, decodes, context, seconds = int(self.env.now), self.scheduler.decodes, self.scheduler.context, self.seconds
         if steps > 64:
-            contexts = context + decodes * np.arange(steps)
+            contexts = context + decodes * np.arange(steps, dtype=np.float64)
             durations = np.rint(seconds(0, 0, 0, decodes, contexts, decodes) * 1e12).astype(np.int64)
             ends: list[int] = (now + durations.cumsum()).tolist()
             return ends

@@ -99,7 +99,7 @@ def partition(
 
     ``ttft_i = sum_c part_ic`` and ``e2el_i = sum_c part_ic`` hold in whole picoseconds for every request.
     *Valid when* anything is simulated; the run begins empty and ends empty, and nothing is cut. Causes: see ``Cause``.
-    The order in which a step is split is a convention: own work alone, then the decodes beside it, then other prompts.
+    The order in which a step is split is a convention: own work alone, then the other decodes, then other prompts.
     ``requests`` are 4,000, or all of a trace, if no number is given.
 
     Errors: ``InputError`` for a step time that is not measured for one sequence that decodes alone.

@@ -45,6 +45,20 @@ def doubt_of(outcome: Outcome) -> Doubt:
     return SURE
 
 
+def simulated(metric: str, interval: Interval, unit: str, why: str = "") -> Estimate:
+    """The estimate of one metric from its interval, which is without ends where there is not enough data: ``why``."""
+    return Estimate(
+        metric=metric,
+        amount=interval.mean,
+        unit=unit,
+        source="simulated",
+        low=-math.inf if why else interval.low,
+        high=math.inf if why else interval.high,
+        steadiness=short_of_data(why),
+        unsettled=why,
+    )
+
+
 def estimates_of(outcome: Outcome, metrics: Iterable[Metric] = ()) -> tuple[Estimate, ...]:
     """An estimate of each metric that was simulated, with the unit that it has among ``metrics``."""
     declared, doubt = tuple(metrics), doubt_of(outcome)

@@ -201,7 +201,7 @@ class _Search:
             pilot = Pilot(0.0, 0, length)
         found = self._sections(pilot, 0, replications, first=0)
         if not pilot.relaxation:
-            seen = f"runs of {length:,} requests are too short beside the relaxation time of {relaxation:,.0f}"
+            seen = f"runs of {length:,} requests are too short compared with the relaxation time of {relaxation:,.0f}"
             needed = replications * Pilot(relaxation, 0).run
             return TooShort(sections=tuple(found), spent=self.spent, needed=needed, seen=seen)
         if not starts.met(relaxation):

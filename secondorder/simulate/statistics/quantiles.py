@@ -31,8 +31,8 @@ def quantile_interval(sections: Sequence[Histogram], level: float, confidence: f
     ``se = sd(F_i)/sqrt(n)``, weighted by the sections' sizes, and Student's ``t``, the interval reaches from the
     ``level - t se`` quantile of all values to the ``level + t se`` quantile.
 
-    *Valid when* sections are nearly independent: long beside the relaxation time. Measured for the p99 wait of M/M/1
-    and of a queue with services of scv 5.5, at loads of 80 to 95 %: with 10 to 40 sections of 50 relaxation times
+    *Valid when* sections are nearly independent: long compared with the relaxation time. Measured for the p99 wait of
+    M/M/1 and of a queue with services of scv 5.5, at loads of 80 to 95 %: with 10 to 40 sections of 50 relaxation times
     93 to 95 % of the 95 % intervals hold the truth. A Student interval around the mean of the sections' own quantiles
     does in 66 to 81 %, and sectioning (their spread around ``q``) in 82 to 87 %: a short section's quantile is biased,
     and its share past ``q`` is not. From 400 relaxation times on all three agree.

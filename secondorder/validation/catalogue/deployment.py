@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import cache
-from typing import Any
 
 from secondorder.analytic.deployment import opposite_routes
 from secondorder.analytic.queues import join_shortest_queue, multiserver, multiserver_breakdowns
@@ -17,7 +16,7 @@ from secondorder.scenarios.steptime import Affine
 from secondorder.simulate.deployment import run
 from secondorder.simulate.deployment.opposite_routes import numbers
 from secondorder.simulate.streams import stream
-from secondorder.validation.catalogue.twin import MEAN, Amounts, Twin
+from secondorder.validation.catalogue.twin import MEAN, Amounts, Formula, Kind, Twin
 from secondorder.workloads.arrivals import Poisson
 from secondorder.workloads.lengths import Geometric, Lengths
 from secondorder.workloads.models import models
@@ -100,7 +99,7 @@ def one_network(scenario: OppositeRoutes, steps: int, seed: int, replication: in
     return {"throughput": 2 * scenario.rate - (inside[-1] - inside[half]) / (steps - half)}
 
 
-def twin(title: str, claim: str, scenario: Deployment, formula: Any, customers: int, **options: Any) -> Twin:
+def twin(title: str, claim: str, scenario: Deployment, formula: Formula, customers: int, kind: Kind = "exact") -> Twin:
     return Twin(
         title=title,
         claim=claim,
@@ -110,7 +109,8 @@ def twin(title: str, claim: str, scenario: Deployment, formula: Any, customers: 
         formula=formula,
         witness=one_deployment,
         customers=customers,
-        **{"pace": 1.2e4, **options},
+        kind=kind,
+        pace=1.2e4,
     )
 
 

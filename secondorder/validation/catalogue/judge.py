@@ -1,6 +1,6 @@
 """Running twins: replications until a metric is known well enough for its margin, then verdicts on all.
 
-Each metric is replicated until its 95 % interval is short beside its margin, or the budget ends; the
+Each metric is replicated until its 95 % interval is short compared with its margin, or the budget ends; the
 verdicts are those of a family (Holm): with 95 % confidence not one of them is wrong.
 """
 

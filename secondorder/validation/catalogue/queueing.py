@@ -1,7 +1,8 @@
 """Twins of the queueing closed forms. Times are in units of a mean service of 1 s, but for batches."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import TypedDict, Unpack
 
 from secondorder.analytic.queues import batch_service, multiserver_general, single_server, single_server_general
 from secondorder.laws import read_law
@@ -9,27 +10,51 @@ from secondorder.quantities import si
 from secondorder.scenarios.queue import (
     BatchService,
     Closed,
+    Discipline,
+    FirstCome,
     ForkJoin,
     JoinShortest,
     Priorities,
     ProcessorSharing,
     Queue,
+    QueueArrivals,
     Random,
     Renewal,
+    Routing,
+    Shared,
 )
-from secondorder.validation.catalogue.twin import MEAN, QUANTILE, Amounts, Formula, Twin
+from secondorder.validation.catalogue.twin import MEAN, QUANTILE, Amounts, Formula, Twin, TwinOfAKind, TwinOptions
+from secondorder.workloads.arrivals import MarkovModulated
 
 WAITS = {"wait_mean": MEAN, "wait_p99": QUANTILE}
 RESPONSE = {"response_mean": MEAN}
-NVIDIA: Mapping[str, Any] = {"per_item": "0.1438 s", "per_batch": "1.8874 s"}
+FIRST_COME, SHARED = FirstCome(), Shared()
+PER_ITEM, PER_BATCH = "0.1438 s", "1.8874 s"
 """Batch times of Inoue (2021), figure 4, in thousandths."""
 
 
-def queue(arrivals: Any, service: str | None = "exponential 1 s", **options: Any) -> Queue:
+def queue(
+    arrivals: QueueArrivals | str | float,
+    service: str | None = "exponential 1 s",
+    *,
+    servers: int = 1,
+    room: int | None = None,
+    discipline: Discipline = FIRST_COME,
+    setup: str | None = None,
+    routing: Routing = SHARED,
+) -> Queue:
     """A queue; ``arrivals`` as a line, a population, or a rate of a Poisson stream in 1/s."""
     if isinstance(arrivals, float):
         arrivals = f"poisson {arrivals!r} request/s"
-    return Queue(arrivals=arrivals, service=service, **options)
+    return Queue(
+        arrivals=arrivals,
+        service=service,
+        servers=servers,
+        room=room,
+        discipline=discipline,
+        setup=setup,
+        routing=routing,
+    )
 
 
 def renewal(gap: str) -> Renewal:
@@ -39,15 +64,28 @@ def renewal(gap: str) -> Renewal:
 # Closed forms that the ladder does not end on: formulas of two moments
 
 
-def two_moments(queue: Queue) -> dict[str, Any]:
+class Load(TypedDict):
+    """A load, and the squared coefficient of variation of the services."""
+
+    arrival_rate: float
+    mean_service: float
+    service_scv: float
+
+
+class TwoMoments(Load):
+    """The same, with that of the gaps."""
+
+    arrival_scv: float
+
+
+def load_of(queue: Queue) -> Load:
+    """What the formulas of Poisson arrivals take."""
+    return {"arrival_rate": queue.rate, "mean_service": queue.mean_service, "service_scv": queue.service_scv}
+
+
+def two_moments(queue: Queue) -> TwoMoments:
     """What the formulas of two moments take."""
-    arrivals: Any = queue.open_arrivals
-    return {
-        "arrival_rate": queue.rate,
-        "mean_service": queue.mean_service,
-        "arrival_scv": arrivals.scv,
-        "service_scv": queue.service_scv,
-    }
+    return {**load_of(queue), "arrival_scv": queue.open_arrivals.scv}
 
 
 def kingman(queue: Queue) -> Amounts:
@@ -76,20 +114,17 @@ def whitt(queue: Queue) -> Amounts:
 
 def dispersed(queue: Queue) -> Amounts:
     """Kingman's formula with the index of dispersion for the scv of correlated gaps."""
-    arrivals: Any = queue.open_arrivals
-    return {"wait_mean": float(single_server_general.kingman(**{**two_moments(queue), "arrival_scv": arrivals.idc}))}
+    arrivals = queue.open_arrivals
+    assert isinstance(arrivals, MarkovModulated)
+    return {"wait_mean": float(single_server_general.kingman(**load_of(queue), arrival_scv=arrivals.idc))}
 
 
 def kimura(queue: Queue) -> Amounts:
-    given = two_moments(queue)
-    del given["arrival_scv"]
-    return {"wait_mean": float(multiserver_general.kimura(**given, servers=queue.servers))}
+    return {"wait_mean": float(multiserver_general.kimura(**load_of(queue), servers=queue.servers))}
 
 
 def scaled_p99(queue: Queue) -> Amounts:
-    given = two_moments(queue)
-    del given["arrival_scv"]
-    return {"wait_p99": float(single_server.scaled_wait_quantile(0.99, **given))}
+    return {"wait_p99": float(single_server.scaled_wait_quantile(0.99, **load_of(queue)))}
 
 
 def inoue_bound(queue: Queue) -> Amounts:
@@ -107,16 +142,20 @@ def nobody_waits(queue: Queue) -> Amounts:
 # The twins
 
 
-def exact(title: str, claim: str, scenario: Queue, margins: dict[str, float] = WAITS, **options: Any) -> Twin:
+def exact(
+    title: str, claim: str, scenario: Queue, margins: dict[str, float] = WAITS, **options: Unpack[TwinOfAKind]
+) -> Twin:
     return Twin(title=title, claim=claim, suite="queueing", scenario=scenario, margins=margins, **options)
 
 
-def approximation(title: str, claim: str, scenario: Queue, margins: dict[str, float], **options: Any) -> Twin:
+def approximation(
+    title: str, claim: str, scenario: Queue, margins: dict[str, float], **options: Unpack[TwinOptions]
+) -> Twin:
     return exact(title, claim, scenario, margins, kind="approximation", **options)
 
 
-def bound(title: str, claim: str, scenario: Queue, margins: dict[str, float], formula: Formula, **options: Any) -> Twin:
-    return exact(title, claim, scenario, margins, kind="bound", formula=formula, **options)
+def bound(title: str, claim: str, scenario: Queue, margins: dict[str, float], formula: Formula) -> Twin:
+    return exact(title, claim, scenario, margins, kind="bound", formula=formula)
 
 
 def _first_come() -> list[Twin]:
@@ -180,7 +219,7 @@ def _first_come() -> list[Twin]:
 
 def _finite() -> list[Twin]:
     loss = {"blocking_prob": MEAN}
-    ten: dict[str, Any] = {"servers": 10, "room": 10}
+    ten = partial(queue, servers=10, room=10)
     erlang = "Erlang B does not depend on the law of the service"
     return [
         exact(
@@ -190,9 +229,9 @@ def _finite() -> list[Twin]:
             {"blocking_prob": MEAN, "wait_mean": MEAN, "wait_p99": QUANTILE},
         ),
         exact("M/M/4/20, load 0.95", "birth and death: several servers", queue(3.8, servers=4, room=20), loss),
-        exact("M/M/10/10, exponential", erlang, queue(8.0, **ten), loss),
-        exact("M/G/10/10, deterministic", erlang, queue(8.0, "deterministic 1 s", **ten), loss),
-        exact("M/G/10/10, lognormal scv 4", erlang, queue(8.0, "lognormal 1 s scv=4", **ten), loss),
+        exact("M/M/10/10, exponential", erlang, ten(8.0), loss),
+        exact("M/G/10/10, deterministic", erlang, ten(8.0, "deterministic 1 s"), loss),
+        exact("M/G/10/10, lognormal scv 4", erlang, ten(8.0, "lognormal 1 s scv=4"), loss),
         exact(
             "M/G/inf, lognormal scv 4",
             "with servers for everybody the mean number is the load, whatever the law",
@@ -204,7 +243,7 @@ def _finite() -> list[Twin]:
 
 
 def _disciplines() -> list[Twin]:
-    sharing: dict[str, Any] = {"discipline": ProcessorSharing()}
+    shared = partial(queue, discipline=ProcessorSharing())
     classes = Priorities(
         shares=(0.25, 0.75), services=(read_law("deterministic 1 s"), read_law("hyperexponential 1 s scv=4"))
     )
@@ -215,11 +254,11 @@ def _disciplines() -> list[Twin]:
         exact(
             "M/M/1-PS, rho 0.5",
             "Coffman, Muntz and Trotter: the p99 of processor sharing",
-            queue(0.5, **sharing),
+            shared(0.5),
             {**RESPONSE, "response_p99": QUANTILE},
         ),
-        exact("M/D/1-PS, rho 0.7", insensitive, queue(0.7, "deterministic 1 s", **sharing), RESPONSE),
-        exact("M/H2/1-PS, rho 0.7, scv 4", insensitive, queue(0.7, "hyperexponential 1 s scv=4", **sharing), RESPONSE),
+        exact("M/D/1-PS, rho 0.7", insensitive, shared(0.7, "deterministic 1 s"), RESPONSE),
+        exact("M/H2/1-PS, rho 0.7, scv 4", insensitive, shared(0.7, "hyperexponential 1 s scv=4"), RESPONSE),
         exact("priorities, rho 0.7", "Cobham: two classes, M/G/1", queue(0.7, None, discipline=classes), by_class),
         exact(
             "priorities, M/M/4, rho 0.8",
@@ -285,8 +324,8 @@ def _routed() -> list[Twin]:
 
 def _closed_and_batched() -> list[Twin]:
     load = {"throughput": 0.02, "response_mean": MEAN}
-    take_all = queue(0.3 / 0.1438, None, discipline=BatchService(**NVIDIA))
-    eight = BatchService(**NVIDIA, most=8)
+    take_all = queue(0.3 / 0.1438, None, discipline=BatchService(per_item=PER_ITEM, per_batch=PER_BATCH))
+    eight = BatchService(per_item=PER_ITEM, per_batch=PER_BATCH, most=8)
     return [
         exact(
             "closed M/M/1, 20 customers",

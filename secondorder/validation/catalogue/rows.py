@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from secondorder.answers.metric import declared
 from secondorder.systems.registry import system_of
@@ -11,7 +10,7 @@ from secondorder.validation.catalogue.judge import Judged
 from secondorder.validation.published import Published
 
 
-def judged_record(judged: Judged) -> Mapping[str, Any]:
+def judged_record(judged: Judged) -> Mapping[str, object]:
     """One metric of one twin."""
     twin, error = judged.twin, judged.error
     metric = declared(system_of(twin.scenario).metrics, judged.metric)
@@ -35,7 +34,7 @@ def judged_record(judged: Judged) -> Mapping[str, Any]:
     }
 
 
-def border_record(border: Border) -> Mapping[str, Any]:
+def border_record(border: Border) -> Mapping[str, object]:
     """One formula on one shape of queue, in the columns of the twins: where it is more than so much off."""
     off = "; ".join(f"more than {level:.0%} off at {border.beyond(level)}" for level in LEVELS)
     return {
@@ -51,7 +50,7 @@ def border_record(border: Border) -> Mapping[str, Any]:
     }
 
 
-def published_record(row: Published) -> Mapping[str, Any]:
+def published_record(row: Published) -> Mapping[str, object]:
     """A published claim, in the columns of the twins: theirs is the formula, ours the simulation."""
     low, high = (edge if math.isfinite(edge) else None for edge in (row.least, row.most))
     return {

@@ -2,25 +2,31 @@
 
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
 from secondorder.analytic.queues import multiserver_deterministic, single_server
 from secondorder.analytic.serving.saturation import saturation
+from secondorder.arrays import Floats
 from secondorder.fleets.accelerators import accelerators
 from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import Affine
 from secondorder.simulate.serving import draw, run
-from secondorder.validation.catalogue.twin import MEAN, QUANTILE, Amounts, Twin
+from secondorder.validation.catalogue.twin import MEAN, QUANTILE, Amounts, Twin, TwinOfAKind
 from secondorder.workloads.arrivals import Poisson
-from secondorder.workloads.lengths import Geometric, Lengths, lengths
+from secondorder.workloads.lengths import Empirical, Geometric, Lengths, lengths
 from secondorder.workloads.models import models
 
 
-def serving(rate: float, **changes: Any) -> Serving:
-    fields: dict[str, Any] = {"model": models.llama_3_1_8b, "accelerator": accelerators.h100_sxm, **changes}
-    return Serving(arrivals=Poisson(f"{rate!r} request/s"), **fields)
+def serving(rate: float, law: Lengths | Empirical) -> Serving:
+    """An 8B model on one H100."""
+    return Serving(
+        model=models.llama_3_1_8b,
+        accelerator=accelerators.h100_sxm,
+        arrivals=Poisson(f"{rate!r} request/s"),
+        lengths=law,
+    )
 
 
 def one_service(scenario: Serving, customers: int, seed: int, replication: int) -> Amounts:
@@ -44,12 +50,11 @@ STEP = 0.02
 def one_at_a_time(rho: float, law: Lengths) -> Serving:
     """A service of one sequence at a time at utilisation ``rho``."""
     seconds, weight = _services(law)
-    return serving(
-        rho / float(seconds @ weight), lengths=law, max_num_seqs=1, max_num_batched_tokens=100_000, step_time=ALONE
-    )
+    base = serving(rho / float(seconds @ weight), law)
+    return replace(base, max_num_seqs=1, max_num_batched_tokens=100_000, step_time=ALONE)
 
 
-def _services(law: Lengths) -> tuple[Any, Any]:
+def _services(law: Lengths) -> tuple[Floats, Floats]:
     """Seconds that a request takes alone, with the weights of its lengths."""
     inputs, outputs, weight = law.grid(points=512)
     return 1e-3 + 1e-5 * inputs + (outputs - 1) * 3e-3, weight
@@ -70,19 +75,16 @@ def constant_services(scenario: Serving) -> Amounts:
     assert isinstance(scenario.lengths, Lengths)
     seconds = float(_services(scenario.lengths)[0][0])
     first = 1e-3 + 1e-5 * float(scenario.lengths.grid(points=512)[0][0])
-    given: dict[str, Any] = {"arrival_rate": scenario.rate, "mean_service": seconds, "servers": 1}
-    wait, slow = (
-        float(multiserver_deterministic.mean_wait(**given)),
-        float(multiserver_deterministic.wait_quantile(0.99, **given)),
-    )
+    rate = scenario.rate
+    wait = float(multiserver_deterministic.mean_wait(arrival_rate=rate, mean_service=seconds, servers=1))
+    slow = float(multiserver_deterministic.wait_quantile(0.99, arrival_rate=rate, mean_service=seconds, servers=1))
     return {"ttft_mean": wait + first, "ttft_p99": slow + first, "e2el_mean": wait + seconds}
 
 
 def no_limit(rate: float, outputs: int) -> Serving:
     """A slot for everybody, and steps of one length."""
-    return serving(
-        rate,
-        lengths=Lengths(input=64, output=Geometric(outputs)),
+    return replace(
+        serving(rate, Lengths(input=64, output=Geometric(outputs))),
         max_num_seqs=100_000,
         max_num_batched_tokens=1_000_000,
         num_gpu_blocks=10_000_000,
@@ -117,11 +119,9 @@ def overloaded(scenario: Serving, customers: int, seed: int, replication: int) -
 # The twins
 
 
-def twin(title: str, claim: str, scenario: Serving, margins: dict[str, float], **options: Any) -> Twin:
-    defaults: dict[str, Any] = {"witness": one_service, "customers": 4_000, "pace": 2e4}
-    return Twin(
-        title=title, claim=claim, suite="serving", scenario=scenario, margins=margins, **{**defaults, **options}
-    )
+def twin(title: str, claim: str, scenario: Serving, margins: dict[str, float], **options: Unpack[TwinOfAKind]) -> Twin:
+    given: TwinOfAKind = {"witness": one_service, "customers": 4_000, "pace": 2e4, **options}
+    return Twin(title=title, claim=claim, suite="serving", scenario=scenario, margins=margins, **given)
 
 
 def _ladder(chat: Serving, rate: float, load: float) -> Twin:
@@ -134,12 +134,23 @@ def _ladder(chat: Serving, rate: float, load: float) -> Twin:
     )
 
 
-@cache
-def twins() -> tuple[Twin, ...]:
-    """Made when they are asked for: a saturation rate takes a second."""
+def _saturated(title: str, claim: str, scenario: Serving, margin: float) -> Twin:
+    return twin(
+        title,
+        claim,
+        scenario,
+        {"throughput": margin},
+        kind="approximation",
+        formula=at_most,
+        witness=overloaded,
+        customers=3_000,
+        pace=8e3,
+    )
+
+
+def _textbook() -> tuple[Twin, ...]:
+    """Engines that are textbook queues."""
     fixed, spread = Lengths(input=100, output=20), Lengths(input=Geometric(200), output=Geometric(50))
-    chat = serving(1.0, lengths=lengths.azure_conv_2023)
-    limit = saturation(chat).rate
     return (
         twin(
             "engine of 1 slot, rho 0.5",
@@ -164,38 +175,19 @@ def twins() -> tuple[Twin, ...]:
             formula=infinite_slots,
             customers=2_000,
         ),
+    )
+
+
+@cache
+def twins() -> tuple[Twin, ...]:
+    """Made when they are asked for: a saturation rate takes a second."""
+    chat = serving(1.0, lengths.azure_conv_2023)
+    limit, balance = saturation(chat).rate, "balance of slots and tokens"
+    preempted = "where the cache binds, preempted work is not counted"
+    return (
+        *_textbook(),
         *(_ladder(chat, limit, load) for load in (0.3, 0.6, 0.85)),
-        twin(
-            "saturation, conversations",
-            "balance of slots and tokens",
-            chat,
-            {"throughput": 0.03},
-            kind="approximation",
-            formula=at_most,
-            witness=overloaded,
-            customers=3_000,
-            pace=8e3,
-        ),
-        twin(
-            "saturation, 16 slots",
-            "balance of slots and tokens",
-            replace(chat, max_num_seqs=16),
-            {"throughput": 0.03},
-            kind="approximation",
-            formula=at_most,
-            witness=overloaded,
-            customers=3_000,
-            pace=8e3,
-        ),
-        twin(
-            "saturation, 4,000 blocks",
-            "where the cache binds, preempted work is not counted",
-            replace(chat, num_gpu_blocks=4_000),
-            {"throughput": MEAN},
-            kind="approximation",
-            formula=at_most,
-            witness=overloaded,
-            customers=3_000,
-            pace=8e3,
-        ),
+        _saturated("saturation, conversations", balance, chat, 0.03),
+        _saturated("saturation, 16 slots", balance, replace(chat, max_num_seqs=16), 0.03),
+        _saturated("saturation, 4,000 blocks", preempted, replace(chat, num_gpu_blocks=4_000), MEAN),
     )

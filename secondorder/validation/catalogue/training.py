@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from secondorder.simulate.streams import stream
 from secondorder.simulate.training import runs
 from secondorder.simulate.training.answer import measure
 from secondorder.simulate.training.failures import gaps
-from secondorder.validation.catalogue.twin import Amounts, Twin
+from secondorder.validation.catalogue.twin import Amounts, Twin, TwinOfAKind
 from secondorder.verbs import simulate, solve
 
 REGIMES = (
@@ -45,17 +45,15 @@ RUNS = 1_000_000
 """Numbers of runs that are set aside for each replication."""
 
 
-def blocking(mtbf: float, write: float, restart: float, **changes: Any) -> Training:
-    """A run of 54 days with Young's interval."""
+def blocking(mtbf: float, write: float, restart: float, duration: str = "54 day") -> Training:
+    """A run with Young's interval."""
     interval = young(write=write, mtbf=mtbf)
-    fields: dict[str, Any] = {
-        "failures": f"exponential {mtbf!r} s",
-        "checkpoint": Checkpoint(interval=f"{interval!r} s", write=f"{write!r} s"),
-        "recovery": Recovery(restart=f"{restart!r} s"),
-        "duration": "54 day",
-        **changes,
-    }
-    return Training(**fields)
+    return Training(
+        failures=f"exponential {mtbf!r} s",
+        checkpoint=Checkpoint(interval=f"{interval!r} s", write=f"{write!r} s"),
+        recovery=Recovery(restart=f"{restart!r} s"),
+        duration=duration,
+    )
 
 
 def some_runs(scenario: Training, count: int, seed: int, replication: int) -> Amounts:
@@ -96,17 +94,17 @@ def poisson_counts(scenario: Training) -> Amounts:
 
 
 def run_twin_of(
-    title: str, claim: str, scenario: Training, margins: dict[str, float] | None = None, **options: Any
+    title: str, claim: str, scenario: Training, margins: dict[str, float] | None = None, **options: Unpack[TwinOfAKind]
 ) -> Twin:
     """A twin of a run under failures."""
-    defaults: dict[str, Any] = {"witness": some_runs, "customers": 1, "pace": 25.0}
+    given: TwinOfAKind = {"witness": some_runs, "customers": 1, "pace": 25.0, **options}
     return Twin(
         title=title,
         claim=claim,
         suite="training",
         scenario=scenario,
         margins=margins or {"goodput": GOODPUT},
-        **{**defaults, **options},
+        **given,
     )
 
 
@@ -259,12 +257,12 @@ def mean_of(scenario: Scenario, operations: int, seed: int, replication: int) ->
     return {metric: answer.best(metric).amount for metric in answer}
 
 
-def hop_twin(title: str, claim: str, scenario: Scenario, margins: dict[str, float], **options: Any) -> Twin:
+def hop_twin(
+    title: str, claim: str, scenario: Scenario, margins: dict[str, float], **options: Unpack[TwinOfAKind]
+) -> Twin:
     """A twin of a collective or a pipeline."""
-    defaults: dict[str, Any] = {"witness": mean_of, "customers": 1, "pace": 20.0}
-    return Twin(
-        title=title, claim=claim, suite="training", scenario=scenario, margins=margins, **{**defaults, **options}
-    )
+    given: TwinOfAKind = {"witness": mean_of, "customers": 1, "pace": 20.0, **options}
+    return Twin(title=title, claim=claim, suite="training", scenario=scenario, margins=margins, **given)
 
 
 LINK = Link(bandwidth="50 GB/s", latency="5 us")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from secondorder.scenarios.queue import BatchService, Queue, Shared
 from secondorder.scenarios.scenario import Scenario
@@ -36,6 +36,21 @@ def one_replication(queue: Queue, customers: int, seed: int, replication: int) -
     """A replication of a queue without its warm-up: an eleventh of it (``recommended_length``)."""
     start, end = after(queue, customers, max(customers // 11, min(warm_up(queue), customers // 2)))
     return measure(queue, run(queue, customers, seed=seed, replication=replication), start, end)
+
+
+class TwinOptions(TypedDict, total=False):
+    """What a twin may be given beside title, claim, scenario and margins."""
+
+    formula: Formula
+    witness: Witness
+    customers: int | None
+    pace: float | None
+
+
+class TwinOfAKind(TwinOptions, total=False):
+    """The same, and the kind."""
+
+    kind: Kind
 
 
 @dataclass(frozen=True, kw_only=True)

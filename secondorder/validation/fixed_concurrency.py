@@ -1,7 +1,8 @@
 """An engine at fixed concurrency, as load generators drive it: what its clients measure.
 
-Two ways: the closed form of a sequence that decodes beside ``B - 1`` others and waits for their prompts, and a run of
-the compiled closed loop.
+Two ways: the closed form of a sequence that decodes while ``B - 1`` others do and waits for their prompts, and a run of
+the compiled closed loop. Published benchmarks are judged with it, medians against medians, for engines
+that ``scenarios.closed_loop`` does not have (SGLang, TensorRT-LLM); that scenario has the scheduler step by step.
 """
 
 from dataclasses import dataclass
