@@ -1,7 +1,7 @@
 """Decode steps over batch, and all-reduces, of public tables against ``MeasuredRoofline``.
 
-All but the host work of vLLM 0.11 (two numbers) was fitted on other data; those are fitted here, a model left out at
-a time.
+All but what vLLM 0.11 adds (three numbers) was fitted on other data; those are fitted here on H100, a model left out at
+a time; A100, H20 and B200 are predicted.
 
     python benchmarks/decode_steps.py
 
@@ -57,31 +57,29 @@ def engine_of(row: "pd.Series[float]") -> str:
     return "vllm" if "2026)" in str(row.version) and "Mar" in str(row.version) else "vllm-0.11"
 
 
-def host_left_out(table: "pd.DataFrame") -> tuple["pd.Series[float]", tuple[float, float]]:
-    """Errors on H100 with the host work of vLLM 0.11 fitted without the row's model; the fit on all."""
+def host_left_out(table: "pd.DataFrame") -> tuple["pd.Series[float]", Floats]:
+    """Errors on H100 with what vLLM 0.11 adds fitted without the row's model; the fit on all, in ms."""
     import numpy as np
     import pandas as pd
     from scipy.optimize import least_squares
 
     rows = table[(table.card == "H100") & (table.age == "vllm-0.11")]
-    batch = pd.to_numeric(rows.batch)
     host = ENGINES["vllm-0.11"]
-    bare = rows.predicted - host.per_step * 1e3 - host.per_sequence * 1e3 * batch
+    added = np.column_stack([np.ones(len(rows)), pd.to_numeric(rows.batch), rows.fp8_expert_layers])
+    bare = rows.predicted - 1e3 * (added @ np.array(host))
 
     def fit(chosen: "pd.Series[bool]") -> Floats:
         def errors(x: Floats) -> Floats:
-            return np.log((bare + abs(x[0]) + abs(x[1]) * batch) / rows.value)[chosen]
+            return np.log((bare + added @ np.abs(x)) / rows.value)[chosen]
 
-        return np.abs(least_squares(errors, [1.0, 0.03], loss="soft_l1", f_scale=0.1).x)
+        return np.abs(least_squares(errors, [1.0, 0.03, 0.1], loss="soft_l1", f_scale=0.1).x)
 
     families = rows.model.str.lower().str.split("/").str[-1].str.split("-").str[:2].str.join("-")
     found = []
     for family in families.unique():
         out = families == family
-        step, each = fit(~out)
-        found.append(((bare + step + each * batch) / rows.value - 1)[out])
-    step, each = fit(families == families)
-    return pd.concat(found), (step * 1e-3, each * 1e-3)
+        found.append(((bare + added @ fit(~out)) / rows.value - 1)[out])
+    return pd.concat(found), fit(families == families)
 
 
 def predicted(row: "pd.Series[float]") -> float | None:
@@ -110,6 +108,12 @@ def predicted(row: "pd.Series[float]") -> float | None:
     return float(step(0, 0, 0, batch, batch * context, batch))
 
 
+def fp8_expert_layers(row: "pd.Series[float]") -> int:
+    """Layers with experts in 8 bits."""
+    name = next((zoo for part, zoo in MODELS.items() if part in row.model.lower()), None)
+    return so.models[name].moe_layers if name and row.precision == "fp8" else 0
+
+
 def decode_steps() -> None:
     import pandas as pd
 
@@ -126,8 +130,12 @@ def decode_steps() -> None:
     inside = table["value"].between(BAND[0] * table["predicted"], BAND[1] * table["predicted"])
     table = table.assign(inside=inside)
     table = table.assign(age=[engine_of(row) for row in table.itertuples()])
-    errors, (step, each) = host_left_out(table)
-    print(f"host of vLLM 0.11: {step:.2g} s a step, {each:.2g} s a sequence;", end=" ")
+    table = table.assign(fp8_expert_layers=[fp8_expert_layers(row) for row in table.itertuples()])
+    errors, (step, each, layer) = host_left_out(table)
+    print(
+        f"vLLM 0.11 adds {step:.2g} ms a step, {each:.2g} ms a sequence, {layer:.2g} ms a layer of fp8 experts;",
+        end=" ",
+    )
     print(f"H100, models left out of it: median absolute error {errors.abs().median():.1%} of {len(errors)} rows")
     for name, rows in (("all", table), ("without B200", table[table.card != "B200"])):
         print(

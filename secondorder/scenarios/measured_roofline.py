@@ -31,22 +31,23 @@ of the fit (``benchmarks/step_times.py`` prints them anew)."""
 
 
 class Engine(NamedTuple):
-    """What an engine adds on the host, in s: to each step, and for each sequence that decodes in it."""
+    """What an engine adds, in s: to each step, for each sequence that decodes, and for each layer of 8-bit experts."""
 
     per_step: float
     per_sequence: float
+    per_fp8_expert_layer: float = 0.0
 
 
 ENGINES = {
     "vllm": Engine(1.1e-4, 2.8e-6),
-    "vllm-0.11": Engine(7e-4, 4.2e-5),
+    "vllm-0.11": Engine(9.8e-4, 3.7e-5, 1.3e-4),
     "sglang": Engine(9.2e-4, 2.4e-5),
     "tensorrt-llm": Engine(8.4e-4, 1.4e-5),
 }
 """Host work of current engines (late 2025 to early 2026), fitted with the constants of ``MeasuredRoofline``.
 
-``vllm-0.11`` is that of 2025, before asynchronous scheduling hid most of it: fitted on decode steps of H100
-(``benchmarks/decode_steps.py``)."""
+``vllm-0.11`` is that of 2025, before asynchronous scheduling hid most of it, with expert kernels that quantise
+activations to 8 bits apart: fitted on decode steps of H100 (``benchmarks/decode_steps.py``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,8 @@ class MeasuredRoofline(Checked):
       ``reduce_latency + min((n - 1) V/(.6 link), second_phase + 2 (n - 1)/n V/(.75 link))``: each rank reads all
       others' values (one-shot), or reduces a part of them (two-shot);
     - host: ``engine`` adds ``per_step + per_sequence decodes`` (vllm, vllm-0.11 for versions up to it, sglang or
-      tensorrt-llm), or what is given as ``per_step`` and ``per_sequence``.
+      tensorrt-llm), or what is given as ``per_step`` and ``per_sequence``; vllm-0.11 also has a higher floor
+      of 8-bit experts.
 
     *Valid for* engines of 2025 and 2026 on H100 to B300, tensor parallelism within a node, no speculation. A step of
     a system and model left out of the fit was between .65 and 1.41 times this in 90 of 100 cases: ``BAND``.
@@ -106,7 +108,8 @@ class MeasuredRoofline(Checked):
         """What the engine adds, or what is given in its place."""
         known = ENGINES[self.engine]
         given = (self.per_step, self.per_sequence)
-        return Engine(*(fact if own is None else si(own) for fact, own in zip(known, given, strict=True)))
+        step, sequence = (fact if own is None else si(own) for fact, own in zip(known[:2], given, strict=True))
+        return known._replace(per_step=step, per_sequence=sequence)
 
     def seconds(self, placement: Placement) -> "StepFunction[MeasuredCoefficients]":
         return StepFunction(measured_seconds, self.coefficients(placement))
@@ -118,7 +121,8 @@ class MeasuredRoofline(Checked):
         per_token, per_row = self._arithmetic(placement)
         per_pair, per_cached_token = self._attention(placement)
         bandwidth = si(device.memory_bandwidth) * self.memory_efficiency * ranks
-        floors = model.layers * si(self.layer_floor) + model.moe_layers * si(self.expert_floor)
+        expert_floor = si(self.expert_floor) + (host.per_fp8_expert_layer if placement.precision == "fp8" else 0.0)
+        floors = model.layers * si(self.layer_floor) + model.moe_layers * expert_floor
         one_shot, two_shot = _links(placement)
         return MeasuredCoefficients(
             per_token=per_token,
