@@ -123,7 +123,11 @@ def test_a_stored_sweep_is_the_sweep_itself_and_is_resumed_without_work(tmp_path
     pd.testing.assert_frame_equal(plain, so.sweep(QUEUE, grid, store=store, **options), check_exact=True)
     with pytest.raises(InputError, match=r"2 of 3 points already, expected none; add --resume"):
         so.sweep(QUEUE, {"servers": [1, 2, 3]}, store=store, **options)
-    monkeypatch.setattr("secondorder.studies.sweep.compare", None)
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("a point that is kept is not worked out again")
+
+    monkeypatch.setattr("secondorder.studies.sweep.compare", never)
     again = so.sweep(QUEUE, grid, store=store, resume=True, **options)
     pd.testing.assert_frame_equal(plain, again, check_exact=True)
 
