@@ -55,7 +55,7 @@ def simulate(
     system = system_of(scenario)
     if requests is not None and not system.has_requests:
         given = f"{requests} for a {type(scenario).__name__}"
-        raise InputError("requests", given=given, expected="none: its runs have a length of their own")
+        raise InputError("requests", given=given, expected="none: it sets the length of its runs itself")
     if system.simulator is None:
         given = type(scenario).__name__
         raise InputError("scenario", given=given, expected="one that can be simulated", remedy="solve answers it")
@@ -65,7 +65,7 @@ def simulate(
     for name, value in (("precision", precision), ("budget", budget)):
         if value is not None and not system.has_precision:
             given = f"{value} for a {type(scenario).__name__}"
-            raise InputError(name, given=given, expected="none: its runs have a number of their own")
+            raise InputError(name, given=given, expected="none: it sets the number of its runs itself")
     if not system.has_kernel:
         chosen(witness, lambda: False, type(scenario).__name__)
     if replications is None and not system.has_precision:

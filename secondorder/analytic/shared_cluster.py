@@ -29,7 +29,7 @@ from secondorder.laws import Deterministic, EmpiricalLaw, Exponential, Service
 from secondorder.quantities import si
 from secondorder.scenarios.shared_cluster import SharedCluster
 
-MIXED = "sizes are mixed: jobs hold each other up, which no formula here counts"
+MIXED = "sizes are mixed: jobs block each other, which no formula here counts"
 
 
 def solve_shared_cluster(scenario: SharedCluster) -> Answer:
@@ -194,7 +194,7 @@ def _second(scenario: SharedCluster) -> Iterator[Rung]:
     if scenario.rate >= saturation:
         if in_order and isinstance(law, Exponential):
             raise Unstable(
-                f"{scenario.name}: {3600 * scenario.rate:.4g} job/hour, where gangs that hold each other up get "
+                f"{scenario.name}: {3600 * scenario.rate:.4g} job/hour, where gangs that block each other get "
                 f"through {3600 * saturation:.4g}, {saturation / scenario.work_bound:.1%} of what the accelerators "
                 f"could: the queue grows without limit; use a lower arrival rate or the policy easy"
             )

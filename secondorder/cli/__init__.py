@@ -147,7 +147,7 @@ def main(tokens: Sequence[str] | None = None) -> int:
             _say("memory: got a system too large for it, expected a smaller one")
             return InfeasibleError.exit_code
         except OverflowError as error:
-            return _refuse(InputError("numbers", given=f"too large ones ({error})", expected="numbers of this world"))
+            return _refuse(InputError("numbers", given=f"too large ones ({error})", expected="smaller ones"))
         except Exception:
             return _fault()
     return 0

@@ -45,7 +45,7 @@ def told(error: CycloptsError) -> SecondOrderError:
             return InputError(_field(token.keyword or token.value), given="two values", expected="one")
         case UnusedCliTokensError(unused_tokens=[str() as word, *_]):
             return InputError("arguments", given=repr(word), expected="no more arguments", remedy=_see_help(error))
-    return InputError("arguments", given=str(error), expected="other ones", remedy=_see_help(error))
+    return InputError("arguments", given=str(error), expected="those of the command", remedy=_see_help(error))
 
 
 def _missing(error: MissingArgumentError) -> InputError:
@@ -58,7 +58,7 @@ def _missing(error: MissingArgumentError) -> InputError:
     due = [error.argument] if error.keyword else list(_due(error, error.argument))
     if negative := _negative(error):
         expected = _expected(error, error.argument)
-        return InputError(_field(error.argument.name), given=negative, expected=expected, remedy="it is not below 0")
+        return InputError(_field(error.argument.name), given=negative, expected=expected, remedy="it cannot be below 0")
     if len(due) == 1:
         expected = _expected(error, error.argument)
     else:

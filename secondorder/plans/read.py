@@ -98,12 +98,12 @@ def read_plan(name: str | PathLike[str]) -> PlanFile:
             name,
             given="an empty plan",
             expected="a table [serving], [training]...",
-            remedy='"secondorder schema" has all',
+            remedy='"secondorder schema" prints all tables',
         )
     planned = tuple(each for word, value in tables.items() for each in _planned(name, word, value))
     names = [each.scenario.name for each in planned]
     if twice := next((each for each in names if names.count(each) > 1), None):
-        raise InputError(f"{name}: name", given=f"two scenarios {twice!r}", expected="a name of its own for each")
+        raise InputError(f"{name}: name", given=f"two scenarios {twice!r}", expected="a different name for each")
     return PlanFile(name, planned, overall)
 
 

@@ -42,7 +42,7 @@ def write_plan(scenario: Scenario, *others: Scenario, file: str | PathLike[str] 
     scenarios = (scenario, *others)
     names = [each.name for each in scenarios]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise InputError("name", given=f"two scenarios {twice!r}", expected="a name of its own for each")
+        raise InputError("name", given=f"two scenarios {twice!r}", expected="a different name for each")
     words = [system_of(each).word for each in scenarios]
     text = "\n".join(
         "\n".join(_lines(_headed(word, words.count(word) > 1), word, _table(each)))

@@ -107,7 +107,7 @@ class Collective(Timed):
         if (self.operation, self.algorithm) not in _BUILT:
             fitting = " or ".join(algorithm for operation, algorithm in _BUILT if operation == self.operation)
             given = f"{self.algorithm} for {self.operation}"
-            raise InputError("algorithm", given=given, expected=f"{fitting}: nothing else is built for it")
+            raise InputError("algorithm", given=given, expected=f"{fitting}: no other algorithm does it")
         if self.ranks < 2:
             raise InputError("ranks", given=self.ranks, expected="at least 2, else there is nothing to send")
         if self.algorithm in ("recursive_doubling", "halving_doubling") and self.ranks & (self.ranks - 1):

@@ -60,7 +60,7 @@ class Speculative(Checked):
             raise InputError(
                 "draft_step_time",
                 given=f"none with a measured step time ({type(self.serving.step_time).__name__}) of the model",
-                expected="the step time of the draft, which cannot be told from that of the model",
+                expected="the step time of the draft, which does not follow from that of the model",
             )
         if not (self.draft_step_time is None or hasattr(self.draft_step_time, "seconds")):
             expected = "Roofline(), Affine(...) or Table(...)"

@@ -171,7 +171,7 @@ def serve(arrival: Floats, service: Floats, slots: int, changes: Iterator[Change
         start = max(free[0], come) if free else np.inf
         while when <= start:
             if when == np.inf:
-                raise InputError("changes", given="no slots left", expected="at least one in the end")
+                raise InputError("changes", given="no slots left", expected="a change that adds some")
             if more > 0:
                 for _ in range(more):
                     heappush(free, when)

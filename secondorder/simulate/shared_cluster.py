@@ -75,7 +75,7 @@ def simulate_shared_cluster(scenario: SharedCluster, *, seed: int = 0, replicati
     saturation = saturation_rate(scenario, seed=seed, replications=replications) if in_order else None
     if saturation is not None and saturation.high is not None and scenario.rate >= saturation.high:
         raise Unstable(
-            f"{scenario.name}: {3600 * scenario.rate:.4g} job/hour, where gangs that hold each other up get "
+            f"{scenario.name}: {3600 * scenario.rate:.4g} job/hour, where gangs that block each other get "
             f"through {3600 * saturation.mean:.4g}, {saturation.mean / scenario.work_bound:.1%} of what the "
             f"accelerators could: the queue grows without limit; use a lower arrival rate or the policy easy"
         )
@@ -203,7 +203,7 @@ def backfill(jobs: Jobs, accelerators: int, overestimate: float = 1.0) -> Floats
 def _check_line(line: Sized) -> None:
     if len(line) > LONGEST_LINE:
         raise Unstable(
-            f"shared_cluster: {LONGEST_LINE:,} jobs stand in line: the queue grows without limit, or is too near to "
+            f"shared_cluster: {LONGEST_LINE:,} jobs wait: the queue grows without limit, or is too near to "
             f"that to be simulated; use a lower arrival rate"
         )
 

@@ -132,7 +132,7 @@ def search(
     simulated behind ``router`` (least-outstanding); none for the closed forms alone. ``rentals`` gives prices of an
     accelerator-hour; else it is the lowest quote on file. ``budget``: USD/hour at most.
 
-    Errors: ``InputError`` without an objective or a price; ``InfeasibleError`` where no candidate does it.
+    Errors: ``InputError`` without an objective or a price; ``InfeasibleError`` where no candidate keeps the objectives.
     """
     priced = dict(_priced(accelerators, rentals))
     rule = router or LeastOutstanding()

@@ -79,7 +79,7 @@ def controlled(
         raise InputError("replications", given=n, expected=f"at least {q + 3} for {q} controls")
     scale = gaps.std(axis=0)
     if (scale == 0).any():
-        raise InputError("controls", given="one that does not vary", expected="controls that vary with the luck")
+        raise InputError("controls", given="one that does not vary", expected="controls that vary from run to run")
     design = np.column_stack([np.ones(n), gaps / scale])
     found, _, rank, _ = np.linalg.lstsq(design, y, rcond=None)
     if rank < q + 1:

@@ -299,7 +299,7 @@ def test_a_rate_between_the_limits_of_gangs_and_accelerators_is_refused_by_both(
     scenario = cluster(accelerators=16, sizes=FIVE_SIZES, arrivals="3.6 job/s")
     assert scenario.utilisation < 0.9
     for action in (solve_shared_cluster, simulate_shared_cluster):
-        with pytest.raises(Unstable, match=r"gangs that hold each other up.*82\.\d%"):
+        with pytest.raises(Unstable, match=r"gangs that block each other.*82\.\d%"):
             action(scenario)
 
 

@@ -299,7 +299,7 @@ def _line(rate: float, mu: float, theta: float, c: int) -> _Line:
         size *= 2
         if size > MOST_STATES:
             remedy = "use multiserver, where nobody gives up, or multiserver_finite"
-            raise InputError("patience", given=f"{1 / theta:.3g} s", expected="a line of fewer waiting", remedy=remedy)
+            raise InputError("patience", given=f"{1 / theta:.3g} s", expected="a shorter queue", remedy=remedy)
     law = np.exp(logs - top)
     law /= law.sum()
     return _Line(float(law[:c].sum()), law[c:], float(np.arange(law.size) @ law))

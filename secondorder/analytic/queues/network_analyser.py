@@ -154,7 +154,7 @@ def _routing(routing: npt.ArrayLike, n: int) -> Floats:
     if (q.sum(axis=1) > 1 + 1e-12).any():
         raise InputError("routing", given=f"a row that sums to {q.sum(axis=1).max():.6g}", expected="sums of at most 1")
     if np.abs(np.linalg.eigvals(q)).max() >= 1 - 1e-12:
-        raise InputError("routing", given="nodes that requests never leave", expected="a way out from each node")
+        raise InputError("routing", given="nodes that requests never leave", expected="a route out from each node")
     return q
 
 

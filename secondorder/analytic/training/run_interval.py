@@ -46,7 +46,7 @@ def best_training_interval(scenario: Training) -> float:
         if run.step is not None:
             return run.step
         remedy = "the shorter their interval, the better: give one"
-        raise InputError("interval", given="checkpoints that take no time", expected="some time", remedy=remedy)
+        raise InputError("interval", given="checkpoints that take no time", expected="a time above 0", remedy=remedy)
     mtbf = run.mtbf
     if isinstance(scenario.policy, VerifiedCheckpoint):
         mtbf = min(mtbf, si(scenario.policy.silent_mtbf))
