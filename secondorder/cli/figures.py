@@ -6,6 +6,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from secondorder.fleets.accelerators import Accelerator
+    from secondorder.fleets.clusters import Cluster, Node
+    from secondorder.fleets.failures import FailureRates
+    from secondorder.fleets.prices import Quote
+    from secondorder.workloads.lengths import Empirical
+    from secondorder.workloads.network import Network
+    from secondorder.workloads.transformer import Transformer
     from secondorder.zoo import Source, Zoo
 
 
@@ -39,7 +46,7 @@ class Figure:
     """One figure of an entry, SI, and where it comes from."""
 
     name: str
-    value: Any
+    value: bool | str | float
     unit: str = ""
     source: "Source | str" = "counted"
 
@@ -69,7 +76,8 @@ class Figure:
         """As in a list: three digits, large counts in billions, millions or thousands."""
         from secondorder.quantities import pretty
 
-        if not self.name.endswith(("parameters", "activations")) or self.value < 1000:
+        counted = self.name.endswith(("parameters", "activations"))
+        if not counted or isinstance(self.value, str) or self.value < 1000:
             return self._told(pretty)
         scale, letter = next((s, c) for s, c in ((1e9, "B"), (1e6, "M"), (1e3, "k")) if self.value >= s)
         return f"{pretty(self.value / scale, '')} {letter}"
@@ -100,7 +108,7 @@ class Entry:
         return {figure.name: figure for figure in every}
 
     @property
-    def records(self) -> list[dict[str, Any]]:
+    def records(self) -> list[dict[str, object]]:
         """One row a figure."""
         return [
             {
@@ -145,7 +153,7 @@ def _parts(name: str, value: Any, sources: "Mapping[str, Source]", source: "Sour
         yield Figure(name, value, "", source)
 
 
-def _key(entry: Any) -> str:
+def _key(entry: object) -> str:
     """The name by which the zoo knows an entry."""
     return next(name for one in collections().values() for name, known in one.items() if known is entry)
 
@@ -153,17 +161,17 @@ def _key(entry: Any) -> str:
 # What follows from the figures
 
 
-def _of_accelerator(accelerator: Any) -> Iterator[Figure]:
+def _of_accelerator(accelerator: "Accelerator") -> Iterator[Figure]:
     for precision in accelerator.peak:
         yield Figure(f"ridge_point.{precision}", accelerator.ridge_point(precision), "FLOP/byte")
 
 
-def _of_price(quote: Any) -> Iterator[Figure]:
+def _of_price(quote: "Quote") -> Iterator[Figure]:
     source = quote.sources["purchase" if quote.rental is None else "rental"]
     yield Figure("date", source.date, "", source)
 
 
-def _of_node(node: Any) -> Iterator[Figure]:
+def _of_node(node: "Node") -> Iterator[Figure]:
     from secondorder.quantities import si
 
     if "bf16" in node.accelerator.peak:
@@ -171,7 +179,7 @@ def _of_node(node: Any) -> Iterator[Figure]:
     yield Figure("memory_capacity", node.accelerators * si(node.accelerator.memory_capacity), "byte")
 
 
-def _of_cluster(cluster: Any) -> Iterator[Figure]:
+def _of_cluster(cluster: "Cluster") -> Iterator[Figure]:
     yield Figure("accelerators", cluster.accelerators)
     for figure in _of_node(cluster.node):
         yield Figure(figure.name, cluster.nodes * figure.value, figure.unit)
@@ -179,17 +187,17 @@ def _of_cluster(cluster: Any) -> Iterator[Figure]:
         yield Figure("mtbf", cluster.failures.mtbf(cluster.count(cluster.failures.per)), "s")
 
 
-def _of_failure_rates(rates: Any) -> Iterator[Figure]:
+def _of_failure_rates(rates: "FailureRates") -> Iterator[Figure]:
     if rates.mttf is None:
         yield Figure("mttf", 1 / rates.rate, "s")
     yield Figure("failures_in_1000_days", 1000 * 86_400 * rates.rate)
 
 
-def _nothing(_: Any) -> Iterator[Figure]:
+def _nothing(_: object) -> Iterator[Figure]:
     yield from ()
 
 
-def _of_model(model: Any) -> Iterator[Figure]:
+def _of_model(model: "Transformer | Network") -> Iterator[Figure]:
     from secondorder.workloads.transformer import Transformer
 
     if isinstance(model, Transformer):
@@ -205,12 +213,14 @@ def _of_model(model: Any) -> Iterator[Figure]:
     yield Figure("weight_bytes.bf16", model.weight_bytes("bf16"), "byte")
 
 
-def _of_lengths(law: Any) -> Iterator[Figure]:
-    yield Figure("pairs", len(law), "", law.source)
+def _of_lengths(law: "Empirical") -> Iterator[Figure]:
+    source = law.source
+    assert source is not None, "every law of the zoo has one"
+    yield Figure("pairs", len(law), "", source)
     for name in ("mean_input", "mean_output", "max_input", "max_output"):
-        yield Figure(name, getattr(law, name), "token", law.source)
+        yield Figure(name, getattr(law, name), "token", source)
     for name in ("scv_input", "scv_output", "correlation"):
-        yield Figure(name, getattr(law, name), "", law.source)
+        yield Figure(name, getattr(law, name), "", source)
 
 
 _DERIVED: Mapping[str, Callable[[Any], Iterator[Figure]]] = {
