@@ -21,7 +21,7 @@ _PIECE = 1 << 20
 def read_text(
     path: str | os.PathLike[str], *, encoding: str = "utf-8", errors: str = "strict", most: int = MOST
 ) -> str:
-    """The text of a file or of a pipe, of at most so many bytes.
+    """The text of a file or of a pipe, of at most this many bytes.
 
     >>> read_text("/dev/zero")
     Traceback (most recent call last):

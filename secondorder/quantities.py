@@ -141,7 +141,7 @@ _DATA = ("s", "byte", "FLOP", "token")
 _ROUNDED = 0.9995
 """Of a unit, from which on three digits round to one of it."""
 _RARE = 0.1 * _ROUNDED
-"""Of a second, an hour: what comes less often is told by the next longer time."""
+"""Of a second, an hour: what comes less often is given by the next longer time."""
 
 
 def _largest(size: float, scales: Scales) -> tuple[float, str]:

@@ -95,7 +95,7 @@ def _given(word: str, law: type, text: str, what: str) -> dict[str, Any]:
 
 
 def read_numbers(text: str, what: str) -> list[float]:
-    """Numbers with commas between them, one that comes so many times as ``14x8``.
+    """Numbers with commas between them; ``14x8`` is fourteen times 8.
 
     >>> read_numbers("7,2x8,7", "stage_layers")
     [7, 8, 8, 7]

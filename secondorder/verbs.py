@@ -80,11 +80,11 @@ def simulate(
 
 @contextmanager
 def _within_numbers(scenario: Scenario) -> Iterator[None]:
-    """Overflows are told as what they are: a value of the scenario that no computer can work with."""
+    """Overflows become an error of the input: a value of the scenario is too large or too small."""
     try:
         yield
     except OverflowError:
-        expected = "numbers that can be worked with, of a size that a system can have"
+        expected = "numbers of a size that a system can have"
         raise InputError(scenario.name, given="a number too large or too small", expected=expected) from None
 
 

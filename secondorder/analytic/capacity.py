@@ -78,7 +78,7 @@ class Tail:
 
 
 def tail(scenario: Capacity, replicas: int, limit: Saturation) -> Tail:
-    """The p99s of one of so many replicas; ``Unstable`` at or past its saturation."""
+    """The p99s of one replica out of this many; ``Unstable`` at or past its saturation."""
     serving = scenario.replica(replicas)
     found = Replica.of(serving, serving.rate, limit)
     quantiles = {"ttft_p99": found.ttft_quantile, "tpot_p99": found.tpot_quantile, "e2el_p99": found.e2el_quantile}

@@ -110,7 +110,7 @@ def clark(
 
 
 def work(stage: int, stages: int, microbatches: int, schedule: str, interleaving: int) -> Iterator[Pass]:
-    """The passes of one stage in order: so many forward to warm up, then forward and backward in turn."""
+    """The passes of one stage in order: this many forward to warm up, then forward and backward in turn."""
     p, m, v = stages, microbatches, interleaving
     total = m * v
     match schedule:

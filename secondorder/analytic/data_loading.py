@@ -281,7 +281,7 @@ def _constant(scenario: DataLoading) -> bool:
 
 
 def _measures(scenario: DataLoading, rate: float) -> dict[str, float]:
-    """The metrics at so many batches a second."""
+    """The metrics at this many batches a second."""
     return {
         "throughput": scenario.batch_size * rate,
         "step_time_mean": 1 / rate,

@@ -32,7 +32,7 @@ Law: TypeAlias = tuple[npt.NDArray[np.int64], Floats]
 LEAST = 1e-18
 """Probabilities below it are left out."""
 MOST_STATES = 200
-"""Up to so many states a routing is counted out: within a second."""
+"""Up to this many states routings are enumerated: within a second."""
 AT_ONCE = 2_000_000
 """Numbers of an array: bounds the memory."""
 

@@ -159,7 +159,7 @@ def relaxation_time(*, arrival_rate: Real, service_rate: Real, servers: Real) ->
 def replicas_for_objective(
     *, arrival_rate: float, service_rate: float, wait: float, p: float = 0.99, slots: int = 1
 ) -> float:
-    """Least number of replicas of so many ``slots`` with which a fraction ``p`` waits at most ``wait``.
+    """Least number of replicas, each of ``slots``, with which a fraction ``p`` waits at most ``wait``.
 
     *Exact* for M/M/c. Rates in 1/s, ``wait`` in s. Errors: ``InputError``. *Source*:
     ``staffing.servers_for_wait_quantile``.

@@ -79,7 +79,7 @@ def success_of_majority(*, success: float, samples: int, wrong_answers: int) -> 
 
 
 def _won(others: int, answers: int, votes: int) -> float:
-    """Chance that so many ``votes`` win against ``others``, each for any of so many wrong ``answers``."""
+    """Chance that ``votes`` win against ``others``, each of which is for any of the wrong ``answers``."""
     from scipy.special import gammaln, roots_legendre, xlogy
 
     if others < votes:

@@ -1,4 +1,4 @@
-"""A shared cluster in closed form: as one queue with so many servers, and how much of it gangs can fill.
+"""A shared cluster in closed form: as one queue with this many servers, and how much of it gangs can fill.
 
 =====  ===================================================================================================
 order  wait

@@ -25,7 +25,7 @@ class Answer(Mapping[str, tuple[Estimate, ...]]):
     """Estimates by metric.
 
     ``answer["ttft_p99"]`` is the ladder of a metric, lowest order first;
-    ``answer.best("ttft_p99")`` the rung to go by; ``answer.frame`` all of it as a table.
+    ``answer.best("ttft_p99")`` the rung to use; ``answer.frame`` all of it as a table.
     A simulated answer says in ``how`` how it was obtained, and keeps the ``requests`` (one row
     each) and the engine's ``series`` over time.
     """
@@ -48,7 +48,7 @@ class Answer(Mapping[str, tuple[Estimate, ...]]):
         return len(list(iter(self)))
 
     def best(self, metric: str) -> Estimate:
-        """The estimate to go by: exact, else an approximation inside its domain, of the highest order (``best_of``)."""
+        """The estimate to use: exact, else an approximation inside its domain, of the highest order (``best_of``)."""
         return best_of(self[metric])
 
     def in_units_of(self, metrics: Iterable[Metric]) -> "Answer":

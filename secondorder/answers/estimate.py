@@ -193,7 +193,7 @@ def _claimed(claim: Claim | None, note: str, outside: str) -> str:
 
 
 def best_of(estimates: Sequence[Estimate]) -> Estimate:
-    """The estimate of one metric to go by.
+    """The estimate of one metric to use.
 
     An exact one; else an approximation inside its domain; else what is outside its domain; a bound only where there
     is nothing else. Of several, that of the highest order. A simulated or measured value counts as exact.

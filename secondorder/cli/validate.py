@@ -364,7 +364,7 @@ def _borders_grid(borders: "Sequence[Border]") -> "Grid":
         header=["formula", "of", *(f"> {level:.0%} off" for level in LEVELS)],
         rows=rows,
         above=[
-            "borders: the utilisations at which an approximation is more than so much off, between "
+            "borders: the utilisations at which an approximation is off by more than that share, between "
             f"{FINE[0]:g} and {FINE[-1]:g}; * against the simulation, between {COARSE[0]:g} and {COARSE[-1]:g}, "
             "where a..b is a border somewhere from a to b; the others against exact closed forms"
         ],

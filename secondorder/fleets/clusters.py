@@ -95,11 +95,11 @@ class Storage(Checked):
             raise InputError("other_write", given=self.other_write, expected="a value if and only if busy is above 0")
 
     def write_seconds(self, size: float, nodes: int) -> float:
-        """To write so many bytes from so many nodes at once, when nobody else writes."""
+        """To write this many bytes from this many nodes at once, when nobody else writes."""
         return size / self._bandwidth(self.write_bandwidth, nodes)
 
     def read_seconds(self, size: float, nodes: int) -> float:
-        """To read so many bytes into so many nodes at once."""
+        """To read this many bytes into this many nodes at once."""
         return size / self._bandwidth(self.read_bandwidth, nodes)
 
     def _bandwidth(self, total: Quantity | str, nodes: int) -> float:
@@ -109,7 +109,7 @@ class Storage(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster(Checked):
-    """So many ``nodes`` on a ``fabric``, with ``storage``, failure rates and a price where they are known.
+    """A number of ``nodes`` on a ``fabric``, with ``storage``, failure rates and a price where they are known.
 
     - ``nodes``: nodes of the cluster; on the command line those of the zoo if not given.
 
@@ -141,7 +141,7 @@ class Cluster(Checked):
         return self.accelerators if what == "accelerator" else self.nodes
 
     def write_seconds(self, size: float, storage: Storage) -> float:
-        """To write so many bytes of all nodes at once: as fast as the storage takes them and the fabric sends them.
+        """To write this many bytes of all nodes at once: as fast as the storage takes them and the fabric sends them.
 
         >>> small = Cluster(name="small", node=clusters.llama_3_16k.node, nodes=2, fabric=clusters.llama_3_16k.fabric)
         >>> fast = Storage(write_bandwidth="7 TB/s", read_bandwidth="7 TB/s")

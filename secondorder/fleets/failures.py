@@ -231,7 +231,7 @@ class FailureRates(Checked):
         return 1 / (count * self.rate)
 
     def process(self, count: int) -> PlatformRenewal:
-        """Poisson failures of so many."""
+        """Poisson failures of this many."""
         return PlatformRenewal(gap=Exponential(registry.Quantity(self.mtbf(count), "s")))
 
 

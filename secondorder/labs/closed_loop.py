@@ -15,7 +15,7 @@ SHARES = (0.3, 0.6, 0.9, 1.2, 1.6)
 
 
 def closed(users: int, think: float) -> float:
-    """Mean response in s of so many users who think between requests."""
+    """Mean response in s of this many users who think between requests."""
     return mean_value_analysis(customers=users, demand=[SERVICE], think=think).mean_response
 
 

@@ -80,7 +80,7 @@ LAB = Lab(
     sliders=(
         Slider(name="scv", label="variability of hops (their scv)", low=0.01, high=1, step=0.01, value=0.09),
         Slider(name="ranks", label="ranks", low=2, high=64, step=1, value=64),
-        Slider(name="slow", label="one link is so many times as slow", low=1, high=3, step=0.1, value=1),
+        Slider(name="slow", label="slowdown of one link (times)", low=1, high=3, step=0.1, value=1),
     ),
     draw=draw,
     conditions=(

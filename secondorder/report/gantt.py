@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_ROWS, MOST_BARS = 64, 20_000
-"""Ranks or stages of a figure, and bars, beyond which bars could not be told apart."""
+"""Ranks or stages of a figure, and bars, beyond which bars could not be distinguished."""
 
 
 @styled

@@ -80,16 +80,16 @@ class Capacity(Checked):
         return si(self.rate)
 
     def replica(self, replicas: int) -> Serving:
-        """One of so many replicas, at its share of the rate."""
+        """One replica out of this many, at its share of the rate."""
         share = registry.Quantity(self.total_rate / replicas, "request/s")
         return replace(self.serving, arrivals=self.serving.arrivals.at(share), name=self.name)
 
     def deployment(self, replicas: int) -> Deployment:
-        """So many replicas behind the router, with the whole load."""
+        """A number of replicas behind the router, with the whole load."""
         assert self.router is not None
         whole = replace(self.serving, arrivals=self.serving.arrivals.at(self.rate))
         return Deployment(serving=whole, replicas=replicas, router=self.router, name=self.name)
 
     def cost_rate(self, replicas: int) -> float | None:
-        """USD/s of so many replicas; None where no price is given."""
+        """USD/s of this many replicas; None where no price is given."""
         return None if self.price is None else si(self.price) / 3600 * replicas * self.serving.tensor_parallel_size

@@ -1,4 +1,4 @@
-"""A service whose clients wait for their answers: at most so many requests at a time, or users who think in between.
+"""A service whose clients wait for their answers: a limit on the requests at a time, or users who think in between.
 
 >>> from secondorder.fleets.accelerators import accelerators
 >>> from secondorder.workloads.arrivals import Poisson

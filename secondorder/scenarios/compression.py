@@ -26,7 +26,7 @@ class Quantised(Checked):
     - ``arithmetic``: what is computed in; not given, that of the model: weights are widened on the way, and only
       fewer bytes are read (``weight-only``).
     - ``cache``: what a language model's cache is stored in; not given, the arithmetic's.
-    - ``group_size``: weights that share a scale of fp16; not given, so many that it does not count.
+    - ``group_size``: weights that share a scale of fp16; if not given, the scales do not count.
     - ``head``: what embedding and output head are stored in, where they are left out; not given, as the weights.
     """
 

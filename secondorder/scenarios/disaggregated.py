@@ -119,6 +119,6 @@ class Disaggregated(Checked):
         return replace(self.serving, arrivals=Poisson(registry.Quantity(rate, "request/s")), **changes)
 
     def transfer_seconds(self, tokens: Real) -> Real:
-        """Of the cache of so many tokens over the link, alone: ``latency + kv_bytes_per_token tokens / bandwidth``."""
+        """Of the cache of ``tokens`` over the link, alone: ``latency + kv_bytes_per_token tokens / bandwidth``."""
         each = self.serving.placement.kv_bytes_per_token / si(self.link.bandwidth)
         return si(self.link.latency) + each * tokens

@@ -34,7 +34,7 @@ class EngineDefaults:
 def engine_defaults(
     engine: str, accelerator: Accelerator, *, max_model_len: int, chunked_prefill: bool = True
 ) -> EngineDefaults:
-    """What a server of this version chooses on this accelerator, for a model of so many tokens.
+    """What a server of this version chooses on this accelerator, for a model of this many tokens.
 
     *Source*: vLLM 0.19.0, 0.24.0 and 0.33.0, ``EngineArgs.get_batch_defaults`` for the API server; the tier of 160 GiB
     came after 0.24. Errors: ``UnknownName`` for an engine that is not known.

@@ -116,7 +116,7 @@ class EngineMemory:
         return self.activations + self.graphs + self.runtime
 
     def tokens(self, bytes_per_token: float, block_size: int = 16) -> int:
-        """Tokens that the cache holds at so many bytes a token on this rank, in whole blocks."""
+        """Tokens that the cache holds at this many bytes a token on this rank, in whole blocks."""
         return max(0, math.floor(self.cache / (bytes_per_token * block_size))) * block_size
 
     def concurrency(self, bytes_per_sequence: float) -> float:
@@ -218,7 +218,7 @@ def _activations(model: Transformer, about: _Version, precision: str, ranks: int
 
 
 def _captured(rows: int) -> int:
-    """Batch sizes that are captured for so many sequences."""
+    """Batch sizes that are captured for this many sequences."""
     most = min(CAPTURED, 2 * rows)
     sizes = [1, 2, 4, *range(8, 257, 8), *range(272, CAPTURED + 1, 16)]
     return sum(size <= most for size in sizes)

@@ -47,7 +47,7 @@ class Costs(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Ownership(Timed):
-    """The cost of so many accelerators over a horizon.
+    """The cost of this many accelerators over a horizon.
 
     - ``accelerator``: kind of accelerator, of the zoo (h100_sxm).
     - ``accelerators``: accelerators that are owned.
@@ -218,7 +218,7 @@ class Ownership(Timed):
         return power * si(self.horizon) / JOULES_PER_KWH
 
     def costs(self, on: float, busy: float) -> Costs:
-        """Over the horizon, for so many accelerators on and busy on average.
+        """Over the horizon, for this many accelerators on and busy on average.
 
         ``capital = outlay (1 - residual) horizon / service_life``, ``maintenance`` a share of the outlay a year.
         """

@@ -151,7 +151,7 @@ class BatchService(Checked):
     """One server that serves ``b`` customers at once in ``per_batch + per_item b``.
 
     Free, it takes all that wait, or ``most`` of them. With ``wait_to_fill`` above 1 it first waits
-    until so many are there, but no longer than ``timeout`` after the oldest of them came.
+    until this many are there, but no longer than ``timeout`` after the oldest of them came.
 
     *Source*: affine batch times: Inoue, Queueing analysis of GPU-based inference servers with
     dynamic batching, Performance Evaluation 147 (2021).
@@ -174,7 +174,7 @@ class BatchService(Checked):
             raise InputError("per_batch", given=self.per_batch, expected="a batch that takes time")
 
     def seconds(self, size: int) -> float:
-        """How long a batch of so many lasts."""
+        """How long a batch of this many lasts."""
         return si(self.per_batch) + si(self.per_item) * size
 
 

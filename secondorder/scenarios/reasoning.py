@@ -28,12 +28,12 @@ class Reasoning(Checked):
 
     - ``strategy``: all answers at once and a verifier finds a right one (best_of), all at once and the most frequent
       wins (majority), or one after the other until a verifier finds one right (until_success).
-    - ``samples``: answers; at most so many with until_success.
+    - ``samples``: answers; at most this many with until_success.
     - ``length``: tokens of one answer, its thoughts included, or their law (2000, "geometric 1024", "lognormal 2000
       cv=1").
     - ``prompt_tokens``: tokens of the question.
     - ``prefill``: time until the prompt is read ("50 ms").
-    - ``token_time``: time of one output token while so many answers are made together ("10 ms").
+    - ``token_time``: time of one output token while this many answers are made together ("10 ms").
     - ``success``: probability that one answer is right, above 0.
     - ``wrong_answers``: different wrong answers that there are, all as likely; for majority only.
     - ``input_price``: price of a prompt token ("3e-6 USD/token"); both prices or none.

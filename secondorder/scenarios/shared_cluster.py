@@ -1,4 +1,4 @@
-"""A cluster that many share: jobs come, each wants so many accelerators at once for so long, a policy says who goes.
+"""A cluster that many share: jobs come, each wants a number of accelerators at once for a time, a policy says who goes.
 
 >>> cluster = SharedCluster(
 ...     accelerators=64, arrivals="6 job/hour", sizes={1: 0.5, 8: 0.4, 32: 0.1}, duration="lognormal 1 h scv=9",

@@ -192,7 +192,7 @@ class TouchedWeights(NamedTuple):
 
 
 def touched_weights(model: Transformer, precision: str, bandwidth: float, more_bytes: float = 0.0) -> TouchedWeights:
-    """The weights of a model, read at so many bytes a second; ``more_bytes`` whatever the step."""
+    """The weights of a model, read at this many bytes a second; ``more_bytes`` whatever the step."""
     least = float(model.touched_bytes(1, precision) + more_bytes) / bandwidth
     return TouchedWeights(model, precision, bandwidth, more_bytes, least, bool(model.counted.choices))
 
@@ -288,9 +288,9 @@ def _positive(value: Real) -> Real:
 class Table(Checked):
     """Measured step times, interpolated linearly between the points of two grids.
 
-    ``prefill`` has rows ``(tokens, seconds)``: steps that compute so many prompt tokens.
-    ``decode`` has rows ``(sequences, context, seconds)``, a full grid: steps that decode so
-    many sequences with so many tokens of cache each. A mixed step costs its tokens as if all
+    ``prefill`` has rows ``(tokens, seconds)``: steps that compute ``tokens`` prompt tokens.
+    ``decode`` has rows ``(sequences, context, seconds)``, a full grid: steps that decode
+    ``sequences`` with ``context`` tokens of cache each. A mixed step costs its tokens as if all
     were prompt tokens, and what the cache of its decodes adds:
 
     ``t = prefill(P + D) + decode(D, K/D) - decode(D, least context)``; ``decode(D, K/D)``

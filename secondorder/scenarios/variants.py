@@ -17,7 +17,7 @@ from secondorder.spelling import Spelled, read
 
 @dataclass(frozen=True, kw_only=True)
 class Variant(Spelled):
-    """So many replicas that differ in what is given.
+    """A number of replicas that differ in what is given.
 
     - ``count``: replicas of this kind.
     - ``accelerator``: accelerator that they run on.

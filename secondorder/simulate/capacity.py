@@ -27,7 +27,7 @@ KEPT = ("running_mean", "kv_usage_mean", "preemptions_per_request", "prefix_hit_
 """Metrics that are shown beside the number of replicas."""
 
 Runs = Callable[[int], Answer | None]
-"""The simulated replica of so many; None where its queue grows."""
+"""The simulated replica out of this many; None where its queue grows."""
 
 
 def simulate_capacity(scenario: Capacity, *, seed: int = 0, replications: int = 10, jobs: int = 1) -> Answer:

@@ -111,7 +111,7 @@ class Client:
 
 
 def run_loop(scenario: ClosedLoop, count: int, *, seed: int = 0, replication: int = 0) -> LoopRun:
-    """So many requests, from an idle engine to the last answer."""
+    """A number of requests, from an idle engine to the last answer."""
     drawn = draw(scenario.serving, count, seed, replication)
     scenario.serving.check(drawn)
     thoughts = stream(seed, replication, "think times").exponential(scenario.think or 1.0, count)

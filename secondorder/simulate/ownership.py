@@ -125,7 +125,7 @@ def _waits(s: Ownership, wait: Floats, on: float, busy: float) -> dict[str, floa
 
 
 def arrivals(scenario: Ownership, hours: int, rng: np.random.Generator, *, first: int = 0) -> Floats:
-    """Times in s of the requests of so many hours, from the hour ``first`` of the cycle on: Poisson in each hour."""
+    """Times in s of the requests of this many hours, from the hour ``first`` of the cycle on: Poisson in each hour."""
     rates = scenario.hourly_rates
     of_hour = rng.poisson(rates[np.arange(first, first + hours) % len(rates)] * HOUR)
     return np.sort((np.repeat(np.arange(hours), of_hour) + rng.random(int(of_hour.sum()))) * HOUR)

@@ -38,7 +38,7 @@ class Questions:
 
 
 def questions(scenario: Reasoning, *, count: int, seed: int = 0, replication: int = 0) -> Questions:
-    """So many questions, asked of an idle engine."""
+    """A number of questions, asked of an idle engine."""
     shape = (count, scenario.samples)
     lengths = scenario.answer.sample(count * scenario.samples, stream(seed, replication, "lengths")).reshape(shape)
     right = stream(seed, replication, "success").random(shape) < scenario.success

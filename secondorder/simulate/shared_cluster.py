@@ -209,7 +209,7 @@ def _check_line(line: Sized) -> None:
 
 
 def _reservation(wanted: int, free: int, expected: list[tuple[float, int]], size: list[int]) -> tuple[float, int]:
-    """When so many accelerators will be free by the estimates, and how many more will then be."""
+    """When this many accelerators will be free by the estimates, and how many more will then be."""
     for end, job in expected:
         free += size[job]
         if free >= wanted:

@@ -70,7 +70,7 @@ def simulate_step(scenario: TrainingStep, *, seed: int, replications: int, jobs:
 
 
 def step_law(step: TrainingStep, *, seed: int, samples: int = 200) -> EmpiricalLaw:
-    """Times of so many simulated steps, for runs of months to draw from.
+    """Times of this many simulated steps, for runs of months to draw from.
 
     Errors: ``InputError`` for fewer than 200 samples of a step that varies.
     """
@@ -91,7 +91,7 @@ class Steps:
 
 
 def sample(scenario: TrainingStep, *, seed: int, replication: int, steps: int) -> Steps:
-    """So many steps of one replication, each also with the same draws and no communication."""
+    """A number of steps of one replication, each also with the same draws and no communication."""
     parts, columns = scenario.parts, []
     silent = parts.silent()
     for ahead, behind in _jitters(scenario, seed=seed, replication=replication, steps=steps):

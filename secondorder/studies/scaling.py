@@ -29,7 +29,7 @@ FACTORS = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """A cluster of so many ``accelerators`` that work, at its own best ``interval`` (s of work).
+    """A cluster of this many ``accelerators`` that work, at its own best ``interval`` (s of work).
 
     ``price``: USD for an accelerator and hour, None where it is not known. ``paid``: accelerators paid for over those
     that work, spares included; None where no cluster says how many a spare node has.

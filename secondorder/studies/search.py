@@ -226,7 +226,7 @@ def _simulated(
 ) -> Candidate | None:
     """The candidate with the fewest replicas that keep the objectives in a simulation of all of them.
 
-    Runs that have not settled are made longer; where they do not settle at all, so many replicas do not do.
+    Runs that have not settled are made longer; where they do not settle at all, there are too few replicas.
     """
     run = partial(simulate, seed=seed, replications=replications, jobs=jobs)
 

@@ -15,9 +15,9 @@ from secondorder.studies.points import Keeping, answers
 from secondorder.verbs import simulate, solve
 
 ENOUGH, MOST = 0.9999, 64
-"""Spares are added until the run is able to work this share of the time, or there are so many."""
+"""Spares are added until the run is able to work this share of the time, or this number is reached."""
 FEWEST, ROWS = 4, 16
-"""The last number of spares is at least this, and so many numbers are shown at most."""
+"""The last number of spares is at least this, and this many numbers are shown at most."""
 SETTLED = 2e-4
 """Share of the time that all further spares together would gain, below which they do not matter."""
 
@@ -37,7 +37,7 @@ class SparesStudy:
     price: float | None = None
 
     def paid(self, count: int) -> float | None:
-        """Accelerators paid for with so many spares, over those that work; None where no cluster says how many."""
+        """Accelerators paid for with this many spares, over those that work; None where no cluster says how many."""
         return paid(_with(self.scenario, count))
 
     def enough(self, share: float) -> int | None:

@@ -1,4 +1,4 @@
-"""Where approximations break: over the utilisation, the borders past which they are more than so much off.
+"""Where approximations break: over the utilisation, the borders past which they are off by more than a given share.
 
 Against the exact closed form where there is one, else against the simulation, whose border lies
 between two loads that its intervals tell apart.

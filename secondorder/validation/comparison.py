@@ -48,7 +48,7 @@ class Comparison:
     def load_errors(self) -> dict[tuple[str, int], float]:
         """``load/own - 1`` of the load at which a closed form that breaks reaches the simulated value.
 
-        By metric and order, of the closed form to go by of each time; of no other, and none without a law with a rate.
+        By metric and order, of the closed form to use of each time; of no other, and none without a law with a rate.
         """
         if self.asked is None:
             return {}

@@ -77,7 +77,7 @@ class FixedConcurrency(Checked):
         return 0.5 if self.shortest == 1 else 1.1
 
     def lengths(self, seed: int, requests: int) -> tuple[Integers, Integers]:
-        """Lengths of so many requests in order."""
+        """Lengths of this many requests in order."""
         rng = np.random.default_rng(np.random.SeedSequence(seed))
         most = np.array([self.input_tokens, self.output_tokens])
         least = np.maximum(1, np.ceil(most * self.shortest)).astype(int)

@@ -67,7 +67,7 @@ class _Curves:
         return None if crossing is None else crossing - 1
 
     def value(self, metric: str, order: int, times: float) -> float | None:
-        """A closed form at so many times the load; None past saturation."""
+        """A closed form at a multiple of the load; None past saturation."""
         if times not in self.solved:
             self.solved[times] = self._at(times)
         answer = self.solved[times]

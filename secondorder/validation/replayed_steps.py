@@ -1,4 +1,4 @@
-"""The steps of a replayed run, summed over the times that a client measures: what a fit of a step time goes by."""
+"""The steps of a replayed run, summed over the times that a client measures: what a fit of a step time is made from."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING

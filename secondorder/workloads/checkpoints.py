@@ -79,7 +79,7 @@ class Stored:
         return self.always + sum(copies * size for copies, _, size in self.choices) + self.head + self.tables
 
     def touched(self, tokens: Real) -> Real:
-        """Bytes that a step over so many tokens reads, as ``Transformer.touched_bytes``."""
+        """Bytes that a step over this many tokens reads, as ``Transformer.touched_bytes``."""
         hit: Real = 0.0
         for copies, used, size in self.choices:
             hit = hit + copies * (1 - (1 - used / copies) ** tokens) * size

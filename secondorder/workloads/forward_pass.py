@@ -155,7 +155,7 @@ def _transformer(model: Transformer, batch: Real, stored: str, kv: str, new: Rea
 
 
 def _seen(tokens: Real, horizon: float) -> Real:
-    """Pairs of the first so many tokens, each with itself and those before it, at most ``horizon`` of them."""
+    """Pairs of the first ``tokens``, each with itself and those before it, at most ``horizon`` of them."""
     near = _least(tokens, horizon)
     return near * (near + 1) / 2 + (tokens - near) * (horizon if horizon < math.inf else 0.0)
 

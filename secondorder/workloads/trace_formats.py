@@ -248,7 +248,7 @@ SLOWEST, FASTEST = 1e-4, 500.0
 
 
 def _seconds(rows: Rows, format: Format, options: Options) -> Floats:
-    """Arrivals in seconds; a unit that nobody told and that makes no plausible rate is refused."""
+    """Arrivals in seconds; a unit that is not given and that makes no plausible rate is refused."""
     unit = options.arrival_unit or format.unit
     if unit == "date":
         return _dates(rows, format.arrival)

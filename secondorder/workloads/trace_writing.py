@@ -63,7 +63,7 @@ def _csv(header: str, times: Callable[[float], str]) -> Callable[[Requests], Lin
 
 
 def _date(arrival: float) -> str:
-    """A day of 2024 at midnight and so many seconds, to the microsecond and three digits beyond."""
+    """A day of 2024, this many seconds after midnight, to the microsecond and three digits beyond."""
     whole, rest = divmod(round(arrival * 1e9), 10**9)
     moment = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=whole)
     return f"{moment:%Y-%m-%d %H:%M:%S}.{rest:09d}+00:00"

@@ -1,4 +1,4 @@
-"""Alpha-beta times of collectives: so many hops, each ``latency + bytes / bandwidth``.
+"""Alpha-beta times of collectives: this many hops, each ``latency + bytes / bandwidth``.
 
 Everywhere ``n`` ranks, ``S`` bytes, ``alpha`` = ``latency`` in s a hop and ``B`` = ``bandwidth`` in byte/s of one
 rank in one direction. ``S`` is what NCCL calls the size: the vector of each rank for all-reduce, reduce-scatter,

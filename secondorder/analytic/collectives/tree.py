@@ -97,7 +97,7 @@ def _reduction(law: Service, ranks: int, hops: int) -> Grid:
 
 
 def _longest(law: Service, hops: int, ranks: int) -> float:
-    """A time that a path of so many hops hardly exceeds."""
+    """A time that a path of this many hops hardly exceeds."""
     single = law.moment(1)
     while float(law.survival(np.asarray(single))) * ranks > 1e-9:
         single *= 1.25

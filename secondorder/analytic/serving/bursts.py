@@ -38,7 +38,7 @@ def dispersion(arrivals: object, frequency: Floats) -> Floats:
 
 
 def mean_burst(scenario: Serving, seconds: float) -> float:
-    """Mean size of bursts, geometric, that disperse counts over so many seconds as much as the arrivals do.
+    """Mean size of bursts, geometric, that disperse counts over a time as much as the arrivals do.
 
     Geometric bursts of mean ``g`` at Poisson moments have the index ``2 g - 1``; arrivals steadier than
     Poisson's have none.

@@ -49,7 +49,7 @@ class FirstToken:
         return np.fft.rfft(self.prompts.sum(axis=0), n=self._size)
 
     def _arriving(self, seconds: Floats, prompt: Complexes) -> Complexes:
-        """Transforms of the cells that arrive in so many seconds."""
+        """Transforms of the cells that arrive in this many seconds."""
         return np.exp(self.rate / self.burst * seconds * (burst(prompt, self.burst) - 1))
 
     @cached_property

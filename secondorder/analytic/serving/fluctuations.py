@@ -129,7 +129,7 @@ class Fluctuations:
         return float(self._covariances[1][0])
 
     def run_variance(self, steps: Floats) -> Floats:
-        """Variance of the duration of runs of so many steps, s^2, less that of prompts with the decodes held fixed.
+        """Variance of the duration of runs of this many steps, s^2, less that of prompts with the decodes held fixed.
 
         The latter, ``m rate E[T] E[s^2] / (1 - rate E[s])^2``, is found better by the chain of the backlog.
         """

@@ -151,7 +151,7 @@ class PrefillQueue:
         return float(self.step(np.array([0.0, self.room]))[-1])
 
     def step(self, tokens: Floats) -> Floats:
-        """Duration of steps with so many tokens of mean prompts."""
+        """Duration of steps with this many tokens of mean prompts."""
         prompts, weight = self._prompts
         mean = float((prompts * weight).sum())
         chunks = np.ceil(prompts / self.room)

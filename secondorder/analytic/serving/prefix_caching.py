@@ -86,7 +86,7 @@ class _Recent:
         self.tree, self.now, self.total = [0] * (size + 1), 0, 0
 
     def use(self, count: int) -> int:
-        """So many uses now, and the time of the last one."""
+        """The uses now, and the time of the last one."""
         for _ in range(count):
             self._add(1, self.now)
             self.now += 1

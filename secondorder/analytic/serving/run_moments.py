@@ -66,7 +66,7 @@ def _settled(found: Floats, m: int) -> bool:
 def on_knots(laws: Floats, knots: Integers, row: Integers, moved: Integers) -> Floats:
     """Laws on few values: the mass between two knots is shared so that the mean is kept; past the last it lies on it.
 
-    Found for each entry of ``row`` and ``moved``: the law in that row, moved up by so many cells.
+    Found for each entry of ``row`` and ``moved``: the law in that row, moved up by as many cells.
     """
     zero = np.zeros((len(laws), 1))
     mass = np.concatenate([zero, laws.cumsum(axis=1)], axis=1)

@@ -48,7 +48,7 @@ def best_levels(*, light_rate: Real, hard_rate: Real, write: Real, durable_write
 
 
 HOPELESS = 200.0
-"""A time of so many MTBF never passes without a failure."""
+"""A time of this many MTBF never passes without a failure."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,7 @@ def fail_at_random(
 
 
 def fail_and_restart(env: simpy.Environment, replica: Replica, clients: Clients, restart: float) -> Process:
-    """A replica that is up fails, and is back after so many seconds."""
+    """A replica that is up fails, and is back after this many seconds."""
     if not replica.up:
         return
     replica.fail()

@@ -164,7 +164,7 @@ class ByHash:
 
 @singledispatch
 def rule_of(kind: Router, chance: np.random.Generator, outstanding: Load, tokens: Load) -> Rule:
-    """The rule that a kind of router goes by."""
+    """The rule of a kind of router."""
     raise NotImplementedError(type(kind).__name__)
 
 

@@ -33,7 +33,7 @@ def step_times(scenario: Serving) -> StepTimes | None:
 
 
 def _times_of(step: StepSeconds, most: int) -> StepTimes | None:
-    """The same for steps over at most so many tokens."""
+    """The same for steps over at most this many tokens."""
     if not isinstance(step, StepFunction):
         return None
     known, c = step.function, step.coefficients

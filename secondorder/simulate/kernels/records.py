@@ -12,7 +12,7 @@ Int32: TypeAlias = Annotated[int, np.int32]
 
 
 def records(fields: type[Record], count: int) -> list[Record]:
-    """So many records of zeros, with an integer for each field of a class: an ``int`` or an ``Int32``.
+    """A number of records of zeros, with an integer for each field of a class: an ``int`` or an ``Int32``.
 
     They are an array, which to the type checker looks like a list of instances of the class.
     """

@@ -15,7 +15,7 @@ class StepTimes(NamedTuple):
 
     ``numbers``: of a roofline ``token, prefill_pair, decode_pair, row, cached, per_token, fixed``; of an affine
     model ``step, prefill_step, token, pair, decode, context``; of a measured roofline ``prefill_pair, cached, row,
-    decode, prefill_step``. ``weights``: seconds to read the weights that a step over so many tokens touches (of a
+    decode, prefill_step``. ``weights``: seconds to read the weights that a step over this many tokens touches (of a
     measured roofline, all that depends on their number alone), one value where their number does not matter.
     ``tokens`` and ``prefill``, ``sequences``, ``contexts`` and ``decode``: the grids of a table. ``elsewhere``:
     whether prompts are computed elsewhere (``scenarios.effects.serving.PrefillElsewhere``).

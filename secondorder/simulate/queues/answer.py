@@ -64,7 +64,7 @@ def replicate(
     first: int = 0,
     path: Path | None = None,
 ) -> list[Run]:
-    """Replications ``first, first + 1, ...`` of so many customers, each from streams of its own.
+    """Replications ``first, first + 1, ...`` of this many customers, each from streams of its own.
 
     The draws of a replication do not depend on how many there are, nor on ``jobs`` (processes).
     Errors: those of ``run``.

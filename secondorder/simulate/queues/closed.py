@@ -30,7 +30,7 @@ def live(
 
 
 def run_closed(queue: Queue, visits: int, chance: Source) -> Run:
-    """So many visits by the population; at time 0 all think."""
+    """A number of visits by the population; at time 0 all think."""
     arrival_law = queue.arrival_law
     assert isinstance(arrival_law, Closed)
     env = simpy.Environment()

@@ -44,7 +44,7 @@ COMPILED_FROM = 100_000
 def run(
     queue: Queue, customers: int, *, seed: int = 0, replication: int = 0, path: Path | None = None, flood: int = 0
 ) -> Run:
-    """So many customers from an empty start to the last departure; ``flood`` others may be there before them.
+    """A number of customers from an empty start to the last departure; ``flood`` others may be there before them.
 
     The same queue, seed and replication give the same times, bit for bit, on either ``path``:
     ``"recursion"`` (Lindley; Kiefer and Wolfowitz), which plain first come first served allows and

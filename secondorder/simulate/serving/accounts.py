@@ -206,7 +206,7 @@ class Accounts:
     # Durations
 
     def _alone(self, context: int, steps: int) -> int:
-        """So many decoding steps alone, after ``context`` tokens."""
+        """A number of decoding steps alone, after ``context`` tokens."""
         first = context + 1 - self.lowest
         return int(self.alone[first + steps] - self.alone[first])
 

@@ -50,7 +50,7 @@ def simulate_serving(
 
     It runs until mean, p50 and p99 of every latency are known to a relative half-width of ``precision`` (5 %), or the
     ``budget`` of time ends; without one, 50 million requests by the compiled engine and 500,000 on SimPy. See
-    ``simulate.statistics.procedure``. ``replications``: so many runs, whatever their precision. ``requests``: each of
+    ``simulate.statistics.procedure``. ``replications``: this many runs, whatever their precision. ``requests``: each of
     10 runs, or ``replications``, has that length. ``jobs`` processes share the runs; without a budget of time the
     result does not depend on them. ``witness``: "kernel" or "events"; the kernel, where it can, if not given.
 

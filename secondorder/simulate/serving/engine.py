@@ -214,7 +214,7 @@ class Engine:
         self.end(steps, used, [], finishing)
 
     def step_ends(self, steps: int) -> list[int]:
-        """When each of so many steady steps ends."""
+        """When each of this many steady steps ends."""
         now, decodes, context, seconds = int(self.env.now), self.scheduler.decodes, self.scheduler.context, self.seconds
         if steps > 64:
             contexts = context + decodes * np.arange(steps, dtype=np.float64)

@@ -128,7 +128,7 @@ class Scheduler:
         return steps
 
     def decode(self, steps: int) -> list[Slot]:
-        """Let the requests in step decode so many steady steps; returns those that finish in the last."""
+        """Let the requests in step decode this many steady steps; returns those that finish in the last."""
         for _ in range(steps):
             self._grow_in_step()
             self._fill_in_step()
@@ -321,7 +321,7 @@ class Scheduler:
         return -(-tokens // self.block_size)
 
     def _compute(self, slot: Slot, tokens: int, draft: Draft) -> None:
-        """Compute so many tokens of a request that is apart; its last one brings a token out."""
+        """Compute this many tokens of a request that is apart; its last one brings a token out."""
         before, after, length = slot.computed, slot.computed + tokens, slot.length
         self.blocks.grow(slot, self._blocks_for(after))
         self.blocks.fill(slot, before, after)

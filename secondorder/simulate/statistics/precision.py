@@ -140,7 +140,7 @@ class _Replications:
         return sum(self.lengths)
 
     def add(self, equivalents: int) -> None:
-        """At most so many replications of the first size, or fewer that are multiples of it: 40 or so in all."""
+        """At most this many replications of the first size, or fewer that are multiples of it: 40 or so in all."""
         start = len(self.found)
         multiple = math.ceil(equivalents / max(1, MOST_REPLICATIONS - start))
         count, length = equivalents // multiple, multiple * self.size

@@ -64,7 +64,7 @@ def steady_state(
 
     *Not steady* where work grows from both starts, or where they stay apart though each has settled; *not enough
     data* where the budget does not reach sections of 50 relaxation times; else *steady*, with the precision
-    that was reached. With ``replications`` there are so many sections, whatever their precision. ``jobs`` processes
+    that was reached. With ``replications`` there are this many sections, whatever their precision. ``jobs`` processes
     share the sections; without a budget in seconds the result does not depend on them. Errors: those of the source.
     """
     search = _Search(source, tuple(watched), budget, precision, replications, jobs)
@@ -81,7 +81,7 @@ def given_runs(
     precision: float = PRECISION,
     jobs: int = 1,
 ) -> Outcome:
-    """What so many runs of a given length tell: the outcomes of ``steady_state``, without a search.
+    """What a number of runs of a given length show: the outcomes of ``steady_state``, without a search.
 
     The first four replications are run from a flooded start as well. *Not enough data* where what is left between
     warm-up and end is shorter than 50 relaxation times; the sections are then whole runs.

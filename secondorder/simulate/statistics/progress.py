@@ -1,4 +1,4 @@
-"""How far a search for a steady state is, told to whoever listens."""
+"""How far a search for a steady state is, for those who want to show it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -110,7 +110,7 @@ def simulate_training(
 
 
 def _enough(failures: int, witness: Witness) -> int:
-    """Runs with so many failures each that tell most shares to within half a percent, as far as that is cheap."""
+    """Runs with enough failures each to know most shares within half a percent, as far as that is cheap."""
     return BY_EVENTS if witness == "events" else min(COMPILED, max(BY_EVENTS, MOST_FAILURES // max(failures, 1)))
 
 

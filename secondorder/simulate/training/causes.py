@@ -31,7 +31,7 @@ class Causes:
     - ``silent``: gaps between silent errors, on the clock of work.
     - ``repairs``: how long each repair takes.
     - ``others``: gaps between the writes of other jobs.
-    - ``steps``: so many step times; none where work is a fluid or steps are all alike.
+    - ``steps``: this many step times; none where work is a fluid or steps are all alike.
     """
 
     failures: Iterator[float] = field(default_factory=lambda: repeat(NEVER))

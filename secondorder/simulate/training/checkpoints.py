@@ -142,7 +142,7 @@ class TwoLevel(Blocking):
         yield from self.write_durable_if_due()
 
     def write_durable_if_due(self) -> Process:
-        """After every so many segments, and after the last."""
+        """After every this many segments, and after the last."""
         done = self.job.segment
         if done > self.saved.segments and (done % self.every == 0 or done == self.job.work.segments):
             yield from self.job.write("durable write")

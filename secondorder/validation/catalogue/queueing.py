@@ -135,7 +135,7 @@ def inoue_bound(queue: Queue) -> Amounts:
 
 
 def nobody_waits(queue: Queue) -> Amounts:
-    """So many servers that it is M/G/infinity: the number in the system is Poisson."""
+    """Enough servers to be M/G/infinity: the number in the system is Poisson."""
     return {"number_mean": queue.rate * queue.mean_service, "response_mean": queue.mean_service}
 
 

@@ -35,7 +35,7 @@ def judged_record(judged: Judged) -> Mapping[str, object]:
 
 
 def border_record(border: Border) -> Mapping[str, object]:
-    """One formula on one shape of queue, in the columns of the twins: where it is more than so much off."""
+    """One formula on one shape of queue, in the columns of the twins: where it is off by more than a given share."""
     off = "; ".join(f"more than {level:.0%} off at {border.beyond(level)}" for level in LEVELS)
     return {
         "suite": "borders",

@@ -224,7 +224,7 @@ def _verdict(formula: float, interval: Interval, margin: float) -> Verdict:
 def covered_services(
     chosen: Sequence[Service], *, seeds: int = SEEDS, seed: int = 0, jobs: int = 1, done: Callable[[], object] = bool
 ) -> Iterator[Cell]:
-    """Each service with so many seeds; ``done`` is called after each seed."""
+    """Each service with this many seeds; ``done`` is called after each seed."""
     for service in chosen:
         trials = []
         for found in run_each(partial(_trial, service, seed), range(seeds), jobs):

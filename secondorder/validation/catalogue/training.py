@@ -38,7 +38,7 @@ REGIMES = (
     (1_350, 60, 300),
     (1_350, 300, 600),
 )
-"""Mean time between failures, blocking write and restart in s: from one node to clusters that hardly get on."""
+"""Mean time between failures, blocking write and restart in s: from one node to clusters that hardly make progress."""
 GOODPUT = 0.005
 """Margin of a goodput."""
 RUNS = 1_000_000
@@ -57,7 +57,7 @@ def blocking(mtbf: float, write: float, restart: float, duration: str = "54 day"
 
 
 def some_runs(scenario: Training, count: int, seed: int, replication: int) -> Amounts:
-    """Means over so many runs."""
+    """Means over this many runs."""
     stories = runs(scenario, seed=seed, replications=max(count, 1), first=replication * RUNS)
     rows = [measure(scenario, story) for story in stories]
     return {metric: float(np.mean([row[metric] for row in rows])) for metric in rows[0]}

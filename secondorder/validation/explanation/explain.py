@@ -150,7 +150,7 @@ def explain(
     of the ladder if none is given. Intervals are Student's over the replications, at 95 %.
 
     A p99 is not a sum: its parts tell what turning effects off would change, on average over the orders of doing so,
-    and not where the time of a request went. That is told by ``partition``.
+    and not where the time of a request went, which ``partition`` shows.
 
     Errors: ``InputError`` for a scenario whose effects cannot be turned off, ``UnknownName`` for a metric that is not
     both solved and simulated; those of ``solve``.

@@ -18,7 +18,7 @@ Value = Callable[[frozenset[int]], Floats]
 
 
 def shares(players: int, value: Value, seed: int = 0) -> list[Floats]:
-    """The share of each of so many players, in each replication.
+    """The share of each of this many players, in each replication.
 
     ``phi_i = sum_S |S|! (n - |S| - 1)!/n! (v(S + i) - v(S))`` over the coalitions ``S`` without ``i``, for at most six
     players; for more the mean of ``v(S + i) - v(S)`` over sampled orders, ``S`` those before ``i``.

@@ -1,4 +1,4 @@
-"""The decoder that most families are: one mixer and one feed-forward network a layer, told apart by a few traits."""
+"""The decoder that most families are: one mixer and one feed-forward network a layer, with a few traits."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -108,4 +108,4 @@ _UNREAD = frozenset(
         "is_hybrid",
     }
 )
-"""Keys that a family may carry without its layers using them: sizes of what it has none of, or told by another key."""
+"""Keys that a family may carry without its layers using them: sizes of what it has none of, or given by another key."""

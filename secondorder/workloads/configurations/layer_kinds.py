@@ -49,7 +49,7 @@ _TOLD_AGAIN = (
 """Keys that say the same as a list of kinds, which rules."""
 
 Rule = Callable[[Configuration, int], list[str]]
-"""The kinds of a family whose file does not list them, for so many layers."""
+"""The kinds of a family whose file does not list them, for this many layers."""
 
 
 def kinds(c: Configuration, layers: int, rule: Rule) -> list[str]:

@@ -11,7 +11,7 @@ def blocks_for(e: Engine, tokens: int) -> int:
 
 @inlined
 def grow(state: State, k: int, held: int) -> None:
-    """Give a request fresh blocks until it holds so many."""
+    """Give a request fresh blocks until it holds this many."""
     if state.engine[0].prefix_caching:
         take_fresh(state, k, held)
     else:

@@ -33,7 +33,7 @@ from secondorder.simulate.kernels.step_seconds import StepTimes, duration
 
 @compiled
 def serve(state: State, work: Workload, times: StepTimes, results: Results, until: int) -> int:
-    """Serve until so many requests have arrived, or all are served; says why it stopped."""
+    """Serve until this many requests have arrived, or all are served; says why it stopped."""
     e = state.engine[0]
     while True:
         arrive(e, work, results)
@@ -165,7 +165,7 @@ def outside(state: State, times: StepTimes, steps: int) -> bool:
 
 @inlined
 def decode(state: State, work: Workload, steps: int) -> None:
-    """Let the requests in step decode so many steady steps."""
+    """Let the requests in step decode this many steady steps."""
     e, draft = state.engine[0], state.drafts[0]
     draft.finishing = draft.first = 0
     if e.prefix_caching:

@@ -246,7 +246,7 @@ def start(state: State, work: Workload, which: int, k: int, found: int) -> None:
 
 @inlined
 def compute(state: State, work: Workload, which: int, k: int, tokens: int) -> None:
-    """Compute so many tokens of a request that is apart; its last one brings a token out."""
+    """Compute this many tokens of a request that is apart; its last one brings a token out."""
     e, draft, slot = state.engine[0], state.drafts[which], state.slots[k]
     before, after, length = slot.computed, slot.computed + tokens, slot.prompt + slot.emitted
     grow(state, k, blocks_for(e, after))
