@@ -335,7 +335,7 @@ class TrainingStep(Timed):
         return latency + size / (layout.tensor_parallel if layout.sequence_parallel else 1) / bandwidth
 
     def _messages(self, chunk: int, every: int = 0) -> tuple[Message, ...]:
-        """What goes round the data-parallel ranks for ``chunk``, or for each ``every``-th after it: 2 bytes a parameter."""
+        """What goes round the data-parallel ranks for ``chunk``, or each ``every``-th after it: 2 bytes a parameter."""
         job, layout = self.job, self.job.layout
         chunks = range(chunk, layout.chunks, every) if every else (chunk,)
         dense, routed = (WEIGHT_BYTES * parameters for parameters in rank_parameters(job, chunks))
