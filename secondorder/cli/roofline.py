@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Group, Parameter
 
@@ -12,9 +12,11 @@ from secondorder.cli.output import Record, check_output, emit, records
 from secondorder.errors import InfeasibleError, InputError, SecondOrderError, UnknownName
 
 if TYPE_CHECKING:
-    from secondorder.analytic.roofline import RooflineAnswer
+    from secondorder.analytic.roofline import RooflineAnswer, RooflineOptions
     from secondorder.answers.answer import Answer
     from secondorder.report.tables import Grid
+    from secondorder.workloads.network import Network
+    from secondorder.workloads.transformer import Transformer
 
 EXAMPLE = """\
 Examples:
@@ -94,7 +96,8 @@ def roofline(
         if name is not None:
             bytes_per_value(name)
     network = Tables().value("model", Transformer | Network, model)
-    options = {
+    assert isinstance(network, Transformer | Network)
+    options: RooflineOptions = {
         "weight_precision": weight_precision,
         "kv_precision": kv_precision,
         "passes": passes,
@@ -102,35 +105,46 @@ def roofline(
         "memory_efficiency": memory_efficiency,
         "kernel_overhead": kernel_overhead,
     }
-    swept: dict[str, list[Any]] = {
-        "accelerator": _names("accelerator", accelerator),
-        "precision": _names("precision", precision),
-        "batch_size": _wholes("batch_size", batch_size, 1),
-        "input_tokens": [None] if input_tokens is None else _wholes("input_tokens", input_tokens, 1),
-        "context_tokens": _wholes("context_tokens", context_tokens, 0),
-    }
-    points = [_point(network, place, options) for place in _places(swept)]
+    parts, formats = _names("accelerator", accelerator), _names("precision", precision)
+    batches, contexts = _wholes("batch_size", batch_size, 1), _wholes("context_tokens", context_tokens, 0)
+    prompts = [None] if input_tokens is None else _wholes("input_tokens", input_tokens, 1)
+    swept = (parts, formats, batches, prompts, contexts)
+    points = [_point(network, Asked(*each), options) for each in product(parts, formats, batches, prompts, contexts)]
+    varied = [name for name, values in zip(Asked._fields, swept, strict=True) if len(values) > 1]
+    _show(points, varied, figure, out)
+
+
+def _show(points: "Sequence[Point]", varied: Sequence[str], figure: str | None, out: Output) -> None:
     found = [point for point in points if point.answer is not None]
     if not found:
         raise points[0].error or AssertionError
     if figure is not None:
-        _draw(found, swept, figure)
+        _draw(found, varied, figure)
     if len(points) == 1:
         answer = as_answer(found[0].found)
         emit(records(answer.frame), [_grid(answer, found[0].found)], out)
     else:
-        varied = [name for name, values in swept.items() if len(values) > 1]
         emit([row for point in points for row in _records(point)], [_table(points, varied)], out)
 
 
 # Points of a sweep
 
 
+class Asked(NamedTuple):
+    """A part, a number format and the numbers of one pass."""
+
+    accelerator: str
+    precision: str
+    batch_size: int
+    input_tokens: int | None
+    context_tokens: int
+
+
 @dataclass(frozen=True)
 class Point:
     """What was asked, and what was found or why it was not."""
 
-    asked: dict[str, Any]
+    asked: Asked
     title: str
     answer: "RooflineAnswer | None"
     error: SecondOrderError | None = None
@@ -143,29 +157,31 @@ class Point:
     @property
     def why(self) -> str:
         """In a table's cell."""
-        return f"no {self.asked['precision']}" if isinstance(self.error, UnknownName) else "does not fit"
+        return f"no {self.asked.precision}" if isinstance(self.error, UnknownName) else "does not fit"
 
 
-def _places(swept: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
-    return (dict(zip(swept, values, strict=True)) for values in product(*swept.values()))
-
-
-def _point(network: Any, place: dict[str, Any], options: dict[str, Any]) -> Point:
+def _point(network: "Transformer | Network", asked: Asked, options: "RooflineOptions") -> Point:
     """One point; a part that lacks the precision or the memory is a point with an error, another mistake is raised."""
     from secondorder.analytic.roofline import roofline
     from secondorder.fleets.accelerators import Accelerator, bytes_per_value
     from secondorder.plans.tables import Tables
 
-    part = Tables().value("accelerator", Accelerator, place["accelerator"])
+    part = Tables().value("accelerator", Accelerator, asked.accelerator)
     assert isinstance(part, Accelerator)
-    bytes_per_value(place["precision"])
+    bytes_per_value(asked.precision)
     title = f"{network.name} on {part.name}"
-    numbers = {name: value for name, value in place.items() if name != "accelerator"}
+    given: RooflineOptions = {
+        **options,
+        "precision": asked.precision,
+        "input_tokens": asked.input_tokens,
+        "context_tokens": asked.context_tokens,
+    }
     try:
-        part.peak_flops(place["precision"])
-        return Point(place, title, roofline(network, part, **numbers, **options))
+        part.peak_flops(asked.precision)
+        answer = roofline(network, part, batch_size=asked.batch_size, **given)
     except (InfeasibleError, UnknownName) as error:
-        return Point(place, title, None, error)
+        return Point(asked, title, None, error)
+    return Point(asked, title, answer)
 
 
 def _names(what: str, text: str) -> list[str]:
@@ -189,7 +205,7 @@ def _wholes(what: str, text: str, least: int) -> list[int]:
 def _records(point: Point) -> list[Record]:
     from secondorder.answers.answer import COLUMNS
 
-    asked = {name: value for name, value in point.asked.items() if value is not None}
+    asked = {name: value for name, value in point.asked._asdict().items() if value is not None}
     if point.answer is None:
         blank = dict.fromkeys(COLUMNS, None)
         why = {"metric": "latency", "unit": "s", "source": SOURCE, "verdict": "infeasible", "note": str(point.error)}
@@ -263,12 +279,13 @@ def _table(points: Sequence[Point], varied: Sequence[str]) -> "Grid":
     from secondorder.report.tables import Grid
 
     header = [*(SHORT[name] for name in varied), "latency", "inputs/s", "bound by", "MFU", "FLOP/B", "J/input"]
-    rows = [[*(str(point.asked[name]) for name in varied), *_cells(point)] for point in points]
+    rows = [[*(str(getattr(point.asked, name)) for name in varied), *_cells(point)] for point in points]
     one = next(point for point in points if point.answer is not None)
-    fixed = [f"{name.replace('_', ' ')} {one.asked[name]}" for name in SHORT if name not in varied and one.asked[name]]
+    same = {name: getattr(one.asked, name) for name in SHORT if name not in varied}
+    fixed = [f"{name.replace('_', ' ')} {value}" for name, value in same.items() if value]
     first = len(varied)
     left = {place for place, name in enumerate(varied) if name in ("accelerator", "precision")} | {first + 2}
-    asked = [point.asked[varied[0]] for point in points]
+    asked = [getattr(point.asked, varied[0]) for point in points]
     groups = [place for place, (this, following) in enumerate(pairwise(asked)) if this != following]
     return Grid(
         header=header,
@@ -284,7 +301,7 @@ def _reasons(points: Sequence[Point]) -> Iterator[str]:
     """Why points are not feasible: the first of each part and precision."""
     told = set()
     for point in points:
-        where = point.asked["accelerator"], point.asked["precision"]
+        where = point.asked.accelerator, point.asked.precision
         if point.error is not None and where not in told:
             told.add(where)
             yield str(point.error)
@@ -307,15 +324,15 @@ def _cells(point: Point) -> list[str]:
     ]
 
 
-def _draw(found: Sequence[Point], swept: dict[str, list[Any]], path: str) -> None:
+def _draw(found: Sequence[Point], varied: Sequence[str], path: str) -> None:
     import sys
 
     from secondorder.report.roofline import roofline_figure
     from secondorder.report.style import save
 
-    varied = [name for name in ("batch_size", "input_tokens", "context_tokens") if len(swept[name]) > 1]
+    numbers = [name for name in varied if name not in ("accelerator", "precision")]
     labelled = [
-        (", ".join(f"{SHORT[name]} {point.asked[name]}" for name in varied or ["batch_size"]), point.found)
+        (", ".join(f"{SHORT[name]} {getattr(point.asked, name)}" for name in numbers or ["batch_size"]), point.found)
         for point in found
     ]
     print(f"picture: {save(roofline_figure(labelled), path)}", file=sys.stderr)
