@@ -59,8 +59,11 @@ the zoo. Clocks: failures strike in work, writes and restarts, not in downtime.
 RUN = Group("Run", sort_key=1)
 CHECKPOINT = Group("Checkpoints", sort_key=2)
 RECOVERY = Group("Recovery", sort_key=3)
-STEP = Group("Step and cluster", sort_key=4)
-LAYOUT = Group("Layout", sort_key=5)
+ELASTIC = Group("Replicas that go on while one heals", sort_key=4)
+STEP = Group("Step and cluster", sort_key=5)
+LAYOUT = Group("Layout", sort_key=6)
+FATES = ("failed_repairs", "retired", "delivery")
+"""Flags of what becomes of failed nodes."""
 Study = Literal["interval", "spares", "scaling"]
 STUDIES: Mapping[Study, str] = {
     "interval": "Goodput over the checkpoint interval, and what a wrong one costs.",
@@ -96,6 +99,7 @@ Price = Annotated[
 
 def flags() -> list[Flag]:
     """A flag for each field of the run, and of what it has."""
+    from secondorder.scenarios.elastic import Elastic
     from secondorder.scenarios.training import Recovery, Spares, Training
 
     run = [flag_of(Training, name, (name,), RUN) for name in ("failures", "duration", "work")]
@@ -104,10 +108,11 @@ def flags() -> list[Flag]:
     spares = [
         flag_of(Spares, "count", ("spares", "count"), RECOVERY, "spares"),
         flag_of(Spares, "repair", ("spares", "repair"), RECOVERY),
-        flag_of(Spares, "crews", ("spares", "crews"), RECOVERY),
+        *(flag_of(Spares, name, ("spares", name), RECOVERY) for name in ("crews", *FATES)),
     ]
     law = flag_of(Training, "step", ("step",), STEP, "step_time")
-    every = [*run, *checkpoints, storage, *_fields(Recovery, "recovery", RECOVERY), *spares, *step_flags(), law]
+    recovery = [*_fields(Recovery, "recovery", RECOVERY), *spares, *_fields(Elastic, "elastic", ELASTIC)]
+    every = [*run, *checkpoints, storage, *recovery, *step_flags(), law]
     named: dict[str, Flag] = {}
     for flag in every:
         named.setdefault(flag.name, flag)
@@ -193,7 +198,7 @@ def _check_recovery(given: Given) -> None:
         expected = 'how long it is from a failure\'s repair to work, "0 s" if it takes no time'
         raise InputError("restart", given="nothing", expected=expected)
     if "spares" not in given:
-        if stray := [name for name in ("repair", "crews") if name in given]:
+        if stray := [name for name in ("repair", "crews", *FATES) if name in given]:
             raise InputError(stray[0], given=f"{stray[0]} without spares", expected="--spares beside it")
     elif "repair" not in given:
         expected = "the law of a repair beside spares, or each of them is used once"

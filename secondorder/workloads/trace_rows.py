@@ -18,7 +18,7 @@ from secondorder.files import read_text
 from secondorder.workloads.text_columns import PIECE, Places, TextColumn, lines_of, pieces_of
 
 if TYPE_CHECKING:
-    from _csv import _reader
+    from _csv import Reader
 
 Values = Sequence[object]
 
@@ -122,7 +122,7 @@ def _csv(path: Path, text: str) -> Rows:
     return Rows(path, dict(zip(header, columns, strict=True)), Places("line", lines))
 
 
-def _rows(path: Path, reader: "_reader", width: int, skipped: int, lines: "array[int]") -> Iterator[list[str]]:
+def _rows(path: Path, reader: "Reader", width: int, skipped: int, lines: "array[int]") -> Iterator[list[str]]:
     """The rows of a table; the line of each is noted. Errors: ``FileError`` for one of another width."""
     for row in reader:
         line = reader.line_num + skipped

@@ -11,13 +11,12 @@ from math import inf
 import numpy as np
 
 from secondorder.arrays import Floats
-from secondorder.errors import InfeasibleError
 from secondorder.laws import Deterministic
 from secondorder.quantities import si
 from secondorder.scenarios.training import Checkpoint, Training
 from secondorder.simulate.kernels.compilation import announced, compiled, inlined
 from secondorder.simulate.training.causes import Causes
-from secondorder.simulate.training.job import MOST_IN_VAIN
+from secondorder.simulate.training.headway import MOST_IN_VAIN, no_headway
 from secondorder.simulate.training.recorder import Story
 from secondorder.simulate.training.work import Work
 
@@ -37,13 +36,14 @@ ENDED, MORE, STUCK = range(3)
 
 
 def supports(scenario: Training, step: object) -> bool:
-    """Whether the kernel knows all that a scenario uses: blocking checkpoints, storage and spares without end.
+    """Whether the kernel knows all that a scenario uses: blocking checkpoints, storage and spares without end, no
+    replicas that go on and no false diagnoses.
 
     ``step`` is the law of a step: the kernel knows those that are all alike.
     """
-    alone = scenario.storage is None and scenario.spares is None
+    alone = scenario.storage is None and scenario.spares is None and scenario.elastic is None
     alike = step is None or isinstance(step, Deterministic)
-    return type(scenario.policy) is Checkpoint and alone and alike
+    return type(scenario.policy) is Checkpoint and alone and alike and scenario.recovery.misdiagnosed == 0
 
 
 def tell(scenario: Training, causes: Causes, work: Work) -> Story:
@@ -66,10 +66,7 @@ def tell(scenario: Training, causes: Causes, work: Work) -> Story:
             if stopped != MORE:
                 break
     if stopped == STUCK:
-        raise InfeasibleError(
-            f"the run makes no headway: {MOST_IN_VAIN:,} failures and no new checkpoint; "
-            "shorten the interval, the write or the restart"
-        )
+        raise no_headway()
     return Story(
         wall=state[NOW],
         work=state[WORK],
