@@ -3,7 +3,7 @@
     python benchmarks/kills.py [sweep] [workers] [cluster] --kills 50 --seed 1
 
 All three if none is named. A sweep that was killed is resumed, and a finished one is compared with an undisturbed
-serial run: its file must hold every point once, bit for bit. Ends with 1 if one differs, or ends otherwise than it must.
+serial run: its file must hold every point once, bit for bit. Ends with 1 if one differs, or ends as it must not.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 HOUSE = Path(__file__).parents[1]
@@ -135,10 +135,8 @@ def _workers(pid: int) -> list[int]:
 
 
 def _kill(pid: int) -> None:
-    try:
+    with suppress(OSError):
         os.kill(pid, signal.SIGKILL)
-    except OSError:
-        pass
 
 
 def kill_cluster(trial: Trial) -> None:
@@ -230,8 +228,8 @@ def main() -> int:
             began = time.monotonic()
             KINDS[kind](trial)
             print(
-                f"{kind}: {given.kills} kills, {trial.finished} sweeps of {POINTS} points finished and compared bit for "
-                f"bit, {trial.lost} ended in one line, {trial.faults} faults, {time.monotonic() - began:.0f} s",
+                f"{kind}: {given.kills} kills, {trial.finished} sweeps of {POINTS} points finished and compared bit "
+                f"for bit, {trial.lost} ended in one line, {trial.faults} faults, {time.monotonic() - began:.0f} s",
                 flush=True,
             )
             faults += trial.faults
