@@ -51,6 +51,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/roofline_speed.py
 	$(BIN)/python benchmarks/training_speed.py
 	$(BIN)/python benchmarks/collective_speed.py
+	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/first_order.py
 
 labs: .venv/installed

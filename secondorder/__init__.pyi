@@ -47,6 +47,7 @@ from .scenarios.compression import Compression as Compression
 from .scenarios.data_loading import DataLoading as DataLoading
 from .scenarios.deployment import Deployment as Deployment
 from .scenarios.disaggregated import Disaggregated as Disaggregated
+from .scenarios.elastic import Elastic as Elastic
 from .scenarios.expert_routing import ExpertRouting as ExpertRouting
 from .scenarios.footprint import Footprint as Footprint
 from .scenarios.inference import Inference as Inference

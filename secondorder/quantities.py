@@ -40,6 +40,12 @@ registry: Any = pint.UnitRegistry(str(files("secondorder") / "units.txt"), on_re
 registry.formatter.default_format = "~"
 
 
+LEAST, MOST = 1e-150, 1e150
+"""Sizes of a quantity that is not 0, in its unit, whose squares are still numbers."""
+WHOLE = 2**53
+"""Integers up to which each has a float of its own."""
+
+
 def quantity(value: object, unit: str, what: str = "value") -> Quantity:
     """``value`` (a string or a quantity) in ``unit``, or an error that names ``what``.
 
@@ -61,6 +67,8 @@ def quantity(value: object, unit: str, what: str = "value") -> Quantity:
         raise UnitError(what, given=f"{value} ({_dimension(parsed)})", expected=f"a quantity in {unit}") from None
     if not math.isfinite(float(converted.m)):
         raise InputError(what, given=value, expected=f"a finite quantity in {unit}")
+    if converted.m and not LEAST <= abs(converted.m) <= MOST:
+        raise InputError(what, given=value, expected=f"a quantity of {LEAST:g} to {MOST:g} {unit}".strip())
     return _restore(float(converted.m), unit)
 
 
@@ -335,6 +343,8 @@ def _number(name: str, value: object, kind: type, bounds: tuple[Any, ...]) -> in
     if not good or not _finite(value) or (kind is int and value != int(value)):  # type: ignore[call-overload]
         raise InputError(name, given=repr(value), expected=expected)
     number: int | float = kind(value)
+    if kind is int and abs(number) > WHOLE:
+        raise InputError(name, given=repr(value), expected=f"{expected}, no larger than 2^53")
     for bound in bounds:
         if not _holds(bound, number):
             raise InputError(name, given=repr(value), expected=expected)

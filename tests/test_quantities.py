@@ -142,6 +142,7 @@ BAD_FIELDS = [
     ({"wait": "-1 s"}, r"wait: got -1 s, expected a non-negative quantity"),
     ({"servers": 0}, r"servers: got 0, expected an integer of at least 1"),
     ({"servers": 1.5}, r"servers: got 1.5, expected an integer"),
+    ({"servers": 1e23}, r"servers: got 1e\+23, expected an integer of at least 1, no larger than 2\^53"),
     ({"servers": True}, r"servers: got True, expected an integer"),
     ({"servers": "3"}, r"servers: got '3', expected an integer"),
     ({"servers": 10**400}, r"servers: got 10+\.\.\.0+ \(\d+ characters\), expected an integer"),
@@ -165,3 +166,10 @@ def test_fields_keep_their_quantity_so_that_replace_works():
     assert changed.rate == quantity("8 request/s", "request/s")
     assert replace(changed, rate="1 request/min").rate.magnitude == pytest.approx(1 / 60)
     assert hash(changed) == hash(replace(changed))
+
+
+@pytest.mark.parametrize("text", ["1e-300 s", "1e-200 h", "1e200 s"])
+def test_a_quantity_whose_square_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"wait: got \S+ \w+, expected a quantity of 1e-150 to 1e\+150 s"):
+        quantity(text, "s", "wait")
+    assert quantity("0 s", "s").m == 0

@@ -99,7 +99,10 @@ for place, (command, example) in enumerate(_COMMANDS):
     else:
         app.command(command, help_epilogue=pasted(example), sort_key=place)
 study = App(
-    name="study", help="Study a training run: its interval, its spares, its size.", help_format="plaintext", sort_key=4
+    name="study",
+    help="Study a training run: its interval, spares, size and recovery.",
+    help_format="plaintext",
+    sort_key=4,
 )
 for name, title in train.STUDIES.items():
     study.command(f"secondorder.cli.train:study_{name}", name=name, help=title, help_epilogue=pasted(train.EXAMPLE))

@@ -44,6 +44,11 @@ Examples:
     --write "60 s" --restart "5 min" --spares 4 --repair "lognormal 8 h scv=1"
     --study spares
 
+  secondorder study recovery --failures llama_3 --accelerators 16384
+    --write "60 s" --restart "300 s" --detection "30 s" --replacement "5 min"
+    --spares 2 --repair "lognormal 8 h scv=1" --replicas 128 --shared 0.1
+    --regroup "10 s" --reload "2 min" --figure recovery.png
+
   secondorder train --model llama_3_1_405b --cluster llama_3_16k
     --data-parallel 128 --tensor-parallel 8 --pipeline-parallel 16
     --schedule interleaved --interleaving 8 --stage-layers 0,126x1,0
@@ -59,13 +64,17 @@ the zoo. Clocks: failures strike in work, writes and restarts, not in downtime.
 RUN = Group("Run", sort_key=1)
 CHECKPOINT = Group("Checkpoints", sort_key=2)
 RECOVERY = Group("Recovery", sort_key=3)
-STEP = Group("Step and cluster", sort_key=4)
-LAYOUT = Group("Layout", sort_key=5)
-Study = Literal["interval", "spares", "scaling"]
+ELASTIC = Group("Replicas that go on while one heals", sort_key=4)
+STEP = Group("Step and cluster", sort_key=5)
+LAYOUT = Group("Layout", sort_key=6)
+FATES = ("failed_repairs", "retired", "delivery")
+"""Flags of what becomes of failed nodes."""
+Study = Literal["interval", "spares", "scaling", "recovery"]
 STUDIES: Mapping[Study, str] = {
     "interval": "Goodput over the checkpoint interval, and what a wrong one costs.",
     "spares": "Availability, goodput and cost over the number of spare nodes.",
     "scaling": "Goodput and cost over the size of the cluster.",
+    "recovery": "Ways to recover side by side, and spares against the interval.",
 }
 TIMES = Replications()
 
@@ -79,7 +88,8 @@ Accelerators = Annotated[
     ),
 ]
 Studied = Annotated[
-    Study | None, Parameter(group=OUTPUT, help="Goodput over the interval, the spares, or the size of the cluster.")
+    Study | None,
+    Parameter(group=OUTPUT, help="Goodput over the interval, the spares, the size of the cluster, or ways to recover."),
 ]
 Price = Annotated[
     str | None,
@@ -96,6 +106,7 @@ Price = Annotated[
 
 def flags() -> list[Flag]:
     """A flag for each field of the run, and of what it has."""
+    from secondorder.scenarios.elastic import Elastic
     from secondorder.scenarios.training import Recovery, Spares, Training
 
     run = [flag_of(Training, name, (name,), RUN) for name in ("failures", "duration", "work")]
@@ -104,10 +115,11 @@ def flags() -> list[Flag]:
     spares = [
         flag_of(Spares, "count", ("spares", "count"), RECOVERY, "spares"),
         flag_of(Spares, "repair", ("spares", "repair"), RECOVERY),
-        flag_of(Spares, "crews", ("spares", "crews"), RECOVERY),
+        *(flag_of(Spares, name, ("spares", name), RECOVERY) for name in ("crews", *FATES)),
     ]
     law = flag_of(Training, "step", ("step",), STEP, "step_time")
-    every = [*run, *checkpoints, storage, *_fields(Recovery, "recovery", RECOVERY), *spares, *step_flags(), law]
+    recovery = [*_fields(Recovery, "recovery", RECOVERY), *spares, *_fields(Elastic, "elastic", ELASTIC)]
+    every = [*run, *checkpoints, storage, *recovery, *step_flags(), law]
     named: dict[str, Flag] = {}
     for flag in every:
         named.setdefault(flag.name, flag)
@@ -193,7 +205,7 @@ def _check_recovery(given: Given) -> None:
         expected = 'how long it is from a failure\'s repair to work, "0 s" if it takes no time'
         raise InputError("restart", given="nothing", expected=expected)
     if "spares" not in given:
-        if stray := [name for name in ("repair", "crews") if name in given]:
+        if stray := [name for name in ("repair", "crews", *FATES) if name in given]:
             raise InputError(stray[0], given=f"{stray[0]} without spares", expected="--spares too")
     elif "repair" not in given:
         expected = "the law of a repair, as spares are used again once they are repaired"
@@ -329,7 +341,7 @@ def _scenario(given: Given, accelerators: str | None, study: Study | None) -> "T
 
     table = table_of(given)
     count: Any = None if accelerators is None else plain_value(accelerators)
-    scenario = read_training(table, count, choosing=study in ("interval", "scaling"))
+    scenario = read_training(table, count, choosing=study in ("interval", "scaling", "recovery"))
     if count is not None and study != "scaling":
         _check_needed(table.get("failures"), count, scenario)
     return scenario
@@ -359,14 +371,14 @@ def _study(
     out: Output,
 ) -> None:
     from secondorder.plans.text import plain_value
-    from secondorder.report import training as report
     from secondorder.report.page import Section, plan_of, sources_of
     from secondorder.studies.interval import interval_study
+    from secondorder.studies.recovery import recovery_study
     from secondorder.studies.scaling import scaling_study
     from secondorder.studies.spares import spares_study
 
     check_output(out)
-    if price is not None and study == "interval":
+    if price is not None and study not in ("spares", "scaling"):
         raise InputError("price", given="a price without a study of costs", expected="a study of spares or scaling")
     check_drawn(drawn)
     scenario = _scenario(given, accelerators, study)
@@ -382,16 +394,30 @@ def _study(
             case "scaling":
                 count: Any = None if accelerators is None else plain_value(accelerators)
                 found = scaling_study(scenario, accelerators=count, price=price, **options)
-    grids = report.study_grids(found, margin)
-    emit(records(report.study_frame(found, margin)), grids, out)
+            case "recovery":
+                found = recovery_study(scenario, **options)
+    tables, frame, figure = _shown(study)
+    grids = tables(found, margin)
+    emit(records(frame(found, margin)), grids, out)
     if drawn.figure is not None:
-        write_figure(lambda: report.study_figure(found), drawn.figure)
+        write_figure(lambda: figure(found), drawn.figure)
     if drawn.report is not None:
         section = Section(
             title=f"{scenario.name}: study of the {study}",
             plan=plan_of(scenario),
             grids=grids,
-            figures=[report.study_figure(found)],
+            figures=[figure(found)],
             sources=list(dict.fromkeys(sources_of(scenario))),
         )
         write_report(section.title, [section], drawn.report)
+
+
+def _shown(study: Study) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """What makes the tables, the frame and the figure of a study."""
+    if study == "recovery":
+        from secondorder.report.recovery import recovery_figure, recovery_frame, recovery_grids
+
+        return recovery_grids, recovery_frame, recovery_figure
+    from secondorder.report.training import study_figure, study_frame, study_grids
+
+    return study_grids, study_frame, study_figure

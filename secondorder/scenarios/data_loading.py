@@ -8,7 +8,9 @@
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
 
 from secondorder.errors import InputError
 from secondorder.laws import Deterministic, Service, Time, Timed
@@ -46,7 +48,7 @@ class DataLoading(Timed):
     batch_size: Count
     sample_size: DataSize
     storage_bandwidth: Bandwidth
-    workers: Count
+    workers: Annotated[int, Ge(1), Le(1_000_000)]
     decode: Time
     prefetch: Count
     step: Time

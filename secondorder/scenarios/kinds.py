@@ -39,6 +39,7 @@ from secondorder.fleets.regions import Facility, Region, facilities, regions
 from secondorder.laws import LAWS, EmpiricalLaw, time_law
 from secondorder.scenarios.autoscaler import Autoscaler
 from secondorder.scenarios.compression import METHODS, read_method
+from secondorder.scenarios.elastic import Elastic
 from secondorder.scenarios.measured_roofline import MeasuredRoofline
 from secondorder.scenarios.profiles import step_time_of
 from secondorder.scenarios.queue import (
@@ -368,6 +369,7 @@ FAMILIES: tuple[Family, ...] = (
         help="a law in one line",
     ),
     _without_word("recovery", Recovery, "300 s detection=30 s"),
+    _without_word("elastic", Elastic, "128 shared=0.1 regroup=10 s reload=2 min"),
     # engines, models and fabrics
     Family(
         name="step time",

@@ -16,13 +16,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, TypeAlias
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from secondorder.errors import InputError
 from secondorder.fleets.clusters import Storage
 from secondorder.fleets.failures import FailureProcess, FailureRates
 from secondorder.laws import Time, Timed, time_law
 from secondorder.quantities import Checked, Count, Duration, Efficiency, Unit, registry, si
+from secondorder.scenarios.elastic import Elastic
 from secondorder.scenarios.training_step import TrainingStep
 
 # Checkpoints
@@ -148,15 +149,24 @@ class Recovery(Checked):
     - ``restart``: time from the repair to work, in which failures strike too ("5 min").
     - ``detection``: time until a failure is noticed, in which nothing fails ("30 s").
     - ``replacement``: time to replace what failed, in which nothing fails ("30 s").
+    - ``misdiagnosed``: share of diagnoses that name a healthy node; the run restarts in vain, and all begins anew.
 
     First a downtime in which nothing runs and nothing fails: ``detection`` until the failure is
     noticed, ``replacement`` of what failed. Then the ``restart`` (processes, loading of the checkpoint,
-    warming up), in which the next failure may strike and which then begins anew.
+    warming up), in which the next failure may strike and which then begins anew. After a false diagnosis the fault
+    is still there: it shows at the end of the restart, and detection, replacement and restart follow again. Nothing
+    else fails in such a vain attempt.
     """
 
     restart: Duration = "0 s"
     detection: Duration = "0 s"
     replacement: Duration = "0 s"
+    misdiagnosed: Annotated[float, Ge(0), Le(0.99)] = 0.0
+
+    @property
+    def vain(self) -> float:
+        """Mean time in s of the attempts after false diagnoses, of one failure: ``q/(1 - q)`` of them."""
+        return self.misdiagnosed / (1 - self.misdiagnosed) * (self.downtime + si(self.restart))
 
     @property
     def downtime(self) -> float:
@@ -171,15 +181,37 @@ class Spares(Timed):
     - ``count``: spare nodes; one is always left if not given.
     - ``repair``: time of a repair, or its law ("lognormal 8 h scv=1"), required with spares.
     - ``crews``: repairs that may go on at once; no limit if not given.
+    - ``failed_repairs``: share of repairs that do not mend the node, which is then repaired again.
+    - ``retired``: share of failed nodes that are not repaired; a new one comes after a ``delivery``.
+    - ``delivery``: time until a new node is there, or its law ("lognormal 20 day scv=0.5"), required with ``retired``.
 
-    ``repair`` is a law or a fixed time; ``crews`` repair one node each (as many as it takes where none
-    are given). A repaired node is a spare again, or ends the wait.
+    ``repair`` and ``delivery`` are laws or fixed times; ``crews`` repair one node each (as many as it takes where none
+    are given). A node that was repaired or delivered is a spare, or ends the wait.
     """
 
-    _times = ("repair",)
+    _times = ("repair", "delivery")
     count: Annotated[int, Ge(0)]
     repair: Time
     crews: Count | None = None
+    failed_repairs: Annotated[float, Ge(0), Le(0.99)] = 0.0
+    retired: Annotated[float, Ge(0), Le(1)] = 0.0
+    delivery: Time | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.retired > 0) != (self.delivery is not None):
+            given = "none" if self.delivery is None else f"one, with {self.retired:g} of the nodes retired"
+            raise InputError("delivery", given=given, expected="a time if and only if nodes are retired")
+        if self.retired > 0 and self.crews is not None:
+            raise InputError("crews", given="crews with nodes that are retired", expected="as many as it takes")
+
+    @property
+    def absence(self) -> float:
+        """Mean time in s until a failed node, or a new one in its place, is there."""
+        mended = self.law("repair").moment(1) / (1 - self.failed_repairs)
+        if self.delivery is None:
+            return mended
+        return (1 - self.retired) * mended + self.retired * self.law("delivery").moment(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +225,8 @@ class Training(Checked):
     - ``recovery``: times of detection, replacement and restart after a failure ("300 s detection=30 s").
     - ``spares``: spare nodes and their repair ({"count": 4, "repair": "lognormal 8 h scv=1"}); a failed node is
       replaced at once if not given.
+    - ``elastic``: replicas that go on while one heals ("128 shared=0.1 regroup=10 s reload=2 min"); every failure stops
+      the whole run if not given.
     - ``step``: time of a step or its law ("lognormal 4 s scv=0.01"), or a training step by its table; work is done
       continuously if not given.
     - ``storage``: storage that checkpoints go to, of the zoo (tectonic_llama_3), if writing times are to follow from
@@ -212,6 +246,7 @@ class Training(Checked):
     checkpoint: CheckpointPolicy | str
     recovery: Recovery = field(default_factory=Recovery)
     spares: Spares | None = None
+    elastic: Elastic | None = None
     step: TrainingStep | Time | None = None
     storage: Storage | None = None
     duration: Duration | None = None
@@ -233,6 +268,19 @@ class Training(Checked):
             if (value := getattr(self, name)) is not None and si(value) == 0:
                 raise InputError(name, given="0 s", expected="a positive quantity in s")
         self.write_seconds  # a write whose length nothing gives is refused here  # noqa: B018
+        if self.elastic is not None:
+            self._check_elastic(self.elastic)
+
+    def _check_elastic(self, elastic: Elastic) -> None:
+        if not isinstance(self.policy, Checkpoint | AsyncCheckpoint):
+            given = f"elastic replicas with a {type(self.policy).__name__}"
+            raise InputError("checkpoint", given=given, expected="blocking or asynchronous checkpoints")
+        if self.storage is not None and self.storage.other_write is not None:
+            given = "elastic replicas on a storage path that others use"
+            raise InputError("storage", given=given, expected="a path of the run's own")
+        if isinstance(self.step, TrainingStep) and self.step.job.layout.data_parallel != elastic.replicas:
+            expected = f"the layout's {self.step.job.layout.data_parallel} data-parallel replicas"
+            raise InputError("elastic.replicas", given=elastic.replicas, expected=expected)
 
     def _process(self) -> FailureProcess:
         given = self.failures

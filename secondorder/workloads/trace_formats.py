@@ -9,6 +9,7 @@ from secondorder.arrays import Floats, Integers
 from secondorder.errors import FileError, InputError, UnknownName
 from secondorder.quantities import quantity, si
 from secondorder.workloads.requests import Requests
+from secondorder.workloads.text_columns import pieces_of
 from secondorder.workloads.trace_rows import Rows
 
 Seconds = Callable[[Rows, str], Floats]
@@ -286,13 +287,18 @@ def _dates(rows: Rows, column: str) -> Floats:
     """Times that are dates; seconds from the earliest, exact to the nanosecond."""
     import pandas as pd
 
-    texts = [str(value) for value in rows.columns[column]]
-    dates = pd.to_datetime(pd.Series(texts), format="ISO8601", utc=True, errors="coerce")
-    if dates.isna().any():
-        row = int(dates.isna().to_numpy().argmax())
-        raise rows.bad(row, column, "a date and time", 'for numbers give columns and arrival_unit="s"')
-    since = (dates - dates.min()).to_numpy().astype("timedelta64[ns]")
-    return np.asarray(since.astype(np.int64) / 1e9)
+    pieces = [
+        pd.to_datetime(pd.Series([str(value) for value in piece]), format="ISO8601", utc=True, errors="coerce")
+        for piece in pieces_of(rows.columns[column])
+    ]
+    missing = np.concatenate([dates.isna().to_numpy() for dates in pieces])
+    if missing.any():
+        raise rows.bad(
+            int(missing.argmax()), column, "a date and time", 'for numbers give columns and arrival_unit="s"'
+        )
+    first = min(dates.min() for dates in pieces)
+    since = [(dates - first).to_numpy().astype("timedelta64[ns]").astype(np.int64) for dates in pieces]
+    return np.asarray(np.concatenate(since) / 1e9)
 
 
 def _tokens(rows: Rows, column: str, least: int) -> Integers:

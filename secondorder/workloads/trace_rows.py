@@ -1,18 +1,24 @@
 """The rows of a trace file by column: CSV, JSON lines, or the result of a load generator in one JSON document."""
 
 import csv
-import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from secondorder.arrays import Floats
 from secondorder.errors import FileError
 from secondorder.files import read_text
+from secondorder.workloads.text_columns import PIECE, Places, TextColumn, lines_of, pieces_of
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 Values = Sequence[object]
 
@@ -40,16 +46,19 @@ class Rows:
 
     def numbers(self, column: str, expected: str) -> Floats:
         """The values, all text or all numbers, as finite floats."""
-        values = self.columns[column]
-        try:
-            array = np.array(values if _alike(values) else [], dtype=np.float64)
-        except (ValueError, OverflowError):
-            array = np.empty(0)
-        if len(array) != len(values):
-            array = np.array([_number(value) for value in values])
-        if not np.isfinite(array).all():
-            raise self.bad(int((~np.isfinite(array)).argmax()), column, expected)
-        return array
+        found: Floats = np.concatenate([np.empty(0), *map(_floats, pieces_of(self.columns[column]))])
+        if not np.isfinite(found).all():
+            raise self.bad(int((~np.isfinite(found)).argmax()), column, expected)
+        return found
+
+
+def _floats(values: Values) -> Floats:
+    """The values as floats, not-a-number for what is none."""
+    try:
+        found = np.array(values if _alike(values) else [], dtype=np.float64)
+    except (ValueError, OverflowError):
+        found = np.empty(0)
+    return found if len(found) == len(values) else np.array([_number(value) for value in values])
 
 
 def _alike(values: Values) -> bool:
@@ -96,28 +105,37 @@ def _text(path: Path) -> str:
 
 def _csv(path: Path, text: str) -> Rows:
     skipped = _yaml_head(text)
-    reader = csv.reader(io.StringIO("\n".join(text.split("\n")[skipped:])))
-    header, rows, places = [name.strip() for name in next(reader)], [], []
+    reader = csv.reader(islice(lines_of(text), skipped, None))
+    header = [name.strip() for name in next(reader)]
     if len(header) == 1 and (mark := next((each for each in (";", "\t") if each in header[0]), "")):
         given, remedy = f"columns between {mark!r}", "write commas between columns, and points in numbers"
         raise FileError(str(path), given=given, expected="columns between commas", remedy=remedy)
-    for row in reader:
-        place = f"line {reader.line_num + skipped}"
-        if len(row) != len(header):
-            where = f"{path}, {place}"
-            raise FileError(where, given=f"{len(row)} values", expected=f"{len(header)}, as in the header")
-        rows.append(row)
-        places.append(place)
-    if not rows:
+    lines = array("q")
+    columns = [TextColumn() for _ in header]
+    while rows := list(islice(_rows(path, reader, len(header), skipped, lines), PIECE)):
+        for column, cells in zip(columns, zip(*rows, strict=True), strict=True):
+            column.add(cells)
+    if not lines:
         raise FileError(str(path), given="a header without rows", expected="at least one request")
     if len(set(header)) != len(header):
         raise FileError(str(path), given=f"the columns {', '.join(header)}", expected="each column once")
-    return Rows(path, dict(zip(header, zip(*rows, strict=True), strict=True)), places)
+    return Rows(path, dict(zip(header, columns, strict=True)), Places("line", lines))
+
+
+def _rows(path: Path, reader: "Reader", width: int, skipped: int, lines: "array[int]") -> Iterator[list[str]]:
+    """The rows of a table; the line of each is noted. Errors: ``FileError`` for one of another width."""
+    for row in reader:
+        line = reader.line_num + skipped
+        if len(row) != width:
+            expected = f"{width}, as in the header"
+            raise FileError(f"{path}, line {line}", given=f"{len(row)} values", expected=expected)
+        lines.append(line)
+        yield row
 
 
 def _yaml_head(text: str) -> int:
     """Lines of settings before the table, as BLIS writes them."""
-    for number, line in enumerate(text.split("\n")[:200]):
+    for number, line in enumerate(islice(lines_of(text), 200)):
         if "arrival_time_us" in line and "," in line:
             return number
     return 0

@@ -2,6 +2,7 @@
 
 import math
 import time
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -540,3 +541,15 @@ def test_functions_take_arrays_and_refuse_what_is_no_number():
         alpha_beta.halving(ranks=6, size=1.0, bandwidth=1.0)
     with pytest.raises(InputError, match="multiple of ranks_per_node"):
         alpha_beta.hierarchical_all_reduce(ranks=6, ranks_per_node=4, size=1.0, bandwidth=1.0, node_bandwidth=1.0)
+
+
+@pytest.mark.parametrize("jitter", [None, "lognormal scv=0.04"])
+def test_memory_grows_with_the_ranks_and_not_with_the_hops(jitter: str | None) -> None:
+    scenario = collective(ranks=1024, jitter=jitter)
+    operations(collective(ranks=4, jitter=jitter), runs=1)  # imports
+    tracemalloc.start()
+    operations(scenario, runs=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    one_number_a_hop = 8 * len(scenario.stages) * scenario.ranks
+    assert peak < one_number_a_hop / 10

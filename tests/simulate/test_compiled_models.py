@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import fields
-from itertools import chain, repeat
+from itertools import chain, cycle, repeat
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from random_services import examples
 import secondorder as so
 from secondorder.arrays import Floats
 from secondorder.errors import InfeasibleError
-from secondorder.scenarios.training import Checkpoint, Recovery, Training
+from secondorder.scenarios.training import Checkpoint, Recovery, Spares, Training
 from secondorder.simulate.collectives import pipeline as pipelines
 from secondorder.simulate.collectives import ring as rings
 from secondorder.simulate.kernels import pipeline, ring, training
@@ -114,16 +114,59 @@ def test_a_drawn_training_run_is_the_same_story(
     assert_same_story(scenario, *(draw(scenario, seed, 0, None) for _ in range(2)))
 
 
+@given(
+    st.lists(whole_seconds, max_size=40),
+    st.lists(st.integers(0, 90).map(float), min_size=1, max_size=20),
+    st.tuples(st.integers(0, 3), st.none() | st.integers(1, 3), st.integers(0, 4)),
+    st.booleans(),
+)
+@examples(EXAMPLES)
+def test_a_training_run_waits_for_the_same_repairs(
+    gaps: list[float], repairs: list[float], shelf: tuple[int, int | None, int], ends: bool
+) -> None:
+    count, crews, detection = shelf
+    scenario = Training(
+        failures="exponential 3 h",
+        checkpoint=Checkpoint(interval="12 s", write="2 s"),
+        recovery=Recovery(restart="3 s", detection=f"{detection} s", replacement="1 s"),
+        spares=Spares(count=count, repair="1 h", crews=crews),
+        **({"duration": "300.5 s"} if ends else {"work": "200 s"}),
+    )
+    both = (Causes(failures=_then_never(gaps), repairs=cycle(each + 0.25 for each in repairs)) for _ in range(2))
+    assert_same_story(scenario, *both)
+
+
+@given(st.floats(0.2, 40), st.integers(0, 4), st.none() | st.integers(1, 2), st.integers(0, 9))
+@examples(EXAMPLES)
+def test_a_drawn_run_with_spares_is_the_same_story(mtbf: float, count: int, crews: int | None, seed: int) -> None:
+    scenario = Training(
+        failures=f"exponential {mtbf} h",
+        checkpoint=Checkpoint(interval="1800 s", write="60 s"),
+        recovery=Recovery(restart="100 s", detection="30 s"),
+        spares=Spares(count=count, repair="lognormal 8 h scv=2", crews=crews, failed_repairs=0.1),
+        duration="10 day",
+    )
+    assert_same_story(scenario, *(draw(scenario, seed, 0, None) for _ in range(2)))
+
+
 def test_a_training_run_that_gets_nowhere_is_given_up() -> None:
     scenario = Training(failures="exponential 1 s", checkpoint=Checkpoint(interval="1 h", write="1 s"), work="1 day")
     with pytest.raises(InfeasibleError, match="no headway"):
         training.tell(scenario, draw(scenario, 0, 0, None), work_of(scenario, None, None))
 
 
-def test_asynchronous_checkpoints_are_left_to_the_events() -> None:
-    policy = so.AsyncCheckpoint(interval="1000 s", pause="5 s", drain="60 s")
-    scenario = Training(failures="exponential 3 h", checkpoint=policy)
-    assert not training.supports(scenario, None)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"checkpoint": so.AsyncCheckpoint(interval="1000 s", pause="5 s", drain="60 s")},
+        {"elastic": "16 shared=0.1"},
+        {"recovery": "300 s misdiagnosed=0.1"},
+    ],
+)
+def test_what_the_kernel_does_not_know_is_left_to_the_events(changes: dict[str, object]) -> None:
+    fields = {"failures": "exponential 3 h", "checkpoint": Checkpoint(interval="1000 s", write="60 s")}
+    assert training.supports(Training(**fields), None)
+    assert not training.supports(Training(**{**fields, **changes}), None)
 
 
 # Rings and pipelines

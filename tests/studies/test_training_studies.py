@@ -330,9 +330,21 @@ def test_independent_jitter_slows_all_jobs_alike() -> None:
 
 def test_a_claim_whose_inputs_are_not_published_is_left_open() -> None:
     opened = [row for row in ROWS.values() if row.verdict is Verdict.NOT_ENOUGH_DATA]
-    assert len(opened) == 6
+    assert len(opened) == 8
     assert all(row.standing == "open" for row in opened)
     assert all("published" in row.note or "the same" in row.note for row in opened)
+
+
+def test_each_published_run_is_predicted_fitted_or_open_and_a_mismatch_is_told() -> None:
+    standings = {(row.source.split(" (")[0], row.standing, row.verdict) for row in ROWS.values()}
+    assert ("Llama 3", "predicted", Verdict.AGREES) in standings
+    assert ("Kokolis et al.", "predicted", Verdict.BREAKS) in standings
+    assert {each[1] for each in standings if each[0] in ("HLAT", "ByteRobust")} == {"open"}
+    assert ("failure-injected benchmark of TorchTitan", "fitted", Verdict.AGREES) in standings
+    mtbf = 1000 * 86_400 / 6.5 / 64
+    hlat = ROWS["98.81 % of the time trained"]
+    assert 0.96 < hlat.ours.mean < 0.98  # as docs/predictions/training_runs.md expected
+    assert f"{0.0119 * mtbf / 60:.0f} min" in hlat.note
 
 
 def test_mtbf_young_and_bubble() -> None:

@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from secondorder.errors import FileError, InputError, UnknownName
 from secondorder.quantities import si
 from secondorder.workloads.arrivals import Poisson
 from secondorder.workloads.requests import Requests
+from secondorder.workloads.text_columns import TextColumn
 from secondorder.workloads.traces import Trace, TraceWarning, read_trace
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -316,3 +318,38 @@ def test_columns_between_other_marks_are_named(mark: str, tmp_path) -> None:
 def test_a_decimal_comma_is_answered_with_a_point() -> None:
     with pytest.raises(InputError, match=r'write "1\.5 request/s"'):
         Poisson("1,5 request/s")
+
+
+# Long files
+
+
+def test_a_long_table_takes_less_than_300_bytes_a_row(write) -> None:
+    count = 100_000
+    text = AZURE.splitlines()[0] + "\n" + "2023-11-16 18:17:03.979960,4808,10\n" * count
+    path = write(text)
+    read_trace(write(AZURE, "small.csv"))  # imports
+    tracemalloc.start()
+    assert len(read_trace(path)) == count
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak / count < 220  # 80 MB of 300 are the interpreter and its libraries
+
+
+def test_a_bad_row_far_down_is_named_by_its_line_and_text(write) -> None:
+    good = 'note,t,in,out\n"two\nlines",0,5,6\n' + "x,1,5,6\n" * 40_000
+    with pytest.raises(FileError, match=r"line 40004, in: got 'five', expected an integer of at least 1"):
+        read_trace(write(good + "x,2,five,6\n"), columns=PLAIN_COLUMNS, arrival_unit="s")
+    with pytest.raises(FileError, match=r"line 40004: got 3 values, expected 4, as in the header"):
+        read_trace(write(good + "x,2,5\n"), columns=PLAIN_COLUMNS, arrival_unit="s")
+
+
+@given(st.lists(st.text(max_size=5), min_size=1, max_size=9), st.integers(1, 4))
+def test_a_column_holds_any_text_as_it_was(cells, size) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("secondorder.workloads.text_columns.PIECE", size)
+        column = TextColumn()
+        for start in range(0, len(cells), size):
+            column.add(cells[start : start + size])
+        assert list(column) == cells == [column[row] for row in range(len(cells))]
+        assert column[-1] == cells[-1]
+        assert list(column[1:3]) == cells[1:3]

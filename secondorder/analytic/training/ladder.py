@@ -16,6 +16,7 @@ from typing import assert_never
 
 from secondorder.analytic.training import counts
 from secondorder.analytic.training.asynchronous import async_first_order
+from secondorder.analytic.training.elastic_run import ElasticRun
 from secondorder.analytic.training.periodic import first_order_goodput
 from secondorder.analytic.training.run import MOST_SPARES, Run
 from secondorder.analytic.training.shared_storage import forgets_within
@@ -63,6 +64,9 @@ def solve_training(scenario: Training) -> Answer:
     ['0.943', '0.843', '0.852']
     """
     run = Run(scenario=scenario)
+    if scenario.elastic is not None:
+        elastic = ElasticRun(run=run, elastic=scenario.elastic)
+        return Answer(scenario=scenario.name, estimates=ranked([*_order_0(run), *elastic.rungs()]), how=_how(run))
     estimates = [*_order_0(run), *_order_1(run), *_order_2(run), *_counts(run), *_availability(run)]
     return Answer(scenario=scenario.name, estimates=ranked(estimates), how=_how(run))
 
@@ -217,10 +221,12 @@ def _approximations(run: Run) -> Iterator[str]:
         ):
             yield "the path has not forgotten one checkpoint when the next one comes"
     if spares is not None:
+        if scenario.recovery.misdiagnosed > 0:
+            yield "repairs of healthy nodes are taken as evenly spread"
         if not run.poisson:
             yield "repairs are met as if failures were Poisson"
         elif spares.crews is not None or scenario.recovery.downtime > 0:
-            if not isinstance(spares.repair, Exponential):
+            if not isinstance(spares.repair, Exponential) or spares.retired > 0:
                 yield "repairs are taken as exponential"
             elif spares.count > MOST_SPARES and scenario.recovery.downtime > 0:
                 yield "repairs during a downtime are not counted"
@@ -264,7 +270,7 @@ def _counts(run: Run) -> Iterator[Rung]:
     if run.stuck:
         return
     mean = run.wall / (run.mtbf + run.downtime)
-    waits = run.downtime > 1.001 * run.scenario.recovery.downtime
+    waits = run.downtime > 1.001 * run.own_downtime
     steady = not run.aging and run.begun <= SHORT and not waits
     moving = "" if steady else "the run is not in a steady state"
     yield from rungs(
@@ -281,9 +287,12 @@ def _counts(run: Run) -> Iterator[Rung]:
 def _found(run: Run) -> counts.Counts:
     scenario = run.scenario
     known = counts.failures_over(process=scenario.process, horizon=run.wall, downtime=run.downtime)
-    if run.downtime > 1.001 * scenario.recovery.downtime and scenario.spares is not None:
+    if run.downtime > 1.001 * run.own_downtime and scenario.spares is not None:
         waits = approximation(outside="the waits for repairs are taken at their mean, from the start on")
         known = replace(known, mean_standing=waits, spread_standing=waits)
+    if scenario.recovery.misdiagnosed > 0:
+        vain = approximation("vain attempts are taken at their mean", outside=known.mean_standing.outside)
+        known = replace(known, mean_standing=vain, spread_standing=vain)
     if run.work is not None:
         if isinstance(scenario.policy, Checkpoint) and run.poisson and run.storage_wait == 0:
             mean, low, high = counts.failures_until_done(
@@ -311,7 +320,7 @@ def _availability(run: Run) -> Iterator[Rung]:
     spares = run.scenario.spares
     if spares is None:
         return
-    repair = spares.law("repair").moment(1)
+    repair = spares.absence
     most = float(most_available(mtbf=run.mtbf, repair=repair, spares=spares.count, crews=spares.crews))
     yield from rungs(TRAINING, 1, LITTLE, bound("as many repairs as failures"), {"availability": most})
     able = 1 - run.wait_at(run.mtbf) / (run.mtbf + run.downtime)

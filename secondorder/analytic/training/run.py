@@ -150,14 +150,24 @@ class Run:
         return self.downtime_at(self.mtbf)
 
     def downtime_at(self, mtbf: float) -> float:
-        return self.scenario.recovery.downtime + self.wait_at(mtbf)
+        return self.own_downtime + self.wait_at(mtbf)
+
+    @property
+    def own_downtime(self) -> float:
+        """After a failure, without waits for a repair; attempts after false diagnoses at their mean."""
+        return self.scenario.recovery.downtime + self.scenario.recovery.vain
 
     def wait_at(self, mtbf: float) -> float:
-        """Mean wait of a failure for a repair."""
+        """Mean wait of a failure for repairs: each diagnosis sends a node to one, a false one too."""
+        tries = 1 / (1 - self.scenario.recovery.misdiagnosed)
+        return tries * self.one_wait_at(mtbf / tries)
+
+    def one_wait_at(self, mtbf: float) -> float:
+        """Mean wait for one repair, where nodes are sent to repair so often."""
         spares, recovery = self.scenario.spares, self.scenario.recovery
         if spares is None:
             return 0.0
-        repair = spares.law("repair").moment(1)
+        repair = spares.absence
         aside = recovery.downtime == 0 and spares.crews is None
         if not aside and spares.count <= MOST_SPARES and not self.aging:
             return wait_for_repair(
@@ -281,7 +291,7 @@ class Run:
 
     @cached_property
     def shares(self) -> dict[str, float]:
-        """Shares of the wall time, order 2."""
+        """Shares of the wall time, order 2, of a run that every failure stops."""
         return self.aged.shares if self.aging else self.whole.shares
 
     @cached_property
@@ -332,7 +342,7 @@ class Run:
             spares = self.scenario.spares
             waited = head_start(
                 mtbf=self.mtbf + self.scenario.recovery.downtime,
-                repair=spares.law("repair").moment(1),
+                repair=spares.absence,
                 spares=spares.count,
                 crews=spares.crews,
             )

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+from secondorder.analytic.training.elastic_run import ElasticRun
 from secondorder.analytic.training.interval import best_interval, daly, young
 from secondorder.analytic.training.run import Run
 from secondorder.errors import InputError
@@ -23,7 +24,19 @@ def long_run_goodput(scenario: Training) -> float:
     >>> round(long_run_goodput(run), 4)
     0.884
     """
-    return Run(scenario=scenario).shares["goodput"]
+    run = Run(scenario=scenario)
+    if scenario.elastic is not None:
+        return ElasticRun(run=run, elastic=scenario.elastic).shares["goodput"]
+    return run.shares["goodput"]
+
+
+def losses_mtbf(scenario: Training) -> float:
+    """Mean time in s between failures that send the run back to a checkpoint. Errors: ``InputError`` for none."""
+    share = 1.0 if scenario.elastic is None else scenario.elastic.shared
+    if share == 0:
+        given, remedy = "none of the failures", "the longer the interval, the better: state the share, or an interval"
+        raise InputError("elastic.shared", given=given, expected="a share above 0 for a best interval", remedy=remedy)
+    return scenario.mtbf / share
 
 
 def best_training_interval(scenario: Training) -> float:
@@ -47,7 +60,7 @@ def best_training_interval(scenario: Training) -> float:
             return run.step
         remedy = "the shorter their interval, the better: give one"
         raise InputError("interval", given="checkpoints that take no time", expected="a time above 0", remedy=remedy)
-    mtbf = run.mtbf
+    mtbf = longest = losses_mtbf(scenario)
     if isinstance(scenario.policy, VerifiedCheckpoint):
         mtbf = min(mtbf, si(scenario.policy.silent_mtbf))
     shortest = [1e-4 * mtbf]
@@ -57,14 +70,14 @@ def best_training_interval(scenario: Training) -> float:
         shortest.append(drain / 10)
 
     def search(endless: Training) -> float:
-        return best_interval(lambda tau: long_run_goodput(endless.at(tau)), low=min(shortest), high=10 * run.mtbf)
+        return best_interval(lambda tau: long_run_goodput(endless.at(tau)), low=min(shortest), high=10 * longest)
 
     if run.work is None:
         return search(scenario)
     # without what is left for a last interval, which would make the goodput a saw of the interval
     endless = replace(scenario, work=None, duration=scenario.work)
     best = search(endless)
-    wall = Run(scenario=scenario.at(best)).wall
+    wall = Run(scenario=scenario.at(best)).wall if run.aging else math.inf
     if run.aging and wall < math.inf:  # most work in the time that it takes is least time for the work
         best = search(replace(endless, duration=registry.Quantity(wall, "s")))
     cuts = run.work / best
@@ -82,7 +95,7 @@ def classic_intervals(scenario: Training) -> dict[str, float]:
     >>> {who: round(interval, 1) for who, interval in classic_intervals(run).items()}
     {'Young': 994.4, 'Daly': 954.8}
     """
-    cost, mtbf = _cost(scenario), scenario.mtbf
+    cost, mtbf = _cost(scenario), losses_mtbf(scenario)
     if cost == 0:
         return {}
     return {"Young": float(young(write=cost, mtbf=mtbf)), "Daly": float(daly(write=cost, mtbf=mtbf))}

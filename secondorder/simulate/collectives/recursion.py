@@ -4,8 +4,8 @@ Stage by stage, all runs at once: who receives goes on at ``max(own, sender's) +
 message is there, the others as they were.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import cycle, islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import cycle, groupby, islice
 
 import numpy as np
 
@@ -26,9 +26,8 @@ def ends(collective: Collective, hops: Iterable[Floats]) -> Floats:
 
 def after_stages(collective: Collective, hops: Iterable[Floats]) -> Iterator[Floats]:
     """When each rank has done each stage of each operation, in s: (ranks, ...)."""
-    moves = [_move(stage) for stage in collective.stages]
     now: Floats = np.zeros(collective.ranks)
-    for number, ((senders, gives, takers), times) in enumerate(zip(cycle(moves), hops)):
+    for number, ((senders, gives, takers), times) in enumerate(zip(_moves(collective.stages), hops, strict=False)):
         if number == 0:
             now = np.zeros(times.shape)
         now = np.maximum(now, now[senders]) + times
@@ -37,9 +36,19 @@ def after_stages(collective: Collective, hops: Iterable[Floats]) -> Iterator[Flo
         yield now
 
 
-def _move(stage: Stage) -> tuple[Integers, Integers, Integers]:
-    """The rank that each receives from; the ranks that only send, and where to."""
-    senders = np.array(stage.senders)
+Move = tuple[Integers, Integers, Integers]
+"""The rank that each receives from; the ranks that only send, and where to."""
+
+
+def _moves(stages: Sequence[Stage]) -> Iterator[Move]:
+    """The moves of one operation after the other, without end; stages in succession with the same senders share one."""
+    for senders, alike in groupby(cycle(stages), lambda stage: stage.senders):
+        move = _move(np.array(senders))
+        for _ in alike:
+            yield move
+
+
+def _move(senders: Integers) -> Move:
     receives = senders != np.arange(len(senders))
     takers = np.flatnonzero(receives & ~receives[senders])
     return senders, senders[takers], takers

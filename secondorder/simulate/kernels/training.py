@@ -1,7 +1,7 @@
 """A training run with blocking checkpoints, compiled: the floats of ``simulate.training.job``, bit for bit.
 
 The run trains and writes by turns. A failure loses what no checkpoint holds; then the run stands still while the
-failure is noticed and the node replaced, restarts, and goes on from the last checkpoint.
+failure is noticed and the node replaced by a spare, restarts, and goes on from the last checkpoint.
 """
 
 from collections.abc import Iterator
@@ -11,13 +11,12 @@ from math import inf
 import numpy as np
 
 from secondorder.arrays import Floats
-from secondorder.errors import InfeasibleError
 from secondorder.laws import Deterministic
 from secondorder.quantities import si
-from secondorder.scenarios.training import Checkpoint, Training
+from secondorder.scenarios.training import Checkpoint, Spares, Training
 from secondorder.simulate.kernels.compilation import announced, compiled, inlined
 from secondorder.simulate.training.causes import Causes
-from secondorder.simulate.training.job import MOST_IN_VAIN
+from secondorder.simulate.training.headway import MOST_IN_VAIN, no_headway
 from secondorder.simulate.training.recorder import Story
 from secondorder.simulate.training.work import Work
 
@@ -28,6 +27,8 @@ NOW, SEGMENT, WORK, CHECKPOINT, REWORK, RESTART, DOWNTIME = range(7)
 """Places in the state: the clock, the segments done, and the books."""
 SAVED, SAVED_WORK, SAVED_CHECKPOINT, IN_VAIN, BEST, OPEN, FAILED_BEFORE = range(7, 14)
 """What the last checkpoint holds, failures without a new one, work under way at the end, whether one has failed."""
+WAITING, SHELF = range(14, 16)
+"""Time spent waiting for a repair, and the spares that are there."""
 FULL, LAST, SEGMENTS, WRITE, RESTART_LASTS, DETECTION, REPLACEMENT, DURATION = range(8)
 """Places in the settings, all in s but the segments."""
 PASSED, FAILED, OVER = range(3)
@@ -37,13 +38,14 @@ ENDED, MORE, STUCK = range(3)
 
 
 def supports(scenario: Training, step: object) -> bool:
-    """Whether the kernel knows all that a scenario uses: blocking checkpoints, storage and spares without end.
+    """Whether the kernel knows all that a scenario uses: blocking checkpoints, storage without end, no replicas that
+    go on and no false diagnoses.
 
     ``step`` is the law of a step: the kernel knows those that are all alike.
     """
-    alone = scenario.storage is None and scenario.spares is None
+    alone = scenario.storage is None and scenario.elastic is None
     alike = step is None or isinstance(step, Deterministic)
-    return type(scenario.policy) is Checkpoint and alone and alike
+    return type(scenario.policy) is Checkpoint and alone and alike and scenario.recovery.misdiagnosed == 0
 
 
 def tell(scenario: Training, causes: Causes, work: Work) -> Story:
@@ -56,28 +58,28 @@ def tell(scenario: Training, causes: Causes, work: Work) -> Story:
             inf if scenario.duration is None else si(scenario.duration),
         ]
     )  # fmt: skip
-    state, failures, count = np.zeros(14), np.zeros(GAPS), 0
-    gaps = iter(causes.failures)
+    state, failures, count = np.zeros(16), np.zeros(GAPS), 0
+    gaps, repairs = iter(causes.failures), iter(causes.repairs)
+    away, crews = _depot(scenario.spares)
+    state[SHELF] = 0 if scenario.spares is None else scenario.spares.count
     found: list[Floats] = []
     with announced():
         while True:
-            stopped, count = advance(state, settings, _next(gaps), failures)
+            mended = _next(repairs) if away.size else np.zeros(0)
+            stopped, count = advance(state, settings, _next(gaps), failures, mended, away, crews)
             found.append(failures[:count].copy())
             if stopped != MORE:
                 break
     if stopped == STUCK:
-        raise InfeasibleError(
-            f"the run makes no headway: {MOST_IN_VAIN:,} failures and no new checkpoint; "
-            "shorten the interval, the write or the restart"
-        )
+        raise no_headway()
     return Story(
         wall=state[NOW],
         work=state[WORK],
         checkpoint=state[CHECKPOINT],
         rework=state[REWORK],
         restart=state[RESTART],
-        downtime=state[DOWNTIME],
-        waiting=0.0,
+        downtime=state[DOWNTIME] + state[WAITING],
+        waiting=state[WAITING],
         failures=np.concatenate(found),
         steps=work.steps(int(state[SEGMENT]), float(state[OPEN])),
     )
@@ -87,9 +89,21 @@ def _next(gaps: Iterator[float]) -> Floats:
     return np.array(list(islice(gaps, GAPS)))
 
 
+def _depot(spares: Spares | None) -> tuple[Floats, Floats]:
+    """Until when each failed node is away, and each crew is busy; no places where nothing limits them."""
+    if spares is None:
+        return np.zeros(0), np.zeros(0)
+    return np.full(spares.count + 1, inf), np.zeros(spares.crews or 0)
+
+
 @compiled
-def advance(state: Floats, settings: Floats, gaps: Floats, failures: Floats) -> tuple[int, int]:
-    """Run on through failures after these gaps of running time; why it stopped, and how many failures there were."""
+def advance(
+    state: Floats, settings: Floats, gaps: Floats, failures: Floats, repairs: Floats, away: Floats, crews: Floats
+) -> tuple[int, int]:
+    """Run on through failures after these gaps of running time; why it stopped, and how many failures there were.
+
+    ``repairs``: how long the repair after each of these failures takes.
+    """
     for count in range(gaps.size):
         if train(state, settings, state[NOW] + gaps[count]) == OVER:
             return ENDED, count
@@ -98,9 +112,12 @@ def advance(state: Floats, settings: Floats, gaps: Floats, failures: Floats) -> 
         if state[IN_VAIN] > MOST_IN_VAIN:
             return STUCK, count + 1
         state[FAILED_BEFORE] = 1
-        for phase in (DETECTION, REPLACEMENT):
-            if spend(state, settings, DOWNTIME, settings[phase], inf, False) == OVER:
-                return ENDED, count + 1
+        if spend(state, settings, DOWNTIME, settings[DETECTION], inf, False) == OVER:
+            return ENDED, count + 1
+        if away.size > 0 and wait(state, settings, exchange(state, repairs[count], away, crews)) == OVER:
+            return ENDED, count + 1
+        if spend(state, settings, DOWNTIME, settings[REPLACEMENT], inf, False) == OVER:
+            return ENDED, count + 1
     return MORE, gaps.size
 
 
@@ -125,6 +142,38 @@ def train(state: Floats, settings: Floats, failure: float) -> int:
         state[SAVED], state[SAVED_WORK], state[SAVED_CHECKPOINT] = state[SEGMENT], state[WORK], state[CHECKPOINT]
         first = False
     return OVER
+
+
+@inlined
+def wait(state: Floats, settings: Floats, until: float) -> int:
+    """Wait for a node, or for the end of the run."""
+    over = until > state[NOW] and until >= settings[DURATION]
+    book(state, WAITING, settings[DURATION] if over else until)
+    return OVER if over else PASSED
+
+
+@inlined
+def exchange(state: Floats, repair: float, away: Floats, crews: Floats) -> float:
+    """Send a node to repair; when a whole one is there: now, if there is a spare, or when the first one is back."""
+    now, begins, own = state[NOW], state[NOW], 0
+    if crews.size > 0:
+        crew = np.argmin(crews)
+        begins = max(now, crews[crew])
+        crews[crew] = begins + repair
+    for place in range(away.size):
+        if away[place] <= now:
+            away[place] = inf
+            state[SHELF] += 1
+        if away[place] == inf:
+            own = place
+    away[own] = begins + repair
+    if state[SHELF] > 0:
+        state[SHELF] -= 1
+        return now
+    first = np.argmin(away)
+    back = away[first]
+    away[first] = inf
+    return back
 
 
 @inlined

@@ -10,7 +10,7 @@ import numpy as np
 from secondorder.arrays import Floats
 from secondorder.laws import Deterministic, Service
 from secondorder.quantities import si
-from secondorder.scenarios.training import CheckpointPolicy, Training
+from secondorder.scenarios.training import CheckpointPolicy, Spares, Training
 from secondorder.scenarios.training_step import TrainingStep
 from secondorder.simulate.streams import stream
 from secondorder.simulate.training.failures import NEVER, draws, gaps
@@ -30,6 +30,9 @@ class Causes:
     - ``light``: of each failure whether a light checkpoint makes it good.
     - ``silent``: gaps between silent errors, on the clock of work.
     - ``repairs``: how long each repair takes.
+    - ``misled``: of each diagnosis whether it is false.
+    - ``shared``: of each failure of an elastic run whether it stops all replicas.
+    - ``struck``: of each other failure which replica it strikes, as a share of all from 0 to 1.
     - ``others``: gaps between the writes of other jobs.
     - ``steps``: this many step times; none where work is a fluid or steps are all alike.
     """
@@ -38,6 +41,9 @@ class Causes:
     light: Iterator[bool] = field(default_factory=lambda: repeat(True))
     silent: Iterator[float] = field(default_factory=lambda: repeat(NEVER))
     repairs: Iterator[float] = field(default_factory=lambda: repeat(0.0))
+    misled: Iterator[bool] = field(default_factory=lambda: repeat(False))
+    shared: Iterator[bool] = field(default_factory=lambda: repeat(False))
+    struck: Iterator[float] = field(default_factory=lambda: repeat(0.0))
     others: Iterator[float] = field(default_factory=lambda: iter(()))
     steps: Callable[[int], Floats] | None = None
 
@@ -51,7 +57,12 @@ def draw(scenario: Training, seed: int, replication: int, step: Service | None) 
     causes = Causes(failures=gaps(scenario.process, chance("failures")))
     chance_of_checkpoints(scenario.policy, causes, chance)
     if scenario.spares is not None:
-        causes.repairs = draws(scenario.spares.law("repair"), chance("repairs"))
+        causes.repairs = absences(scenario.spares, chance)
+    if scenario.recovery.misdiagnosed > 0:
+        causes.misled = coins(scenario.recovery.misdiagnosed, chance("diagnoses"))
+    if scenario.elastic is not None:
+        causes.shared = coins(scenario.elastic.shared, chance("shared failures"))
+        causes.struck = iter(chance("replicas").random, -1.0)
     storage = scenario.storage
     if storage is not None and storage.other_write is not None:
         causes.others = waits(si(storage.other_write) / storage.busy, chance("other writes"))
@@ -64,6 +75,30 @@ def draw(scenario: Training, seed: int, replication: int, step: Service | None) 
 @singledispatch
 def chance_of_checkpoints(policy: CheckpointPolicy, causes: Causes, chance: Chance) -> None:
     """Draw what a kind of checkpoint needs beyond the failures: nothing, unless the kind says so (``checkpoints``)."""
+
+
+def absences(spares: Spares, chance: Chance) -> Iterator[float]:
+    """How long each failed node is away: repaired until that holds, or retired and replaced by a new one."""
+    repairs = draws(spares.law("repair"), chance("repairs"))
+    if spares.failed_repairs > 0:
+        repairs = _until_mended(repairs, coins(spares.failed_repairs, chance("failed repairs")))
+    if spares.delivery is None:
+        return repairs
+    deliveries = draws(spares.law("delivery"), chance("deliveries"))
+    return _repaired_or_new(repairs, deliveries, coins(spares.retired, chance("retirements")))
+
+
+def _until_mended(repairs: Iterator[float], fails: Iterator[bool]) -> Iterator[float]:
+    for seconds in repairs:
+        total = seconds
+        while next(fails):
+            total += next(repairs)
+        yield total
+
+
+def _repaired_or_new(repairs: Iterator[float], deliveries: Iterator[float], retired: Iterator[bool]) -> Iterator[float]:
+    for new in retired:
+        yield next(deliveries if new else repairs)
 
 
 def coins(share: float, rng: np.random.Generator) -> Iterator[bool]:

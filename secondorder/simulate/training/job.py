@@ -7,19 +7,17 @@ which sleeps through the downtime.
 
 import simpy
 
-from secondorder.errors import InfeasibleError
 from secondorder.laws import Service
 from secondorder.quantities import si
 from secondorder.scenarios.training import Training
 from secondorder.simulate.training.causes import Causes, draw, step_of
 from secondorder.simulate.training.checkpoints import saving
 from secondorder.simulate.training.depot import Depot
+from secondorder.simulate.training.elastic import ElasticJob
+from secondorder.simulate.training.headway import MOST_IN_VAIN, no_headway
 from secondorder.simulate.training.recorder import Process, Recorder, Savepoint, Story
 from secondorder.simulate.training.storage import shared_path
 from secondorder.simulate.training.work import work_of
-
-MOST_IN_VAIN = 20_000
-"""Failures without a new durable checkpoint after which a run is given up."""
 
 
 def run(
@@ -55,7 +53,9 @@ def tell(scenario: Training, causes: Causes, *, step: Service | None = None, log
     (('work', 0.0, 100.0), ('write', 100.0, 110.0), ('work', 110.0, 130.0), ('detection', 130.0, 135.0),
     ('restart', 135.0, 145.0), ('detection', 145.0, 150.0), ('restart', 150.0, 170.0), ('work', 170.0, 200.0))
     """
-    job = Job(scenario, causes, step_of(scenario, 0) if step is None else step, log=log)
+    law = step_of(scenario, 0) if step is None else step
+    made = Job if scenario.elastic is None else ElasticJob
+    job = made(scenario, causes, law, log=log)
     job.env.run(until=job.training if scenario.duration is None else si(scenario.duration))
     return job.end()
 
@@ -117,13 +117,20 @@ class Job:
     def stand_still(self) -> Process:
         """Notice the failure, wait for a node if there is no spare, replace. Nothing runs that could fail."""
         self.check_headway()
+        yield from self.exchange()
+        while next(self.causes.misled):
+            yield from self.spend("vain restart", self.restart_seconds)
+            yield from self.exchange()
+        self.running.succeed()
+
+    def exchange(self) -> Process:
+        """Notice the failure, and put a spare in the place of the node that is thought to have failed."""
         yield from self.spend("detection", self.detection)
         if self.depot is not None:
             self.recorder.enter("wait for repair")
             yield self.depot.exchange()
             self.recorder.leave()
         yield from self.spend("replacement", self.replacement)
-        self.running.succeed()
 
     # Its sentences
 
@@ -168,10 +175,7 @@ class Job:
         saved = self.saving.saved.segments
         self.in_vain, self.best = (self.in_vain + 1, self.best) if saved == self.best else (0, saved)
         if self.in_vain > MOST_IN_VAIN:
-            raise InfeasibleError(
-                f"the run makes no headway: {MOST_IN_VAIN:,} failures and no new checkpoint; "
-                "shorten the interval, the write or the restart"
-            )
+            raise no_headway()
 
     def end(self) -> Story:
         """Close the books."""

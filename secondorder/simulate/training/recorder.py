@@ -28,6 +28,9 @@ ACCOUNTS = {
     "restart": "restart",
     "detection": "downtime",
     "replacement": "downtime",
+    "vain restart": "downtime",
+    "regroup": "restart",
+    "wait for replicas": "downtime",
     "wait for repair": "waiting",
 }
 """The account of each phase."""

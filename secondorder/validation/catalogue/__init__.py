@@ -33,7 +33,7 @@ def twins(suite: str | None = None) -> tuple[Twin, ...]:
 
         found += deployment.twins()
     if suite in (None, "training"):
-        from secondorder.validation.catalogue import training
+        from secondorder.validation.catalogue import recovery, training
 
-        found += training.twins()
+        found += training.twins() + recovery.twins()
     return found
