@@ -155,7 +155,8 @@ def wait(state: Floats, settings: Floats, until: float) -> int:
 @inlined
 def exchange(state: Floats, repair: float, away: Floats, crews: Floats) -> float:
     """Send a node to repair; when a whole one is there: now, if there is a spare, or when the first one is back."""
-    now, begins, own = state[NOW], state[NOW], 0
+    now: float = state[NOW]
+    begins, own = now, 0
     if crews.size > 0:
         crew = np.argmin(crews)
         begins = max(now, crews[crew])
@@ -171,7 +172,7 @@ def exchange(state: Floats, repair: float, away: Floats, crews: Floats) -> float
         state[SHELF] -= 1
         return now
     first = np.argmin(away)
-    back = away[first]
+    back: float = away[first]
     away[first] = inf
     return back
 
