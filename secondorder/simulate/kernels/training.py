@@ -59,7 +59,7 @@ def tell(scenario: Training, causes: Causes, work: Work) -> Story:
     state, failures, count = np.zeros(14), np.zeros(GAPS), 0
     gaps = iter(causes.failures)
     found: list[Floats] = []
-    with announced():
+    with announced(advance):
         while True:
             stopped, count = advance(state, settings, _next(gaps), failures)
             found.append(failures[:count].copy())
