@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 import secondorder as so
 from secondorder.errors import InputError
@@ -36,21 +37,33 @@ def services(*, load):
 def test_the_wait_of_exponential_services_has_its_exact_law(load):
     """The services are 100,000 equally likely quantiles, whose mean is within 1e-5 of that of the law."""
     lengths = -np.log1p(-(np.arange(100_000) + 0.5) / 100_000)
-    law = wait_law(load / lengths.mean(), lengths, np.full(100_000, 1e-5))
+    law = wait_law(load / lengths.mean(), 1.0, lengths, np.full(100_000, 1e-5))
     for share in (0.5, 0.9, 0.99):
         wait, found = law.level(share)
-        assert found == pytest.approx(1 - load * math.exp(-(1 - load) * wait), abs=2e-5)
+        assert found == pytest.approx(1 - load * math.exp(-(1 - load) * wait), abs=1e-4)
 
 
 def test_the_wait_of_constant_services_has_the_law_of_crommelin():
     """P(W <= x) = (1 - rho) sum_k (rho (k - x))^k / k! exp(-rho (k - x)) over k up to x."""
-    law = wait_law(0.7, np.ones(1), np.ones(1))
+    law = wait_law(0.7, 1.0, np.ones(1), np.ones(1))
     for share in (0.5, 0.9, 0.99):
         wait, found = law.level(share)
         terms = [
             (0.7 * (k - wait)) ** k / math.factorial(k) * math.exp(-0.7 * (k - wait)) for k in range(int(wait) + 1)
         ]
         assert found == pytest.approx(0.3 * math.fsum(terms), abs=1e-5)
+
+
+@pytest.mark.parametrize("shape", [0.25, 4.0])
+def test_the_wait_of_gamma_gaps_and_exponential_services_has_its_exact_law(shape):
+    """GI/M/1: P(W > x) = s exp(-(1 - s) x), where s = A*(1 - s)."""
+    load, lengths = 0.9, -np.log1p(-(np.arange(100_000) + 0.5) / 100_000)
+    root = brentq(lambda s: (1 + (1 - s) / (load * shape)) ** -shape - s, 0.1, 0.9999)
+    law = wait_law(load / lengths.mean(), 1 / shape, lengths, np.full(100_000, 1e-5))
+    assert law.mean == pytest.approx(root / (1 - root), rel=1e-3)
+    for share in (0.5, 0.9, 0.99):
+        wait, found = law.level(share)
+        assert found == pytest.approx(1 - root * math.exp(-(1 - root) * wait), abs=1e-4)
 
 
 def test_the_recursion_has_the_waits_of_a_naive_server():
@@ -65,7 +78,7 @@ def test_the_recursion_has_the_waits_of_a_naive_server():
 
 def test_a_load_of_one_has_no_law_of_the_wait():
     with pytest.raises(InputError, match="load"):
-        wait_law(1.0, np.ones(1), np.ones(1))
+        wait_law(1.0, 1.0, np.ones(1), np.ones(1))
 
 
 # What a control takes out
@@ -103,7 +116,7 @@ def test_a_controlled_quantile_of_one_queue_is_that_of_its_law():
     """M/M/1 is its own reference: the control knows all its luck, and the quantile is exact up to the bins."""
     load, parts, controls = 0.8, [], []
     lengths = -np.log1p(-(np.arange(100_000) + 0.5) / 100_000)
-    most, share = wait_law(load, lengths, np.full(100_000, 1e-5)).level(0.99)
+    most, share = wait_law(load, 1.0, lengths, np.full(100_000, 1e-5)).level(0.99)
     for seed in range(20):
         rng = np.random.default_rng(seed)
         wait = waits(np.cumsum(rng.exponential(1 / load, 20_000)), rng.exponential(size=20_000))[2_000:]
@@ -129,11 +142,11 @@ def test_near_saturation_the_reference_explains_most_of_a_p99():
     assert known.high >= plain.low
 
 
-def test_arrivals_that_are_not_poisson_have_no_reference():
+def test_arrivals_whose_gaps_are_not_independent_have_no_reference():
     bursty = so.Serving(
         model="llama_3_1_8b",
         accelerator="h100_sxm",
-        arrivals="gamma 8 request/s burstiness=0.25",
+        arrivals="markov 2 request/s rate_2=6 request/s sojourn_1=20 s sojourn_2=60 s",
         lengths="azure_conv_2023",
     )
     assert ServingSource(bursty).reference is None

@@ -12,13 +12,15 @@ from secondorder.answers.metric import QUANTILES
 from secondorder.arrays import Floats
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.statistics.single_server import WaitLaw, wait_law, waits
-from secondorder.workloads.arrivals import Poisson
+from secondorder.workloads.arrivals import Deterministic, Gamma, Poisson
 from secondorder.workloads.requests import Requests
 
-MOST_LOAD = 0.998
+MOST_LOAD = 0.997
 """Load of the reference past which it has no use."""
 POINTS = 256
 """Points of the law of each length, where the two are independent."""
+RENEWAL = (Poisson, Gamma, Deterministic)
+"""Arrivals with independent gaps, for which the wait is known."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,11 @@ def work_of(scenario: Serving) -> Work:
 
 
 def reference_of(scenario: Serving, drawn: Requests, finish: Floats) -> Reference | None:
-    """The reference of a service with Poisson arrivals; its speed is that of the service in the middle of a backlog.
+    """The reference of a service whose gaps between arrivals are independent.
 
-    ``drawn``: the requests of the backlog, ``finish`` their ends. None where no such queue has a steady state.
+    Its speed is that of the service in the middle of a backlog. ``drawn``: the requests of the backlog, ``finish`` their ends. None where no such queue has a steady state.
     """
-    if not isinstance(scenario.arrivals, Poisson):
+    if not isinstance(scenario.arrivals, RENEWAL):
         return None
     work = work_of(scenario)
     order = np.argsort(finish, kind="stable")
@@ -113,7 +115,9 @@ def reference_of(scenario: Serving, drawn: Requests, finish: Floats) -> Referenc
     inputs, lasting, weights = scenario.offered.grid(POINTS)
     services = work.of(inputs, lasting)
     load = scenario.rate * float(np.cumsum(services * weights)[-1])
-    return Reference(work, wait_law(scenario.rate, services, weights)) if load < MOST_LOAD else None
+    return (
+        Reference(work, wait_law(scenario.rate, scenario.arrivals.scv, services, weights)) if load < MOST_LOAD else None
+    )
 
 
 def _lengths(drawn: Requests) -> tuple[Floats, Floats]:

@@ -10,12 +10,11 @@ from secondorder.simulate.serving.asks import draw
 from secondorder.simulate.serving.columns import Columns, columns, compiled_columns
 from secondorder.simulate.serving.compiled import run_compiled, witness_of
 from secondorder.simulate.serving.measures import totals
-from secondorder.simulate.serving.reference import Reference, reference_of
+from secondorder.simulate.serving.reference import RENEWAL, Reference, reference_of
 from secondorder.simulate.serving.single_run import ServingRun, run
 from secondorder.simulate.statistics.runs import Observed
 from secondorder.simulate.streams import stream
 from secondorder.simulate.witness import Witness
-from secondorder.workloads.arrivals import Poisson
 from secondorder.workloads.requests import Requests
 
 BACKLOG, TURNS = 10_000, 20
@@ -46,7 +45,7 @@ class ServingSource:
     @cached_property
     def reference(self) -> Reference | None:
         """The queue whose waits tell the luck of a run, from a backlog of its own streams."""
-        if isinstance(self.scenario.arrivals, Poisson):
+        if isinstance(self.scenario.arrivals, RENEWAL):
             backlog = self._flood(0, max(BACKLOG, TURNS * self.full))
             return reference_of(self.scenario, backlog, self._columns(backlog).finish)
         return None
