@@ -99,7 +99,8 @@ def work_of(scenario: Serving) -> Work:
 def reference_of(scenario: Serving, drawn: Requests, finish: Floats) -> Reference | None:
     """The reference of a service whose gaps between arrivals are independent.
 
-    Its speed is that of the service in the middle of a backlog. ``drawn``: the requests of the backlog, ``finish`` their ends. None where no such queue has a steady state.
+    Its speed is that of the service in the middle of a backlog. ``drawn``: the requests of the backlog, ``finish``
+    their ends. None where no such queue has a steady state.
     """
     if not isinstance(scenario.arrivals, RENEWAL):
         return None
