@@ -81,7 +81,8 @@ def work_of(scenario: Serving) -> Work:
 
     def step(more: float = 0.0, longer: float = 0.0) -> float:
         rows = round(decodes)
-        return scenario.step_seconds(round(tokens + more), 0, round(tokens + more), rows, round(context + longer), rows)
+        taken = round(tokens + more)
+        return float(scenario.step_seconds(taken, 0, taken, rows, round(context + longer), rows))
 
     more, longer = max(64.0, 0.1 * tokens), 0.1 * context
     base = step()

