@@ -1,16 +1,20 @@
-"""The only place that shares work among processes, of this machine or of a cluster."""
+"""The only place that shares work: among processes or threads of this machine, or the workers of a cluster."""
 
 import logging
 import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from secondorder.errors import InputError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,12 +30,15 @@ TRACKER = "joblib.externals.loky.backend.resource_tracker"
 """Process that cleans up after workers; it need not say so after an interrupt."""
 
 
-def run_each(action: Callable[[Item], Result], items: Collection[Item], jobs: int = 1) -> Iterator[Result]:
+def run_each(
+    action: Callable[[Item], Result], items: Collection[Item], jobs: int = 1, *, threads: bool = False
+) -> Iterator[Result]:
     """``action`` of each item as the results come, in the order of the items, by ``jobs`` processes.
 
     There are never more processes than items, or than cores. They end when the parent ends, however it ends. What a
-    lost worker was doing is done again. Errors: ``InputError`` for less than one process, or where workers are lost
-    again and again; those of ``action``.
+    lost worker was doing is done again. With ``threads`` they are threads instead, which start at once and share what
+    is compiled: for an ``action`` of compiled code, which lets others run. Errors: ``InputError`` for less than one
+    process, or where workers are lost again and again; those of ``action``.
 
     >>> list(run_each(lambda k: k * k, range(4), jobs=2))
     [0, 1, 4, 9]
@@ -39,6 +46,8 @@ def run_each(action: Callable[[Item], Result], items: Collection[Item], jobs: in
     jobs = _processes(jobs, len(items))
     if jobs <= 1:
         return map(action, items)
+    if threads:
+        return _in_threads(action, items, jobs)
     return (result for _, result in _in_processes(action, list(items), jobs, "generator"))
 
 
@@ -65,6 +74,27 @@ def _processes(jobs: int, items: int) -> int:
     if jobs < 1:
         raise InputError("jobs", given=jobs, expected="at least 1 process")
     return min(jobs, items, os.cpu_count() or 1)
+
+
+# Threads
+
+
+def _in_threads(action: Callable[[Item], Result], items: Collection[Item], jobs: int) -> Iterator[Result]:
+    """No more results wait than there are threads; an error, or an end, starts no further items."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(jobs) as pool:
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(action, item))
+                if len(waiting) > 2 * jobs:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for each in waiting:
+                each.cancel()
 
 
 # Processes of this machine

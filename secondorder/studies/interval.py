@@ -1,5 +1,6 @@
 """The checkpoint interval: goodput over it, the best by each formula and by simulation, and what a wrong one costs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -21,7 +22,8 @@ from secondorder.scenarios.training import AsyncCheckpoint, Checkpoint, Training
 from secondorder.simulate.statistics.intervals import Interval, student
 from secondorder.simulate.training.answer import in_days, measure, quantile_of_runs
 from secondorder.simulate.training.causes import step_of
-from secondorder.simulate.training.job import run
+from secondorder.simulate.training.compiled import story_of, witness_of
+from secondorder.simulate.witness import Witness
 from secondorder.studies.points import Keeping, Point, key_of, records
 from secondorder.studies.records import Record
 from secondorder.verbs import solve
@@ -29,6 +31,8 @@ from secondorder.verbs import solve
 DOTS, SPAN = 9, 6.0
 """Simulated intervals, and how far they reach on both sides of the best: a sixth to six times."""
 FINE = 61
+BY_EVENTS, COMPILED = 100, 1_000
+"""Runs at each dot by each witness, where their number is not given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +87,8 @@ def interval_study(
 ) -> IntervalStudy:
     """Goodput over the interval; with ``given`` the scenario's own is one of the choices.
 
-    ``keeping`` says where the runs are kept and worked out, and takes the place of ``jobs``.
+    ``replications``: 1,000 compiled runs at each dot, or 100 on SimPy. ``keeping`` says where the runs are kept and
+    worked out, and takes the place of ``jobs``.
     """
     top = best_training_interval(scenario)
     reach = np.geomspace(top / SPAN, top * SPAN, FINE)
@@ -103,9 +108,13 @@ def interval_study(
     how = "closed forms only"
     if simulated:
         dots = tuple(float(tau) for tau in np.geomspace(top / SPAN, top * SPAN, DOTS))
-        count = replications or 100
+        law = step_of(scenario, seed)
+        witness = witness_of(scenario, law)
+        count = replications or (COMPILED if witness == "kernel" else BY_EVENTS)
         places = [*dots, *(choice.interval for choice in choices)]
-        samples = _goodputs(scenario, places, seed, count, keeping or Keeping(jobs=jobs))
+        samples = _goodputs(
+            partial(_run, scenario, witness, seed, law), scenario, places, seed, count, keeping or Keeping(jobs=jobs)
+        )
         samples, of_choices = samples[: len(dots)], samples[len(dots) :]
         found = tuple(_estimate(values) for values in samples)
         spread = tuple(_spread(values) for values in samples)
@@ -138,10 +147,14 @@ def _blocking(scenario: Training, line: tuple[float, ...]) -> tuple[Answer, ...]
 
 
 def _goodputs(
-    scenario: Training, intervals: list[float], seed: int, replications: int, keeping: Keeping
+    one: Callable[[tuple[float, int]], Record],
+    scenario: Training,
+    intervals: list[float],
+    seed: int,
+    replications: int,
+    keeping: Keeping,
 ) -> list[Floats]:
     """Goodput of each run at each interval; the same failures strike at every one."""
-    one = partial(_run, scenario, seed, step_of(scenario, seed))
     keys = {tau: key_of(scenario.at(tau), keeping, seed=seed, witness="events") for tau in intervals}
     points = [
         Point(item=(tau, k), key=replace(keys[tau], replication=k), label={"interval": pretty(tau, "s")})
@@ -152,11 +165,11 @@ def _goodputs(
     return list(goodputs.reshape(len(intervals), replications))
 
 
-def _run(scenario: Training, seed: int, step: Service | None, place: tuple[float, int]) -> Record:
+def _run(scenario: Training, witness: Witness, seed: int, step: Service | None, place: tuple[float, int]) -> Record:
     """The metrics of one run at one interval."""
     interval, replication = place
     at = scenario.at(interval)
-    return dict(measure(at, run(at, seed=seed, replication=replication, log=False, step=step)))
+    return dict(measure(at, story_of(at, witness, seed=seed, replication=replication, step=step)))
 
 
 def _spread(values: Floats) -> tuple[Estimate, Estimate]:

@@ -77,7 +77,7 @@ def load_study(
     """Compare a scenario at shares of its saturation rate, and solve it in between.
 
     ``trace`` is replayed at the same rates, its gaps stretched. ``progress`` wraps the results
-    as they come, with their number. Work is shared by ``jobs`` processes.
+    as they come, with their number. ``jobs`` threads, or processes of SimPy, share the runs of each simulation.
 
     Errors: ``InputError`` for a load that is not between 0 and 1.
     """
@@ -87,12 +87,13 @@ def load_study(
     margin = system_of(scenario).margin if margin is None else margin
     limit = saturation(scenario).rate
     line_loads = tuple(sorted({*(load for load in LINE if load <= max(loads)), *loads}))
-    chosen = partial(simulate, seed=seed, replications=replications, requests=requests, precision=precision)
+    options = {"replications": replications, "requests": requests}
+    chosen = partial(simulate, seed=seed, precision=precision, jobs=jobs, **options)
     tasks = [partial(_simulated, _at(scenario, load * limit), chosen) for load in loads]
     if trace is not None:
         tasks += [partial(_simulated, _replaying(scenario, trace, load * limit), simulate) for load in loads]
     tasks += [partial(solve, _at(scenario, load * limit)) for load in reversed(line_loads)]
-    answers = run_each(lambda task: task(), tasks, jobs)
+    answers = run_each(lambda task: task(), tasks)
     found = list(progress(answers, len(tasks)) if progress else answers)
     simulated, found = found[: len(loads)], found[len(loads) :]
     replays, found = (found[: len(loads)], found[len(loads) :]) if trace is not None else ([], found)

@@ -37,7 +37,7 @@ class Served(NamedTuple):
 def serve_closed(load: Load, times: StepTimes) -> tuple[Floats, Floats]:
     """Time to the first token and time per later token of each request, in s."""
     served = Served(*(np.zeros(len(load.prompts), np.int64) for _ in Served._fields))
-    with announced():
+    with announced(_serve):
         _serve(load, times, served, np.zeros(load.clients, np.int64))
     later = np.maximum(load.outputs - 1, 1)
     return (served.first - served.sent) / 1e12, (served.done - served.first) / later / 1e12

@@ -8,7 +8,7 @@ function that it compiled, but not of the functions which that one calls.
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -114,7 +114,23 @@ _NOTICE = _Notice()
 
 
 @contextmanager
-def announced() -> Iterator[None]:
-    """Say on stderr that something is compiled, if it is."""
-    with event.install_listener("numba:compile", _NOTICE):
+def announced(kernel: Callable[..., object]) -> Iterator[None]:
+    """Say on stderr that this kernel is compiled, if it is; the first calls of several processes take turns."""
+    with ExitStack() as first:
+        if not getattr(kernel, "signatures", True):
+            first.enter_context(_turn())
+            first.enter_context(event.install_listener("numba:compile", _NOTICE))
+        yield
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """One process at a time: the others then find what it compiled in the folder."""
+    try:
+        from fcntl import LOCK_EX, flock
+    except ImportError:  # Windows: each compiles for itself
+        yield
+        return
+    with (folder() / "turn").open("w") as file:
+        flock(file, LOCK_EX)
         yield

@@ -31,7 +31,7 @@ def passes(
     each = np.require(times.reshape(-1, 2, places, microbatches), requirements=("C", "W"))
     delays = np.require(sends.reshape(-1, places, microbatches), requirements=("C", "W"))
     ends = np.full(each.shape, np.nan)
-    with announced():
+    with announced(follow):
         follow(plan, each, delays, np.zeros(stages), ends)
     found = ends.reshape(*lead, 2, places, microbatches)
     return found[..., 0, :, :], found[..., 1, :, :]

@@ -21,7 +21,7 @@ def first_come(arrival: Floats, service: Floats, servers: int) -> Floats:
     array([0., 1., 4.])
     """
     start = np.empty_like(arrival)
-    with announced():
+    with announced(serve):
         serve(arrival, service, start, np.zeros(min(servers, max(len(arrival), 1))))
     return start
 
@@ -34,7 +34,7 @@ def sharing(arrival: Floats, service: Floats, servers: int, room: int | None) ->
     """
     finish, most = np.full(len(arrival), np.nan), len(arrival) if room is None else min(room, len(arrival))
     state = np.zeros(4)
-    with announced():
+    with announced(share):
         heap, customers = np.empty(PLACES), np.empty(PLACES, np.int64)
         while not share(arrival, service, servers, most, finish, heap, customers, state):
             heap, customers = (np.concatenate([each, np.empty_like(each)]) for each in (heap, customers))

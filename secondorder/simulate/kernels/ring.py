@@ -21,7 +21,7 @@ def finish(start: npt.ArrayLike, hops: npt.ArrayLike) -> Floats:
     shape = (*np.broadcast_shapes(np.shape(start)[:-1], tuple(lead)), ranks)
     now = np.array(np.broadcast_to(np.asarray(start, np.float64), shape)).reshape(-1, ranks)
     each = np.broadcast_to(times, (*shape[:-1], stages, ranks)).reshape(-1, stages, ranks)
-    with announced():
+    with announced(pass_round):
         pass_round(now, np.require(each, requirements=("C", "W")))
     return now.reshape(shape)
 

@@ -63,7 +63,7 @@ def tell(scenario: Training, causes: Causes, work: Work) -> Story:
     away, crews = _depot(scenario.spares)
     state[SHELF] = 0 if scenario.spares is None else scenario.spares.count
     found: list[Floats] = []
-    with announced():
+    with announced(advance):
         while True:
             mended = _next(repairs) if away.size else np.zeros(0)
             stopped, count = advance(state, settings, _next(gaps), failures, mended, away, crews)

@@ -62,15 +62,29 @@ def simulate_serving(
         return _replay(scenario, requests, witness)
     if isinstance(scenario.arrivals, TraceArrivals):
         return _given_arrivals(scenario, seed, replications or 10, requests, jobs, witness)
-    wanted = precision or PRECISION
+    wanted, threads = precision or PRECISION, witness == "kernel"
     source = ServingSource(scenario, seed, witness)
     if requests is not None:
         count = replications or 10
-        found = given_runs(source, watched=WATCHED, length=requests, replications=count, precision=wanted, jobs=jobs)
+        found = given_runs(
+            source,
+            watched=WATCHED,
+            length=requests,
+            replications=count,
+            precision=wanted,
+            jobs=jobs,
+            threads=threads,
+        )
     else:
         limit = budget_of(scenario, wanted, budget, witness)
         found = steady_state(
-            source, watched=WATCHED, budget=limit, precision=wanted, replications=replications, jobs=jobs
+            source,
+            watched=WATCHED,
+            budget=limit,
+            precision=wanted,
+            replications=replications,
+            jobs=jobs,
+            threads=threads,
         )
     return _answer(scenario, seed, found, witness)
 

@@ -1,6 +1,7 @@
 """A service as a source of runs: compiled where the kernel knows all that it uses, on SimPy elsewhere."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -9,11 +10,15 @@ from secondorder.simulate.serving.asks import draw
 from secondorder.simulate.serving.columns import Columns, columns, compiled_columns
 from secondorder.simulate.serving.compiled import run_compiled, witness_of
 from secondorder.simulate.serving.measures import totals
+from secondorder.simulate.serving.reference import RENEWAL, Reference, reference_of
 from secondorder.simulate.serving.single_run import ServingRun, run
 from secondorder.simulate.statistics.runs import Observed
 from secondorder.simulate.streams import stream
 from secondorder.simulate.witness import Witness
 from secondorder.workloads.requests import Requests
+
+BACKLOG, TURNS = 10_000, 20
+"""Requests of the backlog that tells the speed of a full engine, and how often it fills the slots, at least."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,24 @@ class ServingSource:
 
     def run(self, replication: int, length: int, flood: int = 0) -> Observed:
         """Serve ``length`` requests, and ``flood`` more that are there at the start."""
-        drawn = draw(self.scenario, length, self.seed, replication)
+        drawn = asked = draw(self.scenario, length, self.seed, replication)
         if flood:
-            drawn = _after(self._flood(replication, flood), drawn)
+            asked = _after(self._flood(replication, flood), drawn)
+        found = observed(self.scenario, self._columns(asked), flood)
+        return found if flood or self.reference is None else replace(found, controls=self.reference.controls(drawn))
+
+    @cached_property
+    def reference(self) -> Reference | None:
+        """The queue whose waits tell the luck of a run, from a backlog of its own streams."""
+        if isinstance(self.scenario.arrivals, RENEWAL):
+            backlog = self._flood(0, max(BACKLOG, TURNS * self.full))
+            return reference_of(self.scenario, backlog, self._columns(backlog).finish)
+        return None
+
+    def _columns(self, asked: Requests) -> Columns:
         if witness_of(self.scenario, self.witness) == "kernel":
-            return observed(self.scenario, compiled_columns(self.scenario, drawn), flood)
-        return observed(self.scenario, columns(run(self.scenario, drawn)), flood)
+            return compiled_columns(self.scenario, asked)
+        return columns(run(self.scenario, asked))
 
     def _flood(self, replication: int, count: int) -> Requests:
         """Requests of the scenario's lengths that all arrive at once."""

@@ -6,6 +6,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from secondorder.answers.metric import QUANTILES
+from secondorder.simulate.statistics.controls import Control
 from secondorder.simulate.statistics.histogram import pooled
 from secondorder.simulate.statistics.intervals import Interval
 from secondorder.simulate.statistics.quantiles import Quantile, quantile_interval
@@ -90,6 +91,14 @@ def join(sections: Sequence[Section]) -> Section:
             for metric in sections[0].totals
         },
         sections[0].work,
+        {
+            statistic: Control(
+                sum(each.controls[statistic].total for each in sections),
+                sum(each.controls[statistic].size for each in sections),
+                control.expected,
+            )
+            for statistic, control in sections[0].controls.items()
+        },
     )
 
 
@@ -98,12 +107,22 @@ def intervals(sections: Sequence[Section]) -> dict[str, Quantile]:
     parts = joined(sections)
     found: dict[str, Quantile] = {}
     for name in parts[0].laws:
-        laws = [each.laws[name] for each in parts if name in each.laws]
-        if len(laws) < 2:
+        known = [each for each in parts if name in each.laws]
+        if len(known) < 2:
             continue
-        found[f"{name}_mean"] = Quantile(ratio_interval([law.total for law in laws], [law.size for law in laws]))
-        found |= {f"{name}_{label}": quantile_interval(laws, level) for label, level in QUANTILES.items()}
+        laws, controls = [each.laws[name] for each in known], _controls(known)
+        sums, sizes = [law.total for law in laws], [law.size for law in laws]
+        found[f"{name}_mean"] = Quantile(ratio_interval(sums, sizes, controls=controls.get("mean", ())))
+        found |= {
+            f"{name}_{label}": quantile_interval(laws, level, controls=controls.get(label, ()))
+            for label, level in QUANTILES.items()
+        }
     for metric in parts[0].totals:
         above, below = zip(*(each.totals[metric] for each in parts), strict=True)
         found[metric] = Quantile(ratio_interval(above, below) if any(below) else Interval(0.0, 0.0, 0.0))
     return found
+
+
+def _controls(sections: Sequence[Section]) -> dict[str, list[Control]]:
+    """By statistic the controls of all sections."""
+    return {statistic: [each.controls[statistic] for each in sections] for statistic in sections[0].controls}

@@ -59,15 +59,17 @@ def steady_state(
     precision: float = PRECISION,
     replications: int | None = None,
     jobs: int = 1,
+    threads: bool = False,
 ) -> Outcome:
     """Run a system until each of the ``watched`` metrics is known to a relative half-width of ``precision``.
 
     *Not steady* where work grows from both starts, or where they stay apart though each has settled; *not enough
     data* where the budget does not reach sections of 50 relaxation times; else *steady*, with the precision
     that was reached. With ``replications`` there are this many sections, whatever their precision. ``jobs`` processes
-    share the sections; without a budget in seconds the result does not depend on them. Errors: those of the source.
+    share the sections, or with ``threads`` this many threads share all runs; without a budget in seconds the result
+    does not depend on them. Errors: those of the source.
     """
-    search = _Search(source, tuple(watched), budget, precision, replications, jobs)
+    search = _Search(source, tuple(watched), budget, precision, replications, jobs, threads)
     found = search.pilot()
     return found if not isinstance(found, Pilot) else search.sections(found)
 
@@ -80,13 +82,14 @@ def given_runs(
     replications: int,
     precision: float = PRECISION,
     jobs: int = 1,
+    threads: bool = False,
 ) -> Outcome:
     """What a number of runs of a given length show: the outcomes of ``steady_state``, without a search.
 
     The first four replications are run from a flooded start as well. *Not enough data* where what is left between
     warm-up and end is shorter than 50 relaxation times; the sections are then whole runs.
     """
-    search = _Search(source, tuple(watched), Budget(requests=0), precision, replications, jobs)
+    search = _Search(source, tuple(watched), Budget(requests=0), precision, replications, jobs, threads)
     return search.given(length, replications)
 
 
@@ -129,6 +132,7 @@ class _Search:
     precision: float
     replications: int | None
     jobs: int
+    threads: bool = False
     spent: int = 0
     halves: tuple[Section, ...] = ()
     begun: float = field(default_factory=time.monotonic)
@@ -167,7 +171,8 @@ class _Search:
 
     def _runs(self, length: int, flood: int) -> list[Observed]:
         self.spent += PILOTS * length
-        return [self.source.run(k, length, flood) for k in range(PILOTS)]
+        run, jobs = self.source.run, self.jobs if self.threads else 1  # whole runs are too much to send to processes
+        return replicated(lambda k: run(k, length, flood), PILOTS, jobs, threads=True)
 
     def _unstable(self, empty: list[Observed], starts: Starts) -> NotSteady:
         seen = (
@@ -244,7 +249,12 @@ class _Search:
         source, start, last, length = self.source, pilot.warm_up, pilot.warm_up + pilot.kept, pilot.run
         self.spent += count * length
         return replicated(
-            lambda k: section(source.run(k, length), start, last), count, self.jobs, first=first + have, least=0
+            lambda k: section(source.run(k, length), start, last),
+            count,
+            self.jobs,
+            first=first + have,
+            least=0,
+            threads=self.threads,
         )
 
     def _relaxation_again(self, pilot: Pilot, found: list[Section]) -> Pilot | None:

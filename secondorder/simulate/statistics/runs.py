@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from secondorder.simulate.statistics.controls import Control
 from secondorder.simulate.statistics.histogram import Floats, Histogram, histogram
 
 Totals = Callable[[int, int], Mapping[str, tuple[float, float]]]
@@ -22,12 +23,14 @@ class Observed:
     ``values``: of each measured quantity one a request (NaN where it has none). ``work``: what is in the system as
     each request arrives, such as the requests ahead of it. ``settled``: how many of the requests cannot have been
     affected by the end of the arrivals. ``totals``: ratios that are no mean of values, such as a throughput.
+    ``controls``: for a statistic ("mean", "p99") a value of each request that goes with it, and the known mean of that.
     """
 
     values: Mapping[str, Floats] = field(repr=False)
     work: Floats = field(repr=False)
     settled: int
     totals: Totals = field(repr=False)
+    controls: Mapping[str, tuple[Floats, float]] = field(default_factory=dict, repr=False)
 
 
 class Source(Protocol):
@@ -49,11 +52,12 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Section:
-    """What is kept of a part of a run: the laws of its values, its totals, and its work in system over time."""
+    """What is kept of a part of a run: the laws of its values, its totals, its work in system, and its controls."""
 
     laws: Mapping[str, Histogram] = field(repr=False)
     totals: Mapping[str, tuple[float, float]] = field(repr=False)
     work: Floats = field(repr=False)
+    controls: Mapping[str, Control] = field(default_factory=dict, repr=False)
 
 
 def section(run: Observed, first: int, last: int) -> Section:
@@ -63,6 +67,10 @@ def section(run: Observed, first: int, last: int) -> Section:
         {name: histogram(values) for name, values in laws.items() if (values >= 0).any()},
         run.totals(first, last),
         grouped_means(run.work[first:last], POINTS),
+        {
+            statistic: Control(float(values[first:last].sum()), last - first, expected)
+            for statistic, (values, expected) in run.controls.items()
+        },
     )
 
 

@@ -197,19 +197,21 @@ def give_back(state: State, k: int) -> None:
     e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
     if e.tail - e.head + slot.held > state.queue.size:
         close_gaps(state)
-    last, row = state.queue.size - 1, k * e.width
+    last, row, tail, free, unnamed_first = state.queue.size - 1, k * e.width, e.tail, e.free, e.unnamed_first
     for place in range(slot.held - 1, -1, -1):
         block = int(state.held[row + place])
-        blocks[block].users -= 1
-        if blocks[block].users > 0:
+        users = blocks[block].users - 1
+        blocks[block].users = users
+        if users > 0:
             continue
-        e.free += 1
-        if e.unnamed_first and blocks[block].content == NONE:
+        free += 1
+        if unnamed_first and blocks[block].content == NONE:
             e.head -= 1
             state.queue[e.head & last], blocks[block].queued = block, e.head & last
         else:
-            state.queue[e.tail & last], blocks[block].queued = block, e.tail & last
-            e.tail += 1
+            state.queue[tail & last], blocks[block].queued = block, tail & last
+            tail += 1
+    e.tail, e.free = tail, free
 
 
 @called

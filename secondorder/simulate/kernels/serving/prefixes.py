@@ -4,7 +4,7 @@ import numpy as np
 
 from secondorder.arrays import Integers
 from secondorder.simulate.kernels.compilation import compiled, inlined
-from secondorder.simulate.kernels.serving.state import NONE
+from secondorder.simulate.kernels.serving.state import NONE, Small
 from secondorder.workloads.requests import Requests
 
 
@@ -16,14 +16,14 @@ def identities(requests: Requests, block_size: int) -> tuple[Integers, Integers,
     np.cumsum([len(ids) for ids in requests.hash_ids], out=starts[1:])
     hashes = np.concatenate(requests.hash_ids)
     places = np.arange(hashes.size) - np.repeat(starts[:-1], np.diff(starts))
-    table = np.full(1 << (2 * hashes.size + 16).bit_length(), NONE)
+    table = np.full(1 << (2 * hashes.size + 16).bit_length(), NONE, np.int32)
     numbers = np.zeros(hashes.size, np.int64)
     return starts, numbers, number(hashes, places, table, numbers, block_size, requests.hash_block)
 
 
 @compiled
 def number(
-    hashes: Integers, places: Integers, table: Integers, numbers: Integers, block_size: int, hash_block: int
+    hashes: Integers, places: Integers, table: Small, numbers: Integers, block_size: int, hash_block: int
 ) -> int:
     """Number the trace's blocks: two are the same that have one hash at one place. Returns how many numbers are taken.
 

@@ -77,7 +77,7 @@ def record(
     work, count = _workload(scenario, requests)
     state, series = new_state(scenario, requests, count, leaps=leaps), []
     e = state.engine[0]
-    with announced():
+    with announced(serve):
         while (stopped := serve(state, work, times, results, e.arrived + PORTION)) != DONE:
             if stopped == OUTSIDE:
                 _refuse(scenario, e)

@@ -1,0 +1,32 @@
+"""Compiles the kernels before they are first needed: ``python -m secondorder.simulate.kernels``."""
+
+from secondorder.fleets.accelerators import accelerators
+from secondorder.scenarios.queue import ProcessorSharing, Queue
+from secondorder.scenarios.serving import Serving
+from secondorder.scenarios.training import Checkpoint, Training
+from secondorder.simulate.queues.run import COMPILED_FROM, run
+from secondorder.simulate.serving.answer import simulate_serving
+from secondorder.simulate.training.answer import simulate_training
+from secondorder.workloads.arrivals import Poisson
+from secondorder.workloads.lengths import lengths
+from secondorder.workloads.models import models
+
+
+def compile_all() -> None:
+    """A short run of each scenario that has a kernel."""
+    arrivals = Poisson("8 request/s")
+    service = Serving(
+        model=models.llama_3_1_8b,
+        accelerator=accelerators.h100_sxm,
+        arrivals=arrivals,
+        lengths=lengths.azure_conv_2023,
+    )
+    simulate_serving(service, requests=100, replications=2, witness="kernel")
+    run(Queue(arrivals=arrivals, service="exponential 100 ms", servers=2), COMPILED_FROM)
+    run(Queue(arrivals=arrivals, service="exponential 100 ms", discipline=ProcessorSharing()), COMPILED_FROM)
+    work = Training(failures="exponential 3 h", checkpoint=Checkpoint(interval="30 min", write="60 s"))
+    simulate_training(work, replications=2, witness="kernel")
+
+
+if __name__ == "__main__":
+    compile_all()

@@ -1,0 +1,126 @@
+"""The single-server queue that a service resembles: its waits are known exactly, and tell the luck of a run's draws.
+
+A request brings the time that it takes of a full engine. One server who does that work, first come first served, has
+its long waits when the service has its own: at 97 % load it explains three quarters of the variance of a p99.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from secondorder.answers.metric import QUANTILES
+from secondorder.arrays import Floats
+from secondorder.scenarios.serving import Serving
+from secondorder.simulate.statistics.single_server import WaitLaw, wait_law, waits
+from secondorder.workloads.arrivals import Deterministic, Gamma, Poisson
+from secondorder.workloads.requests import Requests
+
+MOST_LOAD = 0.997
+"""Load of the reference past which it has no use."""
+POINTS = 256
+"""Points of the law of each length, where the two are independent."""
+RENEWAL = (Poisson, Gamma, Deterministic)
+"""Arrivals with independent gaps, for which the wait is known."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Seconds of a full engine that a request takes: per prompt token, output token, and context token of a step."""
+
+    prompt: float
+    output: float
+    context: float
+
+    def of(self, prompts: Floats, outputs: Floats) -> Floats:
+        """The work of requests of these lengths."""
+        return np.asarray(
+            self.prompt * prompts + self.output * outputs + self.context * outputs * (prompts + outputs / 2)
+        )
+
+    def scaled(self, factor: float) -> "Work":
+        """So many times the work."""
+        return Work(factor * self.prompt, factor * self.output, factor * self.context)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The queue: the work of a request and the law of the wait."""
+
+    work: Work
+    law: WaitLaw
+
+    def controls(self, drawn: Requests) -> dict[str, tuple[Floats, float]]:
+        """By statistic: a value of each request, and its known mean. The wait, and whether it is within a quantile."""
+        service = self.work.of(*_lengths(drawn))
+        wait = waits(np.asarray(drawn.arrival), service)
+        found: dict[str, tuple[Floats, float]] = {"mean": (wait, self.law.mean)}
+        for label, level in QUANTILES.items():
+            most, share = self.law.level(level)
+            found[label] = ((wait <= most).astype(np.float64), share)
+        return found
+
+
+def work_of(scenario: Serving) -> Work:
+    """What a request takes of an engine that is full, up to a factor.
+
+    Full are its slots, its cache or the token budget of a step, whichever is full first. What a step costs beside
+    its prompt tokens is shared among those who hold what is full: slots, tokens of the cache, or tokens of the step.
+    """
+    prompts, outputs, weights = scenario.offered.grid(POINTS)
+
+    def mean(values: Floats) -> float:
+        return float(np.cumsum(values * weights)[-1])
+
+    output = mean(outputs)
+    held = mean(outputs * (prompts + outputs / 2)) / output
+    per_output = mean(prompts) / output
+    by_slots, by_cache = float(scenario.max_num_seqs), scenario.kv_tokens / held
+    by_budget = scenario.max_num_batched_tokens / (1 + per_output)
+    decodes = max(1.0, min(by_slots, by_cache, by_budget))
+    tokens, context = decodes * per_output, decodes * held
+
+    def step(more: float = 0.0, longer: float = 0.0) -> float:
+        rows = round(decodes)
+        taken = round(tokens + more)
+        return float(scenario.step_seconds(taken, 0, taken, rows, round(context + longer), rows))
+
+    more, longer = max(64.0, 0.1 * tokens), 0.1 * context
+    base = step()
+    prompt = max(step(more) - base, 0.0) / more
+    each = max(step(longer=longer) - base, 0.0) / longer
+    rest = max(base - prompt * tokens - each * context, 0.0)
+    if decodes == by_cache:
+        return Work(prompt, 0.0, each + rest / context)
+    if decodes == by_budget:
+        share = rest / (decodes + tokens)
+        return Work(prompt + share, share, each)
+    return Work(prompt, rest / decodes, each)
+
+
+def reference_of(scenario: Serving, drawn: Requests, finish: Floats) -> Reference | None:
+    """The reference of a service whose gaps between arrivals are independent.
+
+    Its speed is that of the service in the middle of a backlog. ``drawn``: the requests of the backlog, ``finish``
+    their ends. None where no such queue has a steady state.
+    """
+    if not isinstance(scenario.arrivals, RENEWAL):
+        return None
+    work = work_of(scenario)
+    order = np.argsort(finish, kind="stable")
+    middle = order[len(order) // 4 : 3 * len(order) // 4]
+    took = float(finish[middle[-1]] - finish[order[len(order) // 4 - 1]])
+    prompts, outputs = _lengths(drawn)
+    done = float(np.cumsum(work.of(prompts[middle], outputs[middle]))[-1])
+    if not done > 0 or not took > 0:
+        return None
+    work = work.scaled(took / done)
+    inputs, lasting, weights = scenario.offered.grid(POINTS)
+    services = work.of(inputs, lasting)
+    load = scenario.rate * float(np.cumsum(services * weights)[-1])
+    return (
+        Reference(work, wait_law(scenario.rate, scenario.arrivals.scv, services, weights)) if load < MOST_LOAD else None
+    )
+
+
+def _lengths(drawn: Requests) -> tuple[Floats, Floats]:
+    return np.asarray(drawn.input_tokens, np.float64), np.asarray(drawn.output_tokens, np.float64)
