@@ -14,7 +14,7 @@ from secondorder.scenarios.replica_faults import Faults, RandomFailures
 from secondorder.scenarios.router import PowerOfChoices, RandomReplica
 from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import Affine
-from secondorder.simulate.deployment import run
+from secondorder.simulate.deployment import serve
 from secondorder.simulate.deployment.opposite_routes import numbers
 from secondorder.simulate.streams import stream
 from secondorder.validation.catalogue.twin import MEAN, Amounts, Twin
@@ -44,7 +44,7 @@ def one_deployment(scenario: Deployment, customers: int, seed: int, replication:
     """A replication: the requests past an eighth and before the last eighth, when others still came."""
     arrivals, lengths = (stream(seed, replication, cause) for cause in ("arrivals", "lengths"))
     drawn = scenario.serving.requests(customers, arrivals, lengths)
-    requests = run(scenario, drawn, seed=seed, replication=replication).requests
+    requests = serve(scenario, drawn, seed=seed, replication=replication).requests
     return {"e2el_mean": float(requests["e2el"].iloc[customers // 8 : -customers // 8].mean())}
 
 
