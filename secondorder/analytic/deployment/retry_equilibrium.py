@@ -47,13 +47,14 @@ def balances(*, rate: float, retries: int, failing: Callable[[float], float]) ->
     """
     offered = one("rate", rate)
     grid = offered * np.linspace(1.0, retries + 1.0, GRID + 1)
-    excess = np.array([offered * attempts_mean(failing(float(a)), retries) - a for a in grid])
-    found = [float(a) for a, over in zip(grid, excess, strict=True) if over == 0]
-    for place in np.flatnonzero(excess[:-1] * excess[1:] < 0):
-        found.append(
-            _crossing(lambda a: offered * attempts_mean(failing(a), retries) - a, grid[place], grid[place + 1])
-        )
-    return tuple(sorted(found))
+
+    def excess(attempts: float) -> float:
+        return offered * attempts_mean(failing(attempts), retries) - attempts
+
+    values = np.array([excess(float(a)) for a in grid])
+    between = np.flatnonzero(values[:-1] * values[1:] < 0)
+    found = [*grid[values == 0], *(_crossing(excess, grid[place], grid[place + 1]) for place in between)]
+    return tuple(sorted(float(a) for a in found))
 
 
 def _crossing(function: Callable[[float], float], low: float, high: float) -> float:
