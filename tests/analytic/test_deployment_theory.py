@@ -1,15 +1,25 @@
 """Claims of theory about several engines: breakdowns, opposite routes, and what the ladder of a deployment says."""
 
+import math
+
 import numpy as np
 import pytest
 
 import secondorder as so
+from secondorder.analytic.deployment import retry_equilibrium
 from secondorder.analytic.deployment.ladder import availability, solve_deployment
 from secondorder.analytic.deployment.opposite_routes import is_stable, throughput
 from secondorder.analytic.queues import multiserver, multiserver_breakdowns
+from secondorder.analytic.serving import cache_feedback
 from secondorder.errors import Unstable
+from secondorder.scenarios.cache_feedback import CacheFeedback
 from secondorder.scenarios.opposite_routes import OppositeRoutes
+from secondorder.simulate import deployment, serving
+from secondorder.simulate.deployment.cache_feedback import serve_contexts
 from secondorder.simulate.deployment.opposite_routes import numbers
+from secondorder.validation.catalogue.deployment import exponential_server, twins
+from secondorder.validation.catalogue.judge import run_twin
+from secondorder.validation.verdicts import Verdict
 
 CHAT = so.Serving(
     model="llama_3_1_8b", accelerator="h100_sxm", arrivals="poisson 40 request/s", lengths="azure_conv_2023"
@@ -126,3 +136,72 @@ def test_failures_take_their_share_of_the_capacity():
     assert rates[0] == pytest.approx(0.75 * rates[1])
     with pytest.raises(Unstable, match=r"4 replicas that are up 0\.1 of the time"):
         solve_deployment(so.Deployment(serving=CHAT, replicas=4, faults="random 1 h restart=9 h"))
+
+
+# Retries
+
+
+def late(attempts):
+    return math.exp(-(1 - attempts) * 8) if attempts < 1 else 1.0
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.4, 0.5, 0.6])
+def test_attempts_end_at_a_stable_balance_on_their_side_of_the_unstable_one(rate):
+    """By going from a rate of attempts to the one that it brings about, over and over."""
+    found = retry_equilibrium.balances(rate=rate, retries=3, failing=late)
+    assert len(found) in (1, 3)
+    for start in np.linspace(rate, 4 * rate, 41):
+        attempts = start
+        for _ in range(2_000):
+            attempts = rate * sum(late(attempts) ** k for k in range(4))
+        reached = found[0] if len(found) == 1 or start < found[1] else found[2]
+        assert attempts == pytest.approx(reached, rel=1e-9)
+
+
+def test_a_retry_storm_outlasts_its_cause_where_there_are_two_balances():
+    """A replica is away for two minutes. What piled up comes again, and attempts stay four times as many."""
+    tails = []
+    for rate in (0.5, 0.2):  # with a bad balance beside the good one, and without
+        scenario = so.Deployment(
+            serving=exponential_server(rate), replicas=1, timeout="8 s", withdraw=False, retries=3, backoff="20 s",
+            faults="kill 0 at=200 s restart=2 min", after_failure="moved",
+        )  # fmt: skip
+        drawn = serving.draw(scenario.serving, int(3_000 * rate), 1)
+        requests = deployment.run(scenario, drawn, seed=1).requests
+        tails.append(requests[requests["arrival"].between(2_000, 2_800)]["attempts"].mean())
+        calm = requests[requests["arrival"] < 150]["attempts"].mean()
+        assert calm < 1.2
+    assert len(retry_equilibrium.balances(rate=0.5, retries=3, failing=late)) == 3
+    assert tails[0] > 3.5
+    assert tails[1] < 1.1
+
+
+# A prefix cache that a backlog empties
+
+
+def cache_at(rate, **options):
+    return serve_contexts(CacheFeedback(rate=rate), 40_000, seed=1, **options)
+
+
+def test_the_good_state_of_a_cache_ends_just_below_its_collapse():
+    assert cache_feedback.collapse_rate(CacheFeedback(rate=1.0)) == pytest.approx(10.8, rel=1e-3)
+    assert cache_at(10.3).inside[-10_000:].mean() < 100
+    assert cache_at(11.0).inside[-10_000:].mean() > 1_000
+    with pytest.raises(Unstable, match="more than the engine computes"):
+        cache_feedback.good_state(CacheFeedback(rate=11.0))
+
+
+def test_a_backlog_is_worked_off_below_the_rate_of_misses_and_never_above():
+    border = cache_feedback.recovery_rate(CacheFeedback(rate=1.0))
+    assert cache_at(0.95 * border, flood=1_100).inside[-10_000:].mean() < 60
+    assert cache_at(1.05 * border, flood=1_100).inside[-10_000:].mean() > 1_100
+
+
+def test_a_cache_with_two_states_says_so_and_one_with_one_does_not():
+    two, one = (
+        run_twin(next(each for each in twins() if each.title == f"cache feedback at {rate}/s"), budget=600_000)
+        for rate in (9, 7)
+    )
+    assert two[0].verdict is Verdict.TWO_STATES
+    assert "the two do not meet" in two[0].how
+    assert one[0].verdict is Verdict.AGREES

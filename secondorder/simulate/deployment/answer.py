@@ -13,13 +13,15 @@ from secondorder.errors import InputError, Unstable
 from secondorder.quantities import si
 from secondorder.scenarios.deployment import Deployment
 from secondorder.scenarios.replica_faults import Kill, RandomFailures, RollingRestart, Slow
+from secondorder.simulate.deployment.compiled import serve, told, witness_of
 from secondorder.simulate.deployment.measures import cost_of_faults, inside, measure
-from secondorder.simulate.deployment.run import DeploymentRun, run
+from secondorder.simulate.deployment.run import DeploymentRun
 from secondorder.simulate.estimates import Amounts, estimates
 from secondorder.simulate.replicate import replicated
 from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.statistics.warm_up import mser5
 from secondorder.simulate.streams import stream
+from secondorder.simulate.witness import Witness
 from secondorder.workloads.requests import Requests
 from secondorder.workloads.traces import Trace
 
@@ -34,25 +36,34 @@ AFTER = 120.0
 
 
 def simulate_deployment(
-    scenario: Deployment, *, seed: int = 0, replications: int = 10, requests: int | None = None, jobs: int = 1
+    scenario: Deployment,
+    *,
+    seed: int = 0,
+    replications: int = 10,
+    requests: int | None = None,
+    jobs: int = 1,
+    witness: Witness | None = None,
 ) -> Answer:
     """Independent replications of a deployment.
 
     ``requests`` of each replication. If not given they are doubled until the p99 of the time to first token is known
     within 5 % (or 32,000 are reached); with faults at stated times they last for three times as long as the faults. A
     trace is replayed whole. Faults at stated times and traces are stories: nothing is cut, and the intervals are for
-    the mean over such stories. ``jobs`` processes share the replications; the result does not depend on it.
+    the mean over such stories. ``jobs`` processes share the replications; the result does not depend on it, nor on the
+    ``witness``: "kernel" or "events"; the kernel, where it can, if not given.
 
-    Errors: ``Unstable`` when requests pile up through the run.
+    Errors: ``Unstable`` when requests pile up through the run. ``InputError`` where the kernel is asked for and faults,
+    autoscaling, time-outs, refusals or unlike replicas are for SimPy alone.
     """
+    witness = witness_of(scenario, witness)
     if requests is not None and requests < 100:
         raise InputError("requests", given=requests, expected="an integer of at least 100")
     if isinstance(scenario.serving.arrivals, Trace) or (scenario.faults and scenario.faults.moments):
-        return _story(scenario, seed, replications, requests, jobs)
+        return _story(scenario, seed, replications, requests, jobs, witness)
     length = requests or FIRST_LENGTH
     while True:
-        runs = replicated(partial(_one, scenario, length, seed), replications, jobs, least=2)
-        answer = _steady(scenario, runs, length)
+        runs = replicated(partial(_one, scenario, length, seed, witness), replications, jobs, least=2)
+        answer = _steady(scenario, runs, length, told(scenario, witness))
         known = student([one.requests["ttft"].quantile(0.99) for one in runs]).relative_half_width <= WANTED
         if requests is not None or known or length >= LONGEST:
             return answer
@@ -64,8 +75,9 @@ def _drawn(scenario: Deployment, length: int, seed: int, replication: int) -> Re
     return scenario.serving.requests(length, arrivals, lengths)
 
 
-def _one(scenario: Deployment, length: int, seed: int, replication: int) -> DeploymentRun:
-    return run(scenario, _drawn(scenario, length, seed, replication), seed=seed, replication=replication)
+def _one(scenario: Deployment, length: int, seed: int, witness: Witness, replication: int) -> DeploymentRun:
+    drawn = _drawn(scenario, length, seed, replication)
+    return serve(scenario, drawn, seed=seed, replication=replication, witness=witness)
 
 
 def _answer(scenario: Deployment, found: Sequence[Amounts], how: str, shown: DeploymentRun, unsettled: str) -> Answer:
@@ -78,7 +90,7 @@ def _answer(scenario: Deployment, found: Sequence[Amounts], how: str, shown: Dep
 # Steady state
 
 
-def _steady(scenario: Deployment, runs: Sequence[DeploymentRun], length: int) -> Answer:
+def _steady(scenario: Deployment, runs: Sequence[DeploymentRun], length: int, by: str) -> Answer:
     _check_steady(scenario, runs, length)
     stay = [one.requests["ended"].to_numpy() - one.requests["arrival"].to_numpy() for one in runs]
     longest = [each.max() for each in stay]
@@ -94,7 +106,7 @@ def _steady(scenario: Deployment, runs: Sequence[DeploymentRun], length: int) ->
     kept = sum(ends) - start * len(runs)
     how = (
         f"simulated: {len(runs)} replications of {length:,} requests on {len(scenario.engines)} replicas, "
-        f"the first {start:,} cut as warm-up, {kept:,} measured"
+        f"the first {start:,} cut as warm-up, {kept:,} measured; {by}"
     )
     return _answer(scenario, found, how, runs[0], unsettled)
 
@@ -122,23 +134,28 @@ def _growth(one: DeploymentRun) -> float:
 # Stories
 
 
-def _story(scenario: Deployment, seed: int, replications: int, requests: int | None, jobs: int) -> Answer:
+def _story(
+    scenario: Deployment, seed: int, replications: int, requests: int | None, jobs: int, witness: Witness
+) -> Answer:
     length = _length(scenario, requests)
     calm = replace(scenario, faults=None) if scenario.faults and scenario.faults.moments else None
 
     def once(replication: int) -> tuple[Amounts, DeploymentRun | None]:
         drawn = _drawn(scenario, length, seed, replication)
-        found = run(scenario, drawn, seed=seed, replication=replication)
+        found = serve(scenario, drawn, seed=seed, replication=replication, witness=witness)
         amounts = measure(scenario, found, 0, length)
         if calm is not None:
-            undisturbed = run(calm, drawn, seed=seed, replication=replication)
+            undisturbed = serve(calm, drawn, seed=seed, replication=replication)
             amounts |= cost_of_faults(scenario, found, undisturbed)
         return amounts, found if not replication else None
 
     results = replicated(once, replications, jobs)
     shown = results[0][1]
     assert shown is not None
-    how = f"simulated from an empty start, nothing cut: {replications} replications of {length:,} requests"
+    how = (
+        f"simulated from an empty start, nothing cut: {replications} replications of {length:,} requests; "
+        f"{told(scenario, witness)}"
+    )
     return _answer(scenario, [amounts for amounts, _ in results], how, shown, "")
 
 

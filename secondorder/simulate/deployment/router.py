@@ -62,6 +62,11 @@ def tokens_now(replica: Replica) -> int:
     return replica.tokens
 
 
+def below(chance: np.random.Generator, count: int) -> int:
+    """A whole number from 0 on, below ``count``, each as likely: one number of the stream a call."""
+    return int(count * chance.random())
+
+
 class Uniform:
     """One picked at random."""
 
@@ -69,7 +74,7 @@ class Uniform:
         self.chance = chance
 
     def __call__(self, ask: Ask, up: Sequence[Replica]) -> Replica:
-        return up[int(self.chance.integers(len(up)))]
+        return up[below(self.chance, len(up))]
 
 
 class InTurn:
@@ -92,15 +97,24 @@ class Least:
 
     def __call__(self, ask: Ask, up: Sequence[Replica]) -> Replica:
         if self.choices is not None and self.choices < len(up):
-            up = [up[place] for place in self.chance.choice(len(up), self.choices, replace=False)]
+            up = some(up, self.choices, self.chance)
         return least(up, [self.load(replica) for replica in up], self.chance)
+
+
+def some(up: Sequence[Replica], count: int, chance: np.random.Generator) -> list[Replica]:
+    """So many different ones, picked at random (Knuth 1998, algorithm P of section 3.4.2)."""
+    order = list(up)
+    for place in range(count):
+        other = place + below(chance, len(up) - place)
+        order[place], order[other] = order[other], order[place]
+    return order[:count]
 
 
 def least(up: Sequence[Replica], loads: Sequence[float], chance: np.random.Generator) -> Replica:
     """One of those with the least load."""
     lowest = min(loads)
     tied = [replica for replica, load in zip(up, loads, strict=True) if load == lowest]
-    return tied[0] if len(tied) == 1 else tied[int(chance.integers(len(tied)))]
+    return tied[0] if len(tied) == 1 else tied[below(chance, len(tied))]
 
 
 class SentBefore:
@@ -156,7 +170,12 @@ class ByHash:
 
     def __call__(self, ask: Ask, up: Sequence[Replica]) -> Replica:
         session = ask.prefix[min(self.blocks, len(ask.prefix)) - 1] if ask.prefix else ("alone", ask.index)
-        return max(up, key=lambda replica: blake2b(f"{replica.number} {session}".encode(), digest_size=8).digest())
+        return max(up, key=lambda replica: rank(replica.number, session))
+
+
+def rank(number: int, session: Hashable) -> bytes:
+    """How well a replica suits a session: the one with the highest hash takes it."""
+    return blake2b(f"{number} {session}".encode(), digest_size=8).digest()
 
 
 # The rule of each kind of router

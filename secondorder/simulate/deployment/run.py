@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import simpy
 
+from secondorder.arrays import Integers
 from secondorder.scenarios.deployment import Deployment
 from secondorder.simulate.deployment.autoscaler import Scaling
 from secondorder.simulate.deployment.clients import Clients, picoseconds
@@ -106,36 +107,55 @@ def _result(
     requests: Requests, times: list[int], replicas: Sequence[Replica], clients: Clients, ledger: Ledger
 ) -> DeploymentRun:
     computed = sum(log.tokens for log in ledger.logs.values())
-    frame = _frame(requests, times, clients, ledger)
+    frame = request_frame(requests, _columns(times, clients, ledger))
     downtime = sum(replica.downtime for replica in replicas) * PICO
     paid = sum(replica.paid(max(clients.ended)) for replica in replicas) * PICO
     return DeploymentRun(frame, _series(ledger), computed, clients.delivered, dict(clients.wasted), downtime, paid)
 
 
-def _frame(requests: Requests, times: list[int], clients: Clients, ledger: Ledger) -> pd.DataFrame:
-    arrival = np.array(times, dtype=np.int64)
-    columns = (ledger.first_token, clients.ended, clients.attempts, clients.replica, ledger.cached, ledger.preemptions)
-    first, ended, attempts, replica, cached, preemptions = (np.frombuffer(c, dtype=np.int64) for c in columns)
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """What came of each request, a place a request in order of arrival; times in ps, -1 where there is none."""
+
+    arrival: Integers
+    first: Integers
+    ended: Integers
+    attempts: Integers
+    replica: Integers
+    cached: Integers
+    preemptions: Integers
+    fates: Sequence[Fate | None]
+
+
+def _columns(times: list[int], clients: Clients, ledger: Ledger) -> Columns:
+    names = ("first", "ended", "attempts", "replica", "cached", "preemptions")
+    kept = (ledger.first_token, clients.ended, clients.attempts, clients.replica, ledger.cached, ledger.preemptions)
+    arrays = {name: np.frombuffer(column, dtype=np.int64) for name, column in zip(names, kept, strict=True)}
+    return Columns(arrival=np.array(times, dtype=np.int64), fates=clients.fates, **arrays)
+
+
+def request_frame(requests: Requests, found: Columns) -> pd.DataFrame:
+    """The table of requests of a ``DeploymentRun``."""
     outputs = np.asarray(requests.output_tokens)
-    served = np.array([fate is Fate.SERVED for fate in clients.fates])
+    served = np.array([fate is Fate.SERVED for fate in found.fates], bool)
     with np.errstate(invalid="ignore", divide="ignore"):
-        tpot = np.where(served & (outputs > 1), (ended - first) * PICO / (outputs - 1), np.nan)
+        tpot = np.where(served & (outputs > 1), (found.ended - found.first) * PICO / (outputs - 1), np.nan)
     return pd.DataFrame(
         {
-            "arrival": arrival * PICO,
-            "first_token": np.where(served, first * PICO, np.nan),
-            "finish": np.where(served, ended * PICO, np.nan),
-            "ended": ended * PICO,
+            "arrival": found.arrival * PICO,
+            "first_token": np.where(served, found.first * PICO, np.nan),
+            "finish": np.where(served, found.ended * PICO, np.nan),
+            "ended": found.ended * PICO,
             "input_tokens": requests.input_tokens,
             "output_tokens": requests.output_tokens,
-            "cached_tokens": cached,
-            "preemptions": preemptions,
-            "fate": [str(fate) for fate in clients.fates],
-            "attempts": attempts,
-            "replica": replica,
-            "ttft": np.where(served, (first - arrival) * PICO, np.nan),
+            "cached_tokens": found.cached,
+            "preemptions": found.preemptions,
+            "fate": [str(fate) for fate in found.fates],
+            "attempts": found.attempts,
+            "replica": found.replica,
+            "ttft": np.where(served, (found.first - found.arrival) * PICO, np.nan),
             "tpot": tpot,
-            "e2el": np.where(served, (ended - arrival) * PICO, np.nan),
+            "e2el": np.where(served, (found.ended - found.arrival) * PICO, np.nan),
         }
     )
 

@@ -3,27 +3,34 @@
 from dataclasses import replace
 from functools import cache
 
-from secondorder.analytic.deployment import opposite_routes
+from secondorder.analytic.deployment import opposite_routes, retry_equilibrium
 from secondorder.analytic.queues import join_shortest_queue, multiserver, multiserver_breakdowns
+from secondorder.analytic.serving import cache_feedback, least_recently_used
 from secondorder.fleets.accelerators import accelerators
 from secondorder.quantities import si
+from secondorder.scenarios.cache_feedback import CacheFeedback
 from secondorder.scenarios.deployment import Deployment
 from secondorder.scenarios.opposite_routes import OppositeRoutes
 from secondorder.scenarios.replica_faults import Faults, RandomFailures
 from secondorder.scenarios.router import PowerOfChoices, RandomReplica
 from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import Affine
-from secondorder.simulate.deployment import run
+from secondorder.simulate.deployment import serve
+from secondorder.simulate.deployment.cache_feedback import serve_contexts, starts_of
+from secondorder.simulate.deployment.fate import Fate
 from secondorder.simulate.deployment.opposite_routes import numbers
 from secondorder.simulate.streams import stream
 from secondorder.validation.catalogue.twin import MEAN, Amounts, Formula, Kind, Twin
 from secondorder.workloads.arrivals import Poisson
 from secondorder.workloads.lengths import Geometric, Lengths
 from secondorder.workloads.models import models
+from secondorder.workloads.prefixes import SharedPrefixes
 
 STEP, STEPS = 5e-3, 200
 """Seconds of a step, and mean steps of a service of 1 s: a geometric number of steps is nearly exponential."""
 SERVICE = STEP * STEPS
+SIMPY, KERNEL = 1e4, 3e5
+"""Requests of a few such replicas in a second of one core."""
 
 
 def exponential_server(rate: float, slots: int = 1) -> Serving:
@@ -39,12 +46,28 @@ def exponential_server(rate: float, slots: int = 1) -> Serving:
     )
 
 
+def agents() -> Serving:
+    """An engine at a low load, whose cache holds a third of the prefixes that it is asked for."""
+    return replace(
+        exponential_server(1.0, slots=64),
+        lengths=Lengths(input=2_048, output=16),
+        prefixes=SharedPrefixes(count=200, tokens=1_792, exponent=0.5),
+        enable_prefix_caching=True,
+        num_gpu_blocks=9_000,
+    )
+
+
 def one_deployment(scenario: Deployment, customers: int, seed: int, replication: int) -> Amounts:
     """A replication: the requests past an eighth and before the last eighth, when others still came."""
     arrivals, lengths = (stream(seed, replication, cause) for cause in ("arrivals", "lengths"))
     drawn = scenario.serving.requests(customers, arrivals, lengths)
-    requests = run(scenario, drawn, seed=seed, replication=replication).requests
-    return {"e2el_mean": float(requests["e2el"].iloc[customers // 8 : -customers // 8].mean())}
+    kept = serve(scenario, drawn, seed=seed, replication=replication).requests.iloc[customers // 8 : -customers // 8]
+    found = {"e2el_mean": float(kept["e2el"].mean()), "attempts_mean": float(kept["attempts"].mean())}
+    if scenario.max_outstanding is not None:
+        found["refused_share"] = float((kept["fate"] == Fate.REFUSED).mean())
+    if scenario.serving.enable_prefix_caching:
+        found["prefix_hit_rate"] = float(kept["cached_tokens"].sum() / kept["input_tokens"].sum())
+    return found
 
 
 def supermarket(scenario: Deployment) -> Amounts:
@@ -83,6 +106,33 @@ def breaking(scenario: Deployment) -> Amounts:
     return {"e2el_mean": response}
 
 
+def retried(scenario: Deployment) -> Amounts:
+    """One replica that refuses beyond its room, and clients that come again after long pauses."""
+    room = scenario.max_outstanding
+    assert room is not None
+    failing = retry_equilibrium.refused(service_rate=1 / SERVICE, servers=1, room=room)
+    (attempts,) = retry_equilibrium.balances(rate=scenario.rate, retries=scenario.retries, failing=failing)
+    share = failing(attempts)
+    return {
+        "attempts_mean": retry_equilibrium.attempts_mean(share, scenario.retries),
+        "refused_share": share ** (scenario.retries + 1),
+    }
+
+
+def remembered(scenario: Deployment) -> Amounts:
+    return {"prefix_hit_rate": least_recently_used.hit_ratio(scenario.serving)}
+
+
+def good_state(scenario: CacheFeedback) -> Amounts:
+    return {"prefix_hit_rate": cache_feedback.good_state(scenario)[0]}
+
+
+def one_cache(scenario: CacheFeedback, customers: int, seed: int, replication: int) -> Amounts:
+    """From an empty start, past an eighth."""
+    found = serve_contexts(scenario, customers, seed=seed, replication=replication).found
+    return {"prefix_hit_rate": float(found[customers // 8 :].mean())}
+
+
 def opposite(load: float) -> OppositeRoutes:
     """Two engines in opposite order, each asked for this share of its budget."""
     return OppositeRoutes(rate=load * 768 / 608)
@@ -99,18 +149,28 @@ def one_network(scenario: OppositeRoutes, steps: int, seed: int, replication: in
     return {"throughput": 2 * scenario.rate - (inside[-1] - inside[half]) / (steps - half)}
 
 
-def twin(title: str, claim: str, scenario: Deployment, formula: Formula, customers: int, kind: Kind = "exact") -> Twin:
+def twin(
+    title: str,
+    claim: str,
+    scenario: Deployment,
+    formula: Formula,
+    customers: int,
+    *,
+    kind: Kind = "exact",
+    pace: float = SIMPY,
+    margins: dict[str, float] | None = None,
+) -> Twin:
     return Twin(
         title=title,
         claim=claim,
         suite="deployment",
         scenario=scenario,
-        margins={"e2el_mean": MEAN},
         formula=formula,
         witness=one_deployment,
         customers=customers,
         kind=kind,
-        pace=1.2e4,
+        pace=pace,
+        margins=margins or {"e2el_mean": MEAN},
     )
 
 
@@ -119,23 +179,68 @@ def twins() -> tuple[Twin, ...]:
     """Made when they are asked for."""
     split = Deployment(serving=exponential_server(2.8), replicas=4, router=RandomReplica(), name="split")
     failures = Faults(events=(RandomFailures(mtbf="30 s", restart="5 s", exponential=True),))
-    broken = Deployment(serving=exponential_server(0.5), replicas=1, faults=failures, after_failure="moved")
+    broken = Deployment(serving=exponential_server(0.3), replicas=1, faults=failures, after_failure="moved")
+    full = Deployment(serving=exponential_server(0.7), replicas=1, max_outstanding=1, retries=2, backoff="60 s")
     return (
         twin(
-            "2 choices of 100 replicas",
+            "2 choices of 50 replicas",
             "the better of two replicas picked at random: the mean field of the supermarket model",
-            Deployment(serving=exponential_server(90.0), replicas=100, router=PowerOfChoices(choices=2)),
+            Deployment(serving=exponential_server(40.0), replicas=50, router=PowerOfChoices(choices=2)),
             supermarket,
-            16_000,
+            30_000,
             kind="approximation",
+            pace=1e5,
         ),
-        twin("split over 4 replicas", "a random split over four replicas is four times M/M/1", split, apart, 4_000),
+        twin(
+            "split over 4 replicas",
+            "a random split over four replicas is four times M/M/1",
+            split,
+            apart,
+            16_000,
+            pace=KERNEL,
+        ),
         twin(
             "pooled in 4 slots",
             "four slots behind one queue are M/M/4, far below the same split",
             replace(split, serving=exponential_server(2.8, slots=4), replicas=1, name="pooled"),
             pooled,
+            16_000,
+            pace=KERNEL,
+        ),
+        twin(
+            "refusals and retries",
+            "attempts and refusals are in balance: M/M/1/K at the rate of all attempts",
+            full,
+            retried,
             4_000,
+            kind="approximation",
+            margins={"attempts_mean": 0.04, "refused_share": 0.08},
+        ),
+        twin(
+            "prefixes of 200 agents",
+            "Che: every prefix stays for about the same time after its last use",
+            Deployment(serving=agents(), replicas=1, name="agents"),
+            remembered,
+            8_000,
+            kind="approximation",
+            margins={"prefix_hit_rate": MEAN},
+            pace=1e5,
+        ),
+        *(
+            Twin(
+                title=f"cache feedback at {rate:g}/s",
+                claim="what waits holds the room of what might be found again: Che with M/G/1",
+                suite="deployment",
+                kind="approximation",
+                scenario=CacheFeedback(rate=rate),
+                margins={"prefix_hit_rate": 0.03},
+                formula=good_state,
+                witness=one_cache,
+                starts=starts_of,
+                customers=30_000,
+                pace=5e5,
+            )
+            for rate in (7.0, 9.0)
         ),
         *(
             Twin(
@@ -147,8 +252,8 @@ def twins() -> tuple[Twin, ...]:
                 margins={"throughput": 0.03},
                 formula=virtual_station,
                 witness=one_network,
-                customers=5_000,
-                pace=5e3,
+                customers=20_000,
+                pace=5e4,
             )
             for load in (0.53, 0.61)
         ),

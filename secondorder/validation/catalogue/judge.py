@@ -23,6 +23,8 @@ ENOUGH: Mapping[Kind, float] = {"exact": 0.28, "bound": 0.28, "approximation": 0
 right agrees, nineteen times in twenty, also as one of a hundred claims; approximations are near borders."""
 QUICK, THOROUGH = 8.0, 120.0
 """Seconds of one core, roughly, that a twin may take; turned into customers by its speed."""
+RELAXATIONS_OF_A_RUN = 100.0
+"""Relaxation times that a run from two starts lasts at least."""
 STRICTER = 0.4
 """What margins of exact claims shrink to in a thorough run."""
 
@@ -66,7 +68,10 @@ def run_catalogue(
     """All twins, ``jobs`` at a time, and their verdicts as a family. ``done`` is called after each."""
     judged = [each for found in _all(twins, seed, thorough, jobs, done) for each in found]
     verdicts = family_verdicts([each.test for each in judged])
-    return [replace(each, verdict=verdict) for each, verdict in zip(judged, verdicts, strict=True)]
+    return [
+        each if each.verdict is Verdict.TWO_STATES else replace(each, verdict=verdict)
+        for each, verdict in zip(judged, verdicts, strict=True)
+    ]
 
 
 def _all(
@@ -85,6 +90,7 @@ def run_twin(twin: Twin, *, seed: int = 0, thorough: bool = False, budget: int |
     formula = twin.formula(twin.scenario)
     seconds = THOROUGH if thorough else QUICK
     once = _remembered(twin, seed)
+    apart = _apart(twin)
     judged = []
     for metric, stated in twin.margins.items():
         margin = stated * STRICTER if thorough and twin.kind == "exact" else stated
@@ -98,8 +104,17 @@ def run_twin(twin: Twin, *, seed: int = 0, thorough: bool = False, budget: int |
             budget=budget or int(seconds * twin.speed),
             first=FIRST,
         )
-        judged.append(_judge(twin, metric, margin, formula[metric], found))
+        one = _judge(twin, metric, margin, formula[metric], found)
+        judged.append(replace(one, verdict=Verdict.TWO_STATES, how=f"{one.how}; {apart}") if apart else one)
     return judged
+
+
+def _apart(twin: Twin) -> str:
+    """What is seen of two starts that do not meet; nothing where they do, or where there is only one."""
+    if twin.starts is None:
+        return ""
+    starts = twin.starts(twin.scenario, twin.length.customers)
+    return "" if starts.met(twin.length.customers / RELAXATIONS_OF_A_RUN) else starts.apart
 
 
 def _remembered(twin: Twin, seed: int) -> Callable[[int, int], Amounts]:

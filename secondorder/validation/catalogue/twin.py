@@ -10,6 +10,7 @@ from secondorder.simulate.queues import after, measure, run, warm_up
 from secondorder.simulate.queues.answer import RELAXATIONS
 from secondorder.simulate.queues.run import has_recursion
 from secondorder.simulate.statistics.run_length import RunLength, recommended_length
+from secondorder.simulate.statistics.starts import Starts
 from secondorder.verbs import solve
 
 Kind = Literal["exact", "approximation", "bound"]
@@ -63,6 +64,8 @@ class Twin:
       bound, how far the truth may exceed it.
     - ``formula`` and ``witness``: the two sides; that of the highest order of ``solve`` and one
       replication of the queue where none are named.
+    - ``starts``: of the scenario and a number of customers, the same run from an empty and from a flooded start, where
+      they may end in two states.
     - ``customers``: of a replication; by the design rule where none are given.
     - ``pace``: customers that the witness simulates in a second of one core, roughly, where it is not a queue's.
     """
@@ -75,6 +78,7 @@ class Twin:
     margins: Mapping[str, float] = field(default_factory=lambda: {"wait_mean": MEAN})
     formula: Formula = ladder_top
     witness: Witness = one_replication
+    starts: Callable[[Any, int], Starts] | None = None
     customers: int | None = None
     pace: float | None = None
 

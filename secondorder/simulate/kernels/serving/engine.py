@@ -17,9 +17,11 @@ from secondorder.simulate.kernels.serving.scheduler import (
     waiting,
 )
 from secondorder.simulate.kernels.serving.state import (
+    AGAIN,
     DONE,
     FULL,
     NEVER,
+    NONE,
     OUTSIDE,
     PAUSED,
     PICO,
@@ -44,37 +46,39 @@ def serve(state: State, work: Workload, times: StepTimes, results: Results, unti
         steps = steady_steps(state) if e.leaps and not e.ahead else 0
         if steps > 0:
             leap(state, work, times, results, steps)
-        elif not step(state, work, times, results):
-            if e.arrived == e.requests:
-                return DONE
-            e.now = e.next_arrival
-            arrive(e, work, results)
-            record_span(state, results, 0, 0)
+        else:
+            which = decide(state, work)
+            if which >= 0:
+                compute_step(state, work, times, results, which)
+            elif which == NONE:
+                if e.arrived == e.requests:
+                    return DONE
+                e.now = e.next_arrival
+                arrive(e, work, results)
+                record_span(state, results, 0, 0)
         if e.failed:
             return OUTSIDE
 
 
 @merged
-def step(state: State, work: Workload, times: StepTimes, results: Results) -> bool:
-    """Schedule a step and compute it; False where there is nothing to compute.
+def decide(state: State, work: Workload) -> int:
+    """The draft of the step to compute now, NONE where there is nothing to compute, AGAIN where to ask once more.
 
     With asynchronous scheduling the step after it is scheduled first: the first call after an idle time only
-    schedules, and each call then computes what the one before it scheduled.
+    schedules, and each call then gives what the one before it scheduled.
     """
     e, which = state.engine[0], state.engine[0].current
     if e.following:
         which = 1 - which
     found = schedule(state, work, which)
-    if e.ahead:
-        if not e.following:
-            e.following = found
-            return found
-        which = e.current
-        e.current, e.following = 1 - which, found
-    elif not found:
-        return False
-    compute_step(state, work, times, results, which)
-    return True
+    if not e.ahead:
+        return which if found else NONE
+    if not e.following:
+        e.following = found
+        return AGAIN if found else NONE
+    which = e.current
+    e.current, e.following = 1 - which, found
+    return which
 
 
 @inlined
@@ -93,9 +97,18 @@ def arrival_of(e: Engine, work: Workload) -> int:
     return int(np.rint(work.arrival[e.arrived] / PICO)) if e.arrived < e.requests else NEVER
 
 
-@merged
+@inlined
 def compute_step(state: State, work: Workload, times: StepTimes, results: Results, which: int) -> None:
     """One step: its duration, then its tokens."""
+    lasts = step_lasts(state, times, results, which)
+    if lasts >= 0:
+        state.engine[0].now += lasts
+        end(state, work, results, which, 1, used(state.engine[0]))
+
+
+@inlined
+def step_lasts(state: State, times: StepTimes, results: Results, which: int) -> int:
+    """How long a step takes that begins now; -1 where the model has no time for it."""
     e, draft = state.engine[0], state.drafts[which]
     if results.scheduled.size > 0:
         for i in range(draft.admitted):
@@ -107,9 +120,7 @@ def compute_step(state: State, work: Workload, times: StepTimes, results: Result
     if lasts < 0:
         e.failed = 1
         e.failed_tokens, e.failed_decodes, e.failed_context = draft.tokens, draft.decodes, draft.decode_context
-        return
-    e.now += lasts
-    end(state, work, results, which, 1, used(e))
+    return lasts
 
 
 @inlined
@@ -132,18 +143,24 @@ def steady_steps(state: State) -> int:
 def leap(state: State, work: Workload, times: StepTimes, results: Results, steps: int) -> None:
     """Many decoding steps at once, or as many as are begun when a request arrives."""
     e = state.engine[0]
-    before, context, decodes = used(e), e.context, e.decodes
+    before = used(e)
     if outside(state, times, steps):
         return
     alarm = NEVER if waiting(e) > 0 else e.next_arrival  # behind a blocked queue an arrival changes nothing
-    now, done = e.now, 0
-    while done < steps and now < alarm:
-        now += duration(times, 0, 0, 0, decodes, context, decodes)
-        context += decodes
-        done += 1
-    e.now = now
+    e.now, done = leap_until(e, times, steps, alarm)
     decode(state, work, done)
     end(state, work, results, 0, done, before)
+
+
+@inlined
+def leap_until(e: Engine, times: StepTimes, steps: int, alarm: int) -> tuple[int, int]:
+    """When a leap over so many steps ends, or the step that is under way at the alarm; and how many steps that is."""
+    now, done, context = e.now, 0, e.context
+    while done < steps and now < alarm:
+        now += duration(times, 0, 0, 0, e.decodes, context, e.decodes)
+        context += e.decodes
+        done += 1
+    return now, done
 
 
 @inlined
@@ -213,6 +230,7 @@ def complete(state: State, results: Results, k: int) -> None:
     e, slot = state.engine[0], state.slots[k]
     results.finish[slot.index] = e.now
     e.completed += 1
+    e.completed_prompts += slot.prompt
     if results.preemptions.size > 0:
         results.preemptions[slot.index] = slot.preemptions
         results.cached[slot.index] = slot.cached

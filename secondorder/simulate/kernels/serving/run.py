@@ -72,15 +72,15 @@ def record(
     With ``records`` everything is kept; without, 16 bytes a request. ``progress`` is told how many have arrived.
     """
     scenario.check(requests)
-    times, results = step_times(scenario), _results(len(requests), records)
+    times, results = step_times(scenario), results_of(len(requests), records, ROWS)
     assert times is not None, f"{scenario.step_time} is not for the kernel"
-    work, count = _workload(scenario, requests)
+    work, count = workload_of(scenario, requests)
     state, series = new_state(scenario, requests, count, leaps=leaps), []
     e = state.engine[0]
     with announced(serve):
         while (stopped := serve(state, work, times, results, e.arrived + PORTION)) != DONE:
             if stopped == OUTSIDE:
-                _refuse(scenario, e)
+                refuse(scenario, e)
             if stopped == FULL:
                 series.append(results.series.copy())
                 e.rows = 0
@@ -101,13 +101,13 @@ def record(
     )
 
 
-def _refuse(scenario: Serving, e: Engine) -> None:
+def refuse(scenario: Serving, e: Engine) -> None:
     """Say what is wrong with the step time: the model itself refuses a step outside its table."""
     seconds = scenario.step_seconds(int(e.failed_tokens), 0, 0, int(e.failed_decodes), int(e.failed_context), 0)
     raise InputError("step_time", given=f"a step of {seconds:.3g} s", expected="steps that take time")
 
 
-def _workload(scenario: Serving, requests: Requests) -> tuple[Workload, int]:
+def workload_of(scenario: Serving, requests: Requests) -> tuple[Workload, int]:
     """The requests as the kernel takes them, and how many identities their blocks have."""
     starts, numbers, count, hash_block = np.zeros(1, np.int64), np.zeros(0, np.int64), 0, 0
     if scenario.enable_prefix_caching and requests.hash_ids:
@@ -120,6 +120,7 @@ def _workload(scenario: Serving, requests: Requests) -> tuple[Workload, int]:
         starts=starts,
         identities=numbers,
         hash_block=hash_block,
+        behind=np.zeros(0, np.int64),
     )
     return work, count
 
@@ -131,7 +132,8 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _results(count: int, everything: bool) -> Results:
+def results_of(count: int, everything: bool, rows: int) -> Results:
+    """Nothing yet; with ``everything`` there are so many rows of the series."""
     kept = count if everything else 0
     return Results(
         first_token=np.full(count, NONE),
@@ -140,5 +142,5 @@ def _results(count: int, everything: bool) -> Results:
         preemptions=np.zeros(kept, np.int32),
         cached=np.zeros(kept, np.int32),
         found=np.zeros(kept, np.int32),
-        series=np.zeros((ROWS if everything else 0, 4), np.int64),
+        series=np.zeros((rows if everything else 0, 4), np.int64),
     )

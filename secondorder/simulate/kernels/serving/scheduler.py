@@ -17,7 +17,7 @@ from secondorder.simulate.kernels.serving.state import NEVER, NONE, Engine, Stat
 
 @inlined
 def waiting(e: Engine) -> int:
-    return e.preempted + e.arrived - e.queued
+    return e.preempted + e.arrived - e.taken
 
 
 @merged
@@ -215,7 +215,8 @@ def new_slot(state: State, work: Workload) -> int:
     slot.emitted = slot.preemptions = slot.held = slot.filled = 0
     slot.cached = slot.joined = NONE
     slot.prefix = shared_places(work, e, e.queued)
-    e.queued += 1
+    e.queued = work.behind[e.queued] if work.behind.size > 0 else e.queued + 1
+    e.taken += 1
     return k
 
 

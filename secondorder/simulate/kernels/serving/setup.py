@@ -20,29 +20,30 @@ from secondorder.simulate.kernels.serving.state import (
 from secondorder.workloads.requests import Requests
 
 
-def new_state(scenario: Serving, requests: Requests, identities: int, *, leaps: bool) -> State:
-    """An engine with a scenario's settings, before the first of these requests arrives."""
+def new_state(scenario: Serving, requests: Requests, identities: int, *, leaps: bool, replicas: int = 1) -> State:
+    """Engines with a scenario's settings, one after the other, before the first of these requests arrives."""
     slots = max(1, min(scenario.max_num_seqs, len(requests)))
     blocks = width = 0
     if scenario.enable_prefix_caching:
         blocks, width = scenario.kv_blocks - 1, -(-_longest(requests) // scenario.block_size)
+    queue = np.full(1 << (2 * blocks).bit_length(), NONE, np.int32)
+    queue[:blocks] = np.arange(blocks)
     state = State(
-        engine=records(Engine, 1),
-        slots=records(Slot, slots),
-        drafts=records(Draft, 2),
-        entries=filled(Entry, slots, unused=np.arange(slots)),
-        outcomes=records(Outcome, 2 * slots),
-        borders=filled(Border, scenario.block_size, first=NONE, last=NONE),
-        blocks=filled(Block, blocks, queued=np.arange(blocks), content=NONE),
-        queue=np.full(1 << (2 * blocks).bit_length(), NONE, np.int32),
-        held=np.zeros(slots * width, np.int32),
-        first=np.full(identities + slots * width, NONE, np.int32),
+        engine=records(Engine, replicas),
+        slots=records(Slot, replicas * slots),
+        drafts=records(Draft, replicas * 2),
+        entries=filled(Entry, replicas * slots, unused=np.tile(np.arange(slots), replicas)),
+        outcomes=records(Outcome, replicas * 2 * slots),
+        borders=filled(Border, replicas * scenario.block_size, first=NONE, last=NONE),
+        blocks=filled(Block, replicas * blocks, queued=np.tile(np.arange(blocks), replicas), content=NONE),
+        queue=np.tile(queue, replicas),
+        held=np.zeros(replicas * slots * width, np.int32),
+        first=np.full(replicas * (identities + slots * width), NONE, np.int32),
     )
-    state.queue[:blocks] = np.arange(blocks)
-    e = state.engine[0]
-    _settings(e, scenario)
-    e.leaps, e.slots, e.unused, e.width, e.own = leaps, slots, slots, width, identities
-    e.requests, e.next_arrival = len(requests), _first_arrival(requests)
+    for e in state.engine:
+        _settings(e, scenario)
+        e.leaps, e.slots, e.unused, e.width, e.own = leaps, slots, slots, width, identities
+        e.requests, e.next_arrival = len(requests), _first_arrival(requests)
     return state
 
 

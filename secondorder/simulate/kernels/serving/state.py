@@ -18,8 +18,8 @@ NEVER = 2**62
 """Time later than any other, and length longer than any other."""
 PICO = 1e-12
 """Seconds in a tick of the clock."""
-NONE, LAST = -1, -2
-"""Index of nothing; end of a chain that is more than one block."""
+NONE, LAST, AGAIN = -1, -2, -3
+"""Index of nothing; end of a chain that is more than one block; no step yet, but perhaps when asked once more."""
 DONE, PAUSED, FULL, OUTSIDE = range(4)
 """Why the engine stopped: all are served, the asked number have arrived, the series is full, or no such step time."""
 
@@ -52,6 +52,8 @@ class Engine:
     next_arrival: int
     queued: int
     """The first request that has never been admitted."""
+    taken: int
+    """Requests that have been admitted."""
     # Sequences
     step: int
     decodes: int
@@ -83,6 +85,8 @@ class Engine:
     steps: int
     rows: int
     completed: int
+    completed_prompts: int
+    """Prompt tokens of the requests that are completed."""
     preemptions: int
     hits: int
     # A step outside the grids of a table
@@ -142,7 +146,8 @@ class Workload(NamedTuple):
     """What is asked, a place a request: arrivals in seconds, tokens, and the identities of prompts.
 
     ``starts[i]`` to ``starts[i + 1]`` are the places in ``identities`` of request ``i``: of each block of the trace
-    (``hash_block`` tokens) the identity of the first of the engine's blocks that end in it.
+    (``hash_block`` tokens) the identity of the first of the engine's blocks that end in it. ``behind`` is the request
+    that stands behind each one in its queue; without places it is the next one.
     """
 
     arrival: Floats
@@ -151,6 +156,7 @@ class Workload(NamedTuple):
     starts: Integers
     identities: Integers
     hash_block: int
+    behind: Integers
 
 
 class Results(NamedTuple):

@@ -1,0 +1,1 @@
+"""Several compiled engines behind a compiled router."""

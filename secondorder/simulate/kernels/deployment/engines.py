@@ -1,0 +1,218 @@
+"""Several compiled engines behind a router, each on its own from one arrival to the next.
+
+Between two arrivals nothing passes from one engine to another: each is brought up to the instant of the next one, and
+the router then sees what they have. At one instant arrivals and reports come before the ends of steps, as on SimPy.
+"""
+
+from secondorder.arrays import Integers
+from secondorder.simulate.kernels.compilation import called, compiled, inlined, merged
+from secondorder.simulate.kernels.deployment.router import pick
+from secondorder.simulate.kernels.deployment.state import IDLE, LEAP, STEP, WOKEN, Fleet, Replica, Router
+from secondorder.simulate.kernels.serving.engine import (
+    decide,
+    decode,
+    end,
+    leap_until,
+    outside,
+    record_span,
+    steady_steps,
+    step_lasts,
+    used,
+)
+from secondorder.simulate.kernels.serving.scheduler import waiting
+from secondorder.simulate.kernels.serving.state import (
+    DONE,
+    FULL,
+    NEVER,
+    NONE,
+    OUTSIDE,
+    PAUSED,
+    Results,
+    State,
+    Workload,
+)
+from secondorder.simulate.kernels.step_seconds import StepTimes
+
+
+@compiled
+def serve_all(
+    engines: State,
+    work: Workload,
+    times: StepTimes,
+    results: Results,
+    fleet: Fleet,
+    router: Router,
+    arrivals: Integers,
+    until: int,
+) -> int:
+    """Serve until so many requests have arrived, or all are served; says why it stopped."""
+    clock = fleet.clock[0]
+    while True:
+        if clock.arrived >= until and clock.next_arrival != NEVER:
+            return PAUSED
+        stopped = advance_all(engines, work, times, results, fleet, min(clock.next_arrival, clock.next_report))
+        if stopped != DONE or clock.next_arrival == NEVER:
+            return stopped
+        if report_is_next(fleet):
+            report(fleet)
+        else:
+            send(engines, work, times, fleet, router)
+            clock.arrived += 1
+            clock.serial += 1
+            clock.arrival_serial = clock.serial
+            if clock.arrived < len(arrivals):
+                clock.next_arrival = arrivals[clock.arrived]
+            else:
+                clock.next_arrival = clock.next_report = NEVER
+
+
+@inlined
+def advance_all(engines: State, work: Workload, times: StepTimes, results: Results, fleet: Fleet, until: int) -> int:
+    """Bring every engine up to an instant; DONE where nothing stopped it."""
+    for number in range(fleet.clock[0].replicas):
+        if fleet.replicas[number].ends < until:
+            stopped = advance(
+                share_of(engines, fleet, number), work, times, rows_of(results, fleet, number), fleet, number, until
+            )
+            if stopped != DONE:
+                return stopped
+    return DONE
+
+
+@inlined
+def share_of(engines: State, fleet: Fleet, number: int) -> State:
+    """One engine's part of the arrays."""
+    c, n, m = fleet.clock[0], number, number + 1
+    return State(
+        engines.engine[n:m],
+        engines.slots[n * c.slots : m * c.slots],
+        engines.drafts[2 * n : 2 * m],
+        engines.entries[n * c.slots : m * c.slots],
+        engines.outcomes[2 * n * c.slots : 2 * m * c.slots],
+        engines.borders[n * c.block_size : m * c.block_size],
+        engines.blocks[n * c.blocks : m * c.blocks],
+        engines.queue[n * c.queue : m * c.queue],
+        engines.held[n * c.held : m * c.held],
+        engines.first[n * c.first : m * c.first],
+    )
+
+
+@inlined
+def rows_of(results: Results, fleet: Fleet, number: int) -> Results:
+    """The results, with one engine's rows of the series."""
+    rows = fleet.clock[0].rows
+    return Results(
+        results.first_token,
+        results.finish,
+        results.scheduled,
+        results.preemptions,
+        results.cached,
+        results.found,
+        results.series[number * rows : (number + 1) * rows],
+    )
+
+
+@called
+def advance(
+    state: State, work: Workload, times: StepTimes, results: Results, fleet: Fleet, number: int, until: int
+) -> int:
+    """Bring one engine up to an instant: what ends before it has ended, and what follows has begun."""
+    e, replica = state.engine[0], fleet.replicas[number]
+    while replica.ends < until:
+        if replica.doing != IDLE:
+            if len(results.series) > 0 and e.rows == len(results.series):
+                return FULL
+            finish(state, work, results, replica)
+        begin(state, work, times, results, replica)
+        if e.failed:
+            return OUTSIDE
+    replica.outstanding = e.arrived - e.completed
+    replica.prompts = replica.sent_prompts - e.completed_prompts
+    if fleet.clock[0].interval == 0:
+        replica.told_outstanding, replica.told_prompts = replica.outstanding, replica.prompts
+    return DONE
+
+
+@merged
+def finish(state: State, work: Workload, results: Results, replica: Replica) -> None:
+    """What a replica was at has ended."""
+    e, steps, which = state.engine[0], 1, replica.which
+    e.now = replica.ends
+    if replica.doing == WOKEN:
+        record_span(state, results, 0, 0)
+        return
+    before = replica.used
+    if replica.doing == LEAP:
+        steps, which = replica.steps, 0
+        replica.tokens += steps * e.decodes
+        decode(state, work, steps)
+    else:
+        replica.tokens += state.drafts[which].tokens + state.drafts[which].decodes
+        before = used(e)
+    end(state, work, results, which, steps, before)
+
+
+@merged
+def begin(state: State, work: Workload, times: StepTimes, results: Results, replica: Replica) -> None:
+    """The next thing that a replica is at, from now on."""
+    e = state.engine[0]
+    steps = steady_steps(state) if e.leaps and not e.ahead else 0
+    if steps > 0:
+        if not outside(state, times, steps):
+            replica.doing, replica.used, replica.interruptible = LEAP, used(e), waiting(e) == 0
+            replica.ends, replica.steps = leap_until(e, times, steps, NEVER)
+        return
+    which = decide(state, work)
+    if which >= 0:
+        replica.doing, replica.which = STEP, which
+        replica.ends = e.now + step_lasts(state, times, results, which)
+        return
+    replica.doing = IDLE
+    if which == NONE:
+        replica.ends = NEVER
+
+
+@inlined
+def send(engines: State, work: Workload, times: StepTimes, fleet: Fleet, router: Router) -> None:
+    """The next request arrives, and joins the queue of a replica."""
+    index, now = fleet.clock[0].arrived, fleet.clock[0].next_arrival
+    number = pick(fleet, router, work, engines.engine[0], index)
+    e, replica = engines.engine[number], fleet.replicas[number]
+    if e.arrived == e.taken:
+        e.queued = index
+    else:
+        work.behind[replica.last] = index
+    replica.last = index
+    e.arrived += 1
+    replica.sent_prompts += work.prompt[index]
+    replica.outstanding += 1
+    replica.prompts += work.prompt[index]
+    if fleet.clock[0].interval == 0:
+        replica.told_outstanding, replica.told_prompts = replica.outstanding, replica.prompts
+    fleet.picked[index] = number
+    if replica.doing == IDLE:
+        replica.doing, replica.ends = WOKEN, now
+    elif replica.doing == LEAP and replica.interruptible:
+        replica.interruptible = 0
+        replica.ends, replica.steps = leap_until(e, times, replica.steps, now)
+
+
+@inlined
+def report_is_next(fleet: Fleet) -> bool:
+    """Whether a report comes before the next arrival."""
+    clock = fleet.clock[0]
+    if clock.next_report == clock.next_arrival:
+        return clock.report_serial < clock.arrival_serial
+    return clock.next_report < clock.next_arrival
+
+
+@inlined
+def report(fleet: Fleet) -> None:
+    """All replicas report their loads."""
+    clock = fleet.clock[0]
+    for number in range(clock.replicas):
+        replica = fleet.replicas[number]
+        replica.told_outstanding, replica.told_prompts = replica.outstanding, replica.prompts
+    clock.next_report += clock.interval
+    clock.serial += 1
+    clock.report_serial = clock.serial

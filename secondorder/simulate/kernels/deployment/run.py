@@ -1,0 +1,142 @@
+"""Runs the compiled engines and their router on a deployment's requests."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from secondorder.arrays import Integers
+from secondorder.scenarios.serving import Serving
+from secondorder.simulate.kernels.coefficients import step_times
+from secondorder.simulate.kernels.compilation import announced
+from secondorder.simulate.kernels.deployment.engines import serve_all
+from secondorder.simulate.kernels.deployment.state import (
+    FIXED,
+    PREFIX,
+    Clock,
+    Fleet,
+    Memory,
+    Replica,
+    Router,
+    Rule,
+    Sent,
+)
+from secondorder.simulate.kernels.records import filled, records
+from secondorder.simulate.kernels.serving.run import PORTION, refuse, results_of, workload_of
+from secondorder.simulate.kernels.serving.setup import new_state
+from secondorder.simulate.kernels.serving.state import DONE, FULL, NEVER, NONE, OUTSIDE, Small, State
+from secondorder.workloads.requests import Requests
+
+ROWS = 8_192
+"""Rows of each replica's series that are recorded at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetRecord:
+    """What came of a run, in picoseconds and counts; a place a request, in order of arrival.
+
+    ``series`` has the rows of each replica, without rows where none were asked for; ``tokens`` are all that were
+    computed.
+    """
+
+    first_token: Integers
+    finish: Integers
+    preemptions: Small
+    cached: Small
+    replica: Integers
+    series: tuple[Integers, ...] = field(repr=False)
+    tokens: int
+
+
+def record_fleet(
+    scenario: Serving,
+    requests: Requests,
+    arrivals: Integers,
+    rule: Rule,
+    *,
+    replicas: int,
+    report_interval: int = 0,
+    records: bool = True,
+) -> FleetRecord:
+    """Serve these requests by identical replicas, from an empty start to the last token.
+
+    ``arrivals`` and ``report_interval`` in ps; 0: the router knows the loads of now. Without ``records`` there is no
+    series, and neither preemptions nor cached tokens of each request.
+    """
+    scenario.check(requests)
+    times, results = step_times(scenario), results_of(len(requests), records, ROWS * replicas)
+    assert times is not None, f"{scenario.step_time} is not for the kernel"
+    work, identities = workload_of(scenario, requests)
+    work = work._replace(behind=np.full(len(requests), NONE))
+    engines = new_state(scenario, requests, identities, leaps=True, replicas=replicas)
+    for e in engines.engine:
+        e.next_arrival = NEVER  # the router sends
+    fleet = _fleet(engines, replicas, arrivals, report_interval, ROWS if records else 0)
+    longest = int(np.diff(work.starts).max(initial=0)) * work.hash_block
+    router = _router(scenario, rule, replicas, identities, fleet, longest)
+    parts: list[list[Integers]] = [[] for _ in range(replicas)]
+    with announced():
+        while True:
+            until = fleet.clock[0].arrived + PORTION
+            stopped = serve_all(engines, work, times, results, fleet, router, arrivals, until)
+            if stopped == OUTSIDE:
+                refuse(scenario, next(e for e in engines.engine if e.failed))
+            if stopped in (FULL, DONE):
+                _take_rows(engines, results.series, parts)
+            if stopped == DONE:
+                break
+    return FleetRecord(
+        first_token=results.first_token,
+        finish=results.finish,
+        preemptions=results.preemptions,
+        cached=results.cached,
+        replica=fleet.picked,
+        series=tuple(np.concatenate(part) for part in parts),
+        tokens=int(sum(replica.tokens for replica in fleet.replicas)),
+    )
+
+
+def _take_rows(engines: State, series: Integers, parts: list[list[Integers]]) -> None:
+    """Move what is recorded out of the kernel's arrays."""
+    rows = len(series) // len(parts)
+    for number, (e, part) in enumerate(zip(engines.engine, parts, strict=True)):
+        part.append(series[number * rows : number * rows + e.rows].copy())
+        e.rows = 0
+
+
+def _fleet(engines: State, replicas: int, arrivals: Integers, interval: int, rows: int) -> Fleet:
+    """Idle replicas, and the first arrival and report to come."""
+    fleet = Fleet(
+        clock=records(Clock, 1),
+        replicas=filled(Replica, replicas, ends=NEVER, last=NONE),
+        picked=np.full(len(arrivals), NONE),
+    )
+    clock = fleet.clock[0]
+    clock.replicas, clock.interval, clock.rows = replicas, interval, rows
+    clock.report_serial, clock.arrival_serial, clock.serial = 1, 2, 2
+    clock.next_arrival = arrivals[0] if len(arrivals) else NEVER
+    clock.next_report = interval if interval and len(arrivals) else NEVER
+    clock.slots, clock.block_size = len(engines.slots) // replicas, len(engines.borders) // replicas
+    clock.blocks, clock.queue = len(engines.blocks) // replicas, len(engines.queue) // replicas
+    clock.held, clock.first = len(engines.held) // replicas, len(engines.first) // replicas
+    return fleet
+
+
+def _router(scenario: Serving, rule: Rule, replicas: int, identities: int, fleet: Fleet, longest: int) -> Router:
+    """The rule, with nothing sent yet; prompts share ``longest`` tokens at most."""
+    remembers = rule.kind == PREFIX
+    most = scenario.kv_blocks - 1 if remembers else 0
+    fleet.clock[0].most = most
+    return Router(
+        kind=rule.kind,
+        choices=rule.choices,
+        by_prompts=int(rule.by_prompts),
+        weight=float(rule.weight),
+        chance=np.ascontiguousarray(rule.chance, np.float64),
+        fixed=rule.fixed.astype(np.int32) if rule.kind == FIXED else np.zeros(0, np.int32),
+        places=np.full(replicas * identities if remembers else 0, NONE, np.int32),
+        sent=filled(Sent, replicas * most, older=NONE, newer=NONE),
+        memory=filled(Memory, replicas, newest=NONE, oldest=NONE),
+        prefix=np.zeros(longest // scenario.block_size + 1, np.int32),
+        order=np.zeros(replicas, np.int32),
+        scores=np.zeros(replicas),
+    )

@@ -1,0 +1,130 @@
+"""What the compiled deployment keeps beside the state of its engines."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from secondorder.arrays import Floats, Integers
+from secondorder.simulate.kernels.records import Int32
+from secondorder.simulate.kernels.serving.state import Small
+
+FIXED, LEAST, CHOICES, PREFIX = range(4)
+"""How a replica is picked: set beforehand, the least load, that of some replicas picked at random, prefix less load."""
+IDLE, WOKEN, STEP, LEAP = range(4)
+"""What a replica is at: nothing, waking up, one step, several at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """How a replica is picked: its ``kind``, and what that kind needs.
+
+    ``fixed``: the replica of each request. ``chance``: as many random numbers as it can use up.
+    """
+
+    kind: int
+    choices: int = 0
+    by_prompts: bool = False
+    weight: float = 0.0
+    fixed: Integers = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
+    chance: Floats = field(default_factory=lambda: np.zeros(0), repr=False)
+
+
+class Replica:
+    """What one replica is at, and what has been sent to it."""
+
+    doing: int
+    ends: int
+    """When that ends; NEVER while it is idle."""
+    steps: int
+    """Of a leap."""
+    interruptible: int
+    """Whether an arrival that can be admitted cuts the leap short."""
+    used: int
+    """Blocks in use when it began."""
+    which: int
+    """The draft of a step."""
+    tokens: int
+    """Computed so far."""
+    sent_prompts: int
+    """Prompt tokens of all requests sent."""
+    last: int
+    """The last request of its queue."""
+    # Its load now, and as the router knows it
+    outstanding: int
+    prompts: int
+    told_outstanding: int
+    told_prompts: int
+
+
+class Clock:
+    """What comes next, and the sizes of one engine's share of the arrays.
+
+    Of an arrival and a report at one instant the one comes first that was scheduled first: each has a ``serial``.
+    """
+
+    next_arrival: int
+    next_report: int
+    arrival_serial: int
+    report_serial: int
+    serial: int
+    arrived: int
+    drawn: int
+    """Random numbers that are used up."""
+    replicas: int
+    interval: int
+    slots: int
+    block_size: int
+    blocks: int
+    queue: int
+    held: int
+    first: int
+    rows: int
+    most: int
+    """Blocks whose prefixes the router remembers of a replica."""
+
+
+class Sent:
+    """A block of a prompt that was sent to a replica, between the neighbours in order of use."""
+
+    identity: Int32
+    older: Int32
+    newer: Int32
+
+
+class Memory:
+    """The blocks that the router remembers of a replica: the most and the least recently sent, and how many."""
+
+    newest: int
+    oldest: int
+    count: int
+
+
+class Router(NamedTuple):
+    """The rule by which a replica is picked, and what it remembers.
+
+    ``chance`` are random numbers between 0 and 1, used one after the other; ``fixed`` the replica of each request
+    where it is set beforehand. ``places`` has for each replica and each identity the line of ``sent`` that holds it.
+    The last three are for the decision under way.
+    """
+
+    kind: int
+    choices: int
+    by_prompts: int
+    weight: float
+    chance: Floats
+    fixed: Small
+    places: Small
+    sent: list[Sent]
+    memory: list[Memory]
+    prefix: Small
+    order: Small
+    scores: Floats
+
+
+class Fleet(NamedTuple):
+    """The replicas, their clock, and the replica that each request was sent to."""
+
+    clock: list[Clock]
+    replicas: list[Replica]
+    picked: Integers
