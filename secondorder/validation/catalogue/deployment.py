@@ -149,6 +149,7 @@ def twins() -> tuple[Twin, ...]:
                 witness=one_network,
                 customers=5_000,
                 pace=5e3,
+                units={"throughput": "request/step"},
             )
             for load in (0.53, 0.61)
         ),

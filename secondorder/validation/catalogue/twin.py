@@ -10,9 +10,10 @@ from secondorder.simulate.queues import after, measure, run, warm_up
 from secondorder.simulate.queues.answer import RELAXATIONS
 from secondorder.simulate.queues.run import has_recursion
 from secondorder.simulate.statistics.run_length import RunLength, recommended_length
+from secondorder.validation.verdicts import Verdict
 from secondorder.verbs import solve
 
-Kind = Literal["exact", "approximation", "bound"]
+Kind = Literal["exact", "approximation", "bound", "label"]
 Amounts: TypeAlias = Mapping[str, float]
 Formula: TypeAlias = Callable[[Any], Amounts]
 """Of a scenario, its closed forms by metric (SI)."""
@@ -43,13 +44,16 @@ class Twin:
     """One claim, judged metric by metric against margins stated beforehand.
 
     - ``title``: the claim in at most 28 characters; ``claim``: in a sentence.
-    - ``kind``: *exact*, *approximation*, or *bound* (from above).
+    - ``kind``: *exact*, *approximation*, *bound* (from above), or *label*: whether the share of work left over at the
+      end exceeds the margin, as the formula says (*diverges*), or not (*stable*).
     - ``margins``: of each metric that is judged, how far formula and truth may be apart; for a
       bound, how far the truth may exceed it.
     - ``formula`` and ``witness``: the two sides; that of the highest order of ``solve`` and one
       replication of the queue where none are named.
     - ``customers``: of a replication; by the design rule where none are given.
     - ``pace``: customers that the witness simulates in a second of one core, roughly, where it is not a queue's.
+    - ``expected``: the verdict that theory foretells, where it is another than that both sides agree.
+    - ``units``: of the metrics, where no kind of scenario declares them.
     """
 
     title: str
@@ -62,6 +66,8 @@ class Twin:
     witness: Witness = one_replication
     customers: int | None = None
     pace: float | None = None
+    expected: Verdict = Verdict.AGREES
+    units: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def length(self) -> RunLength:
