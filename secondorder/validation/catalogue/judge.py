@@ -78,6 +78,14 @@ def label(left_over: float, threshold: float) -> Verdict:
     return Verdict.DIVERGES if left_over > threshold else Verdict.STABLE
 
 
+def state(group: Sequence[Judged]) -> Verdict | None:
+    """The label of a twin from all its starts: *two states* where they differ; None where it has no label."""
+    found = {each.verdict for each in group if each.twin.kind == "label"}
+    if Verdict.NOT_ENOUGH_DATA in found:
+        return Verdict.NOT_ENOUGH_DATA
+    return Verdict.TWO_STATES if len(found) > 1 else next(iter(found), None)
+
+
 def run_catalogue(
     twins: Sequence[Twin],
     *,

@@ -150,7 +150,7 @@ def _full(theorem: str, title: str, written: str, case: Cached, formula: Any, ma
         formula=formula,
         witness=completions,
         customers=4_000,
-        pace=8e4,
+        pace=8e4 if case.policy in ("look-ahead", "output lost") else 1e6,
         units={"completions": "request/step", "share": ""},
         **options,
     )
@@ -240,7 +240,7 @@ def _littles_law() -> list[Theorem]:
             written="rate < mu",
             claim="below the law an engine on demand is stable",
             customers=6_000,
-            pace=1e5,
+            pace=1e6,
         ),
         _label(
             "T1",
@@ -249,8 +249,8 @@ def _littles_law() -> list[Theorem]:
             beyond_the_reserve,
             written="ages fall in step",
             claim="first come, first served with a look-ahead lets ages fall in step, and diverges below the law",
-            customers=6_000,
-            pace=5e3,
+            customers=3_000,
+            pace=3e3,
         ),
     ]
 
@@ -263,8 +263,8 @@ def _classes(rate: float) -> Theorem:
         classes,
         written="sum(rate w) <= M",
         claim="classes of 20, 40 and 60 tokens in one cache, each at so many requests in a step: 4.0621 at most",
-        customers=12_000,
-        pace=1e5,
+        customers=60_000,
+        pace=1e6,
     )
 
 

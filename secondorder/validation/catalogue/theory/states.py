@@ -39,7 +39,7 @@ def _routes(load: float, steps: int, *, last_first: bool = True) -> Theorem:
         formula=virtual_station,
         witness=network,
         customers=steps,
-        pace=5e3,
+        pace=5e4,
         units={"left_over": ""},
     )
 
@@ -85,13 +85,13 @@ def _prefixes(rate: float) -> Theorem:
         formula=two_branches,
         witness=both_starts,
         customers=30_000,
-        pace=1.5e5,
+        pace=4e5,
         units={"good_start": "", "bad_start": ""},
     )
 
 
 def twins() -> tuple[Theorem, ...]:
     """T4 and T12."""
-    routes: list[Any] = [_routes(load, steps) for load, steps in ((0.53, 5_000), (0.55, 10_000), (0.57, 20_000))]
+    routes: list[Any] = [_routes(load, steps) for load, steps in ((0.53, 20_000), (0.55, 40_000), (0.57, 20_000))]
     routes += [_routes(0.61, 5_000), _routes(0.9, 5_000, last_first=False)]
     return (*routes, *map(_prefixes, (7.0, 9.0, 11.2)))

@@ -147,8 +147,8 @@ def _tiled(
         margins={metric: margin},
         formula=formula,
         witness=overloaded,
-        customers=1_500,
-        pace=5e3,
+        customers=10_000,
+        pace=4e4,
         units=UNITS,
         **options,
     )
@@ -164,8 +164,8 @@ def _fluid(rate: float, number: float) -> Theorem:
         margins={"held_mean": 0.01},
         formula=fluid,
         witness=held_in_a_step,
-        customers=4_000,
-        pace=1e5,
+        customers=20_000,
+        pace=1e6,
         units={"held_mean": "token"},
         numbers={"held_mean": number},
     )
