@@ -44,6 +44,10 @@ class Settings:
     cap_alone: bool = True
     adaptive: bool = False
     kept: int = 0
+    smallest_volume_first: bool = False
+    peak_reserved: bool = False
+    look_ahead: bool = False
+    keeps_output: bool = True
 
 
 @dataclass(eq=False)
@@ -66,6 +70,12 @@ class Job:
     @property
     def urgency(self) -> tuple[int, int, int]:
         return self.ask.priority, self.ask.arrival, self.index
+
+    @property
+    def volume(self) -> tuple[int, int, int]:
+        """Tokens held, over all steps of its life."""
+        held = sum(self.ask.prompt + step for step in range(1, self.ask.output + 1))
+        return held, self.ask.arrival, self.index
 
     @property
     def needed(self) -> int:
@@ -214,6 +224,8 @@ class NaiveEngine:
     def order(self) -> None:
         if self.settings.urgent_first:
             self.waiting.sort(key=lambda job: job.urgency)
+        if self.settings.smallest_volume_first:
+            self.waiting.sort(key=lambda job: job.volume)
 
     def give_up(self) -> None:
         for job in [job for job in self.waiting + self.running if job.ask.gives_up <= self.now]:
@@ -230,7 +242,7 @@ class NaiveEngine:
         while preempted and not step and not beside:  # the first in order was its own victim
             step, preempted = self.continue_running()
         if not preempted:
-            step += self.admit(self.settings.max_num_batched_tokens - sum(piece.n for piece in step))
+            step += self.admit(step)
         for piece in step:
             piece.job.computed += piece.n
             piece.job.emitted += piece.ends
@@ -269,11 +281,27 @@ class NaiveEngine:
         victim.computed = 0
         victim.preemptions += 1
         if not victim.done:  # else its last token is in the step under way
+            if not self.settings.keeps_output:
+                victim.emitted = victim.delivered = 0
             self.waiting.insert(0, victim)
             self.order()
 
-    def admit(self, budget: int) -> list[Piece]:
+    def has_room(self, job: Job, step: list[Piece]) -> bool:
+        """Whether it and those that run fit in the cache, step by step until the last of them ends."""
+        given = {piece.job: piece.n for piece in step}
+        ends = [ask.prompt + ask.output - 1 for ask in [job.ask, *(each.ask for each in self.running)]]
+        if self.settings.peak_reserved:
+            return sum(map(self.blocks.tokens, ends)) <= self.settings.usable
+        held = [job.needed, *(max(each.computed + given.get(each, 0), each.ask.prompt) for each in self.running)]
+        for later in range(max(ends)):
+            alive = [now + later for now, end in zip(held, ends, strict=True) if now + later <= end]
+            if sum(map(self.blocks.tokens, alive)) > self.settings.usable:
+                return False
+        return True
+
+    def admit(self, before: list[Piece]) -> list[Piece]:
         step: list[Piece] = []
+        budget = self.settings.max_num_batched_tokens - sum(piece.n for piece in before)
         while self.waiting and budget > 0 and len(self.running) < self.settings.max_num_seqs:
             job = self.waiting[0]
             hits = self.blocks.hits(job)
@@ -285,6 +313,9 @@ class NaiveEngine:
             fresh = self.blocks.tokens(job.needed if self.settings.whole_length else hit_tokens + n) - len(hits)
             kept = self.settings.kept if self.running else 0
             if fresh + sum(block in self.blocks.free for block in hits) + kept > len(self.blocks.free):
+                break
+            rules = self.settings.peak_reserved or self.settings.look_ahead
+            if rules and not self.has_room(job, before + step):
                 break
             self.running.append(self.waiting.pop(0))
             for block in hits:

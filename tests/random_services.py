@@ -16,7 +16,9 @@ from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import Affine, Roofline, StepTime
 from secondorder.simulate import serving
 from secondorder.simulate.serving import request, single_run
+from secondorder.simulate.serving.admissions import look_ahead, peak_reserved
 from secondorder.simulate.serving.engine import Engine
+from secondorder.simulate.serving.orders import SmallestVolumeFirst
 from secondorder.simulate.serving.policies import MostUrgent, Policies, UnnamedFirst, whole_length
 from secondorder.simulate.serving.recorder import Recorder
 from secondorder.workloads.arrivals import Poisson
@@ -100,6 +102,10 @@ class Case:
                 cap_alone=True,
                 adaptive=False,
                 kept=0,
+                smallest_volume_first=self.policies.waiting is SmallestVolumeFirst,
+                peak_reserved=self.policies.admits is peak_reserved,
+                look_ahead=self.policies.admits is look_ahead,
+                keeps_output=self.policies.keeps_output,
             )
         return NaiveEngine(chosen, list(self._asks()), self.scenario.step_seconds)
 

@@ -33,12 +33,15 @@ Examples:
 
   secondorder validate --suite serving --format json
 
+  secondorder validate --suite theory --format markdown
+
   secondorder validate --coverage --reference queueing.csv
 
   secondorder validate --coverage --suite serving --service code --seeds 40
 
-Exit code 4 if an exact claim or a bound breaks. Approximations are shown with
-the borders past which they are more than 5, 10 and 25 % off.
+Exit code 4 if an exact claim or a bound breaks, or a counterexample does not.
+Approximations are shown with the borders past which they are more than
+5, 10 and 25 % off.
 """
 
 CORES = min(2, os.cpu_count() or 1)
@@ -52,7 +55,7 @@ def validate(
         Parameter(
             group=CLAIMS,
             metavar="NAME",
-            help="Only these claims: queueing, serving, training or published.",
+            help="Only these claims: queueing, serving, deployment, training, theory or published.",
             show_default="all",
         ),
     ] = None,
@@ -135,7 +138,8 @@ def _catalogue(suite: str | None, thorough: bool, seed: int, jobs: int, out: Out
     with progress("validating", len(chosen) + len(shapes)) as done:
         judged = run_catalogue(chosen, seed=seed, thorough=thorough, jobs=jobs, done=done)
         borders = [each for found in in_parallel(borders_of, shapes, seed, jobs, done) for each in found]
-    grids = [_twins_grid(name, list(group)) for name, group in groupby(judged, key=lambda each: each.twin.suite)]
+    suites = groupby(judged, key=lambda each: each.twin.suite)
+    grids = [_grid(name, list(group), wide=out.format == "markdown") for name, group in suites]
     grids += [_borders_grid(borders)] if borders else []
     figures = published(seed=seed) if suite in (None, "published") else []
     grids += [_published_grid(figures)] if figures else []
@@ -255,6 +259,12 @@ def _left_out(excluded: "Sequence[Excluded]") -> list[str]:
         f"not simulated: {len(excluded)} rows",
         *(f"- {why} ({len(rows)}): {'; '.join(dict.fromkeys(rows))}" for why, rows in reasons.items()),
     ]
+
+
+def _grid(suite: str, judged: "Sequence[Judged]", *, wide: bool) -> "Grid":
+    from secondorder.report.theory import theory_grid
+
+    return theory_grid(judged, wide=wide) if suite == "theory" else _twins_grid(suite, judged)
 
 
 def _twins_grid(suite: str, judged: "Sequence[Judged]") -> "Grid":

@@ -16,6 +16,8 @@ class Verdict(StrEnum):
     BREAKS = "breaks"
     NOT_ENOUGH_DATA = "not enough data"
     UNSTABLE = "unstable"
+    STABLE = "stable"
+    DIVERGES = "diverges"
     TRANSIENT = "transient"
     TWO_STATES = "two states"
     REPLAYED = "replayed once"

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from random_services import MILLISECOND, Case, assert_agrees, by_hand, cases, examples, milliseconds
 
 from secondorder.simulate.serving import asks, single_run
+from secondorder.simulate.serving.admissions import look_ahead, peak_reserved
+from secondorder.simulate.serving.orders import ShortestPredictedFirst, SmallestVolumeFirst
 from secondorder.simulate.serving.policies import (
     DEFAULT,
     URGENT_FIRST,
@@ -62,6 +64,21 @@ def test_admission_by_the_first_chunk_agrees_with_the_naive_engine(case: Case) -
     assert_agrees(replace(case, policies=ADMITS_BY_CHUNK))
 
 
+KNOW_THE_OUTPUT = {
+    "peak reserved": Policies(admits=peak_reserved),
+    "look-ahead": Policies(admits=look_ahead, until_an_end=False),
+    "smallest volume first": Policies(waiting=SmallestVolumeFirst),
+    "output is lost": Policies(keeps_output=False),
+    "all of them": Policies(waiting=SmallestVolumeFirst, admits=look_ahead, until_an_end=False, keeps_output=False),
+}
+
+
+@given(cases(), st.sampled_from(list(KNOW_THE_OUTPUT)))
+@examples(400)
+def test_policies_that_know_the_output_agree_with_the_naive_engine(case: Case, name: str) -> None:
+    assert_agrees(replace(case, policies=KNOW_THE_OUTPUT[name]))
+
+
 @given(st.booleans().flatmap(with_patience))
 @examples(400)
 def test_requests_that_give_up_leave_as_in_the_naive_engine(case: Case) -> None:
@@ -113,6 +130,37 @@ def test_a_victim_gives_back_what_it_was_given_in_the_same_step() -> None:
     assert step.load == (0, 0, 0, 1, 5, 1)
     assert (victim.computed, victim.emitted, victim.held, urgent_one.held) == (0, 2, 0, 2)
     assert engine.blocks.free == 1
+
+
+def test_a_reserved_peak_and_a_look_ahead_admit_later_and_never_preempt() -> None:
+    # Each request ends with 2 of 5 blocks. In their last step the first two leave one, which is enough for a beginning.
+    case = by_hand([(0, 4, 4), (0, 4, 4), (0, 4, 4)], blocks=5)
+    assert milliseconds(case, "first_token") == [1, 1, 1]
+    assert list(case.record().preemptions) == [0, 0, 1]
+    for name, admitted in (("peak reserved", 5), ("look-ahead", 4)):
+        careful = replace(case, policies=KNOW_THE_OUTPUT[name])
+        assert milliseconds(careful, "first_token") == [1, 1, admitted]
+        assert list(careful.record().preemptions) == [0, 0, 0]
+
+
+def test_a_look_ahead_admits_where_one_ends_before_the_other_is_long() -> None:
+    # The first one ends with step 2; a reserved peak would wait until then.
+    case = by_hand([(0, 8, 2), (0, 3, 5)], blocks=4)
+    assert milliseconds(replace(case, policies=KNOW_THE_OUTPUT["peak reserved"]), "first_token") == [1, 3]
+    assert milliseconds(replace(case, policies=KNOW_THE_OUTPUT["look-ahead"]), "first_token") == [1, 1]
+
+
+def test_a_victim_that_loses_its_output_begins_anew() -> None:
+    case = by_hand([(0, 3, 6), (0, 3, 6)], blocks=3)
+    assert milliseconds(case, "finish") == [6, 10]
+    assert milliseconds(replace(case, policies=KNOW_THE_OUTPUT["output is lost"]), "finish") == [6, 12]
+
+
+def test_the_smallest_volume_and_the_shortest_prediction_go_first() -> None:
+    case = by_hand([(0, 4, 1), (0, 4, 3), (0, 9, 1), (0, 4, 1)], max_num_seqs=1)
+    assert milliseconds(replace(case, policies=KNOW_THE_OUTPUT["smallest volume first"]), "first_token") == [1, 4, 3, 2]
+    guessed = replace(case, policies=Policies(waiting=lambda: ShortestPredictedFirst([2, 1, 4, 3])))
+    assert list(guessed.record().first_token) == [MILLISECOND * t for t in (4, 1, 6, 5)]
 
 
 def test_a_request_that_gives_up_while_it_waits_is_never_scheduled() -> None:

@@ -46,13 +46,13 @@ def test_what_must_hold_agrees_and_nothing_exact_breaks(twin: Twin) -> None:
     for judged in run_twin(twin, seed=1):
         assert not judged.fails, judged
         if twin.kind != "approximation":
-            assert judged.verdict is Verdict.AGREES, judged
+            assert judged.verdict is judged.foretold, judged
 
 
 def test_titles_are_short_and_tell_twins_apart() -> None:
     assert len(CATALOGUE) == len(twins())
     assert max(map(len, CATALOGUE)) <= 28
-    assert {twin.suite for twin in twins()} == {"deployment", "queueing", "serving", "training"}
+    assert {twin.suite for twin in twins()} == {"deployment", "queueing", "serving", "theory", "training"}
 
 
 @pytest.mark.parametrize("twin", CATALOGUE.values(), ids=list(CATALOGUE))
@@ -177,7 +177,7 @@ def test_help_keeps_to_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert "the borders past which they are more than 5, 10 and 25 % off." in lines
+    assert "Approximations are shown with the borders past which they are more than" in lines
 
 
 # Borders

@@ -1,16 +1,19 @@
 """What an engine may decide in one way or another: four small policies.
 
-- The order of waiting: a ``Waiting`` collection (``FirstCome``, ``MostUrgent``).
+- The order of waiting: a ``Waiting`` collection (``FirstCome``, ``MostUrgent``; ``SmallestVolumeFirst`` and
+  ``ShortestPredictedFirst`` in ``orders``).
 - The victim of a preemption: a function of the running requests (``newest``, ``least_urgent``).
 - The block that is used again: a ``FreeBlocks`` collection (``LeastRecentlyReleased``).
-- The admission: a function of a ``Candidate`` (``whole_length``, ``first_chunk``, ``Watermark``).
+- The admission: a function of a ``Candidate`` (``whole_length``, ``first_chunk``, ``Watermark``; ``peak_reserved`` and
+  ``look_ahead`` in ``admissions``).
 
 ``Policies`` holds one of each; the defaults are those of vLLM V1.
 """
 
 import heapq
+from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from sys import maxsize
 from typing import Annotated, NamedTuple, Protocol
@@ -60,23 +63,31 @@ class FirstCome(deque[Slot]):
         return self.popleft()
 
 
-class MostUrgent:
-    """The lowest ``priority`` first, and the earliest arrival of that; preempted requests like the others."""
+Rank = tuple[float, int, int]
+"""The smaller, the sooner; no two requests of an engine have the same."""
+
+
+class Ranked(ABC):
+    """The smallest ``rank`` first; preempted requests like the others."""
 
     def __init__(self) -> None:
-        self.heap: list[tuple[tuple[int, int, int], Slot]] = []
+        self.heap: list[tuple[Rank, Slot]] = []
+
+    @abstractmethod
+    def rank(self, slot: Slot) -> Rank:
+        """The smaller, the sooner; it does not change while the request waits."""
 
     def __len__(self) -> int:
         return len(self.heap)
 
     def __iter__(self) -> Iterator[Slot]:
-        return (slot for _, slot in sorted(self.heap, key=_urgency_of_entry))
+        return (slot for _, slot in sorted(self.heap, key=_rank_of_entry))
 
     def __contains__(self, slot: object) -> bool:
         return any(each is slot for _, each in self.heap)
 
     def add(self, slot: Slot) -> None:
-        heapq.heappush(self.heap, (urgency(slot), slot))
+        heapq.heappush(self.heap, (self.rank(slot), slot))
 
     put_back = add
 
@@ -87,17 +98,24 @@ class MostUrgent:
         return heapq.heappop(self.heap)[1]
 
     def remove(self, slot: Slot) -> None:
-        self.heap.remove((urgency(slot), slot))
+        self.heap.remove((self.rank(slot), slot))
         heapq.heapify(self.heap)
 
 
-def urgency(slot: Slot) -> tuple[int, int, int]:
+class MostUrgent(Ranked):
+    """The lowest ``priority`` first, and the earliest arrival of that."""
+
+    def rank(self, slot: Slot) -> Rank:
+        return urgency(slot)
+
+
+def urgency(slot: Slot) -> Rank:
     """The smaller, the more urgent: by priority, then arrival."""
     ask = slot.ask
     return ask.priority, ask.arrival, ask.index
 
 
-def _urgency_of_entry(entry: tuple[tuple[int, int, int], Slot]) -> tuple[int, int, int]:
+def _rank_of_entry(entry: tuple[Rank, Slot]) -> Rank:
     return entry[0]
 
 
@@ -193,11 +211,22 @@ def adaptive_cap(threshold: int, budget: int, requests: int) -> int:
 # The admission
 
 
+class Holding(NamedTuple):
+    """Tokens that a request holds in this step, the whole of its prompt at least, and in its last one.
+
+    It holds one more with each step.
+    """
+
+    now: int
+    last: int
+
+
 class Candidate(NamedTuple):
     """The request that is to be admitted next, of ``prompt`` tokens.
 
     Blocks of its whole length (``fresh``) and of what it would compute now (``fresh_now``) beyond those found in the
-    cache; ``free`` blocks left beside the ones found; ``total`` blocks; requests ``running``.
+    cache; ``free`` blocks left beside the ones found; ``total`` blocks of ``block_size`` tokens; requests ``running``.
+    ``own``: what it will hold; ``residents``: makes the same of those that run.
     """
 
     fresh: int
@@ -206,6 +235,9 @@ class Candidate(NamedTuple):
     total: int
     running: int
     prompt: int = 0
+    block_size: int = 1
+    own: Holding = Holding(0, 0)
+    residents: Callable[[], Iterable[Holding]] = tuple
 
 
 def whole_length(candidate: Candidate) -> bool:
@@ -236,6 +268,8 @@ class Policies:
 
     ``goes_on``: whether those after a request that was its own victim still run in that step. ``passes_over``: whether
     a victim that stood before the request in need, and had got nothing in that step, costs the next one its turn.
+    ``keeps_output``: whether a victim keeps the tokens that came out; else it begins with its prompt. ``until_an_end``:
+    whether a request that is not admitted has to wait until a running one ends, and the steps until then can be summed.
     """
 
     waiting: Callable[[], Waiting] = FirstCome
@@ -245,6 +279,8 @@ class Policies:
     cap: Callable[[int, int, int], int] = fixed_cap
     free_blocks: Callable[[int], FreeBlocks] = LeastRecentlyReleased
     admits: Callable[[Candidate], bool] = whole_length
+    keeps_output: bool = True
+    until_an_end: bool = True
 
 
 DEFAULT = Policies()

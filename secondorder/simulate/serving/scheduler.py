@@ -13,11 +13,12 @@ how many reach a block's border). A request that prefills is *apart* and handled
 """
 
 import heapq
+from collections.abc import Iterator
 
 from secondorder.simulate.serving.blocks import Blocks, CountedBlocks, PrefixBlocks
 from secondorder.simulate.serving.cadence import Cadence
 from secondorder.simulate.serving.causes import Cause
-from secondorder.simulate.serving.policies import DEFAULT, NO_CAP, Candidate, Policies, Running
+from secondorder.simulate.serving.policies import DEFAULT, NO_CAP, Candidate, Holding, Policies, Running
 from secondorder.simulate.serving.request import Ask, Slot
 from secondorder.simulate.serving.step import Draft, Step
 
@@ -250,6 +251,8 @@ class Scheduler:
         victim.preemptions += 1
         if not victim.done:  # else its last token is in the step under way
             victim.computed = 0
+            if not self.policies.keeps_output:
+                victim.emitted = 0
             self.waiting.put_back(victim)
             draft.victims.append(victim)
 
@@ -282,7 +285,7 @@ class Scheduler:
                 return Cause.BUDGET
             tokens = min(tokens, draft.budget)
             if not self.policies.admits(self._candidate(slot, hits, tokens)):
-                self.blocked = True
+                self.blocked = self.policies.until_an_end
                 return Cause.CACHE
             self.waiting.take()
             self._start(slot, hits, draft)
@@ -298,7 +301,18 @@ class Scheduler:
             total=self.blocks.total,
             running=len(self.running),
             prompt=slot.ask.prompt,
+            block_size=self.block_size,
+            own=Holding(slot.length, slot.ask.prompt + slot.ask.output - 1),
+            residents=self._residents,
         )
+
+    def _residents(self) -> Iterator[Holding]:
+        """What each running request holds in the step that is being decided."""
+        return map(self._holding, self.running)
+
+    def _holding(self, slot: Slot) -> Holding:
+        decoded = slot.computed + self.step - slot.joined + 1 if slot.joined >= 0 else slot.computed
+        return Holding(max(decoded, slot.ask.prompt), slot.ask.prompt + slot.ask.output - 1)
 
     def _start(self, slot: Slot, hits: int, draft: Draft) -> None:
         self.blocks.take_hits(slot, hits)

@@ -10,7 +10,7 @@ from secondorder.validation.catalogue.twin import Twin
 
 __all__ = ["SUITES", "Judged", "Twin", "run_catalogue", "run_twin", "twins"]
 
-SUITES = ("queueing", "serving", "deployment", "training")
+SUITES = ("queueing", "serving", "deployment", "training", "theory")
 
 
 def twins(suite: str | None = None) -> tuple[Twin, ...]:
@@ -36,4 +36,8 @@ def twins(suite: str | None = None) -> tuple[Twin, ...]:
         from secondorder.validation.catalogue import recovery, training
 
         found += training.twins() + recovery.twins()
+    if suite in (None, "theory"):
+        from secondorder.validation.catalogue import theory
+
+        found += theory.twins()
     return found

@@ -254,6 +254,7 @@ def twins() -> tuple[Twin, ...]:
                 witness=one_network,
                 customers=20_000,
                 pace=5e4,
+                units={"throughput": "request/step"},
             )
             for load in (0.53, 0.61)
         ),

@@ -7,31 +7,42 @@ from secondorder.answers.metric import declared
 from secondorder.systems.registry import system_of
 from secondorder.validation.borders import LEVELS, Border
 from secondorder.validation.catalogue.judge import Judged
+from secondorder.validation.catalogue.twin import Twin
 from secondorder.validation.published import Published
+from secondorder.validation.verdicts import Verdict
 
 
 def judged_record(judged: Judged) -> Mapping[str, object]:
     """One metric of one twin."""
-    twin, error = judged.twin, judged.error
-    metric = declared(system_of(twin.scenario).metrics, judged.metric)
+    twin = judged.twin
+    error = None if twin.kind == "label" else judged.error
     return {
         "suite": twin.suite,
         "twin": twin.title,
         "claim": twin.claim,
         "kind": twin.kind,
         "metric": judged.metric,
-        "unit": "" if metric is None else metric.unit,
+        "unit": _unit(twin, judged.metric),
         "formula": judged.formula,
         "simulated": judged.simulated.mean,
         "ci_low": judged.simulated.low,
         "ci_high": judged.simulated.high,
-        "error": error.mean,
-        "error_low": error.low,
-        "error_high": error.high if error.high != math.inf else None,
+        "error": error and error.mean,
+        "error_low": error and error.low,
+        "error_high": error.high if error and error.high != math.inf else None,
         "margin": judged.margin,
         "verdict": str(judged.verdict),
+        "expected": "" if twin.kind == "approximation" and twin.expected is Verdict.AGREES else str(judged.foretold),
         "how": judged.how,
     }
+
+
+def _unit(twin: Twin, metric: str) -> str:
+    """That of the twin, else the one that its kind of scenario declares."""
+    if metric in twin.units:
+        return twin.units[metric]
+    found = declared(system_of(twin.scenario).metrics, metric)
+    return "" if found is None else found.unit
 
 
 def border_record(border: Border) -> Mapping[str, object]:
@@ -46,6 +57,7 @@ def border_record(border: Border) -> Mapping[str, object]:
         "unit": "",
         **dict.fromkeys(("formula", "simulated", "ci_low", "ci_high", "error", "error_low", "error_high", "margin")),
         "verdict": "",
+        "expected": "",
         "how": f"over the utilisation, against {border.shape.against}",
     }
 
@@ -66,5 +78,6 @@ def published_record(row: Published) -> Mapping[str, object]:
         "ci_high": row.ours.high,
         **dict.fromkeys(("error", "error_low", "error_high", "margin")),
         "verdict": str(row.verdict),
+        "expected": "",
         "how": row.note if low == high else f"theirs to {high}; {row.note}",
     }

@@ -11,9 +11,10 @@ from secondorder.simulate.queues.answer import RELAXATIONS
 from secondorder.simulate.queues.run import has_recursion
 from secondorder.simulate.statistics.run_length import RunLength, recommended_length
 from secondorder.simulate.statistics.starts import Starts
+from secondorder.validation.verdicts import Verdict
 from secondorder.verbs import solve
 
-Kind = Literal["exact", "approximation", "bound"]
+Kind = Literal["exact", "approximation", "bound", "label"]
 Amounts: TypeAlias = Mapping[str, float]
 Formula: TypeAlias = Callable[[Any], Amounts]
 """Of a scenario, its closed forms by metric (SI)."""
@@ -59,7 +60,8 @@ class Twin:
     """One claim, judged metric by metric against margins stated beforehand.
 
     - ``title``: the claim in at most 28 characters; ``claim``: in a sentence.
-    - ``kind``: *exact*, *approximation*, or *bound* (from above).
+    - ``kind``: *exact*, *approximation*, *bound* (from above), or *label*: whether the share of work left over at the
+      end exceeds the margin, as the formula says (*diverges*), or not (*stable*).
     - ``margins``: of each metric that is judged, how far formula and truth may be apart; for a
       bound, how far the truth may exceed it.
     - ``formula`` and ``witness``: the two sides; that of the highest order of ``solve`` and one
@@ -68,6 +70,8 @@ class Twin:
       they may end in two states.
     - ``customers``: of a replication; by the design rule where none are given.
     - ``pace``: customers that the witness simulates in a second of one core, roughly, where it is not a queue's.
+    - ``expected``: the verdict that theory foretells, where it is another than that both sides agree.
+    - ``units``: of the metrics, where no kind of scenario declares them.
     """
 
     title: str
@@ -81,6 +85,8 @@ class Twin:
     starts: Callable[[Any, int], Starts] | None = None
     customers: int | None = None
     pace: float | None = None
+    expected: Verdict = Verdict.AGREES
+    units: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def length(self) -> RunLength:

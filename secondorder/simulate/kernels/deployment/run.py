@@ -74,7 +74,7 @@ def record_fleet(
     longest = int(np.diff(work.starts).max(initial=0)) * work.hash_block
     router = _router(scenario, rule, replicas, identities, fleet, longest)
     parts: list[list[Integers]] = [[] for _ in range(replicas)]
-    with announced():
+    with announced(serve_all):
         while True:
             until = fleet.clock[0].arrived + PORTION
             stopped = serve_all(engines, work, times, results, fleet, router, arrivals, until)

@@ -1,0 +1,1 @@
+"""Theorems of LLM serving, each as a closed form of plain numbers; ``docs/theory.md`` has their twins."""
