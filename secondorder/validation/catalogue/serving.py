@@ -17,6 +17,9 @@ from secondorder.workloads.arrivals import Poisson
 from secondorder.workloads.lengths import Geometric, Lengths, lengths
 from secondorder.workloads.models import models
 
+PLAIN: dict[str, Any] = {"enable_prefix_caching": False, "async_scheduling": False}
+"""An engine as the textbook has it: a step is decided when the one before it has ended, and nothing is kept."""
+
 
 def serving(rate: float, **changes: Any) -> Serving:
     fields: dict[str, Any] = {"model": models.llama_3_1_8b, "accelerator": accelerators.h100_sxm, **changes}
@@ -45,7 +48,13 @@ def one_at_a_time(rho: float, law: Lengths) -> Serving:
     """A service of one sequence at a time at utilisation ``rho``."""
     seconds, weight = _services(law)
     return serving(
-        rho / float(seconds @ weight), lengths=law, max_num_seqs=1, max_num_batched_tokens=100_000, step_time=ALONE
+        rho / float(seconds @ weight),
+        lengths=law,
+        max_num_seqs=1,
+        max_num_batched_tokens=100_000,
+        num_gpu_blocks=30_000,
+        step_time=ALONE,
+        **PLAIN,
     )
 
 
@@ -87,6 +96,7 @@ def no_limit(rate: float, outputs: int) -> Serving:
         max_num_batched_tokens=1_000_000,
         num_gpu_blocks=10_000_000,
         step_time=Affine(per_step=STEP, per_prefill_token=0, per_decode=0),
+        **PLAIN,
     )
 
 
