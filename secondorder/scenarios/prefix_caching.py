@@ -8,7 +8,7 @@
 ...     model=models.llama_3_1_8b, accelerator=accelerators.h100_sxm,
 ...     arrivals=Poisson("8 request/s"), lengths=Lengths(input=2048, output=256))
 >>> PrefixCaching(serving=serving, hit_ratio=0.75).cached.max_num_batched_tokens
-8192
+32768
 """
 
 from dataclasses import dataclass, replace
@@ -111,11 +111,11 @@ class PrefixCaching(Checked):
         serving = self.serving
         replayed = isinstance(serving.arrivals, Trace)
         return replace(
-            serving,
+            serving.pinned,
             arrivals=Poisson(registry.Quantity(serving.rate, "request/s")) if replayed else serving.arrivals,
             lengths=serving.offered,
             step_time=CachedPrompts(step_time=serving.step_time, hit_ratio=hit_ratio),
-            max_num_batched_tokens=round(serving.max_num_batched_tokens / (1 - hit_ratio)),
+            max_num_batched_tokens=round(serving.settings.max_num_batched_tokens / (1 - hit_ratio)),
             enable_prefix_caching=False,
             prefixes=None,
             name=self.name,

@@ -140,7 +140,12 @@ def test_where_owning_never_pays_no_break_even_is_told():
 
 
 @settings(derandomize=True, max_examples=60, deadline=None)
-@given(fixed=st.floats(0.01, 5), proportional=st.floats(0, 5), margin=st.floats(0.01, 5), more=st.floats(0.001, 0.5))
+@given(
+    fixed=st.floats(0.01, 5),
+    proportional=(st.just(0.0) | st.floats(1e-9, 5)),
+    margin=st.floats(0.01, 5),
+    more=st.floats(0.001, 0.5),
+)
 def test_above_the_break_even_owning_is_cheaper(fixed, proportional, margin, more):
     share = break_even_utilisation(fixed=fixed, proportional=proportional, rental=proportional + margin)
     own, rent = fixed + proportional * (share + more), (proportional + margin) * (share + more)
@@ -149,7 +154,7 @@ def test_above_the_break_even_owning_is_cheaper(fixed, proportional, margin, mor
 
 @settings(derandomize=True, max_examples=40, deadline=None)
 @given(
-    u=st.floats(0, 0.9),
+    u=(st.just(0.0) | st.floats(1e-9, 0.9)),
     more=st.floats(0.01, 0.1),
     field=st.sampled_from(["utilisation", "pue", "maintenance", "server_overhead", "power_overhead"]),
 )

@@ -91,7 +91,7 @@ def test_the_shares_add_to_one_for_every_process_and_policy(failures, policy):
 @given(
     mtbf=st.floats(-1, 9),
     tau=st.floats(-1, 8),
-    write=st.floats(0, 7),
+    write=(st.just(0.0) | st.floats(1e-9, 7)),
     restart=st.floats(-1, 7),
     down=st.floats(-1, 6),
     which=st.integers(0, 3),

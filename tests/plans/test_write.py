@@ -152,7 +152,12 @@ def test_a_queue_of_any_numbers_reads_back_equal(
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(interval=st.floats(1, 1e7), write=st.floats(0, 1e4), mtbf=st.floats(60, 1e8), share=st.floats(0.01, 1))
+@given(
+    interval=st.floats(1, 1e7),
+    write=(st.just(0.0) | st.floats(1e-9, 1e4)),
+    mtbf=st.floats(60, 1e8),
+    share=st.floats(0.01, 1),
+)
 def test_a_run_of_any_times_reads_back_equal(
     interval: float, write: float, mtbf: float, share: float, tmp_path: Path
 ) -> None:

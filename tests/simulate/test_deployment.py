@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_engine import PLAIN
 
 import secondorder as so
 from secondorder.scenarios.replica_faults import Faults, Kill, RandomFailures, RollingRestart, Slow
@@ -22,6 +23,7 @@ SERVING = so.Serving(
     lengths="input=geometric 600 output=geometric 60",
     max_num_seqs=16,
     step_time="affine 4e-3 per_prefill_token=2e-5 per_decode=3e-4",
+    **PLAIN,
 )
 ROUTERS = ("random", "round-robin", "least-outstanding", "power-of-d 2", "least-tokens", "session")
 
@@ -283,7 +285,7 @@ def test_from_zero_the_first_request_waits_for_the_start():
 
 @st.composite
 def schedules(draw):
-    at, span = st.floats(0.0, 6.0), st.floats(0.01, 4.0)
+    at, span = (st.just(0.0) | st.floats(1e-9, 6.0)), st.floats(0.01, 4.0)
     event = st.one_of(
         st.builds(lambda k, a, r: Kill(replica=k, at=f"{a} s", restart=f"{r} s"), st.integers(0, 2), at, span),
         st.builds(

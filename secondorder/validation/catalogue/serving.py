@@ -50,8 +50,13 @@ STEP = 0.02
 def one_at_a_time(rho: float, law: Lengths) -> Serving:
     """A service of one sequence at a time at utilisation ``rho``."""
     seconds, weight = _services(law)
-    base = serving(rho / float(seconds @ weight), law)
-    return replace(base, max_num_seqs=1, max_num_batched_tokens=100_000, step_time=ALONE)
+    base = plain(serving(rho / float(seconds @ weight), law))
+    return replace(base, max_num_seqs=1, max_num_batched_tokens=100_000, num_gpu_blocks=30_000, step_time=ALONE)
+
+
+def plain(scenario: Serving) -> Serving:
+    """An engine as the textbook has it: a step is decided when the one before it has ended, and nothing is kept."""
+    return replace(scenario, enable_prefix_caching=False, async_scheduling=False)
 
 
 def _services(law: Lengths) -> tuple[Floats, Floats]:
@@ -84,7 +89,7 @@ def constant_services(scenario: Serving) -> Amounts:
 def no_limit(rate: float, outputs: int) -> Serving:
     """A slot for everybody, and steps of one length."""
     return replace(
-        serving(rate, Lengths(input=64, output=Geometric(outputs))),
+        plain(serving(rate, Lengths(input=64, output=Geometric(outputs)))),
         max_num_seqs=100_000,
         max_num_batched_tokens=1_000_000,
         num_gpu_blocks=10_000_000,
