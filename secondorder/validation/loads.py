@@ -87,8 +87,7 @@ def load_study(
     margin = system_of(scenario).margin if margin is None else margin
     limit = saturation(scenario).rate
     line_loads = tuple(sorted({*(load for load in LINE if load <= max(loads)), *loads}))
-    options = {"replications": replications, "requests": requests}
-    chosen = partial(simulate, seed=seed, precision=precision, jobs=jobs, **options)
+    chosen = partial(simulate, seed=seed, replications=replications, requests=requests, precision=precision, jobs=jobs)
     tasks = [partial(_simulated, _at(scenario, load * limit), chosen) for load in loads]
     if trace is not None:
         tasks += [partial(_simulated, _replaying(scenario, trace, load * limit), simulate) for load in loads]
