@@ -41,6 +41,7 @@ validate: .venv/installed
 bench: .venv/installed
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/kernel_speed.py
+	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/real_engine.py
 	$(BIN)/python benchmarks/step_times.py
 	$(BIN)/python benchmarks/decode_steps.py
@@ -79,6 +80,7 @@ docs: .venv/installed
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	$(BIN)/python -m secondorder.simulate.kernels
 	touch $@
 
 clean:

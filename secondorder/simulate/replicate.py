@@ -20,7 +20,7 @@ def replicated(
 ) -> list[Result]:
     """``measure`` of each replication, ``first`` on, by ``jobs`` processes; the result does not depend on ``jobs``.
 
-    With ``threads`` by so many threads instead: for compiled runs.
+    With ``threads`` by this many threads instead: for compiled runs.
 
     Errors: ``InputError`` for fewer than ``least`` replications or for less than one process; those of ``measure``.
     """

@@ -76,6 +76,17 @@ def test_the_recursion_has_the_waits_of_a_naive_server():
     assert waits(arrival, service) == pytest.approx(naive, abs=1e-9)
 
 
+def test_a_wait_drawn_from_the_law_starts_a_queue_in_its_steady_state():
+    """Over many short runs the share within a quantile is that of the law, from the first customer to the last."""
+    law, runs, late = wait_law(0.9, 1.0, np.ones(1), np.ones(1)), 4_000, 0
+    most, share = law.level(0.9)
+    for seed in range(runs):
+        rng = np.random.default_rng(seed)
+        arrival = np.cumsum(rng.exponential(1 / 0.9, 20))
+        late += bool(waits(arrival, np.ones(20), law.sample(rng))[-1] > most)
+    assert abs(late / runs - (1 - share)) < 3.5 * math.sqrt(share * (1 - share) / runs)
+
+
 def test_a_load_of_one_has_no_law_of_the_wait():
     with pytest.raises(InputError, match="load"):
         wait_law(1.0, 1.0, np.ones(1), np.ones(1))

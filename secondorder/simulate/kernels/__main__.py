@@ -1,5 +1,7 @@
 """Compiles the kernels before they are first needed: ``python -m secondorder.simulate.kernels``."""
 
+from importlib.util import find_spec
+
 from secondorder.fleets.accelerators import accelerators
 from secondorder.scenarios.queue import ProcessorSharing, Queue
 from secondorder.scenarios.serving import Serving
@@ -28,5 +30,5 @@ def compile_all() -> None:
     simulate_training(work, replications=2, witness="kernel")
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and find_spec("numba") is not None:  # it has no wheel for some machines
     compile_all()

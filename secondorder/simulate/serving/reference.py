@@ -11,6 +11,7 @@ import numpy as np
 from secondorder.answers.metric import QUANTILES
 from secondorder.arrays import Floats
 from secondorder.scenarios.serving import Serving
+from secondorder.simulate.statistics.runs import Known
 from secondorder.simulate.statistics.single_server import WaitLaw, wait_law, waits
 from secondorder.workloads.arrivals import Deterministic, Gamma, Poisson
 from secondorder.workloads.requests import Requests
@@ -49,14 +50,17 @@ class Reference:
     work: Work
     law: WaitLaw
 
-    def controls(self, drawn: Requests) -> dict[str, tuple[Floats, float]]:
-        """By statistic: a value of each request, and its known mean. The wait, and whether it is within a quantile."""
+    def controls(self, drawn: Requests, rng: np.random.Generator) -> dict[str, Known]:
+        """By statistic: a value of each request, and its known mean. The wait, and whether it is within a quantile.
+
+        The first wait is drawn from the law, so that every request has these means.
+        """
         service = self.work.of(*_lengths(drawn))
-        wait = waits(np.asarray(drawn.arrival), service)
-        found: dict[str, tuple[Floats, float]] = {"mean": (wait, self.law.mean)}
+        wait = waits(np.asarray(drawn.arrival), service, self.law.sample(rng))
+        found: dict[str, Known] = {"mean": (wait, self.law.mean)}
         for label, level in QUANTILES.items():
             most, share = self.law.level(level)
-            found[label] = ((wait <= most).astype(np.float64), share)
+            found[label] = (wait <= most, share)
         return found
 
 

@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from secondorder.errors import InputError
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.asks import draw
 from secondorder.simulate.serving.columns import Columns, columns, compiled_columns
@@ -40,15 +41,23 @@ class ServingSource:
         if flood:
             asked = _after(self._flood(replication, flood), drawn)
         found = observed(self.scenario, self._columns(asked), flood)
-        return found if flood or self.reference is None else replace(found, controls=self.reference.controls(drawn))
+        if flood or self.reference is None:
+            return found
+        return replace(found, controls=self.reference.controls(drawn, stream(self.seed, replication, "reference")))
 
     @cached_property
     def reference(self) -> Reference | None:
-        """The queue whose waits tell the luck of a run, from a backlog of its own streams."""
-        if isinstance(self.scenario.arrivals, RENEWAL):
-            backlog = self._flood(0, max(BACKLOG, TURNS * self.full))
+        """The queue whose waits tell the luck of a run, from a backlog of its own streams.
+
+        None where there is no such queue, or where the step time has no value for a full engine.
+        """
+        if not isinstance(self.scenario.arrivals, RENEWAL):
+            return None
+        backlog = self._flood(0, max(BACKLOG, TURNS * self.full))
+        try:
             return reference_of(self.scenario, backlog, self._columns(backlog).finish)
-        return None
+        except InputError:
+            return None
 
     def _columns(self, asked: Requests) -> Columns:
         if witness_of(self.scenario, self.witness) == "kernel":

@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from secondorder.simulate.statistics.controls import Control
 from secondorder.simulate.statistics.histogram import Floats, Histogram, histogram
 
 Totals = Callable[[int, int], Mapping[str, tuple[float, float]]]
 """``(first, last)`` to the numerator and the denominator of each ratio over these requests, and over their time."""
+
+Known: TypeAlias = tuple[npt.NDArray[np.float64 | np.bool_], float]
+"""A value of each request, and its mean, which is known."""
 
 POINTS = 2048
 """Means that are kept of the work in system over a section."""
@@ -30,7 +34,7 @@ class Observed:
     work: Floats = field(repr=False)
     settled: int
     totals: Totals = field(repr=False)
-    controls: Mapping[str, tuple[Floats, float]] = field(default_factory=dict, repr=False)
+    controls: Mapping[str, Known] = field(default_factory=dict, repr=False)
 
 
 class Source(Protocol):
@@ -68,10 +72,15 @@ def section(run: Observed, first: int, last: int) -> Section:
         run.totals(first, last),
         grouped_means(run.work[first:last], POINTS),
         {
-            statistic: Control(float(values[first:last].sum()), last - first, expected)
+            statistic: Control(_total(values[first:last]), last - first, expected)
             for statistic, (values, expected) in run.controls.items()
         },
     )
+
+
+def _total(values: npt.NDArray[np.float64 | np.bool_]) -> float:
+    """Their sum in order, so that it does not depend on the machine."""
+    return float(np.cumsum(values)[-1])
 
 
 def grouped_means(series: Floats, points: int) -> Floats:

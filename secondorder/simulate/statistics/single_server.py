@@ -26,6 +26,10 @@ class WaitLaw:
         place = int(np.searchsorted(self.cumulated, share))
         return (place + 0.5) * self.step, float(self.cumulated[place])
 
+    def sample(self, rng: np.random.Generator) -> float:
+        """A wait drawn from the law."""
+        return self.step * int(np.searchsorted(self.cumulated, rng.random()))
+
 
 def wait_law(rate: float, scv: float, services: Floats, weights: Floats) -> WaitLaw:
     """The law of the wait in GI/G/1, first come first served, with services of finitely many lengths.
@@ -99,13 +103,12 @@ def _of_gaps(rate: float, scv: float, ends: Floats) -> Floats:
     return np.asarray(ends * gammainc(1 / scv, scaled) - mean * gammainc(1 / scv + 1, scaled))
 
 
-def waits(arrival: Floats, service: Floats) -> Floats:
-    """The wait of each customer of one server who starts idle: Lindley's recursion as a running minimum.
+def waits(arrival: Floats, service: Floats, first: float = 0.0) -> Floats:
+    """The wait of each customer of one server, the first of whom waits ``first``: Lindley's recursion.
 
     >>> waits(np.array([0.0, 1.0, 2.0]), np.array([2.0, 1.5, 1.0])).tolist()
     [0.0, 1.0, 1.5]
     """
-    walk = np.cumsum(service[:-1])
-    walk -= arrival[1:] - arrival[0]
-    walk = np.concatenate([[0.0], walk])
-    return np.asarray(walk - np.minimum.accumulate(walk))
+    walk = np.concatenate([[0.0], np.cumsum(service[:-1])])
+    walk += first - (arrival - arrival[0])
+    return np.asarray(walk - np.minimum(np.minimum.accumulate(walk), 0.0))

@@ -1,11 +1,14 @@
 """Services on which the intervals of ``simulate`` are tried: how often they hold a truth from far longer runs."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import fmean
 from typing import Any
+
+import numpy as np
 
 from secondorder.answers.estimate import Estimate
 from secondorder.answers.metric import QUANTILES
@@ -40,6 +43,9 @@ SETTINGS: dict[str, Any] = {
     "async_scheduling": False,
 }
 """Of every service whose name does not say otherwise."""
+FEW, MOST_ASTRAY = 9, 5.0
+"""Seeds above which the means of the controls are judged, and the standard errors that they may be off."""
+TINY = 1e-12
 LEAST_CELL = 0.90
 """Coverage below which no cell may lie by more than chance."""
 
@@ -139,7 +145,7 @@ class Cell:
     ``coverage`` by metric, of the ``decided`` seeds that gave intervals; ``refusals``: how many gave none, by
     the reason; ``widths``: mean relative half-widths; ``spent``: requests of a seed, on average. ``breaks``: how many
     verdicts on a formula that equals the truth are "breaks"; ``agrees``: how many on one that is 1 % outside the margin
-    are "agrees", of ``verdicts`` each.
+    are "agrees", of ``verdicts`` each. ``astray``: how far a control lies from its known mean, in standard errors.
     """
 
     service: Service
@@ -151,6 +157,7 @@ class Cell:
     breaks: int
     agrees: int
     verdicts: int
+    astray: float = 0.0
 
     @property
     def fails(self) -> str:
@@ -158,6 +165,8 @@ class Cell:
         low = [metric for metric, found in self.coverage.items() if found.bounds(0.99)[1] < LEAST_CELL]
         if low:
             return f"covers too seldom: {', '.join(low)}"
+        if self.astray > MOST_ASTRAY:
+            return f"a control lies {self.astray:.1f} standard errors from its known mean"
         if self.service.steady and self.refusals.get("unstable"):
             return "called unstable"
         return "" if self.service.steady or not self.decided else "called steady"
@@ -167,9 +176,9 @@ def tried(service: Service, trials: Sequence[Trial], margin: float = MARGIN) -> 
     """The trials of one service, each judged by a truth from those of all other folds."""
     decided = [(place % FOLDS, each) for place, each in enumerate(trials) if each.together is not None]
     truths = {
-        fold: _values(join(others))
+        fold: _values(others)
         for fold in range(FOLDS)
-        if (others := [each.together for other, each in decided if other != fold and each.together is not None])
+        if len(others := [each.together for other, each in decided if other != fold and each.together is not None]) > 1
     }
     judged = [(each.found, truths[fold]) for fold, each in decided if fold in truths]
     metrics = [metric for metric in WATCHED if all(metric in found for found, _ in judged)] if judged else []
@@ -188,6 +197,7 @@ def tried(service: Service, trials: Sequence[Trial], margin: float = MARGIN) -> 
         )
         + sum(_verdict(truth * (1 - margin - 0.01), interval, margin) is Verdict.AGREES for interval, truth in pairs),
         verdicts=len(pairs),
+        astray=_astray([each.together for _, each in decided if each.together is not None]),
     )
 
 
@@ -206,16 +216,28 @@ class Truth:
         return interval.low <= self.greatest and interval.high >= self.least
 
 
-def _values(section: Section) -> dict[str, Truth]:
-    """The metrics of one long section."""
+def _values(sections: Sequence[Section]) -> dict[str, Truth]:
+    """The metrics of long sections together, their luck taken out: without it a truth would have to be far longer."""
+    known, laws = intervals(sections), join(sections).laws
     found: dict[str, Truth] = {}
-    for name, law in section.laws.items():
-        found[f"{name}_mean"] = Truth(amount=law.mean, least=law.mean, greatest=law.mean)
-        for label, level in QUANTILES.items():
-            place = law.place(level)
-            least, greatest = float(law.least[place]), float(law.greatest[place])
-            found[f"{name}_{label}"] = Truth(amount=law.quantile(level), least=least, greatest=greatest)
+    for name, law in laws.items():
+        mean = known[f"{name}_mean"].interval.mean
+        found[f"{name}_mean"] = Truth(amount=mean, least=mean, greatest=mean)
+        for label in QUANTILES:
+            amount = known[f"{name}_{label}"].interval.mean
+            place = min(int(np.searchsorted(law.greatest, amount)), len(law.greatest) - 1)
+            least, greatest = min(amount, float(law.least[place])), float(law.greatest[place])
+            found[f"{name}_{label}"] = Truth(amount=amount, least=least, greatest=greatest)
     return found
+
+
+def _astray(sections: Sequence[Section]) -> float:
+    """Standard errors by which the mean of a control lies from the one it is said to have: the worst of all."""
+    worst = 0.0
+    for statistic in sections[0].controls if len(sections) > FEW else ():
+        gaps = np.array([each.controls[statistic].deviation for each in sections])
+        worst = max(worst, abs(float(gaps.mean())) * math.sqrt(len(gaps)) / max(float(gaps.std(ddof=1)), TINY))
+    return worst
 
 
 def _coverage(pairs: Sequence[tuple[Interval, Truth]]) -> Coverage:
