@@ -94,8 +94,8 @@ def record(
 ) -> Record:
     """Serve these requests from an empty start to the last token.
 
-    With ``records`` everything is kept; without, at most 40 bytes a request. ``progress`` is told how many have arrived. In a
-    ``loop`` requests are sent as it says.
+    With ``records`` everything is kept; without, at most 40 bytes a request. ``progress`` is told how many have
+    arrived. In a ``loop`` requests are sent as it says.
     """
     how: How = {"records": records, "leaps": leaps, "progress": progress, "loop": loop}
     if requests.hash_ids is None and scenario.settings.enable_prefix_caching:
