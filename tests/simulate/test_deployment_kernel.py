@@ -43,6 +43,7 @@ def assert_same(deployment: so.Deployment, requests: Requests, seed: int = 0) ->
     assert found.series.equals(expected.series)
     assert (found.computed, found.delivered, found.wasted) == (expected.computed, expected.delivered, expected.wasted)
     assert (found.paid, found.downtime) == (expected.paid, expected.downtime)
+    assert found.blocks_held == expected.blocks_held == 0
 
 
 def deployment_of(case: Case, replicas: int, router: str, interval: str) -> so.Deployment:

@@ -105,7 +105,7 @@ def run_compiled(scenario: Deployment, requests: Requests, *, seed: int = 0, rep
     outputs, inputs = np.asarray(requests.output_tokens), np.asarray(requests.input_tokens)
     delivered = int((inputs - found.cached + outputs - 1).sum())
     paid = scenario.replicas * int(found.finish.max(initial=0)) * PICO
-    return DeploymentRun(frame, series, found.tokens, delivered, {}, 0.0, paid)
+    return DeploymentRun(frame, series, found.tokens, delivered, {}, 0.0, paid, found.blocks_held)
 
 
 # The rule of each kind of router, as data
