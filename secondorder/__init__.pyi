@@ -60,9 +60,11 @@ from .scenarios.prefix_caching import PrefixCaching as PrefixCaching
 from .scenarios.private_training import PrivateTraining as PrivateTraining
 from .scenarios.quantisation import Quantisation as Quantisation
 from .scenarios.queue import BatchService as BatchService
+from .scenarios.queue import Bulk as Bulk
 from .scenarios.queue import Closed as Closed
 from .scenarios.queue import FirstCome as FirstCome
 from .scenarios.queue import ForkJoin as ForkJoin
+from .scenarios.queue import GeometricBulk as GeometricBulk
 from .scenarios.queue import JoinShortest as JoinShortest
 from .scenarios.queue import Outage as Outage
 from .scenarios.queue import Patience as Patience

@@ -44,9 +44,11 @@ from secondorder.scenarios.measured_roofline import MeasuredRoofline
 from secondorder.scenarios.profiles import step_time_of
 from secondorder.scenarios.queue import (
     BatchService,
+    Bulk,
     Closed,
     FirstCome,
     ForkJoin,
+    GeometricBulk,
     JoinShortest,
     Patience,
     Priorities,
@@ -295,6 +297,8 @@ FAMILIES: tuple[Family, ...] = (
         kinds=(
             *_ARRIVALS,
             Kind(word="renewal", type=Renewal, example="renewal erlang 125 ms stages=4"),
+            Kind(word="bulk", type=Bulk, example="bulk 8 request/s size=4"),
+            Kind(word="geometric-bulk", type=GeometricBulk, example="geometric-bulk 8 request/s size=4"),
             Kind(word="closed", type=Closed, example="closed 20 exponential 10 s"),
         ),
         types=(TraceArrivals,),

@@ -30,7 +30,7 @@ class MaxRate(Checked):
     - ``tpot_p99``: limit on the p99 of the time per output token after the first ("50 ms").
     - ``e2el_p99``: limit on the p99 of the time to the last token ("5 s").
     - ``price``: price of one accelerator ("2 USD/hour"); without it no cost is shown.
-    - ``requests``: requests of each simulated run.
+    - ``requests``: requests of each simulated run; if not given they grow until the rate is known within 1 %.
     - ``name``: name of the scenario in results.
 
     Errors: ``InputError`` without an objective.
@@ -41,7 +41,7 @@ class MaxRate(Checked):
     tpot_p99: Objective | None = None
     e2el_p99: Objective | None = None
     price: Price | None = None
-    requests: Requests = 8_000
+    requests: Requests | None = None
     name: str = "max rate"
 
     def __post_init__(self) -> None:

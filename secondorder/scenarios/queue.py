@@ -16,15 +16,16 @@ customer waits for an answer. What is not built together is refused in one line.
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Annotated, TypeAlias
+from typing import Annotated, ClassVar, Self, TypeAlias
 
 import numpy as np
 from annotated_types import Ge, Le
 
-from secondorder.arrays import Floats
+from secondorder.arrays import Floats, Integers
 from secondorder.errors import InputError, Unstable
 from secondorder.laws import Deterministic, Service, Time, Timed, read_law, time_law
 from secondorder.quantities import Checked, Count, Duration, Quantity, Rate, Unit, registry, si
+from secondorder.spelling import Spelled, read
 from secondorder.workloads.arrivals import Arrivals, TraceArrivals, read_arrivals
 
 # Arrivals beside those of workloads.arrivals
@@ -75,11 +76,84 @@ class Closed(Timed):
     think: Time
 
 
-QueueArrivals: TypeAlias = Arrivals | Renewal | Closed
+@dataclass(frozen=True)
+class Bulk(Spelled):
+    """Bulks of ``size`` customers each, at exponential gaps; ``rate`` counts customers.
+
+    - ``rate``: mean rate of the customers ("8 request/s").
+    - ``size``: customers of a bulk.
+
+    >>> Bulk("8 request/s", size=4).idc, Bulk("8 request/s", size=4).ahead
+    (4.0, 1.5)
+
+    *Source*: Gross and Harris, Fundamentals of Queueing Theory (1998), section 3.1.
+    """
+
+    word: ClassVar[str] = "bulk"
+    rate: Rate
+    size: Count
+
+    @property
+    def scv(self) -> float:
+        """Of the gap between customers, ``2 size - 1``; gaps depend on each other (see ``idc``)."""
+        return 2.0 * self.size - 1.0
+
+    @property
+    def idc(self) -> float:
+        """Index of dispersion of counts, ``E[X^2] / E[X]``."""
+        return float(self.size)
+
+    @property
+    def ahead(self) -> float:
+        """Customers of its own bulk that are served before a customer, on average: ``E[X (X-1)] / (2 E[X])``."""
+        return (self.size - 1) / 2
+
+    def at(self, rate: Rate) -> Self:
+        """The same bulks at another mean rate."""
+        return replace(self, rate=rate)
+
+    def times(self, n: int, rng: np.random.Generator) -> Floats:
+        """The first ``n`` arrival times in seconds; the first bulk comes after one gap."""
+        sizes = self._sizes(n, rng)
+        bulks = np.cumsum(rng.standard_exponential(len(sizes)))
+        return np.repeat(bulks, sizes)[:n] * (self.size / si(self.rate))
+
+    def _sizes(self, n: int, rng: np.random.Generator) -> Integers:
+        return np.full(-(-n // self.size), self.size)
+
+
+@dataclass(frozen=True)
+class GeometricBulk(Bulk):
+    """Bulks of a geometric number of customers of mean ``size``, at least one, at exponential gaps.
+
+    - ``rate``: mean rate of the customers ("8 request/s").
+    - ``size``: customers of a bulk on average.
+
+    >>> GeometricBulk("8 request/s", size=4).idc, GeometricBulk("8 request/s", size=4).ahead
+    (7.0, 3.0)
+    """
+
+    word: ClassVar[str] = "geometric-bulk"
+
+    @property
+    def idc(self) -> float:
+        """Index of dispersion of counts, ``2 size - 1``."""
+        return 2.0 * self.size - 1.0
+
+    @property
+    def ahead(self) -> float:
+        """Customers of its own bulk that are served before a customer, on average: ``size - 1``."""
+        return self.size - 1.0
+
+    def _sizes(self, n: int, rng: np.random.Generator) -> Integers:
+        return rng.geometric(1 / self.size, n)
+
+
+QueueArrivals: TypeAlias = Arrivals | Renewal | Bulk | Closed
 
 
 def read_queue_arrivals(text: str, what: str = "arrivals") -> QueueArrivals:
-    """Arrivals in one line: those of ``read_arrivals``, ``renewal <law>``, ``closed <customers> <law>``.
+    """Arrivals in one line: those of ``read_arrivals``, ``bulk``, ``renewal <law>``, ``closed <customers> <law>``.
 
     >>> read_queue_arrivals("renewal erlang 125 ms stages=4").scv
     0.25
@@ -87,6 +161,8 @@ def read_queue_arrivals(text: str, what: str = "arrivals") -> QueueArrivals:
     20
     """
     word, _, rest = text.strip().partition(" ")
+    if word.lower() in (known := {kind.word: kind for kind in (Bulk, GeometricBulk)}):
+        return read(text, known, what=what, example="bulk 8 request/s size=4")
     if word.lower() == "renewal":
         return Renewal(gap=read_law(rest, what))
     if word.lower() == "closed":
@@ -352,7 +428,7 @@ class Queue(Timed):
         return self.arrivals
 
     @property
-    def open_arrivals(self) -> Arrivals | Renewal:
+    def open_arrivals(self) -> Arrivals | Renewal | Bulk:
         """The arrivals of a queue that is not closed; ``InputError`` for a closed one."""
         if isinstance(self.arrival_law, Closed):
             expected = "open arrivals: the load of a closed population is an answer, not given"

@@ -7,6 +7,7 @@ of the rate follows from those of the p99s and from how steeply they rise there.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,19 @@ from secondorder.errors import InfeasibleError, Unstable
 from secondorder.quantities import pretty
 from secondorder.scenarios.max_rate import MaxRate
 from secondorder.simulate.deployment import simulate_deployment
+from secondorder.simulate.deployment.compiled import witness_of
 from secondorder.simulate.serving import simulate_serving
 
-STEP = 1.15
-"""Factor between two rates until the objectives are kept at one and missed at the other."""
+STEP, NARROW = 1.15, 1.03
+"""Factor between two rates until the objectives are kept at one and missed at the other; with longer runs."""
 TOLERANCE = 0.005
 """Relative error of the rate that the bisection leaves."""
+WANTED = 0.01
+"""Relative half-width of the rate at which runs are long enough."""
+FIRST_LENGTH, LONGER = 8_000, 4
+"""Requests of a run at first, and how many times longer the next ones are."""
+COMPILED, BY_EVENTS = 512_000, 8_000
+"""Requests of a run at most, by each witness; the kernel's over all replicas."""
 NEARLY_IDLE = 0.02
 """Sequences per replica that run on average below which a lower rate would not help."""
 
@@ -58,32 +66,53 @@ class Tried:
 def simulate_max_rate(scenario: MaxRate, *, seed: int = 0, replications: int = 10, jobs: int = 1) -> Answer:
     """The highest rate whose simulated p99s keep every objective, and the p99s there.
 
+    Runs of ``scenario.requests``; if not given they grow from 8,000 until the rate is known within 1 %, or to
+    512,000 over the replicas by the kernel.
+
     Errors: ``InfeasibleError`` where replicas that are nearly idle miss an objective.
     """
-
-    options: dict[str, Any] = {"seed": seed, "replications": replications, "requests": scenario.requests, "jobs": jobs}
-
-    def once(rate: float) -> Answer | None:
-        at = scenario.deployment.at(rate)
-        try:
-            return simulate_serving(at.serving, **options) if at.is_service else simulate_deployment(at, **options)
-        except Unstable:
-            return None
-
-    tried = Tried(scenario, once)
-    low, high = _bracket(tried, scenario.deployment.rate)
-    while high - low > TOLERANCE * high:
-        middle = (low + high) / 2
-        low, high = (middle, high) if tried.meets(middle) else (low, middle)
-    answer = tried.at(low)
-    assert answer is not None
-    rate = _rate(tried, low, high, answer)
+    options: dict[str, Any] = {"seed": seed, "replications": replications, "jobs": jobs}
+    start, step, length = scenario.deployment.rate, STEP, scenario.requests or FIRST_LENGTH
+    most = scenario.requests or _longest(scenario)
+    while True:
+        tried = Tried(scenario, partial(_once, scenario, {**options, "requests": length}))
+        low, high = _between(tried, start, step)
+        answer = tried.at(low)
+        assert answer is not None
+        rate = _rate(tried, low, high, answer)
+        if length * LONGER > most or (rate.high is not None and rate.steady and rate.high / low - 1 <= WANTED):
+            break
+        start, step, length = low, NARROW, length * LONGER
     how = f"{answer.how}; {len(tried.answers)} rates tried with the same draws; {rate.note}"
     rows = (rate, *(answer.best(metric) for metric in scenario.objectives), *_costs(scenario, rate))
     return replace(answer, scenario=scenario.name, estimates=rows, how=how)
 
 
-def _bracket(tried: Tried, start: float) -> tuple[float, float]:
+def _longest(scenario: MaxRate) -> int:
+    """Requests of a run, at most."""
+    if witness_of(scenario.deployment) == "events":
+        return BY_EVENTS
+    return COMPILED // len(scenario.deployment.engines)
+
+
+def _once(scenario: MaxRate, options: dict[str, Any], rate: float) -> Answer | None:
+    at = scenario.deployment.at(rate)
+    try:
+        return simulate_serving(at.serving, **options) if at.is_service else simulate_deployment(at, **options)
+    except Unstable:
+        return None
+
+
+def _between(tried: Tried, start: float, step: float) -> tuple[float, float]:
+    """Two rates close to each other, of which the lower one keeps the objectives and the other one does not."""
+    low, high = _bracket(tried, start, step)
+    while high - low > TOLERANCE * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if tried.meets(middle) else (low, middle)
+    return low, high
+
+
+def _bracket(tried: Tried, start: float, step: float) -> tuple[float, float]:
     """A rate that keeps the objectives, and one a step above it that does not."""
     low = start
     while not tried.meets(low):
@@ -91,10 +120,10 @@ def _bracket(tried: Tried, start: float) -> tuple[float, float]:
         idle = NEARLY_IDLE * len(tried.scenario.deployment.engines)
         if answer is not None and answer.best("running_mean").amount < idle:
             _refuse(tried.scenario, answer)
-        low /= STEP if answer is not None else 2
-    high = low * STEP
+        low /= step if answer is not None else (2 if step == STEP else step)
+    high = low * step
     while tried.meets(high):
-        low, high = high, high * STEP
+        low, high = high, high * step
     return low, high
 
 

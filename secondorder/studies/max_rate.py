@@ -14,7 +14,7 @@ def max_rate(
     tpot_p99: Quantity | str | None = None,
     e2el_p99: Quantity | str | None = None,
     price: Quantity | str | None = None,
-    requests: int = 8_000,
+    requests: int | None = None,
     seed: int = 0,
     replications: int = 10,
     jobs: int = 1,
@@ -22,7 +22,8 @@ def max_rate(
     """The highest rate whose p99s keep the objectives: the closed form beside the simulation, with its interval.
 
     The law of the arrivals is kept, and its rate is what is sought. Every rate is simulated with the same draws:
-    ``replications`` of ``requests`` each. ``solve(MaxRate(...))`` gives the closed form alone.
+    ``replications`` of ``requests`` each; if not given they grow until the rate is known within 1 %.
+    ``solve(MaxRate(...))`` gives the closed form alone.
 
     Errors: ``InputError`` without an objective; ``InfeasibleError`` where no rate keeps them.
     """

@@ -346,6 +346,45 @@ def test_every_request_ends_once_and_every_token_is_counted(
     assert found.delivered == computed_for(found)
     assert found.computed == found.delivered + sum(found.wasted.values())  # nothing is preempted here
     assert all(waste >= 0 for waste in found.wasted.values())
+    assert found.blocks_held == 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    faults=schedules(),
+    router=st.sampled_from(["prefix-aware 50", "session 8", "least-tokens"]),
+    after=st.sampled_from(["lost", "retried", "moved"]),
+    timeout=st.sampled_from([None, "500 ms"]),
+    retries=st.integers(0, 2),
+    blocks=st.sampled_from([60, 120, 1_000]),
+    caching=st.booleans(),
+    ahead=st.booleans(),
+    autoscaler=st.sampled_from([None, "3 most=4 start=500 ms window=1 s cool_down=1 s"]),
+)
+def test_blocks_and_tokens_balance_where_requests_preempt_each_other_and_share_prefixes(
+    faults, router, after, timeout, retries, blocks, caching, ahead, autoscaler
+):
+    router = "least-tokens" if "prefix" in router and not caching else router
+    serving = replace(
+        SERVING,
+        async_scheduling=ahead,
+        enable_prefix_caching=caching,
+        num_gpu_blocks=blocks,
+        max_model_len=900,
+    )
+    scenario = deployment(
+        serving=serving, faults=faults, router=router, after_failure=after, timeout=timeout, retries=retries,
+        backoff="200 ms", autoscaler=autoscaler,
+    )  # fmt: skip
+    requests = shared(80, prefixes=10, blocks=20)
+    requests = replace(requests, output_tokens=np.minimum(requests.output_tokens, 300))
+    found = run(scenario, requests)
+    assert set(found.requests["fate"]) <= {"served", "refused", "timed out", "lost"}
+    assert (found.requests["ended"] >= found.requests["arrival"]).all()
+    assert found.delivered == computed_for(found)
+    assert found.recomputed >= 0
+    assert found.recomputed == 0 or found.requests["preemptions"].sum() > 0 or sum(found.wasted.values()) > 0
+    assert found.blocks_held == 0
 
 
 def test_the_same_seed_gives_the_same_run():

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from secondorder.laws import Deterministic as DeterministicTime
-from secondorder.scenarios.queue import BatchService, Closed, FirstCome, Queue, Renewal, Shared
+from secondorder.scenarios.queue import BatchService, Bulk, Closed, FirstCome, Queue, Renewal, Shared
 from secondorder.workloads.arrivals import Deterministic, Gamma, MarkovModulated, Poisson, TraceArrivals
 
 
@@ -15,7 +15,7 @@ def without_bursts(queue: Queue) -> Queue:
 
 def _bursty(queue: Queue) -> bool:
     law = queue.arrival_law
-    return isinstance(law, MarkovModulated | TraceArrivals) or (isinstance(law, Gamma | Renewal) and law.scv > 1)
+    return isinstance(law, MarkovModulated | TraceArrivals | Bulk) or (isinstance(law, Gamma | Renewal) and law.scv > 1)
 
 
 def with_even_arrivals(queue: Queue) -> Queue:

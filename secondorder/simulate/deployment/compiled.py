@@ -47,6 +47,7 @@ def by_events(scenario: Deployment) -> str:
         "time-outs": scenario.timeout is not None,
         "refusals": scenario.max_outstanding is not None,
         "replicas that are not alike": not scenario.alike,
+        "a router that the kernel does not know": _rule.dispatch(type(scenario.router)) is _rule.dispatch(object),
     }
     found = [reason for reason, holds in reasons.items() if holds]
     if not found and not is_compiled(scenario.serving):
@@ -105,7 +106,7 @@ def run_compiled(scenario: Deployment, requests: Requests, *, seed: int = 0, rep
     outputs, inputs = np.asarray(requests.output_tokens), np.asarray(requests.input_tokens)
     delivered = int((inputs - found.cached + outputs - 1).sum())
     paid = scenario.replicas * int(found.finish.max(initial=0)) * PICO
-    return DeploymentRun(frame, series, found.tokens, delivered, {}, 0.0, paid)
+    return DeploymentRun(frame, series, found.tokens, delivered, {}, 0.0, paid, found.blocks_held)
 
 
 # The rule of each kind of router, as data

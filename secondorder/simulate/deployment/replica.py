@@ -54,6 +54,7 @@ class Replica:
         self.on_since = self.on_time = 0
         self.down_since = self.downtime = 0
         self.drained: simpy.Event | None = None
+        self.engines: list[Engine] = []
         self.engine = self._cold_engine()
 
     @property
@@ -131,4 +132,10 @@ class Replica:
     def _cold_engine(self) -> Engine:
         name = f"replica {self.number}" if not self.starts else f"replica {self.number}, restart {self.starts}"
         self.starts += 1
-        return engine_for(self.scenario, self.env, self.recorder, policies=self.policies, name=name)
+        self.engines.append(engine_for(self.scenario, self.env, self.recorder, policies=self.policies, name=name))
+        return self.engines[-1]
+
+    @property
+    def blocks_held(self) -> int:
+        """Blocks of the cache that are in use, also of engines that failed."""
+        return sum(engine.used() for engine in self.engines)

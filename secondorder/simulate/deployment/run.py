@@ -35,7 +35,8 @@ class DeploymentRun:
     none), and of those that were served the metrics ``ttft, tpot, e2el`` (s). ``series`` has for each replica a row for
     each look at its engine: ``time`` (s), ``running`` since the look before, ``waiting``. ``computed`` tokens are
     those ``delivered``, those ``wasted`` by fate, and those ``recomputed`` after preemptions. ``downtime``, and
-    how long replicas were ``paid`` for, are those of all replicas together in s.
+    how long replicas were ``paid`` for, are those of all replicas together in s. ``blocks_held`` are blocks of
+    the caches that are still in use at the end: none.
     """
 
     requests: pd.DataFrame
@@ -45,6 +46,7 @@ class DeploymentRun:
     wasted: Mapping[Fate, int]
     downtime: float
     paid: float
+    blocks_held: int = 0
 
     @property
     def recomputed(self) -> int:
@@ -126,7 +128,8 @@ def _result(
     frame = request_frame(requests, _columns(times, clients, ledger))
     downtime = sum(replica.downtime for replica in replicas) * PICO
     paid = sum(replica.paid(max(clients.ended)) for replica in replicas) * PICO
-    return DeploymentRun(frame, _series(ledger), computed, clients.delivered, dict(clients.wasted), downtime, paid)
+    held, wasted = sum(replica.blocks_held for replica in replicas), dict(clients.wasted)
+    return DeploymentRun(frame, _series(ledger), computed, clients.delivered, wasted, downtime, paid, held)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from secondorder.errors import InputError
 from secondorder.quantities import pretty, si
 from secondorder.scenarios.queue import (
     BatchService,
+    Bulk,
     Closed,
     FirstCome,
     JoinShortest,
@@ -130,7 +131,7 @@ def _spread(queue: Queue) -> float:
     """``(ca2 + cs2)/2``, at least 1; where a law has no variance, 100 stands for it."""
     arrival_law = queue.open_arrivals
     try:
-        arrivals = arrival_law.idc if isinstance(arrival_law, MarkovModulated) else arrival_law.scv
+        arrivals = arrival_law.idc if isinstance(arrival_law, MarkovModulated | Bulk) else arrival_law.scv
     except InputError:  # Pareto with a shape of at most 2
         arrivals = math.inf
     return max(1.0, sum(scv if math.isfinite(scv) else 100.0 for scv in (arrivals, queue.service_scv)) / 2)

@@ -4,7 +4,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypedDict, Unpack
 
-from secondorder.analytic.queues import batch_service, multiserver_general, single_server, single_server_general
+import numpy as np
+
+from secondorder.analytic.queues import (
+    batch_service,
+    multiserver_general,
+    network_analyser,
+    single_server,
+    single_server_general,
+)
 from secondorder.laws import read_law
 from secondorder.quantities import si
 from secondorder.scenarios.queue import (
@@ -23,6 +31,8 @@ from secondorder.scenarios.queue import (
     Routing,
     Shared,
 )
+from secondorder.scenarios.queue_network import QueueNetwork
+from secondorder.simulate.queues.network import run_network
 from secondorder.validation.catalogue.twin import MEAN, QUANTILE, Amounts, Formula, Twin, TwinOfAKind, TwinOptions
 from secondorder.workloads.arrivals import MarkovModulated
 
@@ -367,6 +377,71 @@ def _closed_and_batched() -> list[Twin]:
     ]
 
 
+def _bulks() -> list[Twin]:
+    met = {"wait_mean": MEAN, "prob_wait": 0.02}
+    return [
+        exact("M^X/M/1, bulks of 4", "Burke: bulks of one size", queue("bulk 0.7 request/s size=4"), met),
+        exact(
+            "M^X/D/1, geometric bulks",
+            "Burke: bulks of a geometric size, constant services",
+            queue("geometric-bulk 0.7 request/s size=3", "deterministic 1 s"),
+            met,
+        ),
+        approximation(
+            "M^X/M/4, Allen-Cunneen",
+            "the index of dispersion in the place of the scv of the gaps",
+            queue("bulk 3.2 request/s size=4", servers=4),
+            {"wait_mean": 0.10},
+        ),
+    ]
+
+
+def jackson(network: QueueNetwork) -> Amounts:
+    found = network_analyser.solve(
+        external_rate=network.rates,
+        routing=network.routing,
+        mean_service=network.services,
+        servers=np.array(network.servers),
+    )
+    waits = {f"wait_mean_{k}": float(wait) for k, wait in enumerate(found.mean_wait)}
+    return {"sojourn_mean": found.mean_sojourn, **waits}
+
+
+def one_network(network: QueueNetwork, customers: int, seed: int, replication: int) -> Amounts:
+    """Past a fifth of the time and before its last twentieth."""
+    found = run_network(network, customers, seed=seed, replication=replication)
+    came, left = np.array(found.came), np.array(found.left)
+    since, until = 0.2 * came.max(), 0.95 * came.max()
+    kept = (came >= since) & (came <= until)
+    waits = {}
+    for k, visits in enumerate(found.waits):
+        began, waited = np.array(visits).T
+        waits[f"wait_mean_{k}"] = float(waited[(began >= since) & (began <= until)].mean())
+    return {"sojourn_mean": float((left - came)[kept].mean()), **waits}
+
+
+def _networks() -> list[Twin]:
+    feedback = QueueNetwork(
+        rates=(0.4, 0.1, 0.0),
+        services=(1.0, 0.6, 1.5),
+        routing=((0.0, 0.5, 0.3), (0.2, 0.0, 0.3), (0.3, 0.0, 0.0)),
+        servers=(1, 1, 2),
+    )
+    return [
+        Twin(
+            title="Jackson, three stations",
+            claim="Jackson: each station of an open network with feedback is M/M/c at its own rate",
+            suite="queueing",
+            scenario=feedback,
+            margins={"sojourn_mean": 0.08, "wait_mean_0": 0.15},
+            formula=jackson,
+            witness=one_network,
+            customers=5_000,
+            pace=1.2e4,
+        )
+    ]
+
+
 def _two_moment_formulas() -> list[Twin]:
     smooth = queue(renewal("gamma 1.25 s scv=0.5"), "gamma 1 s scv=2")
     bursty = queue(renewal("hyperexponential 1.25 s scv=4"), "erlang 1 s stages=4")
@@ -416,5 +491,7 @@ TWINS = (
     *_disciplines(),
     *_routed(),
     *_closed_and_batched(),
+    *_bulks(),
+    *_networks(),
     *_two_moment_formulas(),
 )

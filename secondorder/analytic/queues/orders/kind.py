@@ -10,7 +10,7 @@ from secondorder.answers.estimate import Rung, Standing, rungs
 from secondorder.answers.metric import QUANTILES
 from secondorder.errors import InputError
 from secondorder.laws import Service
-from secondorder.scenarios.queue import Closed, ForkJoin, Priorities, ProcessorSharing, Queue
+from secondorder.scenarios.queue import Bulk, Closed, ForkJoin, Priorities, ProcessorSharing, Queue
 from secondorder.workloads import arrivals
 
 STEADY_STATE = "a finite run, taken for a steady state"
@@ -50,7 +50,7 @@ def gap_law(queue: Queue) -> Service | None:
             return laws.Gamma(mean, scv=1 / shape)
         case arrivals.Deterministic():
             return laws.Deterministic(mean)
-        case arrivals.MarkovModulated() | arrivals.TraceArrivals() | Closed():
+        case arrivals.MarkovModulated() | arrivals.TraceArrivals() | Bulk() | Closed():
             return None
         case renewal:
             return renewal.law("gap")

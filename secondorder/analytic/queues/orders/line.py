@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from secondorder import laws
 from secondorder.analytic.queues import (
+    bulk_arrivals,
     markov_modulated,
     multiserver,
     multiserver_deterministic,
@@ -28,7 +29,7 @@ from secondorder.answers.estimate import Rung, Standing, approximation, exact
 from secondorder.errors import InputError
 from secondorder.laws import Service
 from secondorder.quantities import si
-from secondorder.scenarios.queue import Queue
+from secondorder.scenarios.queue import Bulk, Queue
 from secondorder.workloads import arrivals
 
 TWO_MOMENTS = approximation("two moments; good at high utilisation")
@@ -49,6 +50,8 @@ def of_line(queue: Queue, rate: float, servers: int) -> Iterator[Rung]:
         yield from _renewal(queue, gap, law)
     elif isinstance(queue.arrival_law, arrivals.MarkovModulated) and exponential and servers == 1:
         yield from _modulated(queue, queue.arrival_law)
+    elif isinstance(queue.arrival_law, Bulk) and servers == 1 and math.isfinite(queue.service_scv):
+        yield from _bulks(queue, queue.arrival_law)
     elif math.isfinite(queue.service_scv):
         yield from _two_moments(queue, rate, servers)
 
@@ -124,6 +127,15 @@ def _modulated(queue: Queue, process: arrivals.MarkovModulated) -> Iterator[Rung
     yield from rungs_of(2, "MMPP/M/1 (matrix-geometric)", exact(), amounts)
 
 
+def _bulks(queue: Queue, process: Bulk) -> Iterator[Rung]:
+    mean, rate = queue.mean_service, queue.rate
+    wait = bulk_arrivals.mean_wait(
+        arrival_rate=rate, mean_service=mean, service_scv=queue.service_scv, ahead=process.ahead
+    )
+    met = bulk_arrivals.prob_wait(arrival_rate=rate, mean_service=mean, mean_size=process.size)
+    yield from rungs_of(2, "M^X/G/1", exact(), {**with_waits(queue, float(wait)), "prob_wait": float(met)})
+
+
 def _two_moments(queue: Queue, rate: float, servers: int) -> Iterator[Rung]:
     """The spread of gaps and services alone: approximations, good where the queue is loaded."""
     given: Servers = {"arrival_rate": rate, "mean_service": queue.mean_service, "servers": servers}
@@ -133,13 +145,14 @@ def _two_moments(queue: Queue, rate: float, servers: int) -> Iterator[Rung]:
         yield from rungs_of(2, "Kimura (M/G/c)", TWO_MOMENTS, with_waits(queue, wait))
         return
     try:
-        ca2 = process.idc if isinstance(process, arrivals.MarkovModulated) else process.scv
+        ca2 = process.idc if isinstance(process, arrivals.MarkovModulated | Bulk) else process.scv
     except InputError:  # Pareto gaps without variance
         return
     standing = TWO_MOMENTS
-    if isinstance(process, arrivals.MarkovModulated):
+    if isinstance(process, arrivals.MarkovModulated | Bulk):
         wait = float(multiserver_general.allen_cunneen(**given, arrival_scv=ca2, service_scv=cs2))
-        standing = approximation("heavy traffic, bursts short against the time to drain")
+        inside = "waits within a bulk at several servers are left out" if isinstance(process, Bulk) else ""
+        standing = approximation("heavy traffic, bursts short against the time to drain", outside=inside)
         source = "Allen-Cunneen with the index of dispersion"
     elif servers == 1:
         klb = single_server_general.klb

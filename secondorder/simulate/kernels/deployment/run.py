@@ -35,7 +35,7 @@ class FleetRecord:
     """What came of a run, in picoseconds and counts; a place a request, in order of arrival.
 
     ``series`` has the rows of each replica, without rows where none were asked for; ``tokens`` are all that were
-    computed.
+    computed; ``blocks_held`` the blocks in use at the end.
     """
 
     first_token: Integers
@@ -45,6 +45,7 @@ class FleetRecord:
     replica: Integers
     series: tuple[Integers, ...] = field(repr=False)
     tokens: int
+    blocks_held: int
 
 
 def record_fleet(
@@ -92,6 +93,7 @@ def record_fleet(
         replica=fleet.picked,
         series=tuple(np.concatenate(part) for part in parts),
         tokens=int(sum(replica.tokens for replica in fleet.replicas)),
+        blocks_held=int(sum(e.blocks - e.free for e in engines.engine)),
     )
 
 
