@@ -1,8 +1,8 @@
 """The map of an approximation: its error wherever it was sampled, and between those places.
 
 A cell is a box; the first one is the whole map. A cell is halved along one axis, again and again where the error
-passes a border, so that cells are small there and large elsewhere. Within a cell ``ln(formula/truth)`` is linear in
-each axis between its eight corners.
+passes a border, so that cells are small there and large elsewhere. With ``y = ln(formula/truth)``, ``y/(1 + |y|)`` is
+linear in each axis between the eight corners of a cell, bent by what it is in the middle where that was sampled.
 """
 
 import json
@@ -118,12 +118,26 @@ class BreakdownMap:
             first, second = cell.halves
             cell = first if steps[cell.axis] <= first.high[cell.axis] else second
         shares = [(s - a) / (b - a) for s, a, b in zip(steps, cell.low, cell.high, strict=True)]
+        value = self._linear(cell, shares) + self._bend(cell, shares)
+        return value / (1 - abs(value))
+
+    def _linear(self, cell: Cell, shares: Sequence[float]) -> float:
+        """The bounded value between the corners of a cell; ``shares`` of its sides."""
         total = 0.0
         for upper in product((0, 1), repeat=3):
             weight = math.prod(t if up else 1 - t for t, up in zip(shares, upper, strict=True))
             if weight:
-                total += weight * self.corners[_corner(cell, upper)]
+                total += weight * bounded(self.corners[_corner(cell, upper)])
         return total
+
+    def _bend(self, cell: Cell, shares: Sequence[float]) -> float:
+        """What its middle, where it is known, is off that: parabolas that vanish at the corners, alike in each axis."""
+        free = free_axes(self.axes, cell.low, cell.high)
+        middle = middle_of(free, cell.low, cell.high)
+        if not free or middle not in self.corners:
+            return 0.0
+        off = bounded(self.corners[middle]) - self._linear(cell, [0.5 if k in free else 0.0 for k in range(3)])
+        return off * sum(4 * shares[k] * (1 - shares[k]) for k in free) / len(free)
 
     def _ordered(self, coordinates: Mapping[str, float]) -> list[float]:
         return [coordinates[axis.name] for axis in self._known(coordinates)]
@@ -134,6 +148,15 @@ class BreakdownMap:
             given = ", ".join(coordinates) or "none"
             raise InputError(f"axes of {self.name}", given=given, expected=", ".join(names))
         return self.axes
+
+
+def bounded(logarithm: float) -> float:
+    """``y/(1 + |y|)``.
+
+    >>> bounded(0.0), bounded(-1.0)
+    (0.0, -0.5)
+    """
+    return logarithm / (1 + abs(logarithm))
 
 
 def _between(axis: Axis, place: float) -> float:
@@ -162,6 +185,16 @@ def halved(low: Corner, high: Corner, axis: int) -> tuple[tuple[Corner, Corner],
     end, begin = list(high), list(low)
     end[axis] = begin[axis] = middle
     return (low, _triple(end)), (_triple(begin), high)
+
+
+def free_axes(axes: Sequence[Axis], low: Corner, high: Corner) -> list[int]:
+    """The axes along which a box may be halved: whole numbers only lie where a doubling ends."""
+    return [k for k, axis in enumerate(axes) if high[k] - low[k] > (STEPS // 4 if axis.whole else 1)]
+
+
+def middle_of(free: Sequence[int], low: Corner, high: Corner) -> Corner:
+    """The middle of a box, at the low end of the axes that are not free."""
+    return _triple([(a + b) // 2 if k in free else a for k, (a, b) in enumerate(zip(low, high, strict=True))])
 
 
 def _triple(numbers: Sequence[int]) -> Corner:

@@ -58,7 +58,7 @@ SINGLE_LINE_TAIL = Field(
 SERVICES_OF_MANY = Field(
     name="services_of_many",
     system="queue",
-    axes=(_load(0.5, 0.95), SERVICES, SERVERS),
+    axes=(_load(0.6, 0.95), SERVICES, _count("servers", "servers", 1, 16)),
     given="one line, Poisson arrivals, lognormal services",
     truth=SIMULATED,
 )
@@ -72,7 +72,7 @@ TAIL_OF_MANY = Field(
 ARRIVALS_OF_MANY = Field(
     name="arrivals_of_many",
     system="queue",
-    axes=(_load(0.5, 0.95), GAPS, SERVERS),
+    axes=(_load(0.6, 0.95), GAPS, _count("servers", "servers", 1, 16)),
     given="one line, gamma gaps, exponential services",
     truth=SIMULATED,
 )
@@ -154,7 +154,7 @@ SERVICE = Field(
     system="serving",
     axes=(
         Axis(name="load", meaning="rate over that of saturation", low=0.2, high=0.9),
-        Axis(name="length_cv", meaning="cv of prompts and of answers", low=0.25, high=2.0, scale="log"),
+        Axis(name="length_cv", meaning="cv of prompts and of answers", low=0.25, high=1.5, scale="log"),
         _count("slots", "sequences at once (max_num_seqs)", 16, 256),
     ),
     given="llama_3_1_8b on h100_sxm, Poisson arrivals, lognormal lengths of mean 1024 and 256",

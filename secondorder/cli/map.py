@@ -25,10 +25,10 @@ EXAMPLE = """\
 Examples:
 
   secondorder map                                      the maps and their axes
-  secondorder map kimura --figure kimura.png
-  secondorder map kimura --load 0.8 --service-scv 4 --servers 8
+  secondorder map kingman --figure kingman.png
+  secondorder map mm1 --load 0.8 --arrival-scv 1 --service-scv 4
   secondorder map mm1 plan.toml --figure here.png
-  secondorder map kimura --build --save kimura.json    makes it anew
+  secondorder map mm1 --build --save mm1.json          makes it anew
 """
 POINT = Group("Your point, on the axes of the map", sort_key=2)
 
@@ -56,7 +56,7 @@ def _command() -> Callable[..., None]:
     points = _points()
 
     def map(
-        name: Annotated[str, Parameter(help="The map to show, kimura.", show_default="a list of all")] = "",
+        name: Annotated[str, Parameter(help="The map to show, mm1.", show_default="a list of all")] = "",
         plan: Annotated[
             str | None, Parameter(help="Plan whose scenario is the point; - for standard input.", show_default="none")
         ] = None,

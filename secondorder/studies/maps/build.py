@@ -17,7 +17,7 @@ from secondorder.studies.maps.grounds import ground_of
 from secondorder.studies.maps.points import Amounts, Exact
 from secondorder.studies.maps.sample import Sampling
 
-MOST, MOST_EXACT = 320, 640
+MOST, MOST_EXACT = 260, 640
 """Corners of a map at most: of one that is simulated, and of one whose truth is known exactly."""
 COARSE, FINE = 0.02, 0.008
 """Relative half-widths wanted of a truth far from the border of 10 %, and near it."""

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from secondorder.analytic.queues import fork_join, multiserver
 from secondorder.analytic.queues.orders.kind import markov
 from secondorder.analytic.training.periodic import exact_goodput
-from secondorder.breakdown.fields import Coordinates
+from secondorder.breakdown.fields import Coordinates, Field
 from secondorder.breakdown.rows import Row
 from secondorder.scenarios.queue import Queue
 from secondorder.studies.maps.grounds import ground_of
@@ -82,7 +82,13 @@ def formula_of(row: Row) -> Formula:
 
 
 def _rung(row: Row, point: Coordinates) -> Amounts:
-    """Straight from the closed forms: a map does not consult itself."""
-    scenario = ground_of(row.field).scenario(point)
-    answer = loaded(SYSTEMS[row.field.system].closed_form)(scenario)
-    return {rung.metric: rung.amount for rung in answer.estimates if rung.order == row.order}
+    rungs = _solved(row.field, tuple(point[axis.name] for axis in row.field.axes))
+    return {metric: amount for (metric, order), amount in rungs.items() if order == row.order}
+
+
+@lru_cache(maxsize=2_000)
+def _solved(field: Field, values: tuple[float, ...]) -> Mapping[tuple[str, int | None], float]:
+    """Straight from the closed forms: a map does not consult itself. Formulas of one field share them."""
+    point = dict(zip((axis.name for axis in field.axes), values, strict=True))
+    answer = loaded(SYSTEMS[field.system].closed_form)(ground_of(field).scenario(point))
+    return {(rung.metric, rung.order): rung.amount for rung in answer.estimates}

@@ -195,13 +195,13 @@ GROUNDS: Mapping[str, Ground] = {
         scenario=single_line, truth=Simulated(once=p99_of_many, length=50_000, budget=3_000_000)
     ),
     "services_of_many": Ground(
-        scenario=services_of_many, truth=Simulated(once=wait_of_many, length=20_000, budget=3_000_000)
+        scenario=services_of_many, truth=Simulated(once=wait_of_many, length=20_000, budget=4_000_000)
     ),
     "tail_of_many": Ground(
         scenario=services_of_many, truth=Simulated(once=p99_of_many, length=50_000, budget=3_000_000)
     ),
     "arrivals_of_many": Ground(
-        scenario=arrivals_of_many, truth=Simulated(once=wait_of_many, length=20_000, budget=3_000_000)
+        scenario=arrivals_of_many, truth=Simulated(once=wait_of_many, length=20_000, budget=4_000_000)
     ),
     "sharing": Ground(scenario=shared, truth=Simulated(once=response_of_shared, length=20_000, budget=2_000_000)),
     "forks": Ground(scenario=forks, truth=Simulated(once=response_of_forks, length=20_000, budget=600_000)),

@@ -7,14 +7,14 @@ from heapq import heappop, heappush
 from itertools import product
 
 from secondorder.breakdown.axes import Axis
-from secondorder.breakdown.breakdown_map import LEAF, LEVELS, STEPS, Corner, halved
+from secondorder.breakdown.breakdown_map import LEAF, LEVELS, STEPS, Corner, bounded, free_axes, halved, middle_of
 
 FIRST = 2
 """Times that each axis is halved before the borders are looked for."""
 TOLERANCES = dict(zip(LEVELS, (0.006, 0.0025, 0.012), strict=True))
 """Error of the interpolation that is borne at a border, by its level."""
-BORDERS = {math.log1p(sign * level): TOLERANCES[level] for level in LEVELS for sign in (1, -1)}
-"""The same by ``ln(formula/truth)`` of the border."""
+BORDERS = {bounded(math.log1p(sign * level)): TOLERANCES[level] for level in LEVELS for sign in (1, -1)}
+"""The same by the bounded value of the border."""
 
 NEAR = 0.03
 """Distance from a border at which a box is asked in its middle."""
@@ -74,9 +74,10 @@ class Sampling:
         return "".join(_letters(root))
 
     def at(self, corner: Corner) -> float:
+        """The bounded value at a corner."""
         if corner not in self.known:
             self.known[corner] = self.value(corner)
-        return self.known[corner]
+        return bounded(self.known[corner])
 
     def halve(self, box: Box, axis: int) -> tuple[Box, Box]:
         """Two halves. What the middle was off a straight line is four times what the halves' middles will be."""
@@ -98,10 +99,10 @@ class Sampling:
         reach = sum(box.bent) + NEAR
         if not any(min(values) - reach <= border <= max(values) + reach for border in BORDERS):
             return
-        free = self.free(box)
-        middle = [(a + b) // 2 if k in free else a for k, (a, b) in enumerate(zip(box.low, box.high, strict=True))]
+        free = free_axes(self.axes, box.low, box.high)
+        middle = middle_of(free, box.low, box.high)
         around = [self.at(c) for c in box.corners if all(c[k] == middle[k] or k in free for k in range(3))]
-        off = abs(self.at((middle[0], middle[1], middle[2])) - sum(around) / len(around))
+        off = abs(self.at(middle) - sum(around) / len(around))
         if free and off > sum(box.bent):
             more = (off - sum(box.bent)) / len(free)
             a, b, c = (bent + more * (k in free) for k, bent in enumerate(box.bent))
@@ -115,15 +116,8 @@ class Sampling:
 
     def bent_most(self, box: Box) -> int | None:
         """The axis along which halving helps most, of those that can be halved."""
-        return max(self.free(box), key=lambda k: box.bent[k], default=None)
-
-    def free(self, box: Box) -> list[int]:
-        """The axes along which a box can be halved."""
-        return [k for k in range(3) if box.high[k] - box.low[k] > self.finest(k)]
-
-    def finest(self, axis: int) -> int:
-        """The shortest side of a cell in steps: whole numbers only lie where a doubling ends."""
-        return STEPS // 2**FIRST if self.axes[axis].whole else 1
+        free = free_axes(self.axes, box.low, box.high)
+        return max(free, key=lambda k: box.bent[k], default=None)
 
 
 def _moved(corner: Corner, axis: int, to: int) -> Corner:
