@@ -54,6 +54,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/variance_reduction.py
 	$(BIN)/python benchmarks/roofline_speed.py
 	$(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python benchmarks/map_accuracy.py
 	$(BIN)/python benchmarks/collective_speed.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/first_order.py

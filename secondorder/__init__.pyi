@@ -8,6 +8,8 @@ from .analytic.layout_search import layouts as layouts
 from .analytic.roofline import roofline as roofline
 from .answers.answer import Answer as Answer
 from .answers.estimate import Estimate as Estimate
+from .breakdown.breakdown_map import BreakdownMap as BreakdownMap
+from .breakdown.breakdown_map import breakdown_map as breakdown_map
 from .errors import ConstraintNotMet as ConstraintNotMet
 from .errors import InfeasibleError as InfeasibleError
 from .errors import InputError as InputError

@@ -37,6 +37,7 @@ from secondorder.cli import (
     validate,
     zoo,
 )
+from secondorder.cli import map as maps
 from secondorder.cli.drawing import TYPED
 from secondorder.cli.options import FLAGS, pasted
 from secondorder.cli.output import leave_stdout
@@ -70,6 +71,7 @@ _COMMANDS: Sequence[tuple[Callable[..., None] | str, str]] = (
     (plans.simulate, plans.example("simulate --seed 1")),
     (plans.compare, plans.example("compare --margin 0.05")),
     (explain.explain, explain.EXAMPLE),
+    ("map", maps.EXAMPLE),
     (plans.sweep, plans.example('sweep --vary "arrivals.rate=2 request/s,8 request/s"')),
     (plans.check, plans.example("check")),
     (sensitivity.sensitivity, sensitivity.EXAMPLE),
@@ -90,6 +92,7 @@ _TITLES = {
     "train": train.TITLE,
     "layouts": layouts.TITLE,
     "queue": queue.TITLE,
+    "map": maps.TITLE,
 }
 """Commands that are made of a scenario's fields, when they are first asked for."""
 for place, (command, example) in enumerate(_COMMANDS):

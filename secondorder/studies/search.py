@@ -226,27 +226,17 @@ def _simulated(
 ) -> Candidate | None:
     """The candidate with the fewest replicas that keep the objectives in a simulation of all of them.
 
-<<<<<<< HEAD
-    Runs that have not settled are made longer; where they do not settle at all, there are too few replicas.
+    Runs are made longer until they have settled and the 95 % intervals lie on one side of the objectives; where they do
+    not settle at all, there are too few replicas.
     """
     run = partial(simulate, seed=seed, replications=replications, jobs=jobs)
-=======
-    Runs are made longer until they have settled and the 95 % intervals lie on one side of the objectives; where they do
-    not settle at all, so many replicas do not do.
-    """
-    options: dict[str, Any] = {"seed": seed, "replications": replications, "jobs": jobs}
     limits = each.scenario.objectives
->>>>>>> c384458 (Speed of deployments, answers to their questions, prefix routing on a trace: measured and told; bulks in the docs)
 
     def at(replicas: int) -> Answer | None:
         every = Deployment(serving=_whole(each.scenario), replicas=replicas, router=router)
         length = requests
         try:
-<<<<<<< HEAD
-            while not _settled(answer := run(every, requests=length)) and length < LONGEST:
-=======
-            while not _decided(answer := simulate(every, requests=length, **options), limits) and length < LONGEST:
->>>>>>> c384458 (Speed of deployments, answers to their questions, prefix routing on a trace: measured and told; bulks in the docs)
+            while not _decided(answer := run(every, requests=length), limits) and length < LONGEST:
                 length *= 2
         except InfeasibleError:
             return None

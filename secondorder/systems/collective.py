@@ -22,5 +22,6 @@ SYSTEM = System(
         slow_links="without_slow_links",
         slow_ranks="without_slow_ranks",
     ),
+    places="secondorder.breakdown.places.collectives:of_collective",
     one_run="secondorder.simulate.collectives.one_run:of_collective",
 )

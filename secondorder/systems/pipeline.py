@@ -17,5 +17,6 @@ SYSTEM = System(
         jitter="without_pass_jitter",
         slow_stages="without_slow_stages",
     ),
+    places="secondorder.breakdown.places.collectives:of_pipeline",
     one_run="secondorder.simulate.collectives.one_run:of_pipeline",
 )

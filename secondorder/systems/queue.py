@@ -28,5 +28,6 @@ SYSTEM = System(
         outage="without_outage",
         setup="without_setup",
     ),
+    places="secondorder.breakdown.places.queues:places",
     one_run="secondorder.simulate.queues.one_run:metrics",
 )

@@ -6,7 +6,7 @@ and closed forms and simulations stay strangers to each other.
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -80,6 +80,7 @@ class System:
     share) hold where the user states none; the simulator chooses where ``replications`` is None. A system with a
     command of its own in ``cli/`` sets ``own_command``. ``metrics`` are those of its answers; a value that comes
     without a unit takes that of its metric. ``command`` is the name of its command where that is not its word.
+    ``places(scenario, answer)`` says where it lies on which maps of approximations, by the name of their field.
     ``effects`` can be turned off, and ``one_run(scenario, seed=, replication=, requests=)`` measures one replication
     on random numbers that do not depend on which are on: ``explain`` takes both.
     """
@@ -98,6 +99,7 @@ class System:
     own_command: bool = False
     metrics: tuple[Metric, ...] = ()
     effects: tuple[Effect, ...] = ()
+    places: "Lazy[Callable[..., Mapping[str, Mapping[str, float]]]] | None" = None
     one_run: "Lazy[Callable[..., dict[str, float]]] | None" = None
     command: str = ""
 

@@ -27,5 +27,6 @@ SYSTEM = System(
         step_jitter="with_equal_steps",
         spares_run_out="with_spares_for_all",
     ),
+    places="secondorder.breakdown.places.training:places",
     one_run="secondorder.simulate.training.one_run:metrics",
 )

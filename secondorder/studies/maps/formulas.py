@@ -1,0 +1,94 @@
+"""The approximations of the maps: rungs of the ladder of ``solve``, and formulas that it does not have."""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from typing import Any
+
+from secondorder.analytic.queues import fork_join, multiserver
+from secondorder.analytic.queues.orders.kind import markov
+from secondorder.analytic.training.periodic import exact_goodput
+from secondorder.breakdown.fields import Coordinates, Field
+from secondorder.breakdown.rows import Row
+from secondorder.scenarios.queue import Queue
+from secondorder.studies.maps.grounds import ground_of
+from secondorder.studies.maps.points import Amounts, Formula
+from secondorder.studies.maps.training import interval_at
+from secondorder.systems.registry import SYSTEMS
+from secondorder.systems.system import loaded
+from secondorder.validation.catalogue import queueing
+
+
+def _exponential_tail(queue: Queue) -> Amounts:
+    """``E[W | W > 0] ln(rho / 0.01)``, with ``rho`` for the share that waits."""
+    load = queue.utilisation
+    return {"wait_p99": queueing.klb(queue)["wait_mean"] / load * math.log(load / 0.01)}
+
+
+def _erlang_c_p99(queue: Queue) -> Amounts:
+    given = markov(queue, queue.rate, queue.servers)
+    return {"wait_p99": float(multiserver.wait_quantile(0.99, **given))}
+
+
+def _scaled_p99(queue: Queue) -> Amounts:
+    return {"wait_p99": _erlang_c_p99(queue)["wait_p99"] * (1 + queue.service_scv) / 2}
+
+
+def _nelson_tantawi(queue: Queue) -> Amounts:
+    mu = 1 / queue.mean_service
+    return {
+        "response_mean": float(fork_join.mean_response(arrival_rate=queue.rate, service_rate=mu, queues=queue.servers))
+    }
+
+
+OF_SCENARIOS: Mapping[str, Callable[[Any], Amounts]] = {
+    "kingman": queueing.kingman,
+    "marchal": queueing.marchal,
+    "allen_cunneen": queueing.allen_cunneen,
+    "index_of_dispersion": queueing.dispersed,
+    "exponential_tail": _exponential_tail,
+    "erlang_c_p99": _erlang_c_p99,
+    "scaled_p99": _scaled_p99,
+    "nelson_tantawi": _nelson_tantawi,
+}
+"""Formulas that take the scenario."""
+
+
+def _pollaczek_khinchine(point: Coordinates) -> Amounts:
+    load = point["load"]
+    return {"wait_mean": load * (1 + point["service_scv"]) / (2 * (1 - load))}
+
+
+def _daly_of_weibull(point: Coordinates) -> Amounts:
+    given = {"interval": interval_at(point), "write": point["write"]}
+    return {"goodput": float(exact_goodput(**given, mtbf=1.0))}
+
+
+OF_POINTS: Mapping[str, Formula] = {
+    "pollaczek_khinchine": _pollaczek_khinchine,
+    "daly_of_weibull": _daly_of_weibull,
+}
+"""Formulas that take the coordinates: times in units of a mean service."""
+
+
+def formula_of(row: Row) -> Formula:
+    """What the approximation says at a point of its map."""
+    if row.name in OF_POINTS:
+        return OF_POINTS[row.name]
+    scenario_at = ground_of(row.field).scenario
+    if row.name in OF_SCENARIOS:
+        return lambda point: OF_SCENARIOS[row.name](scenario_at(point))
+    return partial(_rung, row)
+
+
+def _rung(row: Row, point: Coordinates) -> Amounts:
+    rungs = _solved(row.field, tuple(point[axis.name] for axis in row.field.axes))
+    return {metric: amount for (metric, order), amount in rungs.items() if order == row.order}
+
+
+@lru_cache(maxsize=2_000)
+def _solved(field: Field, values: tuple[float, ...]) -> Mapping[tuple[str, int | None], float]:
+    """Straight from the closed forms: a map does not consult itself. Formulas of one field share them."""
+    point = dict(zip((axis.name for axis in field.axes), values, strict=True))
+    answer = loaded(SYSTEMS[field.system].closed_form)(ground_of(field).scenario(point))
+    return {(rung.metric, rung.order): rung.amount for rung in answer.estimates}

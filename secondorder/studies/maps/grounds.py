@@ -1,0 +1,19 @@
+"""What is behind each field of maps."""
+
+from collections.abc import Mapping
+from functools import cache
+
+from secondorder.breakdown.fields import Field
+from secondorder.studies.maps.points import Ground
+
+
+@cache
+def _grounds() -> Mapping[str, Ground]:
+    from secondorder.studies.maps import collectives, queues, serving, training
+
+    return {**queues.GROUNDS, **training.GROUNDS, **collectives.GROUNDS, **serving.GROUNDS}
+
+
+def ground_of(field: Field) -> Ground:
+    """The scenarios and the truth of a field."""
+    return _grounds()[field.name]

@@ -1,0 +1,155 @@
+"""Maps are made of formulas and truths: the truths against exact theory, the sampling against a known surface."""
+
+import math
+
+import numpy as np
+import pytest
+
+from secondorder.analytic.queues.ladder import solve_queue
+from secondorder.answers.answer import Answer
+from secondorder.breakdown.axes import Axis
+from secondorder.breakdown.breakdown_map import STEPS, BreakdownMap
+from secondorder.breakdown.fields import SINGLE_LINE, Field
+from secondorder.breakdown.rows import ROWS, Row
+from secondorder.simulate.queues.run import run
+from secondorder.studies.maps import queues
+from secondorder.studies.maps.build import COARSE, build, point_at, truth_at
+from secondorder.studies.maps.formulas import formula_of
+from secondorder.studies.maps.grounds import ground_of
+from secondorder.studies.maps.sample import Sampling
+from secondorder.systems.registry import SYSTEMS
+from secondorder.systems.system import loaded
+
+FIELDS = {row.field.name: row.field for row in ROWS}
+MIDDLE = (STEPS // 2, STEPS // 2, STEPS // 2)
+
+
+def _within(found: np.ndarray, exact: float) -> bool:
+    """Whether the mean of replications is within four standard errors of an exact value: one in 16,000 is not."""
+    return abs(found.mean() - exact) < 4 * found.std(ddof=1) / math.sqrt(len(found))
+
+
+def _replications(once, point, metric, count=20, length=20_000):
+    return np.array([once(point, 7, k, length)[metric] for k in range(count)])
+
+
+@pytest.mark.parametrize("scv", [0.25, 1.0, 4.0])
+def test_the_wait_from_idle_periods_is_that_of_pollaczek_and_khinchine(scv):
+    point = {"load": 0.8, "arrival_scv": 1.0, "service_scv": scv}
+    found = _replications(queues.wait_of_one, point, "wait_mean")
+    assert _within(found, 0.8 * (1 + scv) / (2 * 0.2))
+    assert found.std(ddof=1) < 0.05 * found.mean()  # the waits themselves spread three times as far
+
+
+def test_a_wait_that_leaves_out_the_idle_periods_would_not_pass():
+    point = {"load": 0.8, "arrival_scv": 1.0, "service_scv": 1.0}
+    found = _replications(queues.wait_of_one, point, "wait_mean")
+    heavy_traffic = (1 / 0.8**2 + 1 + 0.25**2) / (2 * 0.25)
+    assert not _within(found, heavy_traffic)
+
+
+@pytest.mark.parametrize("servers", [2, 8])
+def test_the_wait_at_several_servers_is_that_of_erlang(servers):
+    point = {"load": 0.8, "arrival_scv": 1.0, "servers": servers}
+    exact = solve_queue(queues.arrivals_of_many(point)).best("wait_mean").amount
+    assert _within(_replications(queues.wait_of_many, point, "wait_mean", length=40_000), exact)
+
+
+def test_the_wait_of_a_random_split_is_that_of_the_queue_run_customer_by_customer():
+    point = {"load": 0.7, "arrival_scv": 3.0, "servers": 4}
+    found = _replications(queues.wait_of_split, point, "wait_mean")
+    plain = np.array([run(queues.split(point), 40_000, seed=3, replication=k).wait[4_000:].mean() for k in range(20)])
+    spread = math.hypot(found.std(ddof=1), plain.std(ddof=1)) / math.sqrt(20)
+    assert abs(found.mean() - plain.mean()) < 4 * spread
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_scenario_lies_where_it_was_made(name):
+    field = FIELDS[name]
+    system = SYSTEMS[field.system]
+    point = point_at(field, MIDDLE)
+    scenario = ground_of(field).scenario(point)
+    if system.places is None:
+        pytest.fail(f"{field.system} has maps and no places")
+    solved = loaded(system.closed_form)(scenario) if field.system == "serving" else Answer(scenario="", estimates=())
+    at = loaded(system.places)(scenario, solved)
+    ladder = [row for row in ROWS if row.field == field and row.order is not None]
+    if name not in at:
+        assert not ladder, "solve cannot consult these maps"
+        return
+    assert {axis.name: pytest.approx(at[name][axis.name]) for axis in field.axes} == point
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+def test_each_formula_and_each_truth_has_a_value_in_the_middle_of_its_map(row):
+    point = point_at(row.field, MIDDLE)
+    assert formula_of(row)(point)[row.metric] > 0
+    truth = truth_at(row.field, point, row.metric, 10 * COARSE)
+    assert truth.amount > 0
+
+
+# Sampling
+
+
+class _Surface:
+    """A known error: a border that is a plane, and a bend."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self, corner: tuple[int, int, int]) -> float:
+        self.asked += 1
+        a, b, c = (step / STEPS for step in corner)
+        return 0.5 * a * a + 0.3 * math.sin(3 * b) + 0.2 * c - 0.3
+
+
+def _sampled(most: int) -> tuple[BreakdownMap, _Surface]:
+    axes = SINGLE_LINE.axes
+    surface = _Surface()
+    sampling = Sampling(axes=axes, value=surface, most=most)
+    splits = sampling.run()
+    row = Row(name="made_up", title="", field=SINGLE_LINE, metric="wait_mean")
+    found = BreakdownMap(
+        row=row, corners=sampling.known, splits=splits, noise=(0.0, 0.0), command="", version="", date=""
+    )
+    return found, surface
+
+
+def test_sampling_finds_the_border_of_a_known_surface():
+    found, surface = _sampled(400)
+    rng, wrong = np.random.default_rng(1), 0
+    for _ in range(400):
+        places = rng.random(3)
+        truth = surface(tuple(STEPS * place for place in places))
+        wrong += (abs(math.expm1(truth)) <= 0.1) != (abs(math.expm1(found.logarithm_at(places))) <= 0.1)
+    assert wrong <= 8  # 2 % of the points lie within 0.002 of a border
+
+
+def test_cells_are_small_at_the_border_and_large_elsewhere():
+    found, _ = _sampled(400)
+    sizes: dict[bool, list[int]] = {True: [], False: []}
+    cells = [found.root]
+    while cells:
+        cell = cells.pop()
+        cells.extend(cell.halves or ())
+        if cell.halves is None:
+            middle = [(a + b) / 2 / STEPS for a, b in zip(cell.low, cell.high, strict=True)]
+            near = abs(abs(math.expm1(found.logarithm_at(middle))) - 0.1) < 0.03
+            sizes[near].append(math.prod(b - a for a, b in zip(cell.low, cell.high, strict=True)))
+    assert np.mean(sizes[True]) < np.mean(sizes[False])
+
+
+def test_no_cell_is_halved_between_whole_numbers():
+    servers = Axis(name="servers", meaning="servers", low=2, high=32, scale="log", whole=True)
+    sampling = Sampling(axes=(servers, *SINGLE_LINE.axes[1:]), value=_Surface(), most=400)
+    sampling.run()
+    cells = {corner[0] for corner in sampling.known}
+    assert cells == {0, 16, 32, 48, 64}
+
+
+def test_a_map_made_twice_is_the_same():
+    row = next(row for row in ROWS if row.field.name == "bursts")
+    one, other = build(row, most=130), build(row, most=130)
+    assert one.corners == other.corners
+    assert one.splits == other.splits
+    assert isinstance(row.field, Field)
