@@ -14,12 +14,13 @@ resnet, llama, gpt3 = so.models.resnet50, so.models.llama_3_1_8b, so.models.gpt_
 half = {"precision": "bf16", "kernel_overhead": "0 s", "compute_efficiency": 0.5}
 whole = {"precision": "bf16", "kernel_overhead": "0 s"}
 vision = so.Inference(model=resnet, accelerator=a100, launch="lognormal 10 us scv=0.25")
+plain = {"max_num_batched_tokens": 2048, "enable_prefix_caching": False, "async_scheduling": False}
 chat = so.Serving(
     model=llama, accelerator=h100, arrivals=so.Poisson("8 request/s"), lengths=so.lengths.azure_conv_2023,
-    max_num_seqs=256, max_num_batched_tokens=2048)
+    max_num_seqs=256, **plain)
 replica = so.Serving(
     model=llama, accelerator=h100, arrivals=so.Poisson("8 request/s"), lengths=so.Lengths(input=1920, output=128),
-    max_num_seqs=32,
+    max_num_seqs=32, **plain,
     step_time=so.Roofline(compute_efficiency=0.5, memory_efficiency=1, host_overhead="0.32 ms"))
 many = so.Capacity(serving=replica, rate="50 request/s", e2el_p99="5 s")
 chunks = so.ChunkedPrefill(
@@ -31,7 +32,8 @@ split = so.Disaggregated(
 drafted = so.Speculative(
     serving=so.Serving(
         model=so.models.llama_3_1_70b, accelerator=so.accelerators.h200, tensor_parallel_size=2,
-        arrivals=so.Poisson("1 request/s"), lengths=so.Lengths(input=512, output=256)),
+        arrivals=so.Poisson("1 request/s"), lengths=so.Lengths(input=512, output=256),
+        max_num_seqs=256, **plain),
     draft=llama, gamma=4, acceptance=0.8)
 servers = so.Queue(arrivals="poisson 16 request/s", service="exponential 100 ms", servers=2)
 layouts = [

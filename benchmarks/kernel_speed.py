@@ -29,6 +29,10 @@ CONVERSATIONS = Serving(
     accelerator=so.accelerators.h100_sxm,
     arrivals=so.Poisson("10 request/s"),
     lengths=so.lengths.azure_conv_2023,
+    max_num_seqs=256,
+    max_num_batched_tokens=2048,
+    enable_prefix_caching=False,
+    async_scheduling=False,
 )
 MOONCAKE = Path(__file__).parents[2] / "shared" / "data" / "mooncake_conversation.jsonl"
 """Trace with prefixes, where it is at hand."""
@@ -53,7 +57,7 @@ def services() -> dict[str, Serving]:
 def textbook(scenario: Serving, requests: Requests) -> None:
     """As SimPy's manual would have it: a process a request, a Resource of sequence slots, an event a token."""
     env = simpy.Environment()
-    slots, step = simpy.Resource(env, scenario.max_num_seqs), scenario.step_seconds
+    slots, step = simpy.Resource(env, scenario.settings.max_num_seqs), scenario.step_seconds
 
     def visit(prompt: int, output: int):
         with slots.request() as turn:
@@ -78,7 +82,7 @@ def plain_loop(scenario: Serving, requests: Requests) -> None:
         if not running:
             now = max(now, arriving[0][0])
         prompts = 0
-        while arriving and arriving[0][0] <= now and len(running) < scenario.max_num_seqs:
+        while arriving and arriving[0][0] <= now and len(running) < scenario.settings.max_num_seqs:
             _, prompt, output = arriving.popleft()
             running.append([prompt, output])
             prompts += prompt

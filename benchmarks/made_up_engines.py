@@ -5,6 +5,7 @@ python benchmarks/made_up_engines.py [ENGINES]
 
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,13 @@ from secondorder.workloads.traces import Trace
 
 NOISE = 0.01
 """Relative scatter of each measured time of a request."""
+SETTINGS: dict[str, Any] = {
+    "max_num_seqs": 256,
+    "max_num_batched_tokens": 2048,
+    "enable_prefix_caching": False,
+    "async_scheduling": False,
+}
+"""Of every engine."""
 
 
 def engine(seed: int) -> tuple[MeasuredRun, dict[str, float]]:
@@ -37,10 +45,11 @@ def engine(seed: int) -> tuple[MeasuredRun, dict[str, float]]:
         arrivals=so.Poisson("12 request/s"),
         lengths=so.Lengths(input=so.LogNormal(1500, cv=1.0, maximum=8000), output=so.Uniform(20, high=160)),
         step_time=step_time,
+        **SETTINGS,
     )
     offered = draw(scenario, 80, seed=seed)
     trace = Trace(name=f"engine {seed}", requests=replace(offered, arrival=offered.arrival - offered.arrival[0]))
-    settings = {"precision": "bf16", "max_num_batched_tokens": 2048}
+    settings = {"precision": "bf16", **SETTINGS}
     known = replace(scenario, arrivals=trace, lengths=None)
     served = run(known, draw(known, 80)).requests
     decoding = (served["e2el"] - served["ttft"]) * np.exp(NOISE * rng.standard_normal(80))

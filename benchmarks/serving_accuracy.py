@@ -70,6 +70,8 @@ def service(number: int) -> tuple[so.Serving, float]:
         lengths=lengths(rng),
         max_num_seqs=int(rng.choice([8, 16, 32, 64, 128, 256])),
         max_num_batched_tokens=int(rng.choice([512, 1024, 2048, 4096, 8192])),
+        enable_prefix_caching=False,
+        async_scheduling=False,
         name=f"{number:>3} {model} on {accelerator}",
     )
     load = float(rng.choice([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]))

@@ -92,7 +92,10 @@ def _row(row: "pd.Series[float]") -> Row:
         lengths=so.Lengths(input=int(row.input_len), output=int(row.output_len)),
         precision=precision,
         tensor_parallel_size=int(row.tensor_parallel_size),
+        max_num_seqs=256,
         max_num_batched_tokens=8192,
+        gpu_memory_utilization=0.9,
+        reserved_memory="1.5 GiB",
         step_time=so.MeasuredRoofline(engine=engine),
     )
     nominal = row.input_len in NOMINAL and row.output_len in NOMINAL

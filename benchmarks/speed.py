@@ -23,6 +23,10 @@ def conversations(rate: str) -> so.Serving:
         accelerator=so.accelerators.h100_sxm,
         arrivals=so.Poisson(rate),
         lengths=so.lengths.azure_conv_2023,
+        max_num_seqs=256,
+        max_num_batched_tokens=2048,
+        enable_prefix_caching=False,
+        async_scheduling=False,
     )
 
 

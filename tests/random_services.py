@@ -139,12 +139,12 @@ def _settings(scenario: Serving) -> Settings:
     return Settings(
         usable=scenario.kv_blocks - 1,
         block_size=scenario.block_size,
-        max_num_seqs=scenario.max_num_seqs,
-        max_num_batched_tokens=scenario.max_num_batched_tokens,
+        max_num_seqs=scenario.settings.max_num_seqs,
+        max_num_batched_tokens=scenario.settings.max_num_batched_tokens,
         long_prefill_token_threshold=scenario.long_prefill_token_threshold,
         chunked_prefill=scenario.enable_chunked_prefill,
-        prefix_caching=scenario.enable_prefix_caching,
-        async_scheduling=scenario.async_scheduling,
+        prefix_caching=scenario.settings.enable_prefix_caching,
+        async_scheduling=scenario.settings.async_scheduling,
         whole_length=scenario.scheduler_reserve_full_isl,
         unnamed_first=scenario.engine != "vllm 0.19",
         cap_alone=scenario.engine != "vllm 0.33",
@@ -178,6 +178,7 @@ def cases(
     draw: st.DrawFn,
     *,
     caching: bool | None = None,
+    shared: bool | None = None,
     ahead: bool | None = None,
     most_requests: int = 10,
     output: int = 40,
@@ -189,7 +190,8 @@ def cases(
     times = draw(arrivals(count, draw(st.sampled_from([MILLISECOND // 2, 3_141_592_653, 27_182_818_284]))))
     block_size = draw(st.integers(1, 16))
     caching = draw(st.booleans()) if caching is None else caching
-    hash_block = draw(st.sampled_from([block_size, 1, 3, 8])) if caching else 0
+    shared = caching and draw(st.sampled_from([True, True, True, True, False])) if shared is None else shared
+    hash_block = draw(st.sampled_from([block_size, 1, 3, 8])) if shared else 0
     longest = max(map(sum, zip(prompts, outputs, strict=True)))
     chunked = draw(st.sampled_from([True, True, True, False]))
     engine = draw(st.sampled_from(["vllm 0.33", "vllm 0.33", "vllm 0.24", "vllm 0.19"]))
@@ -259,6 +261,8 @@ def by_hand(
         step_time=ON_A_GRID,
         block_size=4,
         num_gpu_blocks=blocks + 1,
+        enable_prefix_caching=False,
+        async_scheduling=False,
     )
     requests = Requests(
         arrival=[ask[0] * 1e-3 for ask in asks],

@@ -28,7 +28,11 @@ def service(rate: float, blocks: int | None = None) -> Serving:
         accelerator=accelerators.h100_sxm,
         arrivals=Poisson(f"{rate} request/s"),
         lengths=Lengths(input=512, output=Geometric(128)),
+        max_num_seqs=256,
+        max_num_batched_tokens=2048,
         num_gpu_blocks=blocks,
+        enable_prefix_caching=False,
+        async_scheduling=False,
     )
 
 

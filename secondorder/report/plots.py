@@ -114,5 +114,5 @@ def _title(study: LoadStudy) -> str:
     lengths = getattr(law, "name", "") or type(law).__name__
     return (
         f"{scenario.model.name} on {scenario.accelerator.name}, {type(scenario.arrivals).__name__} arrivals, "
-        f"lengths {lengths}, batch of {scenario.max_num_seqs}"
+        f"lengths {lengths}, batch of {scenario.settings.max_num_seqs}"
     )

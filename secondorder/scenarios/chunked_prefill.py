@@ -41,5 +41,5 @@ class ChunkedPrefill(Checked):
             raise InputError("serving.enable_chunked_prefill", given=False, expected="true")
 
     def with_budget(self, tokens: int) -> Serving:
-        """The service with another budget."""
-        return replace(self.serving, max_num_batched_tokens=tokens)
+        """The service with another budget, and the cache that it has."""
+        return replace(self.serving.pinned, max_num_batched_tokens=tokens)

@@ -82,7 +82,7 @@ class Deployment(Checked):
         super().__post_init__()
         if self.after_failure not in (known := ("lost", "retried", "moved")):
             raise InputError("after_failure", given=repr(self.after_failure), expected=" or ".join(known))
-        if isinstance(self.router, PrefixAware) and not self.serving.enable_prefix_caching:
+        if isinstance(self.router, PrefixAware) and not self.serving.settings.enable_prefix_caching:
             given = "prefix-aware with replicas that keep no prefixes"
             raise InputError(
                 "router", given=given, expected="prefix caching", remedy="set enable_prefix_caching of the service"

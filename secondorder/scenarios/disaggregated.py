@@ -100,11 +100,14 @@ class Disaggregated(Checked):
     @cached_property
     def decode(self) -> Serving:
         """One decode replica with its share of the requests, whose prompts take no time and no budget."""
-        budget = self.serving.context_limit + self.serving.max_num_seqs * math.ceil(4 * self.serving.offered.mean_input)
+        sequences = self.serving.settings.max_num_seqs
+        budget = self.serving.context_limit + sequences * math.ceil(4 * self.serving.offered.mean_input)
         return self._with(
             self.rate / self.decode_replicas,
             step_time=DecodeOnly(step_time=self.serving.step_time),
+            max_num_seqs=sequences,
             max_num_batched_tokens=budget,
+            num_gpu_blocks=self.serving.kv_blocks,
             long_prefill_token_threshold=None,
             name=f"{self.name}: decode",
         )

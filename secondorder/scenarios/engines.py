@@ -22,6 +22,7 @@ class EngineVersion:
     - ``settings``: settings that this version has and older ones lack.
     - ``utilization``: share of the memory that it uses if nothing else is said.
     - ``has_huge_tier``: whether it takes more tokens a step on accelerators of 160 GiB and more.
+    - ``keeps_prefixes_of_states``: whether it caches prefixes of models with a state per sequence if nothing is said.
     """
 
     name: str
@@ -32,6 +33,7 @@ class EngineVersion:
     settings: tuple[str, ...]
     utilization: float
     has_huge_tier: bool = False
+    keeps_prefixes_of_states: bool = False
 
     @property
     def number(self) -> str:
@@ -85,6 +87,7 @@ ENGINES = {
             settings=("watermark", "long_prefill_token_threshold_adaptive", "prefill_schedule_interval"),
             utilization=0.92,
             has_huge_tier=True,
+            keeps_prefixes_of_states=True,
         ),
     )
 }

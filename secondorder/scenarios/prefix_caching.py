@@ -111,11 +111,11 @@ class PrefixCaching(Checked):
         serving = self.serving
         replayed = isinstance(serving.arrivals, Trace)
         return replace(
-            serving,
+            serving.pinned,
             arrivals=Poisson(registry.Quantity(serving.rate, "request/s")) if replayed else serving.arrivals,
             lengths=serving.offered,
             step_time=CachedPrompts(step_time=serving.step_time, hit_ratio=hit_ratio),
-            max_num_batched_tokens=round(serving.max_num_batched_tokens / (1 - hit_ratio)),
+            max_num_batched_tokens=round(serving.settings.max_num_batched_tokens / (1 - hit_ratio)),
             enable_prefix_caching=False,
             prefixes=None,
             name=self.name,

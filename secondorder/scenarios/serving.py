@@ -4,13 +4,15 @@
 >>> scenario = so.Serving(
 ...     model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm,
 ...     arrivals=so.Poisson("8 request/s"), lengths=so.Lengths(input=1024, output=256))
+>>> scenario.settings.max_num_batched_tokens, scenario.settings.max_num_seqs
+(8192, 1024)
 >>> scenario.kv_blocks, scenario.kv_tokens
 (28437, 454976)
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Annotated
 
@@ -20,7 +22,8 @@ from annotated_types import Ge, Lt
 from secondorder.errors import DoesNotFit, InputError, UnknownName
 from secondorder.fleets.accelerators import Accelerator, bytes_per_value
 from secondorder.quantities import Checked, Count, DataSize, Efficiency, Quantity, Unit, pretty, si
-from secondorder.scenarios.engine_memory import EngineMemory, engine_memory
+from secondorder.scenarios.engine_defaults import EngineSettings, engine_defaults
+from secondorder.scenarios.engine_memory import EngineMemory, engine_memory, rank_weights
 from secondorder.scenarios.engines import NEWEST, EngineVersion, engine_version
 from secondorder.scenarios.steptime import Placement, Roofline, StepSeconds, StepTime
 from secondorder.workloads.arrivals import Arrivals
@@ -39,7 +42,7 @@ RARE = 1e-6
 class Serving(Checked):
     """An LLM served by one replica of an engine with vLLM V1's scheduler.
 
-    The settings have vLLM's names and meaning.
+    The settings have vLLM's names and meaning. What is not given, the engine chooses (``settings``).
 
     - ``model``: language model, of the zoo (llama_3_1_8b) or from a Hugging Face config.json.
     - ``accelerator``: accelerator that the engine runs on, of the zoo (h100_sxm).
@@ -51,11 +54,14 @@ class Serving(Checked):
     - ``precision``: number format of weights and arithmetic, such as bf16 or fp8.
     - ``kv_precision``: number format of the KV cache; the model's own 16 bits if not given, whatever the weights have.
     - ``tensor_parallel_size``: accelerators that share each layer.
-    - ``max_num_seqs``: sequences that run at once, at most.
-    - ``max_num_batched_tokens``: tokens that a step may process, prompts and decodes together.
+    - ``max_num_seqs``: sequences that run at once, at most; by the accelerator's memory if not given (256, or 1024 from
+      70 GiB on).
+    - ``max_num_batched_tokens``: tokens that a step may process, prompts and decodes together; by the accelerator's
+      memory if not given (2048; 8192 from 70 GiB on, 16384 from 160 GiB on).
     - ``max_model_len``: longest prompt plus output in tokens; the model's own limit if not given.
-    - ``gpu_memory_utilization``: share of the memory that the engine may use.
-    - ``reserved_memory``: memory of each accelerator kept for activations, CUDA graphs and the runtime ("2 GiB").
+    - ``gpu_memory_utilization``: share of the memory that the engine may use; 0.92 if not given, 0.9 before vllm 0.24.
+    - ``reserved_memory``: memory of each accelerator kept for activations, CUDA graphs and the runtime ("2 GiB");
+      estimated from budget and model if not given.
     - ``block_size``: tokens in a block of the KV cache.
     - ``num_gpu_blocks``: blocks of the KV cache; as many as fit if not given.
     - ``long_prefill_token_threshold``: tokens that a step may take of one prompt; no limit if not given.
@@ -66,20 +72,20 @@ class Serving(Checked):
       what the step computes must.
     - ``prefill_schedule_interval``: steps from one with prefill to the next, unless requests are left waiting.
     - ``enable_chunked_prefill``: whether a prompt may be spread over several steps.
-    - ``enable_prefix_caching``: whether blocks of finished requests are kept; the least recently used go first.
-    - ``async_scheduling``: whether a step is scheduled while the one before it runs.
+    - ``enable_prefix_caching``: whether blocks of finished requests are kept; the least recently used go first. On if
+      not given, unless the engine's version does not keep those of the model.
+    - ``async_scheduling``: whether a step is scheduled while the one before it runs; on if not given.
     - ``engine``: engine and version whose rules hold: "vllm 0.19", "vllm 0.24" or "vllm 0.33".
     - ``step_time``: how long a step takes: "roofline compute_efficiency=0.6 memory_efficiency=0.8", or measured,
       "affine 5e-3 per_prefill_token=1e-5 per_decode=1e-4" (in s).
     - ``goodput``: latency limits of a good request, {"ttft": "200 ms", "tpot": "50 ms"}; e2el is known too.
     - ``name``: name of the scenario in results.
 
-    The cache: of the share ``gpu_memory_utilization`` of the memory, weights and ``reserved_memory`` are taken off, and
-    the rest holds the cache, in blocks of ``block_size`` tokens; ``num_gpu_blocks`` states their number instead. The
-    cache of a model with windows or states is taken as proportional to the length, right at the mean context.
-    In Python ``reserved_memory=None`` has it estimated from budget, model and visible memory (``engine_memory``), and
-    ``arrivals`` may be any law of ``workloads.arrivals`` or a whole ``Trace``, which brings lengths and
-    prefixes; ``step_time`` a ``Roofline``, ``Affine`` or ``Table``.
+    The cache: of the share ``gpu_memory_utilization`` of the visible memory, weights and ``reserved_memory`` are taken
+    off, and the rest holds the cache, in blocks of ``block_size`` tokens; ``num_gpu_blocks`` states their number
+    instead. The cache of a model with windows or states is taken as proportional to the length, right at the mean
+    context. In Python ``arrivals`` may be any law of ``workloads.arrivals`` or a whole ``Trace``, which brings lengths
+    and prefixes; ``step_time`` a ``Roofline``, ``Affine`` or ``Table``.
     """
 
     model: Transformer
@@ -90,11 +96,11 @@ class Serving(Checked):
     precision: str = "bf16"
     kv_precision: str | None = None
     tensor_parallel_size: Count = 1
-    max_num_seqs: Count = 256
-    max_num_batched_tokens: Count = 2048
+    max_num_seqs: Count | None = None
+    max_num_batched_tokens: Count | None = None
     max_model_len: Count | None = None
-    gpu_memory_utilization: Efficiency = 0.9
-    reserved_memory: DataSize | None = "1.5 GiB"
+    gpu_memory_utilization: Efficiency | None = None
+    reserved_memory: DataSize | None = None
     block_size: Count = 16
     num_gpu_blocks: Count | None = None
     long_prefill_token_threshold: Count | None = None
@@ -103,8 +109,8 @@ class Serving(Checked):
     scheduler_reserve_full_isl: bool = True
     prefill_schedule_interval: Count = 1
     enable_chunked_prefill: bool = True
-    enable_prefix_caching: bool = False
-    async_scheduling: bool = False
+    enable_prefix_caching: bool | None = None
+    async_scheduling: bool | None = None
     engine: str = NEWEST
     step_time: StepTime = field(default_factory=Roofline)
     goodput: Mapping[str, Quantity | str] = field(default_factory=dict)
@@ -139,10 +145,10 @@ class Serving(Checked):
         object.__setattr__(
             self, "goodput", {k: Unit("s", positive=True).read(v, f"goodput.{k}") for k, v in self.goodput.items()}
         )
-        if not self.enable_chunked_prefill and self.max_num_batched_tokens < self.context_limit:
+        if not self.enable_chunked_prefill and self.settings.max_num_batched_tokens < self.context_limit:
             raise InputError(
                 "max_num_batched_tokens",
-                given=self.max_num_batched_tokens,
+                given=self.settings.max_num_batched_tokens,
                 expected=f"at least max_model_len {self.context_limit} without chunked prefill",
                 remedy="raise it, lower max_model_len, or enable chunked prefill",
             )
@@ -193,6 +199,33 @@ class Serving(Checked):
         """The step time as a function of the batch, see ``steptime``."""
         return self.step_time.seconds(self.placement)
 
+    @cached_property
+    def settings(self) -> EngineSettings:
+        """The engine's settings: those that are given, and else what the engine chooses."""
+        chosen = engine_defaults(
+            self.engine,
+            self.accelerator,
+            self.model,
+            max_model_len=self.max_model_len,
+            chunked_prefill=self.enable_chunked_prefill,
+            max_num_seqs=self.max_num_seqs,
+            max_num_batched_tokens=self.max_num_batched_tokens,
+        )
+        given = {each.name: value for each in fields(chosen) if (value := getattr(self, each.name)) is not None}
+        return replace(chosen, **given)
+
+    @cached_property
+    def pinned(self) -> "Serving":
+        """The same with all settings and the blocks of the cache given: a change of one leaves the others."""
+        given = {each.name: getattr(self.settings, each.name) for each in fields(self.settings)}
+        return replace(self, **given, num_gpu_blocks=self.kv_blocks)
+
+    @property
+    def shares_prefixes(self) -> bool:
+        """Whether the engine keeps prefixes, and requests are known to share them."""
+        recorded = isinstance(self.arrivals, Trace) and self.arrivals.requests.hash_ids is not None
+        return self.settings.enable_prefix_caching and (recorded or self.prefixes is not None)
+
     @property
     def engine_version(self) -> EngineVersion:
         """What the engine's version does."""
@@ -219,6 +252,12 @@ class Serving(Checked):
         return self.lengths
 
     @property
+    def most_running(self) -> int:
+        """Requests of mean length that run at once, at most, by slots and cache."""
+        length = self.offered.mean_input + self.offered.mean_output
+        return max(1, min(self.settings.max_num_seqs, round(self.kv_tokens / length)))
+
+    @property
     def rate(self) -> float:
         """Mean offered load, request/s."""
         return si(self.arrivals.rate)
@@ -227,27 +266,28 @@ class Serving(Checked):
     def kv_blocks(self) -> int:
         """Blocks of cache that the engine has; one of them is the null block, never used.
 
-        ``(capacity utilization n - weights - reserved n) / (kv bytes per token block_size)``
-        over ``n`` accelerators. ``DoesNotFit`` when nothing is left.
+        ``(visible utilization - weights - reserved) / (kv bytes per token block_size)`` of one of ``n`` accelerators,
+        each with its share of weights and cache. ``DoesNotFit`` when nothing is left.
         """
         if self.num_gpu_blocks is not None:
             return self.num_gpu_blocks
-        if self.reserved_memory is None:
-            block = self.placement.kv_bytes_per_token * self.block_size / self.tensor_parallel_size
-            return max(2, math.floor(self.memory.cache / block))
         n = self.tensor_parallel_size
-        usable = si(self.accelerator.memory_capacity) * self.gpu_memory_utilization * n
-        weights = self.model.weight_bytes(self.precision)
-        left = usable - weights - self.reserved * n
-        block = self.placement.kv_bytes_per_token * self.block_size
+        weights, reserved = rank_weights(self.model, self.precision, n), self.reserved
+        left = self.usable_memory - weights - reserved
+        block = self.placement.kv_bytes_per_token * self.block_size / n
         if left < 2 * block:
             raise DoesNotFit(
                 f"{self.model.name} in {self.precision}: weights {pretty(weights, 'byte')} and "
-                f"{pretty(self.reserved * n, 'byte')} reserved do not fit in "
-                f"{pretty(usable, 'byte')} of {n} x {self.accelerator.name}; "
+                f"{pretty(reserved, 'byte')} reserved do not fit in "
+                f"{pretty(self.usable_memory, 'byte')} of each of {n} x {self.accelerator.name}; "
                 "use more accelerators (tensor_parallel_size), a larger one or a smaller precision"
             )
         return math.floor(left / block)
+
+    @property
+    def usable_memory(self) -> float:
+        """Bytes of each accelerator that the engine may use."""
+        return self.accelerator.visible * self.settings.gpu_memory_utilization
 
     @cached_property
     def memory(self) -> EngineMemory:
@@ -258,9 +298,9 @@ class Serving(Checked):
             version=self.engine_version.number,
             precision=self.precision,
             tensor_parallel_size=self.tensor_parallel_size,
-            max_num_batched_tokens=self.max_num_batched_tokens,
-            max_num_seqs=self.max_num_seqs,
-            gpu_memory_utilization=self.gpu_memory_utilization,
+            max_num_batched_tokens=self.settings.max_num_batched_tokens,
+            max_num_seqs=self.settings.max_num_seqs,
+            gpu_memory_utilization=self.settings.gpu_memory_utilization,
         )
 
     @property

@@ -20,7 +20,7 @@ from annotated_types import Ge, Le
 
 from secondorder.arrays import Real
 from secondorder.errors import DoesNotFit, InputError
-from secondorder.quantities import Checked, pretty, si
+from secondorder.quantities import Checked, pretty
 from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import Placement, Roofline, StepSeconds, StepTime
 from secondorder.workloads.transformer import Transformer
@@ -99,7 +99,7 @@ class Speculative(Checked):
         if serving.num_gpu_blocks is not None:
             return serving.kv_tokens
         ranks = serving.tensor_parallel_size
-        usable = si(serving.accelerator.memory_capacity) * serving.gpu_memory_utilization * ranks
+        usable = serving.usable_memory * ranks
         drafted = self.draft.weight_bytes(self.draft_placement.precision)
         weights = serving.model.weight_bytes(serving.precision) + drafted
         left = usable - weights - serving.reserved * ranks

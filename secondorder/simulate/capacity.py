@@ -69,7 +69,7 @@ def simulate_capacity(scenario: Capacity, *, seed: int = 0, replications: int = 
 
 def _decided(scenario: Capacity, replicas: int, *, seed: int, replications: int, jobs: int) -> Answer | None:
     """The simulated replica, run longer until its intervals lie on one side of the objectives."""
-    length = max(FIRST_LENGTH, 8 * scenario.serving.max_num_seqs)
+    length = max(FIRST_LENGTH, 8 * scenario.serving.most_running)
     while True:
         try:
             answer = _simulated(scenario, replicas, length, seed, replications, jobs)

@@ -26,7 +26,7 @@ class GapEngine(Engine):
     """An engine that notes of each step when it began, how long it took and how many sequences decoded in it."""
 
     def __init__(self, scenario: Serving, env: simpy.Environment, recorder: Recorder) -> None:
-        ahead = scenario.async_scheduling
+        ahead = scenario.settings.async_scheduling
         super().__init__(env, scheduler_for(scenario), scenario.step_seconds, recorder, ahead=ahead, leaps=False)
         self.begun, self.lasted, self.decodes = (array("q") for _ in range(3))
 

@@ -4,7 +4,7 @@ An answer is out at the end of a step; by then the next step is decided, so what
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import simpy
@@ -15,13 +15,16 @@ from secondorder.answers.metric import MEAN_AND_QUANTILES, QUANTILES
 from secondorder.arrays import Floats, Integers
 from secondorder.errors import InputError
 from secondorder.scenarios.closed_loop import ClosedLoop
+from secondorder.scenarios.serving import Serving
 from secondorder.simulate.estimates import estimates
 from secondorder.simulate.replicate import replicated
 from secondorder.simulate.serving.asks import PICO, asks, draw
-from secondorder.simulate.serving.engine import Engine, Process
+from secondorder.simulate.serving.engine import Process
+from secondorder.simulate.serving.policies import Policies
 from secondorder.simulate.serving.recorder import Recorder
 from secondorder.simulate.serving.request import Ask, Slot
-from secondorder.simulate.serving.single_run import scheduler_for
+from secondorder.simulate.serving.single_run import engine_for
+from secondorder.simulate.serving.unnamed import until_preempted
 from secondorder.simulate.streams import stream
 
 TURNS, FEWEST = 40, 2_000
@@ -57,13 +60,13 @@ class Answered(Recorder):
 class Client:
     """Sends the requests in order: as many at a time as there are places."""
 
-    def __init__(self, scenario: ClosedLoop, asked: list[Ask], thoughts: Integers) -> None:
+    def __init__(
+        self, scenario: ClosedLoop, asked: list[Ask], thoughts: Integers, policies: Policies | None = None
+    ) -> None:
         self.env = simpy.Environment(initial_time=0)
         self.record, self.asked, self.thoughts = Answered(len(asked), self.env), asked, thoughts
         serving = scenario.serving
-        self.engine = Engine(
-            self.env, scheduler_for(serving), serving.step_seconds, self.record, ahead=serving.async_scheduling
-        )
+        self.engine = engine_for(serving, self.env, self.record, policies=policies)
         self.sent = np.zeros(len(asked), np.int64)
         self.next = 0
         if scenario.offered:
@@ -116,7 +119,11 @@ def run_loop(scenario: ClosedLoop, count: int, *, seed: int = 0, replication: in
     scenario.serving.check(drawn)
     thoughts = stream(seed, replication, "think times").exponential(scenario.think or 1.0, count)
     ticks = np.rint(thoughts / PICO).astype(np.int64) if scenario.think else np.zeros(count, np.int64)
-    return Client(scenario, list(asks(scenario.serving, drawn)), ticks).run()
+
+    def once(serving: Serving, policies: Policies | None) -> LoopRun:
+        return Client(replace(scenario, serving=serving), list(asks(serving, drawn)), ticks, policies).run()
+
+    return until_preempted(scenario.serving, drawn, once)
 
 
 def simulate_closed_loop(

@@ -1,6 +1,7 @@
 """Prefill and decode apart on SimPy: prompts are computed, their cache crosses a link, other engines go on."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,13 +11,16 @@ from secondorder.answers.answer import Answer
 from secondorder.answers.metric import LATENCIES, Metric
 from secondorder.arrays import Floats, Integers
 from secondorder.scenarios.disaggregated import Disaggregated
+from secondorder.scenarios.serving import Serving
 from secondorder.simulate.deployment.ledger import Ledger
 from secondorder.simulate.estimates import Amounts, estimates
 from secondorder.simulate.replicate import replicated
 from secondorder.simulate.serving.asks import PICO, asks
 from secondorder.simulate.serving.engine import Process, arrive
+from secondorder.simulate.serving.policies import Policies
 from secondorder.simulate.serving.request import Ask, Slot
 from secondorder.simulate.serving.single_run import engine_for
+from secondorder.simulate.serving.unnamed import until_preempted
 from secondorder.simulate.streams import stream
 from secondorder.workloads.requests import Requests
 
@@ -41,7 +45,14 @@ def simulate_disaggregated(scenario: Disaggregated, *, seed: int = 0, replicatio
 class Path:
     """The engines and links of one run, and the times of each request in ps: prompt computed, moved, finished."""
 
-    def __init__(self, scenario: Disaggregated, requests: Requests, seed: int, replication: int) -> None:
+    def __init__(
+        self,
+        scenario: Disaggregated,
+        requests: Requests,
+        seed: int,
+        replication: int,
+        policies: Policies | None = None,
+    ) -> None:
         self.scenario, self.env = scenario, simpy.Environment(initial_time=0)
         count = len(requests)
         chance = stream(seed, replication, "routing")
@@ -53,11 +64,12 @@ class Path:
         prompts, answers = Ledger(count), Ledger(count)
         prompts.listener, answers.listener = Told(self.computed, self.env, self.send), Told(self.finished, self.env)
         self.prefill = [
-            engine_for(scenario.prefill, self.env, prompts, name=f"prefill {k}")
+            engine_for(scenario.prefill, self.env, prompts, policies=policies, name=f"prefill {k}")
             for k in range(scenario.prefill_replicas)
         ]
         self.decode = [
-            engine_for(scenario.decode, self.env, answers, name=f"decode {k}") for k in range(scenario.decode_replicas)
+            engine_for(scenario.decode, self.env, answers, policies=policies, name=f"decode {k}")
+            for k in range(scenario.decode_replicas)
         ]
         self.links = [simpy.Resource(self.env) for _ in self.prefill]
 
@@ -111,8 +123,13 @@ def _one(scenario: Disaggregated, seed: int, replication: int) -> Amounts:
     requests = scenario.serving.requests(
         LENGTH, *(stream(seed, replication, cause) for cause in ("arrivals", "lengths"))
     )
-    path = Path(scenario, requests, seed, replication)
-    path.run()
+
+    def once(serving: Serving, policies: Policies | None) -> Path:
+        path = Path(replace(scenario, serving=serving), requests, seed, replication, policies)
+        path.run()
+        return path
+
+    path = until_preempted(scenario.serving, requests, once)
     cut = slice(LENGTH // 8, -LENGTH // 8)
     arrival = np.array([ask.arrival for ask in path.asked])
     later = np.asarray(requests.output_tokens) - 1

@@ -93,9 +93,9 @@ class Rounds:
     def admit(self) -> list[Sequence]:
         """Those that come next, with their whole length reserved."""
         serving, admitted, tokens = self.scenario.serving, list[Sequence](), 0
-        while self.waiting and len(self.running) + len(admitted) < serving.max_num_seqs:
+        while self.waiting and len(self.running) + len(admitted) < serving.settings.max_num_seqs:
             one = self.waiting[0]
-            full = admitted and tokens + one.prompt > serving.max_num_batched_tokens
+            full = admitted and tokens + one.prompt > serving.settings.max_num_batched_tokens
             if full or self.held + one.prompt + one.output > self.room:
                 break
             tokens += one.prompt

@@ -96,7 +96,7 @@ def time_per_token(loop: FixedConcurrency) -> float:
     context = batch * (prompt + output / 2)
     step = loop.serving.step_seconds
     decode = step(0, 0, 0, batch, context, batch)
-    chunk = min(prompt, float(loop.serving.max_num_batched_tokens))
+    chunk = min(prompt, float(loop.serving.settings.max_num_batched_tokens))
     mixed = step(chunk, chunk * chunk / 2, 0, batch, context, batch)
     return float(decode + loop.prompts_met * (batch - 1) * (mixed - decode) * (prompt / chunk) / output)
 
@@ -123,7 +123,7 @@ def simulate(loop: FixedConcurrency, *, seed: int = 0, rounds: int = 2) -> tuple
             expected=f"at most {min(loop.serving.kv_tokens, loop.serving.context_limit)} tokens",
         )
     load = Load(
-        prompts, outputs, loop.concurrency, loop.serving.max_num_batched_tokens, loop.serving.kv_tokens,
+        prompts, outputs, loop.concurrency, loop.serving.settings.max_num_batched_tokens, loop.serving.kv_tokens,
         loop.separate_prefill,
     )  # fmt: skip
     first, later = serve_closed(load, times)

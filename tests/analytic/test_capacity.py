@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_engine import PLAIN
 
 import secondorder as so
 from secondorder.analytic.capacity import least, replicas_for_rate, solve_capacity, tail
@@ -30,6 +31,7 @@ def replica(**changes) -> so.Serving:
         "arrivals": so.Poisson("1 request/s"),
         "lengths": so.Lengths(input=1920, output=128),
         "max_num_seqs": 32,
+        **PLAIN,
     }
     return so.Serving(**{**fields, **changes})
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_engine import PLAIN
 from scipy.special import gammaincc
 
 import secondorder as so
@@ -32,11 +33,22 @@ def service(**changes) -> Serving:
         "accelerator": so.accelerators.h100_sxm,
         "arrivals": so.Poisson("8 request/s"),
         "lengths": so.lengths.azure_conv_2023,
+        "max_num_seqs": 256,
+        **PLAIN,
     }
     return so.Serving(**{**fields, **changes})
 
 
 # The backlog
+
+
+def test_a_chain_whose_first_state_is_rarer_than_any_number_has_its_law():
+    """A step up is 10^10 times as likely as one down; from the last state it is always down."""
+    states, ratio = 60, 1e10
+    moves = np.diag(np.ones(states - 1), 1) + np.diag(np.full(states - 1, 1 / ratio), -1)
+    law = stationary(moves)
+    assert law[-4:] == pytest.approx(0.5 * np.array([1 / ratio**2, 1 / ratio, 1, 1]), rel=1e-9)
+    assert law[0] == 0  # 10^-580, which no float holds
 
 
 def poisson_rows(means: list[float], size: int, tilt: float) -> TiltedArrivals:

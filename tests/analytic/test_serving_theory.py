@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from plain_engine import PLAIN
 
 import secondorder as so
 from secondorder.analytic.serving import saturation
@@ -18,6 +19,8 @@ def service(**changes) -> Serving:
         "accelerator": so.accelerators.h100_sxm,
         "arrivals": so.Poisson("8 request/s"),
         "lengths": so.lengths.azure_conv_2023,
+        "max_num_seqs": 256,
+        **PLAIN,
     }
     return so.Serving(**{**fields, **changes})
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_engine import PLAIN
 from shared_data import shared
 
 import secondorder as so
@@ -58,6 +59,8 @@ def service(**changes) -> so.Serving:
         "accelerator": so.accelerators.h100_sxm,
         "arrivals": so.Poisson("6 request/s"),
         "lengths": so.Lengths(input=2048, output=so.Geometric(200)),
+        "max_num_seqs": 256,
+        **PLAIN,
     }
     return so.Serving(**{**fields, **changes})
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_engine import PLAIN
 
 import secondorder as so
 from secondorder.scenarios.replica_faults import Faults, Kill, RandomFailures, RollingRestart, Slow
@@ -22,6 +23,7 @@ SERVING = so.Serving(
     lengths="input=geometric 600 output=geometric 60",
     max_num_seqs=16,
     step_time="affine 4e-3 per_prefill_token=2e-5 per_decode=3e-4",
+    **PLAIN,
 )
 ROUTERS = ("random", "round-robin", "least-outstanding", "power-of-d 2", "least-tokens", "session")
 

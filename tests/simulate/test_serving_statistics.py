@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from plain_engine import PLAIN
 
 import secondorder as so
 from secondorder.answers.estimate import Steadiness
@@ -23,6 +24,7 @@ SERVICE = so.Serving(
     lengths="input=200 output=geometric 20",
     max_num_seqs=8,
     step_time="affine 2e-3 per_prefill_token=1e-5 per_decode=1e-5",
+    **PLAIN,
 )
 """Eight slots, full at about 138 requests per second."""
 
@@ -112,6 +114,8 @@ def test_a_compiled_run_as_arrays_is_the_run_as_tables() -> None:
         lengths="azure_conv_2023",
         num_gpu_blocks=2600,
         max_model_len=20_000,
+        max_num_seqs=256,
+        **PLAIN,
     )
     drawn = draw(scenario, 1500, 1)
     found, expected = compiled_columns(scenario, drawn), columns(run(scenario, drawn))

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import simpy
+from plain_engine import PLAIN
 
 import secondorder as so
 from secondorder.simulate import chunked_prefill, disaggregated, serving, speculative
@@ -20,6 +21,8 @@ SERVICE = so.Serving(
     accelerator="h100_sxm",
     arrivals="poisson 12 request/s",
     lengths="input=geometric 1500 output=geometric 60",
+    max_num_seqs=256,
+    **PLAIN,
 )
 
 

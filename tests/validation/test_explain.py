@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_engine import PLAIN
 from scipy.optimize import brentq
 
 import secondorder as so
@@ -28,7 +29,13 @@ ROOFLINE = so.Roofline(compute_efficiency=0.7, memory_efficiency=0.8)
 
 def service(rate: str, lengths: object, **changes: object) -> so.Serving:
     base = so.Serving(
-        model="llama_3_1_8b", accelerator="h100_sxm", arrivals=f"poisson {rate}", lengths=lengths, step_time=ROOFLINE
+        model="llama_3_1_8b",
+        accelerator="h100_sxm",
+        arrivals=f"poisson {rate}",
+        lengths=lengths,
+        step_time=ROOFLINE,
+        max_num_seqs=256,
+        **PLAIN,
     )
     return replace(base, **changes)
 

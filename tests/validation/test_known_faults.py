@@ -30,6 +30,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from first_order_faults import FAULTS
+from plain_engine import PLAIN
 from shared_data import shared
 
 import secondorder as so
@@ -63,7 +64,8 @@ def service(**changes: object) -> so.Serving:
         "arrivals": so.Poisson("1 request/s"),
         "step_time": DATASHEET,
         "lengths": so.Lengths(input=2048, output=128),
-        "max_num_batched_tokens": 2048,
+        "max_num_seqs": 256,
+        **PLAIN,
     }
     return so.Serving(**{**fields, **changes})
 

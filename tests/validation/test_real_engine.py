@@ -19,7 +19,7 @@ def measured():
 
 def test_mean_median_and_p99_of_a_real_run_are_met_within_3_percent(measured):
     scenario = measured.scenario(so.models.llama_3_1_8b, so.accelerators.rtx_pro_6000)
-    assert scenario.enable_prefix_caching
+    assert scenario.settings.enable_prefix_caching
     assert scenario.num_gpu_blocks is None  # derived from the card's memory
     calibration = fit_affine(scenario, measured.requests)
     assert set(calibration.errors.index) == {

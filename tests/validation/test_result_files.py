@@ -154,8 +154,8 @@ def test_facts_of_the_engine_become_fields_of_the_scenario(tmp_path: Path) -> No
     run = so.read_run(written(tmp_path, {**vllm(), **facts}))
     scenario = run.scenario(so.models.llama_3_1_8b, so.accelerators.h100_sxm)
     assert (scenario.kv_blocks, scenario.max_num_seqs, scenario.kv_precision) == (2588, 64, "fp8")
-    assert scenario.enable_prefix_caching
-    assert scenario.async_scheduling
+    assert scenario.settings.enable_prefix_caching
+    assert scenario.settings.async_scheduling
     with pytest.raises(InputError, match="num_gpu_blocks: got 5000, expected that of the run, 2588"):
         run.scenario(so.models.llama_3_1_8b, so.accelerators.h100_sxm, num_gpu_blocks=5000)
 

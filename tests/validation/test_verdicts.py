@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from plain_engine import PLAIN
 
 import secondorder as so
 from secondorder.answers.answer import COLUMNS, Answer
@@ -23,6 +24,8 @@ def scenario():
         accelerator=so.accelerators.h100_sxm,
         arrivals=so.Poisson("12 request/s"),
         lengths=so.lengths.azure_conv_2023,
+        max_num_seqs=256,
+        **PLAIN,
     )
 
 
@@ -163,6 +166,7 @@ def test_a_stable_queue_near_saturation_is_not_refused():
         arrivals=so.Poisson("1 request/s"),
         lengths=so.Lengths(input=100, output=so.Geometric(50)),
         max_num_seqs=1,
+        **PLAIN,
     )
     from secondorder.analytic.serving import saturation
 

@@ -97,4 +97,6 @@ def stationary(moves: Floats) -> Floats:
     law[0] = 1.0
     for n in range(1, last + 1):
         law[n] = (law[:n] * moves[:n, n]).sum()
+        if law[n] > 1:  # by a power of 2, which rounds nothing: state 0 may be rarer than any number
+            law[: n + 1] = np.ldexp(law[: n + 1], -np.frexp(law[n])[1])
     return np.asarray(law / law.sum())

@@ -30,7 +30,7 @@ def decode_only_rate(scenario: Serving) -> float:
     ``B / (T(B) E[O])`` with every slot decoding and no prompt ever computed.
     """
     need = demand(scenario)
-    batch = float(min(scenario.max_num_seqs, scenario.kv_tokens / need.held))
+    batch = float(min(scenario.settings.max_num_seqs, scenario.kv_tokens / need.held))
     step = float(scenario.step_seconds(0.0, 0.0, 0.0, batch, batch * need.decode_context, batch))
     return batch / (step * scenario.offered.mean_output)
 

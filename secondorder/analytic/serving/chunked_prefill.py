@@ -33,7 +33,7 @@ def time_to_first_token(serving: Serving, prompt: float, *, budget: int, decodes
     *Exact* for the step time while ``decodes`` sequences decode beside it. Errors: ``InputError`` where they leave no
     room in the budget.
     """
-    changed = replace(serving, max_num_batched_tokens=_checked(budget, decodes))
+    changed = replace(serving.pinned, max_num_batched_tokens=_checked(budget, decodes))
     context = decodes * demand(serving).decode_context
     return float(prefill_seconds(changed, np.array([one("prompt", prompt)]), decodes, context)[0])
 
@@ -111,7 +111,7 @@ def solve_chunked_prefill(scenario: ChunkedPrefill) -> Answer:
     decodes = max(1.0, means.decodes if means else replica.decoding)
     longest = float(serving.offered.max_input)
     prompts, _, weight = (np.asarray(part, float) for part in serving.offered.grid())
-    budget = serving.max_num_batched_tokens
+    budget = serving.settings.max_num_batched_tokens
     note, outside = f"beside {decodes:.3g} decodes", "; ".join(replica.outside)
     rows = [
         _row("ttft_mean", float(prefill_seconds(serving, prompts) @ weight), "s", ALONE, 0),

@@ -42,8 +42,8 @@ def solve_closed_loop(scenario: ClosedLoop) -> Answer:
 
 def at_level(scenario: ClosedLoop, requests: int) -> Saturation:
     """The engine with this many requests, always."""
-    slots = min(requests, scenario.serving.max_num_seqs)
-    return saturation(replace(scenario.serving, max_num_seqs=slots))
+    slots = min(requests, scenario.serving.settings.max_num_seqs)
+    return saturation(replace(scenario.serving.pinned, max_num_seqs=slots))
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _means(scenario: ClosedLoop) -> list[Rung]:
 def _first_token(scenario: ClosedLoop, busy: Saturation, requests: float) -> float:
     """Mean time to first token, s: steps that it comes too late for, a wait for a slot, and the steps of the prompt."""
     serving = scenario.serving
-    late = (1.0 if scenario.follows_at_once else 0.5) + serving.async_scheduling
+    late = (1.0 if scenario.follows_at_once else 0.5) + serving.settings.async_scheduling
     queue = max(requests - busy.sequences, 0.0) / busy.rate
     prompts, weight = prompt_groups(serving)
     context = busy.decodes * demand(serving).decode_context

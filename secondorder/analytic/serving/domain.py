@@ -48,7 +48,7 @@ def outside(batch: DecodeBatch, waits: float, overflow: float) -> list[str]:
     if overflow > SHORT_OF_CACHE:
         found.append(f"the KV cache lacks room for {overflow:.1%} of the prompts; waits for it are not counted")
     law = scenario.offered
-    if law.mean_input * (1 + law.scv_input) > LONG_PROMPTS * scenario.max_num_batched_tokens:
+    if law.mean_input * (1 + law.scv_input) > LONG_PROMPTS * scenario.settings.max_num_batched_tokens:
         found.append("most prompt tokens are of prompts longer than the token budget")
     if scenario.long_prefill_token_threshold is not None:
         found.append("long_prefill_token_threshold is not counted")
@@ -56,7 +56,7 @@ def outside(batch: DecodeBatch, waits: float, overflow: float) -> list[str]:
         found.append("a finite trace, taken for Poisson arrivals of its mean rate")
     elif beyond := _not_tried(scenario.arrivals):
         found.append(f"arrivals are not Poisson (scv {scenario.arrivals.scv:.3g}): {beyond}")
-    if scenario.enable_prefix_caching:
+    if scenario.shares_prefixes:
         found.append("prefix hits are not counted")
     return found
 

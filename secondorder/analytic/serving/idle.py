@@ -59,7 +59,7 @@ def prefill_chunks(scenario: Serving, prompts: Floats, decodes: float = 0.0) -> 
 
 def _room(scenario: Serving, decodes: float) -> float:
     """Tokens of one prompt that fit into a step."""
-    room = max(1.0, scenario.max_num_batched_tokens - decodes)
+    room = max(1.0, scenario.settings.max_num_batched_tokens - decodes)
     return min(room, scenario.long_prefill_token_threshold or room)
 
 

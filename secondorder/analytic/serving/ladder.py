@@ -42,7 +42,7 @@ def ladder(scenario: Serving) -> Answer:
         with suppress(Unstable):  # means alone may have no fixed point where the queue has one
             estimates += _apart(_order_1(scenario, mean_value(scenario, rate), rate), second)
         estimates += second
-    elif scenario.enable_prefix_caching and isinstance(scenario.arrivals, Trace):
+    elif scenario.shares_prefixes and isinstance(scenario.arrivals, Trace):
         pass  # its prefix hits may carry it: what they save is not known here
     elif isinstance(scenario.arrivals, Trace):
         estimates += _overload(scenario, limit)
@@ -107,7 +107,7 @@ def _order_2(scenario: Serving, replica: Replica) -> Iterator[Rung]:
 
 
 def _saturation(scenario: Serving, limit: Saturation, rate: float) -> Iterator[Rung]:
-    hits = "prefix hits are not counted, with them it is higher" if scenario.enable_prefix_caching else ""
+    hits = "prefix hits are not counted, with them it is higher" if scenario.shares_prefixes else ""
     outside, note = "; ".join(filter(None, (limit.outside, hits))), limit.note
     if limit.waves is not None and not limit.outside:
         note += f"; down to {limit.waves:.4g} request/s if requests of one length run in phase"

@@ -104,7 +104,7 @@ class _Means:
             tokens = self.rate * self.need.prompt * seconds
             rows = batch + tokens / self.need.prompt
             following = float(self.scenario.step_seconds(tokens, pairs * tokens, tokens, batch, context, rows))
-            if tokens > self.scenario.max_num_batched_tokens:
+            if tokens > self.scenario.settings.max_num_batched_tokens:
                 raise Unstable(f"{self.scenario.name}: more prompt tokens arrive in a step than the budget takes")
             if abs(following - seconds) < 1e-9 * seconds:
                 break

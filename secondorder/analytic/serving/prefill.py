@@ -57,7 +57,7 @@ class PrefillQueue:
     @cached_property
     def room(self) -> float:
         """Prompt tokens that fit into a step with the decodes."""
-        return max(1.0, self.scenario.max_num_batched_tokens - self.decodes)
+        return max(1.0, self.scenario.settings.max_num_batched_tokens - self.decodes)
 
     @cached_property
     def _prompts(self) -> tuple[Floats, Floats]:
@@ -252,7 +252,7 @@ class PrefillQueue:
             backlog=self.backlog,
             prompts=np.array([self._cells(self._work, share) for share in self.groups]),
             idle=self.decodes == 0,
-            late=self.mean_step if self.scenario.async_scheduling and self.decodes else 0.0,
+            late=self.mean_step if self.scenario.settings.async_scheduling and self.decodes else 0.0,
         )
 
     @cached_property

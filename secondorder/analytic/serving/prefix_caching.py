@@ -141,8 +141,8 @@ def prompt_seconds(serving: Serving, prompts: Floats, cached: Floats) -> Floats:
 
     *Exact* for the scenario's step time. Arrays of one length.
     """
-    room = serving.long_prefill_token_threshold or serving.max_num_batched_tokens
-    room = min(room, serving.max_num_batched_tokens)
+    room = serving.long_prefill_token_threshold or serving.settings.max_num_batched_tokens
+    room = min(room, serving.settings.max_num_batched_tokens)
     total, before = np.zeros_like(prompts), cached.astype(float)
     while (before < prompts).any():
         chunk = np.minimum(prompts - before, room)
@@ -171,7 +171,7 @@ def solve_prefix_caching(scenario: PrefixCaching) -> Answer:
         ratio, rows = _recorded(scenario)
     bare, kept = saturation(scenario.with_hits(0.0)), saturation(scenario.with_hits(ratio))
     doubts = []
-    if kept.decodes > CROWDED * serving.max_num_batched_tokens:
+    if kept.decodes > CROWDED * serving.settings.max_num_batched_tokens:
         doubts.append(f"{kept.decodes:.0f} decodes leave less of the budget than is counted")
     if kept.binds == "KV cache":
         doubts.append("blocks that running requests share are counted for each of them, with them it is higher")

@@ -36,9 +36,9 @@ class Demand:
 
 def demand(scenario: Serving, prefill_steps: float | None = None) -> Demand:
     """The mean demand of a scenario's requests; ``prefill_steps`` where it is known better."""
-    law, room = scenario.offered, scenario.max_num_batched_tokens
+    law, room = scenario.offered, scenario.settings.max_num_batched_tokens
     if prefill_steps is None:
-        prefill_steps = law.expect(lambda i, o: np.ceil(i / room)) + scenario.async_scheduling
+        prefill_steps = law.expect(lambda i, o: np.ceil(i / room)) + scenario.settings.async_scheduling
     steps = law.mean_output - 1
     read = law.expect(lambda i, o: (o - 1) * i + o * (o - 1) / 2)
     border = (scenario.block_size - 1) / 2
@@ -88,7 +88,9 @@ class Saturation:
 def sequences_that_fit(scenario: Serving, *, reserve_full_length: bool = False) -> float:
     """Running sequences that slots and cache allow: ``min(max_num_seqs, tokens / held)``."""
     need = demand(scenario)
-    return min(scenario.max_num_seqs, scenario.kv_tokens / (need.reserved if reserve_full_length else need.held))
+    return min(
+        scenario.settings.max_num_seqs, scenario.kv_tokens / (need.reserved if reserve_full_length else need.held)
+    )
 
 
 def saturation(scenario: Serving, *, reserve_full_length: bool = False) -> Saturation:
@@ -132,8 +134,8 @@ def _with_full_length(scenario: Serving) -> Saturation:
 def _saturation(scenario: Serving, *, reserve_full_length: bool) -> Saturation:
     need = demand(scenario)
     limit = sequences_that_fit(scenario, reserve_full_length=reserve_full_length)
-    binds = "slots" if limit == scenario.max_num_seqs else "KV cache"
-    budget = scenario.max_num_batched_tokens
+    binds = "slots" if limit == scenario.settings.max_num_seqs else "KV cache"
+    budget = scenario.settings.max_num_batched_tokens
     if need.decode_steps <= 0:
         return _prefill_only(scenario, limit, need)
     by_budget = budget * need.decode_steps / (need.decode_steps + need.prompt)
@@ -142,7 +144,7 @@ def _saturation(scenario: Serving, *, reserve_full_length: bool) -> Saturation:
         return _budget_bound(scenario, limit, by_budget, need)
     for _ in range(ROUNDS):  # the prefill steps of a request depend on the queue, a little
         queue = _queue(scenario, decodes, need, decodes / need.decode_steps)
-        prefill_steps = max(1.0, queue.prefill_steps) + scenario.async_scheduling
+        prefill_steps = max(1.0, queue.prefill_steps) + scenario.settings.async_scheduling
         need = demand(scenario, prefill_steps)
         following = min(limit * need.decode_steps / (need.decode_steps + prefill_steps), by_budget)
         decodes, before = following, decodes

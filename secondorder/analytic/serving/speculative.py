@@ -157,7 +157,7 @@ def break_even_batch(scenario: Speculative) -> int:
 
     0 where it slows even one sequence. All numbers are tried: the speed-up need not fall steadily.
     """
-    batches = np.arange(1, scenario.serving.max_num_seqs + 1)
+    batches = np.arange(1, scenario.serving.settings.max_num_seqs + 1)
     gains = np.array([float(speedup_at(scenario, float(batch))) for batch in batches])
     return int(batches[gains >= 1].max(initial=0))
 
@@ -185,7 +185,7 @@ def load(scenario: Speculative, rate: float, *, gamma: int | None = None) -> Loa
     """
     serving, drafted = scenario.serving, scenario.gamma if gamma is None else gamma
     need = demand(serving)
-    most = min(serving.max_num_seqs, (scenario.kv_tokens if drafted else serving.kv_tokens) / need.held)
+    most = min(serving.settings.max_num_seqs, (scenario.kv_tokens if drafted else serving.kv_tokens) / need.held)
     rounds = _mean_rounds(scenario, drafted)
 
     def wanted(batch: float) -> float:

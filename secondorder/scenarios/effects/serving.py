@@ -80,9 +80,9 @@ def with_equal_lengths(scenario: Serving) -> Serving:
 
 def without_prefill_interference(scenario: Serving) -> Serving:
     """Each prompt is computed elsewhere, alone and at once; nothing waits for it but its own request."""
-    chunk = min(scenario.max_num_batched_tokens, scenario.long_prefill_token_threshold or MANY_TOKENS)
+    chunk = min(scenario.settings.max_num_batched_tokens, scenario.long_prefill_token_threshold or MANY_TOKENS)
     return replace(
-        scenario,
+        scenario.pinned,
         step_time=PrefillElsewhere(step_time=scenario.step_time, chunk=chunk),
         max_num_batched_tokens=MANY_TOKENS,
         long_prefill_token_threshold=None,
@@ -92,12 +92,12 @@ def without_prefill_interference(scenario: Serving) -> Serving:
 
 def without_batch_limit(scenario: Serving) -> Serving:
     """As many sequences at once as there are."""
-    return replace(scenario, max_num_seqs=MANY_SEQUENCES)
+    return replace(scenario.pinned, max_num_seqs=MANY_SEQUENCES)
 
 
 def without_cache_limit(scenario: Serving) -> Serving:
     """Blocks of cache for whatever runs."""
-    most = KEPT_BLOCKS if scenario.enable_prefix_caching else MANY_BLOCKS
+    most = KEPT_BLOCKS if scenario.settings.enable_prefix_caching else MANY_BLOCKS
     return replace(scenario, num_gpu_blocks=max(most, scenario.kv_blocks))
 
 

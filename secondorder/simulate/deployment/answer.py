@@ -113,7 +113,7 @@ def _steady(scenario: Deployment, runs: Sequence[DeploymentRun], length: int, by
 
 def _check_steady(scenario: Deployment, runs: Sequence[DeploymentRun], length: int) -> None:
     """Refuse requests that pile up through the second half of the runs, by more than chance."""
-    if length < max(2_000, 4 * sum(engine.max_num_seqs for engine in scenario.engines)):
+    if length < max(2_000, 4 * sum(engine.most_running for engine in scenario.engines)):
         return
     growth = student([_growth(one) for one in runs], 0.999)
     if growth.low is not None and growth.low > 0.005:

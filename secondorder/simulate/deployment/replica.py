@@ -7,6 +7,7 @@ import simpy
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.deployment.fate import Fate
 from secondorder.simulate.serving.engine import Engine
+from secondorder.simulate.serving.policies import Policies
 from secondorder.simulate.serving.recorder import Recorder
 from secondorder.simulate.serving.request import Ask, Slot
 from secondorder.simulate.serving.single_run import engine_for
@@ -34,9 +35,17 @@ class Replica:
     """An engine, the attempts that it has, and whether it takes more."""
 
     def __init__(
-        self, env: simpy.Environment, number: int, scenario: Serving, recorder: Recorder, *, on: bool = True
+        self,
+        env: simpy.Environment,
+        number: int,
+        scenario: Serving,
+        recorder: Recorder,
+        *,
+        on: bool = True,
+        policies: Policies | None = None,
     ) -> None:
         self.env, self.number, self.scenario, self.recorder = env, number, scenario, recorder
+        self.policies = policies
         self.attempts: dict[Attempt, None] = {}
         self.tokens = 0  # of the prompts of its attempts
         self.starts = 0
@@ -122,4 +131,4 @@ class Replica:
     def _cold_engine(self) -> Engine:
         name = f"replica {self.number}" if not self.starts else f"replica {self.number}, restart {self.starts}"
         self.starts += 1
-        return engine_for(self.scenario, self.env, self.recorder, name=name)
+        return engine_for(self.scenario, self.env, self.recorder, policies=self.policies, name=name)

@@ -1,7 +1,7 @@
 """One run of a deployment: every request ends once, and leaves its record."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,8 @@ import simpy
 
 from secondorder.arrays import Integers
 from secondorder.scenarios.deployment import Deployment
+from secondorder.scenarios.router import PrefixAware
+from secondorder.scenarios.serving import Serving
 from secondorder.simulate.deployment.autoscaler import Scaling
 from secondorder.simulate.deployment.clients import Clients, picoseconds
 from secondorder.simulate.deployment.fate import Fate
@@ -18,6 +20,8 @@ from secondorder.simulate.deployment.replica import Replica
 from secondorder.simulate.deployment.router import Reports, Rule, outstanding_now, rule_of, tokens_now
 from secondorder.simulate.serving.asks import PICO, asks
 from secondorder.simulate.serving.engine import arrive
+from secondorder.simulate.serving.policies import Policies
+from secondorder.simulate.serving.unnamed import until_preempted
 from secondorder.simulate.streams import stream
 from secondorder.workloads.requests import Requests
 
@@ -53,11 +57,23 @@ def run(scenario: Deployment, requests: Requests, *, seed: int = 0, replication:
 
     ``seed`` and ``replication`` name the random streams of the router, the pauses and the failures.
     """
+
+    def once(serving: Serving, policies: Policies | None) -> DeploymentRun:
+        return _run(replace(scenario, serving=serving), requests, seed, replication, policies)
+
+    if isinstance(scenario.router, PrefixAware):
+        return once(scenario.serving, None)
+    return until_preempted(scenario.serving, requests, once)
+
+
+def _run(
+    scenario: Deployment, requests: Requests, seed: int, replication: int, policies: Policies | None
+) -> DeploymentRun:
     for engine in {id(engine): engine for engine in scenario.engines}.values():
         engine.check(requests)
     asked = list(asks(scenario.serving, requests))
     env, ledger = simpy.Environment(initial_time=0), Ledger(len(asked))
-    replicas = _replicas(scenario, env, ledger)
+    replicas = _replicas(scenario, env, ledger, policies)
     reports = _reports(scenario, env, replicas)
     rule = _rule(scenario, reports, stream(seed, replication, "routing"))
     pauses = stream(seed, replication, "pauses before retries")
@@ -72,11 +88,11 @@ def run(scenario: Deployment, requests: Requests, *, seed: int = 0, replication:
     return _result(requests, [ask.arrival for ask in asked], replicas, clients, ledger)
 
 
-def _replicas(scenario: Deployment, env: simpy.Environment, ledger: Ledger) -> list[Replica]:
+def _replicas(scenario: Deployment, env: simpy.Environment, ledger: Ledger, policies: Policies | None) -> list[Replica]:
     """Those that are there from the start, and those that an autoscaler may start."""
-    found = [Replica(env, number, engine, ledger) for number, engine in enumerate(scenario.engines)]
+    found = [Replica(env, number, engine, ledger, policies=policies) for number, engine in enumerate(scenario.engines)]
     more = range(len(found), scenario.autoscaler.most if scenario.autoscaler else 0)
-    return found + [Replica(env, number, scenario.serving, ledger, on=False) for number in more]
+    return found + [Replica(env, number, scenario.serving, ledger, on=False, policies=policies) for number in more]
 
 
 def _reports(scenario: Deployment, env: simpy.Environment, replicas: Sequence[Replica]) -> Reports | None:

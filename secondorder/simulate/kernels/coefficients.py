@@ -27,9 +27,9 @@ NOTHING = np.zeros(0)
 def step_times(scenario: Serving) -> StepTimes | None:
     """The step time of a scenario as data; None where the kernels do not know the function."""
     if isinstance(step_time := scenario.step_time, PrefillElsewhere):
-        both = _times_of(step_time.step_time.seconds(scenario.placement), scenario.max_num_seqs)
+        both = _times_of(step_time.step_time.seconds(scenario.placement), scenario.settings.max_num_seqs)
         return None if both is None else both._replace(elsewhere=1)
-    return _times_of(scenario.step_seconds, scenario.max_num_batched_tokens)
+    return _times_of(scenario.step_seconds, scenario.settings.max_num_batched_tokens)
 
 
 def _times_of(step: StepSeconds, most: int) -> StepTimes | None:

@@ -47,7 +47,7 @@ def asks(scenario: Serving, requests: Requests) -> Iterator[Ask]:
     arrivals = clocked(requests).tolist()
     prompts, outputs = np.asarray(requests.input_tokens).tolist(), np.asarray(requests.output_tokens).tolist()
     for index, (arrival, prompt, output) in enumerate(zip(arrivals, prompts, outputs, strict=True)):
-        prefix = _prefix(requests, index, scenario.block_size) if scenario.enable_prefix_caching else ()
+        prefix = _prefix(requests, index, scenario.block_size) if scenario.settings.enable_prefix_caching else ()
         yield Ask(index=index, prompt=prompt, output=output, arrival=arrival, prefix=prefix)
 
 

@@ -95,7 +95,7 @@ class LiveEngine:
             if planned is None:
                 instant = max(instant, await self._first_pending())
                 continue
-            following = self._schedule(instant) if self.scenario.async_scheduling else None
+            following = self._schedule(instant) if self.scenario.settings.async_scheduling else None
             step, answered = planned
             instant += picoseconds(float(self.seconds(*step.load)))
             await asyncio.sleep(max(0.0, instant * PICO - self.now))

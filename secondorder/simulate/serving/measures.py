@@ -44,7 +44,7 @@ def totals(scenario: Serving, run: Columns, start: int, end: int) -> dict[str, t
         found["request_goodput"] = (float(_met(scenario, run, done)), span)
     found |= {metric: (total, span) for metric, total in _over_time(run, since, until).items()}
     found["preemptions_per_request"] = (float(run.preemptions[start:end].sum()), float(end - start))
-    if scenario.enable_prefix_caching:
+    if scenario.shares_prefixes:
         cached, asked = run.cached_tokens[start:end].sum(), run.input_tokens[start:end].sum()
         found["prefix_hit_rate"] = (float(cached), float(asked))
     return found

@@ -21,7 +21,9 @@ from secondorder.simulate.serving.accounts import Accounts
 from secondorder.simulate.serving.asks import PICO, draw
 from secondorder.simulate.serving.causes import Cause
 from secondorder.simulate.serving.policies import Policies
-from secondorder.simulate.serving.single_run import record
+from secondorder.simulate.serving.recorder import Recorder
+from secondorder.simulate.serving.single_run import recorded
+from secondorder.simulate.serving.unnamed import until_preempted
 from secondorder.workloads.requests import Requests
 from secondorder.workloads.traces import Trace
 
@@ -118,8 +120,13 @@ def partition_of(
     """The same for these requests."""
     step, prompts = scenario.step_seconds, np.asarray(requests.input_tokens)
     contexts = int(prompts.min()) + 1, int((prompts + np.asarray(requests.output_tokens)).max())
-    accounts = Accounts(len(requests), step.bound if isinstance(step, StepFunction) else step, contexts)
-    times, recorder = record(scenario, requests, leaps=leaps, policies=policies, accounts=accounts)
+    seconds = step.bound if isinstance(step, StepFunction) else step
+
+    def once(scenario: Serving, policies: Policies | None) -> tuple[list[int], Recorder, Accounts]:
+        accounts = Accounts(len(requests), seconds, contexts)
+        return *recorded(scenario, requests, leaps=leaps, policies=policies, accounts=accounts), accounts
+
+    times, recorder, accounts = until_preempted(scenario, requests, once, policies)
     arrival = np.array(times)
     return Partition(
         scenario=scenario.name,

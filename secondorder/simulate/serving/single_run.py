@@ -16,6 +16,7 @@ from secondorder.simulate.serving.engine_policies import policies_of
 from secondorder.simulate.serving.policies import Policies
 from secondorder.simulate.serving.recorder import Recorder
 from secondorder.simulate.serving.scheduler import Scheduler
+from secondorder.simulate.serving.unnamed import until_preempted
 from secondorder.workloads.requests import Requests
 
 
@@ -67,9 +68,24 @@ def record(
     *,
     leaps: bool = True,
     policies: Policies | None = None,
+) -> tuple[list[int], Recorder]:
+    """The same run in whole picoseconds, as the engine counts them: arrivals, and what was recorded."""
+
+    def once(scenario: Serving, policies: Policies | None) -> tuple[list[int], Recorder]:
+        return recorded(scenario, requests, leaps=leaps, policies=policies)
+
+    return until_preempted(scenario, requests, once, policies)
+
+
+def recorded(
+    scenario: Serving,
+    requests: Requests,
+    *,
+    leaps: bool = True,
+    policies: Policies | None = None,
     accounts: Accounts | None = None,
 ) -> tuple[list[int], Recorder]:
-    """The same run in whole picoseconds, as the engine counts them: arrivals, and what was recorded.
+    """The same with the identity of every block where the engine keeps prefixes.
 
     ``accounts``, if there are any, split the times into causes.
     """
@@ -93,7 +109,7 @@ def engine_for(
     accounts: Accounts | None = None,
 ) -> Engine:
     """A replica of the scenario, idle."""
-    scheduler, ahead = scheduler_for(scenario, policies), scenario.async_scheduling
+    scheduler, ahead = scheduler_for(scenario, policies), scenario.settings.async_scheduling
     how = {"ahead": ahead, "leaps": leaps}
     return Engine(env, scheduler, scenario.step_seconds, recorder, **how, name=name, accounts=accounts)
 
@@ -106,13 +122,13 @@ def scheduler_for(scenario: Serving, policies: Policies | None = None) -> Schedu
     return Scheduler(
         blocks=scenario.kv_blocks - 1,
         block_size=scenario.block_size,
-        max_num_seqs=scenario.max_num_seqs,
-        max_num_batched_tokens=scenario.max_num_batched_tokens,
+        max_num_seqs=scenario.settings.max_num_seqs,
+        max_num_batched_tokens=scenario.settings.max_num_batched_tokens,
         long_prefill_token_threshold=scenario.long_prefill_token_threshold,
         chunked_prefill=scenario.enable_chunked_prefill,
-        prefix_caching=scenario.enable_prefix_caching,
+        prefix_caching=scenario.settings.enable_prefix_caching,
         prefill_schedule_interval=scenario.prefill_schedule_interval,
-        ahead=scenario.async_scheduling,
+        ahead=scenario.settings.async_scheduling,
         policies=policies or policies_of(scenario),
     )
 

@@ -31,8 +31,8 @@ class ServingSource:
 
     @property
     def full(self) -> int:
-        """Requests that fill every slot."""
-        return self.scenario.max_num_seqs
+        """Requests that fill every slot, or the cache."""
+        return self.scenario.most_running
 
     def run(self, replication: int, length: int, flood: int = 0) -> Observed:
         """Serve ``length`` requests, and ``flood`` more that are there at the start."""

@@ -41,7 +41,10 @@ def exponential_server(rate: float, slots: int = 1) -> Serving:
         arrivals=Poisson(f"{rate!r} request/s"),
         lengths=Lengths(input=1, output=Geometric(STEPS)),
         max_num_seqs=slots,
+        max_num_batched_tokens=2048,
         num_gpu_blocks=100_000,
+        enable_prefix_caching=False,
+        async_scheduling=False,
         step_time=Affine(per_step=STEP, per_prefill_token=0, per_decode=0),
     )
 
@@ -87,7 +90,7 @@ def apart(scenario: Deployment) -> Amounts:
 
 
 def pooled(scenario: Deployment) -> Amounts:
-    servers = scenario.serving.max_num_seqs
+    servers = scenario.serving.settings.max_num_seqs
     response = multiserver.mean_response(arrival_rate=scenario.rate, service_rate=1 / SERVICE, servers=servers)
     return {"e2el_mean": float(response)}
 

@@ -32,6 +32,14 @@ SEEDS = 200
 """Seeds of each service."""
 BACKLOG = 400_000
 """Requests at once from which the saturation of a service is found."""
+SETTINGS: dict[str, Any] = {
+    "max_num_seqs": 256,
+    "max_num_batched_tokens": 2048,
+    "gpu_memory_utilization": 0.9,
+    "enable_prefix_caching": False,
+    "async_scheduling": False,
+}
+"""Of every service whose name does not say otherwise."""
 LEAST_CELL = 0.90
 """Coverage below which no cell may lie by more than chance."""
 
@@ -89,7 +97,7 @@ def _at(
     loads: Sequence[float], law: Lengths | Empirical, arrivals: Callable[..., Any], fields: Mapping[str, Any]
 ) -> Iterator[tuple[float, Serving]]:
     """A service at each of the loads."""
-    whole: dict[str, Any] = {"model": models.llama_3_1_8b, "accelerator": accelerators.h100_sxm, **fields}
+    whole: dict[str, Any] = {"model": models.llama_3_1_8b, "accelerator": accelerators.h100_sxm, **SETTINGS, **fields}
     crowded = Serving(arrivals=Poisson("10000 request/s"), lengths=law, **whole)
     most = saturation(crowded)
     for load in loads:

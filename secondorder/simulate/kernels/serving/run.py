@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from secondorder.simulate.kernels.serving.state import (
     Small,
     Workload,
 )
+from secondorder.simulate.serving.unnamed import unnamed
 from secondorder.workloads.requests import Requests
 
 ROWS = 65_536
@@ -54,6 +55,14 @@ class Record:
     total_cached: int
 
 
+class How(TypedDict):
+    """How a run is recorded."""
+
+    records: bool
+    leaps: bool
+    progress: Callable[[int], None] | None
+
+
 def supports(scenario: Serving) -> bool:
     """Whether the kernel knows all that a scenario uses."""
     return step_times(scenario) is not None and scenario.prefill_schedule_interval == 1
@@ -71,6 +80,23 @@ def record(
 
     With ``records`` everything is kept; without, 16 bytes a request. ``progress`` is told how many have arrived.
     """
+    how: How = {"records": records, "leaps": leaps, "progress": progress}
+    if requests.hash_ids is None and scenario.settings.enable_prefix_caching:
+        found = recorded(unnamed(scenario), requests, **how)
+        if not found.total_preemptions:  # else a preempted request may find its own blocks again
+            return found
+    return recorded(scenario, requests, **how)
+
+
+def recorded(
+    scenario: Serving,
+    requests: Requests,
+    *,
+    records: bool = True,
+    leaps: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> Record:
+    """The same with the identity of every block where the engine keeps prefixes."""
     scenario.check(requests)
     times, results = step_times(scenario), results_of(len(requests), records, ROWS)
     assert times is not None, f"{scenario.step_time} is not for the kernel"
@@ -110,7 +136,7 @@ def refuse(scenario: Serving, e: Engine) -> None:
 def workload_of(scenario: Serving, requests: Requests) -> tuple[Workload, int]:
     """The requests as the kernel takes them, and how many identities their blocks have."""
     starts, numbers, count, hash_block = np.zeros(1, np.int64), np.zeros(0, np.int64), 0, 0
-    if scenario.enable_prefix_caching and requests.hash_ids:
+    if scenario.settings.enable_prefix_caching and requests.hash_ids:
         starts, numbers, count = identities(requests, scenario.block_size)
         hash_block = requests.hash_block
     work = Workload(

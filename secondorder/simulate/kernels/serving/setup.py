@@ -22,9 +22,9 @@ from secondorder.workloads.requests import Requests
 
 def new_state(scenario: Serving, requests: Requests, identities: int, *, leaps: bool, replicas: int = 1) -> State:
     """Engines with a scenario's settings, one after the other, before the first of these requests arrives."""
-    slots = max(1, min(scenario.max_num_seqs, len(requests)))
+    slots = max(1, min(scenario.settings.max_num_seqs, len(requests)))
     blocks = width = 0
-    if scenario.enable_prefix_caching:
+    if scenario.settings.enable_prefix_caching:
         blocks, width = scenario.kv_blocks - 1, -(-_longest(requests) // scenario.block_size)
     queue = np.full(1 << (2 * blocks).bit_length(), NONE, np.int32)
     queue[:blocks] = np.arange(blocks)
@@ -53,16 +53,16 @@ def _longest(requests: Requests) -> int:
 
 
 def _settings(e: Engine, scenario: Serving) -> None:
-    e.block_size, e.max_num_seqs = scenario.block_size, scenario.max_num_seqs
+    e.block_size, e.max_num_seqs = scenario.block_size, scenario.settings.max_num_seqs
     e.blocks = e.free = e.tail = scenario.kv_blocks - 1
-    e.budget = scenario.max_num_batched_tokens
+    e.budget = scenario.settings.max_num_batched_tokens
     engine = scenario.engine_version
     e.threshold = scenario.long_prefill_token_threshold or NEVER
     e.adaptive, e.cap_alone = scenario.long_prefill_token_threshold_adaptive, engine.cap_alone
     e.kept, e.whole = int(scenario.watermark * scenario.kv_blocks), scenario.scheduler_reserve_full_isl
     e.unnamed_first = engine.reuses_unnamed_first
-    e.chunked, e.prefix_caching = scenario.enable_chunked_prefill, scenario.enable_prefix_caching
-    e.ahead = scenario.async_scheduling
+    e.chunked, e.prefix_caching = scenario.enable_chunked_prefill, scenario.settings.enable_prefix_caching
+    e.ahead = scenario.settings.async_scheduling
     e.oldest = e.newest = NONE
     e.now = -1  # so that the first request finds the engine asleep
 
