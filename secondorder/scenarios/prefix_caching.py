@@ -8,7 +8,7 @@
 ...     model=models.llama_3_1_8b, accelerator=accelerators.h100_sxm,
 ...     arrivals=Poisson("8 request/s"), lengths=Lengths(input=2048, output=256))
 >>> PrefixCaching(serving=serving, hit_ratio=0.75).cached.max_num_batched_tokens
-8192
+32768
 """
 
 from dataclasses import dataclass, replace

@@ -22,6 +22,7 @@ from functools import cached_property
 from secondorder.errors import DoesNotFit, InputError
 from secondorder.fleets.accelerators import bytes_per_value
 from secondorder.quantities import Checked, Count, pretty
+from secondorder.scenarios.engine_memory import BUFFERS
 from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import Placement, Roofline, RooflineCoefficients, touched_weights
 from secondorder.workloads.transformer import Transformer
@@ -130,7 +131,7 @@ class Quantisation(Checked):
     def _blocks(self, kv_precision: str) -> int:
         serving, ranks = self.serving, self.ranks
         usable = serving.usable_memory * ranks
-        left = usable - self.weight_bytes - serving.reserved * ranks
+        left = usable - self.weight_bytes - (BUFFERS + serving.reserved) * ranks
         placement = replace(serving.placement, kv_precision=kv_precision, tensor_parallel_size=ranks)
         block = placement.kv_bytes_per_token * serving.block_size
         if left < 2 * block:

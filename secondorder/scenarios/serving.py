@@ -7,7 +7,7 @@
 >>> scenario.settings.max_num_batched_tokens, scenario.settings.max_num_seqs
 (8192, 1024)
 >>> scenario.kv_blocks, scenario.kv_tokens
-(28437, 454976)
+(28210, 451344)
 """
 
 import math

@@ -21,6 +21,7 @@ from annotated_types import Ge, Le
 from secondorder.arrays import Real
 from secondorder.errors import DoesNotFit, InputError
 from secondorder.quantities import Checked, pretty
+from secondorder.scenarios.engine_memory import rank_weights
 from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import Placement, Roofline, StepSeconds, StepTime
 from secondorder.workloads.transformer import Transformer
@@ -100,8 +101,8 @@ class Speculative(Checked):
             return serving.kv_tokens
         ranks = serving.tensor_parallel_size
         usable = serving.usable_memory * ranks
-        drafted = self.draft.weight_bytes(self.draft_placement.precision)
-        weights = serving.model.weight_bytes(serving.precision) + drafted
+        parts = (serving.model, serving.precision), (self.draft, self.draft_placement.precision)
+        weights = sum(rank_weights(model, precision, ranks) for model, precision in parts) * ranks
         left = usable - weights - serving.reserved * ranks
         block = (serving.placement.kv_bytes_per_token + self.draft_placement.kv_bytes_per_token) * serving.block_size
         if left < 2 * block:

@@ -19,6 +19,7 @@ from secondorder.scenarios.serving import Serving
 from secondorder.simulate.estimates import estimates
 from secondorder.simulate.replicate import replicated
 from secondorder.simulate.serving.asks import PICO, asks, draw
+from secondorder.simulate.serving.compiled import witness_of
 from secondorder.simulate.serving.engine import Process
 from secondorder.simulate.serving.policies import Policies
 from secondorder.simulate.serving.recorder import Recorder
@@ -26,6 +27,8 @@ from secondorder.simulate.serving.request import Ask, Slot
 from secondorder.simulate.serving.single_run import engine_for
 from secondorder.simulate.serving.unnamed import until_preempted
 from secondorder.simulate.streams import stream
+from secondorder.simulate.witness import TOLD, Witness
+from secondorder.workloads.requests import Requests
 
 TURNS, FEWEST = 40, 2_000
 """Requests of each user in a replication, and requests of a replication at least."""
@@ -68,7 +71,7 @@ class Client:
         serving = scenario.serving
         self.engine = engine_for(serving, self.env, self.record, policies=policies)
         self.sent = np.zeros(len(asked), np.int64)
-        self.next = 0
+        self.next = self.begun = 0  # requests sent, think times begun
         if scenario.offered:
             self.places = simpy.Resource(self.env, capacity=scenario.max_concurrency)
             self.env.process(self.offer())
@@ -87,7 +90,8 @@ class Client:
     def use(self) -> Process:
         """One user: think, send the next request, wait for its answer."""
         while self.next < len(self.asked):
-            if thought := int(self.thoughts[self.next]):
+            self.begun += 1
+            if thought := int(self.thoughts[self.begun - 1]):
                 yield self.env.timeout(thought)
                 if self.next >= len(self.asked):
                     return
@@ -113,21 +117,50 @@ class Client:
         return self.record.answers[index]
 
 
-def run_loop(scenario: ClosedLoop, count: int, *, seed: int = 0, replication: int = 0) -> LoopRun:
+def run_loop(
+    scenario: ClosedLoop, count: int, *, seed: int = 0, replication: int = 0, witness: Witness | None = None
+) -> LoopRun:
     """A number of requests, from an idle engine to the last answer."""
     drawn = draw(scenario.serving, count, seed, replication)
     scenario.serving.check(drawn)
-    thoughts = stream(seed, replication, "think times").exponential(scenario.think or 1.0, count)
-    ticks = np.rint(thoughts / PICO).astype(np.int64) if scenario.think else np.zeros(count, np.int64)
+    thoughts = _thoughts(scenario, count, seed, replication)
+    if witness_of(scenario.serving, witness) == "kernel":
+        return _compiled(scenario, drawn, thoughts)
 
     def once(serving: Serving, policies: Policies | None) -> LoopRun:
-        return Client(replace(scenario, serving=serving), list(asks(serving, drawn)), ticks, policies).run()
+        return Client(replace(scenario, serving=serving), list(asks(serving, drawn)), thoughts, policies).run()
 
     return until_preempted(scenario.serving, drawn, once)
 
 
+def _thoughts(scenario: ClosedLoop, count: int, seed: int, replication: int) -> Integers:
+    """Think times in picoseconds, in the order in which they begin: as many as could."""
+    most = count + scenario.max_concurrency
+    if not scenario.think:
+        return np.zeros(most, np.int64)
+    seconds = stream(seed, replication, "think times").exponential(scenario.think, most)
+    return np.rint(seconds / PICO).astype(np.int64)
+
+
+def _compiled(scenario: ClosedLoop, drawn: Requests, thoughts: Integers) -> LoopRun:
+    """The same by the compiled engine."""
+    from secondorder.simulate.kernels.serving.run import Loop
+    from secondorder.simulate.kernels.serving.run import record as run_kernel
+
+    sent = drawn if scenario.offered else replace(drawn, arrival=np.zeros(len(drawn)))
+    loop = Loop(places=scenario.max_concurrency, think=thoughts if scenario.think else None)
+    found = run_kernel(scenario.serving, sent, records=False, loop=loop)
+    return LoopRun(found.arrival, found.first_token, found.finish, np.asarray(drawn.output_tokens, np.int64))
+
+
 def simulate_closed_loop(
-    scenario: ClosedLoop, *, seed: int = 0, replications: int = 10, requests: int | None = None, jobs: int = 1
+    scenario: ClosedLoop,
+    *,
+    seed: int = 0,
+    replications: int = 10,
+    requests: int | None = None,
+    jobs: int = 1,
+    witness: Witness | None = None,
 ) -> Answer:
     """Independent replications, with intervals at 95 %; the beginning of each and its end, with fewer users, are cut.
 
@@ -138,10 +171,13 @@ def simulate_closed_loop(
     least = max(20, 2 * scenario.max_concurrency)
     if count < least:
         raise InputError("requests", given=count, expected=f"at least {least}")
-    found = replicated(
-        lambda k: measured(scenario, run_loop(scenario, count, seed=seed, replication=k)), replications, jobs, least=2
-    )
-    how = f"{replications} replications of {count:,} requests, {scenario.max_concurrency:,} at a time"
+    by = witness_of(scenario.serving, witness)
+
+    def one(replication: int) -> dict[str, float]:
+        return measured(scenario, run_loop(scenario, count, seed=seed, replication=replication, witness=by))
+
+    found = replicated(one, replications, jobs, least=2)
+    how = f"{replications} replications of {count:,} requests, {scenario.max_concurrency:,} at a time; {TOLD[by]}"
     return Answer(scenario=scenario.name, estimates=estimates(found, CLOSED_LOOP), how=how)
 
 

@@ -13,5 +13,6 @@ SYSTEM = System(
     closed_form="secondorder.analytic.serving.closed_loop:solve_closed_loop",
     simulator="secondorder.simulate.closed_loop:simulate_closed_loop",
     has_requests=True,
+    has_kernel=True,
     metrics=CLOSED_LOOP,
 )

@@ -18,6 +18,7 @@ from secondorder.workloads.arrivals import Poisson
 from secondorder.workloads.lengths import Empirical, Geometric, Lengths, lengths
 from secondorder.workloads.models import models
 
+
 def serving(rate: float, law: Lengths | Empirical) -> Serving:
     """An 8B model on one H100, whose engine is as textbooks have it: decided step by step, and nothing is kept."""
     return Serving(

@@ -3,8 +3,6 @@
 It gives the integers of ``simulate.engine``, the series of its spans included.
 """
 
-import numpy as np
-
 from secondorder.simulate.kernels.compilation import compiled, inlined, merged
 from secondorder.simulate.kernels.serving.blocks import disown, release
 from secondorder.simulate.kernels.serving.scheduler import (
@@ -24,7 +22,6 @@ from secondorder.simulate.kernels.serving.state import (
     NONE,
     OUTSIDE,
     PAUSED,
-    PICO,
     Engine,
     Results,
     State,
@@ -38,7 +35,8 @@ def serve(state: State, work: Workload, times: StepTimes, results: Results, unti
     """Serve until this many requests have arrived, or all are served; says why it stopped."""
     e = state.engine[0]
     while True:
-        arrive(e, work, results)
+        if e.places == 0:
+            arrive(e, work, results)
         if e.arrived >= until and e.arrived < e.requests:
             return PAUSED
         if results.series.size > 0 and e.rows == results.series.shape[0]:
@@ -87,14 +85,49 @@ def arrive(e: Engine, work: Workload, results: Results) -> None:
     while e.next_arrival <= e.now:
         if results.found.size > 0:
             results.found[e.arrived] = e.arrived - e.completed
+        if e.thinks:
+            work.arrival[e.arrived] = e.next_arrival
+            e.thinking -= 1
         e.arrived += 1
         e.next_arrival = arrival_of(e, work)
 
 
 @inlined
 def arrival_of(e: Engine, work: Workload) -> int:
-    """When the next request arrives."""
-    return int(np.rint(work.arrival[e.arrived] / PICO)) if e.arrived < e.requests else NEVER
+    """When the next request arrives; in a closed loop, as far as those who are to send it are known."""
+    if e.arrived >= e.requests:
+        return NEVER
+    if e.thinks:
+        return int(work.wake[e.thinking - 1]) if e.thinking > 0 else NEVER
+    if e.places > 0 and e.arrived >= e.places + e.completed:
+        return NEVER
+    return int(work.arrival[e.arrived])
+
+
+@inlined
+def think(e: Engine, work: Workload) -> None:
+    """A user thinks from now on; of those who wake at the same time the first to have begun is the first."""
+    wakes, place = e.now + work.think[e.thoughts], e.thinking
+    while place > 0 and work.wake[place - 1] <= wakes:
+        work.wake[place] = work.wake[place - 1]
+        place -= 1
+    work.wake[place] = wakes
+    e.thinking += 1
+    e.thoughts += 1
+
+
+@inlined
+def answer(e: Engine, work: Workload) -> None:
+    """An answer is out: its user thinks, or the next request that waits for a place is sent.
+
+    By now the next step is decided, so the engine finds that request when this step has ended.
+    """
+    if e.thinks:
+        think(e, work)
+    elif e.places + e.completed <= e.requests:
+        sent = e.places + e.completed - 1
+        work.arrival[sent] = max(work.arrival[sent], e.now)
+    e.next_arrival = arrival_of(e, work)
 
 
 @inlined
@@ -147,6 +180,7 @@ def leap(state: State, work: Workload, times: StepTimes, results: Results, steps
     if outside(state, times, steps):
         return
     alarm = NEVER if waiting(e) > 0 else e.next_arrival  # behind a blocked queue an arrival changes nothing
+    alarm = max(alarm, e.now + 1)  # what is sent when a step has begun waits for its end
     e.now, done = leap_until(e, times, steps, alarm)
     decode(state, work, done)
     end(state, work, results, 0, done, before)
@@ -221,6 +255,8 @@ def end(state: State, work: Workload, results: Results, which: int, steps: int, 
         results.first_token[state.slots[state.outcomes[which * e.slots + i].first].index] = e.now
     for i in range(draft.finishing):
         complete(state, results, state.outcomes[which * e.slots + i].finishing)
+        if e.places > 0:
+            answer(e, work)
     e.steps += steps
 
 

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypedDict, TypeVar
+from typing import TypedDict
 
 import numpy as np
 
-from secondorder.arrays import Floats, Integers
+from secondorder.arrays import Integers
 from secondorder.errors import InputError
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.kernels.coefficients import step_times
 from secondorder.simulate.kernels.compilation import announced
 from secondorder.simulate.kernels.serving.engine import serve
 from secondorder.simulate.kernels.serving.prefixes import identities
-from secondorder.simulate.kernels.serving.setup import new_state
+from secondorder.simulate.kernels.serving.setup import begin, new_state
 from secondorder.simulate.kernels.serving.state import (
     DONE,
     FULL,
@@ -24,6 +24,7 @@ from secondorder.simulate.kernels.serving.state import (
     Small,
     Workload,
 )
+from secondorder.simulate.serving.asks import clocked
 from secondorder.simulate.serving.unnamed import unnamed
 from secondorder.workloads.requests import Requests
 
@@ -31,18 +32,19 @@ ROWS = 65_536
 """Rows of the series that are recorded at a time."""
 PORTION = 250_000
 """Requests between two looks at the keyboard."""
-Array = TypeVar("Array", Floats, Integers)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """What came of a run, in picoseconds and counts.
 
-    Of each request ``first_token`` and ``finish``; ``scheduled``, ``preemptions``, ``cached``, how many it ``found`` in
-    the system, and the ``series`` where they were asked for (else without places). ``total_preemptions`` and
-    ``total_cached`` are sums. A row of the ``series`` is that of the engine on SimPy.
+    Of each request its ``arrival`` (in a loop: when it was sent), ``first_token`` and ``finish``; ``scheduled``,
+    ``preemptions``, ``cached``, how many it ``found`` in the system, and the ``series`` where they were asked for (else
+    without places). ``total_preemptions`` and ``total_cached`` are sums. A row of the ``series`` is that of the engine
+    on SimPy.
     """
 
+    arrival: Integers
     first_token: Integers
     finish: Integers
     scheduled: Integers
@@ -55,12 +57,25 @@ class Record:
     total_cached: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Loop:
+    """A closed loop: at most ``places`` requests at a time, of the requests' own arrivals, or of users who think.
+
+    ``think``: picoseconds of each think time, ``places`` more than there are requests; none where requests come by
+    their own arrivals, which are all 0 where each answer is followed by the next request.
+    """
+
+    places: int
+    think: Integers | None = None
+
+
 class How(TypedDict):
     """How a run is recorded."""
 
     records: bool
     leaps: bool
     progress: Callable[[int], None] | None
+    loop: Loop | None
 
 
 def supports(scenario: Serving) -> bool:
@@ -75,12 +90,14 @@ def record(
     records: bool = True,
     leaps: bool = True,
     progress: Callable[[int], None] | None = None,
+    loop: Loop | None = None,
 ) -> Record:
     """Serve these requests from an empty start to the last token.
 
-    With ``records`` everything is kept; without, 16 bytes a request. ``progress`` is told how many have arrived.
+    With ``records`` everything is kept; without, 24 bytes a request. ``progress`` is told how many have arrived. In a
+    ``loop`` requests are sent as it says.
     """
-    how: How = {"records": records, "leaps": leaps, "progress": progress}
+    how: How = {"records": records, "leaps": leaps, "progress": progress, "loop": loop}
     if requests.hash_ids is None and scenario.settings.enable_prefix_caching:
         found = recorded(unnamed(scenario), requests, **how)
         if not found.total_preemptions:  # else a preempted request may find its own blocks again
@@ -95,14 +112,16 @@ def recorded(
     records: bool = True,
     leaps: bool = True,
     progress: Callable[[int], None] | None = None,
+    loop: Loop | None = None,
 ) -> Record:
     """The same with the identity of every block where the engine keeps prefixes."""
     scenario.check(requests)
     times, results = step_times(scenario), results_of(len(requests), records, ROWS)
     assert times is not None, f"{scenario.step_time} is not for the kernel"
-    work, count = workload_of(scenario, requests)
+    work, count = workload_of(scenario, requests, loop)
     state, series = new_state(scenario, requests, count, leaps=leaps), []
     e = state.engine[0]
+    begin(e, work, 0 if loop is None else loop.places)
     with announced(serve):
         while (stopped := serve(state, work, times, results, e.arrived + PORTION)) != DONE:
             if stopped == OUTSIDE:
@@ -114,6 +133,7 @@ def recorded(
                 progress(int(e.arrived))
     series.append(results.series[: e.rows])
     return Record(
+        arrival=work.arrival,
         first_token=results.first_token,
         finish=results.finish,
         scheduled=results.scheduled,
@@ -133,25 +153,27 @@ def refuse(scenario: Serving, e: Engine) -> None:
     raise InputError("step_time", given=f"a step of {seconds:.3g} s", expected="steps that take time")
 
 
-def workload_of(scenario: Serving, requests: Requests) -> tuple[Workload, int]:
+def workload_of(scenario: Serving, requests: Requests, loop: Loop | None = None) -> tuple[Workload, int]:
     """The requests as the kernel takes them, and how many identities their blocks have."""
     starts, numbers, count, hash_block = np.zeros(1, np.int64), np.zeros(0, np.int64), 0, 0
     if scenario.settings.enable_prefix_caching and requests.hash_ids:
         starts, numbers, count = identities(requests, scenario.block_size)
         hash_block = requests.hash_block
     work = Workload(
-        arrival=_read_only(np.asarray(requests.arrival, np.float64)),
+        arrival=clocked(requests),
         prompt=_read_only(np.asarray(requests.input_tokens, np.int64)),
         output=_read_only(np.asarray(requests.output_tokens, np.int64)),
         starts=starts,
         identities=numbers,
         hash_block=hash_block,
         behind=np.zeros(0, np.int64),
+        think=_read_only(np.zeros(0, np.int64) if loop is None or loop.think is None else loop.think),
+        wake=np.zeros(0 if loop is None else loop.places, np.int64),
     )
     return work, count
 
 
-def _read_only(array: Array) -> Array:
+def _read_only(array: Integers) -> Integers:
     """The same memory, always of the type that the kernel is compiled for."""
     view = array.view()
     view.flags.writeable = False

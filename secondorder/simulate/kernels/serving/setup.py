@@ -7,7 +7,6 @@ from secondorder.simulate.kernels.records import filled, records
 from secondorder.simulate.kernels.serving.state import (
     NEVER,
     NONE,
-    PICO,
     Block,
     Border,
     Draft,
@@ -16,6 +15,7 @@ from secondorder.simulate.kernels.serving.state import (
     Outcome,
     Slot,
     State,
+    Workload,
 )
 from secondorder.workloads.requests import Requests
 
@@ -43,7 +43,7 @@ def new_state(scenario: Serving, requests: Requests, identities: int, *, leaps: 
     for e in state.engine:
         _settings(e, scenario)
         e.leaps, e.slots, e.unused, e.width, e.own = leaps, slots, slots, width, identities
-        e.requests, e.next_arrival = len(requests), _first_arrival(requests)
+        e.requests = len(requests)
     return state
 
 
@@ -67,5 +67,13 @@ def _settings(e: Engine, scenario: Serving) -> None:
     e.now = -1  # so that the first request finds the engine asleep
 
 
-def _first_arrival(requests: Requests) -> int:
-    return int(np.rint(np.asarray(requests.arrival)[0] / PICO)) if len(requests) else NEVER
+def begin(e: Engine, work: Workload, places: int) -> None:
+    """When the first request arrives; in a closed loop of so many ``places`` its users think first."""
+    e.places, e.thinks = places, len(work.think) > 0
+    if e.thinks:
+        users = min(places, e.requests)
+        work.wake[:users] = work.think[:users][np.argsort(work.think[:users], kind="stable")][::-1]
+        e.thinking = e.thoughts = users
+        e.next_arrival = work.wake[users - 1]
+    else:
+        e.next_arrival = work.arrival[0] if e.requests else NEVER

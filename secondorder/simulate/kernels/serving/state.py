@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from secondorder.arrays import Floats, Integers
+from secondorder.arrays import Integers
 from secondorder.simulate.kernels.records import Int32
 
 Small: TypeAlias = npt.NDArray[np.int32]
@@ -54,6 +54,15 @@ class Engine:
     """The first request that has never been admitted."""
     taken: int
     """Requests that have been admitted."""
+    # A closed loop
+    places: int
+    """Requests that are sent and not yet answered, at most; 0 where they come whoever is there."""
+    thinks: int
+    """Whether users think before they send."""
+    thinking: int
+    """Users who think now."""
+    thoughts: int
+    """Think times that have begun."""
     # Sequences
     step: int
     decodes: int
@@ -143,20 +152,24 @@ class Draft:
 
 
 class Workload(NamedTuple):
-    """What is asked, a place a request: arrivals in seconds, tokens, and the identities of prompts.
+    """What is asked, a place a request: arrivals in picoseconds, tokens, and the identities of prompts.
 
+    In a closed loop ``arrival`` becomes when each request is sent; ``think`` are the times that users think, in their
+    order, and ``wake`` when those who think now will have thought, the next one last.
     ``starts[i]`` to ``starts[i + 1]`` are the places in ``identities`` of request ``i``: of each block of the trace
     (``hash_block`` tokens) the identity of the first of the engine's blocks that end in it. ``behind`` is the request
     that stands behind each one in its queue; without places it is the next one.
     """
 
-    arrival: Floats
+    arrival: Integers
     prompt: Integers
     output: Integers
     starts: Integers
     identities: Integers
     hash_block: int
     behind: Integers
+    think: Integers
+    wake: Integers
 
 
 class Results(NamedTuple):
