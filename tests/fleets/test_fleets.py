@@ -50,6 +50,10 @@ EXPECTED = {
         "gb200_nvl72",
         "grand_teton",
         "jean_zay_a100",
+        "mi300x_8",
+        "mi325x_8",
+        "mi350x_8",
+        "mi355x_8",
     },
     "fabrics": {"infiniband_hdr", "infiniband_ndr", "roce_llama_3", "roce_llama_3_pod", "omni_path_jean_zay"},
     "storages": {"tectonic_llama_3", "superpod_good", "superpod_better", "superpod_best", "jean_zay_bloom"},
@@ -189,7 +193,7 @@ def test_a_cluster_has_the_accelerators_that_were_published() -> None:
     assert {name: cluster.accelerators for name, cluster in clusters.items()} == ACCELERATORS
 
 
-PEAKS = {"gb200_nvl72": 180e15, "dgx_h100": 8 * 989e12, "dgx_a100": 2.5e15}
+PEAKS = {"gb200_nvl72": 180e15, "dgx_h100": 8 * 989e12, "dgx_a100": 2.5e15, "mi300x_8": 10.46e15}
 """Dense bf16 of the whole system, as its maker prints it (half of the sparse 360 PFLOP/s, and of 5 PFLOP/s)."""
 
 
