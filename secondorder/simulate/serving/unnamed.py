@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from secondorder.scenarios.serving import Serving
+from secondorder.scenarios.steptime import StepFunction
 from secondorder.simulate.serving.engine_policies import policies_of
 from secondorder.simulate.serving.policies import Policies, Running
 from secondorder.simulate.serving.request import Slot
@@ -29,9 +30,11 @@ def until_preempted(
 ) -> Result:
     """``run`` of the service; first without identities where no prompt shares a prefix, again with them if it preempts.
 
-    ``run`` starts anew each time and leaves nothing behind when ``Preempted`` ends it.
+    ``run`` starts anew each time and leaves nothing behind when ``Preempted`` ends it. A step time that is no
+    ``StepFunction`` may remember what it was asked, and is asked once.
     """
-    if requests.hash_ids is not None or not scenario.settings.enable_prefix_caching:
+    pure = isinstance(scenario.step_seconds, StepFunction)
+    if requests.hash_ids is not None or not scenario.settings.enable_prefix_caching or not pure:
         return run(scenario, policies)
     try:
         return run(unnamed(scenario), replace(policies or policies_of(scenario), victim=_nobody))
