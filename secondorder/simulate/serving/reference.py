@@ -74,8 +74,8 @@ def work_of(scenario: Serving) -> Work:
     output = mean(outputs)
     held = mean(outputs * (prompts + outputs / 2)) / output
     per_output = mean(prompts) / output
-    by_slots, by_cache = float(scenario.max_num_seqs), scenario.kv_tokens / held
-    by_budget = scenario.max_num_batched_tokens / (1 + per_output)
+    by_slots, by_cache = float(scenario.settings.max_num_seqs), scenario.kv_tokens / held
+    by_budget = scenario.settings.max_num_batched_tokens / (1 + per_output)
     decodes = max(1.0, min(by_slots, by_cache, by_budget))
     tokens, context = decodes * per_output, decodes * held
 
