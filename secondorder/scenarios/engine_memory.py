@@ -167,9 +167,12 @@ def engine_memory(
         spread=_spread(model, activations, graphs, weights, ranks),
     )
     if memory.cache <= 0:
+        parts = {"weights": weights, "activations": activations, "graphs": graphs, "runtime": memory.runtime}
+        told = ", ".join(f"{name} {pretty(value, 'byte')}" for name, value in parts.items())
         raise DoesNotFit(
-            f"{model.name} on {ranks} x {accelerator.name}: {memory}; use more accelerators (tensor_parallel_size), "
-            "a larger one, a smaller precision or fewer max_num_batched_tokens"
+            f"{model.name} on {ranks} x {accelerator.name}: {told} do not fit in {pretty(memory.budget, 'byte')} "
+            f"({memory.utilisation:g} of {pretty(memory.visible, 'byte')} visible); use more accelerators "
+            "(tensor_parallel_size), a larger one, a smaller precision or fewer max_num_batched_tokens"
         )
     return memory
 

@@ -14,9 +14,12 @@ from secondorder.simulate.estimates import Amounts, estimates
 from secondorder.simulate.replicate import replicated
 from secondorder.simulate.serving.asks import PICO, asks, draw
 from secondorder.simulate.serving.engine import Engine, Process, arrive
+from secondorder.simulate.serving.policies import Policies
 from secondorder.simulate.serving.recorder import Recorder
 from secondorder.simulate.serving.single_run import scheduler_for
 from secondorder.simulate.serving.step import Step
+from secondorder.simulate.serving.unnamed import until_preempted
+from secondorder.workloads.requests import Requests
 
 LENGTH = 2_000
 """Requests of a replication; an eighth at each end is cut."""
@@ -25,9 +28,12 @@ LENGTH = 2_000
 class GapEngine(Engine):
     """An engine that notes of each step when it began, how long it took and how many sequences decoded in it."""
 
-    def __init__(self, scenario: Serving, env: simpy.Environment, recorder: Recorder) -> None:
+    def __init__(
+        self, scenario: Serving, env: simpy.Environment, recorder: Recorder, policies: Policies | None = None
+    ) -> None:
         ahead = scenario.settings.async_scheduling
-        super().__init__(env, scheduler_for(scenario), scenario.step_seconds, recorder, ahead=ahead, leaps=False)
+        scheduler = scheduler_for(scenario, policies)
+        super().__init__(env, scheduler, scenario.step_seconds, recorder, ahead=ahead, leaps=False)
         self.begun, self.lasted, self.decodes = (array("q") for _ in range(3))
 
     def compute(self, step: Step) -> Process:
@@ -52,10 +58,19 @@ def simulate_chunked_prefill(
 
 def _gaps(serving: Serving, seed: int, replication: int) -> Amounts:
     requests = draw(serving, LENGTH, seed, replication)
+
+    def once(serving: Serving, policies: Policies | None) -> Amounts:
+        return _gaps_of(serving, requests, policies)
+
+    return until_preempted(serving, requests, once)
+
+
+def _gaps_of(serving: Serving, requests: Requests, policies: Policies | None) -> Amounts:
+    """Of one run."""
     serving.check(requests)
     asked = list(asks(serving, requests))
     env, recorder = simpy.Environment(initial_time=0), Recorder(len(asked))
-    engine = GapEngine(serving, env, recorder)
+    engine = GapEngine(serving, env, recorder, policies)
     env.process(arrive(env, asked, engine.submit))
     env.run()
     cut = len(asked) // 8

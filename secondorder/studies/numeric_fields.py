@@ -70,6 +70,8 @@ def _leaves(value: object, path: str) -> Iterator[tuple[str, object]]:
         if not field.init or field.name in _ABOUT:
             continue
         inner, place = getattr(value, field.name), f"{path}.{field.name}".lstrip(".")
+        if inner is None:  # what an engine chooses can vary too
+            inner = getattr(getattr(value, "settings", None), field.name, None)
         if is_dataclass(inner) and not isinstance(inner, type) and fields(inner):
             yield from _leaves(inner, place)
         else:

@@ -93,7 +93,7 @@ def test_graphs_are_taken_off_from_0_21_on_and_not_by_an_eager_engine() -> None:
 
 
 def test_what_does_not_fit_says_where_the_memory_goes() -> None:
-    with pytest.raises(DoesNotFit, match=r"visible x 0\.92: weights 141 GB, .*tensor_parallel_size"):
+    with pytest.raises(DoesNotFit, match=r"weights 141 GB, .* do not fit in 78\.2 GB .*tensor_parallel_size"):
         engine_memory(models.llama_3_1_70b, accelerators.h100_sxm)
     with pytest.raises(InputError, match="version: got 'latest'"):
         engine_memory(models.llama_3_1_8b, accelerators.h100_sxm, version="latest")

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from plain_engine import PLAIN
 from scipy.optimize import brentq
 
 import secondorder as so
@@ -27,6 +28,7 @@ def services(*, load):
         lengths="input=200 output=geometric 20",
         max_num_seqs=8,
         step_time="affine 2e-3 per_prefill_token=1e-5 per_decode=1e-5",
+        **PLAIN,
     )
 
 

@@ -18,6 +18,7 @@ from secondorder.scenarios.collective import Collective
 from secondorder.scenarios.inverse_roofline import InverseRoofline
 from secondorder.scenarios.pipeline import Pipeline
 from secondorder.scenarios.queue import Queue
+from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.shared_cluster import SharedCluster
 from secondorder.scenarios.training import Recovery, Training
 from secondorder.studies.numeric_fields import numeric_fields
@@ -47,6 +48,19 @@ def test_elasticity_to_the_spread_is_that_of_pollaczek_and_khinchine() -> None:
     queue = Queue(arrivals="poisson 8 request/s", service="gamma 100 ms scv=4")
     found = sensitivity(queue, "wait_mean", ["service.scv"])
     assert found["service.scv"].elasticity == pytest.approx(0.8, rel=1e-6)
+
+
+def test_what_an_engine_chooses_can_vary_as_what_is_given() -> None:
+    service = Serving(
+        model="llama_3_1_8b", accelerator="h100_sxm", arrivals="poisson 8 request/s", lengths="input=512 output=64"
+    )
+    found = {each.path: each.value for each in numeric_fields(service)[0]}
+    assert (found["max_num_seqs"], found["max_num_batched_tokens"], found["gpu_memory_utilization"]) == (
+        1024,
+        8192,
+        0.92,
+    )
+    assert sensitivity(service, "ttft_p99", ["max_num_batched_tokens"])["max_num_batched_tokens"].value == 8192
 
 
 def test_the_tornado_has_the_metric_at_both_ends() -> None:

@@ -1,6 +1,6 @@
 """One run of a deployment by the compiled engines, in the form that SimPy gives it."""
 
-from functools import cache, partial, singledispatch
+from functools import cache, singledispatch
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,6 @@ from secondorder.simulate.deployment.run import Columns, DeploymentRun, request_
 from secondorder.simulate.kernels.deployment.state import CHOICES, FIXED, LEAST, PREFIX, Rule
 from secondorder.simulate.serving.asks import PICO, clocked
 from secondorder.simulate.serving.compiled import is_compiled
-from secondorder.simulate.serving.unnamed import unnamed
 from secondorder.simulate.streams import stream
 from secondorder.simulate.witness import TOLD, Witness, chosen
 from secondorder.workloads.requests import Requests
@@ -75,13 +74,14 @@ def run_compiled(scenario: Deployment, requests: Requests, *, seed: int = 0, rep
     from secondorder.simulate.kernels.deployment.run import record_fleet
 
     arrivals = clocked(requests)
-    rule = rule_for(scenario, requests, stream(seed, replication, "routing"))
-    how = partial(record_fleet, replicas=scenario.replicas, report_interval=picoseconds(scenario.interval))
-    keeps = scenario.serving.settings.enable_prefix_caching
-    engine = unnamed(scenario.serving) if keeps and requests.hash_ids is None else scenario.serving
-    found = how(engine, requests, arrivals, rule)
-    if engine is not scenario.serving and found.preemptions.any():  # a preempted request may find its own blocks
-        found = how(scenario.serving, requests, arrivals, rule)
+    found = record_fleet(
+        scenario.serving,
+        requests,
+        arrivals,
+        rule_for(scenario, requests, stream(seed, replication, "routing")),
+        replicas=scenario.replicas,
+        report_interval=picoseconds(scenario.interval),
+    )
     count = len(requests)
     frame = request_frame(
         requests,

@@ -68,7 +68,7 @@ def one_deployment(scenario: Deployment, customers: int, seed: int, replication:
     found = {"e2el_mean": float(kept["e2el"].mean()), "attempts_mean": float(kept["attempts"].mean())}
     if scenario.max_outstanding is not None:
         found["refused_share"] = float((kept["fate"] == Fate.REFUSED).mean())
-    if scenario.serving.settings.enable_prefix_caching:
+    if scenario.serving.shares_prefixes:
         found["prefix_hit_rate"] = float(kept["cached_tokens"].sum() / kept["input_tokens"].sum())
     return found
 

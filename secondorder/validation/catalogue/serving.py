@@ -20,12 +20,16 @@ from secondorder.workloads.models import models
 
 
 def serving(rate: float, law: Lengths | Empirical) -> Serving:
-    """An 8B model on one H100."""
+    """An 8B model on one H100, whose engine is as textbooks have it: decided step by step, and nothing is kept."""
     return Serving(
         model=models.llama_3_1_8b,
         accelerator=accelerators.h100_sxm,
         arrivals=Poisson(f"{rate!r} request/s"),
         lengths=law,
+        max_num_seqs=256,
+        max_num_batched_tokens=2048,
+        enable_prefix_caching=False,
+        async_scheduling=False,
     )
 
 

@@ -24,6 +24,7 @@ from secondorder.simulate.kernels.records import filled, records
 from secondorder.simulate.kernels.serving.run import PORTION, refuse, results_of, workload_of
 from secondorder.simulate.kernels.serving.setup import new_state
 from secondorder.simulate.kernels.serving.state import DONE, FULL, NEVER, NONE, OUTSIDE, Small, State
+from secondorder.simulate.serving.unnamed import unnamed
 from secondorder.workloads.requests import Requests
 
 ROWS = 8_192
@@ -46,6 +47,7 @@ class FleetRecord:
     series: tuple[Integers, ...] = field(repr=False)
     tokens: int
     blocks_held: int
+    total_preemptions: int
 
 
 def record_fleet(
@@ -63,6 +65,23 @@ def record_fleet(
     ``arrivals`` and ``report_interval`` in ps; 0: the router knows the loads of now. Without ``records`` there is no
     series, and neither preemptions nor cached tokens of each request.
     """
+    if requests.hash_ids is None and scenario.settings.enable_prefix_caching and rule.kind != PREFIX:
+        found = recorded_fleet(unnamed(scenario), requests, arrivals, rule, replicas, report_interval, records)
+        if not found.total_preemptions:  # else a preempted request may find its own blocks again
+            return found
+    return recorded_fleet(scenario, requests, arrivals, rule, replicas, report_interval, records)
+
+
+def recorded_fleet(
+    scenario: Serving,
+    requests: Requests,
+    arrivals: Integers,
+    rule: Rule,
+    replicas: int,
+    report_interval: int,
+    records: bool,
+) -> FleetRecord:
+    """The same with the identity of every block where the engines keep prefixes."""
     scenario.check(requests)
     times, results = step_times(scenario), results_of(len(requests), records, ROWS * replicas)
     assert times is not None, f"{scenario.step_time} is not for the kernel"
@@ -94,6 +113,7 @@ def record_fleet(
         series=tuple(np.concatenate(part) for part in parts),
         tokens=int(sum(replica.tokens for replica in fleet.replicas)),
         blocks_held=int(sum(e.blocks - e.free for e in engines.engine)),
+        total_preemptions=int(sum(e.preemptions for e in engines.engine)),
     )
 
 

@@ -180,8 +180,8 @@ def leap(state: State, work: Workload, times: StepTimes, results: Results, steps
     if outside(state, times, steps):
         return
     alarm = NEVER if waiting(e) > 0 else e.next_arrival  # behind a blocked queue an arrival changes nothing
-    # what is sent when a step has begun waits for its end
-    e.now, done = leap_until(e, times, steps, max(alarm, e.now + 1))
+    alarm = max(alarm, e.now + 1)  # what is sent when a step has begun waits for its end
+    e.now, done = leap_until(e, times, steps, alarm)
     decode(state, work, done)
     end(state, work, results, 0, done, before)
 

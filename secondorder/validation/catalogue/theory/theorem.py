@@ -39,6 +39,8 @@ def engine(*, rate: float = 1.0, lengths: Lengths, memory: int = UNLIMITED, **ch
         "max_num_seqs": 1_000_000,
         "max_num_batched_tokens": UNLIMITED,
         "step_time": Affine(per_step=STEP, per_prefill_token=0, per_decode=0),
+        "enable_prefix_caching": False,
+        "async_scheduling": False,
         **changes,
     }
     return Serving(
