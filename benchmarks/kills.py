@@ -38,6 +38,8 @@ except InputError as error:
 """
 POINTS = 24
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HOUSE), "OPENBLAS_NUM_THREADS": "1"}
+LOST = ("which was lost", "that were killed", "expected the address of a dask scheduler that runs")
+"""What the line of error says where a worker or the scheduler was lost, before or after the sweep reached it."""
 PATIENCE = 600.0
 """Seconds that a sweep may take."""
 
@@ -82,7 +84,7 @@ class Trial:
 
     def ended(self, code: int, told: str) -> None:
         """A sweep has ended by itself."""
-        if code == 2 and ("which was lost" in told or "that were killed" in told) and "Traceback" not in told:
+        if code == 2 and told.count("\n") == 1 and any(part in told for part in LOST):
             self.lost += 1  # one line says so; the sweep is to be resumed
             return
         if code != 0 or "Traceback" in told:

@@ -4,6 +4,7 @@ import errno
 import os
 import select
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +56,17 @@ def _piece(handle: int, end: float) -> bytes:
         except BlockingIOError:
             if not select.select([handle], [], [], max(0.0, end - time.monotonic()))[0]:
                 raise OSError(errno.ETIMEDOUT, "a pipe that brings nothing") from None
+
+
+def user_cache() -> Path:
+    """The folder of the user's for what a program keeps between its runs; it need not be there."""
+    if sys.platform == "win32":
+        parent = Path(os.environ.get("LOCALAPPDATA", Path.home()))
+    elif sys.platform == "darwin":
+        parent = Path.home() / "Library" / "Caches"
+    else:
+        parent = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return parent / "secondorder"
 
 
 @contextmanager

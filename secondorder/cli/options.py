@@ -188,8 +188,11 @@ _NUM_PROMPTS = Parameter(
 )
 
 
-def _precision(*names: str) -> Parameter:
-    text = "Relative half-width of the intervals of a service, as a share."
+ADDED = " A sweep of anything else adds replications where the intervals of --metric are widest."
+
+
+def _precision(*names: str, more: str = "") -> Parameter:
+    text = f"Relative half-width of the intervals of a service, as a share.{more}"
     return Parameter(name=names, group=SIMULATION, converter=share, metavar="SHARE", help=text, show_default="0.05")
 
 
@@ -276,11 +279,14 @@ def number_in(text: str) -> float | None:
 class RunOfPlan(RunOfService):
     """How the scenarios of a plan are simulated."""
 
-    half_width: Annotated[float | None, _precision("--precision", "--half-width")] = None
+    half_width: Annotated[float | None, _precision("--precision", "--half-width", more=ADDED)] = None
     replications: Annotated[int | None, _replications(f"{REPLICATIONS}, of training 3,000, or 100 on SimPy")] = None
 
 
 OF_REQUESTS, USUAL, OF_SERVICE = RunOfRequests(), Run(), RunOfService()
+
+
+OWN = "A sweep keeps its points in a file of your own where none is given."
 
 
 @Parameter(name="*")
@@ -290,7 +296,7 @@ class Kept:
 
     store: Annotated[
         str | None,
-        Parameter(group=STORE, metavar="FILE", help="SQLite file that each point is written to once it is finished."),
+        Parameter(group=STORE, metavar="FILE", help=f"SQLite file that each finished point is written to. {OWN}"),
     ] = None
     resume: Annotated[
         bool,
@@ -301,13 +307,17 @@ class Kept:
         Parameter(group=STORE, metavar="ADDRESS", help="Dask scheduler whose workers run the points, tcp://HOST:PORT."),
     ] = None
 
-    def keeping(self, jobs: int, told: Callable[[int, int], None] | None = None) -> "Keeping":
-        """As studies take it."""
+    def keeping(
+        self, jobs: int, told: Callable[[int, int], None] | None = None, default: str | None = None
+    ) -> "Keeping":
+        """As studies take it; ``default`` is the file where no other is given."""
         from secondorder.studies.points import Keeping
 
-        if self.resume and self.store is None:
+        store = self.store or default
+        if self.resume and store is None:
             raise InputError("resume", given="no store", expected="--store FILE too")
-        return Keeping(store=self.store, resume=self.resume, jobs=jobs, cluster=self.cluster, told=told)
+        anew = self.store is None
+        return Keeping(store=store, resume=self.resume, anew=anew, jobs=jobs, cluster=self.cluster, told=told)
 
 
 NOT_KEPT = Kept()

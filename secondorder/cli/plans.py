@@ -1,6 +1,8 @@
 """Commands over a plan file: ``solve``, ``simulate``, ``compare``, ``sweep`` and ``check``."""
 
-from collections.abc import Callable, Sequence
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import is_dataclass, replace
 from functools import partial
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from secondorder.plans.read import Planned
     from secondorder.report.tables import Grid
     from secondorder.scenarios.scenario import Scenario
+    from secondorder.studies.points import Keeping
     from secondorder.studies.sweep import SweepPoint
     from secondorder.validation.comparison import Comparison
 
@@ -278,10 +281,13 @@ def sweep(
         raise InputError("vary", given="a field twice", expected="all its values in one: FIELD=VALUE,VALUE")
     grid = {path: [read_value(scenario, path, text) for text in texts] for path, texts in spelt.items()}
     with patience("simulating" if simulate else "solving"):
-        keeping = kept.keeping(run.jobs, Counted())
+        keeping = kept.keeping(run.jobs, Counted(), default=_own_store(scenario))
         arguments = _arguments(scenario, run)
         arguments.pop("jobs", None)
-        found = sweep_points(scenario, grid, simulated=simulate, margin=margin, keeping=keeping, **arguments)
+        if simulate and _refines(scenario, run):
+            found = _refined(scenario, grid, run, metric, margin, keeping)
+        else:
+            found = sweep_points(scenario, grid, simulated=simulate, margin=margin, keeping=keeping, **arguments)
     words = {path: dict(zip(map(str, grid[path]), texts, strict=True)) for path, texts in spelt.items()}
     points = [
         replace(point, values={path: words[path][value] for path, value in point.values.items()}) for point in found
@@ -291,6 +297,55 @@ def sweep(
     emit(records(frame), grids, out)
     _draw_sweep(scenario, points, metric, grids, drawn)
     _refuse_failed(points)
+
+
+def _own_store(scenario: "Scenario") -> str | None:
+    """The file of the user's that points go to where no other is given; None, and a line, where that cannot be."""
+    from secondorder.files import user_cache
+    from secondorder.plans.write import write_plan
+    from secondorder.studies.store import Store
+
+    place = user_cache() / "sweeps.db"
+    try:
+        write_plan(scenario)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with Store(place):
+            return str(place)
+    except (SecondOrderError, OSError) as error:
+        print(f"finished points are not kept: {error}", file=sys.stderr)
+        return None
+
+
+def _refines(scenario: "Scenario", run: RunOfPlan) -> bool:
+    """Whether the sweep itself has to see to its intervals: a service sees to its own."""
+    from secondorder.systems.registry import system_of
+
+    return (run.half_width is not None or run.budget is not None) and not system_of(scenario).has_precision
+
+
+def _refined(
+    scenario: "Scenario",
+    grid: Mapping[str, Sequence[object]],
+    run: RunOfPlan,
+    metrics: list[str] | None,
+    margin: float | None,
+    keeping: "Keeping",
+) -> "list[SweepPoint]":
+    """The points of a sweep with more replications where its intervals are widest."""
+    from secondorder.quantities import quantity, si
+    from secondorder.studies.refine import refined_points
+
+    if metrics is None:
+        expected = "--metric beside a precision, the one whose intervals are to be narrow"
+        raise InputError("precision", given="one without a metric", expected=expected)
+    budget = math.inf if run.budget is None else si(quantity(run.budget, "s", "budget"))
+    target = 0.05 if run.half_width is None else run.half_width
+    found = refined_points(
+        scenario, grid, target=target, metrics=metrics, budget=budget, keeping=keeping, margin=margin,
+        replications=run.replications, seed=run.seed, requests=_arguments(scenario, run).get("requests"),
+    )  # fmt: skip
+    print(found.how, file=sys.stderr)
+    return list(found.points)
 
 
 def _draw_sweep(

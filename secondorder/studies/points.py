@@ -24,10 +24,12 @@ class Keeping:
 
     ``store`` is the file, None for none; with ``resume`` the points that it has are taken over. ``jobs`` processes
     share the work, or the workers of a ``cluster``. ``told`` is called with the points that are done and all of them.
+    ``anew``: points that the file has are worked out again instead of refused, where it does not resume.
     """
 
     store: str | PathLike[str] | None = None
     resume: bool = False
+    anew: bool = False
     jobs: int = 1
     cluster: str | None = None
     told: Callable[[int, int], None] | None = field(default=None, repr=False)
@@ -54,7 +56,7 @@ def work_out(points: Sequence[Point[Item]], action: Callable[[Item], Record], ke
     keys = list(dict.fromkeys(point.key for point in points))
     opened = nullcontext() if keeping.store is None else Store(keeping.store)
     with opened as store:
-        done = {} if store is None else store.finished(keys)
+        done = {} if store is None or (keeping.anew and not keeping.resume) else store.finished(keys)
         if done and not keeping.resume and store is not None:
             raise refuse_resumed(store.name, len(done), len(keys))
         left = list({point.key: point for point in reversed(points) if point.key not in done}.values())[::-1]

@@ -1,7 +1,7 @@
 """A scenario over a grid of its fields."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from itertools import product
@@ -154,29 +154,46 @@ def sweep_points(
     **options: Unpack[CompareOptions],
 ) -> list[SweepPoint]:
     """The points of ``sweep``, each with what was found there; ``options`` are those of ``compare``."""
+    places = places_of(grid)
+    return at_places(scenario, places, [options] * len(places), simulated=simulated, seed=seed, keeping=keeping)
+
+
+def places_of(grid: Mapping[str, Sequence[object]]) -> list[dict[str, object]]:
+    """The points of a grid: each a value for every field. Errors: ``InputError``."""
     if not grid or not all(isinstance(values, list | tuple) and values for values in grid.values()):
         raise InputError("grid", given=repr(dict(grid)), expected="fields, each with a list of values")
-    places = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+
+
+def at_places(
+    scenario: Scenario,
+    places: Sequence[Mapping[str, object]],
+    options: Sequence[CompareOptions],
+    *,
+    simulated: bool = True,
+    seed: int = 0,
+    keeping: Keeping = HERE,
+) -> list[SweepPoint]:
+    """What is found at each place, each with ``options`` of its own."""
     scenarios = [_at(scenario, place) for place in places]  # a bad point is refused before any runs
     labels = [{name: str(value) for name, value in place.items()} for place in places]
-    witness = "compare" if simulated else "solve"
-    known = partial(Key, seed=seed, witness=witness, options=json.dumps(options, sort_keys=True))
+    known = partial(Key, seed=seed, witness="compare" if simulated else "solve")
     plans = [
         _plan(scenario, each, label) if keeping.store else str(label)
         for each, label in zip(scenarios, labels, strict=True)
     ]
     points = [
-        Point(item=each, key=known(scenario=plan), label=label)
-        for each, plan, label in zip(scenarios, plans, labels, strict=True)
+        Point(
+            item=(each, chosen),
+            key=known(scenario=plan, options=json.dumps(chosen, sort_keys=True)),
+            label=label,
+        )
+        for each, plan, label, chosen in zip(scenarios, plans, labels, options, strict=True)
     ]
-    found = work_out(
-        points,
-        partial(_record, simulated=simulated, judge=partial(compare, seed=seed, load_axis=False, **options)),
-        keeping,
-    )
+    found = work_out(points, partial(_record, simulated=simulated, seed=seed), keeping)
     return [
-        _point(getattr(point.item, "name", scenario.name), point.label, one)
-        for point, one in zip(points, found, strict=True)
+        _point(getattr(each, "name", scenario.name), point.label, one)
+        for each, point, one in zip(scenarios, points, found, strict=True)
     ]
 
 
@@ -201,15 +218,14 @@ def _plan(base: Scenario, scenario: Scenario | InfeasibleError, label: Mapping[s
     return write_plan(base) + "".join(f"# {name} = {value}\n" for name, value in label.items())
 
 
-def _record(
-    scenario: Scenario | InfeasibleError, *, simulated: bool, judge: Callable[[Scenario], Comparison]
-) -> Record:
+def _record(item: tuple[Scenario | InfeasibleError, CompareOptions], *, simulated: bool, seed: int) -> Record:
     """What is found at one point, or why there is nothing."""
+    scenario, options = item
     try:
         if isinstance(scenario, InfeasibleError):
             raise scenario
         if not (simulated and can_simulate(scenario)):
             return record_of(solve(scenario))
-        return record_of(judge(scenario))
+        return record_of(compare(scenario, seed=seed, load_axis=False, **options))
     except InfeasibleError as error:
         return {"refused": str(error)}

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,8 +17,9 @@ import pytest
 
 import secondorder as so
 from secondorder.cli import main
-from secondorder.errors import FileError, InputError
+from secondorder.errors import FileError, InputError, UnknownName
 from secondorder.studies.points import Keeping, Point, work_out
+from secondorder.studies.refine import refined_points
 from secondorder.studies.store import Found, Key, Store, differences
 
 KILLS = int(os.environ.get("SECONDORDER_KILLS", "4"))
@@ -275,5 +277,75 @@ def test_a_sweep_with_a_failed_point_prints_the_others_and_exits_with_its_error(
         in printed.err
     )
     assert "400" in printed.out
-    assert main(["sweep", str(plan), "--vary", "servers=1", "--resume"]) == 2
-    assert "--store FILE" in capsys.readouterr().err
+
+
+def test_a_sweep_keeps_its_points_in_a_file_of_the_users_and_resumes_from_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    plan = tmp_path / "plan.toml"
+    plan.write_text(so.write_plan(QUEUE))
+    words = ["sweep", str(plan), "--vary", "servers=1,2", "--no-simulate", "--format", "csv"]
+    assert main(words) == 0
+    first = capsys.readouterr().out
+    assert main(words) == 0  # again, without a word about what is there
+    assert capsys.readouterr().out == first
+    with Store(tmp_path / "cache" / "secondorder" / "sweeps.db") as store:
+        assert len(list(store.points())) == 2
+    monkeypatch.setattr("secondorder.studies.sweep.solve", None)
+    assert main([*words, "--resume"]) == 0
+    assert capsys.readouterr().out == first
+
+
+def test_a_sweep_without_a_place_for_its_points_says_so_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    plan = tmp_path / "plan.toml"
+    plan.write_text(so.write_plan(QUEUE))
+    assert main(["sweep", str(plan), "--vary", "servers=1,2", "--no-simulate"]) == 0
+    assert "finished points are not kept" in capsys.readouterr().err
+
+
+# Replications where intervals are widest
+
+RUN = so.Training(
+    failures="exponential 8240 s", checkpoint="blocking 955 s write=60 s", recovery="300 s", duration="20 day"
+)
+INTERVALS = {"checkpoint.interval": ["300 s", "3 h"]}
+
+
+def test_replications_go_where_the_intervals_are_widest(tmp_path: Path) -> None:
+    store = Keeping(store=tmp_path / "s.db")
+    known = {"target": 0.02, "metrics": ["goodput"], "replications": 4}
+    found = refined_points(RUN, INTERVALS, keeping=store, **known)
+    assert found.ended == "target"
+    assert max(found.widths) <= 0.02
+    assert found.replications[1] > found.replications[0] >= 4  # rare checkpoints make the goodput vary
+    again = refined_points(RUN, INTERVALS, keeping=replace(store, resume=True), **known)
+    for one, other in zip(found.points, again.points, strict=True):
+        pd.testing.assert_frame_equal(one.frame, other.frame, check_exact=True)
+    rare = {"checkpoint.interval": ["3 h"]}
+    whole = so.sweep(RUN, rare, replications=found.replications[1])
+    pd.testing.assert_frame_equal(found.points[1].frame, whole, check_exact=True)
+
+
+def test_a_spent_budget_ends_a_sweep_and_says_what_was_reached() -> None:
+    known = {"metrics": ["goodput"], "replications": 4}
+    found = refined_points(RUN, INTERVALS, target=1e-6, budget=0.0, **known)
+    assert found.ended == "budget"
+    assert found.how.startswith("4 replications a point, the widest interval is ±")
+    assert found.how.endswith("the budget is spent")
+    with pytest.raises(UnknownName, match="goodptu"):
+        refined_points(RUN, INTERVALS, target=0.1, metrics=["goodptu"], replications=4)
+
+
+def test_the_command_adds_replications_to_a_precision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(so.write_plan(RUN))
+    words = ["sweep", str(plan), "--vary", "checkpoint.interval=3 h", "--precision", "0.02", "--store"]
+    assert main([*words, str(tmp_path / "a.db"), "--metric", "goodput"]) == 0
+    assert "replications a point, the widest interval is ±" in capsys.readouterr().err
+    assert main([*words, str(tmp_path / "b.db")]) == 2
+    assert "--metric beside a precision" in capsys.readouterr().err

@@ -19,6 +19,7 @@ from numba import config
 from numba.core import event
 
 from secondorder.errors import InputError
+from secondorder.files import user_cache
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -64,7 +65,7 @@ def _jit(function: Function, **options: object) -> Function:
 @cache
 def folder() -> Path:
     """Where machine code is kept: the first of the package's folder and the user's that can be written."""
-    for parent in (KERNELS / "__pycache__", _user_cache() / "secondorder"):
+    for parent in (KERNELS / "__pycache__", user_cache()):
         place = parent / f"kernels-{_digest()}"
         try:
             place.mkdir(parents=True, exist_ok=True)
@@ -74,18 +75,10 @@ def folder() -> Path:
             return place
     raise InputError(
         "cache folder",
-        given=f"{KERNELS} and {_user_cache()}, neither of which can be written",
+        given=f"{KERNELS} and {user_cache()}, neither of which can be written",
         expected="a folder for compiled code",
         remedy="set NUMBA_CACHE_DIR to one, or ask for witness='events'",
     )
-
-
-def _user_cache() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home()))
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def _digest() -> str:

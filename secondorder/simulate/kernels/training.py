@@ -170,9 +170,9 @@ def exchange(state: Floats, repair: float, away: Floats, crews: Floats) -> float
     away[own] = begins + repair
     if state[SHELF] > 0:
         state[SHELF] -= 1
-        return now
+        return float(now)
     first = np.argmin(away)
-    back: float = away[first]
+    back = float(away[first])
     away[first] = inf
     return back
 
