@@ -243,6 +243,8 @@ Power = Annotated[Quantity | str, Unit("W")]
 Count = Annotated[int, Ge(1)]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
+Scv = Annotated[float, Gt(0), Le(1e15)]
+"""A squared coefficient of variation; of a larger one, sums lose what is common."""
 Efficiency = Annotated[float, Gt(0), Le(1)]
 
 
@@ -337,7 +339,7 @@ def _number(name: str, value: object, kind: type, bounds: tuple[Any, ...]) -> in
             case Gt():
                 expected += f" above {bound.gt}"
             case Le():
-                expected += f" and at most {bound.le}"
+                expected += f" and at most {bound.le:.7g}"
     good = isinstance(value, (int, float)) or hasattr(value, "__index__") or hasattr(value, "__float__")
     good = good and not isinstance(value, (bool, str))
     if not good or not _finite(value) or (kind is int and value != int(value)):  # type: ignore[call-overload]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from secondorder.arrays import Floats
 from secondorder.errors import InputError
 from secondorder.laws.protocol import Complexes, Mean, SpelledLaw, by_columns, draws, time_argument, whole_order
-from secondorder.quantities import Positive, si
+from secondorder.quantities import Positive, Scv, si
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class LogNormal(SpelledLaw):
 
     word: ClassVar[str] = "lognormal"
     mean: Mean
-    scv: Positive
+    scv: Scv
 
     @property
     def sigma(self) -> float:

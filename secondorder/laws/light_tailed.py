@@ -21,7 +21,7 @@ from secondorder.laws.protocol import (
     transform_argument,
     whole_order,
 )
-from secondorder.quantities import Count, Positive, Quantity, Unit, si
+from secondorder.quantities import Count, Quantity, Scv, Unit, si
 from secondorder.spelling import Spelled
 
 Share = Annotated[float, Gt(0), Le(1)]
@@ -208,7 +208,7 @@ class Hyperexponential(_TwoExponentials, SpelledLaw):
 
     word: ClassVar[str] = "hyperexponential"
     mean: Mean
-    scv: Positive
+    scv: Scv
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -291,7 +291,7 @@ class Gamma(SpelledLaw):
 
     word: ClassVar[str] = "gamma"
     mean: Mean
-    scv: Positive
+    scv: Scv
 
     def moment(self, k: int) -> float:
         """``mean^k (1 + scv)(1 + 2 scv)...(1 + (k-1) scv)``, in s^k."""
@@ -327,7 +327,7 @@ class Normal(SpelledLaw):
 
     word: ClassVar[str] = "normal"
     mean: Mean
-    scv: Positive
+    scv: Scv
 
     def __post_init__(self) -> None:
         super().__post_init__()
