@@ -88,7 +88,7 @@ class Trial:
             self.lost += 1  # one line says so; the sweep is to be resumed
             return
         if code != 0 or "Traceback" in told:
-            self.fault(f"exit code {code}: {told[-300:]}")
+            self.fault(f"exit code {code}: {told[:1_500]}")
         elif rows(self.store) != self.whole:
             self.fault("the file differs from that of an undisturbed run")
         self.finished += 1

@@ -41,7 +41,7 @@ registry.formatter.default_format = "~"
 
 
 LEAST, MOST = 1e-150, 1e150
-"""Sizes of a quantity that is not 0, in its unit, whose squares are still numbers."""
+"""The least of a positive quantity, and the largest of any, in their unit: their squares are still numbers."""
 WHOLE = 2**53
 """Integers up to which each has a float of its own."""
 
@@ -67,8 +67,8 @@ def quantity(value: object, unit: str, what: str = "value") -> Quantity:
         raise UnitError(what, given=f"{value} ({_dimension(parsed)})", expected=f"a quantity in {unit}") from None
     if not math.isfinite(float(converted.m)):
         raise InputError(what, given=value, expected=f"a finite quantity in {unit}")
-    if converted.m and not LEAST <= abs(converted.m) <= MOST:
-        raise InputError(what, given=value, expected=f"a quantity of {LEAST:g} to {MOST:g} {unit}".strip())
+    if abs(converted.m) > MOST:
+        raise InputError(what, given=value, expected=f"a quantity of at most {MOST:g} {unit}".strip())
     return _restore(float(converted.m), unit)
 
 
@@ -220,6 +220,8 @@ class Unit:
         if read.m < 0 or (self.positive and read.m == 0):
             kind = "a positive" if self.positive else "a non-negative"
             raise InputError(what, given=value, expected=f"{kind} quantity in {self.symbol}")
+        if self.positive and read.m < LEAST:
+            raise InputError(what, given=value, expected=f"a quantity of at least {LEAST:g} {self.symbol}")
         return read
 
     def __get_pydantic_core_schema__(self, source: object, handler: "GetCoreSchemaHandler") -> "CoreSchema":

@@ -168,8 +168,8 @@ def test_fields_keep_their_quantity_so_that_replace_works():
     assert hash(changed) == hash(replace(changed))
 
 
-@pytest.mark.parametrize("text", ["1e-300 s", "1e-200 h", "1e200 s"])
-def test_a_quantity_whose_square_is_no_number_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match=r"wait: got \S+ \w+, expected a quantity of 1e-150 to 1e\+150 s"):
-        quantity(text, "s", "wait")
-    assert quantity("0 s", "s").m == 0
+def test_a_quantity_whose_square_is_no_number_is_refused() -> None:
+    with pytest.raises(InputError, match=r"wait: got 1e200 s, expected a quantity of at most 1e\+150 s"):
+        quantity("1e200 s", "s", "wait")
+    with pytest.raises(InputError, match=r"service: got 1e-300 s, expected a quantity of at least 1e-150 s"):
+        so.Queue(arrivals="poisson 8 request/s", service="1e-300 s")

@@ -81,22 +81,43 @@ class Bursts(Checked):
     """Failures that cluster: calm and storms alternate, each of exponential length, with Poisson failures in each.
 
     A Markov-modulated Poisson process with mean times between failures ``mtbf_calm`` and ``mtbf_storm``
-    in periods of mean length ``calm`` and ``storm``.
+    in periods of mean length ``calm`` and ``storm``. With ``overall``, the mean time between all failures, in the place
+    of ``mtbf_calm``, that follows: the rates of both, by the share of time that each lasts, add to ``1/overall``.
 
     >>> Bursts(mtbf_calm="6 h", mtbf_storm="10 min", calm="24 h", storm="1 h").mtbf / 3600
     2.5
+    >>> round(Bursts(overall="2.5 h", mtbf_storm="10 min", calm="24 h", storm="1 h").mtbf_calm.to("h").m, 9)
+    6.0
     """
 
-    mtbf_calm: Duration
+    mtbf_calm: Duration = "0 s"
     mtbf_storm: Duration
     calm: Duration
     storm: Duration
+    overall: Duration | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.overall is not None:
+            self._calm_from(si(self.overall))
         for name in ("mtbf_calm", "mtbf_storm", "calm", "storm"):
             if si(getattr(self, name)) == 0:
                 raise InputError(name, given="0 s", expected="a positive quantity in s")
+
+    def _calm_from(self, overall: float) -> None:
+        """Set the mean time between failures in calm so that the one of all is as stated."""
+        calm, storm, fastest = si(self.calm), si(self.storm), si(self.mtbf_storm)
+        if si(self.mtbf_calm) > 0:
+            raise InputError("overall", given="one beside mtbf_calm", expected="one of the two")
+        if 0 in (calm, storm, fastest, overall):
+            raise InputError("overall", given="a time of 0 s", expected="positive times beside it")
+        rest = (calm + storm) / overall - storm / fastest
+        if rest <= 0:
+            least = (calm + storm) * fastest / storm
+            given, expected = f"{overall:.6g} s", f"less than {least:.6g} s, what the storms alone give"
+            raise InputError("overall", given=given, expected=expected)
+        object.__setattr__(self, "mtbf_calm", registry.Quantity(calm / rest, "s"))
+        object.__setattr__(self, "overall", None)
 
     @property
     def mtbf(self) -> float:

@@ -184,13 +184,13 @@ def at_places(
     ]
     points = [
         Point(
-            item=(each, {"seed": seed, **chosen}),
+            item=(each, chosen),
             key=known(scenario=plan, options=json.dumps(chosen, sort_keys=True)),
             label=label,
         )
         for each, plan, label, chosen in zip(scenarios, plans, labels, options, strict=True)
     ]
-    found = work_out(points, partial(_record, simulated=simulated), keeping)
+    found = work_out(points, partial(_record, simulated=simulated, seed=seed), keeping)
     return [
         _point(getattr(each, "name", scenario.name), point.label, one)
         for each, point, one in zip(scenarios, points, found, strict=True)
@@ -218,7 +218,7 @@ def _plan(base: Scenario, scenario: Scenario | InfeasibleError, label: Mapping[s
     return write_plan(base) + "".join(f"# {name} = {value}\n" for name, value in label.items())
 
 
-def _record(item: tuple[Scenario | InfeasibleError, CompareOptions], *, simulated: bool) -> Record:
+def _record(item: tuple[Scenario | InfeasibleError, CompareOptions], *, simulated: bool, seed: int) -> Record:
     """What is found at one point, or why there is nothing."""
     scenario, options = item
     try:
@@ -226,6 +226,6 @@ def _record(item: tuple[Scenario | InfeasibleError, CompareOptions], *, simulate
             raise scenario
         if not (simulated and can_simulate(scenario)):
             return record_of(solve(scenario))
-        return record_of(compare(scenario, load_axis=False, **options))
+        return record_of(compare(scenario, seed=seed, load_axis=False, **options))
     except InfeasibleError as error:
         return {"refused": str(error)}

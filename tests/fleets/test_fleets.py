@@ -11,7 +11,7 @@ import pytest
 from secondorder.cli import main
 from secondorder.errors import InputError, UnknownName
 from secondorder.fleets.clusters import Cluster, Link, Storage, clusters, fabrics, nodes, storages
-from secondorder.fleets.failures import FailureRates, failure_rates
+from secondorder.fleets.failures import FailureRates, failure_rates, read_failures
 from secondorder.quantities import si
 from secondorder.zoo import Source, Zoo
 
@@ -368,3 +368,14 @@ def test_json_gives_the_parts_of_a_cluster_by_name_and_its_numbers_in_si(capsys:
     assert found["fabric"] == "roce_llama_3"
     assert found["accelerators"] == 16_384
     assert found["mtbf"] == pytest.approx(11_135, abs=0.5)
+
+
+def test_bursts_at_a_stated_overall_mean_time_between_failures() -> None:
+    storms = "mtbf_storm=10 min calm=20 h storm=2 h"
+    stated = read_failures(f"bursts overall=1.5 h {storms}")
+    assert stated.mtbf == pytest.approx(1.5 * 3600)
+    assert read_failures(f"bursts {stated.mtbf_calm.m!r} s {storms}") == stated
+    with pytest.raises(InputError, match="overall: got 10800 s, expected less than 6600 s, what the storms alone give"):
+        read_failures(f"bursts overall=3 h {storms}")
+    with pytest.raises(InputError, match="mtbf_calm: got 0 s"):
+        read_failures(f"bursts {storms}")
