@@ -20,7 +20,7 @@ from secondorder.scenarios.steptime import Placement, StepFunction, StepSeconds
 
 
 class TiledCoefficients(NamedTuple):
-    """Of a step, of a tile of so many tokens, and of a token, in s."""
+    """Of a step, of a tile, and of a token, in s; ``tile`` in tokens."""
 
     per_step: float
     per_tile: float
@@ -35,7 +35,7 @@ def tiled_seconds(c: TiledCoefficients, P: Any, A: Any, C: Any, D: Any, K: Any, 
 
 @dataclass(frozen=True, kw_only=True)
 class Tiled(Checked):
-    """Steps whose matrices are computed in tiles of so many tokens; the engine on SimPy knows them.
+    """Steps whose matrices are computed in tiles of ``tile`` tokens; the engine on SimPy knows them.
 
     - ``per_tile``: time of a tile, full or not; ``tile``: its tokens.
     - ``per_step``, ``per_token``: time of each step, and of each token in it, in s.

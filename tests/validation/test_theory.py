@@ -11,9 +11,7 @@ from secondorder.analytic.serving.theory import cache_littles_law
 from secondorder.cli import main
 from secondorder.report.tables import markdown
 from secondorder.report.theory import theory_grid
-from secondorder.scenarios.prefix_cache import PrefixCache
 from secondorder.simulate.kernels.smallest_first import finishes
-from secondorder.simulate.serving import prefix_states
 from secondorder.simulate.serving.barrier import idle_share
 from secondorder.simulate.statistics.intervals import Interval
 from secondorder.validation.catalogue import run_catalogue, run_twin
@@ -129,16 +127,6 @@ def test_the_smallest_first_agrees_with_one_that_goes_tick_by_tick(preempts: boo
         key = rng.permutation(count) + rng.random(count)  # no two equal, by however much they fall
         found = finishes(arrival, size, key, preempts=preempts)
         assert found.tolist() == naive_finishes(arrival.tolist(), size.tolist(), key.tolist(), preempts)
-
-
-def test_a_prefix_cache_that_never_hits_is_a_queue_of_misses() -> None:
-    nothing = PrefixCache(contexts=0)
-    arrival, start = prefix_states.starts(nothing, 4.0, 200.0)
-    expected, free = [], 0.0
-    for when in arrival.tolist():
-        expected.append(max(when, free))
-        free = expected[-1] + nothing.miss
-    assert start.tolist() == expected
 
 
 def test_replicas_that_are_all_alike_wait_like_the_largest_of_normal_sums() -> None:

@@ -30,13 +30,8 @@ def serve_smallest(
     """Fill in ``finish``; ``heap`` and ``waiting`` hold the keys and numbers of those that wait."""
     now, count, comer, current = 0.0, 0, 0, -1
     while comer < arrival.size or current >= 0:
-        if current < 0:  # nobody waits either
-            now = arrival[comer]
-            current = comer
-            comer += 1
-            continue
-        end = now + left[current]
-        if comer < arrival.size and arrival[comer] < end:
+        end = now + left[current] if current >= 0 else arrival[comer]
+        if current >= 0 and comer < arrival.size and arrival[comer] < end:
             passed = arrival[comer] - now
             now = arrival[comer]
             left[current] -= passed
@@ -48,10 +43,14 @@ def serve_smallest(
             else:
                 count = enter(heap, waiting, count, key[comer], comer)
             comer += 1
-        else:
-            now = end
+            continue
+        now = end
+        if current >= 0:
             finish[current] = now
             current = -1
-            if count > 0:
-                current = waiting[0]
-                count = leave(heap, waiting, count)
+        while comer < arrival.size and arrival[comer] <= now:
+            count = enter(heap, waiting, count, key[comer], comer)
+            comer += 1
+        if count > 0:
+            current = waiting[0]
+            count = leave(heap, waiting, count)

@@ -56,7 +56,7 @@ def full_cache_rate(*, memory: Real, step: Real, token_steps: Real, peak: Real) 
 def peak_reserved_rate(*, memory: Real, step: Real, peak: Real, steps: Real) -> Real:
     """Requests per second of an engine that keeps room for each one's longest from its first step on.
 
-    ``floor(M/peak)/(steps b)``: so many at once, each for its ``steps``. *Exact* where all requests are equal.
+    ``floor(M/peak)/(steps b)``: as many at once as fit, each for its ``steps``. *Exact* where all requests are equal.
 
     >>> round(peak_reserved_rate(memory=8_000, step=1, peak=128, steps=65), 4)
     0.9538

@@ -6,7 +6,7 @@ from secondorder.analytic.arguments import Floats, Real, non_negative, plain, po
 
 
 def tiled_step(*, tokens: Real, per_tile: Real, tile: Real, per_step: Real = 0.0, per_token: Real = 0.0) -> Real:
-    """Seconds of a step over so many tokens: ``c + a ceil(n/b0) + d n``.
+    """Seconds of a step over ``tokens``: ``c + a ceil(n/b0) + d n``.
 
     >>> round(1e3 * tiled_step(tokens=129, per_step=11.28e-3, per_tile=35.47e-3, tile=128), 2)    # ms
     82.22

@@ -6,16 +6,20 @@ from typing import Any
 import numpy as np
 
 from secondorder.analytic.serving.theory import admission_ruin, data_parallel_barrier
+from secondorder.scenarios.steptime import Affine
 from secondorder.simulate.serving.barrier import idle_share
 from secondorder.simulate.serving.compiled import run_compiled
 from secondorder.simulate.streams import stream
-from secondorder.validation.catalogue.theory.theorem import STEP, Theorem, engine
+from secondorder.validation.catalogue.theory.theorem import Theorem, engine
 from secondorder.validation.catalogue.twin import Amounts
 from secondorder.validation.verdicts import Verdict
 from secondorder.workloads.lengths import Lengths
 from secondorder.workloads.requests import Requests
 
 # T10
+
+SHORT = 1e-5
+"""Seconds of a step, so that all groups fit on the clock one after another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +48,13 @@ def groups(case: Headroom, customers: int, seed: int, replication: int) -> Amoun
     """
     count, prompt, each = customers // case.residents, 100_000, case.residents
     ends = 1 + stream(seed, replication, "lengths").geometric(1 / case.mean_output, (count, each))
-    apart = 2 * (ends.max(axis=1) * each + 10) * STEP
+    apart = 2 * (ends.sum(axis=1) + 10) * SHORT
     arrival = np.repeat(np.concatenate([[0.0], apart.cumsum()[:-1]]), each)
     scenario = engine(
         lengths=Lengths(input=prompt, output=10_000),
         memory=each * prompt + case.headroom,
         max_num_batched_tokens=each * prompt,
+        step_time=Affine(per_step=SHORT, per_prefill_token=0, per_decode=0),
     )
     requests = Requests(arrival=arrival, input_tokens=np.full(arrival.shape, prompt), output_tokens=ends.ravel())
     preempted = run_compiled(scenario, requests).requests["preemptions"].to_numpy().reshape(count, each)

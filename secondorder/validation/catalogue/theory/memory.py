@@ -209,7 +209,7 @@ def _littles_law() -> list[Theorem]:
             _equal("peak reserved"),
             reserved,
             0.02,
-            claim="so many at once, each for its steps",
+            claim="as many at once as fit, each for its steps",
             numbers={"completions": 0.9538},
         ),
         _full(
@@ -262,7 +262,7 @@ def _classes(rate: float) -> Theorem:
         Cached(memory=16_492, prompt=11, outputs=(20, 40, 60), rate=3 * rate),
         classes,
         written="sum(rate w) <= M",
-        claim="classes of 20, 40 and 60 tokens in one cache, each at so many requests in a step: 4.0621 at most",
+        claim="classes of 20, 40 and 60 tokens in one cache, each at this rate in a step: 4.0621 at most",
         customers=60_000,
         pace=1e6,
     )

@@ -1,14 +1,13 @@
 """Networks and caches that are unstable below load 1: opposite routes (T4), a prefix cache of two states (T12)."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from secondorder.analytic.deployment import opposite_routes
-from secondorder.analytic.serving.theory import prefix_cache_states
+from secondorder.analytic.serving import cache_feedback
+from secondorder.scenarios.cache_feedback import CacheFeedback
 from secondorder.scenarios.opposite_routes import OppositeRoutes
-from secondorder.scenarios.prefix_cache import PrefixCache
+from secondorder.simulate.deployment.cache_feedback import serve_contexts
 from secondorder.simulate.deployment.opposite_routes import numbers
-from secondorder.simulate.serving.prefix_states import starts
 from secondorder.validation.catalogue.theory.theorem import LEFT_OVER, Theorem
 from secondorder.validation.catalogue.twin import Amounts
 
@@ -47,29 +46,24 @@ def _routes(load: float, steps: int, *, last_first: bool = True) -> Theorem:
 # T12
 
 
-@dataclass(frozen=True, kw_only=True)
-class Starts:
-    """A prefix cache at ``rate``, from a good start and with ``waiting`` requests that are there at the beginning."""
-
-    rate: float
-    cache: PrefixCache = field(default_factory=PrefixCache)
-    waiting: int = 800
-    name: str = "prefix cache"
+def two_branches(scenario: CacheFeedback) -> Amounts:
+    """From a good start the work is left over past ``collapse_rate``, from a bad one past ``recovery_rate``."""
+    bad = max(0.0, 1 - cache_feedback.recovery_rate(scenario) / scenario.rate)
+    good = bad if scenario.rate > cache_feedback.collapse_rate(scenario) else 0.0
+    return {"good_start": good, "bad_start": bad}
 
 
-def two_branches(case: Starts) -> Amounts:
-    good = max(0.0, 1 - 1 / prefix_cache_states.load(case.cache, case.rate))
-    bad = max(0.0, 1 - prefix_cache_states.recovery_rate(case.cache) / case.rate)
-    return {"good_start": good if good == 0 else bad, "bad_start": bad}
+def both_starts(scenario: CacheFeedback, requests: int, seed: int, replication: int) -> Amounts:
+    """Of both starts the share of the requests of the second half of the time that are more inside at its end.
 
-
-def both_starts(case: Starts, requests: int, seed: int, replication: int) -> Amounts:
-    """Of both starts the share of the requests of the second half of the time that are more inside at its end."""
-    seconds, found = requests / case.rate, {}
-    for name, waiting in (("good_start", 0), ("bad_start", case.waiting)):
-        arrival, begun = starts(case.cache, case.rate, seconds, waiting=waiting, seed=seed, replication=replication)
-        came = (arrival > seconds / 2).sum()
-        found[name] = float(1 - ((begun > seconds / 2) & (begun <= seconds)).sum() / came)
+    The bad start is a backlog that fills the cache.
+    """
+    found = {}
+    for name, flood in (("good_start", 0), ("bad_start", int(2 * scenario.contexts))):
+        ran = serve_contexts(scenario, requests, flood=flood, seed=seed, replication=replication)
+        end = float(ran.arrival[-1])
+        ended = ((ran.computed > end / 2) & (ran.computed <= end)).sum()
+        found[name] = float(1 - ended / (ran.arrival > end / 2).sum())
     return found
 
 
@@ -80,7 +74,7 @@ def _prefixes(rate: float) -> Theorem:
         written="1/miss < rate: two states",
         claim="hits keep the engine fast, and a fast engine keeps the hits; all may miss instead",
         kind="label",
-        scenario=Starts(rate=rate),
+        scenario=CacheFeedback(rate=rate),
         margins={"good_start": LEFT_OVER, "bad_start": LEFT_OVER},
         formula=two_branches,
         witness=both_starts,
