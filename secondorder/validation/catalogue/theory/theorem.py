@@ -34,10 +34,15 @@ class Theorem(Twin):
 
 
 def engine(*, rate: float = 1.0, lengths: Lengths, memory: int = UNLIMITED, **changes: Any) -> Serving:
-    """An engine of steps of constant length, whose only limit is ``memory`` tokens of cache; ``rate`` in 1/s."""
+    """An engine of steps of constant length, whose only limit is ``memory`` tokens of cache; ``rate`` in 1/s.
+
+    It schedules a step when the one before has ended, as the theorems have it.
+    """
     fields: dict[str, Any] = {
         "max_num_seqs": 1_000_000,
         "max_num_batched_tokens": UNLIMITED,
+        "enable_prefix_caching": False,
+        "async_scheduling": False,
         "step_time": Affine(per_step=STEP, per_prefill_token=0, per_decode=0),
         "enable_prefix_caching": False,
         "async_scheduling": False,
