@@ -11,8 +11,9 @@ from secondorder.breakdown.axes import Axis
 from secondorder.breakdown.breakdown_map import STEPS, BreakdownMap
 from secondorder.breakdown.fields import SINGLE_LINE, Field
 from secondorder.breakdown.rows import ROWS, Row
+from secondorder.simulate.collectives.one_run import of_collective, of_pipeline
 from secondorder.simulate.queues.run import run
-from secondorder.studies.maps import queues
+from secondorder.studies.maps import collectives, queues
 from secondorder.studies.maps.build import COARSE, build, point_at, truth_at
 from secondorder.studies.maps.formulas import formula_of
 from secondorder.studies.maps.grounds import ground_of
@@ -60,6 +61,28 @@ def test_the_wait_of_a_random_split_is_that_of_the_queue_run_customer_by_custome
     found = _replications(queues.wait_of_split, point, "wait_mean")
     plain = np.array([run(queues.split(point), 40_000, seed=3, replication=k).wait[4_000:].mean() for k in range(20)])
     spread = math.hypot(found.std(ddof=1), plain.std(ddof=1)) / math.sqrt(20)
+    assert abs(found.mean() - plain.mean()) < 4 * spread
+
+
+@pytest.mark.parametrize(
+    ("once", "scenario_at", "own", "point"),
+    [
+        (collectives.time_of_ring, collectives.ring, of_collective, {"cv": 0.6, "ranks": 8.0, "repeats": 2.0}),
+        (
+            collectives.time_of_steps,
+            collectives.one_forward_one_backward,
+            of_pipeline,
+            {"cv": 0.6, "stages": 4.0, "microbatches": 8.0},
+        ),
+        (collectives.time_of_wave, collectives.wave, of_pipeline, {"cv": 0.6, "stages": 4.0, "microbatches": 8.0}),
+    ],
+)
+def test_rings_and_pipelines_take_as_long_as_their_simulation_without_kernels(once, scenario_at, own, point):
+    found = _replications(once, point, "time_mean", length=10_000)
+    plain = np.array(
+        [own(scenario_at(point), seed=3, replication=k, requests=200)["time_mean"] for k in range(len(found))]
+    )
+    spread = math.hypot(found.std(ddof=1), plain.std(ddof=1)) / math.sqrt(len(found))
     assert abs(found.mean() - plain.mean()) < 4 * spread
 
 
