@@ -41,6 +41,9 @@ validate: .venv/installed
 bench: .venv/installed
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/kernel_speed.py
+	$(BIN)/python benchmarks/deployment_speed.py
+	$(BIN)/python benchmarks/prefix_routing.py
+	$(BIN)/python benchmarks/questions.py
 	$(BIN)/python benchmarks/real_engine.py
 	$(BIN)/python benchmarks/step_times.py
 	$(BIN)/python benchmarks/decode_steps.py

@@ -62,9 +62,9 @@ from .scenarios.quantisation import Quantisation as Quantisation
 from .scenarios.queue import BatchService as BatchService
 from .scenarios.queue import Bulk as Bulk
 from .scenarios.queue import Closed as Closed
-from .scenarios.queue import GeometricBulk as GeometricBulk
 from .scenarios.queue import FirstCome as FirstCome
 from .scenarios.queue import ForkJoin as ForkJoin
+from .scenarios.queue import GeometricBulk as GeometricBulk
 from .scenarios.queue import JoinShortest as JoinShortest
 from .scenarios.queue import Outage as Outage
 from .scenarios.queue import Patience as Patience

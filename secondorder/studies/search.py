@@ -27,7 +27,7 @@ from secondorder.verbs import simulate, solve
 if TYPE_CHECKING:
     import pandas as pd
 
-LONGEST = 32_000
+LONGEST = 128_000
 """Requests of a replication at most."""
 OBJECTIVES = ("ttft_p99", "tpot_p99", "e2el_p99")
 CONTENDERS = 3
@@ -226,27 +226,28 @@ def _simulated(
 ) -> Candidate | None:
     """The candidate with the fewest replicas that keep the objectives in a simulation of all of them.
 
-    Runs that have not settled are made longer; where they do not settle at all, there are too few replicas.
+    Runs are made longer until they have settled and the 95 % intervals lie on one side of the objectives; where they do
+    not settle at all, there are too few replicas.
     """
     run = partial(simulate, seed=seed, replications=replications, jobs=jobs)
+    limits = each.scenario.objectives
 
     def at(replicas: int) -> Answer | None:
         every = Deployment(serving=_whole(each.scenario), replicas=replicas, router=router)
         length = requests
         try:
-            while not _settled(answer := run(every, requests=length)) and length < LONGEST:
+            while not _decided(answer := run(every, requests=length), limits) and length < LONGEST:
                 length *= 2
         except InfeasibleError:
             return None
-        limits = each.scenario.objectives.items()
-        kept = _settled(answer) and all(answer.best(metric).amount <= most for metric, most in limits)
+        kept = _settled(answer) and all(answer.best(metric).amount <= most for metric, most in limits.items())
         return answer if kept else None
 
     found = _least(cache(at), each.sized)
     if found is None:
         return None
     replicas, answer = found
-    rests_on = f"{each.rests_on}; {replications} runs of {requests:,} requests, one replica fewer misses"
+    rests_on = f"{each.rests_on}; {replications} runs of {requests:,} requests or more, one replica fewer misses"
     return _candidate(each.scenario, each.accelerator, replicas, each.sized, answer, "simulated", rests_on)
 
 
@@ -264,6 +265,14 @@ def _least(at: Callable[[int], Answer | None], start: int) -> tuple[int, Answer]
         else:
             high, answer = middle, found
     return high, answer
+
+
+def _decided(answer: Answer, limits: Mapping[str, float]) -> bool:
+    """Whether runs were long enough to say if the objectives are kept."""
+    rows = [(answer.best(metric), most) for metric, most in limits.items()]
+    keeps = all((row.high or 0.0) <= most for row, most in rows)
+    misses = any((row.low or 0.0) > most for row, most in rows)
+    return _settled(answer) and (keeps or misses)
 
 
 def _settled(answer: Answer) -> bool:

@@ -1,7 +1,8 @@
 """Several compiled engines behind the compiled router against those on SimPy: the same integers in every case."""
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from secondorder.errors import InputError
 from secondorder.scenarios.router import LeastOutstanding, LeastTokens, PrefixAware
 from secondorder.simulate import serving
 from secondorder.simulate.deployment.compiled import by_events, run_compiled, serve, witness_of
+from secondorder.simulate.deployment.router import Load, Rule, rule_of
 from secondorder.simulate.kernels.deployment import run as kernel
+from secondorder.spelling import Spelled
 from secondorder.workloads.requests import Requests
 
 EXAMPLES = int(os.environ.get("SECONDORDER_KERNEL_EXAMPLES", "40"))
@@ -117,6 +120,25 @@ def test_what_happens_to_replicas_and_requests_is_for_simpy_and_the_answer_says_
     with pytest.raises(InputError, match="kernel for deployment"):
         witness_of(deployment, "kernel")
     assert f"by events on SimPy, for {why}" in so.simulate(deployment, replications=2, requests=100).how
+
+
+@dataclass(frozen=True, kw_only=True)
+class Last(Spelled):
+    """The last of the replicas that are up."""
+
+    word: ClassVar[str] = "last"
+
+
+@rule_of.register
+def _(kind: Last, chance: np.random.Generator, outstanding: Load, tokens: Load) -> Rule:
+    return lambda ask, up: up[-1]
+
+
+def test_a_router_that_the_kernel_does_not_know_runs_on_simpy():
+    deployment = so.Deployment(serving=SERVING, replicas=2)
+    object.__setattr__(deployment, "router", Last())  # as if it were one of the family
+    assert by_events(deployment) == "a router that the kernel does not know"
+    assert set(serve(deployment, serving.draw(SERVING, 50)).requests["replica"]) == {1}
 
 
 def test_an_answer_does_not_depend_on_its_witness():
