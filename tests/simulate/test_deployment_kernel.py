@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,12 +11,11 @@ from random_services import Case, cases, examples
 
 import secondorder as so
 from secondorder.errors import InputError
-from secondorder.scenarios.router import LeastOutstanding, LeastTokens, PrefixAware
+from secondorder.scenarios.router import LeastOutstanding, LeastTokens, PrefixAware, RandomReplica
 from secondorder.simulate import serving
 from secondorder.simulate.deployment.compiled import by_events, run_compiled, serve, witness_of
 from secondorder.simulate.deployment.router import Load, Rule, rule_of
 from secondorder.simulate.kernels.deployment import run as kernel
-from secondorder.spelling import Spelled
 from secondorder.workloads.requests import Requests
 
 EXAMPLES = int(os.environ.get("SECONDORDER_KERNEL_EXAMPLES", "40"))
@@ -123,10 +121,8 @@ def test_what_happens_to_replicas_and_requests_is_for_simpy_and_the_answer_says_
 
 
 @dataclass(frozen=True, kw_only=True)
-class Last(Spelled):
+class Last(RandomReplica):
     """The last of the replicas that are up."""
-
-    word: ClassVar[str] = "last"
 
 
 @rule_of.register
@@ -135,8 +131,7 @@ def _(kind: Last, chance: np.random.Generator, outstanding: Load, tokens: Load) 
 
 
 def test_a_router_that_the_kernel_does_not_know_runs_on_simpy():
-    deployment = so.Deployment(serving=SERVING, replicas=2)
-    object.__setattr__(deployment, "router", Last())  # as if it were one of the family
+    deployment = so.Deployment(serving=SERVING, replicas=2, router=Last())
     assert by_events(deployment) == "a router that the kernel does not know"
     assert set(serve(deployment, serving.draw(SERVING, 50)).requests["replica"]) == {1}
 
