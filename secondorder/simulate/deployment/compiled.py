@@ -46,7 +46,7 @@ def by_events(scenario: Deployment) -> str:
         "time-outs": scenario.timeout is not None,
         "refusals": scenario.max_outstanding is not None,
         "replicas that are not alike": not scenario.alike,
-        "a router that the kernel does not know": _rule.dispatch(type(scenario.router)) is _rule.dispatch(object),
+        "a router that the kernel does not know": type(scenario.router) not in _rule.registry,
     }
     found = [reason for reason, holds in reasons.items() if holds]
     if not found and not is_compiled(scenario.serving):
