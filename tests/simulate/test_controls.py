@@ -45,6 +45,21 @@ def test_the_wait_of_exponential_services_has_its_exact_law(load):
         assert found == pytest.approx(1 - load * math.exp(-(1 - load) * wait), abs=1e-4)
 
 
+@pytest.mark.parametrize("load", [0.04, 0.3, 0.9])
+def test_the_mean_wait_is_that_of_pollaczek_and_khinchine_down_to_low_loads(load):
+    lengths, weights = np.array([0.5, 1.0, 2.5]), np.array([0.3, 0.5, 0.2])
+    rate = load / float(lengths @ weights)
+    exact = rate * float(lengths**2 @ weights) / (2 * (1 - load))
+    assert wait_law(rate, 1.0, lengths, weights).mean == pytest.approx(exact, rel=3e-4)
+
+
+def test_a_control_whose_known_mean_is_wrong_is_not_used():
+    luck = np.random.default_rng(1).normal(size=20)
+    for shift, used in ((0.0, True), (100.0, False)):
+        found = spread_of(3 + 2 * luck, np.full(20, 1 / 20), [Control(each, 1, shift) for each in luck])
+        assert (found.luck != 0) is used
+
+
 def test_the_wait_of_constant_services_has_the_law_of_crommelin():
     """P(W <= x) = (1 - rho) sum_k (rho (k - x))^k / k! exp(-rho (k - x)) over k up to x."""
     law = wait_law(0.7, 1.0, np.ones(1), np.ones(1))
