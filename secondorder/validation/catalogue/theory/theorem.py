@@ -44,8 +44,6 @@ def engine(*, rate: float = 1.0, lengths: Lengths, memory: int = UNLIMITED, **ch
         "enable_prefix_caching": False,
         "async_scheduling": False,
         "step_time": Affine(per_step=STEP, per_prefill_token=0, per_decode=0),
-        "enable_prefix_caching": False,
-        "async_scheduling": False,
         **changes,
     }
     return Serving(
