@@ -97,8 +97,14 @@ ORDERS: dict[str, tuple[Callable[[float], float], float, str, bool, str]] = {
     "FIFO": (predicted_sizes.first_come, 10.0, "arrival", False, "1/(1 - rate)"),
     "SJF": (predicted_sizes.shortest_job_first, 4.197, "size", False, "1 + int e^-x rate/(1-rho_x)^2"),
     "SPJF": (predicted_sizes.shortest_predicted_job_first, 5.361, "predicted", False, "1 + int f rate/(1-rho_y)^2"),
-    "SRPT": (predicted_sizes.shortest_remaining_first, 3.552, "size", True, "Schrage and Miller"),
-    "SPRPT": (predicted_sizes.shortest_predicted_remaining_first, 5.097, "predicted", True, "Mitzenmacher"),
+    "SRPT": (predicted_sizes.shortest_remaining_first, 3.552, "size", True, "int e^-x A/(1-rho_x)^2 + int dt/(1-rho)"),
+    "SPRPT": (
+        predicted_sizes.shortest_predicted_remaining_first,
+        5.097,
+        "predicted",
+        True,
+        "int f A/(1-rho_y)^2 + int dt/(1-rho)",
+    ),
 }
 """Of each order its formula, the number that was stated, the key, whether it preempts, and the formula in words."""
 
