@@ -12,6 +12,8 @@ export OPENBLAS_NUM_THREADS := 1
 ORACLE_PIP := .venv-oracle/bin/pip install --quiet --disable-pip-version-check --no-deps
 CPU_TORCH := torch==2.13.0+cpu
 WORKLOADS ?= 10000
+# Seed of the mutated inputs.
+INPUTS ?= 16
 
 demo: .venv/installed
 	$(BIN)/secondorder demo
@@ -37,6 +39,8 @@ validate: .venv/installed
 	$(BIN)/secondorder validate
 	$(BIN)/secondorder validate --coverage --suite queueing
 	$(BIN)/secondorder validate --coverage --suite serving --service "30%" --seeds 40
+	$(BIN)/python benchmarks/kills.py
+	$(BIN)/python benchmarks/fuzz.py --count 10000 --seed $(INPUTS)
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/speed.py
@@ -55,6 +59,8 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/roofline_speed.py
 	$(BIN)/python benchmarks/training_speed.py
 	$(BIN)/python benchmarks/map_accuracy.py
+	$(BIN)/python benchmarks/study_speed.py
+	$(BIN)/python benchmarks/store_speed.py
 	$(BIN)/python benchmarks/collective_speed.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/first_order.py

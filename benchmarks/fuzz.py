@@ -178,10 +178,12 @@ def _example(word: str) -> list[str]:
     return [word.replace("_", "-"), *shlex.split(system.example)]
 
 
-LINES = """\
+ELASTIC = "--misdiagnosed 0.1 --replicas 16 --shared 0.1 --regroup '20 s' --reload '2 min'"
+LINES = f"""\
 serve --model llama_3_1_8b --accelerator h100_sxm --request-rate '8 request/s' --lengths azure_conv_2023
 queue --arrivals 'poisson 8 request/s' --service 'lognormal 100 ms scv=4' --servers 2
 train --failures 'exponential 8240 s' --interval '994 s' --write '60 s' --restart '300 s' --duration '54 day'
+study recovery --failures 'exponential 3 h' --write '60 s' --restart '300 s' --spares 1 --repair '4 h' {ELASTIC}
 roofline --model resnet50 --accelerator a100_80gb --batch-size 1 --precision fp16
 zoo models
 """
