@@ -4,6 +4,8 @@
     python benchmarks/solve_speed.py --against before.json    (with this one)
     python benchmarks/solve_speed.py                          (times alone, in `make bench`)
 
+`--markdown` prints the table of `docs/service_accuracy.md`.
+
 The services: those of the README and the documentation, and random ones (`serving_accuracy.service`). Each is solved
 where nothing is cached yet of it, once more at a rate 1 % higher, and once more unchanged. Times are those of the
 processor, so that other work on the machine does not count.
@@ -12,6 +14,7 @@ processor, so that other work on the machine does not count.
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
@@ -19,9 +22,18 @@ from typing import TypedDict
 from serving_accuracy import service
 
 import secondorder as so
+from secondorder.analytic.serving.saturation import saturation
+from secondorder.validation.loads import LINE
 
 FIGURE_TOLERANCE = 0.002
 """Relative change of a figure that counts as none."""
+FIELDS = [
+    "arrivals.rate",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "gpu_memory_utilization",
+    "step_time.compute_efficiency",
+]
 NEARBY = 1.01
 """Factor between the rate of a service and its neighbour."""
 
@@ -88,34 +100,60 @@ def measured(scenario: so.Serving) -> Row:
     return Row(rate=scenario.rate, first=times[0], nearby=times[1], again=times[2], figures=figures)
 
 
+def on_the_way() -> list[tuple[str, float]]:
+    """What asks for many solutions, and its time (s): the lines of the demo, a sensitivity over five fields."""
+    chat = documented()["conversations at 8/s"]
+    limit = saturation(chat).rate
+    start = time.process_time()
+    for load in LINE:
+        so.solve(replace(chat, arrivals=so.Poisson(f"{load * limit!r} request/s")))
+    lines = time.process_time() - start
+    start = time.process_time()
+    so.sensitivity(chat, "ttft_p99", FIELDS)
+    return [("the demo's lines", lines), ("sensitivity of a p99 over five fields", time.process_time() - start)]
+
+
+def in_columns(cells: Sequence[str], *, markdown: bool) -> str:
+    """A row of the table."""
+    if markdown:
+        return "| " + " | ".join(cells) + " |"
+    return f"{cells[0]:<36}" + "".join(f"{cell:>8}" for cell in cells[1:5]) + "  " + " ".join(cells[5:])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--services", type=int, default=8, help="random ones")
     parser.add_argument("--save", type=Path)
     parser.add_argument("--against", type=Path)
+    parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
     before: dict[str, Row] = json.loads(options.against.read_text()) if options.against else {}
     so.solve(documented()["1024/256"])  # imports and tables are not counted
     after: dict[str, Row] = {}
     moved: list[tuple[float, str, str]] = []
-    print("ms of processor time of a solve: first, a rate 1 % higher, again; before; largest change of a figure")
+    print("Milliseconds of processor time of a solution, and the figure that changed most:\n")
+    print(in_columns(["service", "first", "rate+1%", "again", "before", "change"], markdown=options.markdown))
+    print("|" + " --- |" * 6 if options.markdown else "")
     for name, scenario in services(options.services, {k: row["rate"] for k, row in before.items()}).items():
         row = after[name] = measured(scenario)
-        line = f"{name:<42}" + "".join(f"{1e3 * row[key]:8.1f}" for key in ("first", "nearby", "again"))
+        cells = [name, *(f"{1e3 * row[key]:.1f}" for key in ("first", "nearby", "again")), "", ""]
         if name in before:
             old = before[name]["figures"]
             changes = [(row["figures"][k] / old[k] - 1, name, k) for k in old if k in row["figures"] and old[k]]
             moved += changes
             largest = max(changes, key=lambda each: abs(each[0]))
-            line += f"{1e3 * before[name]['first']:9.0f}  {largest[0]:+.2%} {largest[2]}"
-        print(line, flush=True)
-    firsts = sorted(row["first"] for row in after.values())
-    print(f"median {1e3 * firsts[len(firsts) // 2]:.0f} ms, worst {1e3 * firsts[-1]:.0f} ms")
+            cells[4:] = [f"{1e3 * before[name]['first']:.0f}", f"{largest[0]:+.2%} {largest[2]}"]
+        print(in_columns(cells, markdown=options.markdown), flush=True)
+    for key in ("first", "nearby"):
+        times = sorted(row[key] for row in after.values())
+        print(f"\n{key}: median {1e3 * times[len(times) // 2]:.0f} ms, worst {1e3 * times[-1]:.0f} ms")
+    for what, seconds in on_the_way():
+        print(f"\n{what}: {seconds:.2f} s")
     if before:
         same = sum(abs(change) <= FIGURE_TOLERANCE for change, *_ in moved)
-        print(f"{same} of {len(moved)} figures within {FIGURE_TOLERANCE:.1%}; those that moved most:")
+        print(f"\n{same} of {len(moved)} figures within {FIGURE_TOLERANCE:.1%}; those that moved most:\n")
         for change, name, key in sorted(moved, key=lambda each: -abs(each[0]))[:20]:
-            print(f"  {change:+8.2%}  {key:<22} {name}")
+            print(f"    {change:+8.2%}  {key:<22} {name}")
     if options.save:
         options.save.write_text(json.dumps(after))
 

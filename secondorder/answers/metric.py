@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from secondorder.errors import UnknownName
 
@@ -30,7 +31,7 @@ class Metric:
     unit: str = ""
     statistics: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The names of its values in an answer."""
         return tuple(f"{self.name}_{statistic}" for statistic in self.statistics) or (self.name,)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from secondorder.quantities import Quantity, pretty, si
 from secondorder.report.tables import Grid, compared_line, interval_in_words, ladder, value_in_words
+from secondorder.validation.comparison import on_load_axis
+from secondorder.validation.load_axis import load_error
 from secondorder.validation.loads import LoadStudy
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def story_grid(study: LoadStudy, *, objective: Quantity) -> Grid:
         "p99 of the time to first token; ± is a 95 % interval",
     ]
     header = ["load", "rate", "idle engine", "order 2", "simulated", "order 2 is right?"]
-    below = [*_gap(study, metric), *_lesson(study, objective)]
+    below = [*_gap(study, metric), *_load_axis(study, metric), *_lesson(study, objective)]
     return Grid(header=header, rows=rows, above=above, below=below, numbers=frozenset({2, 3, 4}))
 
 
@@ -47,6 +49,16 @@ def _gap(study: LoadStudy, metric: str) -> list[str]:
         return []
     ratio = found.amount / idle.amount
     return [f"at {load:.0%} of saturation the p99 is {ratio:.0f} times what the formula of an idle engine says"]
+
+
+def _load_axis(study: LoadStudy, metric: str) -> list[str]:
+    """At which load the closed form to go by reaches what was simulated at the highest one."""
+    load, point = study.loads[-1], study.points[-1]
+    formula, found = point.solved.best(metric), point.simulated.best(metric)
+    error = load_error(study.at(load), metric, formula.order or 0, found.amount) if found.steady else None
+    if error is None:
+        return []
+    return [f"there order {formula.order} reaches the simulated p99 at a load {on_load_axis(error)}"]
 
 
 def study_grids(study: LoadStudy, metrics: Sequence[str], *, objective: Quantity) -> list[Grid]:

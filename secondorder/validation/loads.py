@@ -49,6 +49,10 @@ class LoadStudy:
         ]
         return [rate for rate, _ in found], [value for _, value in found]
 
+    def at(self, load: float) -> Serving:
+        """The scenario at this share of saturation."""
+        return _at(self.scenario, load * self.saturation)
+
     def knee(self, metric: str, objective: Quantity | str, order: int = 2) -> float | None:
         """The rate (request/s) at which a closed form crosses the objective; None if it never does."""
         most = si(quantity(objective, "s", "objective"))

@@ -75,16 +75,21 @@ def test_order_1_says_so_when_prefill_alone_takes_all_the_time():
 # Order 2
 
 
+def prompts_beside(scenario: Serving, rate: float, decodes: float, context: float) -> PrefillQueue:
+    """The prompts of a scenario with one number of sequences decoding."""
+    return PrefillQueue(scenario=scenario, rate=rate, decodes=np.array([decodes]), decode_context=np.array([context]))
+
+
 def naive_backlog(queue: PrefillQueue, steps: int, rng: np.random.Generator) -> np.ndarray:
     """Durations of successive steps, the backlog kept token by token: no cells, no matrices."""
     law = queue.scenario.offered
     prompts, _ = law.sample(steps * 2, rng)
     upcoming = iter(prompts.tolist())
     backlog, found = 0.0, []
+    room, tokens = float(queue.room[0]), np.arange(queue.cap + 1) * queue.cell[0]
     for _ in range(steps):
-        taken = min(backlog, queue.room)
-        tokens = np.arange(queue.cap + 1) * queue.cell
-        duration = float(np.interp(taken, tokens, queue.step_seconds))
+        taken = min(backlog, room)
+        duration = float(np.interp(taken, tokens, queue.step_seconds[0]))
         arrived = sum(next(upcoming) for _ in range(rng.poisson(queue.rate * duration)))
         backlog += arrived - taken
         found.append(duration)
@@ -93,20 +98,21 @@ def naive_backlog(queue: PrefillQueue, steps: int, rng: np.random.Generator) -> 
 
 @pytest.mark.parametrize("rate", [8.0, 25.0])
 def test_the_prefill_queue_has_the_mean_step_of_a_naive_one(rate):
-    queue = PrefillQueue(scenario=service(), rate=rate, decodes=80.0, decode_context=100_000.0)
+    queue = prompts_beside(service(), rate, 80.0, 100_000.0)
     rng = np.random.default_rng(3)
     means = [naive_backlog(queue, 20_000, rng).mean() for _ in range(8)]
     spread = 4 * np.std(means, ddof=1) / np.sqrt(len(means))
-    assert queue.mean_step == pytest.approx(float(np.mean(means)), abs=spread + 0.01 * queue.mean_step)
+    mean = float(queue.mean_step[0])
+    assert mean == pytest.approx(float(np.mean(means)), abs=spread + 0.01 * mean)
 
 
 def naive_runs(queue: PrefillQueue, steps: int, length: int, rng: np.random.Generator) -> np.ndarray:
     """Durations of the ``length`` steps after each prompt's last one: a queue of prompts, first come, first served."""
     prompts = iter(queue.scenario.offered.sample(steps * 4, rng)[0].tolist())
     waiting, durations, ended = [], [], []
-    tokens = np.arange(queue.cap + 1) * queue.cell
+    tokens = np.arange(queue.cap + 1) * queue.cell[0]
     for step in range(steps):
-        room, taken = queue.room, 0.0
+        room, taken = float(queue.room[0]), 0.0
         while waiting and room > 0:
             part = min(waiting[0], room)
             room, taken = room - part, taken + part
@@ -114,7 +120,7 @@ def naive_runs(queue: PrefillQueue, steps: int, length: int, rng: np.random.Gene
             if waiting[0] == 0:
                 waiting.pop(0)
                 ended.append(step)
-        durations.append(float(np.interp(taken, tokens, queue.step_seconds)))
+        durations.append(float(np.interp(taken, tokens, queue.step_seconds[0])))
         waiting += [next(prompts) for _ in range(rng.poisson(queue.rate * durations[-1]))]
     total = np.concatenate([[0.0], np.cumsum(durations)])
     first = np.array([step for step in ended if 200 < step < steps - length - 1]) + 1
@@ -125,23 +131,24 @@ def naive_runs(queue: PrefillQueue, steps: int, length: int, rng: np.random.Gene
 def test_the_steps_after_a_prompt_are_longer_than_most_as_in_a_naive_queue(length):
     """The first steps of a decoding request compute what arrived during its own prompt's step."""
     scenario = service(step_time=AFFINE)  # tokens alone cost: the naive queue does not count attention pairs
-    queue = PrefillQueue(scenario=scenario, rate=8.0, decodes=20.0, decode_context=25_000.0)
+    queue = prompts_beside(scenario, 8.0, 20.0, 25_000.0)
     rng = np.random.default_rng(5)
     runs = [naive_runs(queue, 8_000, length, rng) for _ in range(8)]
-    first, second, *_ = queue.run_moments(np.array([float(length)]))
-    mean, deviation = length * queue.mean_step + first[0], np.sqrt(second[0] - first[0] ** 2)
+    moments = queue.run_moments(np.array([float(length)]), queue.first_token, np.ones(1, bool))
+    step, (first, second) = float(queue.mean_step[0]), (queue.groups.sum(axis=1) @ moments[0, :, :2, 0])
+    mean, deviation = length * step + first, np.sqrt(second - first**2)
     for value, found in ((mean, [r.mean() for r in runs]), (deviation, [r.std() for r in runs])):
         spread = 4 * np.std(found, ddof=1) / np.sqrt(len(found))
         assert value == pytest.approx(float(np.mean(found)), abs=spread + 0.015 * value)
     if length == 1:
-        assert mean > 1.2 * queue.mean_step
+        assert mean > 1.2 * step
 
 
 def test_the_prefill_queue_without_load_is_a_decode_step_and_the_law_of_the_prompt():
-    queue = PrefillQueue(scenario=service(), rate=1e-6, decodes=10.0, decode_context=12_000.0)
+    queue = prompts_beside(service(), 1e-6, 10.0, 12_000.0)
     step = float(queue.scenario.step_seconds(0, 0, 0, 10, 12_000, 10))
-    assert queue.mean_step == pytest.approx(step, rel=1e-4)
-    times, weight = queue.first_token
+    assert queue.mean_step[0] == pytest.approx(step, rel=1e-4)
+    [(times, weight)] = queue.first_token.laws
     assert weight.sum() == pytest.approx(1.0)
     assert float(times @ weight) > 1.5 * step  # half a step of waiting, then a step with a prompt
 
@@ -360,18 +367,24 @@ def test_the_fluid_tells_the_wait_of_an_overloaded_window():
 
 
 def test_arrivals_that_were_not_tried_are_outside_the_domain():
-    bunched = so.MarkovModulated(rate_1="4 request/s", rate_2="20 request/s", sojourn_1="1 s", sojourn_2="0.5 s")
+    bunched = so.MarkovModulated(rate_1="6 request/s", rate_2="12 request/s", sojourn_1="1 s", sojourn_2="0.5 s")
     for arrivals, word in (
         (bunched.at("8 request/s"), "too short"),
         (so.Gamma("8 request/s", burstiness=2), "too long"),
         (so.Deterministic("8 request/s"), "too long"),
-        (so.Gamma("8 request/s", burstiness=0.1), "scv 10"),
+        (so.Gamma("8 request/s", burstiness=0.1), "dispersion of 2.5, not 10"),
     ):
         found = so.solve(service(arrivals=arrivals)).best("ttft_p99")
         assert not found.in_domain
         assert word in found.remark
     assert so.solve(service()).best("ttft_p99").in_domain
-    assert so.solve(service(arrivals=so.Gamma("8 request/s", burstiness=0.25))).best("ttft_p99").in_domain
+    gamma = so.Gamma("8 request/s", burstiness=0.4)
+    quick = so.MarkovModulated(rate_1="4 request/s", rate_2="12 request/s", sojourn_1="5 ms", sojourn_2="5 ms")
+    for arrivals in (gamma, quick):
+        assert so.solve(service(arrivals=arrivals)).best("tpot_p99").in_domain
+    short = so.solve(service(arrivals=gamma, lengths=so.Lengths(input=512, output=so.Geometric(100))))
+    assert short.best("ttft_p99").in_domain
+    assert "bunch" in short.best("tpot_p99").remark
 
 
 def test_saturation_falls_with_the_length_of_the_answers():

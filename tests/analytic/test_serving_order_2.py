@@ -46,7 +46,7 @@ def test_a_chain_whose_first_state_is_rarer_than_any_number_has_its_law():
     """A step up is 10^10 times as likely as one down; from the last state it is always down."""
     states, ratio = 60, 1e10
     moves = np.diag(np.ones(states - 1), 1) + np.diag(np.full(states - 1, 1 / ratio), -1)
-    law = stationary(moves)
+    (law,) = stationary(moves[None])
     assert law[-4:] == pytest.approx(0.5 * np.array([1 / ratio**2, 1 / ratio, 1, 1]), rel=1e-9)
     assert law[0] == 0  # 10^-580, which no float holds
 
@@ -54,7 +54,8 @@ def test_a_chain_whose_first_state_is_rarer_than_any_number_has_its_law():
 def poisson_rows(means: list[float], size: int, tilt: float) -> TiltedArrivals:
     """Rounds in which a Poisson number of units arrives, of a mean for each number of units taken."""
     unit = np.fft.rfft(np.exp(tilt) * np.eye(1, size, 1)[0])
-    return TiltedArrivals(rows=np.exp(np.array(means)[:, None] * (unit - 1)), size=size, tilt=tilt)
+    rows = np.exp(np.array(means)[:, None] * (unit - 1))
+    return TiltedArrivals(rows=rows[None], size=size, tilt=np.array([tilt]))
 
 
 def dense_backlog(means: list[float], states: int) -> np.ndarray:
@@ -76,7 +77,7 @@ def dense_backlog(means: list[float], states: int) -> np.ndarray:
 @given(st.lists(st.floats(0.05, 3.4), min_size=2, max_size=5))
 def test_the_backlog_by_transforms_is_that_of_a_dense_solve(means):
     means[-1] = min(means[-1], 0.85 * (len(means) - 1))
-    found = stationary_backlog(poisson_rows(means, 1024, 0.05))
+    [found] = stationary_backlog(poisson_rows(means, 1024, 0.05))
     assert found[:150] == pytest.approx(dense_backlog(means, 250)[:150], abs=1e-9)
 
 
@@ -85,16 +86,63 @@ def test_the_backlog_by_transforms_is_that_of_a_dense_solve(means):
 def test_elimination_finds_the_law_that_moves_keep(numbers):
     moves = np.array(numbers).reshape(3, 3)
     moves /= moves.sum(axis=1, keepdims=True)
-    law = stationary(moves)
+    [law] = stationary(moves[None])
     assert law @ moves == pytest.approx(law)
 
 
 def test_work_of_prompts_keeps_its_mean_and_weighs_long_ones_more():
-    queue = PrefillQueue(scenario=service(), rate=8.0, decodes=20.0, decode_context=25_000.0)
-    (prompts, weight), work = queue._prompts, queue._work
+    queue = prompts_beside(np.array([20.0]))
+    (prompts, weight), [work] = queue._prompts, queue._work
     assert work @ weight == pytest.approx(prompts @ weight)
     assert work[-1] > prompts[-1]
     assert work[0] < prompts[0]
+
+
+def test_queues_solved_together_are_those_solved_apart():
+    numbers, steps = np.array([4.0, 20.0, 60.0]), np.array([1.0, 30.0])
+    together = prompts_beside(numbers)
+    moments = together.run_moments(steps, together.first_token, np.ones(3, bool))
+    for at, number in enumerate(numbers):
+        apart = prompts_beside(np.array([number]))
+        assert (apart.cap, apart.size) == (together.cap, together.size)
+        assert apart.mean_step[0] == pytest.approx(together.mean_step[at], rel=1e-9)
+        alone = apart.run_moments(steps, apart.first_token, np.ones(1, bool))[0]
+        assert moments[at] == pytest.approx(alone, rel=2e-3, abs=1e-9)
+        (atoms, weight), (one, mass) = together.first_token.laws[at], apart.first_token.laws[0]
+        assert atoms @ weight == pytest.approx(one @ mass, rel=1e-6)
+
+
+def prompts_beside(numbers: np.ndarray) -> PrefillQueue:
+    return PrefillQueue(scenario=service(), rate=8.0, decodes=numbers, decode_context=1_250 * numbers)
+
+
+def test_short_prompts_cost_a_mixture_of_experts_what_they_do():
+    """Taken for a part of a cell of tokens that touch few experts, they made the time to first token 4.5 % low."""
+    scenario = service(
+        model=so.models.mixtral_8x7b,
+        tensor_parallel_size=2,
+        arrivals=so.Poisson("2 request/s"),
+        lengths=so.Lengths(input=so.Geometric(458), output=so.Geometric(80)),
+        max_num_seqs=32,
+        max_num_batched_tokens=8192,
+    )
+    truth = so.simulate(scenario, seed=1, requests=16_000, replications=6).best("ttft_mean")
+    assert verdict(so.solve(scenario).best("ttft_mean").amount, truth, 0.02) is Verdict.AGREES
+
+
+def test_quantiles_end_to_end_see_the_lengths_within_a_part_of_the_answers():
+    """Steps are nearly even: the p90 is that of the answers. By parts of like length alone it was 4.9 % low."""
+    scenario = service(
+        model=so.models.llama_3_1_70b,
+        tensor_parallel_size=4,
+        arrivals=so.Poisson("3 request/s"),
+        lengths=so.Lengths(
+            input=so.LogNormal(85, cv=1.5, maximum=16_000), output=so.LogNormal(98, cv=1.5, maximum=8_000)
+        ),
+    )
+    truth = so.simulate(scenario, seed=1, requests=60_000, replications=6).best("e2el_p90")
+    found = so.solve(scenario).best("e2el_p90").amount
+    assert 0.98 * truth.low <= found <= 1.02 * truth.high
 
 
 # Fluctuations
@@ -292,16 +340,24 @@ def test_another_rate_remembers_the_saturation_and_another_engine_does_not():
 FIGURES = """
 import secondorder as so
 for lengths in (so.lengths.azure_conv_2023, so.Lengths(input=so.Geometric(512), output=so.Geometric(256))):
-    scenario = so.Serving(model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm,
-                          arrivals=so.Poisson("20 request/s"), lengths=lengths)
-    print([e.amount.hex() for e in so.solve(scenario).estimates])
+    for arrivals in (so.Poisson("20 request/s"), so.Gamma("8 request/s", burstiness=0.5)):
+        scenario = so.Serving(model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm,
+                              arrivals=arrivals, lengths=lengths)
+        print([e.amount.hex() for e in so.solve(scenario).estimates])
+    simulated = so.simulate(scenario, seed=1, requests=2_000, replications=2)
+    print([(e.amount.hex(), (e.low or 0.0).hex()) for e in simulated.estimates])
 """
 
 
-def test_closed_forms_are_the_same_to_the_bit_whatever_the_threads_and_hashes():
+def test_answers_are_the_same_to_the_bit_whatever_the_threads_hashes_and_vector_extensions():
+    vectors = " ".join(np.show_config(mode="dicts")["SIMD Extensions"]["found"])
+    assert vectors
+    plain = {"OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+    other = {"OPENBLAS_NUM_THREADS": "2", "PYTHONHASHSEED": "1", "NPY_DISABLE_CPU_FEATURES": vectors}
+    other["OPENBLAS_CORETYPE"] = "Nehalem"
     answers = set()
-    for threads, seed in (("1", "0"), ("2", "1")):
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "PYTHONHASHSEED": seed}
+    for changed in (plain, other):
         command = [sys.executable, "-c", FIGURES]
-        answers.add(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+        done = subprocess.run(command, env={**os.environ, **changed}, capture_output=True, text=True, check=True)
+        answers.add(done.stdout)
     assert len(answers) == 1

@@ -3,6 +3,8 @@
 The backlog ``W`` at the beginning of rounds is a Markov chain: ``W' = W - min(W, cap) + Y_i``, ``i = min(W, cap)``,
 with ``Y_i`` the units that arrive in a round that takes ``i``. Above ``cap`` it is a random walk of steps
 ``Y_cap - cap``, and a random walk has a Wiener-Hopf factorisation, two transforms away from the law of its steps.
+
+Several queues are solved together: the first axis of all arrays.
 """
 
 from dataclasses import dataclass
@@ -10,37 +12,62 @@ from functools import cached_property
 
 import numpy as np
 
-from secondorder.arrays import Complexes, Floats
+from secondorder.analytic.serving.transforms import exp
+from secondorder.arrays import Booleans, Complexes, Floats
+
+NOISE = 1e-14
+"""Probabilities up to this are rounding errors of a transform, which a tilt would make large."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TiltedArrivals:
-    """Laws of the arrivals ``Y_0 .. Y_cap`` by their transforms: a row each, of sequences of length ``size``.
+    """Laws of the arrivals ``Y_0 .. Y_cap`` by their transforms, of sequences of length ``size``.
 
-    ``rows[i] = rfft(P(Y_i = k) e^(tilt k))``. The tilt lies between 0 and the decay of the backlog, so that the
-    steps of the walk, tilted, sum to less than 1 and the logarithm of ``1 - p`` exists. ``empty``: the law after an
-    empty round, where that is another one (an idle server waits for an arrival), tilted likewise.
+    ``rows[q, i] = rfft(P(Y_i = k) e^(tilt k))`` in queue ``q``. The tilt of each queue lies between 0 and the decay of
+    its backlog, so that the steps of the walk, tilted, sum to less than 1 and the logarithm of ``1 - p`` exists.
     """
 
     rows: Complexes
     size: int
-    tilt: float
+    tilt: Floats
+
+    def of(self, which: Booleans) -> "TiltedArrivals":
+        """Those of some of the queues."""
+        return self if which.all() else TiltedArrivals(rows=self.rows[which], size=self.size, tilt=self.tilt[which])
+
+    @property
+    def cap(self) -> int:
+        """Units that a round takes at most."""
+        return len(self.rows[0]) - 1
 
     @cached_property
-    def _fall(self) -> Floats:
-        return np.asarray(np.exp(-self.tilt * np.arange(self.size)))
+    def rise(self) -> Floats:
+        """``e^(tilt k)``, a row for each queue."""
+        return np.asarray(np.exp(self.tilt[:, None] * np.arange(self.size)))
 
-    def untilt(self, transform: Complexes) -> Floats:
-        """Sequences from their tilted transforms."""
-        return np.asarray(np.fft.irfft(transform, n=self.size) * self._fall)
+    @cached_property
+    def fall(self) -> Floats:
+        """``e^(-tilt k)``, with an axis before the last one."""
+        return np.asarray(1 / self.rise)[:, None]
 
-    def tilted(self, law: Floats) -> Complexes:
-        """The tilted transform of a sequence that begins at 0."""
-        return np.asarray(np.fft.rfft(law * np.exp(self.tilt * np.arange(len(law))), n=self.size))
+    def untilt(self, transform: Complexes, length: int) -> Floats:
+        """The first probabilities of several laws of each queue, from their tilted transforms."""
+        return np.asarray(np.fft.irfft(transform, n=self.size)[..., :length] * self.fall[..., :length])
+
+    def next_backlog(self, laws: Floats) -> Floats:
+        """Laws of the backlog a round later, of several of each queue; cut at as many units as they have."""
+        cap, length = self.cap, laws.shape[-1]
+        low = np.einsum("qgi,qif->qgf", laws[..., : cap + 1], self.rows)
+        more = np.where(laws > NOISE, laws, 0.0)[..., cap + 1 :] * self.rise[:, None, 1 : length - cap]
+        above = np.zeros((*laws.shape[:-1], self.size))
+        above[..., 1 : length - cap] = more
+        found = self.untilt(low + np.fft.rfft(above) * self.rows[:, None, -1], length)
+        found = np.maximum(found, 0.0)
+        return np.asarray(found / found.sum(axis=-1, keepdims=True))
 
 
 def stationary_backlog(arrivals: TiltedArrivals) -> Floats:
-    """Stationary law of the backlog at the beginning of rounds, probabilities of ``0 .. size/2 - 1`` units.
+    """Stationary laws of the backlog at the beginning of rounds, probabilities of ``0 .. size/2 - 1`` units.
 
     With ``p(z) = A_cap(z) z^-cap`` the transform of a step of the walk, ``1 - p = F_+ F_-``, where ``F_+`` has powers
     of ``z`` from 0 on and ``F_-`` negative ones: the exponentials of the two halves of the cepstrum of ``1 - p``.
@@ -52,51 +79,60 @@ def stationary_backlog(arrivals: TiltedArrivals) -> Floats:
     Probability and Queues (2003), VIII.3; Grübel 1991 (Algorithm AS 265); elimination by Grassmann, Taksar, Heyman
     1985.
     """
-    rows, size = arrivals.rows, arrivals.size
-    cap, half = len(rows) - 1, size // 2
-    shift = np.exp(cap * (2j * np.pi * np.arange(half + 1) / size - arrivals.tilt))
-    cepstrum = np.fft.irfft(np.log(1 - rows[-1] * shift), n=size)
-    up, down = np.zeros(size), np.zeros(size)
-    up[:half], down[half:] = cepstrum[:half], cepstrum[half:]
-    up_factor, down_factor = np.exp(np.fft.rfft(up)), np.exp(np.fft.rfft(down))
+    rows, size, cap, half = arrivals.rows, arrivals.size, arrivals.cap, arrivals.size // 2
+    turn = exp(np.asarray(2j * np.pi * cap / size * np.arange(half + 1), complex))
+    step = rows[:, -1] * (turn * np.exp(-cap * arrivals.tilt)[:, None])
+    cepstrum = np.fft.irfft(np.log(1 - step), n=size)
+    up, down = cepstrum.copy(), cepstrum
+    up[:, half:], down[:, :half] = 0.0, 0.0
+    up_factor, down_factor = exp(np.fft.rfft(up)), exp(np.fft.rfft(down))
+    new_minima = 1 / down_factor
 
-    untilt = np.exp(-arrivals.tilt * np.arange(size))
-    laws = np.fft.irfft(rows, n=size)[:, : cap + 1] * untilt[: cap + 1]
-    minima = (np.fft.irfft(rows / down_factor, n=size) * untilt)[:, cap + 1 : 2 * cap + 1]
+    laws = arrivals.untilt(rows, cap + 1)
+    minima = arrivals.untilt(rows * new_minima[:, None], 2 * cap + 1)[..., cap + 1 :]
     depth = np.arange(1, cap + 1)
-    descent = -np.fft.irfft(down_factor, n=size)[size - depth] * np.exp(arrivals.tilt * depth)
-    landing = np.zeros((cap, cap + 1))  # from the minimum cap + 1 + w to the next one, at j <= cap
-    for w in range(cap):
-        landing[w, w + 1 :] = descent[w:][::-1]
-    censored = np.maximum(laws + np.einsum("iw,wj->ij", minima, landing), 0.0)
-    low = stationary(censored)
+    descent = -np.fft.irfft(down_factor, n=size)[:, size - depth] * arrivals.rise[:, depth]
+    low = stationary(np.maximum(laws + _landing(minima, descent), 0.0))
 
-    above = np.fft.irfft(np.einsum("i,ik->k", low, rows) / down_factor, n=size)
-    above[: cap + 1] = above[half:] = 0.0
-    law = np.fft.irfft(np.fft.rfft(above) / up_factor, n=size)[:half] * untilt[:half]
-    law[: cap + 1] = low[:half]
+    above = np.fft.irfft(np.einsum("qi,qif->qf", low, rows) * new_minima, n=size)
+    above[:, : cap + 1] = above[:, half:] = 0.0
+    law = np.fft.irfft(np.fft.rfft(above) / up_factor, n=size)[:, :half] * arrivals.fall[:, 0, :half]
+    law[:, : cap + 1] = low[:, :half]
     law = np.maximum(law, 0.0)
-    return np.asarray(law / law.sum())
+    return np.asarray(law / law.sum(axis=1, keepdims=True))
+
+
+def _landing(minima: Floats, descent: Floats) -> Floats:
+    """Where the walk lands at or below ``cap``, from minima ``cap + 1, cap + 2, ...`` by so many units at once."""
+    cap = descent.shape[-1]
+    size = 1 << int(np.ceil(np.log2(2 * cap)))
+    backwards = np.fft.rfft(minima[..., ::-1], n=size)  # the minimum nearest to cap is the last one
+    falls = np.fft.irfft(backwards * np.fft.rfft(descent, n=size)[:, None], n=size)
+    found = np.zeros((*minima.shape[:-1], cap + 1))
+    found[..., 1:] = falls[..., cap - 1 : 2 * cap - 1][..., ::-1]
+    return found
 
 
 def stationary(moves: Floats) -> Floats:
-    """Stationary law of a finite Markov chain by elimination of states, without a subtraction.
+    """Stationary laws of finite Markov chains by elimination of states, without a subtraction; a first axis for them.
 
     Rows need not sum to 1: what a row lacks is shared in proportion. *Source*: Grassmann, Taksar, Heyman 1985.
 
-    >>> stationary(np.array([[0.5, 0.5], [1.0, 0.0]])).round(6).tolist()
-    [0.666667, 0.333333]
+    >>> stationary(np.array([[[0.5, 0.5], [1.0, 0.0]]])).round(6).tolist()
+    [[0.666667, 0.333333]]
     """
-    moves = moves / np.maximum(moves.sum(axis=1, keepdims=True), 1e-300)
-    last = len(moves) - 1
+    moves = moves / np.maximum(moves.sum(axis=-1, keepdims=True), 1e-300)
+    last = moves.shape[-1] - 1
     for n in range(last, 0, -1):
-        leaving = max(float(moves[n, :n].sum()), 1e-300)
-        moves[:n, n] /= leaving
-        moves[:n, :n] += moves[:n, n, None] * moves[n, :n]
-    law = np.zeros(last + 1)
-    law[0] = 1.0
+        leaving = np.maximum(moves[:, n, :n].sum(axis=-1), 1e-300)
+        moves[:, :n, n] /= leaving[:, None]
+        moves[:, :n, :n] += moves[:, :n, n, None] * moves[:, n, None, :n]
+    law = np.zeros(moves.shape[:-1])
+    law[:, 0] = 1.0
     for n in range(1, last + 1):
-        law[n] = (law[:n] * moves[:n, n]).sum()
-        if law[n] > 1:  # by a power of 2, which rounds nothing: state 0 may be rarer than any number
-            law[: n + 1] = np.ldexp(law[: n + 1], -np.frexp(law[n])[1])
-    return np.asarray(law / law.sum())
+        law[:, n] = (law[:, :n] * moves[:, :n, n]).sum(axis=-1)
+        large = (
+            np.frexp(np.maximum(law[:, n], 1.0))[1] - 1
+        )  # by a power of 2, which rounds nothing: state 0 may be rare
+        law[:, : n + 1] = np.ldexp(law[:, : n + 1], -large[:, None])
+    return np.asarray(law / law.sum(axis=-1, keepdims=True))

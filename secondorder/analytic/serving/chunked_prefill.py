@@ -84,11 +84,13 @@ def gap_law(serving: Serving, *, rate: float, decodes: float) -> tuple[Floats, F
 
     The steps of ``PrefillQueue``; its domain. ``Unstable`` where prompts arrive faster than the budget takes them.
     """
-    context = decodes * demand(serving).decode_context
-    queue = PrefillQueue(scenario=serving, rate=rate, decodes=decodes, decode_context=context)
-    if queue.fill >= 1:
+    number = np.array([decodes])
+    context = number * demand(serving).decode_context
+    queue = PrefillQueue(scenario=serving, rate=rate, decodes=number, decode_context=context)
+    if queue.fill[0] >= 1:
         raise Unstable(f"{serving.name}: more prompt tokens arrive in a step than the budget takes; raise it")
-    return queue.step_seconds[np.minimum(np.arange(len(queue.backlog)), queue.cap)], queue.backlog
+    law = queue.backlog[0]
+    return queue.step_seconds[0, np.minimum(np.arange(len(law)), queue.cap)], law
 
 
 def solve_chunked_prefill(scenario: ChunkedPrefill) -> Answer:

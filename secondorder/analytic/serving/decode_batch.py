@@ -6,12 +6,13 @@ from functools import cached_property
 import numpy as np
 
 from secondorder.analytic.serving.bursts import dispersion, mean_burst
+from secondorder.analytic.serving.first_token import FirstToken
 from secondorder.analytic.serving.fluctuations import Fluctuations
 from secondorder.analytic.serving.idle import prefill_chunks, prefill_seconds
 from secondorder.analytic.serving.length_groups import decode_steps, prompt_groups
 from secondorder.analytic.serving.prefill import PrefillQueue
 from secondorder.analytic.serving.saturation import Demand, Saturation, demand
-from secondorder.arrays import Floats
+from secondorder.arrays import Booleans, Floats
 from secondorder.scenarios.serving import Serving
 from secondorder.workloads.arrivals import Poisson
 from secondorder.workloads.lengths import Lengths
@@ -37,14 +38,16 @@ class DecodeBatch:
     def demand(self) -> Demand:
         return demand(self.scenario)
 
-    def queue(self, decodes: float) -> PrefillQueue:
-        """The prompts with that many sequences decoding; solved once."""
-        if decodes not in self._queues:
-            context = decodes * self.demand.decode_context
-            self._queues[decodes] = PrefillQueue(
-                scenario=self.scenario, rate=self.rate, decodes=decodes, decode_context=context, burst=self.burst
-            )
-        return self._queues[decodes]
+    @cached_property
+    def queues(self) -> list[PrefillQueue]:
+        """The prompts with each of ``numbers`` of sequences decoding, and at last with none; apart by their grids."""
+        return self._prompts_with(np.append(self.numbers, 0.0), self.burst).by_grid()
+
+    def _prompts_with(self, decodes: Floats, burst: float = 1.0) -> PrefillQueue:
+        context = decodes * self.demand.decode_context
+        return PrefillQueue(
+            scenario=self.scenario, rate=self.rate, decodes=decodes, decode_context=context, burst=burst
+        )
 
     @cached_property
     def burst(self) -> float:
@@ -52,17 +55,10 @@ class DecodeBatch:
         if isinstance(self.scenario.arrivals, Poisson | Trace):
             return 1.0
         prompts, weight = prompt_groups(self.scenario)
-        busy = self.rate * float((self._added(prompts, self._guess) * weight.sum(axis=0)).sum())
-        step = float(self._plain(self._guess).step(np.zeros(2))[0])
-        return mean_burst(self.scenario, BURST * step / max(1 - busy, 0.1) ** 2)
-
-    def _plain(self, decodes: float) -> PrefillQueue:
-        context = decodes * self.demand.decode_context
-        return PrefillQueue(scenario=self.scenario, rate=self.rate, decodes=decodes, decode_context=context)
-
-    @cached_property
-    def _queues(self) -> dict[float, PrefillQueue]:
-        return {}
+        weight, added = weight.sum(axis=0), self._added(prompts, self._guess)
+        mean, square = float((added * weight).sum()), float((added**2 * weight).sum())
+        longest = max(BURST * self._plain_step(self._guess), square / max(mean, 1e-300) / 2)
+        return mean_burst(self.scenario, longest / max(1 - self.rate * mean, 0.1) ** 2)
 
     # Steps by the number of sequences that decode
 
@@ -82,8 +78,8 @@ class DecodeBatch:
         guess = 1.0
         for _ in range(60):
             added = self.rate * float((self._added(prompts, guess) * weight.sum(axis=0)).sum())
-            apart = float(self._plain(guess).step(np.zeros(2))[0]) / max(1 - added, 1e-3)
-            step = max(apart, self._usual_step(guess))
+            apart = self._plain_step(guess) / max(1 - added, 1e-3)
+            step = max(apart, float(self._usual_step(np.array([guess]))[0]))
             following = min(float(self.slots), self.rate * self.demand.decode_steps * step)
             if abs(following - guess) < 0.02 * guess:
                 break
@@ -97,39 +93,43 @@ class DecodeBatch:
         About the likely ones; closer together where a step bends, as where arithmetic takes over from memory.
         """
         low, high = max(1.0, self._guess / 3), min(3 * self._guess + 12, float(self.slots))
-        found = np.unique(np.round(np.geomspace(low, max(low, high), NUMBERS))).tolist()
-        at = 0
-        while at < len(found) - 1:
-            low, high = found[at : at + 2]
-            middle = float(round(np.sqrt(low * high)))
-            chord = np.interp(middle, (low, high), (self._usual_step(low), self._usual_step(high)))
-            if low < middle < high and abs(chord / self._usual_step(middle) - 1) > BEND:
-                found.insert(at + 1, middle)
-            else:
-                at += 1
-        return np.array(found)
+        found = np.unique(np.round(np.geomspace(low, max(low, high), NUMBERS)))
+        while True:
+            usual = self._usual_step(found)
+            middles = np.asarray(np.round(np.sqrt(found[:-1] * found[1:])), float)
+            apart = np.abs(np.interp(middles, found, usual) / self._usual_step(middles) - 1)
+            bent = middles[(found[:-1] < middles) & (middles < found[1:]) & (apart > BEND)]
+            if not len(bent):
+                return found
+            found = np.sort(np.concatenate([found, bent]))
 
-    def _usual_step(self, decodes: float) -> float:
-        """A step with as many prompt tokens as arrive in one without, s: cheap, and bends where the mean step does."""
-        queue = self._plain(decodes)
-        least, full = queue.step(np.array([0.0, queue.room]))
-        tokens = min(self.rate * self.demand.prompt * least, queue.room)
-        return float(min(queue.step(np.array([0.0, tokens]))[1], full))
+    def _plain_step(self, decodes: float) -> float:
+        """A step without prompts, s."""
+        return float(self._prompts_with(np.array([decodes])).step(np.zeros((1, 1)))[0, 0])
+
+    def _usual_step(self, decodes: Floats) -> Floats:
+        """Steps with as many prompt tokens as arrive in one without, s: cheap, and bends where the mean step does."""
+        queue = self._prompts_with(decodes)
+        least = queue.step(np.zeros((len(decodes), 1)))
+        tokens = np.minimum(self.rate * self.demand.prompt * least, queue.room[:, None])
+        return np.minimum(queue.step(tokens)[:, 0], queue.step_of_room)
 
     @cached_property
     def lengths(self) -> tuple[Floats, Floats, Floats]:
         """Decode steps of the requests that have any, in groups of like length, weights, and shares of prompts."""
-        return decode_steps(self.scenario)
+        return decode_steps(self.scenario)[:3]
+
+    @cached_property
+    def lengths_within(self) -> Floats:
+        """Smaller groups of each of ``lengths``, over their mean."""
+        return decode_steps(self.scenario)[3]
 
     @cached_property
     def steps(self) -> tuple[Floats, Floats, Floats]:
         """With each number of decodes: a step without prompts, a mean and a full one, s."""
-        queues = [self.queue(n) for n in self.numbers.tolist()]
-        return (
-            np.array([q.step_seconds[0] for q in queues]),
-            np.array([q.mean_step for q in queues]),
-            np.array([q.step_seconds[-1] for q in queues]),
-        )
+        found = [(q.step_seconds[:, 0], q.mean_step, q.step_seconds[:, -1]) for q in self.queues]
+        least, usual, full = (np.concatenate(part)[:-1] for part in zip(*found, strict=True))
+        return least, usual, full
 
     @cached_property
     def single(self) -> float:
@@ -139,6 +139,12 @@ class DecodeBatch:
             return law.expect(lambda _, o: np.asarray(o < 1.5, float))
         outputs, weight = law.marginals[1].grid(points=1024)
         return float(weight[outputs < 1.5].sum())
+
+    @cached_property
+    def prompt_share(self) -> float:
+        """Share of the steps' time that prompts add, with the mean number of sequences decoding."""
+        least, usual, _ = (float(np.interp(self.decoding + 1, self.numbers, each)) for each in self.steps)
+        return 1 - least / usual
 
     # Sequences that decode
 
@@ -231,26 +237,39 @@ class DecodeBatch:
         return self.rate * (bunched + 2 * departures * first + departures**2 * second) + departures
 
     @cached_property
-    def solved(self) -> tuple[Floats, Floats]:
-        """Numbers of decodes about the likely ones, and moments of the runs of steps that begin with this many.
-
-        The moments have an axis for the numbers, one for the order and one for the lengths.
-        """
+    def _likely(self) -> Booleans:
+        """Which of ``numbers`` are likely; the last entry, for none at all, is always true."""
+        place = np.arange(len(self.numbers) + 1)
+        if self.demand.decode_steps <= 0:
+            return np.asarray(place == len(self.numbers), bool)
         law = self._decodes(self._mean_stays, self._dispersion)
         numbers = np.minimum(np.arange(len(law)), self.slots)
         mean = float((numbers * law).sum())
         spread = float(np.sqrt((law * (numbers - mean) ** 2).sum()))
         at = np.searchsorted(self.numbers, (mean - LIKELY * spread, mean + LIKELY * spread))
-        solved = self.numbers[max(int(at[0]) - 1, 0) : int(at[1]) + 1]
+        return np.asarray(((place >= at[0] - 1) & (place <= at[1])) | (place == len(self.numbers)), bool)
+
+    @cached_property
+    def _met(self) -> list[tuple[PrefillQueue, FirstToken, Booleans]]:
+        """The queues that are likely, with the time to first token and which of their numbers are."""
+        ends = np.cumsum([len(queue.decodes) for queue in self.queues])[:-1]
+        chosen = zip(self.queues, np.split(self._likely, ends), strict=True)
+        return [(queue, queue.first_token.of(which), which) for queue, which in chosen if which.any()]
+
+    @cached_property
+    def first_tokens(self) -> list[tuple[Floats, Floats]]:
+        """Laws of the time to first token with each of the likely numbers of decodes, and at last with none."""
+        return [law for _, first, _ in self._met for law in first.laws]
+
+    @cached_property
+    def solved(self) -> tuple[Floats, Floats]:
+        """Numbers of decodes about the likely ones, and moments of the runs of steps that begin with so many.
+
+        The moments have an axis for the numbers, one for the order and one for the lengths.
+        """
         steps, _, shares = self.lengths
-        moments = []
-        for n in solved.tolist():
-            queue = self.queue(n)
-            if queue.fill < 1:
-                moments.append((queue.run_moments_by_group(steps) * shares[:, None, :]).sum(axis=0))
-            else:
-                moments.append(np.zeros((4, len(steps))))
-        return solved, np.array(moments)
+        moments = np.concatenate([queue.run_moments(steps, first, which) for queue, first, which in self._met])[:-1]
+        return self.numbers[self._likely[:-1]], np.asarray((moments * shares[:, None, :]).sum(axis=1))
 
     @cached_property
     def decodes(self) -> Floats:

@@ -39,17 +39,13 @@ def idle(scenario: Serving) -> Idle:
 def prefill_seconds(scenario: Serving, prompts: Floats, decodes: float = 0.0, decode_context: float = 0.0) -> Floats:
     """Time to compute each prompt, in chunks, with that many sequences decoding. Array in, array out, s."""
     room = _room(scenario, decodes)
-    total = np.zeros_like(prompts)
-    before = np.zeros_like(prompts)
-    while (before < prompts).any():
-        chunk = np.minimum(prompts - before, room)
-        pairs, after = chunk * before + chunk * (chunk + 1) / 2, before + chunk
-        seconds = scenario.step_seconds(
-            chunk, pairs, after, decodes, decode_context, decodes + (after == prompts) * (chunk > 0)
-        )
-        total += np.where(chunk > 0, seconds, 0.0)
-        before = after
-    return total
+    before = np.arange(int(np.ceil(prompts.max(initial=1.0) / room)))[:, None] * room  # a row for each chunk
+    chunk = np.clip(prompts - before, 0.0, room)
+    pairs, after = chunk * before + chunk * (chunk + 1) / 2, before + chunk
+    ends = (after == prompts) * (chunk > 0)
+    many = np.full_like(chunk, decodes)
+    seconds = scenario.step_seconds(chunk, pairs, after, many, np.full_like(chunk, decode_context), many + ends)
+    return np.asarray(np.where(chunk > 0, seconds, 0.0).sum(axis=0))
 
 
 def prefill_chunks(scenario: Serving, prompts: Floats, decodes: float = 0.0) -> Floats:

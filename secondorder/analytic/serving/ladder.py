@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from secondorder.analytic.remember import itself, remembered
+from secondorder.analytic.serving.domain import short_answers
 from secondorder.analytic.serving.idle import Idle, idle, weighted_quantile
 from secondorder.analytic.serving.mean_value import MeanValue, mean_value
 from secondorder.analytic.serving.overload import overload_wait
@@ -21,6 +22,8 @@ from secondorder.scenarios.serving import Serving
 from secondorder.workloads.traces import Trace
 
 NEAR = 0.1
+DIGITS = 8
+"""Significant digits of a figure that is not exact; rounding errors reach the eleventh."""
 MEANS_ALONE = f"neither waits nor spread are counted: the second order is more than {NEAR:.0%} away"
 
 ALONE = "idle engine"
@@ -61,6 +64,7 @@ def _order_0(alone: Idle) -> Iterator[Rung]:
         values, weight = values[kept], alone.weight[kept] / alone.weight[kept].sum()
         amounts = {f"{name}_mean": float((values * weight).sum())}
         amounts |= {f"{name}_{label}": weighted_quantile(values, weight, level) for label, level in QUANTILES.items()}
+        amounts = {metric: _significant(amount) for metric, amount in amounts.items()}
         yield from rungs(SERVING, 0, ALONE, bound("from below, a request alone"), amounts)
 
 
@@ -73,7 +77,7 @@ def _order_1(scenario: Serving, means: MeanValue, rate: float) -> Iterator[Rung]
         yield _rung(metric, amount, MEANS, 1)
     for metric, amount in (
         ("request_throughput", rate),
-        ("output_throughput", rate * scenario.offered.mean_output),
+        ("output_throughput", _significant(rate * scenario.offered.mean_output)),
     ):
         yield _rung(metric, amount, MEANS, 1, Claim.EXACT)
 
@@ -89,9 +93,10 @@ def _apart(first: Iterator[Rung], second: list[Rung]) -> Iterator[Rung]:
 
 def _order_2(scenario: Serving, replica: Replica) -> Iterator[Rung]:
     outside = "; ".join(replica.outside)
+    for_tokens = "; ".join(filter(None, (outside, short_answers(replica.batch))))
 
     def rung(metric: str, amount: float, source: str = QUEUE) -> Rung:
-        return _rung(metric, amount, source, 2, outside=outside)
+        return _rung(metric, amount, source, 2, outside=for_tokens if metric.startswith("tpot") else outside)
 
     yield rung("ttft_mean", replica.ttft_mean)
     for label, level in QUANTILES.items():
@@ -128,6 +133,15 @@ def _overload(scenario: Serving, limit: Saturation) -> Iterator[Rung]:
         yield _rung(metric, amount, FLUID, 1, outside=outside, note=note)
 
 
+def _significant(amount: float) -> float:
+    """A figure without the digits that are left to rounding, which differs with the vector extensions of a processor.
+
+    >>> _significant(0.123456789123)
+    0.12345679
+    """
+    return float(f"{amount:.{DIGITS}g}")
+
+
 def _rung(
     metric: str,
     amount: float,
@@ -139,6 +153,7 @@ def _rung(
     note: str = "",
 ) -> Rung:
     unit = unit_of(SERVING, metric)
+    amount = amount if claim is Claim.EXACT else _significant(amount)
     return Rung(
         metric=metric, amount=amount, unit=unit, source=source, order=order, claim=claim, outside=outside, note=note
     )

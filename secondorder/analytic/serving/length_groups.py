@@ -11,6 +11,9 @@ from secondorder.workloads.lengths import Lengths
 GROUPS: Edges = (0.0, 0.4, 0.8, 1.0)
 """Cuts of the law of a prompt that belongs to its answer; prompts of one length are in one group."""
 
+WITHIN = 4
+"""Smaller parts of a part of the answers, where its own length matters."""
+
 
 def lengths_of(scenario: Serving) -> object:
     """The law of the lengths of a scenario's requests."""
@@ -39,10 +42,12 @@ def _group_of(mass: Floats) -> Floats:
     return np.asarray(np.searchsorted(GROUPS[1:-1], middle))
 
 
-def decode_steps(scenario: Serving) -> tuple[Floats, Floats, Floats]:
+@remembered(lengths_of)
+def decode_steps(scenario: Serving) -> tuple[Floats, Floats, Floats, Floats]:
     """Decode steps of the requests that have any, in parts of like length: steps, weights, shares of the groups.
 
-    The last has a row for each group of ``prompt_groups``, a column for each part.
+    The shares have a row for each group of ``prompt_groups``, a column for each part. At last, a row for each part, its
+    lengths in ``WITHIN`` smaller ones, over their mean.
     """
     law = scenario.offered
     if isinstance(law, Lengths):
@@ -55,13 +60,16 @@ def decode_steps(scenario: Serving) -> tuple[Floats, Floats, Floats]:
         member = np.array([group == g for g in np.unique(group)], float)
     kept = outputs > 1.5
     if not kept.any():
-        return np.ones(1), np.ones(1), np.eye(len(member), 1)
+        return np.ones(1), np.ones(1), np.eye(len(member), 1), np.ones((1, WITHIN))
     order = np.argsort(outputs[kept], kind="stable")
     steps, weight, member = outputs[kept][order] - 1, weight[kept][order], member[:, kept][:, order]
     mass = np.concatenate([[0.0], weight.cumsum()])
     cuts = np.asarray(FINE) * mass[-1]
+    finer = np.interp(np.arange(WITHIN * len(cuts) - WITHIN + 1) / WITHIN, np.arange(len(cuts)), cuts)
     parts = [
         np.diff(np.interp(cuts, mass, np.concatenate([[0.0], (row * weight).cumsum()]))) for row in (steps, *member)
     ]
-    share = np.diff(cuts)
-    return np.maximum(parts[0] / share, 1.0), share / share.sum(), np.array(parts[1:]) / share
+    share, inside = np.diff(cuts), np.interp(finer, mass, np.concatenate([[0.0], (steps * weight).cumsum()]))
+    means = np.maximum(parts[0] / share, 1.0)
+    smaller = np.diff(inside).reshape(-1, WITHIN) / np.maximum(parts[0], 1e-300)[:, None] * WITHIN
+    return means, share / share.sum(), np.array(parts[1:]) / share, smaller

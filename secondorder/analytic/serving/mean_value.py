@@ -45,8 +45,10 @@ def mean_value(scenario: Serving, rate: float) -> MeanValue:
     means = _Means(scenario, rate, demand(scenario))
     tpot = means.step(1.0)
     batch = rate * means.need.decode_steps * tpot  # from below; from 0 on, a prompt would take a step of its own
+    together = 0.0
     for _ in range(500):
-        tpot = max(means.apart(batch), means.together(batch))
+        apart, together = means.apart(batch), means.together(batch, together)
+        tpot = max(apart, together)
         following = rate * means.need.decode_steps * tpot
         if abs(following - batch) <= 1e-9 * max(1.0, batch):
             break
@@ -94,12 +96,15 @@ class _Means:
             )
         return self.step(max(batch, 1.0)) / (1 - share)
 
-    def together(self, batch: float) -> float:
-        """The step of the mean batch, s: it takes in the prompt tokens that arrive while it lasts."""
+    def together(self, batch: float, shorter: float) -> float:
+        """The step of the mean batch, s: it takes in the prompt tokens that arrive while it lasts.
+
+        Found from a ``shorter`` step upwards. 0 where fewer than one prompt arrives in it.
+        """
         prompts, weight = self._prompts
         pairs = float((prompts * (prompts + 1) / 2 * weight).sum()) / self.need.prompt
         context = batch * self.need.decode_context
-        seconds = self.step(max(batch, 1.0))
+        seconds = max(self.step(max(batch, 1.0)), shorter)
         for _ in range(200):
             tokens = self.rate * self.need.prompt * seconds
             rows = batch + tokens / self.need.prompt

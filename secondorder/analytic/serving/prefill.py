@@ -10,8 +10,9 @@ the beginning of steps is a Markov chain,
 ``Y(t)`` the tokens that arrive in ``t`` seconds (compound Poisson) and ``T(P)`` the step time.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -20,19 +21,25 @@ from secondorder.analytic.serving.bursts import burst
 from secondorder.analytic.serving.first_token import FirstToken
 from secondorder.analytic.serving.length_groups import prompt_groups
 from secondorder.analytic.serving.run_moments import run_moments
-from secondorder.arrays import Floats
+from secondorder.analytic.serving.transforms import cells_of, exp, exp_along
+from secondorder.arrays import Booleans, Floats
 from secondorder.scenarios.serving import Serving
 
 STEP_CELLS = 32  # cells of a full step's prompt tokens; more where prompts are short against it
+FINE_STEP_CELLS = 64
 MOST_STEP_CELLS = 128
 MOST_SIZE = 2048  # length of a transform past which cells are made coarser
 LONGEST_SIZE = 8192
+LEAST_KEPT = 0.8  # share of its cells that a prompt of more than one keeps, at least, so that shorter ones are felt
 FOLDS = 24.0  # decay of the backlog's law over the length of a transform, in powers of e
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrefillQueue:
-    """The prompts of a scenario at a rate (request/s), with a fixed number of decodes.
+    """The prompts of a scenario at a rate (request/s), with each of several fixed numbers of decodes.
+
+    ``decodes``: the numbers; ``decode_context``: tokens of cache that a step reads for them. All that is found has a
+    first axis for them: they are solved together.
 
     *Approximation*: the decodes do not change in number while a prompt waits; prompts are counted by
     what they cost, in tokens of the mean one (``_work``), in cells of ``cell`` tokens. *Valid when*
@@ -42,8 +49,8 @@ class PrefillQueue:
 
     scenario: Serving
     rate: float
-    decodes: float
-    decode_context: float
+    decodes: Floats
+    decode_context: Floats
     per_step: float | None = None
     """Prompts that arrive in each step, however long it lasts, as where each is admitted when another request ends.
 
@@ -55,205 +62,155 @@ class PrefillQueue:
     # The grid
 
     @cached_property
-    def room(self) -> float:
+    def room(self) -> Floats:
         """Prompt tokens that fit into a step with the decodes."""
-        return max(1.0, self.scenario.settings.max_num_batched_tokens - self.decodes)
+        return np.maximum(1.0, self.scenario.settings.max_num_batched_tokens - self.decodes)
 
     @cached_property
     def _prompts(self) -> tuple[Floats, Floats]:
         """Lengths of prompts and their weights, equal lengths together."""
-        return prompt_groups(self.scenario)[0], prompt_groups(self.scenario)[1].sum(axis=0)
+        tokens, weight = prompt_groups(self.scenario)
+        return tokens, weight.sum(axis=0)
 
     @cached_property
+    def _mean_prompt(self) -> float:
+        tokens, weight = self._prompts
+        return float((tokens * weight).sum())
+
+    @cached_property
+    def _grids(self) -> list[tuple[int, int]]:
+        """Cells of a full step, and length of the transforms, that suit each number of decodes.
+
+        A mean prompt has two cells or more, where the backlog is not too long for it; one or more, where two would ask
+        for more than 64 cells, unless at saturation, which is solved once for all rates. A transform is twice as
+        long as the longest prompt, or as long as the backlog's tail asks for.
+        """
+        found = []
+        for room, longest, decay in zip(self.room, self._work[:, -1], self._decay, strict=True):
+            cells = min(STEP_CELLS, int(room))
+            while room / cells > self._mean_prompt / 2 and 2 * cells <= min(FINE_STEP_CELLS, room):
+                cells *= 2
+            always = self.per_step is not None
+            while room / cells > self._mean_prompt / (1 + always) and 2 * cells <= min(MOST_STEP_CELLS, room):
+                cells *= 2
+            while cells > 8 and _length(room / cells, cells, longest, decay) > MOST_SIZE:
+                cells //= 2
+            found.append((cells, min(LONGEST_SIZE, _length(room / cells, cells, longest, decay))))
+        return found
+
+    def by_grid(self) -> "list[PrefillQueue]":
+        """Parts that are solved on one grid each, in order."""
+        borders = [at for at in range(1, len(self._grids)) if self._grids[at] != self._grids[at - 1]]
+        if not borders:
+            return [self]
+        places = [slice(*ends) for ends in pairwise([0, *borders, len(self._grids)])]
+        return [replace(self, decodes=self.decodes[at], decode_context=self.decode_context[at]) for at in places]
+
+    @property
     def cap(self) -> int:
-        """Cells of a full step: a mean prompt has two or more, where the backlog is not too long for it."""
-        prompts, weight = self._prompts
-        half = float((prompts * weight).sum()) / 2
-        cells = min(STEP_CELLS, int(self.room))
-        while self.room / cells > half and 2 * cells <= min(MOST_STEP_CELLS, self.room):
-            cells *= 2
-        while cells > 8 and self._size(self.room / cells, cells) > MOST_SIZE:
-            cells //= 2
-        return cells
+        """Cells of a full step."""
+        return self._grids[0][0]
 
-    @cached_property
-    def cell(self) -> float:
-        return self.room / self.cap
-
-    @cached_property
+    @property
     def size(self) -> int:
-        """Length of the transforms: twice the longest prompt, or as long as the backlog's tail asks for."""
-        return min(LONGEST_SIZE, self._size(self.cell, self.cap))
-
-    def _size(self, cell: float, cap: int) -> int:
-        longest = float(self._work.max()) / cell
-        tail = FOLDS / (self._decay * cell) if self._decay > 0 else 0.0
-        return 1 << int(np.ceil(np.log2(max(2 * longest + 4 * cap, tail, 64))))
+        """Length of the transforms."""
+        return self._grids[0][1]
 
     @cached_property
-    def _decay(self) -> float:
+    def cell(self) -> Floats:
+        return np.asarray(self.room / self.cap)
+
+    @cached_property
+    def _decay(self) -> Floats:
         """The backlog's tail falls as ``exp(-d W)``, ``W`` in tokens (Kingman 1970).
 
         The positive root of ``rate T (E[e^(d X)] - 1) = d room``, ``X`` a prompt (a burst), ``T`` a full step.
         """
-        if self.fill >= 1:
-            return 0.0
         tokens, weight = self._work, self._prompts[1]
-        arriving = self.rate * self._full_step if self.per_step is None else self.per_step
-        low, high = 0.0, 600.0 / float(tokens.max())
-        while high - low > 1e-2 * high:
+        low, high = np.zeros_like(self.room), 600.0 / tokens.max(axis=1)
+        while (high - low > 1e-2 * high).any():
             middle = (low + high) / 2
-            more = float((np.expm1(middle * tokens) * weight).sum())
+            more = (np.expm1(middle[:, None] * tokens) * weight).sum(axis=1)
             most = 1 - (self.burst - 1) * more  # a burst has a transform up to where this is 0
-            if most > 0 and arriving * more / most < middle * self.room:
-                low = middle
-            else:
-                high = middle
-        return low
+            below = (most > 0) & (self._arriving * more < middle * self.room * most)
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
+            if (high < 1e-9).any():
+                break  # of a queue that is not stable
+        return np.where(self.fill < 1, low, 0.0)
+
+    @cached_property
+    def _arriving(self) -> Floats:
+        """Requests that arrive in a full step."""
+        full = self.step_of_room
+        return self.rate * full if self.per_step is None else np.full_like(full, self.per_step)
 
     @cached_property
     def _work(self) -> Floats:
         """What each prompt costs, in tokens of the mean one: a long prompt's attends to more tokens.
 
         ``I (1 + c p(I)) / (1 + c p)``, ``p(I) = (I + 1)/2`` pairs a token, ``p`` those of the mean
-        token, ``c`` the cost of a pair over that of a token in a full step. The mean is kept.
+        token, ``c`` the cost of a pair over that of a token in a full step. The mean is kept. A row for each number of
+        decodes.
         """
         prompts, _ = self._prompts
         room, attended, less = self.room, self._pairs * self.room, 1 - 1e-3
         last = self._seconds(room, attended)
         token = last - self._seconds(room * less, attended)
         pair = (last - self._seconds(room, attended * less)) / self._pairs
-        cost = pair / token if token > 0 else 0.0
+        cost = np.where(token > 0, pair / np.where(token > 0, token, 1.0), 0.0)[:, None]
         return np.asarray(prompts * (1 + cost * (prompts + 1) / 2) / (1 + cost * self._pairs))
 
-    def _seconds(self, tokens: float, pairs: float) -> float:
+    def _seconds(self, tokens: Floats, pairs: Floats) -> Floats:
         n = self.decodes
-        return float(self.scenario.step_seconds(tokens, pairs, tokens, n, self.decode_context, n + 1))
+        return np.asarray(self.scenario.step_seconds(tokens, pairs, tokens, n, self.decode_context, n + 1), float)
 
     @cached_property
     def _pairs(self) -> float:
         """Attention pairs of a mean prompt token."""
         prompts, weight = self._prompts
-        return float((prompts * (prompts + 1) / 2 * weight).sum() / (prompts * weight).sum())
+        return float((prompts * (prompts + 1) / 2 * weight).sum() / self._mean_prompt)
 
     # The steps
 
     @cached_property
     def step_seconds(self) -> Floats:
         """Duration of a step with 0, 1, ... ``cap`` cells of prompt."""
-        seconds = self.step(np.asarray(np.arange(self.cap + 1) * self.cell, float))
-        if self.decodes == 0:
-            seconds[0] = 0.0
+        seconds = self.step(np.arange(self.cap + 1) * self.cell[:, None])
+        seconds[self.decodes == 0, 0] = 0.0
         return seconds
 
     @cached_property
-    def _full_step(self) -> float:
-        return float(self.step(np.array([0.0, self.room]))[-1])
+    def step_of_room(self) -> Floats:
+        """Duration of a full step."""
+        return self.step(self.room[:, None])[:, 0]
 
     def step(self, tokens: Floats) -> Floats:
-        """Duration of steps with this many tokens of mean prompts."""
+        """Duration of steps with so many tokens of mean prompts: a row for each number of decodes."""
         prompts, weight = self._prompts
-        mean = float((prompts * weight).sum())
-        chunks = np.ceil(prompts / self.room)
-        context = float(((self.room * chunks * (chunks - 1) / 2 + prompts) * weight).sum()) / mean
-        n = self.decodes
-        return np.array(
-            self.scenario.step_seconds(
-                tokens, self._pairs * tokens, context * tokens, n, self.decode_context, n + tokens / mean
-            ),
-            float,
+        room, n = self.room[:, None], self.decodes[:, None]
+        chunks = np.ceil(prompts / room)
+        context = ((room * chunks * (chunks - 1) / 2 + prompts) * weight).sum(axis=1) / self._mean_prompt
+        tokens, n = np.broadcast_arrays(tokens, n)
+        seconds = self.scenario.step_seconds(
+            tokens,
+            self._pairs * tokens,
+            context[:, None] * tokens,
+            n,
+            np.broadcast_to(self.decode_context[:, None], n.shape),
+            n + tokens / self._mean_prompt,
         )
+        return np.array(seconds, float)
 
     @cached_property
-    def fill(self) -> float:
+    def fill(self) -> Floats:
         """Share of a full step's room that arrives while a full step runs; below 1 is stable."""
-        prompts, weight = self._prompts
-        arriving = self.rate * self._full_step if self.per_step is None else self.per_step
-        return arriving * float((prompts * weight).sum()) / self.room
+        return np.asarray(self._arriving * self._mean_prompt / self.room)
 
     # The backlog
 
     @cached_property
-    def _tilt(self) -> float:
-        return min(self._decay * self.cell / 2, 2 * FOLDS / self.size)
-
-    def _cells(self, tokens: Floats, weight: Floats) -> Floats:
-        """Law of the cells of such prompts; a fraction of a cell is shared so that the mean is kept."""
-        cells = np.minimum(tokens / self.cell, self.size - 2)
-        low = np.floor(cells).astype(int)
-        law = np.bincount(low, weight * (1 - (cells - low)), minlength=self.size)
-        return np.asarray(law + np.bincount(low + 1, weight * (cells - low), minlength=self.size))
-
-    @cached_property
-    def _arrivals(self) -> TiltedArrivals:
-        """Of the cells that arrive in each step; what an idle engine waits for is one prompt."""
-        law = self._cells(self._work, self._prompts[1])
-        prompt = burst(np.fft.rfft(law * np.exp(self._tilt * np.arange(self.size))), self.burst)
-        if self.per_step is not None:
-            rows = np.repeat(np.exp(self.per_step * (prompt - 1))[None, :], self.cap + 1, axis=0)
-            return TiltedArrivals(rows=rows, size=self.size, tilt=self._tilt)
-        rows = np.exp(self.rate / self.burst * self.step_seconds[:, None] * (prompt - 1))
-        if self.decodes == 0:
-            rows[0] = prompt
-        return TiltedArrivals(rows=rows, size=self.size, tilt=self._tilt)
-
-    @cached_property
-    def backlog(self) -> Floats:
-        """Stationary law of the backlog, in cells, at the beginning of steps."""
-        if self.fill >= 1:
-            return np.asarray(np.eye(1, self.size // 2, self.size // 2 - 1)[0])
-        return stationary_backlog(self._arrivals)
-
-    @cached_property
-    def _durations(self) -> Floats:
-        """Of the step that begins with each backlog."""
-        return np.asarray(self.step_seconds[np.minimum(np.arange(len(self.backlog)), self.cap)])
-
-    @cached_property
-    def mean_step(self) -> float:
-        """Mean duration of a step, s."""
-        return float((self.backlog * self._durations).sum())
-
-    @cached_property
-    def prefill_steps(self) -> float:
-        """Steps from the end of that in which a prompt arrives to that in which it is computed, on average.
-
-        Of ``per_step`` arrivals in a step, a share ``u`` is ahead of a prompt, ``u`` uniform; with what was left over
-        and its own cells ``V`` it takes ``ceil(V/cap)`` steps.
-        """
-        if self.fill >= 1:
-            return float(len(self.backlog)) / self.cap
-        prompt = np.fft.rfft(self._cells(self._work, self._prompts[1]))
-        left = self.backlog[self.cap :].copy()
-        left[0] += self.backlog[: self.cap].sum()
-        nodes, weights = np.polynomial.legendre.leggauss(4)
-        ahead = sum(
-            w / 2 * np.exp((self.per_step or 0.0) * (1 + x) / 2 * (prompt - 1))
-            for x, w in zip(nodes.tolist(), weights.tolist(), strict=True)
-        )
-        cells = np.maximum(np.fft.irfft(np.fft.rfft(left, n=self.size) * ahead * prompt, n=self.size), 0.0)
-        steps = np.maximum(np.ceil(np.arange(self.size) / self.cap), 1.0)
-        return float((cells * steps).sum() / cells.sum())
-
-    # What a request meets
-
-    @property
-    def first_token(self) -> tuple[Floats, Floats]:
-        """Law of the time to first token: atoms (s) and their weights, see ``FirstToken``."""
-        return self._first_token.atoms, self._first_token.weight
-
-    @cached_property
-    def _first_token(self) -> FirstToken:
-        return FirstToken(
-            steps=self.step_seconds,
-            last=self._last_seconds,
-            rate=self.rate,
-            burst=self.burst,
-            backlog=self.backlog,
-            prompts=np.array([self._cells(self._work, share) for share in self.groups]),
-            idle=self.decodes == 0,
-            late=self.mean_step if self.scenario.settings.async_scheduling and self.decodes else 0.0,
-        )
+    def _tilt(self) -> Floats:
+        return np.minimum(self._decay * self.cell / 2, 2 * FOLDS / self.size)
 
     @cached_property
     def groups(self) -> Floats:
@@ -261,32 +218,116 @@ class PrefillQueue:
         return prompt_groups(self.scenario)[1]
 
     @cached_property
-    def _last_seconds(self) -> Floats:
-        """Duration of a step that ends a prompt: with less than a cell, that of a token."""
-        seconds = self.step_seconds.copy()
-        seconds[0] = self._seconds(1.0, 1.0)
-        return seconds
+    def _cells(self) -> Floats:
+        """Laws of the cells of a prompt: by number of decodes and group; a row sums to the group's share."""
+        cells = np.minimum(self._work / self.cell[:, None], self.size - 2)
+        cells = np.minimum(self._felt(cells), self.size - 2)
+        return np.array([[cells_of(row, share, self.size) for share in self.groups] for row in cells])
 
-    def run_moments(self, steps: Floats) -> Floats:
+    def _felt(self, cells: Floats) -> Floats:
+        """Cells such that a prompt shorter than one lengthens its step as it does, where that is by more than in
+        proportion: its first tokens may touch as many experts as all of a cell. Others are cut so that the mean is
+        kept."""
+        weight, short = self._prompts[1], cells < 1
+        none, whole = self.step_seconds[:, :1], self.step_seconds[:, 1:2]
+        added = self.step(cells * self.cell[:, None]) - none
+        share = np.clip(added / np.where(whole > none, whole - none, np.inf), cells, 1.0)
+        felt, total = np.where(short, share, 0.0), (cells * weight).sum(axis=1, keepdims=True)
+        others = (np.where(short, 0.0, cells) * weight).sum(axis=1, keepdims=True)
+        kept = (total - (felt * weight).sum(axis=1, keepdims=True)) / np.maximum(others, 1e-300)
+        return np.where(kept < LEAST_KEPT, cells, np.where(short, share, np.maximum(kept * cells, 1.0)))
+
+    @cached_property
+    def _arrivals(self) -> TiltedArrivals:
+        """Of the cells that arrive in each step; what an idle engine waits for is one prompt."""
+        tilted = self._cells.sum(axis=1) * np.exp(self._tilt[:, None] * np.arange(self.size))
+        prompt = burst(np.fft.rfft(tilted), self.burst)[:, None, :]
+        if self.per_step is not None:
+            rows = np.repeat(exp(self.per_step * (prompt - 1)), self.cap + 1, axis=1)
+        else:
+            rows = exp_along(self.rate / self.burst * self.step_seconds, prompt[:, 0] - 1)
+            rows[self.decodes == 0, 0] = prompt[self.decodes == 0, 0]
+        return TiltedArrivals(rows=rows, size=self.size, tilt=self._tilt)
+
+    @cached_property
+    def backlog(self) -> Floats:
+        """Stationary law of the backlog, in cells, at the beginning of steps; at its end where that is not stable."""
+        found = np.zeros((len(self.decodes), self.size // 2))
+        found[:, -1] = 1.0
+        stable = self.fill < 1
+        if stable.any():
+            found[stable] = stationary_backlog(self._arrivals.of(stable))
+        return found
+
+    @cached_property
+    def _durations(self) -> Floats:
+        """Of the step that begins with each backlog."""
+        return np.asarray(self.step_seconds[:, np.minimum(np.arange(self.size // 2), self.cap)])
+
+    @cached_property
+    def mean_step(self) -> Floats:
+        """Mean duration of a step, s."""
+        return np.asarray((self.backlog * self._durations).sum(axis=1))
+
+    @cached_property
+    def prefill_steps(self) -> Floats:
+        """Steps from the end of that in which a prompt arrives to that in which it is computed, on average.
+
+        Of ``per_step`` arrivals in a step, a share ``u`` is ahead of a prompt, ``u`` uniform; with what was left over
+        and its own cells ``V`` it takes ``ceil(V/cap)`` steps.
+        """
+        prompt = np.fft.rfft(self._cells.sum(axis=1))
+        left = self.backlog[:, self.cap :].copy()
+        left[:, 0] += self.backlog[:, : self.cap].sum(axis=1)
+        nodes, weights = np.polynomial.legendre.leggauss(4)
+        ahead = sum(
+            w / 2 * exp((self.per_step or 0.0) * (1 + x) / 2 * (prompt - 1))
+            for x, w in zip(nodes.tolist(), weights.tolist(), strict=True)
+        )
+        cells = np.maximum(np.fft.irfft(np.fft.rfft(left, n=self.size) * ahead * prompt, n=self.size), 0.0)
+        steps = np.maximum(np.ceil(np.arange(self.size) / self.cap), 1.0)
+        found = (cells * steps).sum(axis=1) / cells.sum(axis=1)
+        return np.where(self.fill < 1, found, self.size / 2 / self.cap)
+
+    # What a request meets
+
+    @cached_property
+    def first_token(self) -> FirstToken:
+        """The time to first token."""
+        last = self.step_seconds.copy()  # of a step that ends a prompt: with less than a cell, that of a token
+        last[:, 0] = self._seconds(np.ones_like(self.room), np.ones_like(self.room))
+        busy = self.decodes > 0
+        return FirstToken(
+            steps=self.step_seconds,
+            last=last,
+            rate=self.rate,
+            burst=self.burst,
+            backlog=self.backlog,
+            prompts=self._cells,
+            idle=~busy,
+            late=self.mean_step * busy if self.scenario.settings.async_scheduling else np.zeros_like(self.room),
+        )
+
+    def run_moments(self, steps: Floats, first_token: FirstToken, which: Booleans) -> Floats:
         """Moments about ``steps mean_step`` of the duration of the first steps of a decoding request.
 
-        Rows: the first three (s, s^2, s^3), and the probability that no step has a prompt; columns: the numbers of
-        steps. The request begins to decode at the end of the step that computed its prompt: a longer step than most,
-        and what arrived in it is computed in the request's own first steps (the inspection paradox).
+        By number of decodes (of those in ``which``, with their ``first_token``), group of prompts, order and number of
+        steps. Orders: the first three (s, s^2, s^3), and the probability that no step has a prompt; 0 where the queue
+        is not stable. The request begins to decode at the end of the step that computed its prompt: a longer step than
+        most, and what arrived in it is computed in the request's own first steps (the inspection paradox); the more,
+        the longer its prompt.
         """
-        return np.asarray((self.run_moments_by_group(steps) * self.groups.sum(axis=1)[:, None, None]).sum(axis=0))
+        arrivals = self._arrivals.of(which)
+        laws = arrivals.next_backlog(first_token.backlog_behind)
+        moments = run_moments(arrivals, self.backlog[which], self._durations[which], laws, steps)
+        least = self.step_seconds[which, 0, None, None]
+        quiet = laws[..., 0, None] * np.exp(-self.rate / self.burst * least * (steps - 1))
+        found = np.concatenate([moments, quiet[:, :, None]], axis=2)
+        found[self.fill[which] >= 1] = 0.0
+        return found
 
-    def run_moments_by_group(self, steps: Floats) -> Floats:
-        """The same for each group of prompts: the longer a request's prompt, the more arrived in its last step."""
-        laws = np.array([self._after(law) for law in self._first_token.backlog_behind])
-        moments = run_moments(self._arrivals, self.backlog, self._durations, laws, steps)
-        quiet = laws[:, :1] * np.exp(-self.rate / self.burst * float(self.step_seconds[0]) * (steps - 1))
-        return np.concatenate([moments, quiet[:, None, :]], axis=1)
 
-    def _after(self, law: Floats) -> Floats:
-        """Law of the backlog a step later."""
-        cap, arrivals = self.cap, self._arrivals
-        low = (law[: cap + 1, None] * arrivals.rows).sum(axis=0)
-        high_part = arrivals.tilted(np.concatenate([[0.0], law[cap + 1 :]])) * arrivals.rows[-1]
-        found = np.maximum(arrivals.untilt(low + high_part), 0.0)[: len(self.backlog)]
-        return np.asarray(found / found.sum())
+def _length(cell: float, cap: int, longest: float, decay: float) -> int:
+    """Length of the transforms with cells of so many tokens, for the longest prompt and the backlog's decay."""
+    tail = FOLDS / (decay * cell) if decay > 0 else 0.0
+    return 1 << int(np.ceil(np.log2(max(2 * longest / cell + 4 * cap, tail, 64))))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from secondorder.analytic.serving.decode_batch import DecodeBatch
 from secondorder.analytic.serving.domain import cache_overflow, outside
-from secondorder.analytic.serving.prefill import PrefillQueue
+from secondorder.analytic.serving.first_token import ALIKE
 from secondorder.analytic.serving.runs import LEVELS, Edges, RunLaw, binned, parts
 from secondorder.analytic.serving.saturation import Saturation, saturation
 from secondorder.arrays import Floats
@@ -36,10 +36,11 @@ class Replica:
     *Approximation*: the number of decodes changes slowly against the wait of a prompt; the requests' output lengths
     matter for their number through the time of the run of steps alone (exact for processor sharing, Cohen 1979, while
     slots are free; the wait for a slot is scaled by ``(1 + scv)/2``, Allen-Cunneen). How steps and decodes fluctuate
-    together is linear (``Fluctuations``). *Valid when* arrivals are Poisson, or have gamma gaps of an scv of 1 to 4,
-    fewer than .2 % of the requests wait for the cache and .5 % for a slot (from 1 % on the 99th percentile lies among
-    those that wait, whose tail is rough, and several times too long where answers spread widely), and most prompt
-    tokens are of prompts of up to 1.5 token budgets.
+    together is linear (``Fluctuations``). *Valid when* arrivals are Poisson, or gamma or Markov-modulated with an
+    index of dispersion of 1 to 2.5 and bursts no longer than the backlog that they make; prompts add no more than two
+    thirds of the steps' time; fewer than .2 % of the requests wait for the cache and .5 % for a slot (from 1 % on the
+    99th percentile lies among those that wait, whose tail is rough, and several times too long where answers spread
+    widely); and most prompt tokens are of prompts of up to 1.5 token budgets.
 
     *Accuracy*: ``python benchmarks/serving_accuracy.py`` draws services at random and prints how many
     figures inside that domain lie within 10 % of the simulation or in its interval. Five services on
@@ -67,10 +68,6 @@ class Replica:
     def batch(self) -> DecodeBatch:
         """The sequences that decode."""
         return DecodeBatch(scenario=self.scenario, rate=self.rate, limit=self.limit)
-
-    def queue(self, decodes: float) -> PrefillQueue:
-        """The prompts with that many sequences decoding."""
-        return self.batch.queue(decodes)
 
     @property
     def decodes(self) -> Floats:
@@ -119,16 +116,14 @@ class Replica:
 
         Between two numbers of decodes that are solved, quantiles are interpolated.
         """
-        levels, share = self._levels
+        levels, _ = self._levels
         if len(levels) == 1:
-            idle = self.batch.queue(0.0)
-        else:
-            idle = self.batch.queue(0.0 if share[0] > NEGLIGIBLE else float(self.batch.solved[0][0]))
-        alone, weight = parts(*idle.first_token, TIMES)
-        if len(levels) == 1:
+            alone, weight = parts(*self.batch.first_tokens[-1], TIMES)
             return alone[None, :], weight
+        *busy_laws, idle = self.batch.first_tokens
+        alone, weight = parts(*idle, TIMES)
         numbers, _ = self.batch.solved
-        solved = np.array([parts(*self.batch.queue(n).first_token, TIMES)[0] for n in numbers.tolist()])
+        solved = np.array([parts(*law, TIMES)[0] for law in busy_laws])
         low, part = _between(levels[1:], numbers)
         busy = solved[low] * (1 - part[:, None]) + solved[np.minimum(low + 1, len(numbers) - 1)] * part[:, None]
         return np.concatenate([alone[None, :], busy]), weight
@@ -137,9 +132,9 @@ class Replica:
     def first_token(self) -> tuple[Floats, Floats]:
         """Law of the time to first token without a wait for a slot: atoms (s, rising) and weights."""
         atoms, weight = self._first_tokens
-        mass = (self._levels[1][:, None] * weight).ravel()
-        order = np.argsort(atoms, axis=None, kind="stable")
-        return atoms.ravel()[order], mass[order] / mass.sum()
+        mass, atoms = (self._levels[1][:, None] * weight).ravel(), atoms.ravel()
+        order = np.lexsort((mass, np.round(atoms / atoms.max() / ALIKE)))
+        return atoms[order], mass[order] / mass.sum()
 
     @cached_property
     def ttft_mean(self) -> float:
@@ -263,9 +258,10 @@ class Replica:
             middles, part = (cuts[1:] + cuts[:-1]) / 2, np.diff(cuts)
             runs = law.quantiles(middles)
             runs += (mean - (runs * part).sum(axis=-1))[..., None]  # the mean is kept
-            weight = (self.batch.lengths[1][:, None] * part).ravel()
+            within = self.batch.lengths_within  # a run is about as much longer as its answer is
+            weight = np.repeat(self.batch.lengths[1][:, None] * part, within.shape[1], axis=1).ravel()
             for first, run, share in zip(atoms, runs, shares, strict=True):
-                times, many = parts(run.ravel(), weight, RUNS)
+                times, many = parts((run[:, :, None] * within[:, None, :]).ravel(), weight, RUNS)
                 both = share * (1 - self.batch.single) * (mass[:, None] * many)
                 found.append(((first[:, None] + times).ravel(), both.ravel()))
         sums, weight = (np.concatenate(part) for part in zip(*found, strict=True))

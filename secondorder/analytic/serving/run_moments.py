@@ -10,7 +10,7 @@ LOW_KNOTS = 12
 HIGH_KNOTS = 32
 MOST_STEPS = 96  # steps that are followed one by one; then the chain has forgotten its start
 CHECKED = 8  # steps after which it is seen whether it has already
-FORGOTTEN = 1e-5
+FORGOTTEN = 1e-4
 
 
 def run_moments(arrivals: TiltedArrivals, backlog: Floats, durations: Floats, starts: Floats, steps: Floats) -> Floats:
@@ -20,41 +20,55 @@ def run_moments(arrivals: TiltedArrivals, backlog: Floats, durations: Floats, st
     for squares and cubes; linear in ``m`` once the start is forgotten. The three are functions of the
     backlog, piecewise linear between few knots: close together up to a full step, in proportion beyond.
 
-    ``backlog``: its stationary law. ``starts``: a row for each law of the first backlog. Found: by law, moment (s,
-    s^2, s^3) and number of steps.
+    A first axis for the queues. ``backlog``: their stationary laws. ``starts``: several laws of the first backlog of
+    each. Found: by queue, law, moment (s, s^2, s^3) and number of steps.
     """
-    cap = len(arrivals.rows) - 1
-    low = np.unique(np.append(np.arange(min(cap, EVERY)), np.round(np.geomspace(min(cap, EVERY), cap, LOW_KNOTS))))
-    low = low.astype(int)
-    high = np.unique(np.round(np.geomspace(cap, len(durations) - 1, HIGH_KNOTS))).astype(int)
-    knots = np.union1d(low, high)
-    laws = arrivals.untilt(arrivals.rows[low])
+    knots, low = _knots(arrivals.cap, durations.shape[1])
+    laws = arrivals.untilt(arrivals.rows[:, low], arrivals.size // 2)
     above = np.arange(len(low), len(knots))  # a row past the cap is that of the cap, moved
     row = np.concatenate([np.arange(len(low)), np.full(len(above), len(low) - 1)])
-    moves = on_knots(laws, knots, row, np.maximum(knots - cap, 0))
-    moves = np.maximum(moves, 0.0)
-    moves /= moves.sum(axis=1, keepdims=True)
-    at_knots = durations[knots]
-    g = at_knots - float((on_knots(backlog[None, :], knots, np.zeros(1, int), np.zeros(1, int))[0] * at_knots).sum())
-    begin = on_knots(starts, knots, np.arange(len(starts)), np.zeros(len(starts), int))
-    most = int(min(MOST_STEPS, np.ceil(steps.max())))
-    found, later, back = np.zeros((len(starts), 3, most + 1)), np.zeros((3, len(knots))), np.ascontiguousarray(moves.T)
-    last = most
+    moves = np.maximum(on_knots(laws, knots, row, np.maximum(knots - arrivals.cap, 0)), 0.0)
+    moves /= moves.sum(axis=-1, keepdims=True)
+    still = np.zeros(1, int)
+    usual = on_knots(backlog[:, None], knots, still, still)[:, 0]
+    g = durations[:, knots] - (usual * durations[:, knots]).sum(axis=1, keepdims=True)
+    count = np.arange(starts.shape[1])
+    begin = on_knots(starts, knots, count, 0 * count)
+    return _at(steps, _by_step(g, moves, begin, int(min(MOST_STEPS, np.ceil(steps.max())))))
+
+
+def _knots(cap: int, length: int) -> tuple[Integers, Integers]:
+    """Backlogs between which the moments are straight, and those of them up to a full step."""
+    few = min(cap, EVERY)
+    low = np.unique(np.append(np.arange(few), np.round(np.geomspace(few, cap, LOW_KNOTS)))).astype(int)
+    high = np.unique(np.round(np.geomspace(cap, length - 1, HIGH_KNOTS))).astype(int)
+    return np.union1d(low, high), low
+
+
+def _by_step(g: Floats, moves: Floats, begin: Floats, most: int) -> Floats:
+    """Moments by queue, law of the first backlog, order and 0, 1, ... steps, until they grow evenly."""
+    found = np.zeros((*begin.shape[:2], 3, most + 1))
+    later = np.zeros((len(g), 3, g.shape[1]))
+    back = np.ascontiguousarray(moves.swapaxes(1, 2))
     for m in range(1, most + 1):
-        first, second, third = np.einsum("ik,kj->ij", later, back)
-        later = np.array([g + first, g**2 + 2 * g * first + second, g**3 + 3 * g**2 * first + 3 * g * second + third])
-        found[:, :, m] = np.einsum("gk,ik->gi", begin, later)
+        first, second, third = np.einsum("qik,qkj->iqj", later, back)
+        square = g + 2 * first
+        later[:, 0] = g + first
+        later[:, 1] = g * square + second
+        later[:, 2] = g * (g * (square + first) + 3 * second) + third
+        found[..., m] = np.einsum("qgk,qik->qgi", begin, later)
         if m % CHECKED == 0 and _settled(found, m):
-            last = m
-            break
-    grid = np.arange(last + 1)
-    beyond = np.maximum(steps - last, 0.0)
-    return np.array(
-        [
-            [np.interp(steps, grid, row[: last + 1]) + beyond * (row[last] - row[last - 1]) for row in law]
-            for law in found
-        ]
-    )
+            return found[..., : m + 1]
+    return found
+
+
+def _at(steps: Floats, found: Floats) -> Floats:
+    """Moments of so many steps, between those of whole numbers; straight beyond the last."""
+    last = found.shape[-1] - 1
+    low = np.minimum(np.floor(steps).astype(int), max(last - 1, 0))
+    part = steps - low
+    high = np.minimum(low + 1, last)
+    return np.asarray(found[..., low] * (1 - part) + found[..., high] * part)
 
 
 def _settled(found: Floats, m: int) -> bool:
@@ -66,16 +80,18 @@ def _settled(found: Floats, m: int) -> bool:
 def on_knots(laws: Floats, knots: Integers, row: Integers, moved: Integers) -> Floats:
     """Laws on few values: the mass between two knots is shared so that the mean is kept; past the last it lies on it.
 
-    Found for each entry of ``row`` and ``moved``: the law in that row, moved up by as many cells.
+    Several laws of each queue. Found for each entry of ``row`` and ``moved``: the law in that row, moved up by so many
+    cells.
     """
-    zero = np.zeros((len(laws), 1))
-    mass = np.concatenate([zero, laws.cumsum(axis=1)], axis=1)
-    sums = np.concatenate([zero, (laws * np.arange(laws.shape[1])).cumsum(axis=1)], axis=1)
-    ends = np.clip(knots - moved[:, None], 0, laws.shape[1])
-    inside, first = np.diff(mass[row[:, None], ends]), np.diff(sums[row[:, None], ends])
+    zero = np.zeros((*laws.shape[:2], 1))
+    mass = np.concatenate([zero, laws.cumsum(axis=-1)], axis=-1)
+    sums = np.concatenate([zero, (laws * np.arange(laws.shape[-1])).cumsum(axis=-1)], axis=-1)
+    ends = np.clip(knots - moved[:, None], 0, laws.shape[-1])
+    at = mass[:, row[:, None], ends]
+    inside, first = np.diff(at), np.diff(sums[:, row[:, None], ends])
     up = (first + (moved[:, None] - knots[:-1]) * inside) / np.diff(knots)
-    found = np.zeros((len(row), len(knots)))
-    found[:, :-1] += inside - up
-    found[:, 1:] += up
-    found[:, -1] += mass[row, -1] - mass[row, ends[:, -1]]
+    found = np.zeros((len(laws), len(row), len(knots)))
+    found[..., :-1] += inside - up
+    found[..., 1:] += up
+    found[..., -1] += mass[:, row, -1] - at[..., -1]
     return found

@@ -17,6 +17,8 @@ LEVELS: Edges = (0, 0.05, 0.15, 0.35, 0.65, 0.85, 0.94, 0.98, 0.995, 1)
 """Cuts of a law in few parts."""
 FINE: Edges = (*np.arange(36) / 40, *(1 - np.geomspace(0.1, 5e-4, 24)), 1.0)
 """Cuts of a law in many parts, close together about the 99th percentile."""
+ON_BORDER = 1e-6
+"""Of an interval: what lies on its border, but for rounding, belongs to it."""
 CUBE_ROOT = 2.0
 """Shape of a gamma law from which its cube root is near enough to normal."""
 
@@ -100,7 +102,7 @@ def binned(atoms: Floats, weight: Floats, bins: int = 4096) -> tuple[Floats, Flo
     (array([1.05, 3.  ]), array([0.5, 0.5]))
     """
     low, high = float(atoms.min()), float(atoms.max())
-    place = ((atoms - low) * ((bins - 1) / max(high - low, 1e-300))).astype(int)
+    place = ((atoms - low) * ((bins - 1) / max(high - low, 1e-300)) + ON_BORDER).astype(int)
     mass = np.bincount(place, weight, minlength=bins)
     sums = np.bincount(place, weight * atoms, minlength=bins)
     kept = mass > 0

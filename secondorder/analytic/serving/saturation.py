@@ -99,7 +99,7 @@ def saturation(scenario: Serving, *, reserve_full_length: bool = False) -> Satur
     With all ``B`` sequences running, ``D = B (E[O] - 1)/(E[O] - 1 + k)`` of them decode (``k``
     prefill steps a request), each step ends ``D/(E[O] - 1)`` requests and admits as many, and so
 
-        ``rate = D / ((E[O] - 1) E[T])``,   ``E[T]`` the mean step of ``PrefillQueue`` with this many prompts a step.
+        ``rate = D / ((E[O] - 1) E[T])``,   ``E[T]`` the mean step of ``PrefillQueue`` with so many prompts a step.
 
     For a step time affine in its tokens this is ``1/((E[O] - 1) T(D)/D + p1 E[I])``. When prompts
     fill the token budget before ``B`` binds, ``D`` settles where a full step takes in as many
@@ -144,32 +144,34 @@ def _saturation(scenario: Serving, *, reserve_full_length: bool) -> Saturation:
         return _budget_bound(scenario, limit, by_budget, need)
     for _ in range(ROUNDS):  # the prefill steps of a request depend on the queue, a little
         queue = _queue(scenario, decodes, need, decodes / need.decode_steps)
-        prefill_steps = max(1.0, queue.prefill_steps) + scenario.settings.async_scheduling
+        prefill_steps = max(1.0, float(queue.prefill_steps[0])) + scenario.settings.async_scheduling
         need = demand(scenario, prefill_steps)
         following = min(limit * need.decode_steps / (need.decode_steps + prefill_steps), by_budget)
         decodes, before = following, decodes
         if abs(decodes - before) < SETTLED * decodes:
             break
-    rate = decodes / need.decode_steps / queue.mean_step
+    step = float(queue.mean_step[0])
+    rate = decodes / need.decode_steps / step
     waves = _waves(queue, limit, need) if scenario.offered.scv_output < 1e-12 else None
-    return Saturation(rate=rate, binds=binds, sequences=limit, decodes=decodes, step=queue.mean_step, waves=waves)
+    return Saturation(rate=rate, binds=binds, sequences=limit, decodes=decodes, step=step, waves=waves)
 
 
 def _waves(queue: PrefillQueue, limit: float, need: Demand) -> float:
     """``B`` requests in phase: full steps until all their prompts are in, then steps without a prompt."""
-    full = limit * need.prompt / queue.room
+    full = limit * need.prompt / float(queue.room[0])
     alone = max(0.0, need.prefill_steps + need.decode_steps - full)
-    return limit / (full * float(queue.step_seconds[-1]) + alone * float(queue.step_seconds[0]))
+    return limit / (full * float(queue.step_seconds[0, -1]) + alone * float(queue.step_seconds[0, 0]))
 
 
 def _queue(scenario: Serving, decodes: float, need: Demand, per_step: float) -> PrefillQueue:
-    context = decodes * need.decode_context
-    return PrefillQueue(scenario=scenario, rate=0.0, decodes=decodes, decode_context=context, per_step=per_step)
+    number = np.array([decodes])
+    context = number * need.decode_context
+    return PrefillQueue(scenario=scenario, rate=0.0, decodes=number, decode_context=context, per_step=per_step)
 
 
 def _budget_bound(scenario: Serving, limit: float, decodes: float, need: Demand) -> Saturation:
     queue = _queue(scenario, decodes, need, 0.0)
-    step = float(queue.step_seconds[-1])
+    step = float(queue.step_seconds[0, -1])
     rate = decodes / need.decode_steps / step
     return Saturation(rate=rate, binds="token budget", sequences=limit, decodes=decodes, step=step)
 
@@ -177,7 +179,8 @@ def _budget_bound(scenario: Serving, limit: float, decodes: float, need: Demand)
 def _prefill_only(scenario: Serving, limit: float, need: Demand) -> Saturation:
     """One output token each: every step is full of prompts, or of as many as there are slots."""
     queue = _queue(scenario, 0.0, need, 0.0)
-    tokens = min(queue.room, limit * need.prompt)
-    step = float(np.interp(tokens, np.arange(queue.cap + 1) * queue.cell, queue.step_seconds))
-    binds = "token budget" if tokens == queue.room else "slots"
+    room = float(queue.room[0])
+    tokens = min(room, limit * need.prompt)
+    step = float(np.interp(tokens, np.arange(queue.cap + 1) * queue.cell[0], queue.step_seconds[0]))
+    binds = "token budget" if tokens == room else "slots"
     return Saturation(rate=tokens / need.prompt / step, binds=binds, sequences=limit, decodes=0.0, step=step)
