@@ -103,7 +103,9 @@ def compare(name: str, scenario: Serving, many: Requests, few: Requests) -> None
         "plain loop": (lambda: plain_loop(scenario, few), few),
     }
     record(scenario, few)
-    rates = {way: len(asked) / seconds(action, repeats=2) for way, (action, asked) in ways.items()}
+    rates = {
+        way: len(asked) / seconds(action, repeats=5 if way == "kernel" else 2) for way, (action, asked) in ways.items()
+    }
     print(f"{name:<26}" + "".join(f"{rate:>16,.0f}" for rate in rates.values()), flush=True)
 
 
@@ -122,26 +124,6 @@ def engines() -> None:
             max_num_batched_tokens=8192,
         )
         compare("Mooncake, prefix cache", scenario, trace.requests, trace.head(FEW).requests)
-
-
-def growth() -> None:
-    """With the sequences that run at once; the load is such that half of them are taken."""
-    for slots in (16, 64, 256, 1024):
-        step = so.Affine(per_step=5e-3, per_prefill_token=1e-8, per_decode=1e-9)
-        scenario = replace(
-            CONVERSATIONS,
-            lengths=so.Lengths(input=64, output=so.Geometric(256)),
-            max_num_seqs=slots,
-            step_time=step,
-            arrivals=so.Poisson(f"{0.5 * slots / (256 * 5e-3)} request/s"),
-        )
-        asked = serving.draw(scenario, MANY, 1)
-        rate = MANY / seconds(lambda s=scenario, a=asked: record(s, a, records=False), repeats=2)
-        print(f"{slots:>5} slots                 {rate:14,.0f} requests/s")
-    for count in (10_000, 100_000, 1_000_000, 4_000_000):
-        asked = serving.draw(CONVERSATIONS, count, 1)
-        took = seconds(lambda a=asked: record(CONVERSATIONS, a, records=False), repeats=2)
-        print(f"{count:>10,} requests       {count / took:14,.0f} requests/s")
 
 
 def lines() -> None:
@@ -164,7 +146,6 @@ def lines() -> None:
 def main() -> None:
     print(f"pure-Python reference loop {seconds(loop):8.2f} s for 10,000,000 additions")
     engines()
-    growth()
     lines()
 
 
