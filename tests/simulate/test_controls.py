@@ -119,6 +119,18 @@ def test_a_control_that_says_nothing_is_not_used():
     assert spread_of(values, EVEN, controls) == spread_of(values, EVEN)
 
 
+def test_a_control_that_one_section_decides_widens_no_interval():
+    """One section has all the waits, and what is left of the others is noise: without the control the error is less."""
+    rng = np.random.default_rng(7)
+    for power in (1.0, 3.0, 10.0):
+        luck = np.append(rng.normal(size=19) / 100, power)
+        values = luck + rng.normal(size=20) / 3
+        controls = [Control(each, 1, 0.0) for each in luck]
+        assert spread_of(values, EVEN, controls).error <= spread_of(values, EVEN).error
+    alike = [Control(float(place == 0), 1, 0.0) for place in range(20)]
+    assert spread_of(values, EVEN, alike) == spread_of(values, EVEN)
+
+
 def test_controlled_intervals_hold_the_truth_and_are_shorter():
     """Normal values, three quarters of whose variance the control explains: the interval is exact."""
     rng, held, shorter, trials = np.random.default_rng(2), 0, 0, 2_000

@@ -133,7 +133,8 @@ def trial(service: Service, seed: int, precision: float = PRECISION) -> Trial:
     outcome: Outcome = steady_state(source, watched=WATCHED, budget=limit, precision=precision)
     if isinstance(outcome, Steady):
         known = {metric: each.interval for metric, each in intervals(outcome.sections).items() if metric in WATCHED}
-        return Trial(found=known, why="", spent=outcome.spent, together=join(outcome.sections))
+        if all(math.isfinite(each.relative_half_width) for each in known.values()):
+            return Trial(found=known, why="", spent=outcome.spent, together=join(outcome.sections))
     why = str(outcome.kind) if isinstance(outcome, NotSteady) else "not enough data"
     return Trial(found={}, why=why, spent=outcome.spent, together=None)
 
