@@ -131,8 +131,8 @@ def twins() -> tuple[Theorem, ...]:
         ),
         _watermarks("watermarks of 0 to 40 %", Watermarks(), 10_000),
         _watermarks(
-            "watermarks of 0 to 8 %",
-            Watermarks(rate=0.93, shares=(0.0, 0.01, 0.02, 0.04, 0.08), strictly=True),
-            40_000,
+            "watermarks of 0 to 4 %",
+            Watermarks(rate=0.93, shares=(0.0, 0.01, 0.02, 0.04), strictly=True),
+            20_000,
         ),
     )
