@@ -38,7 +38,7 @@ def _count(name: str, meaning: str, low: int, high: int) -> Axis:
     return Axis(name=name, meaning=meaning, low=low, high=high, scale="log", whole=True)
 
 
-GAPS, SERVICES, SERVERS = _scv("arrival", "gaps"), _scv("service", "services"), _count("servers", "servers", 2, 32)
+GAPS, SERVICES = _scv("arrival", "gaps"), _scv("service", "services")
 SIMULATED = "simulated"
 
 SINGLE_LINE = Field(
@@ -46,55 +46,6 @@ SINGLE_LINE = Field(
     system="queue",
     axes=(_load(0.2, 0.95), GAPS, SERVICES),
     given="one server, gamma gaps, lognormal services",
-    truth="simulated; the mean wait from idle periods (Marshall 1968) where the load is above 0.4",
-)
-SINGLE_LINE_TAIL = Field(
-    name="single_line_tail",
-    system="queue",
-    axes=(_load(0.3, 0.9), GAPS, SERVICES),
-    given="one server, gamma gaps, lognormal services",
-    truth=SIMULATED,
-)
-SERVICES_OF_MANY = Field(
-    name="services_of_many",
-    system="queue",
-    axes=(_load(0.6, 0.95), SERVICES, _count("servers", "servers", 1, 16)),
-    given="one line, Poisson arrivals, lognormal services",
-    truth=SIMULATED,
-)
-TAIL_OF_MANY = Field(
-    name="tail_of_many",
-    system="queue",
-    axes=(_load(0.7, 0.95), SERVICES, _count("servers", "servers", 1, 16)),
-    given="one line, Poisson arrivals, lognormal services",
-    truth=SIMULATED,
-)
-ARRIVALS_OF_MANY = Field(
-    name="arrivals_of_many",
-    system="queue",
-    axes=(_load(0.6, 0.95), GAPS, _count("servers", "servers", 1, 16)),
-    given="one line, gamma gaps, exponential services",
-    truth=SIMULATED,
-)
-SHARING = Field(
-    name="sharing",
-    system="queue",
-    axes=(_load(0.1, 0.9), GAPS, SERVICES),
-    given="one server that all share, gamma gaps, lognormal services",
-    truth=SIMULATED,
-)
-FORKS = Field(
-    name="forks",
-    system="queue",
-    axes=(_load(0.1, 0.9), SERVICES, _count("servers", "tasks of a customer", 2, 32)),
-    given="fork-join, Poisson arrivals, gamma services",
-    truth=SIMULATED,
-)
-SPLIT = Field(
-    name="split",
-    system="queue",
-    axes=(_load(0.2, 0.95), GAPS, SERVERS),
-    given="a line for each server, picked blindly; gamma gaps, exponential services",
     truth="simulated; the mean wait from idle periods (Marshall 1968) where the load is above 0.4",
 )
 BURSTS = Field(
@@ -146,17 +97,5 @@ WAVE = Field(
     system="pipeline",
     axes=(SPREAD, _count("stages", "stages", 2, 32), _count("microbatches", "microbatches", 4, 64)),
     given="the forward wave alone, lognormal jitter of each pass",
-    truth=SIMULATED,
-)
-
-SERVICE = Field(
-    name="service",
-    system="serving",
-    axes=(
-        Axis(name="load", meaning="rate over that of saturation", low=0.2, high=0.9),
-        Axis(name="length_cv", meaning="cv of prompts and of answers", low=0.25, high=1.5, scale="log"),
-        _count("slots", "sequences at once (max_num_seqs)", 16, 256),
-    ),
-    given="llama_3_1_8b on h100_sxm, Poisson arrivals, lognormal lengths of mean 1024 and 256",
     truth=SIMULATED,
 )

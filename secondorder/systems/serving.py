@@ -28,6 +28,5 @@ SYSTEM = System(
         prefix_reuse="without_prefix_reuse",
         asynchronous_steps="with_steps_in_turn",
     ),
-    places="secondorder.breakdown.places.serving:places",
     one_run="secondorder.simulate.serving.one_run:latencies",
 )

@@ -6,7 +6,7 @@ from secondorder.answers.answer import Answer
 from secondorder.breakdown.fields import Coordinates
 from secondorder.laws import Erlang, Exponential, Gamma, LogNormal, Service
 from secondorder.quantities import si
-from secondorder.scenarios.queue import Closed, FirstCome, ProcessorSharing, Queue, Random, Renewal, Shared
+from secondorder.scenarios.queue import Closed, Queue, Renewal, Shared
 from secondorder.workloads import arrivals
 
 
@@ -23,24 +23,12 @@ def places(queue: Queue, answer: Answer) -> Mapping[str, Coordinates]:
 
 
 def _places(queue: Queue) -> Iterator[tuple[str, Coordinates]]:
-    law, load, servers = queue.law("service"), {"load": queue.utilisation}, {"servers": float(queue.servers)}
-    gaps, exponential = gamma_gaps(queue), is_exponential(law)
-    poisson, lognormal = gaps == {"arrival_scv": 1.0}, isinstance(law, LogNormal)
-    match queue.discipline, queue.routing:
-        case FirstCome(), Shared() if not queue.plain:
-            return
-        case FirstCome(), Shared() if queue.servers == 1 and lognormal and gaps:
-            yield "single_line", {**load, **gaps, "service_scv": law.scv}
-        case FirstCome(), Shared() if queue.servers == 1 and exponential and (burst := bursts(queue)):
-            yield "bursts", {**load, **burst}
-        case FirstCome(), Shared() if queue.servers > 1 and lognormal and poisson:
-            yield "services_of_many", {**load, "service_scv": law.scv, **servers}
-        case FirstCome(), Shared() if queue.servers > 1 and exponential and gaps and not poisson:
-            yield "arrivals_of_many", {**load, **gaps, **servers}
-        case FirstCome(), Random() if exponential and gaps and not poisson:
-            yield "split", {**load, **gaps, **servers}
-        case ProcessorSharing(), _ if queue.servers == 1 and queue.room is None and lognormal and gaps and not poisson:
-            yield "sharing", {**load, **gaps, "service_scv": law.scv}
+    law, load = queue.law("service"), {"load": queue.utilisation}
+    one_line = queue.plain and queue.servers == 1 and isinstance(queue.routing, Shared)
+    if one_line and isinstance(law, LogNormal) and (gaps := gamma_gaps(queue)):
+        yield "single_line", {**load, **gaps, "service_scv": law.scv}
+    if one_line and is_exponential(law) and (burst := bursts(queue)):
+        yield "bursts", {**load, **burst}
 
 
 def gamma_gaps(queue: Queue) -> dict[str, float]:

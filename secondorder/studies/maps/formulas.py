@@ -1,16 +1,12 @@
 """The approximations of the maps: rungs of the ladder of ``solve``, and formulas that it does not have."""
 
-import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
-from secondorder.analytic.queues import fork_join, multiserver
-from secondorder.analytic.queues.orders.kind import markov
 from secondorder.analytic.training.periodic import exact_goodput
 from secondorder.breakdown.fields import Coordinates, Field
 from secondorder.breakdown.rows import Row
-from secondorder.scenarios.queue import Queue
 from secondorder.studies.maps.grounds import ground_of
 from secondorder.studies.maps.points import Amounts, Formula
 from secondorder.studies.maps.training import interval_at
@@ -18,38 +14,10 @@ from secondorder.systems.registry import SYSTEMS
 from secondorder.systems.system import loaded
 from secondorder.validation.catalogue import queueing
 
-
-def _exponential_tail(queue: Queue) -> Amounts:
-    """``E[W | W > 0] ln(rho / 0.01)``, with ``rho`` for the share that waits."""
-    load = queue.utilisation
-    return {"wait_p99": queueing.klb(queue)["wait_mean"] / load * math.log(load / 0.01)}
-
-
-def _erlang_c_p99(queue: Queue) -> Amounts:
-    given = markov(queue, queue.rate, queue.servers)
-    return {"wait_p99": float(multiserver.wait_quantile(0.99, **given))}
-
-
-def _scaled_p99(queue: Queue) -> Amounts:
-    return {"wait_p99": _erlang_c_p99(queue)["wait_p99"] * (1 + queue.service_scv) / 2}
-
-
-def _nelson_tantawi(queue: Queue) -> Amounts:
-    mu = 1 / queue.mean_service
-    return {
-        "response_mean": float(fork_join.mean_response(arrival_rate=queue.rate, service_rate=mu, queues=queue.servers))
-    }
-
-
 OF_SCENARIOS: Mapping[str, Callable[[Any], Amounts]] = {
     "kingman": queueing.kingman,
     "marchal": queueing.marchal,
-    "allen_cunneen": queueing.allen_cunneen,
     "index_of_dispersion": queueing.dispersed,
-    "exponential_tail": _exponential_tail,
-    "erlang_c_p99": _erlang_c_p99,
-    "scaled_p99": _scaled_p99,
-    "nelson_tantawi": _nelson_tantawi,
 }
 """Formulas that take the scenario."""
 

@@ -9,9 +9,9 @@ from secondorder.studies.maps.points import Ground
 
 @cache
 def _grounds() -> Mapping[str, Ground]:
-    from secondorder.studies.maps import collectives, queues, serving, training
+    from secondorder.studies.maps import collectives, queues, training
 
-    return {**queues.GROUNDS, **training.GROUNDS, **collectives.GROUNDS, **serving.GROUNDS}
+    return {**queues.GROUNDS, **training.GROUNDS, **collectives.GROUNDS}
 
 
 def ground_of(field: Field) -> Ground:
