@@ -21,15 +21,14 @@ DEMO = so.Serving(
     arrivals="poisson 8 request/s",
     lengths="azure_conv_2023",
     max_num_seqs=256,
-    max_num_batched_tokens=2048,
 )
 CARDS = 25
 """Accelerators of the search, the first of the zoo; each at a made-up price."""
 
 
-def dense(limit: float) -> float:
-    """The highest rate of a grid of half a percent whose p99 of 2.5 million requests keeps the limit."""
-    rates = (27.0 * np.exp(np.arange(-6, 7) * 0.005)).tolist()
+def dense(limit: float, middle: float) -> float:
+    """The highest rate that keeps the limit on a grid of 0.5 % around ``middle``, 2.5 million requests each."""
+    rates = (middle * np.exp(np.arange(-6, 7) * 0.005)).tolist()
     p99 = []
     for rate in rates:
         service = replace(DEMO, arrivals=f"poisson {rate!r} request/s")
@@ -44,7 +43,7 @@ def max_rate() -> None:
     found = so.simulate(question, seed=1)
     rate, took = found.best("max_rate"), process_time() - before
     print(f"max_rate {rate.amount:.3f} [{rate.low:.3f}, {rate.high:.3f}] request/s in {took:.0f} s of a processor")
-    swept = dense(0.5)
+    swept = dense(0.5, rate.amount)
     print(f"dense sweep {swept:.3f} request/s: {100 * (rate.amount / swept - 1):+.2f} %")
 
 

@@ -67,7 +67,7 @@ def test_the_winner_keeps_the_objective_and_one_replica_fewer_does_not():
     if best.replicas > 1:
         fewer = so.Deployment(serving=whole, replicas=best.replicas - 1)
         try:
-            answer = so.simulate(fewer, replications=2, requests=4_000)
+            answer = so.simulate(fewer, replications=4, requests=64_000)
         except InfeasibleError:
             return
         assert answer.best("ttft_p99").amount > 0.12

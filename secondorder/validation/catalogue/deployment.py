@@ -21,6 +21,7 @@ from secondorder.simulate.deployment.fate import Fate
 from secondorder.simulate.deployment.opposite_routes import numbers
 from secondorder.simulate.streams import stream
 from secondorder.validation.catalogue.twin import MEAN, Amounts, Formula, Kind, Twin
+from secondorder.validation.verdicts import Verdict
 from secondorder.workloads.arrivals import Poisson
 from secondorder.workloads.lengths import Geometric, Lengths
 from secondorder.workloads.models import models
@@ -242,8 +243,9 @@ def twins() -> tuple[Twin, ...]:
                 starts=starts_of,
                 customers=30_000,
                 pace=5e5,
+                expected=expected,
             )
-            for rate in (7.0, 9.0)
+            for rate, expected in ((7.0, Verdict.AGREES), (9.0, Verdict.TWO_STATES))
         ),
         *(
             Twin(
