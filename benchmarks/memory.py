@@ -50,12 +50,12 @@ def measured(*words: str) -> tuple[float, float]:
 
 
 def write_traces(folder: Path) -> list[Path]:
-    """The same million requests as Azure writes them and as a table with columns of its own."""
+    """The same million requests as Azure writes them, as a table with columns of its own, and as Mooncake's lines."""
     rng = np.random.default_rng(1)
     times = np.cumsum(rng.exponential(0.05, ROWS))
     tokens = rng.integers(1, 8_000, (ROWS, 2)).tolist()
     began = datetime.datetime(2024, 5, 10)
-    azure, columns = folder / "azure.csv", folder / "columns.csv"
+    azure, columns, lines = folder / "azure.csv", folder / "columns.csv", folder / "mooncake.jsonl"
     with azure.open("w") as file:
         file.write("TIMESTAMP,ContextTokens,GeneratedTokens\n")
         for at, (asked, given) in zip(times.tolist(), tokens, strict=True):
@@ -63,7 +63,10 @@ def write_traces(folder: Path) -> list[Path]:
     with columns.open("w") as file:
         file.write("arrival,input_tokens,output_tokens\n")
         file.writelines(f"{at:.6f},{a},{b}\n" for at, (a, b) in zip(times.tolist(), tokens, strict=True))
-    return [azure, columns]
+    with lines.open("w") as file:
+        for at, (asked, given) in zip(times.tolist(), tokens, strict=True):
+            file.write(f'{{"timestamp": {round(1000 * at)}, "input_length": {asked}, "output_length": {given}}}\n')
+    return [azure, columns, lines]
 
 
 def line(what: str, found: tuple[float, float], bar: float) -> None:

@@ -178,7 +178,7 @@ def _on_cluster(action: Callable[[Item], Result], items: Sequence[Item], address
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what it has to say of a loss is in our error
     for name in ("asyncio", "tornado.application"):
-        logging.getLogger(name).addFilter(_of_ours)  # and what its tasks leave behind
+        logging.getLogger(name).addFilter(of_ours)  # and what its tasks leave behind
     try:
         client = Client(address, timeout=REACH, set_as_default=False)
     except (OSError, ValueError):
@@ -196,7 +196,7 @@ def _on_cluster(action: Callable[[Item], Result], items: Sequence[Item], address
             raise InputError("cluster", given=f"{address}, which was lost", expected=expected) from None
 
 
-def _of_ours(record: logging.LogRecord) -> bool:
+def of_ours(record: logging.LogRecord) -> bool:
     """Whether a line of the log is not of an error that dask.distributed raised."""
     kind = record.exc_info[0] if record.exc_info else None
     return kind is None or not kind.__module__.startswith("distributed")

@@ -4,9 +4,9 @@ import csv
 import json
 import math
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import numpy as np
 from secondorder.arrays import Floats
 from secondorder.errors import FileError
 from secondorder.files import read_text
-from secondorder.workloads.text_columns import PIECE, Places, TextColumn, lines_of, pieces_of
+from secondorder.workloads.text_columns import PIECE, Column, Places, lines_of, pieces_of
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -111,7 +111,7 @@ def _csv(path: Path, text: str) -> Rows:
         given, remedy = f"columns between {mark!r}", "write commas between columns, and points in numbers"
         raise FileError(str(path), given=given, expected="columns between commas", remedy=remedy)
     lines = array("q")
-    columns = [TextColumn() for _ in header]
+    columns = [Column() for _ in header]
     while rows := list(islice(_rows(path, reader, len(header), skipped, lines), PIECE)):
         for column, cells in zip(columns, zip(*rows, strict=True), strict=True):
             column.add(cells)
@@ -156,35 +156,65 @@ def _document(text: str) -> object:
 
 
 def _json_lines(path: Path, text: str) -> Rows:
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
+    objects = _objects(path, text)
+    first = next(objects)
+    places = Places("line", range(1, text.count("\n") + 2))
+    nested = any(isinstance(value, dict) for value in first.values())
+    if nested or "request_received_ms" in first:
+        rows = [first, *objects]
+        return _known(path, rows, places) or _alike_keys(path, rows, places)
+    return _alike_keys(path, chain([first], objects), places)
+
+
+def _objects(path: Path, text: str) -> Iterator[dict[str, object]]:
+    """The JSON object of each line. Errors: ``FileError`` for a line that is none."""
+    for number, line in enumerate(lines_of(text), start=1):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
-            raise FileError(f"{path}, line {number}", given=repr(line[:60]), expected="a JSON object")
-        rows.append(row)
-    places = [f"line {number}" for number in range(1, len(rows) + 1)]
-    return _known(path, rows, places) or _alike_keys(path, rows, places)
+            raise FileError(f"{path}, line {number}", given=repr(line.rstrip("\n")[:60]), expected="a JSON object")
+        yield row
 
 
 _OPTIONAL = ("timestamp", "delay", "output_length", "session_id")
 """Keys that some rows of a trace of turns lack."""
 
 
-def _alike_keys(path: Path, rows: Sequence[Mapping[str, object]], places: Sequence[str]) -> Rows:
+def _alike_keys(path: Path, rows: Iterable[Mapping[str, object]], places: Sequence[str]) -> Rows:
     """The keys of the first object as columns; every object must have them, but those of turns."""
-    turns = any("delay" in row for row in rows) or not any("output_length" in row for row in rows)
-    loose = set(_OPTIONAL) if turns and "input_length" in rows[0] else set()
-    keys = [key for key in rows[0] if key not in loose]
-    for place, row in zip(places, rows, strict=True):
-        if set(row) - loose != set(keys):
-            given, expected = f"the keys {', '.join(row)}", f"those of the first line, {', '.join(rows[0])}"
-            raise FileError(f"{path}, {place}", given=given, expected=expected)
-    partial = {key: sum(key in row for row in rows) for key in loose}
+    columns, shapes = _columns(rows)
+    first = next(iter(shapes))
+    turns = any("delay" in shape for shape in shapes) or not any("output_length" in shape for shape in shapes)
+    loose = set(_OPTIONAL) if turns and "input_length" in first else set()
+    keys = [key for key in first if key not in loose]
+    others = [(row, shape) for shape, (row, _) in shapes.items() if set(shape) - loose != set(keys)]
+    if others:
+        row, shape = min(others)
+        given, expected = f"the keys {', '.join(shape)}", f"those of the first line, {', '.join(first)}"
+        raise FileError(f"{path}, {places[row]}", given=given, expected=expected)
+    partial = {key: sum(count for shape, (_, count) in shapes.items() if key in shape) for key in loose}
     keys += [key for key, count in partial.items() if count]
-    return Rows(path, {key: [row.get(key) for row in rows] for key in keys}, places, partial=partial)
+    return Rows(path, {key: columns[key] for key in keys}, places, partial=partial)
+
+
+def _columns(
+    rows: Iterable[Mapping[str, object]],
+) -> tuple[dict[str, Column], dict[tuple[str, ...], tuple[int, int]]]:
+    """The values by key; and each list of keys that an object has, with the first row and the number of such."""
+    columns: dict[str, Column] = {}
+    shapes: dict[tuple[str, ...], tuple[int, int]] = {}
+    each, seen = iter(rows), 0
+    while piece := list(islice(each, PIECE)):
+        columns = columns or {key: Column() for key in dict.fromkeys([*piece[0], *_OPTIONAL])}
+        for number, row in enumerate(piece, start=seen):
+            first, count = shapes.get(tuple(row), (number, 0))
+            shapes[tuple(row)] = first, count + 1
+        for key, column in columns.items():
+            column.add([row.get(key) for row in piece])
+        seen += len(piece)
+    return columns, shapes
 
 
 # Results of load generators

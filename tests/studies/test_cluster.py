@@ -1,5 +1,6 @@
 """A cluster of dask: the same bits as here; lost workers are replaced, and a lost scheduler loses nothing finished."""
 
+import logging
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ import pytest
 
 import secondorder as so
 from secondorder.errors import InputError
-from secondorder.executor import as_they_come
+from secondorder.executor import as_they_come, of_ours
 from secondorder.studies.store import Store
 
 pytest.importorskip("distributed", reason='dask.distributed is not installed: pip install "secondorder[cluster]"')
@@ -88,3 +89,13 @@ def test_a_cluster_that_does_not_answer_is_one_line() -> None:
     for address in ("tcp://127.0.0.1:1", "nonsense://x"):
         with pytest.raises(InputError, match=f"cluster: got {address}, expected the address of a dask scheduler"):
             list(as_they_come(abs, [1], cluster=address))
+
+
+def test_what_the_tasks_of_a_lost_cluster_leave_behind_is_not_printed() -> None:
+    from distributed.comm.core import CommClosedError
+
+    def record(error: Exception) -> logging.LogRecord:
+        return logging.LogRecord("asyncio", logging.ERROR, "", 0, "never retrieved", (), (type(error), error, None))
+
+    assert not of_ours(record(CommClosedError("closed")))
+    assert of_ours(record(ValueError("ours")))

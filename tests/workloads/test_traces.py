@@ -15,7 +15,7 @@ from secondorder.errors import FileError, InputError, UnknownName
 from secondorder.quantities import si
 from secondorder.workloads.arrivals import Poisson
 from secondorder.workloads.requests import Requests
-from secondorder.workloads.text_columns import TextColumn
+from secondorder.workloads.text_columns import Column
 from secondorder.workloads.traces import Trace, TraceWarning, read_trace
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -335,6 +335,21 @@ def test_a_long_table_takes_less_than_300_bytes_a_row(write) -> None:
     assert peak / count < 220  # 80 MB of 300 are the interpreter and its libraries
 
 
+def test_json_lines_take_less_than_300_bytes_a_row_too(write) -> None:
+    line = '{"timestamp": %d, "input_length": 600, "output_length": 5}\n'
+    few, many = 40_000, 80_000
+
+    def peak(count: int) -> int:
+        path = write("".join(line % (50 * row) for row in range(count)), f"{count}.jsonl")
+        tracemalloc.start()
+        assert len(read_trace(path)) == count
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert (peak(many) - peak(few)) / (many - few) < 220
+
+
 def test_a_bad_row_far_down_is_named_by_its_line_and_text(write) -> None:
     good = 'note,t,in,out\n"two\nlines",0,5,6\n' + "x,1,5,6\n" * 40_000
     with pytest.raises(FileError, match=r"line 40004, in: got 'five', expected an integer of at least 1"):
@@ -343,13 +358,17 @@ def test_a_bad_row_far_down_is_named_by_its_line_and_text(write) -> None:
         read_trace(write(good + "x,2,5\n"), columns=PLAIN_COLUMNS, arrival_unit="s")
 
 
-@given(st.lists(st.text(max_size=5), min_size=1, max_size=9), st.integers(1, 4))
-def test_a_column_holds_any_text_as_it_was(cells, size) -> None:
+values = st.text(max_size=5) | st.integers() | st.floats(allow_nan=False) | st.booleans() | st.none()
+
+
+@given(st.lists(values, min_size=1, max_size=9), st.integers(1, 4))
+def test_a_column_holds_any_value_as_it_was(cells, size) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("secondorder.workloads.text_columns.PIECE", size)
-        column = TextColumn()
+        column = Column()
         for start in range(0, len(cells), size):
             column.add(cells[start : start + size])
         assert list(column) == cells == [column[row] for row in range(len(cells))]
+        assert list(map(type, column)) == list(map(type, cells))
         assert column[-1] == cells[-1]
         assert list(column[1:3]) == cells[1:3]
