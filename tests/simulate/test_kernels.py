@@ -224,7 +224,7 @@ def test_compiled_code_goes_to_the_user_where_the_package_cannot_be_written(tmp_
     (tmp_path / "package" / "__pycache__").write_text("not a folder")
     with (
         mock.patch.object(compilation, "KERNELS", tmp_path / "package"),
-        mock.patch.object(compilation, "_user_cache", return_value=tmp_path / "user"),
+        mock.patch.object(compilation, "user_cache", return_value=tmp_path / "user" / "secondorder"),
     ):
         found = compilation.folder.__wrapped__()
     assert found.parent == tmp_path / "user" / "secondorder"
@@ -235,7 +235,7 @@ def test_without_any_folder_for_compiled_code_the_error_says_what_to_do(tmp_path
     (tmp_path / "__pycache__").write_text("not a folder")
     with (
         mock.patch.object(compilation, "KERNELS", tmp_path),
-        mock.patch.object(compilation, "_user_cache", return_value=tmp_path / "__pycache__"),
+        mock.patch.object(compilation, "user_cache", return_value=tmp_path / "__pycache__"),
         pytest.raises(InputError, match="NUMBA_CACHE_DIR"),
     ):
         compilation.folder.__wrapped__()
