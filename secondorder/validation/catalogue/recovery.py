@@ -40,7 +40,7 @@ def twins() -> tuple[Twin, ...]:
             replace(slow, recovery=replace(slow.recovery, misdiagnosed=0.25)),
         ),
         run_twin_of(
-            "repairs that fail, nodes retired",
+            "repairs fail, nodes retired",
             "Erlang's formula with the mean time that a node is away",
             replace(blocking(14_400.0, 60.0, 300.0, duration="200 day"), spares=shelf),
             {"availability": 0.01},
