@@ -115,7 +115,7 @@ def test_each_map_comes_with_the_package_and_has_a_corner_for_every_cell(name):
 
 
 def test_mm1_is_half_of_the_wait_where_the_scv_of_services_is_three():
-    """M/G/1: the wait is (1 + scv)/2 times that of M/M/1, exactly; the map is simulated, and coarse far from borders."""
+    """M/G/1: the wait is (1 + scv)/2 times that of M/M/1, exactly; the map is coarse far from borders."""
     found = breakdown_map("mm1")
     for load in (0.3, 0.6, 0.9):
         for scv in (0.25, 3.0):
