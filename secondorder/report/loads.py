@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from secondorder.quantities import Quantity, pretty, si
-from secondorder.report.tables import Grid, compared_line, interval_in_words, ladder, value_in_words
+from secondorder.report.tables import Grid, Line, compared_line, interval_in_words, ladder, value_in_words
 from secondorder.validation.comparison import on_load_axis
 from secondorder.validation.load_axis import load_error
 from secondorder.validation.loads import LoadStudy
+from secondorder.validation.verdicts import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,7 @@ def story_grid(study: LoadStudy, *, objective: Quantity) -> Grid:
     for load, point in zip(study.loads, study.points, strict=True):
         one = compared_line((f"{load:.0%}", f"{load * study.saturation:.1f}/s"), point, metric)
         idle, second = (value_in_words(one.rungs.get(order)) for order in (0, 2))
-        rows.append([*one.label, idle, second, interval_in_words(one.witness), one.judged.partition(": ")[2]])
+        rows.append([*one.label, idle, second, interval_in_words(one.witness), _right(one)])
     scenario = study.scenario
     above = [
         f"{scenario.model.name} on {scenario.accelerator.name}: saturates at {study.saturation:.1f} request/s",
@@ -38,6 +39,15 @@ def story_grid(study: LoadStudy, *, objective: Quantity) -> Grid:
     header = ["load", "rate", "idle engine", "order 2", "simulated", "order 2 is right?"]
     below = [*_gap(study, metric), *_load_axis(study, metric), *_lesson(study, objective)]
     return Grid(header=header, rows=rows, above=above, below=below, numbers=frozenset({2, 3, 4}))
+
+
+def _right(one: Line) -> str:
+    """The verdict on the closed form; where its error may lie on either side of the margin, the range of that error."""
+    told, truth = one.judged.partition(": ")[2], one.witness
+    if told != str(Verdict.NOT_ENOUGH_DATA) or one.best is None or truth is None or not truth.low or not truth.high:
+        return told
+    least, most = (one.best.amount / end - 1 for end in (truth.high, truth.low))
+    return f"{least:+.0%} to {most:+.0%}"
 
 
 def _gap(study: LoadStudy, metric: str) -> list[str]:
