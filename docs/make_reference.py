@@ -30,6 +30,8 @@ errors, source and an example that runs. Printed by `python docs/make_reference.
 
 def page() -> str:
     """The whole page."""
+    for package in PACKAGES:  # first: `so.simulate` is the package, which can be called, once it is imported
+        import_module(f"secondorder.{package}")
     parts = [HEAD, *(f"- `so.{name}`: {said(getattr(so, name))}\n" for name in sorted(so.__all__, key=str.lower))]
     parts += ["\n## Scenarios, by the names of their tables in a plan\n", *map(scenario, SYSTEMS.values())]
     for package in PACKAGES:
