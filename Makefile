@@ -84,6 +84,7 @@ oracle: .venv/installed .venv-oracle/installed
 docs: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
 	$(BIN)/python docs/make_reference.py > docs/reference.md
+	$(BIN)/python docs/make_house.py > docs/house.md
 	$(BIN)/python benchmarks/first_order.py --markdown > docs/first_order.md
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 

@@ -41,8 +41,17 @@ def test_the_map_names_every_page_and_no_link_leads_nowhere():
             assert (DOCS / link).exists(), f"{page.name}: {link}"
 
 
-WITHOUT_EXAMPLES = ("accuracy", "first_order", "reference", "service_accuracy", "stragglers")
-"""Pages of printed tables, and one that needs a recorded trace."""
+WITHOUT_EXAMPLES = (
+    "accuracy",
+    "coverage",
+    "first_order",
+    "house",
+    "reference",
+    "service_accuracy",
+    "speed",
+    "stragglers",
+)
+"""Pages that scripts and benches print, and one that needs a recorded trace."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -78,6 +87,12 @@ def test_the_reference_is_what_its_script_prints():
     page = runpy.run_path(str(DOCS / "make_reference.py"))["page"]()
     remedy = "python docs/make_reference.py > docs/reference.md"
     assert (DOCS / "reference.md").read_text(encoding="utf-8") == page, remedy
+
+
+def test_the_page_of_the_house_is_what_its_script_prints():
+    page = runpy.run_path(str(DOCS / "make_house.py"))["page"]()
+    assert (DOCS / "house.md").read_text(encoding="utf-8") == page, "python docs/make_house.py > docs/house.md"
+    assert ": \n" not in page, "a module without a docstring"
 
 
 def test_every_public_name_is_in_the_reference_and_says_what_it_is():
