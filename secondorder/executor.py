@@ -80,21 +80,42 @@ def _processes(jobs: int, items: int) -> int:
 
 
 def _in_threads(action: Callable[[Item], Result], items: Collection[Item], jobs: int) -> Iterator[Result]:
-    """No more results wait than there are threads; an error, or an end, starts no further items."""
+    """No more results wait than there are threads; an error, or an end, ends those begun and starts no further ones."""
     from concurrent.futures import ThreadPoolExecutor
 
+    ended = threading.Event()
     with ThreadPoolExecutor(jobs) as pool:
         waiting: deque[Future[Result]] = deque()
         try:
             for item in items:
-                waiting.append(pool.submit(action, item))
+                waiting.append(pool.submit(_in_thread, action, item, ended))
                 if len(waiting) > 2 * jobs:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
+            ended.set()
             for each in waiting:
                 each.cancel()
+
+
+_OWN = threading.local()
+
+
+class Ended(Exception):
+    """Nobody waits for what this thread does."""
+
+
+def _in_thread(action: Callable[[Item], Result], item: Item, ended: threading.Event) -> Result:
+    _OWN.ended = ended
+    return action(item)
+
+
+def check_wanted() -> None:
+    """Raise ``Ended`` in a thread of ``run_each`` after an interrupt or an error: long runs ask between their parts."""
+    ended: threading.Event | None = getattr(_OWN, "ended", None)
+    if ended is not None and ended.is_set():
+        raise Ended
 
 
 # Processes of this machine

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from secondorder.arrays import Integers
+from secondorder.executor import check_wanted
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.kernels.coefficients import step_times
 from secondorder.simulate.kernels.compilation import announced
@@ -98,6 +99,7 @@ def recorded_fleet(
         while True:
             until = fleet.clock[0].arrived + PORTION
             stopped = serve_all(engines, work, times, results, fleet, router, arrivals, until)
+            check_wanted()
             if stopped == OUTSIDE:
                 refuse(scenario, next(e for e in engines.engine if e.failed))
             if stopped in (FULL, DONE):

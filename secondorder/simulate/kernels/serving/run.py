@@ -8,6 +8,7 @@ import numpy as np
 
 from secondorder.arrays import Integers
 from secondorder.errors import InputError
+from secondorder.executor import check_wanted
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.kernels.coefficients import step_times
 from secondorder.simulate.kernels.compilation import announced
@@ -124,6 +125,7 @@ def recorded(
     begin(e, work, 0 if loop is None else loop.places)
     with announced(serve):
         while (stopped := serve(state, work, times, results, e.arrived + PORTION)) != DONE:
+            check_wanted()
             if stopped == OUTSIDE:
                 refuse(scenario, e)
             if stopped == FULL:
