@@ -154,7 +154,7 @@ def test_what_a_spare_costs_is_told_or_why_it_is_not() -> None:
     assert "USD/hour kept" not in unpriced.header
     alone = study_grids(spares_study(training(spares=so.Spares(count=0, repair="2 h")), simulated=False))
     assert len(alone) == 2
-    assert any(line.startswith("what a spare costs is not told") for line in alone[-1].below)
+    assert any(line.startswith("no cost of spares is shown") for line in alone[-1].below)
 
 
 # The size

@@ -382,8 +382,8 @@ def test_the_printed_latencies_of_a_single_request_are_impossible() -> None:
     for prompt in (128, 2048):
         scenario = service(lengths=so.Lengths(input=prompt, output=128))
         true, ours = alone(scenario, prompt, 128).requests.iloc[0], so.solve(scenario)
-        assert ours["tpot_mean"][0].amount == pytest.approx(true["tpot"], rel=1e-9)
-        assert ours["ttft_mean"][0].amount == pytest.approx(true["ttft"], rel=1e-9)
+        assert ours["tpot_mean"][0].amount == pytest.approx(true["tpot"], rel=5e-8)
+        assert ours["ttft_mean"][0].amount == pytest.approx(true["ttft"], rel=5e-8)
         assert printed_itl < 0.2 * true["tpot"]
         assert printed_ttft < true["ttft"]
         assert true["tpot"] > LLAMA.touched_bytes(1, "bf16") / 3.35e12
