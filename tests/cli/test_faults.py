@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -64,8 +65,9 @@ def test_an_interrupt_at_any_moment_ends_in_one_line(after: float, plan: Path) -
     command = [*MAKE, "simulate", str(plan), "--num-prompts", "9000000", "--replications", "20", "--jobs", "2"]
     there = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     running = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=there, start_new_session=True
-    )
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=there, start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a job in the background may ignore it
+    )  # fmt: skip
     time.sleep(after + random.Random(after).uniform(0, 0.4))
     os.killpg(running.pid, signal.SIGINT)
     _, error = running.communicate(timeout=30)

@@ -170,7 +170,7 @@ def test_interactions_have_an_interval_and_are_not_claimed_from_few_samples() ->
     few = sobol(MM1, "wait_mean", ranges, samples=16)
     assert few.interactions_low < 0.2 < few.interactions_high
     assert sobol_grid(few).below[0].startswith("too few samples to say whether fields act together")
-    many = sobol(MM1, "wait_mean", ranges, samples=2048)
+    many = sobol(MM1, "wait_mean", ranges, samples=1024)
     assert 0.1 < many.interactions_low < many.interactions < many.interactions_high
     assert re.match(r"\d+% ± \d+% of the variance is no field's alone", sobol_grid(many).below[0])
     plus = {"forward.mean": ("10 ms", "20 ms"), "backward.mean": ("10 ms", "20 ms")}
