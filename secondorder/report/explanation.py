@@ -18,6 +18,9 @@ NOT_A_SUM = (
     "on average over the orders of doing so, and not where the time of a request went",
 )
 
+NOTHING = 1e-5
+"""What is shown as nothing, in the unit of a table, whose values are about 1 to 1,000."""
+
 
 def explanation_grid(found: Explanation) -> Grid:
     """A row a part, the formula above and the simulated value below."""
@@ -37,11 +40,16 @@ def explanation_grid(found: Explanation) -> Grid:
     )  # fmt: skip
 
 
+def _signed(value: float) -> str:
+    """Three digits with their sign; formulas of a service have eight, so that less is nothing."""
+    return f"{value:+.3g}" if abs(value) >= NOTHING else "0"
+
+
 def _row(part: Part, scale: float) -> list[str]:
-    value = f"{part.value / scale:+.3g}"
+    value = _signed(part.value / scale)
     if part.low is not None and part.high is not None:
         value += f" ± {(part.high - part.low) / 2 / scale:.2g}"
-    ends = ["" if end is None else f"{end / scale:+.3g}" for end in (part.first, part.last)]
+    ends = ["" if end is None else _signed(end / scale) for end in (part.first, part.last)]
     return [part.name, value, *ends]
 
 
@@ -59,7 +67,7 @@ def waterfall(found: Explanation) -> "Figure":
         half = 0.0 if part.low is None or part.high is None else (part.high - part.low) / 2 / scale
         right = max(level, level + step + half)
         axes.errorbar(level + step, place, xerr=half or None, color=INK, capsize=3, linewidth=1)
-        axes.annotate(f"{step:+.3g}", (right, place), (6, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.annotate(_signed(step), (right, place), (6, 0), textcoords="offset points", va="center", fontsize=8)
         level += step
     axes.barh(0, found.simulated.amount / scale, color=INK, height=0.6)
     names = ["simulated", *(part.name for part in reversed(found.parts)), f"order {found.formula.order}"]
