@@ -249,7 +249,9 @@ def _finite(text: str) -> str:
     except ValueError:
         return ""
     for row in rows if isinstance(rows, list) else []:
-        value = row.get("value", 0) if isinstance(row, dict) else 0
+        if not isinstance(row, dict) or row.get("verdict") == "infeasible":
+            continue  # a point of a sweep without an answer says why
+        value = row.get("value", 0)
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
             return f"{row.get('metric')} ({row.get('source')}) is {value}"
     return ""
