@@ -353,7 +353,7 @@ def tried(number: int, seed: int, kinds: Sequence[str], folder: Path) -> Fault |
 
 
 def faults(count: int, seed: int, first: int = 0, kinds: Sequence[str] = tuple(KINDS)) -> Iterator[Fault]:
-    """The faults that so many inputs show."""
+    """The faults that ``count`` inputs show."""
     with tempfile.TemporaryDirectory() as folder:
         for number in range(first, first + count):
             if (found := tried(number, seed, kinds, Path(folder))) is not None:

@@ -62,7 +62,7 @@ def rows(store: Path) -> list[tuple[object, ...]]:
 
 
 class Trial:
-    """Kills of one kind, sweep after sweep, until there were so many and the last sweep is finished."""
+    """Kills of one kind, sweep after sweep, until their number is reached and the last sweep is finished."""
 
     def __init__(self, folder: Path, kills: int, chance: random.Random, whole: list[tuple[object, ...]]) -> None:
         self.folder, self.left, self.chance, self.whole = folder, kills, chance, whole

@@ -48,7 +48,7 @@ def engine_defaults(
     """What a server of this version chooses on this accelerator for this model.
 
     A choice follows what is given: ``max_num_seqs`` is at most the tokens of a step, and the tokens of a step are at
-    most those of so many requests of ``max_model_len``. A model with states per sequence keeps prefixes from 0.33 on,
+    most those of as many requests of ``max_model_len``. A model with states per sequence keeps prefixes from 0.33 on,
     one of states alone never.
 
     *Source*: vLLM 0.19.0, 0.24.0 and 0.33.0, defaults of the API server (``vllm/engine/arg_utils.py``) and

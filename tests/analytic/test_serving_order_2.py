@@ -349,7 +349,7 @@ for lengths in (so.lengths.azure_conv_2023, so.Lengths(input=so.Geometric(512), 
 """
 
 
-def test_answers_are_the_same_to_the_bit_whatever_the_threads_hashes_and_vector_extensions():
+def test_answers_are_the_same_to_the_bit_on_other_threads_hashes_and_processors():
     vectors = " ".join(np.show_config(mode="dicts")["SIMD Extensions"]["found"])
     assert vectors
     plain = {"OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}

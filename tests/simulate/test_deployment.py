@@ -361,7 +361,7 @@ def test_every_request_ends_once_and_every_token_is_counted(
     ahead=st.booleans(),
     autoscaler=st.sampled_from([None, "3 most=4 start=500 ms window=1 s cool_down=1 s"]),
 )
-def test_blocks_and_tokens_balance_where_requests_preempt_each_other_and_share_prefixes(
+def test_blocks_and_tokens_balance_where_requests_preempt_and_share_prefixes(
     faults, router, after, timeout, retries, blocks, caching, ahead, autoscaler
 ):
     router = "least-tokens" if "prefix" in router and not caching else router

@@ -103,7 +103,7 @@ def stationary_backlog(arrivals: TiltedArrivals) -> Floats:
 
 
 def _landing(minima: Floats, descent: Floats) -> Floats:
-    """Where the walk lands at or below ``cap``, from minima ``cap + 1, cap + 2, ...`` by so many units at once."""
+    """Where the walk lands at or below ``cap``, from minima ``cap + 1, cap + 2, ...`` by this many units at once."""
     cap = descent.shape[-1]
     size = 1 << int(np.ceil(np.log2(2 * cap)))
     backwards = np.fft.rfft(minima[..., ::-1], n=size)  # the minimum nearest to cap is the last one

@@ -263,7 +263,7 @@ class DecodeBatch:
 
     @cached_property
     def solved(self) -> tuple[Floats, Floats]:
-        """Numbers of decodes about the likely ones, and moments of the runs of steps that begin with so many.
+        """Numbers of decodes about the likely ones, and moments of the runs of steps that begin with this many.
 
         The moments have an axis for the numbers, one for the order and one for the lengths.
         """

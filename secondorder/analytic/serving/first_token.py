@@ -58,7 +58,7 @@ class FirstToken:
         return np.fft.rfft(self.prompts.sum(axis=1), n=self._size)
 
     def _arriving(self, seconds: Floats, prompt: Complexes) -> Complexes:
-        """Transforms of the cells that arrive in so many seconds."""
+        """Transforms of the cells that arrive in this many seconds."""
         return exp(self.rate / self.burst * seconds * (burst(prompt, self.burst) - 1))
 
     @cached_property

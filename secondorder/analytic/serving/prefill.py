@@ -185,7 +185,7 @@ class PrefillQueue:
         return self.step(self.room[:, None])[:, 0]
 
     def step(self, tokens: Floats) -> Floats:
-        """Duration of steps with so many tokens of mean prompts: a row for each number of decodes."""
+        """Duration of steps with this many tokens of mean prompts: a row for each number of decodes."""
         prompts, weight = self._prompts
         room, n = self.room[:, None], self.decodes[:, None]
         chunks = np.ceil(prompts / room)
@@ -328,6 +328,6 @@ class PrefillQueue:
 
 
 def _length(cell: float, cap: int, longest: float, decay: float) -> int:
-    """Length of the transforms with cells of so many tokens, for the longest prompt and the backlog's decay."""
+    """Length of the transforms with cells of this many tokens, for the longest prompt and the backlog's decay."""
     tail = FOLDS / (decay * cell) if decay > 0 else 0.0
     return 1 << int(np.ceil(np.log2(max(2 * longest / cell + 4 * cap, tail, 64))))

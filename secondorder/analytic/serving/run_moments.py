@@ -63,7 +63,7 @@ def _by_step(g: Floats, moves: Floats, begin: Floats, most: int) -> Floats:
 
 
 def _at(steps: Floats, found: Floats) -> Floats:
-    """Moments of so many steps, between those of whole numbers; straight beyond the last."""
+    """Moments of this many steps, between those of whole numbers; straight beyond the last."""
     last = found.shape[-1] - 1
     low = np.minimum(np.floor(steps).astype(int), max(last - 1, 0))
     part = steps - low
@@ -80,7 +80,7 @@ def _settled(found: Floats, m: int) -> bool:
 def on_knots(laws: Floats, knots: Integers, row: Integers, moved: Integers) -> Floats:
     """Laws on few values: the mass between two knots is shared so that the mean is kept; past the last it lies on it.
 
-    Several laws of each queue. Found for each entry of ``row`` and ``moved``: the law in that row, moved up by so many
+    Several laws of each queue. Found for each entry of ``row`` and ``moved``: the law in that row, moved up by as many
     cells.
     """
     zero = np.zeros((*laws.shape[:2], 1))

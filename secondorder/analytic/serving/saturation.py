@@ -99,7 +99,7 @@ def saturation(scenario: Serving, *, reserve_full_length: bool = False) -> Satur
     With all ``B`` sequences running, ``D = B (E[O] - 1)/(E[O] - 1 + k)`` of them decode (``k``
     prefill steps a request), each step ends ``D/(E[O] - 1)`` requests and admits as many, and so
 
-        ``rate = D / ((E[O] - 1) E[T])``,   ``E[T]`` the mean step of ``PrefillQueue`` with so many prompts a step.
+        ``rate = D / ((E[O] - 1) E[T])``,   ``E[T]`` the mean step of ``PrefillQueue`` with this many prompts a step.
 
     For a step time affine in its tokens this is ``1/((E[O] - 1) T(D)/D + p1 E[I])``. When prompts
     fill the token budget before ``B`` binds, ``D`` settles where a full step takes in as many

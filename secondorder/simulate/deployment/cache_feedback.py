@@ -30,7 +30,7 @@ def serve_contexts(
     replication: int = 0,
     rates: Floats | None = None,
 ) -> CacheRun:
-    """So many requests, after ``flood`` others that are there at the start; ``rates`` of each one if they change.
+    """``count`` requests, after ``flood`` others that are there at the start; ``rates`` of each one if they change.
 
     A request looks for the context of a turn that ended an exponential time ago. It is there if the turns that have
     ended since, each with a context of its own, and the requests inside leave room for it.

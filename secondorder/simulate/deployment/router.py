@@ -102,7 +102,7 @@ class Least:
 
 
 def some(up: Sequence[Replica], count: int, chance: np.random.Generator) -> list[Replica]:
-    """So many different ones, picked at random (Knuth 1998, algorithm P of section 3.4.2)."""
+    """``count`` different ones, picked at random (Knuth 1998, algorithm P of section 3.4.2)."""
     order = list(up)
     for place in range(count):
         other = place + below(chance, len(up) - place)

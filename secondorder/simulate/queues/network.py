@@ -23,7 +23,7 @@ class Journeys:
 
 
 def run_network(scenario: QueueNetwork, customers: int, *, seed: int = 0, replication: int = 0) -> Journeys:
-    """So many customers from outside, from an empty start to the last departure."""
+    """A number of customers from outside, from an empty start to the last departure."""
     env = simpy.Environment()
     stations = [simpy.Resource(env, servers) for servers in scenario.servers]
     found = Journeys(waits=[[] for _ in stations])

@@ -39,7 +39,7 @@ class Work:
         )
 
     def scaled(self, factor: float) -> "Work":
-        """So many times the work."""
+        """The work, this many times."""
         return Work(factor * self.prompt, factor * self.output, factor * self.context)
 
 

@@ -16,7 +16,7 @@ LONG = 10_000.0
 
 
 def interval_at(point: Coordinates) -> float:
-    """The interval in MTBFs: so many times Young's."""
+    """The interval in MTBFs: a multiple of Young's."""
     return point["interval"] * math.sqrt(2 * point["write"])
 
 

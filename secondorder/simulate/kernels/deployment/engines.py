@@ -45,7 +45,7 @@ def serve_all(
     arrivals: Integers,
     until: int,
 ) -> int:
-    """Serve until so many requests have arrived, or all are served; says why it stopped."""
+    """Serve until this many requests have arrived, or all are served; says why it stopped."""
     clock = fleet.clock[0]
     while True:
         if clock.arrived >= until and clock.next_arrival != NEVER:

@@ -38,7 +38,7 @@ def below(fleet: Fleet, router: Router, count: int) -> int:
 
 @inlined
 def choose(fleet: Fleet, router: Router, choices: int) -> None:
-    """Bring so many replicas, picked at random, to the front of the order."""
+    """Bring ``choices`` replicas, picked at random, to the front of the order."""
     order, replicas = router.order, fleet.clock[0].replicas
     for place in range(choices):
         other = place + below(fleet, router, replicas - place)

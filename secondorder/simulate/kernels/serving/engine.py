@@ -188,7 +188,7 @@ def leap(state: State, work: Workload, times: StepTimes, results: Results, steps
 
 @inlined
 def leap_until(e: Engine, times: StepTimes, steps: int, alarm: int) -> tuple[int, int]:
-    """When a leap over so many steps ends, or the step that is under way at the alarm; and how many steps that is."""
+    """End of a leap over ``steps`` steps, or of the step under way at the alarm; and the steps done by then."""
     now, done, context = e.now, 0, e.context
     while done < steps and now < alarm:
         now += duration(times, 0, 0, 0, e.decodes, context, e.decodes)

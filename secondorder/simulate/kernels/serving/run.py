@@ -183,7 +183,7 @@ def _read_only(array: Integers) -> Integers:
 
 
 def results_of(count: int, everything: bool, rows: int) -> Results:
-    """Nothing yet; with ``everything`` there are so many rows of the series."""
+    """Empty results; with ``everything`` the series has this many rows."""
     kept = count if everything else 0
     return Results(
         first_token=np.full(count, NONE),

@@ -68,7 +68,7 @@ def _settings(e: Engine, scenario: Serving) -> None:
 
 
 def begin(e: Engine, work: Workload, places: int) -> None:
-    """When the first request arrives; in a closed loop of so many ``places`` its users think first."""
+    """When the first request arrives; in a closed loop of ``places`` its users think first."""
     e.places, e.thinks = places, len(work.think) > 0
     if e.thinks:
         users = min(places, e.requests)
