@@ -1,12 +1,13 @@
 """``secondorder validate --coverage`` of services: how often the intervals of default runs hold the truth."""
 
+import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from secondorder.cli.options import Output
+from secondorder.cli.options import Kept, Output
 from secondorder.cli.output import emit
-from secondorder.cli.progress import progress
+from secondorder.cli.progress import Counted
 from secondorder.errors import ConstraintNotMet, UnknownName
 
 if TYPE_CHECKING:
@@ -18,21 +19,27 @@ BREAKS, AGREES = 0.01, 0.05
 """Shares of wrong verdicts, at most."""
 
 
-def service_coverage(chosen: str | None, seeds: int, seed: int, jobs: int, out: Output) -> None:
+def service_coverage(chosen: str | None, seeds: int, seed: int, jobs: int, kept: Kept, out: Output) -> None:
     """Try the services, print a row for each, and refuse what covers too seldom."""
-    from secondorder.validation.catalogue.services import covered_services, services
+    from secondorder.studies.coverage import covered_services
+    from secondorder.validation.catalogue.services import services
 
     every = services()
     wanted = [each for each in every if chosen is None or chosen in each.name]
     if not wanted:
         raise UnknownName.among("service", str(chosen), [each.name for each in every])
     began = time.monotonic()
-    with progress("simulating", seeds * len(wanted)) as done:
-        cells = list(covered_services(wanted, seeds=seeds, seed=seed, jobs=jobs, done=done))
-    took = f"{seeds} seeds each in {time.monotonic() - began:,.0f} s on {jobs} process{'es' if jobs > 1 else ''}"
-    emit([record for cell in cells for record in _records(cell)], [_grid(cells, took)], out)
+    cells = list(covered_services(wanted, seeds=seeds, seed=seed, keeping=kept.keeping(jobs, Counted())))
+    tell_time(began, jobs)
+    emit([record for cell in cells for record in _records(cell)], [_grid(cells, f"{seeds} seeds each")], out)
     if failed := _failures(cells):
         raise ConstraintNotMet("; ".join(failed))
+
+
+def tell_time(began: float, jobs: int) -> None:
+    """On standard error: a study that was resumed prints the same table as one that was not."""
+    took = f"{time.monotonic() - began:,.0f} s on {jobs} process{'es' if jobs > 1 else ''}"
+    print(f"simulated in {took}", file=sys.stderr)
 
 
 def _failures(cells: Sequence["Cell"]) -> list[str]:
@@ -73,13 +80,13 @@ def _refused(cell: "Cell") -> str:
     return ", ".join(f"{why} {count}" for why, count in cell.refusals.items())
 
 
-def _grid(cells: Sequence["Cell"], took: str) -> "Grid":
+def _grid(cells: Sequence["Cell"], number: str) -> "Grid":
     from secondorder.report.tables import Grid
 
     return Grid(
         header=["service", "runs", *STATISTICS, "all", "± ttft p99", "million", "no interval"],
         rows=[_row(cell) for cell in cells],
-        above=[f"how often 95 % intervals of default runs hold the truth of the runs of the other seeds; {took}"],
+        above=[f"how often 95 % intervals of default runs hold the truth of the runs of the other seeds; {number}"],
         below=_totals(cells),
         numbers=frozenset(range(1, 8)),
     )

@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import field, make_dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
 from secondorder.breakdown.rows import ROWS
-from secondorder.cli.options import OUTPUT, PRINTED, SIMULATION, Output, Seed
+from secondorder.cli.options import NOT_STORED, OUTPUT, PRINTED, SIMULATION, Output, Seed, Stored
 from secondorder.cli.output import check_output, emit, patience, write
 from secondorder.cli.plans import CHOICE
 from secondorder.errors import InputError
@@ -76,14 +77,18 @@ def _command() -> Callable[..., None]:
         figure: Annotated[
             str | None, Parameter(group=OUTPUT, metavar="FILE", help="Picture of the map: .png, .svg or .pdf.")
         ] = None,
+        stored: Stored = NOT_STORED,
         out: Output = PRINTED,
     ) -> None:
         check_output(out)
+        if stored != NOT_STORED and not build:
+            raise InputError("store", given="--store or --resume alone", expected="--build too")
         given = {axis: value for axis in _axes() if (value := getattr(values, axis)) is not None}
         if not name:
             _list(out)
             return
-        _show(name, plan, which, given, out, figure=figure, made=seed if build else None, save=save)
+        made = partial(_built, seed=seed, stored=stored) if build else None
+        _show(name, plan, which, given, out, figure=figure, made=made, save=save)
 
     map.__doc__ = TITLE
     map.__annotations__["values"] = Annotated[points, Parameter(name="*")]
@@ -115,10 +120,10 @@ def _show(
     out: Output,
     *,
     figure: str | None,
-    made: int | None,
+    made: "Callable[[str], BreakdownMap] | None",
     save: str | None,
 ) -> None:
-    from secondorder.breakdown.breakdown_map import row_of
+    from secondorder.breakdown.breakdown_map import breakdown_map, row_of
     from secondorder.breakdown.breakdown_map import write as as_json
     from secondorder.report.breakdown import map_figure, map_grids, records
     from secondorder.report.style import check_figure
@@ -127,7 +132,7 @@ def _show(
     if figure is not None:
         check_figure(figure)
     row_of(name)
-    found = _found(name, made)
+    found = (made or breakdown_map)(name)
     point = _of_plan(found, plan, which, given) if plan is not None else _of_flags(found, given)
     emit(records(found, point), map_grids(found, point), out)
     if save is not None:
@@ -136,16 +141,13 @@ def _show(
         print(f"picture: {draw(map_figure(found, point), figure)}", file=sys.stderr)
 
 
-def _found(name: str, seed: int | None) -> "BreakdownMap":
-    """The map that comes with the package, or one made anew with a seed."""
-    from secondorder.breakdown.breakdown_map import breakdown_map, row_of
-
-    if seed is None:
-        return breakdown_map(name)
+def _built(name: str, seed: int, stored: Stored) -> "BreakdownMap":
+    """The map made anew."""
+    from secondorder.breakdown.breakdown_map import row_of
     from secondorder.studies.maps.build import build
 
     with patience(f"making the map of {name}"):
-        return build(row_of(name), seed=seed)
+        return build(row_of(name), seed=seed, keeping=stored.keeping(1))
 
 
 def _of_flags(found: "BreakdownMap", given: Mapping[str, float]) -> dict[str, float] | None:

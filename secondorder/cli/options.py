@@ -287,25 +287,23 @@ OF_REQUESTS, USUAL, OF_SERVICE = RunOfRequests(), Run(), RunOfService()
 
 
 OWN = "A sweep keeps its points in a file of your own where none is given."
+STORE_FILE = "SQLite file that each finished point is written to."
+
+
+def _store(help: str) -> Parameter:
+    return Parameter(group=STORE, metavar="FILE", help=help)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Kept:
-    """Where the points of a study are kept and worked out."""
+class Stored:
+    """Where the points of a study are kept."""
 
-    store: Annotated[
-        str | None,
-        Parameter(group=STORE, metavar="FILE", help=f"SQLite file that each finished point is written to. {OWN}"),
-    ] = None
+    store: Annotated[str | None, _store(STORE_FILE)] = None
     resume: Annotated[
         bool,
         Parameter(group=STORE, help="Take over the points that the store has.", show_default=truth, negative=""),
     ] = False
-    cluster: Annotated[
-        str | None,
-        Parameter(group=STORE, metavar="ADDRESS", help="Dask scheduler whose workers run the points, tcp://HOST:PORT."),
-    ] = None
 
     def keeping(
         self, jobs: int, told: Callable[[int, int], None] | None = None, default: str | None = None
@@ -316,8 +314,28 @@ class Kept:
         store = self.store or default
         if self.resume and store is None:
             raise InputError("resume", given="no store", expected="--store FILE too")
-        anew = self.store is None
-        return Keeping(store=store, resume=self.resume, anew=anew, jobs=jobs, cluster=self.cluster, told=told)
+        return Keeping(store=store, resume=self.resume, anew=self.store is None, jobs=jobs, told=told)
+
+
+NOT_STORED = Stored()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Kept(Stored):
+    """Where the points of a study are kept and worked out."""
+
+    store: Annotated[str | None, _store(f"{STORE_FILE} {OWN}")] = None
+    cluster: Annotated[
+        str | None,
+        Parameter(group=STORE, metavar="ADDRESS", help="Dask scheduler whose workers run the points, tcp://HOST:PORT."),
+    ] = None
+
+    def keeping(
+        self, jobs: int, told: Callable[[int, int], None] | None = None, default: str | None = None
+    ) -> "Keeping":
+        """As studies take it; ``default`` is the file where no other is given."""
+        return replace(super().keeping(jobs, told, default), cluster=self.cluster)
 
 
 NOT_KEPT = Kept()

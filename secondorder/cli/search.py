@@ -7,7 +7,18 @@ from cyclopts import Group, Parameter
 
 from secondorder.cli.drawing import NOTHING, Drawn, check_drawn, write_figure, write_report
 from secondorder.cli.flags import Flag, attach, build, flags_of, given_in, nested
-from secondorder.cli.options import OUTPUT, PRINTED, REQUIRED, SIMULATION, Jobs, Output, Seed, at_least
+from secondorder.cli.options import (
+    NOT_STORED,
+    OUTPUT,
+    PRINTED,
+    REQUIRED,
+    SIMULATION,
+    Jobs,
+    Output,
+    Seed,
+    Stored,
+    at_least,
+)
 from secondorder.cli.output import check_output, emit, patience
 from secondorder.systems.registry import SYSTEMS
 
@@ -81,6 +92,7 @@ def _command() -> Callable[..., None]:
         seed: Seed = 0,
         jobs: Jobs = 1,
         top: Annotated[int, Parameter(group=OUTPUT, converter=at_least(1), help="Layouts to show.")] = 10,
+        stored: Stored = NOT_STORED,
         drawn: Drawn = NOTHING,
         out: Output = PRINTED,
     ) -> None:
@@ -100,7 +112,7 @@ def _command() -> Callable[..., None]:
                 tensor_parallel_sizes=_numbers(tensor_parallel_sizes), precisions=_listed(precisions),
                 rentals=None if price is None else dict.fromkeys(names or _rented(), price),
                 budget=budget, contenders=contenders, requests=num_prompts, replications=replications,
-                seed=seed, jobs=jobs,
+                seed=seed, jobs=jobs, keeping=stored.keeping(1),
             )  # fmt: skip
         grid = _grid(found, rate, top)
         emit([record(each) for each in found.candidates[:top]], [grid], out)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from secondorder.cli.coverage import service_coverage
+from secondorder.cli.coverage import service_coverage, tell_time
 from secondorder.cli.drawing import Report, check_folder, write_report
-from secondorder.cli.options import PRINTED, Jobs, Output, Seed, at_least, truth
+from secondorder.cli.options import NOT_KEPT, PRINTED, Jobs, Kept, Output, Seed, at_least, truth
 from secondorder.cli.output import check_output, emit
-from secondorder.cli.progress import progress
+from secondorder.cli.progress import Counted, progress
 from secondorder.errors import ConstraintNotMet, InputError, UnknownName
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ Examples:
   secondorder validate --coverage --reference queueing.csv
 
   secondorder validate --coverage --suite serving --service code --seeds 40
+    --store coverage.db --resume
 
 Exit code 4 if an exact claim or a bound breaks, or a counterexample does not.
 Approximations are shown with the borders past which they are more than
@@ -102,6 +103,7 @@ def validate(
     ] = None,
     seed: Seed = 0,
     jobs: Jobs = CORES,
+    kept: Kept = NOT_KEPT,
     report: Report = None,
     out: Output = PRINTED,
 ) -> None:
@@ -113,6 +115,8 @@ def validate(
         raise InputError("thorough", given="--thorough with --coverage", expected="one of the two")
     if report is not None and coverage:
         raise InputError("report", given="--report with --coverage", expected="one of the two")
+    if kept != NOT_KEPT and not coverage:
+        raise InputError("store", given="--store, --resume or --cluster alone", expected="--coverage too")
     check_folder(report)
     if not coverage:
         _catalogue(suite, thorough, seed, jobs, out, report)
@@ -120,9 +124,9 @@ def validate(
     if suite not in (None, "queueing", "serving"):
         raise UnknownName.among("suite", str(suite), ["queueing", "serving"])
     if suite != "serving" and service is None:
-        _coverage(reference, seed, jobs, out)
+        _coverage(reference, seed, jobs, kept, out)
     if suite != "queueing":
-        service_coverage(service, seeds, seed, jobs, out)
+        service_coverage(service, seeds, seed, jobs, kept, out)
 
 
 def _catalogue(suite: str | None, thorough: bool, seed: int, jobs: int, out: Output, report: str | None) -> None:
@@ -162,18 +166,18 @@ def in_parallel(action: Any, items: Sequence[Any], seed: int, jobs: int, done: A
         yield found
 
 
-def _coverage(reference: str | None, seed: int, jobs: int, out: Output) -> None:
-    from secondorder.validation.catalogue.reference import LEAST, MOST, covered, pool, read_reference
+def _coverage(reference: str | None, seed: int, jobs: int, kept: Kept, out: Output) -> None:
+    from secondorder.studies.coverage import covered_queues
+    from secondorder.validation.catalogue.reference import LEAST, MOST, pool, read_reference
 
     systems, excluded = read_reference(_reference(reference))
     began = time.monotonic()
-    with progress("simulating", sum(system.seeds for system in systems)) as done:
-        rows = covered(systems, seed=seed, jobs=jobs, done=done)
+    rows = covered_queues(systems, seed=seed, keeping=kept.keeping(jobs, Counted()))
     pools = {"means and probabilities": pool(rows, quantile=False), "p99": pool(rows, quantile=True)}
     seeds = sum(system.seeds for system in systems)
-    took = f"{seeds:,} seeds in {time.monotonic() - began:,.0f} s on {jobs} process{'es' if jobs > 1 else ''}"
+    tell_time(began, jobs)
     records = [*map(_row_record, rows), *starmap(_pool_record, pools.items()), *map(_excluded_record, excluded)]
-    emit(records, [_coverage_grid(rows, pools, excluded, took)], out)
+    emit(records, [_coverage_grid(rows, pools, excluded, f"{seeds:,} seeds")], out)
     if missed := [name for name, found in pools.items() if not LEAST <= found.share <= MOST]:
         raise ConstraintNotMet(f"coverage outside {LEAST:.0%} to {MOST:.0%}: {', '.join(missed)}")
 
@@ -225,7 +229,7 @@ def _record(
 
 
 def _coverage_grid(
-    rows: "Sequence[Covered]", pools: "Mapping[str, Coverage]", excluded: "Sequence[Excluded]", took: str
+    rows: "Sequence[Covered]", pools: "Mapping[str, Coverage]", excluded: "Sequence[Excluded]", number: str
 ) -> "Grid":
     from secondorder.report.tables import Grid
     from secondorder.validation.catalogue.reference import LEAST, MOST
@@ -236,7 +240,7 @@ def _coverage_grid(
         header=["system", "metric", "of", "held", "95 %"],
         rows=lines,
         above=[
-            f"how often 95 % intervals of 10 replications hold the exact value; {took}",
+            f"how often 95 % intervals of 10 replications hold the exact value; {number}",
             f"all: must be from {LEAST:.0%} to {MOST:.0%}; rows of one system share their runs",
         ],
         below=_left_out(excluded),

@@ -12,7 +12,7 @@ from secondorder.errors import InfeasibleError, SecondOrderError
 from secondorder.executor import as_they_come
 from secondorder.plans.write import write_plan
 from secondorder.scenarios.scenario import Scenario
-from secondorder.studies.records import Record, record_of, result_of
+from secondorder.studies.records import Record, answer_of, record_of
 from secondorder.studies.store import Found, Key, Store, refuse_resumed
 
 Item = TypeVar("Item")
@@ -85,7 +85,7 @@ def answers(
         Point(item=each, key=key_of(each, keeping, seed=seed, witness="simulate", options=options), label=label)
         for each, label in zip(scenarios, labels, strict=True)
     ]
-    return [each.error or _answer(each.record) for each in work_out(points, partial(_asked, ask), keeping)]
+    return [each.error or answer_of(each.record) for each in work_out(points, partial(_asked, ask), keeping)]
 
 
 def records(points: Sequence[Point[Item]], action: Callable[[Item], Record], keeping: Keeping) -> list[Record]:
@@ -106,12 +106,6 @@ def key_of(scenario: Scenario, keeping: Keeping, *, seed: int, witness: str, opt
 
 def _asked(ask: Callable[[Scenario], Answer], scenario: Scenario) -> Record:
     return record_of(ask(scenario))
-
-
-def _answer(record: Record) -> Answer:
-    found = result_of(record)
-    assert isinstance(found, Answer)
-    return found
 
 
 def _one(action: Callable[[Item], Record], item: Item) -> Found:

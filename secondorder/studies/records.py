@@ -31,11 +31,11 @@ def result_of(record: Mapping[str, Any]) -> Result:
     if "solved" in record:
         return Comparison(
             scenario=record["scenario"],
-            solved=_answer(record["solved"]),
-            simulated=_answer(record["simulated"]),
+            solved=answer_of(record["solved"]),
+            simulated=answer_of(record["simulated"]),
             margin=record["margin"],
         )
-    return _answer(record)
+    return answer_of(record)
 
 
 def rows_of(record: Mapping[str, Any]) -> Iterator[dict[str, object]]:
@@ -53,7 +53,8 @@ def rows_of(record: Mapping[str, Any]) -> Iterator[dict[str, object]]:
 _FIELDS = fields(Estimate)
 
 
-def _answer(record: Mapping[str, Any]) -> Answer:
+def answer_of(record: Mapping[str, Any]) -> Answer:
+    """The answer that a record is of."""
     return Answer(scenario=record["scenario"], how=record["how"], estimates=tuple(map(_estimate, record["estimates"])))
 
 

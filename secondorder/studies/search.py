@@ -5,6 +5,7 @@ with the same draws for each, and the number of replicas is corrected until they
 not.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -22,6 +23,8 @@ from secondorder.scenarios.capacity import Capacity
 from secondorder.scenarios.deployment import Deployment
 from secondorder.scenarios.router import LeastOutstanding, Router
 from secondorder.scenarios.serving import Serving
+from secondorder.studies.points import HERE, Keeping, Point, key_of, records
+from secondorder.studies.records import Record, answer_of, record_of
 from secondorder.verbs import simulate, solve
 
 if TYPE_CHECKING:
@@ -124,13 +127,15 @@ def search(
     replications: int = 5,
     seed: int = 0,
     jobs: int = 1,
+    keeping: Keeping = HERE,
 ) -> Found:
     """The layouts of a service that keep the objectives at ``rate``, the cheapest first.
 
     Every ``accelerators`` (those of ``rentals``, or with a known rental, if not given), tensor parallel size and
     precision (the service's own if not given) is sized by the closed forms; ``contenders`` of them, the cheapest, are
     simulated behind ``router`` (least-outstanding); none for the closed forms alone. ``rentals`` gives prices of an
-    accelerator-hour; else it is the lowest quote on file. ``budget``: USD/hour at most.
+    accelerator-hour; else it is the lowest quote on file. ``budget``: USD/hour at most. ``keeping`` says in which store
+    each finished simulation is kept, and whether those that are there are taken over.
 
     Errors: ``InputError`` without an objective or a price; ``InfeasibleError`` where no candidate keeps the objectives.
     """
@@ -161,7 +166,8 @@ def search(
     if not found:
         why = "; ".join(list(refused.values())[:2]) or f"the cheapest costs more than {budget}"
         raise InfeasibleError(f"no layout keeps the objectives: {why}")
-    kept = [c for each in found[:contenders] if (c := _simulated(each, rule, requests, replications, seed, jobs))]
+    runs = _Runs(replications=replications, seed=seed, jobs=jobs, keeping=keeping)
+    kept = [c for each in found[:contenders] if (c := _simulated(each, rule, requests, runs))]
     return Found((*sorted(kept, key=_by_cost), *found[contenders:]), refused)
 
 
@@ -221,24 +227,47 @@ def _candidate(
     )
 
 
-def _simulated(
-    each: Candidate, router: Router, requests: int, replications: int, seed: int, jobs: int
-) -> Candidate | None:
+@dataclass(frozen=True, kw_only=True)
+class _Runs:
+    """How the layouts are simulated, and where what they gave is kept."""
+
+    replications: int
+    seed: int
+    jobs: int
+    keeping: Keeping
+
+    def of(self, deployment: Deployment, requests: int) -> Answer | None:
+        """What a deployment gives in runs of this length, or None where it cannot be answered."""
+        told = json.dumps({"requests": requests, "replications": self.replications})
+        key = key_of(deployment, self.keeping, seed=self.seed, witness="simulate", options=told)
+        label = {"layout": deployment.serving.name, "replicas": str(deployment.replicas), "requests": str(requests)}
+        here = replace(self.keeping, jobs=1, told=None)
+        (record,) = records([Point(item=(deployment, requests), key=key, label=label)], self._record, here)
+        return None if "refused" in record else answer_of(record)
+
+    def _record(self, item: tuple[Deployment, int]) -> Record:
+        deployment, requests = item
+        run = partial(simulate, seed=self.seed, replications=self.replications, jobs=self.jobs)
+        try:
+            return record_of(run(deployment, requests=requests))
+        except InfeasibleError as error:
+            return {"refused": str(error)}
+
+
+def _simulated(each: Candidate, router: Router, requests: int, runs: _Runs) -> Candidate | None:
     """The candidate with the fewest replicas that keep the objectives in a simulation of all of them.
 
     Runs are made longer until they have settled and the 95 % intervals lie on one side of the objectives; where they do
     not settle at all, there are too few replicas.
     """
-    run = partial(simulate, seed=seed, replications=replications, jobs=jobs)
     limits = each.scenario.objectives
 
     def at(replicas: int) -> Answer | None:
         every = Deployment(serving=_whole(each.scenario), replicas=replicas, router=router)
         length = requests
-        try:
-            while not _decided(answer := run(every, requests=length), limits) and length < LONGEST:
-                length *= 2
-        except InfeasibleError:
+        while (answer := runs.of(every, length)) is not None and not _decided(answer, limits) and length < LONGEST:
+            length *= 2
+        if answer is None:
             return None
         kept = _settled(answer) and all(answer.best(metric).amount <= most for metric, most in limits.items())
         return answer if kept else None
@@ -247,7 +276,7 @@ def _simulated(
     if found is None:
         return None
     replicas, answer = found
-    rests_on = f"{each.rests_on}; {replications} runs of {requests:,} requests or more, one replica fewer misses"
+    rests_on = f"{each.rests_on}; {runs.replications} runs of {requests:,} requests or more, one replica fewer misses"
     return _candidate(each.scenario, each.accelerator, replicas, each.sized, answer, "simulated", rests_on)
 
 

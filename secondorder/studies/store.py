@@ -9,7 +9,7 @@ import json
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
@@ -41,6 +41,7 @@ _KEEP = """
 INSERT INTO points VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET label = excluded.label, result = excluded.result, error = excluded.error WHERE error != ''"""
 _KEYS = ("scenario", "seed", "replication", "witness", "options", "version")
+_WHERE = " AND ".join(f"{name} = ?" for name in _KEYS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,20 +105,25 @@ class Store:
 
     def keep(self, key: Key, found: Found) -> None:
         """Write a point; a finished one that is there already is left alone, a failed one is replaced."""
-        values = (*(getattr(key, name) for name in _KEYS), json.dumps(dict(found.label)))
+        values = (*_values(key), json.dumps(dict(found.label)))
         with self._told():
             self._database.execute(_KEEP, (*values, json.dumps(found.record), found.error))
 
     def finished(self, keys: Sequence[Key]) -> dict[Key, Found]:
         """Those of the points that the file holds without an error."""
-        where = " AND ".join(f"{name} = ?" for name in _KEYS)
         there = {}
         with self._told():
             for key in keys:
-                asked = f"SELECT result, error, label FROM points WHERE error = '' AND {where}"
-                if row := self._database.execute(asked, [getattr(key, name) for name in _KEYS]).fetchone():
+                asked = f"SELECT result, error, label FROM points WHERE error = '' AND {_WHERE}"
+                if row := self._database.execute(asked, _values(key)).fetchone():
                     there[key] = _found(*row)
         return there
+
+    def count(self, keys: Iterable[Key]) -> int:
+        """How many of the points the file holds without an error."""
+        asked = f"SELECT count(*) FROM points WHERE error = '' AND {_WHERE}"
+        with self._told():
+            return sum(self._database.execute(asked, _values(key)).fetchone()[0] for key in keys)
 
     def points(self) -> Iterator[tuple[Key, Found]]:
         """All points, in the order of their keys."""
@@ -159,6 +165,10 @@ def differences(one: Store, other: Store) -> list[tuple[Key, str, str]]:
         elif left[key] != right[key]:
             told.append((key, left[key].varied, "another result"))
     return told
+
+
+def _values(key: Key) -> list[str | int]:
+    return [getattr(key, name) for name in _KEYS]
 
 
 def _flat(key: Key, found: Found) -> list[dict[str, object]]:

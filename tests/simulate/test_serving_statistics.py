@@ -14,7 +14,8 @@ from secondorder.simulate.serving.columns import columns, compiled_columns
 from secondorder.simulate.serving.compiled import is_compiled, run_compiled
 from secondorder.simulate.serving.single_run import run
 from secondorder.simulate.serving.source import ServingSource
-from secondorder.validation.catalogue.services import SEEDS, Service, covered_services, services, trial, tried
+from secondorder.studies.coverage import covered_services
+from secondorder.validation.catalogue.services import SEEDS, Service, services, trial, tried
 from secondorder.validation.coverage import pooled
 
 SERVICE = so.Serving(

@@ -1,6 +1,8 @@
 """Maps are made of formulas and truths: the truths against exact theory, the sampling against a known surface."""
 
 import math
+from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -13,13 +15,16 @@ from secondorder.breakdown.rows import ROWS, Row
 from secondorder.simulate.collectives.one_run import of_collective, of_pipeline
 from secondorder.simulate.queues.run import run
 from secondorder.studies.maps import collectives, queues
-from secondorder.studies.maps.build import COARSE, build, point_at, truth_at
+from secondorder.studies.maps.build import COARSE, Known, build, point_at, truth_at
 from secondorder.studies.maps.formulas import formula_of
 from secondorder.studies.maps.grounds import ground_of
+from secondorder.studies.maps.points import Simulated
 from secondorder.studies.maps.sample import Sampling
+from secondorder.studies.points import Keeping
 from secondorder.systems.registry import SYSTEMS
 from secondorder.systems.system import loaded
 
+build_module = import_module("secondorder.studies.maps.build")
 FIELDS = {row.field.name: row.field for row in ROWS}
 MIDDLE = (STEPS // 2, STEPS // 2, STEPS // 2)
 
@@ -172,3 +177,23 @@ def test_a_map_made_twice_is_the_same():
     assert one.corners == other.corners
     assert one.splits == other.splits
     assert isinstance(row.field, Field)
+
+
+def test_an_interrupted_map_goes_on_where_it_stopped_and_is_the_same(tmp_path, monkeypatch):
+    row = next(row for row in ROWS if isinstance(ground_of(row.field).truth, Simulated))
+    asked = []
+
+    def truth(field, point, metric, width, seed):
+        asked.append((tuple(point.values()), width))
+        if len(asked) == 40:
+            raise KeyboardInterrupt
+        return Known(formula_of(row)(point)[metric] * (1 + 0.2 * sum(point.values()) % 1), 0.01)
+
+    monkeypatch.setattr(build_module, "truth_at", truth)
+    keeping = Keeping(store=tmp_path / "map.db")
+    with pytest.raises(KeyboardInterrupt):
+        build(row, most=130, keeping=keeping)
+    resumed = build(row, most=130, keeping=replace(keeping, resume=True))
+    assert len(asked) == len(set(asked)) + 1  # only the one that was interrupted is asked twice
+    alone = build(row, most=130)
+    assert (resumed.corners, resumed.splits, resumed.noise) == (alone.corners, alone.splits, alone.noise)

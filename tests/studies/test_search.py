@@ -1,9 +1,15 @@
 """The cheapest layout: every candidate is sized, the contenders are simulated, and a dearer one never wins."""
 
+from dataclasses import replace
+from importlib import import_module
+
 import pytest
 
 import secondorder as so
-from secondorder.errors import InfeasibleError
+from secondorder.errors import InfeasibleError, InputError
+from secondorder.studies.points import Keeping
+
+search_module = import_module("secondorder.studies.search")
 
 CHAT = so.Serving(
     model="llama_3_1_8b",
@@ -88,3 +94,15 @@ def test_what_cannot_be_is_said():
         so.search(CHAT, rate="40 request/s", rentals=PRICES)
     with pytest.raises(so.InputError, match="only for sale"):
         so.search(CHAT, **ASKED, accelerators=["h20"])
+
+
+def test_a_search_that_was_kept_is_taken_over_and_finds_the_same(tmp_path, monkeypatch):
+    layouts = {"rentals": {"h100_sxm": "3 USD/hour"}, "tensor_parallel_sizes": (1,), "contenders": 1}
+    runs = {"requests": 1_000, "replications": 2}
+    keeping = Keeping(store=tmp_path / "search.db")
+    first = so.search(CHAT, **ASKED, **layouts, **runs, keeping=keeping)
+    assert first == so.search(CHAT, **ASKED, **layouts, **runs)
+    with pytest.raises(InputError, match="--resume"):
+        so.search(CHAT, **ASKED, **layouts, **runs, keeping=keeping)
+    monkeypatch.setattr(search_module, "simulate", None)
+    assert so.search(CHAT, **ASKED, **layouts, **runs, keeping=replace(keeping, resume=True)) == first

@@ -19,6 +19,7 @@ from secondorder.errors import FileError, InputError
 from secondorder.simulate.queues import recursions
 from secondorder.simulate.queues.station import Station
 from secondorder.simulate.statistics.intervals import Interval
+from secondorder.studies import coverage
 from secondorder.validation import borders
 from secondorder.validation.catalogue import reference, run_catalogue, run_twin, twins
 from secondorder.validation.catalogue import twin as twin_module
@@ -232,7 +233,7 @@ def test_coverage_is_printed_in_80_columns_and_lists_what_is_left_out(
     def at_once(systems: list[reference.System], **_: object) -> list[reference.Covered]:
         return [reference.Covered(row=row, coverage=Coverage(957, 1000)) for system in systems for row in system.rows]
 
-    monkeypatch.setattr(reference, "covered", at_once)
+    monkeypatch.setattr(coverage, "covered_queues", at_once)
     asked = ["validate", "--coverage", "--suite", "queueing", "--reference", str(REFERENCE)]
     assert main(asked) == 0
     printed = capsys.readouterr().out
@@ -245,7 +246,7 @@ def test_coverage_is_printed_in_80_columns_and_lists_what_is_left_out(
 
 def test_intervals_hold_reference_values_as_often_as_they_say(known: tuple[list[reference.System], list]) -> None:
     cheap = sorted(known[0], key=lambda system: system.cost)[:4]
-    rows = reference.covered(cheap, seed=1)
+    rows = coverage.covered_queues(cheap, seed=1)
     for quantile in (False, True):
         low, high = reference.pool(rows, quantile=quantile).bounds(0.999)
         assert low <= reference.MOST

@@ -1,9 +1,10 @@
 """Makes the map of an approximation: formula and truth at the corners of its cells."""
 
+import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 
 import numpy as np
@@ -16,6 +17,9 @@ from secondorder.studies.maps.formulas import formula_of
 from secondorder.studies.maps.grounds import ground_of
 from secondorder.studies.maps.points import Amounts, Exact
 from secondorder.studies.maps.sample import Sampling
+from secondorder.studies.points import HERE, Keeping, Point, records
+from secondorder.studies.records import Record
+from secondorder.studies.store import Key
 
 MOST, MOST_EXACT = 260, 640
 """Corners of a map at most: of one that is simulated, and of one whose truth is known exactly."""
@@ -69,6 +73,7 @@ class Making:
 
     row: Row
     seed: int
+    keeping: Keeping = HERE
     widths: list[float] = field(default_factory=list)
 
     def value(self, corner: Corner) -> float:
@@ -85,7 +90,18 @@ class Making:
         return found
 
     def _truth(self, point: dict[str, float], width: float) -> Known:
-        return truth_at(self.row.field, point, self.row.metric, width, self.seed)
+        field, metric = self.row.field, self.row.metric
+        if self.keeping.store is None or isinstance(ground_of(field).truth, Exact):
+            return truth_at(field, point, metric, width, self.seed)
+        axes = "".join(f"{name} = {value!r}\n" for name, value in point.items())
+        told = json.dumps({"metric": metric, "width": width})
+        key = Key(scenario=f"[{field.name}]\n{axes}", seed=self.seed, witness="map", options=told)
+        place = Point(item=point, key=key, label={name: f"{value:.4g}" for name, value in point.items()})
+        (record,) = records([place], partial(self._record, width), self.keeping)
+        return Known(**record)
+
+    def _record(self, width: float, point: dict[str, float]) -> Record:
+        return asdict(truth_at(self.row.field, point, self.row.metric, width, self.seed))
 
 
 def logarithm(formula: float, truth: float) -> float:
@@ -93,9 +109,12 @@ def logarithm(formula: float, truth: float) -> float:
     return max(math.log(formula / truth), LEAST) if formula > 0 else LEAST
 
 
-def build(row: Row, *, seed: int = 0, most: int | None = None) -> BreakdownMap:
-    """Make the map of an approximation anew: seconds to a minute of one core."""
-    making = Making(row=row, seed=seed)
+def build(row: Row, *, seed: int = 0, most: int | None = None, keeping: Keeping = HERE) -> BreakdownMap:
+    """Make the map of an approximation anew: seconds to a minute of one core.
+
+    ``keeping`` says in which store each simulated truth is kept, and whether those that are there are taken over.
+    """
+    making = Making(row=row, seed=seed, keeping=keeping)
     exact = isinstance(ground_of(row.field).truth, Exact)
     most = most or (MOST_EXACT if exact else MOST)
     sampling = Sampling(axes=row.field.axes, value=making.value, most=most)

@@ -10,13 +10,12 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 from secondorder.errors import FileError, InputError
-from secondorder.executor import run_each
 from secondorder.scenarios.queue import BatchService, Closed, ForkJoin, ProcessorSharing, Queue
 from secondorder.simulate.queues import warm_up
 from secondorder.simulate.queues.answer import RELAXATIONS
@@ -334,25 +333,6 @@ def intervals_hold(system: System, seed: int, number: int) -> list[bool]:
         assert found.high is not None
         held.append(found.low <= row.truth <= found.high)
     return held
-
-
-def covered(
-    systems: Sequence[System], *, seed: int = 0, jobs: int = 1, done: Callable[[], object] = lambda: None
-) -> list[Covered]:
-    """The coverage of each row, over the seeds of its system. ``done`` is called after each seed."""
-    order = sorted(range(len(systems)), key=lambda k: -systems[k].cost)
-    tasks = [(k, number) for k in order for number in range(systems[k].seeds)]
-    held: dict[int, list[list[bool]]] = {k: [] for k in order}
-    calls = [partial(intervals_hold, systems[k], seed, number) for k, number in tasks]
-    answers = run_each(lambda call: call(), calls, jobs)
-    for (k, _), answer in zip(tasks, answers, strict=True):
-        held[k].append(answer)
-        done()
-    return [
-        Covered(row=row, coverage=Coverage(sum(each[place] for each in held[k]), len(held[k])))
-        for k, system in enumerate(systems)
-        for place, row in enumerate(system.rows)
-    ]
 
 
 def pool(rows: Sequence[Covered], *, quantile: bool) -> Coverage:

@@ -12,7 +12,6 @@ import numpy as np
 
 from secondorder.answers.estimate import Estimate
 from secondorder.answers.metric import QUANTILES
-from secondorder.executor import run_each
 from secondorder.fleets.accelerators import accelerators
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving import draw
@@ -250,19 +249,3 @@ def _verdict(formula: float, interval: Interval, margin: float) -> Verdict:
         metric="", amount=interval.mean, unit="", source="simulated", low=interval.low, high=interval.high
     )
     return verdict(formula, simulated, margin)
-
-
-def covered_services(
-    chosen: Sequence[Service], *, seeds: int = SEEDS, seed: int = 0, jobs: int = 1, done: Callable[[], object] = bool
-) -> Iterator[Cell]:
-    """Each service with this many seeds; ``done`` is called after each seed."""
-    for service in chosen:
-        trials = []
-        for found in run_each(partial(_trial, service, seed), range(seeds), jobs):
-            trials.append(found)
-            done()
-        yield tried(service, trials)
-
-
-def _trial(service: Service, seed: int, number: int) -> Trial:
-    return trial(service, 1_000_000 * seed + number)
