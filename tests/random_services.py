@@ -182,6 +182,7 @@ def cases(
     ahead: bool | None = None,
     most_requests: int = 10,
     output: int = 40,
+    cadence: bool = False,
 ) -> Case:
     """A service so small that requests preempt each other, and requests that it can serve."""
     count = draw(st.integers(1, most_requests))
@@ -194,7 +195,7 @@ def cases(
     hash_block = draw(st.sampled_from([block_size, 1, 3, 8])) if shared else 0
     longest = max(map(sum, zip(prompts, outputs, strict=True)))
     chunked = draw(st.sampled_from([True, True, True, False]))
-    engine = draw(st.sampled_from(["vllm 0.33", "vllm 0.33", "vllm 0.24", "vllm 0.19"]))
+    engine = "vllm 0.33" if cadence else draw(st.sampled_from(["vllm 0.33", "vllm 0.33", "vllm 0.24", "vllm 0.19"]))
     scenario = Serving(
         model=MODEL,
         accelerator=ACCELERATOR,
@@ -213,6 +214,7 @@ def cases(
         long_prefill_token_threshold_adaptive=engine == "vllm 0.33" and draw(st.booleans()),
         watermark=0.0 if engine == "vllm 0.19" else draw(st.sampled_from([0.0, 0.0, 0.1])),
         scheduler_reserve_full_isl=draw(st.sampled_from([True, True, False])),
+        prefill_schedule_interval=draw(st.sampled_from([2, 2, 3, 5, 9])) if cadence else 1,
         step_time=STEP_TIMES[draw(st.integers(0, len(STEP_TIMES) - 1))],
     )
     requests = Requests(

@@ -61,6 +61,18 @@ def test_the_kernel_gives_the_integers_of_an_engine_that_evicts_much(case: Case)
     assert_same(case)
 
 
+@given(cases(cadence=True, most_requests=16), st.booleans())
+@examples(2 * EXAMPLES)
+def test_the_kernel_gives_the_integers_of_an_engine_with_a_prefill_cadence(case: Case, leaps: bool) -> None:
+    assert_same(case, leaps=leaps)
+
+
+@given(cases(cadence=True, caching=True, most_requests=16, output=6))
+@examples(EXAMPLES)
+def test_the_kernel_gives_the_integers_of_a_cadence_with_much_eviction(case: Case) -> None:
+    assert_same(case)
+
+
 @given(cases(most_requests=4, output=300))
 @examples(EXAMPLES // 3)
 def test_the_kernel_gives_the_integers_of_long_leaps(case: Case) -> None:
@@ -145,8 +157,9 @@ def conversations(rate: float = 20, **changes: object) -> Serving:
         {"async_scheduling": True},
         {"num_gpu_blocks": 2200, "max_model_len": 20_000},
         {"enable_prefix_caching": True},
+        {"prefill_schedule_interval": 4, "num_gpu_blocks": 2200, "max_model_len": 20_000},
     ],
-    ids=["plain", "asynchronous", "cache-bound", "prefix cache"],
+    ids=["plain", "asynchronous", "cache-bound", "prefix cache", "prefill cadence"],
 )
 def test_the_kernel_gives_the_integers_of_a_service_near_saturation(changes: dict[str, object]) -> None:
     scenario = conversations(**changes)

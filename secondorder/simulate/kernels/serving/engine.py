@@ -160,7 +160,7 @@ def step_lasts(state: State, times: StepTimes, results: Results, which: int) -> 
 def steady_steps(state: State) -> int:
     """For how many steps, if nothing arrives, the same requests decode and nothing else happens."""
     e = state.engine[0]
-    if e.apart > 0 or e.decodes == 0 or (waiting(e) > 0 and not e.blocked):
+    if e.apart > 0 or e.decodes == 0 or (waiting(e) > 0 and (e.interval > 1 or not e.blocked)):
         return 0
     steps, free = state.slots[state.entries[0].heap].last - e.step + 1, e.free
     if (steps + e.block_size - 1) // e.block_size * e.decodes <= free:
@@ -234,6 +234,7 @@ def decode(state: State, work: Workload, steps: int) -> None:
             e.free -= state.borders[step % e.block_size].count
         e.step += steps
     e.context += steps * e.decodes
+    e.saturated = 0  # where the cadence holds prompts back, nobody waits
     finish_in_step(state, 0)
 
 

@@ -23,9 +23,23 @@ def waiting(e: Engine) -> int:
 @merged
 def schedule(state: State, work: Workload, which: int) -> bool:
     """Decide the next step, and keep it as draft ``which``; False when there is nothing to compute."""
+    e, draft, again = state.engine[0], state.drafts[which], True
+    while again:
+        put_together(state, work, which)
+        empty = draft.tokens == 0 and draft.decodes == 0
+        again = empty and draft.preempted != 0 and not e.following  # the first that could run was its own victim
+    if empty:
+        return False
+    advance(state, work, which)
+    return True
+
+
+@merged
+def put_together(state: State, work: Workload, which: int) -> None:
+    """Draft ``which``: what each gets, running requests first."""
     e, draft = state.engine[0], state.drafts[which]
-    draft.budget, e.cap = e.budget, cap(e)
-    draft.preempted = draft.tokens = draft.pairs = draft.context = draft.ended = 0
+    draft.budget, e.cap, e.held = e.budget, cap(e), holds_back(state)
+    draft.preempted = draft.prefilled = draft.tokens = draft.pairs = draft.context = draft.ended = 0
     draft.decodes = draft.decode_context = draft.admitted = draft.first = draft.finishing = draft.joining = 0
     if all_can_run(state):
         run_all(state, work, which)
@@ -33,10 +47,8 @@ def schedule(state: State, work: Workload, which: int) -> bool:
         run_one_by_one(state, work, which)
     if waiting(e) > 0 and not draft.preempted:
         admit(state, work, which)
-    if draft.tokens == 0 and draft.decodes == 0:
-        return False
-    advance(state, work, which)
-    return True
+    if not e.held and not draft.preempted:
+        e.saturated = waiting(e) > 0
 
 
 @inlined
@@ -48,23 +60,40 @@ def cap(e: Engine) -> int:
     return max(e.threshold, e.budget // max(requests, 1)) if e.adaptive else e.threshold
 
 
+@inlined
+def holds_back(state: State) -> bool:
+    """Whether this step computes no prefill: too few steps after the last that did, nobody left over, some decode."""
+    e = state.engine[0]
+    if e.interval == 1 or e.saturated or e.step + 1 - e.last_prefill >= e.interval:
+        return False
+    decoding = e.running
+    for i in range(e.apart):
+        decoding -= state.slots[state.entries[i].apart].chunked
+    return decoding > 0
+
+
 # Running requests
 
 
 @inlined
 def wanted(state: State, k: int) -> int:
     slot = state.slots[k]
+    if state.engine[0].held and slot.chunked:
+        return 0
     return min(slot.prompt + slot.emitted - slot.computed, state.engine[0].cap)
 
 
 @inlined
 def all_can_run(state: State) -> bool:
-    """Whether there are blocks for every running request."""
+    """Whether there are blocks for every running request, and the order of service does not matter."""
     e = state.engine[0]
     blocks, budget = state.borders[e.step % e.block_size].count, e.budget - e.decodes
     for i in range(e.apart):
         k = state.entries[i].apart
-        tokens = min(wanted(state, k), budget)
+        tokens = wanted(state, k)
+        if e.interval > 1 and tokens > budget:
+            return False  # prompts that were held back ask for their part again
+        tokens = min(tokens, budget)
         budget -= tokens
         blocks += blocks_for(e, state.slots[k].computed + tokens) - state.slots[k].held
     return blocks <= e.free
@@ -98,27 +127,67 @@ def keep_apart(state: State) -> None:
 
 @called
 def run_one_by_one(state: State, work: Workload, which: int) -> None:
-    """The rules to the letter, for a step in which somebody is preempted."""
-    e, draft, k = state.engine[0], state.drafts[which], state.engine[0].oldest
-    while k != NONE:
-        slot = state.slots[k]
-        in_step = slot.joined != NONE
-        if in_step:
-            synchronise(state, k)
-        if in_step or slot.apart:  # else its last token is in the step under way
-            tokens = min(wanted(state, k), draft.budget)
-            if tokens == 0 or not make_room(state, which, k, slot.computed + tokens):
-                break
-            if in_step:
-                name(state, k, slot.computed)
-                grow(state, k, blocks_for(e, slot.computed + 1))
-                draft.budget -= 1
-                draft.decodes += 1
-                draft.decode_context += slot.computed + 1
-            else:
-                compute(state, work, which, k, tokens)
+    """The rules to the letter, for a step in which not all can run."""
+    draft, k = state.drafts[which], state.engine[0].oldest
+    while k != NONE and draft.budget > 0:
+        slot = state.slots[k]  # neither apart nor in step: its last token is in the step under way
+        if (slot.joined != NONE or slot.apart) and not run_one(state, work, which, k):
+            break
         k = slot.newer
     keep_apart(state)
+    if k != NONE:
+        stall_from(state, k)
+
+
+@inlined
+def run_one(state: State, work: Workload, which: int, k: int) -> bool:
+    """Give a running request its tokens; False if there are none for it, and so none for those after it."""
+    e, draft, slot = state.engine[0], state.drafts[which], state.slots[k]
+    in_step = slot.joined != NONE
+    if in_step:
+        synchronise(state, k)
+    tokens = min(wanted(state, k), draft.budget)
+    if tokens == 0:
+        return True  # held back
+    if not make_room(state, which, k, slot.computed + tokens):
+        return False
+    if in_step:
+        name(state, k, slot.computed)
+        grow(state, k, blocks_for(e, slot.computed + 1))
+        draft.budget -= 1
+        draft.decodes += 1
+        draft.decode_context += slot.computed + 1
+    else:
+        compute(state, work, which, k, tokens)
+    return True
+
+
+@called
+def stall_from(state: State, k: int) -> None:
+    """This one and those after it get nothing: those in step are in step no longer."""
+    e, stalled = state.engine[0], False
+    while k != NONE:
+        slot = state.slots[k]
+        if slot.joined != NONE:
+            remove(state, k)
+            leave_step(state, k)
+            name(state, k, slot.computed)
+            slot.apart, stalled = 1, True
+        k = slot.newer
+    if stalled:
+        list_apart(state, e.oldest)
+
+
+@inlined
+def list_apart(state: State, k: int) -> None:
+    """List anew those apart, from the oldest request on, in order of admission."""
+    e = state.engine[0]
+    e.apart = 0
+    while k != NONE:
+        if state.slots[k].apart:
+            state.entries[e.apart].apart = k
+            e.apart += 1
+        k = state.slots[k].newer
 
 
 @inlined
@@ -186,7 +255,10 @@ def admit(state: State, work: Workload, which: int) -> None:
         found = free = 0
         if e.prefix_caching:
             found, free = hits(state, work, index, k, (length - 1) // e.block_size)
-        tokens = min(length - found * e.block_size, e.cap)
+        tokens = length - found * e.block_size
+        if e.held and tokens > 1:
+            return
+        tokens = min(tokens, e.cap)
         if not e.chunked and tokens > draft.budget:
             return
         now = length if e.whole else found * e.block_size + min(tokens, draft.budget)
@@ -198,6 +270,7 @@ def admit(state: State, work: Workload, which: int) -> None:
         else:
             e.preempted -= 1
         start(state, work, which, k, found)
+        draft.prefilled |= length - state.slots[k].computed > 1
         compute(state, work, which, k, min(tokens, draft.budget))
         if state.slots[k].apart:
             state.entries[e.apart].apart = k
@@ -225,7 +298,7 @@ def start(state: State, work: Workload, which: int, k: int, found: int) -> None:
     e, draft, slot = state.engine[0], state.drafts[which], state.slots[k]
     if e.prefix_caching:
         take_hits(state, work, k, found)
-    slot.computed = found * e.block_size
+    slot.computed, slot.chunked = found * e.block_size, 0
     if slot.preemptions == 0:
         slot.cached = slot.computed
         e.hits += slot.computed
@@ -254,6 +327,8 @@ def compute(state: State, work: Workload, which: int, k: int, tokens: int) -> No
     if e.prefix_caching:
         fill(state, work, k, before, after)
     slot.computed = after
+    draft.prefilled |= slot.chunked
+    slot.chunked = after < length
     draft.budget -= tokens
     if slot.emitted > 0 and before == length - 1:
         draft.decodes += 1
@@ -289,6 +364,8 @@ def advance(state: State, work: Workload, which: int) -> None:
         fill_at(state, work, (e.step + 1) % e.block_size)
     e.context += e.decodes
     e.step += 1
+    if draft.prefilled:
+        e.last_prefill = e.step
     finish_in_step(state, which)
     for i in range(draft.joining):
         join_step(state, state.entries[i].joining)

@@ -63,6 +63,7 @@ def _settings(e: Engine, scenario: Serving) -> None:
     e.unnamed_first = engine.reuses_unnamed_first
     e.chunked, e.prefix_caching = scenario.enable_chunked_prefill, scenario.settings.enable_prefix_caching
     e.ahead = scenario.settings.async_scheduling
+    e.interval, e.last_prefill = scenario.prefill_schedule_interval, -NEVER
     e.oldest = e.newest = NONE
     e.now = -1  # so that the first request finds the engine asleep
 

@@ -45,6 +45,15 @@ class Engine:
     prefix_caching: int
     ahead: int
     leaps: int
+    interval: int
+    """Steps from one with prefill to the next."""
+    # The prefill cadence, where the interval is more than a step
+    last_prefill: int
+    """The last step that computed prefill."""
+    saturated: int
+    """Whether requests waited after the last admission."""
+    held: int
+    """Whether this step computes no prefill."""
     # Clock and arrivals
     now: int
     requests: int
@@ -121,6 +130,8 @@ class Slot:
     place: int
     """Its place in the heap of finishes."""
     apart: int
+    chunked: int
+    """Whether its last step left some of its prompt, or of what is computed again, for later."""
     in_running: int
     older: int
     newer: int
@@ -139,6 +150,7 @@ class Draft:
 
     budget: int
     preempted: int
+    prefilled: int
     tokens: int
     pairs: int
     context: int
