@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
@@ -11,6 +11,9 @@ from secondorder.cli.options import PRINTED, Output
 from secondorder.cli.output import check_output, emit
 from secondorder.errors import InputError
 
+if TYPE_CHECKING:
+    from secondorder.labs.lab import Lab
+
 EXAMPLE = """\
 Examples:
 
@@ -18,18 +21,22 @@ Examples:
 
   secondorder lab knee
 
+  secondorder lab all
+
   secondorder lab knee --export page
 
-Without a name the labs are listed. A lab opens in the browser, served by
-marimo ("pip install 'secondorder[labs]'") to this machine alone; Ctrl-C ends
-it. An exported page needs neither.
+Without a name the labs are listed; "all" opens a page with a link to each. A
+lab opens in the browser, served by marimo ("pip install 'secondorder[labs]'")
+to this machine alone; Ctrl-C ends it. An exported page needs neither.
 """
 
 SHOWN = Group("Lab", sort_key=1)
 
 
 def lab(
-    name: Annotated[str | None, Parameter(group=SHOWN, metavar="NAME", help="Lab by its name or number.")] = None,
+    name: Annotated[
+        str | None, Parameter(group=SHOWN, metavar="NAME", help="Lab by its name or number, or all of them: all.")
+    ] = None,
     /,
     *,
     port: Annotated[
@@ -42,11 +49,16 @@ def lab(
     out: Output = PRINTED,
 ) -> None:
     """Open a lab: predict, move the sliders, see where formulas hold."""
-    from secondorder.labs.registry import lab_of
+    from secondorder.labs.registry import lab_of, labs
 
     check_output(out)
     if name is None:
         _list(out)
+        return
+    if name == "all":
+        if export is not None:
+            raise InputError("export", given="all labs", expected="one lab", remedy="export each by its name")
+        _serve(list(labs().values()), port, browser)
         return
     chosen = lab_of(name)
     if export is not None:
@@ -57,7 +69,7 @@ def lab(
         page = page_of(chosen, shlex.join(["secondorder", *TYPED.get()]))
         print(f"page: {write_page(page, export)}", file=sys.stderr)
         return
-    _serve(chosen.name, port, browser)
+    _serve([chosen], port, browser)
 
 
 def _list(out: Output) -> None:
@@ -73,22 +85,17 @@ def _list(out: Output) -> None:
     emit(rows, [grid], out)
 
 
-def _serve(name: str, port: int | None, browser: bool) -> None:
-    """Serve a notebook to this machine alone, until it is interrupted."""
-    import subprocess
+def _serve(labs: "list[Lab]", port: int | None, browser: bool) -> None:
+    """Serve notebooks to this machine alone, until it is interrupted."""
     from importlib.util import find_spec
 
-    from secondorder.labs.registry import lab_of, notebook
+    from secondorder.labs.serve import serve
 
     if find_spec("marimo") is None:
         remedy = "pip install 'secondorder[labs]', or --export DIR for a page without sliders"
         raise InputError("lab", given="no marimo here", expected="marimo, which shows the labs", remedy=remedy)
     if port is not None and not 1 <= port <= 65535:
         raise InputError("port", given=port, expected="an integer from 1 to 65535")
-    words = [sys.executable, "-m", "marimo", "-q", "run", str(notebook(lab_of(name))), "--host", "127.0.0.1"]
-    words += ["--no-sandbox", "--no-check", *([] if browser else ["--headless"])]
-    words += ["--port", str(port)] if port is not None else []
-    print(f"lab {name}: Ctrl-C ends it", file=sys.stderr, flush=True)
-    code = subprocess.call(words)
-    if code not in (0, 130, -2):
-        raise InputError("lab", given=f"marimo ended with {code}", expected="0", remedy="another --port may be free")
+    served = f"lab {labs[0].name}" if len(labs) == 1 else f"{len(labs)} labs"
+    print(f"{served}: Ctrl-C ends it", file=sys.stderr, flush=True)
+    serve(labs, port, browser)

@@ -1,10 +1,12 @@
 """Lab 5: a batch that waits for company."""
 
+import numpy as np
+
 from secondorder.analytic.queues.batch_service import mean_response
 from secondorder.answers.estimate import Estimate
-from secondorder.labs.dots import estimate, mean
+from secondorder.labs.dots import estimate, mean, with_here
 from secondorder.labs.drawing import Line, picture
-from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values
+from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values, plain
 
 ITEM = 0.002
 CUSTOMERS = 12_000
@@ -26,8 +28,6 @@ def alone(rate: float, batch: float) -> float:
 
 def simulated(rate: float, batch: float) -> Estimate:
     """The mean response of a run."""
-    import numpy as np
-
     from secondorder.scenarios.queue import BatchService
     from secondorder.simulate.queues.batching import run_batches
     from secondorder.simulate.streams import stream
@@ -42,8 +42,8 @@ def draw(values: Values) -> Figured:
     """The response over the rate, in batches and one by one."""
     rate, batch = values["rate"], values["batch"] / 1e3
     rates = [at / ITEM for at in LINE]
-    singly = [at for at in rates if alone(at, batch) < 2 * response(rates[-1], batch)]
-    places = [at / ITEM for at in SHARES]
+    singly = [at for at in np.linspace(5, 1 / ITEM, 200).tolist() if alone(at, batch) < response(0.9 / ITEM, batch)]
+    places = with_here([at / ITEM for at in SHARES], rate)
     lines: dict[str, Line] = {
         "in batches": (rates, [response(at, batch) for at in rates]),
         "one by one": (singly, [alone(at, batch) for at in singly]),
@@ -56,13 +56,14 @@ def draw(values: Values) -> Figured:
         here=rate,
         places=places,
         truth=[simulated(at, batch) for at in places],
-        top=1e3 * response(rates[-6], batch),
+        top=1e3 * response(0.9 / ITEM, batch),
     )
     single = alone(rate, batch)
-    told = f"{1e3 * single:.3g} ms one by one" if single < float("inf") else "without end one by one"
+    told = f"it takes {plain(1e3 * single)} ms" if single < float("inf") else "the queue grows without limit"
     return (
         figure,
-        f"At {rate:g} request/s a response takes **{1e3 * response(rate, batch):.3g} ms** in batches, {told}.",
+        f"At {rate:g} request/s a response takes **{plain(1e3 * response(rate, batch))} ms** in batches; one by one "
+        f"{told}.",
     )
 
 
@@ -71,12 +72,13 @@ LAB = Lab(
     name="batching",
     title="The batch that waits",
     story=(
-        "A step of an accelerator takes a fixed time (reading the weights) and 2 ms for each request in it. A free "
-        "server takes all who wait into its next batch; who comes during a step waits for the next one."
+        "A step of an accelerator takes a fixed time (reading the weights) and 2 ms for each request in it. A "
+        "server that is free takes all waiting requests into its next batch; a request that comes during a step waits "
+        "for the next one."
     ),
     question=Question(
-        text="A batch takes 20 ms + 2 ms for each request. One by one it would be full at 45 request/s. How many "
-        "request/s can batches of any size serve?",
+        text="A batch takes 20 ms + 2 ms for each request. One by one, the server could do 45 request/s. How many can "
+        "it do in batches of any size?",
         unit="request/s",
         answer=lambda: 1 / ITEM,
         because="The fixed time is shared by all in a batch: only 2 ms for each request remain.",
@@ -91,8 +93,8 @@ LAB = Lab(
         Condition(text="runs are long enough for the dots (at most 430 request/s)", holds=lambda at: at["rate"] <= 430),
     ),
     remember=(
-        "Batches raise what can be served and lengthen every single answer.",
-        "At low load a request waits about half a step that is under way: the response is never below one step.",
+        "Batches raise the highest rate; the price is that each answer waits for its whole batch.",
+        "A request that finds a step under way waits for its end, half a step on average, before its own step.",
         "Load makes batches larger, and larger batches make each request cheaper: the curve bends late.",
     ),
     exercises=(
@@ -104,7 +106,7 @@ LAB = Lab(
             ),
         ),
         Exercise(
-            task="About how many requests are in a batch at 400 request/s and 20 ms?",
+            task="About how many requests are in a batch at 400 request/s, if its fixed time is 20 ms?",
             solution="40: as many come during a batch as are served in it, n = 400/s × (20 ms + 2 ms n).",
         ),
     ),

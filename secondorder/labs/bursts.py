@@ -2,9 +2,9 @@
 
 from secondorder.analytic.queues.single_server_general import kingman, klb
 from secondorder.analytic.queues.single_server_renewal import mean_wait
-from secondorder.labs.dots import estimate, mean, waits
+from secondorder.labs.dots import estimate, mean, waits, with_here
 from secondorder.labs.drawing import Line, picture
-from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values
+from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values, plain
 from secondorder.laws import Exponential, Gamma
 
 SERVICE = 0.1
@@ -31,7 +31,8 @@ def draw(values: Values) -> Figured:
     """The wait over the variability of the gaps."""
     load, scv = values["load"] / 100, values["scv"]
     law = Exponential(f"{SERVICE} s")
-    truth = [estimate(waits(rate=load / SERVICE, law=law, gap_scv=at)[0], mean) for at in SPREADS]
+    spreads = with_here(SPREADS, scv)
+    truth = [estimate(waits(rate=load / SERVICE, law=law, gap_scv=at)[0], mean) for at in spreads]
     lines: dict[str, Line] = {
         "exact for gamma gaps": (LINE, [wait(load, at) for at in LINE]),
         "Kraemer and Langenbach-Belz": (LINE, [two_moments(load, at) for at in LINE]),
@@ -45,12 +46,12 @@ def draw(values: Values) -> Figured:
         y="mean wait (ms)",
         scale=1e3,
         here=scv,
-        places=SPREADS,
+        places=spreads,
         truth=truth,
         why=why,
         why_unit="ms",
     )
-    return figure, f"With gaps of scv {scv:g} the mean wait is **{1e3 * wait(load, scv):.3g} ms**."
+    return figure, f"With gaps of scv {scv:g} the mean wait is **{plain(1e3 * wait(load, scv))} ms**."
 
 
 LAB = Lab(
@@ -59,16 +60,16 @@ LAB = Lab(
     title="Bursts",
     story=(
         "Traffic of the same mean rate may come evenly, at random or in bursts. The squared coefficient of variation "
-        "(scv) of the gaps tells which: 0 is a metronome, 1 is Poisson, more is bursty. One server, exponential "
+        "(scv) of the gaps says which: 0 is a metronome, 1 is Poisson, more is bursty. One server, exponential "
         "services of 100 ms."
     ),
     question=Question(
-        text="At 80 % load Poisson arrivals wait 400 ms on average. How long with gaps of scv 4?",
+        text="At 80 % load Poisson arrivals wait 400 ms on average. How long do they wait with gaps of scv 4?",
         unit="ms",
         answer=lambda: 1e3 * wait(0.8, 4.0),
         because=(
-            "Roughly the mean of the two scv counts, from (1 + 1)/2 to (4 + 1)/2; bursts of gamma gaps are a "
-            "little worse."
+            "The wait grows roughly with the mean of the two scv, from (1 + 1)/2 to (4 + 1)/2. With gamma gaps it is "
+            "a little longer than that."
         ),
     ),
     sliders=(
@@ -86,8 +87,8 @@ LAB = Lab(
     ),
     remember=(
         "The spread of arrivals counts as much as the spread of services.",
-        "Smooth arrivals shorten the wait without any new server: queues in front smooth nothing, timers do.",
-        "Two moments are not enough for bursts that last: real traffic has rates that drift for minutes.",
+        "Smoother arrivals shorten the wait without another server.",
+        "Two moments do not describe long bursts: the rate of real traffic drifts for minutes.",
     ),
     exercises=(
         Exercise(
@@ -97,7 +98,7 @@ LAB = Lab(
         ),
         Exercise(
             task="What wait is left if gaps are perfectly even (scv near 0)?",
-            solution="About half of that of Poisson arrivals, because services vary still.",
+            solution="About half of that of Poisson arrivals, because services still vary.",
         ),
     ),
 )

@@ -9,7 +9,7 @@ from secondorder.answers.estimate import Estimate
 from secondorder.fleets.accelerators import accelerators
 from secondorder.labs.dots import estimate, mean
 from secondorder.labs.drawing import Line, picture
-from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values
+from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values, plain
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.single_run import ServingRun
 from secondorder.workloads.arrivals import Poisson
@@ -78,6 +78,7 @@ def draw(values: Values) -> Figured:
         "closed form, ample cache": (line.tolist(), [first_token(rate) for _ in line]),
         "the cliff: mean running × tokens held": ((cliff, cliff), (first_token(rate) / 2, 20.0)),
     }
+    sizes = sorted({*SIZES, blocks})
     frame = served(rate, blocks).requests
     wait, fill = ((frame[a] - frame[b]).mean() for a, b in (("scheduled", "arrival"), ("first_token", "scheduled")))
     figure = picture(
@@ -85,17 +86,16 @@ def draw(values: Values) -> Figured:
         x=f"cache (blocks of {BLOCK} tokens)",
         y="mean time to first token (s)",
         here=blocks,
-        places=SIZES,
-        truth=[simulated(rate, each) for each in SIZES],
+        places=sizes,
+        truth=[simulated(rate, each) for each in sizes],
         log="xy",
-        why={"waiting for the engine": float(wait), "reading the prompt": float(fill)},
-        why_unit="s",
+        why={"waiting for the engine": 1e3 * float(wait), "reading the prompt": 1e3 * float(fill)},
+        why_unit="ms",
     )
     again = frame["preemptions"].mean()
     return figure, (
-        f"{blocks} blocks at {rate:g} request/s: **{float(frame['ttft'].mean()):.3g} s** to the first token, "
-        f"{again:.2g} "
-        f"preemptions a request. On average {cliff:,.0f} blocks are needed."
+        f"{blocks:,} blocks at {rate:g} request/s: **{plain(1e3 * float(frame['ttft'].mean()))} ms** to the first "
+        f"token, {again:.2g} preemptions a request. On average {cliff:,.0f} blocks are needed."
     )
 
 
@@ -104,16 +104,15 @@ LAB = Lab(
     name="cache",
     title="The cliff of the cache",
     story=(
-        "An engine for language models keeps a cache for each sequence that runs. With room for all, a "
-        "request starts at "
-        "once. Without, it waits for room, and running ones may be thrown out and computed again."
+        "An engine for language models keeps a cache for each running sequence. If there is room for all, a request "
+        "starts at once. If not, it waits for room, and running sequences may be evicted and computed again."
     ),
     question=Question(
         text="20 request/s, prompts of 512 and answers of 128 tokens on average. About how many sequences run at once, "
         "with an ample cache?",
         unit="sequences",
         answer=lambda: needed(20.0)[0],
-        because="Little's law: the rate times how long each stays; each holds some 600 to 700 tokens of cache.",
+        because="Little's law: the rate times the time that each stays. Each holds 600 to 700 tokens of cache.",
     ),
     sliders=(
         Slider(name="blocks", label="cache (blocks)", low=600, high=4_000, step=100, value=1_500),
@@ -128,8 +127,8 @@ LAB = Lab(
     ),
     remember=(
         "Above the cliff the cache does not matter, below it nothing else does.",
-        "The mean is not enough: room must also hold the fluctuation, about twice the mean here.",
-        "Waiting moves: from the steps of the engine into the line in front of it.",
+        "Room for the mean is not enough: the running sequences fluctuate, and about twice the mean is needed here.",
+        "Below the cliff requests wait in line for room, and hardly for the steps of the engine.",
     ),
     exercises=(
         Exercise(
@@ -138,7 +137,7 @@ LAB = Lab(
         ),
         Exercise(
             task="Why are there preemptions even where requests wait in line for room?",
-            solution="A sequence grows while it runs: room for its prompt is no room for its answer.",
+            solution="A sequence grows while it runs: there may be room for its prompt and none for its answer.",
         ),
     ),
 )

@@ -5,7 +5,7 @@ import numpy as np
 from secondorder.analytic.training.interval import optimum, young
 from secondorder.analytic.training.periodic import exact_goodput, first_order_goodput
 from secondorder.answers.estimate import Estimate
-from secondorder.labs.dots import of_runs
+from secondorder.labs.dots import of_runs, with_here
 from secondorder.labs.drawing import Line, picture
 from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values
 from secondorder.scenarios.training import Checkpoint, Recovery, Training
@@ -52,13 +52,14 @@ def draw(values: Values) -> Figured:
         for name, at in (("Young", float(young(write=write, mtbf=mtbf))), ("best", best))
     }
     parts = losses(interval, write, mtbf)
+    places = with_here(INTERVALS, interval / HOUR)
     figure = picture(
         lines,
         x="work between checkpoints (h)",
         y="goodput (share of the time)",
         here=interval / HOUR,
-        places=INTERVALS,
-        truth=[simulated(t * HOUR, write, mtbf) for t in INTERVALS],
+        places=places,
+        truth=[simulated(t * HOUR, write, mtbf) for t in places],
         marks=marks,
         why=parts,
         why_unit="share of the time",
@@ -108,11 +109,11 @@ LAB = Lab(
         "save twice as often.",
         "The bowl is flat: twice or half the best interval loses little, so that Young's formula is nearly always "
         "good enough.",
-        "A bowl's bottom falls with the write: halving the write is worth more than finding the optimum.",
+        "The best goodput depends on the write: halving the write is worth more than finding the optimum.",
     ),
     exercises=(
         Exercise(
-            task="By how much does goodput fall if you save twice as rarely as is best (60 s, 2 h)?",
+            task="By how much does goodput fall if you save half as often as is best (60 s, 2 h)?",
             solution="From 0.841 to 0.814, as the exact line shows: about 3 %, for an interval that is 100 % off.",
         ),
         Exercise(

@@ -6,7 +6,7 @@ from secondorder.analytic.queues.closed_network import mean_value_analysis
 from secondorder.answers.estimate import Estimate
 from secondorder.labs.dots import of_runs
 from secondorder.labs.drawing import Line, picture
-from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values
+from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values, plain
 
 SERVICE = 0.1
 ROUNDS, RUNS = 400, 6
@@ -53,7 +53,8 @@ def draw(values: Values) -> Figured:
     think, users = values["think"], int(values["users"])
     most = max(int(1.8 * (think + SERVICE) / SERVICE), 4)
     line = sorted({max(1, round(most * k / 60)) for k in range(1, 61)})
-    places = sorted({max(1, round(share * (think + SERVICE) / SERVICE)) for share in SHARES})
+    spread = {max(1, round(share * (think + SERVICE) / SERVICE)) for share in SHARES}
+    places = sorted({*spread, users} if users <= most else spread)
     stable = [n for n in line if opened(n / (think + SERVICE)) < 12 * SERVICE]
     lines: dict[str, Line] = {
         "closed: users wait for answers": (line, [closed(n, think) for n in line]),
@@ -73,10 +74,10 @@ def draw(values: Values) -> Figured:
         top=1e3 * closed(most, think) * 1.05,
     )
     other = opened(users / (think + SERVICE))
-    told = f"{1e3 * other:.3g} ms" if other < float("inf") else "no end"
+    told = f"{plain(1e3 * other)} ms" if other < float("inf") else "a queue without limit"
     return (
         figure,
-        f"{users} users: **{1e3 * closed(users, think):.3g} ms** closed; an open stream of their rate: {told}.",
+        f"{users} users: **{plain(1e3 * closed(users, think))} ms** closed; an open stream of their rate: {told}.",
     )
 
 
@@ -85,14 +86,13 @@ LAB = Lab(
     name="closed_loop",
     title="Open against closed loop",
     story=(
-        "A load test with a fixed number of users is a closed loop: who waits sends nothing. Real traffic is mostly "
-        "open: the next user comes whatever the last one suffers. Service takes 100 ms (exponential)."
+        "A load test with a fixed number of users is a closed loop: a user who waits sends nothing. Real traffic is "
+        "mostly open: the next user comes however long the last one waits. Service takes 100 ms (exponential)."
     ),
     question=Question(
         text=(
-            "100 users think 10 s between requests: at most 9.9 request/s for a server that does 10. An open "
-            "stream of "
-            "that rate waits 9.9 s on average. What is the mean response of the 100 users?"
+            "100 users think 10 s between requests: at most 9.9 request/s for a server that does 10. An open stream "
+            "of that rate waits 9.9 s on average. What is the mean response of the 100 users?"
         ),
         unit="s",
         answer=lambda: closed(100, 10.0),

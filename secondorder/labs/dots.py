@@ -1,6 +1,6 @@
 """Simulations that answer in a tenth of a second: long runs by the compiled kernels, with intervals from batches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -25,6 +25,15 @@ def mean(values: Floats) -> float:
 def p99(values: Floats) -> float:
     """The value that 99 of 100 do not exceed."""
     return float(np.quantile(values, 0.99))
+
+
+def with_here(places: Iterable[float], here: float) -> list[float]:
+    """The places of dots, and one where the slider stands.
+
+    >>> with_here((0.2, 0.8), 0.5)
+    [0.2, 0.5, 0.8]
+    """
+    return sorted({*places, here})
 
 
 def waits(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from secondorder.answers.estimate import Estimate
+from secondorder.labs.lab import plain
 from secondorder.report.style import BLUE, GREEN, GREY, INK, ORANGE, RED, blank, dots, styled
 
 if TYPE_CHECKING:
@@ -36,13 +37,14 @@ def picture(
     Values are multiplied by ``scale`` for the axis ``y``. ``here`` is where the slider stands, ``marks`` are points
     with names, ``top`` is the end of the axis, ``log`` names the axes that are logarithmic.
     """
-    figure = blank(10.5 if why else 7.5, 4.3)
+    figure = blank(9.4, 4.1)
     panels = figure.subplots(1, 2 if why else 1, squeeze=False, width_ratios=[1.7, 1] if why else [1])[0]
     axes = panels[0]
     for (label, (xs, ys)), colour, style in zip(lines.items(), COLOURS, STYLES, strict=False):
         axes.plot(xs, [scale * value for value in ys], style, color=colour, linewidth=2, label=label)
     if len(places):
         dots(axes, places, truth, scale)
+        axes.locator_params(axis="x", integer=all(isinstance(place, int) for place in places))
     for number, (name, (place, value)) in enumerate((marks or {}).items()):
         axes.plot([place], [scale * value], "*", color=INK, markersize=11, zorder=5)
         offset = (5, 8) if number % 2 == 0 else (-5, -17)
@@ -59,12 +61,15 @@ def picture(
 
 
 def _axis(axes: "Axes", x: str, y: str, top: float | None, log: str) -> None:
+    from matplotlib.ticker import LogLocator
+
     axes.set(xlabel=x, ylabel=y)
     if "x" in log:
-        axes.set_xscale("log")
+        axes.set_xscale("log", subs=[])
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     if "y" in log:
-        axes.set_yscale("log")
+        axes.set_yscale("log", subs=[])
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     else:
         axes.set_ylim(0, top)
@@ -78,7 +83,7 @@ def waterfall(axes: "Axes", parts: Mapping[str, float], unit: str) -> None:
         start = 0.0 if name == "all" else at
         axes.barh(row, value, left=start, color=INK if name == "all" else COLOURS[row % len(COLOURS)], height=0.6)
         place = max(start, start + value), row
-        axes.annotate(f"{value:.3g}", place, (4, 0), textcoords="offset points", va="center", fontsize=9)
+        axes.annotate(plain(value), place, (4, 0), textcoords="offset points", va="center", fontsize=9)
         at += value
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)

@@ -3,9 +3,9 @@
 import math
 
 from secondorder.answers.estimate import Estimate
-from secondorder.labs.dots import of_runs
+from secondorder.labs.dots import of_runs, with_here
 from secondorder.labs.drawing import Line, picture
-from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values
+from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values, plain
 
 SERVICE, CUSTOMERS, RUNS = 0.1, 2_500, 6
 LOADS = (0.1, 0.25, 0.4, 0.5, 0.6)
@@ -67,19 +67,20 @@ def draw(values: Values) -> Figured:
         "theorem: work is kept": ([100 * at for at in line], [kept(at) for at in line]),
         "evicted work is lost": ([100 * at for at in short], [lost(at) for at in short]),
     }
-    truth = [simulated(at, False) for at in LOADS] + [simulated(at, True) for at in LOADS]
+    loads = with_here(LOADS, load)
+    truth = [simulated(at, losing) for losing in (False, True) for at in loads]
     figure = picture(
         lines,
         x="load (%)",
         y="mean response (ms)",
         scale=1e3,
         here=100 * load,
-        places=[100 * at for at in LOADS] * 2,
+        places=[100 * at for at in loads] * 2,
         truth=truth,
         top=1e3 * 15 * SERVICE,
     )
-    told = f"{1e3 * lost(load):.3g} ms" if lost(load) < math.inf else "no end"
-    return figure, f"At {100 * load:g} % load: **{1e3 * kept(load):.3g} ms** if work is kept, **{told}** if it is lost."
+    told = f"{plain(1e3 * lost(load))} ms" if lost(load) < math.inf else "a queue without limit"
+    return figure, f"At {100 * load:g} % load: **{plain(1e3 * kept(load))} ms** if work is kept, **{told}** if not."
 
 
 LAB = Lab(
@@ -93,19 +94,20 @@ LAB = Lab(
     ),
     question=Question(
         text=(
-            "With constant services whose work is lost at each eviction, from which load on does the queue grow "
-            "without "
+            "Services are constant, and each eviction loses their work. From which load on does the queue grow without "
             "limit?"
         ),
         unit="%",
         answer=lambda: 100 * math.log(2),
-        because="A service ends only if no request comes in it. At ln 2 each needs one eviction's worth of others.",
+        because="A service ends only if no request comes during it. At ln 2 each service is evicted once on average.",
     ),
     sliders=(Slider(name="load", label="load (%)", low=2, high=90, step=2, value=50),),
     draw=draw,
     conditions=(
-        Condition(text="work: the load is below 100 %", holds=lambda at: at["load"] < 100),
-        Condition(text="lost work: the load is below ln 2 = 69 %", holds=lambda at: at["load"] / 100 < math.log(2)),
+        Condition(text="if work is kept: the load is below 100 %", holds=lambda at: at["load"] < 100),
+        Condition(
+            text="if work is lost: the load is below ln 2 = 69 %", holds=lambda at: at["load"] / 100 < math.log(2)
+        ),
     ),
     remember=(
         "A theorem is as good as its assumptions: here the server is unstable at a load of 70 %.",
@@ -115,7 +117,7 @@ LAB = Lab(
     exercises=(
         Exercise(
             task="Up to which load is the theorem within 10 % although work is lost?",
-            solution="Up to about 15 %: the two lines part with load², as evictions are met twice.",
+            solution="Up to about 15 %: the two lines part with load², since each eviction costs work and a stay.",
         ),
         Exercise(
             task="Which rule of a serving engine makes its lost work smaller?",

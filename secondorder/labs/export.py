@@ -1,6 +1,6 @@
 """A lab as a static page: question, answer, the figure where the sliders stand, what to keep, exercises."""
 
-from secondorder.labs.lab import Lab
+from secondorder.labs.lab import Lab, plain
 from secondorder.report.page import Page, Section
 from secondorder.report.tables import Grid
 
@@ -9,7 +9,7 @@ def page_of(lab: Lab, command: str) -> Page:
     """The page, for paper and for rooms without a network."""
     figure, told = lab.draw(lab.start)
     at = ", ".join(f"{slider.label} {slider.value:g}" for slider in lab.sliders)
-    right = f"{lab.question.answer():.3g} {lab.question.unit}".strip()
+    right = f"{plain(lab.question.answer())} {lab.question.unit}".strip()
     conditions = [["holds" if each.holds(lab.start) else "fails", each.text] for each in lab.conditions]
     sections = [
         Section(title="Predict first", grids=[_lines(["question"], [[lab.story], [lab.question.text]])]),

@@ -47,7 +47,7 @@ def draw(values: Values) -> Figured:
     spread = float(np.ptp([e.amount for e in truth]))
     return figure, (
         f"**{held} of {RUNS}** intervals that claim 95 % hold the exact p99 of {right:.3g} s. The p99s differ by up to "
-        f"{spread:.2g} s. A run lasts {customers / relaxation(load):.3g} times as long as the queue remembers."
+        f"{spread:.2g} s. A run is {customers / relaxation(load):.3g} times as long as the queue remembers."
     )
 
 
@@ -56,15 +56,15 @@ LAB = Lab(
     name="intervals",
     title="The same p99 twice",
     story=(
-        "A benchmark of some hundred requests prints one p99. Run it again and it prints another. An interval says how "
-        "far to trust it, but only if the runs are long enough: a queue starts empty and forgets slowly."
+        "A benchmark of a few hundred requests prints one p99. Run it again and it prints another. An interval says "
+        "how far to trust it, but only if the runs are long enough: a queue starts empty and forgets slowly."
     ),
     question=Question(
         text="Intervals claim to hold the truth 95 times in 100. How many of 100 do, if each comes from 5 runs of 300 "
         "requests from an empty start, at 90 % load?",
         unit="of 100",
         answer=lambda: 100 * coverage(0.9, 300),
-        because="Each run is short of its memory of some 340 requests: all start empty and see too little waiting.",
+        because="The queue remembers its empty start for about 340 requests, longer than a run: waits are too short.",
     ),
     sliders=(
         Slider(name="load", label="load (%)", low=30, high=95, step=5, value=90),
@@ -83,7 +83,7 @@ LAB = Lab(
     remember=(
         "One run is one number. Only several independent runs tell how far it is to be trusted.",
         "Runs that start empty are biased alike: more of them make an interval narrow around a wrong value.",
-        "The length that is enough grows as 1 / (1 - load)²: at 95 % load it is four times that at 90 %.",
+        "The necessary length grows as 1 / (1 - load)²: at 95 % load it is four times that at 90 %.",
     ),
     exercises=(
         Exercise(
@@ -93,7 +93,7 @@ LAB = Lab(
         Exercise(
             task="A colleague runs 300 requests a hundred times instead. What do they get?",
             solution=(
-                "A narrow interval around the p99 of the first 300 requests after a start, which is another thing."
+                "A narrow interval around the p99 of the first 300 requests after a start, which is another quantity."
             ),
         ),
     ),

@@ -1,9 +1,9 @@
 """Lab 1: the mean wait over the load, and why it has a knee."""
 
 from secondorder.analytic.queues.single_server import mean_wait
-from secondorder.labs.dots import estimate, mean, waits
+from secondorder.labs.dots import estimate, mean, waits, with_here
 from secondorder.labs.drawing import Line, picture
-from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values
+from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values, plain
 from secondorder.laws import LogNormal
 
 SERVICE = 0.1
@@ -20,7 +20,8 @@ def draw(values: Values) -> Figured:
     """The wait over the load: Pollaczek and Khinchine's line, and dots."""
     load, scv = values["load"] / 100, values["scv"]
     law = LogNormal(f"{SERVICE} s", scv=scv)
-    truth = [estimate(waits(rate=at / SERVICE, law=law)[0], mean) for at in LOADS]
+    loads = with_here(LOADS, load)
+    truth = [estimate(waits(rate=at / SERVICE, law=law)[0], mean) for at in loads]
     lines: dict[str, Line] = {
         "closed form: services vary": ([100 * at for at in LINE], [wait(at, scv) for at in LINE]),
         "if each service took exactly 100 ms": ([100 * at for at in LINE], [wait(at, 0) for at in LINE]),
@@ -32,13 +33,13 @@ def draw(values: Values) -> Figured:
         y="mean wait (ms)",
         scale=1e3,
         here=100 * load,
-        places=[100 * at for at in LOADS],
+        places=[100 * at for at in loads],
         truth=truth,
         top=1e3 * max(wait(0.95, scv), 1.0),
         why_unit="ms",
         why={"random arrivals": constant, "varying services": here - constant},
     )
-    return figure, f"At {100 * load:g} % load the mean wait is **{1e3 * here:.3g} ms**, of a service of 100 ms."
+    return figure, f"At {100 * load:g} % load the mean wait is **{plain(1e3 * here)} ms**; a service takes 100 ms."
 
 
 LAB = Lab(
@@ -46,8 +47,8 @@ LAB = Lab(
     name="knee",
     title="The knee",
     story=(
-        "Requests come at random to one server. Each takes 100 ms on average, and they are served in the order in "
-        "which they came. A server that is busy half of the time seems to have room for twice as many."
+        "Requests come at random to one server. Each takes 100 ms on average, and they are served in order of "
+        "arrival. A server that is busy half of the time seems to have room for twice as many."
     ),
     question=Question(
         text="With exponential services the mean wait is 100 ms at 50 % load. What is it at 90 %?",

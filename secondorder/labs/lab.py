@@ -72,6 +72,16 @@ class Lab:
         return {slider.name: slider.value for slider in self.sliders}
 
 
+def plain(value: float) -> str:
+    """Three digits without an exponent.
+
+    >>> plain(2191.0), plain(0.01234), plain(95.0)
+    ('2,190', '0.0123', '95')
+    """
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:g}"
+
+
 def score(guess: float, right: float) -> int:
     """Points for a prediction, by the factor it is off: 10 within a tenth, 6 within a half, 3 within a factor of 3.
 
@@ -88,5 +98,5 @@ def judged(question: Question, guess: float) -> str:
     """What is said to a prediction."""
     right = question.answer()
     points = score(guess, right)
-    told = f"You said {guess:g} {question.unit}, it is {right:.3g} {question.unit}".replace("  ", " ").strip()
+    told = f"You said {guess:g} {question.unit}, it is {plain(right)} {question.unit}".replace("  ", " ").strip()
     return f"{told}: {points} of 10 points. {question.because}"

@@ -5,9 +5,9 @@ import numpy as np
 from secondorder.analytic.queues.single_server import mean_wait
 from secondorder.answers.estimate import Estimate
 from secondorder.arrays import Floats
-from secondorder.labs.dots import estimate, mean
+from secondorder.labs.dots import estimate, mean, with_here
 from secondorder.labs.drawing import Line, picture
-from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values
+from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values, plain
 from secondorder.simulate.kernels.queues import first_come, sharing
 from secondorder.simulate.streams import stream
 
@@ -49,7 +49,8 @@ def simulated(load: float, share: float, long: float) -> tuple[Estimate, Estimat
 def draw(values: Values) -> Figured:
     """The response of short requests over the length of the long ones."""
     load, share, long = values["load"] / 100, values["share"] / 100, values["long"]
-    pairs = [simulated(load, share, at) for at in LENGTHS]
+    lengths = with_here(LENGTHS, long)
+    pairs = [simulated(load, share, at) for at in lengths]
     lines: dict[str, Line] = {
         "first come, first served": (LINE, [in_order(load, share, at) for at in LINE]),
         "in chunks (processor sharing)": (LINE, [shared(load) for _ in LINE]),
@@ -61,7 +62,7 @@ def draw(values: Values) -> Figured:
         y="mean response of a short prompt (ms)",
         scale=1e3,
         here=long,
-        places=[*LENGTHS, *LENGTHS],
+        places=lengths * 2,
         truth=[one for one, _ in pairs] + [other for _, other in pairs],
         why={
             "itself": SHORT,
@@ -71,8 +72,8 @@ def draw(values: Values) -> Figured:
         why_unit="ms",
     )
     return figure, (
-        f"A short prompt takes **{1e3 * in_order(load, share, long):.3g} ms** in order and "
-        f"**{1e3 * shared(load):.3g} ms** in chunks; alone it takes 50 ms."
+        f"A short prompt takes **{plain(1e3 * in_order(load, share, long))} ms** in order and "
+        f"**{plain(1e3 * shared(load))} ms** in chunks; alone it takes 50 ms."
     )
 
 
@@ -81,15 +82,15 @@ LAB = Lab(
     name="long_prompt",
     title="One long prompt",
     story=(
-        "Short prompts take 50 ms. A few are long. In order of arrival, a short prompt may stand behind a long one. "
-        "Chunked prefill cuts long prompts, so that all who are there advance together."
+        "Short prompts take 50 ms. A few are long. In order of arrival, a short prompt may wait behind a long one. "
+        "Chunked prefill cuts long prompts into pieces, so that all prompts in the engine advance together."
     ),
     question=Question(
         text="Half of the capacity is used, and 2 % of the prompts take 2 s. What is the mean response of a short one "
         "(50 ms alone), first come first served?",
         unit="ms",
         answer=lambda: 1e3 * in_order(0.5, 0.02, 2.0),
-        because="A few long services dominate the second moment of the service, and that is what one waits for.",
+        because="The wait is proportional to the second moment of the service, which the few long ones dominate.",
     ),
     sliders=(
         Slider(name="long", label="time of a long prompt (s)", low=0.1, high=4, step=0.1, value=2),
@@ -104,15 +105,15 @@ LAB = Lab(
     remember=(
         "The wait in line grows with the second moment of the service: with the square of the long prompt's length.",
         "Shared service is insensitive: a short request's response depends on the load alone.",
-        "Chunks do not make long prompts faster: they pay what the short ones no longer wait.",
+        "Chunks do not make long prompts faster: long ones pay for the time that short ones gain.",
     ),
     exercises=(
         Exercise(
-            task="Find a long prompt for which order of arrival is as good as chunks.",
+            task="For which long prompts is order of arrival as good as chunks?",
             solution="When all prompts are nearly alike (long near 0.1 s): order of arrival then even wins a little.",
         ),
         Exercise(
-            task="What does the p99 of the short prompts look like in order?",
+            task="About how long is the p99 of a short prompt in order of arrival?",
             solution="Nearly a whole long prompt: one in some dozens of short prompts arrives just after a long one.",
         ),
     ),

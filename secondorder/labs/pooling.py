@@ -2,9 +2,9 @@
 
 from secondorder.analytic.queues.join_shortest_queue import mean_response
 from secondorder.analytic.queues.multiserver import mean_wait
-from secondorder.labs.dots import estimate, mean, waits
+from secondorder.labs.dots import estimate, mean, waits, with_here
 from secondorder.labs.drawing import Line, picture
-from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values
+from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values, plain
 from secondorder.laws import Exponential
 
 SERVICE = 0.1
@@ -31,21 +31,22 @@ def draw(values: Values) -> Figured:
         "a line for each": (places, [pooled(at, 1) for at in LINE]),
         "the shorter of two lines": (places, [two_choices(at) for at in LINE]),
     }
-    truth = [estimate(waits(rate=at * servers / SERVICE, law=law, servers=servers)[0], mean) for at in LOADS]
+    loads = with_here(LOADS, load)
+    truth = [estimate(waits(rate=at * servers / SERVICE, law=law, servers=servers)[0], mean) for at in loads]
     figure = picture(
         lines,
         x="load of each server (%)",
         y="mean wait (ms)",
         scale=1e3,
         here=100 * load,
-        places=[100 * at for at in LOADS],
+        places=[100 * at for at in loads],
         truth=truth,
         top=1e3 * pooled(0.93, 1),
     )
     return figure, (
-        f"At {100 * load:g} % load: {1e3 * pooled(load, 1):.3g} ms in lines of their own, "
-        f"{1e3 * two_choices(load):.3g} "
-        f"ms in the shorter of two, **{1e3 * pooled(load, servers):.3g} ms** in one line. Dots: one line."
+        f"At {100 * load:g} % load: {plain(1e3 * pooled(load, 1))} ms in a line for each, "
+        f"{plain(1e3 * two_choices(load))} "
+        f"ms in the shorter of two, **{plain(1e3 * pooled(load, servers))} ms** in one line. Dots: one line."
     )
 
 

@@ -9,17 +9,25 @@ from pathlib import Path
 from secondorder.errors import UnknownName
 from secondorder.labs.lab import Lab
 
-_PARTS = ("lab", "dots", "drawing", "shell", "registry", "notebooks", "export")
+_PACKAGE = "secondorder.labs"
+_PARTS = ("lab", "dots", "drawing", "shell", "registry", "notebooks", "export", "serve")
 
 
 @cache
 def labs() -> dict[str, Lab]:
     """The labs by name, in their order."""
-    import secondorder.labs as package
-
-    names = [module.name for module in pkgutil.iter_modules(package.__path__) if module.name not in _PARTS]
-    found: list[Lab] = [import_module(f"{package.__name__}.{name}").LAB for name in names]
+    found = [_load(name) for name in _names()]
     return {lab.name: lab for lab in sorted(found, key=lambda lab: lab.number)}
+
+
+def _names() -> list[str]:
+    modules = pkgutil.iter_modules(import_module(_PACKAGE).__path__)
+    return [module.name for module in modules if module.name not in _PARTS]
+
+
+def _load(name: str) -> Lab:
+    found: Lab = import_module(f"{_PACKAGE}.{name}").LAB
+    return found
 
 
 def lab_of(word: str) -> Lab:
@@ -28,8 +36,10 @@ def lab_of(word: str) -> Lab:
     >>> lab_of("1").name, lab_of("tail").number
     ('knee', 2)
     """
+    if word in _names():
+        return _load(word)  # without loading the others
     for lab in labs().values():
-        if word in (lab.name, str(lab.number)):
+        if word == str(lab.number):
             return lab
     raise UnknownName.among("lab", word, list(labs()))
 

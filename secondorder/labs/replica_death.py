@@ -7,7 +7,7 @@ from secondorder.answers.estimate import Estimate
 from secondorder.arrays import Floats
 from secondorder.labs.dots import of_runs
 from secondorder.labs.drawing import Line, picture
-from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values
+from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values, plain
 from secondorder.simulate.kernels.queues import first_come
 from secondorder.simulate.streams import stream
 
@@ -68,8 +68,8 @@ def draw(values: Values) -> Figured:
     )
     peak = max(fluid(t, load, replicas, down) for t in times)
     return figure, (
-        f"The replica dies at 60 s and is back at {DEATH + down:g} s. The wait rises to about **{peak:.3g} s**; the "
-        f"backlog is gone **{recovery(load, replicas, down):.3g} s** after the return."
+        f"The replica dies at 60 s and is back at {DEATH + down:g} s. The wait rises to about **{plain(peak)} s**; the "
+        f"backlog is gone **{plain(recovery(load, replicas, down))} s** after the return."
     )
 
 
@@ -102,13 +102,13 @@ LAB = Lab(
     draw=draw,
     conditions=(
         Condition(
-            text="those that are left are overloaded, so that the backlog and not chance makes the wait",
+            text="the replicas that are left are overloaded: the backlog causes the wait, not chance",
             holds=lambda at: at["load"] / 100 * at["replicas"] > at["replicas"] - 1,
         ),
         Condition(text="nobody gives up or asks again", holds=lambda at: True),
     ),
     remember=(
-        "The recovery is longer than the failure where spare capacity is small: it is (overload / headroom) times it.",
+        "With little spare capacity the recovery is longer than the failure: (overload / headroom) times as long.",
         "Below a load of (replicas - 1) / replicas a death is nearly invisible: that is what a spare buys.",
         "Users remember the peak and its tail, not the minute in which the replica was away.",
     ),

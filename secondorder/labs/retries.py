@@ -5,9 +5,9 @@ import math
 import numpy as np
 
 from secondorder.answers.estimate import Estimate
-from secondorder.labs.dots import of_runs
+from secondorder.labs.dots import of_runs, with_here
 from secondorder.labs.drawing import Line, picture
-from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values
+from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values, plain
 
 SERVICE, ATTEMPTS, RUNS, FLOOD = 0.1, 3_000, 6, 300
 """Mean service in s; attempts of a run, runs of a dot, and attempts that an outage leaves in line."""
@@ -75,21 +75,25 @@ def draw(values: Values) -> Figured:
         "after an outage": (places, [100 * attempts(at, limit, again, high=True) for at in line]),
         "without retries": (places, places),
     }
-    truth = [simulated(at, limit, again, flood) for flood in (0, FLOOD) for at in LOADS]
+    loads = with_here(LOADS, load)
+    truth = [simulated(at, limit, again, flood) for flood in (0, FLOOD) for at in loads]
     truth = [_percent(each) for each in truth]
     figure = picture(
         lines,
         x="load of new requests (%)",
         y="load of all attempts (%)",
         here=100 * load,
-        places=[100 * at for at in LOADS] * 2,
+        places=[100 * at for at in loads] * 2,
         truth=truth,
     )
     low, high = (attempts(load, limit, again, high=which) for which in (False, True))
     told = (
         "one state only" if math.isclose(low, high, rel_tol=1e-3) else "**two states**: an outage moves it to the other"
     )
-    return figure, f"At {100 * load:g} % load: attempts {100 * low:.3g} %, after an outage {100 * high:.3g} %: {told}."
+    return (
+        figure,
+        f"At {100 * load:g} % load: attempts {plain(100 * low)} %, after an outage {plain(100 * high)} %: {told}.",
+    )
 
 
 def _percent(each: Estimate) -> Estimate:
@@ -105,13 +109,12 @@ LAB = Lab(
     name="retries",
     title="Retries and the state one does not come back from",
     story=(
-        "Clients give up after a time-out and most of them ask again. The server does not know, and works on "
-        "for nobody. "
-        "A service takes 100 ms. An outage leaves 300 requests in line, once."
+        "Clients give up after a time-out, and most of them ask again. The server does not know that they left, and "
+        "completes their requests all the same. A service takes 100 ms. One outage leaves 300 requests in line."
     ),
     question=Question(
-        text="70 % load of new requests, a time-out of 3 s, 80 % ask again. What load do the attempts make after the "
-        "outage?",
+        text="New requests are 70 % of what the server can do, the time-out is 3 s, and 80 % ask again. What is the "
+        "load of all attempts after the outage?",
         unit="%",
         answer=lambda: 100 * attempts(0.7, 3.0, 0.8, high=True),
         because=(
@@ -130,18 +133,18 @@ LAB = Lab(
             holds=lambda at: at["limit"] >= 1,
         ),
         Condition(
-            text="retries cannot keep the server full alone: load / (1 - share) stays below 100 %",
+            text="the server is not full even if every attempt fails: load / (1 - share) is below 100 %",
             holds=lambda at: at["load"] / 100 < 1 - at["again"] / 100,
         ),
     ),
     remember=(
-        "With retries one load has two states. An outage, or mere chance, moves the system, and it stays there.",
-        "The way back is not to wait: new requests must fall below 1 - (share that asks again), or be refused.",
+        "With retries a system has two states under one load. An outage or chance moves it, and it stays there.",
+        "Waiting does not help: new requests must fall below a load of 1 - (share that asks again), or be refused.",
         "Limit the retries, not the time-out: a share of 20 % leaves one state up to 80 % load.",
     ),
     exercises=(
         Exercise(
-            task="Find the lowest load with two states for 80 %.",
+            task="Find the lowest load with two states if 80 % ask again.",
             solution="20 %: from there on five attempts for each request keep the server full.",
         ),
         Exercise(

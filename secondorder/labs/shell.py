@@ -1,14 +1,23 @@
 """The parts of a lab as marimo shows them: question and prediction, score, sliders, figure, what to keep."""
 
+from functools import lru_cache
+from io import BytesIO
+from threading import Lock
+
 import marimo as mo
 
 from secondorder.labs.lab import Lab, Values, judged
+from secondorder.labs.registry import lab_of
 from secondorder.report.style import styled
+
+_DRAWING = Lock()
 
 
 def opening(lab: Lab) -> mo.Html:
     """Title, story and question."""
-    return mo.md(f"# {lab.number}. {lab.title}\n\n{lab.story}\n\n**Predict first.** {lab.question.text}")
+    return mo.md(
+        f"# {lab.number}. {lab.title}\n\n{lab.story}\n\n**Predict first, then see the answer.** {lab.question.text}"
+    )
 
 
 def prediction(lab: Lab) -> mo.ui.form:
@@ -16,13 +25,13 @@ def prediction(lab: Lab) -> mo.ui.form:
     field = mo.ui.number(
         start=0.0, stop=1e9, step=0.01, value=0.0, label=f"My prediction ({lab.question.unit or 'a number'})"
     )
-    return mo.ui.form(field, submit_button_label="That is my prediction")
+    return mo.ui.form(field, submit_button_label="That is my prediction", bordered=False)
 
 
 def told(lab: Lab, guess: float | None) -> mo.Html:
     """The score, once there is a prediction."""
     if guess is None:
-        return mo.md("*The answer shows when you have made a prediction.*")
+        return mo.md("")
     return mo.callout(mo.md(judged(lab.question, guess)), kind="info")
 
 
@@ -30,7 +39,14 @@ def sliders(lab: Lab) -> mo.ui.dictionary:
     """The sliders, in a dictionary by name."""
     made = {
         each.name: mo.ui.slider(
-            each.low, each.high, each.step, value=each.value, label=each.label, show_value=True, debounce=True
+            each.low,
+            each.high,
+            each.step,
+            value=each.value,
+            label=each.label,
+            show_value=True,
+            debounce=True,
+            full_width=True,
         )
         for each in lab.sliders
     }
@@ -38,21 +54,31 @@ def sliders(lab: Lab) -> mo.ui.dictionary:
 
 
 def shown_sliders(given: mo.ui.dictionary) -> mo.Html:
-    """The sliders, one under the other."""
-    return mo.vstack(list(given.values()))
+    """The sliders, one beside the other, so that the figure below them is on the same screen."""
+    return mo.hstack(list(given.values()), widths="equal", gap=2)
 
 
-@styled
 def view(lab: Lab, values: Values) -> mo.Html:
     """The figure, what it shows, and the assumptions: red where one does not hold."""
-    from io import BytesIO
-
-    figure, sentence = lab.draw(values)
-    picture = BytesIO()
-    figure.savefig(picture, format="png", dpi=110)
+    picture, sentence = shown(lab, tuple(values.items()))
     conditions = [_condition(each.text, each.holds(values)) for each in lab.conditions]
-    image = mo.image(picture.getvalue(), alt=sentence, width="100%")
+    image = mo.image(picture, alt=sentence, width="100%")
     return mo.vstack([image, mo.md(sentence), mo.md("\n".join(conditions))])
+
+
+def shown(lab: Lab, places: tuple[tuple[str, float], ...]) -> tuple[bytes, str]:
+    """The figure as a PNG and its sentence; where the sliders stood before, it is not drawn again."""
+    with _DRAWING:  # matplotlib draws for one thread at a time; marimo has one for each page
+        return _shown(lab.name, places)
+
+
+@lru_cache(maxsize=128)
+@styled
+def _shown(name: str, places: tuple[tuple[str, float], ...]) -> tuple[bytes, str]:
+    figure, sentence = lab_of(name).draw(dict(places))
+    picture = BytesIO()
+    figure.savefig(picture, format="png", dpi=120, pil_kwargs={"compress_level": 1})
+    return picture.getvalue(), sentence
 
 
 def _condition(text: str, holds: bool) -> str:

@@ -46,13 +46,14 @@ def draw(values: Values) -> Figured:
         "jitter": cost(ranks, scv) - 1.0,
         "slow link": cost(ranks, scv, slow) - cost(ranks, scv),
     }
+    places = sorted({*RANKS, ranks})
     figure = picture(
         lines,
         x="ranks",
         y="mean time of a stage (mean hops)",
         here=ranks,
-        places=RANKS,
-        truth=[simulated(n, scv, slow) for n in RANKS],
+        places=places,
+        truth=[simulated(n, scv, slow) for n in places],
         why=why,
         why_unit="hops",
     )
@@ -64,14 +65,13 @@ LAB = Lab(
     name="stragglers",
     title="Stragglers in a ring",
     story=(
-        "In a ring all-reduce each rank passes a part on to the next, stage by stage. A hop that is late holds up its "
-        "neighbour, which holds up the next. The textbook's time counts the mean hop."
+        "In a ring all-reduce each rank passes a part on to the next, stage by stage. A late hop delays its "
+        "neighbour, which delays the next. The textbook's time counts the mean hop."
     ),
     question=Question(
         text=(
-            "Hops of 64 ranks vary by 30 % (standard deviation over mean). By how many per cent is the "
-            "all-reduce slower "
-            "than the mean hop says?"
+            "Hops of 64 ranks vary by 30 % (standard deviation over mean). By how many per cent is the all-reduce "
+            "slower than the mean hop says?"
         ),
         unit="%",
         answer=lambda: 100 * (cost(64, 0.09) - 1),
@@ -92,12 +92,12 @@ LAB = Lab(
     ),
     remember=(
         "A ring does not wait for the slowest rank in each stage: delays are absorbed while neighbours have work.",
-        "What is slow for good is never absorbed: one slow link sets the pace of all.",
+        "A link that is always slow is never absorbed: it sets the pace of all.",
         "A barrier turns the mean of the maximum into the time of every stage, and that grows with the ranks.",
     ),
     exercises=(
         Exercise(
-            task="At which slow link does jitter of scv 0.09 no longer matter (64 ranks)?",
+            task="From which slowdown of a link on does jitter of scv 0.09 no longer matter (64 ranks)?",
             solution=(
                 "Near 1.3 both matter, and the dots lie above both lines; from 1.6 on the slow link alone sets the "
                 "pace."

@@ -3,9 +3,9 @@
 import numpy as np
 
 from secondorder.analytic.queues.multiserver import mean_wait, wait_quantile
-from secondorder.labs.dots import estimate, waits
+from secondorder.labs.dots import estimate, waits, with_here
 from secondorder.labs.drawing import Line, picture
-from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values
+from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values, plain
 from secondorder.laws import Exponential
 
 SERVICE = 0.1
@@ -26,7 +26,8 @@ def average(load: float) -> float:
 def draw(values: Values) -> Figured:
     """The quantile and the mean of the wait over the load."""
     load, share = values["load"] / 100, values["share"] / 100
-    runs = [waits(rate=at / SERVICE, law=Exponential(f"{SERVICE} s"))[0] for at in LOADS]
+    loads = with_here(LOADS, load)
+    runs = [waits(rate=at / SERVICE, law=Exponential(f"{SERVICE} s"))[0] for at in loads]
     truth = [estimate(run, lambda part: float(np.quantile(part, share))) for run in runs]
     places = [100 * at for at in LINE]
     lines: dict[str, Line] = {
@@ -41,15 +42,15 @@ def draw(values: Values) -> Figured:
         y="wait (ms)",
         scale=1e3,
         here=100 * load,
-        places=[100 * at for at in LOADS],
+        places=[100 * at for at in loads],
         truth=truth,
         why={"mean": middle, "from mean to tail": here - middle},
         why_unit="ms",
         top=1e3 * tail(0.93),
     )
     return figure, (
-        f"At {100 * load:g} % load the mean is **{1e3 * middle:.3g} ms** and the p{values['share']:g} "
-        f"**{1e3 * here:.3g} ms**: {here / middle:.2g} times as long."
+        f"At {100 * load:g} % load the mean is **{plain(1e3 * middle)} ms** and the p{values['share']:g} "
+        f"**{plain(1e3 * here)} ms**: {here / middle:.2g} times as long."
     )
 
 
@@ -74,7 +75,7 @@ LAB = Lab(
     draw=draw,
     conditions=(
         Condition(
-            text="some customers of the quantile wait at all (load above 100 % - quantile)",
+            text="the customer at the quantile waits at all (load above 100 % - quantile)",
             holds=lambda at: at["load"] > 100 - at["share"],
         ),
         Condition(text="runs are long enough for the dots (load at most 90 %)", holds=lambda at: at["load"] <= 90),

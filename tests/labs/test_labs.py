@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -31,7 +32,7 @@ from secondorder.labs import (
 )
 from secondorder.labs.dots import estimate, mean, waits
 from secondorder.labs.lab import score
-from secondorder.labs.registry import labs, notebook
+from secondorder.labs.registry import lab_of, labs, notebook
 from secondorder.laws import Exponential, LogNormal
 
 LABS = list(labs().values())
@@ -83,6 +84,20 @@ def test_the_figure_of_a_lab_follows_its_sliders(lab):
         assert axes.get_xlabel()
         assert axes.get_ylabel()
         assert any("simulated" in label for label in axes.get_legend_handles_labels()[1])
+
+
+def dots_of(figure):
+    """Places and values of the simulated dots of a figure."""
+    return [line.get_xydata().tolist() for line in figure.axes[0].lines if line.get_marker() == "o"]
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
+def test_each_slider_of_a_lab_moves_a_dot(lab):
+    first, _ = lab.draw(lab.start)
+    for slider in lab.sliders:
+        step = slider.step if slider.value + slider.step <= slider.high else -slider.step
+        second, _ = lab.draw({**lab.start, slider.name: slider.value + step})
+        assert dots_of(second) != dots_of(first), slider.name
 
 
 # Dots against exact lines, that share no code with them
@@ -209,6 +224,30 @@ def test_without_marimo_a_lab_says_so_in_one_line(monkeypatch, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert "no marimo here" in line
     assert "secondorder[labs]" in line
+
+
+def test_a_port_that_is_taken_is_refused_in_one_line(capsys):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        assert main(["lab", "knee", "--port", str(other.getsockname()[1]), "--no-browser"]) == 2
+    (line,) = [each for each in capsys.readouterr().err.splitlines() if each.startswith("secondorder:")]
+    assert "leave out --port" in line
+
+
+def test_all_labs_are_not_exported_into_one_page(tmp_path, capsys):
+    assert main(["lab", "all", "--export", str(tmp_path)]) == 2
+    assert "expected one lab" in capsys.readouterr().err
+
+
+def test_a_lab_of_a_number_is_the_same_as_by_its_name():
+    assert [lab_of(str(lab.number)) for lab in LABS] == [lab_of(lab.name) for lab in LABS]
+
+
+def test_a_figure_is_drawn_once_where_the_sliders_stood_before():
+    shell = pytest.importorskip("secondorder.labs.shell")
+    again = [shell.shown(LABS[0], tuple(LABS[0].start.items()))[0] for _ in range(2)]
+    assert again[0] is again[1]
 
 
 def test_an_exported_lab_needs_no_network_and_holds_its_solutions(tmp_path, capsys):
