@@ -8,6 +8,7 @@ from secondorder.answers.answer import Answer
 from secondorder.errors import InputError
 from secondorder.quantities import Quantity
 from secondorder.scenarios.scenario import Scenario
+from secondorder.scenarios.step_band import step_band
 from secondorder.simulate.witness import Witness, chosen
 from secondorder.systems.registry import system_of
 from secondorder.systems.system import loaded
@@ -20,11 +21,13 @@ def solve(scenario: Scenario) -> Answer:
     """The closed forms of a scenario, every order.
 
     An approximation that its map shows to be more than 10 % off at the scenario's place is put outside of its domain.
+    Where step times come from a datasheet, each value has their ``band``.
     Errors: ``Unstable`` when the load is at or past saturation.
     """
     system = system_of(scenario)
     with _within_numbers(scenario):
         answer = _finite(loaded(system.closed_form)(scenario).in_units_of(system.metrics))
+    answer = answer.with_band(step_band(scenario))
     if system.places is None:
         return answer
     from secondorder.breakdown.consult import consulted
@@ -81,7 +84,7 @@ def simulate(
     options |= {"witness": witness} if system.has_kernel else {}
     with _within_numbers(scenario):
         found = loaded(system.simulator)(scenario, seed=seed, replications=replications, jobs=jobs, **options)
-        return _finite(found.in_units_of(system.metrics))
+        return _finite(found.in_units_of(system.metrics).with_band(step_band(scenario)))
 
 
 @contextmanager

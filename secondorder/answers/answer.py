@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING
 from secondorder.answers.estimate import Claim, Estimate, best_of
 from secondorder.answers.metric import Metric, declared
 from secondorder.errors import UnknownName
+from secondorder.scenarios.step_band import StepBand
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("scenario", "metric", "unit", "source", "order", "value", "ci_low", "ci_high", "verdict", "note")
-"""The columns of every table that leaves the library: SI units, the unit in its column."""
+COLUMNS = (
+    "scenario", "metric", "unit", "source", "order", "value", "ci_low", "ci_high", "verdict", "note",
+    "step_time_low", "step_time_high",
+)  # fmt: skip
+"""The columns of every table that leaves the library: SI units, the unit in its column.
+
+The last two are empty unless step times come from a datasheet: the band of measured over predicted ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +70,16 @@ class Answer(Mapping[str, tuple[Estimate, ...]]):
 
         return pd.DataFrame([row(self.scenario, e) for e in self.estimates], columns=list(COLUMNS))
 
+    def with_band(self, band: StepBand | None) -> "Answer":
+        """The answer that rests on step times from a datasheet, whose band each of its values then has."""
+        return self if band is None else replace(self, estimates=tuple(replace(e, band=band) for e in self.estimates))
+
     def __repr__(self) -> str:
         lines = [f"{self.scenario}: {self.how}".rstrip(": ")]
         for metric in self:
             rungs = "   ".join(f"{_label(e)} {e}" for e in self[metric])
             lines.append(f"  {metric:<24} {rungs}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  {line}" for line in band_lines(self.estimates))])
 
 
 def ranked(estimates: Iterable[Estimate]) -> tuple[Estimate, ...]:
@@ -88,7 +98,14 @@ def ranked(estimates: Iterable[Estimate]) -> tuple[Estimate, ...]:
 def row(scenario: str, estimate: Estimate, verdict: str = "") -> tuple[object, ...]:
     """An estimate as a row of the table."""
     e = estimate
-    return scenario, e.metric, e.unit, e.source, e.order, e.amount, e.low, e.high, verdict, e.remark
+    band = e.band if e.band is not None and e.band.known else (None, None)
+    return scenario, e.metric, e.unit, e.source, e.order, e.amount, e.low, e.high, verdict, e.remark, *band
+
+
+def band_lines(estimates: Iterable[Estimate]) -> list[str]:
+    """What a table says of the step times from datasheets that its values rest on: a line, or none."""
+    bands = [each.band for each in estimates if each.band is not None]
+    return [StepBand(min(b.low for b in bands), max(b.high for b in bands)).sentence] if bands else []
 
 
 def _with_unit(estimate: Estimate, unit: str) -> Estimate:

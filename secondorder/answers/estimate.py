@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from secondorder.answers.metric import Metric, unit_of
 from secondorder.quantities import Quantity, pretty, quantity
+from secondorder.scenarios.step_band import StepBand
 
 
 class Claim(StrEnum):
@@ -44,6 +45,7 @@ class Estimate:
     - ``outside``: why the source's own conditions do not hold; empty where they do.
     - ``steadiness``: of a simulation; ``unsettled`` says why it is not steady, and how many requests would do.
     - ``note``: what else qualifies the value.
+    - ``band``: of the step times from a datasheet that it rests on: how many times as long measured ones took.
     """
 
     metric: str
@@ -58,6 +60,7 @@ class Estimate:
     steadiness: Steadiness = Steadiness.STEADY
     unsettled: str = ""
     note: str = ""
+    band: StepBand | None = None
 
     @property
     def value(self) -> Quantity:

@@ -220,17 +220,21 @@ def _judge(scenario: "Scenario", simulated: bool, run: RunOfPlan) -> "Answer":
 
 def _record(each: "Checked") -> dict[str, object]:
     e = each.estimate
+    low, high = e.band if e.band is not None and e.band.known else (None, None)
     return {
         "scenario": each.scenario, "constraint": str(each.constraint), "metric": e.metric, "unit": e.unit,
         "value": e.amount, "ci_low": e.low, "ci_high": e.high, "outcome": str(each.outcome),
+        "step_time_low": low, "step_time_high": high,
     }  # fmt: skip
 
 
 def _checked_grid(found: "list[Checked]") -> "Grid":
+    from secondorder.answers.answer import band_lines
     from secondorder.report.tables import Grid
 
     rows = [[each.scenario, str(each.constraint), str(each.estimate), str(each.outcome)] for each in found]
     below = [f"undecided: {each.scenario}: {each.constraint}: {each.doubt}" for each in found if each.doubt]
+    below += band_lines(each.estimate for each in found)
     return Grid(header=["scenario", "asserted", "found", "outcome"], rows=rows, below=below)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from secondorder.answers.answer import band_lines
 from secondorder.quantities import Quantity, pretty, si
 from secondorder.report.tables import Grid, Line, compared_line, interval_in_words, ladder, value_in_words
 from secondorder.validation.comparison import on_load_axis
@@ -37,7 +38,7 @@ def story_grid(study: LoadStudy, *, objective: Quantity) -> Grid:
         "p99 of the time to first token; ± is a 95 % interval",
     ]
     header = ["load", "rate", "idle engine", "order 2", "simulated", "order 2 is right?"]
-    below = [*_gap(study, metric), *_load_axis(study, metric), *_lesson(study, objective)]
+    below = [*_gap(study, metric), *_load_axis(study, metric), *_lesson(study, objective), *_band(study)]
     return Grid(header=header, rows=rows, above=above, below=below, numbers=frozenset({2, 3, 4}))
 
 
@@ -80,11 +81,16 @@ def study_grids(study: LoadStudy, metrics: Sequence[str], *, objective: Quantity
             label = (f"{load:.0%}", f"{load * study.saturation:.1f}/s")
             rows.append(compared_line(label, point, metric))
         above = [*_heading(study), TITLES[metric]] if not grids else [TITLES[metric]]
-        below = ["", *_lesson(study, objective)] if metric == metrics[-1] else []
+        below = ["", *_lesson(study, objective), *_band(study)] if metric == metrics[-1] else []
         grids.append(ladder(("load", "rate"), rows, above, below))
     if study.replays:
         grids.append(_replay_grid(study, metrics))
     return grids
+
+
+def _band(study: LoadStudy) -> list[str]:
+    """How far the step times may be off."""
+    return band_lines(study.points[0].solved.estimates)
 
 
 def _replay_grid(study: LoadStudy, metrics: Sequence[str]) -> Grid:

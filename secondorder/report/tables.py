@@ -6,13 +6,13 @@ A row is a metric, its columns are the ladder: order 0, 1 and 2, then the simula
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 from textwrap import fill
 from typing import TYPE_CHECKING, Literal
 
-from secondorder.answers.answer import Answer
+from secondorder.answers.answer import Answer, band_lines
 from secondorder.answers.estimate import Estimate, best_of
 from secondorder.answers.metric import LATENCIES
 from secondorder.quantities import readable
@@ -88,7 +88,8 @@ def comparison_grid(comparison: Comparison) -> Grid:
         f"{comparison.simulated.how}",
         agreement(comparison.margin, comparison.simulated.estimates),
     ]
-    return ladder(("metric",), lines, above, [*_load_axis(comparison), *_score(comparison)])
+    both = [*comparison.solved.estimates, *comparison.simulated.estimates]
+    return ladder(("metric",), lines, above, [*_load_axis(comparison), *_score(comparison), *band_lines(both)])
 
 
 def _load_axis(comparison: Comparison) -> list[str]:
@@ -109,7 +110,8 @@ def agreement(margin: float, simulated: Sequence[Estimate]) -> str:
 def answer_grid(answer: Answer) -> Grid:
     """The estimates of one answer."""
     lines = [line((metric,), answer[metric]) for metric in _in_families(answer)]
-    return ladder(("metric",), lines, [f"{answer.scenario}: {answer.how}".rstrip(": ")], [])
+    above = [f"{answer.scenario}: {answer.how}".rstrip(": ")]
+    return ladder(("metric",), lines, above, band_lines(answer.estimates))
 
 
 def _in_families(metrics: Iterable[str]) -> list[str]:
@@ -137,6 +139,8 @@ def sweep_grids(points: Sequence[SweepPoint], metrics: Sequence[str] | None = No
         wanted = metrics is None or metric in metrics
         if wanted and (solved or any(one.witness for one in lines)):
             grids.append(ladder(tuple(points[0].values), lines, [metric], []))
+    if grids and (known := band_lines(_estimates(found))):
+        grids[-1] = replace(grids[-1], below=[*grids[-1].below, *known])
     for head, without in (("infeasible", refused), ("failed", failed)):
         if without:
             places = [", ".join(point.values.values()) for point in without]
@@ -145,6 +149,15 @@ def sweep_grids(points: Sequence[SweepPoint], metrics: Sequence[str] | None = No
             ]
             grids.append(Grid(header=[head], rows=[[place] for place in places], below=reasons))
     return grids
+
+
+def _estimates(points: Iterable[SweepPoint]) -> Iterator[Estimate]:
+    """All that the points of a sweep found."""
+    for point in points:
+        if isinstance(point.result, Comparison):
+            yield from (*point.result.solved.estimates, *point.result.simulated.estimates)
+        elif point.result is not None:
+            yield from point.result.estimates
 
 
 def _sweep_line(point: SweepPoint, metric: str) -> Line:

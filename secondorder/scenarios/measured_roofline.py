@@ -13,6 +13,7 @@ from secondorder.arrays import Real
 from secondorder.errors import InputError, UnknownName
 from secondorder.fleets.accelerators import Accelerator
 from secondorder.quantities import Checked, Duration, Efficiency, si
+from secondorder.scenarios.step_band import UNKNOWN, StepBand
 from secondorder.scenarios.steptime import (
     Placement,
     StepFunction,
@@ -25,9 +26,11 @@ ACTIVATION_BYTES = 2.0
 """Bytes of an activation on the links: 16 bits, whatever the weights are stored in."""
 REDUCTIONS_PER_LAYER = 2
 """All-reduces of a layer under tensor parallelism: after attention and after the feed-forward network."""
-BAND = (0.65, 1.41)
+BAND = StepBand(0.65, 1.41)
 """Measured over predicted time per output token: 5th and 95th percentile of rows whose system and model were left out
 of the fit (``benchmarks/step_times.py`` prints them anew)."""
+OLD_BAND = StepBand(0.58, 1.73)
+"""The same of vLLM 0.11, from decode steps on H100 with models left out (``benchmarks/decode_steps.py``)."""
 
 
 class Engine(NamedTuple):
@@ -36,11 +39,12 @@ class Engine(NamedTuple):
     per_step: float
     per_sequence: float
     per_fp8_expert_layer: float = 0.0
+    band: StepBand = BAND
 
 
 ENGINES = {
     "vllm": Engine(1.1e-4, 2.8e-6),
-    "vllm-0.11": Engine(9.8e-4, 3.7e-5, 1.3e-4),
+    "vllm-0.11": Engine(9.8e-4, 3.7e-5, 1.3e-4, OLD_BAND),
     "sglang": Engine(9.2e-4, 2.4e-5),
     "tensorrt-llm": Engine(8.4e-4, 1.4e-5),
 }
@@ -70,7 +74,8 @@ class MeasuredRoofline(Checked):
       of 8-bit experts.
 
     *Valid for* engines of 2025 and 2026 on H100 to B300, tensor parallelism within a node, no speculation. A step of
-    a system and model left out of the fit was between .65 and 1.41 times this in 90 of 100 cases: ``BAND``.
+    a system and model left out of the fit was between .65 and 1.41 times this in 90 of 100 cases, of vLLM 0.11 between
+    .58 and 1.73: ``band``.
     *Source*: fitted on 2,045 medians of vLLM, SGLang and TensorRT-LLM (silicon sample of aiconfigurator-core 0.12.0);
     memory, attention and 16-bit efficiencies from public kernel tables, not fitted.
 
@@ -102,6 +107,11 @@ class MeasuredRoofline(Checked):
         super().__post_init__()
         if self.engine not in ENGINES:
             raise UnknownName.among("engine", self.engine, ENGINES)
+
+    @property
+    def band(self) -> StepBand:
+        """Measured over predicted steps of nine in ten rows that were left out of the fit."""
+        return ENGINES[self.engine].band if self == MeasuredRoofline(engine=self.engine) else UNKNOWN
 
     @property
     def host(self) -> Engine:

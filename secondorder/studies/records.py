@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from secondorder.answers.answer import COLUMNS, Answer
 from secondorder.answers.estimate import Claim, Estimate, Steadiness
+from secondorder.scenarios.step_band import StepBand
 from secondorder.validation.comparison import Comparison
 
 Record: TypeAlias = dict[str, Any]
@@ -60,7 +61,8 @@ def answer_of(record: Mapping[str, Any]) -> Answer:
 
 def _estimate(values: Mapping[str, Any]) -> Estimate:
     claim = None if values["claim"] is None else Claim(values["claim"])
-    return Estimate(**{**values, "claim": claim, "steadiness": Steadiness(values["steadiness"])})
+    band = StepBand(*values["band"]) if values.get("band") else None
+    return Estimate(**{**values, "claim": claim, "steadiness": Steadiness(values["steadiness"]), "band": band})
 
 
 def _plain(value: Any) -> Any:

@@ -125,8 +125,8 @@ class SweepPoint:
             frame = self.result.frame
         else:
             verdict, note = ("failed", self.failed) if self.failed else ("infeasible", self.refused)
-            row = (self.scenario, "", "", "", None, None, None, None, verdict, note)
-            frame = pd.DataFrame([row], columns=list(COLUMNS))
+            row = {"scenario": self.scenario, "metric": "", "unit": "", "source": "", "verdict": verdict, "note": note}
+            frame = pd.DataFrame([{**dict.fromkeys(COLUMNS), **row}])
         for place, (name, value) in enumerate(self.values.items()):
             frame.insert(place, name, value)
         return frame

@@ -1,0 +1,63 @@
+"""How far measured step times lay from those of a datasheet, and which of it an answer rests on."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from secondorder.scenarios.serving import Serving
+
+
+class StepBand(NamedTuple):
+    """Between ``low`` and ``high`` times the predicted step lay nine in ten measured ones.
+
+    From a datasheet whose efficiencies someone chose nothing is known: 0 to infinity.
+
+    >>> StepBand(0.65, 1.41).sentence
+    'step times from a datasheet: nine in ten measured are 0.65 to 1.41 times as long'
+    >>> UNKNOWN.sentence
+    'step times from a datasheet with constants of your own: no band is known of them'
+    """
+
+    low: float
+    high: float
+
+    @property
+    def known(self) -> bool:
+        """Whether it was ever measured."""
+        return math.isfinite(self.high)
+
+    @property
+    def sentence(self) -> str:
+        """The line that a table ends with."""
+        if not self.known:
+            return "step times from a datasheet with constants of your own: no band is known of them"
+        return f"step times from a datasheet: nine in ten measured are {self.low:.2f} to {self.high:.2f} times as long"
+
+
+UNKNOWN = StepBand(0.0, math.inf)
+"""Of efficiencies that someone chose or fitted."""
+
+
+def step_band(scenario: object) -> StepBand | None:
+    """The widest band of the engines that a scenario has; None where no step time comes from a datasheet.
+
+    >>> import secondorder as so
+    >>> chat = so.Serving(model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm,
+    ...     arrivals=so.Poisson("8 request/s"), lengths=so.lengths.azure_conv_2023)
+    >>> step_band(so.Deployment(serving=chat)) == so.Roofline().band, step_band(so.Queue(
+    ...     arrivals="poisson 8 request/s", service="exponential 100 ms"))
+    (True, None)
+    """
+    found = [band for engine in _engines(scenario) if (band := getattr(engine.step_time, "band", None)) is not None]
+    return StepBand(min(each.low for each in found), max(each.high for each in found)) if found else None
+
+
+def _engines(part: object) -> "Iterator[Serving]":
+    """The engines in a scenario: itself, or in its fields."""
+    if hasattr(part, "step_time") and hasattr(part, "placement"):
+        yield part  # type: ignore[misc]
+    elif is_dataclass(part):
+        for each in fields(part):
+            yield from _engines(getattr(part, each.name))
