@@ -161,7 +161,9 @@ def decode_steps() -> None:
         end=" ",
     )
     print(f"H100, models left out of it: median absolute error {errors.abs().median():.1%} of {len(errors)} rows")
-    old = band_of_groups(1 / (1 + errors.to_numpy()), [zoo_name(name) or name for name in table.loc[errors.index].model])
+    old = band_of_groups(
+        1 / (1 + errors.to_numpy()), [zoo_name(name) or name for name in table.loc[errors.index].model]
+    )
     print(f"band of vLLM 0.11, from H100 with models left out: {old.low:.2f} to {old.high:.2f}")
     unseen = (table.age == "vllm-0.11") & (table.card != "H100")
     for name, rows in (

@@ -115,7 +115,7 @@ class StepTime(Protocol):
 
 
 ROOFLINE_BAND = StepBand(0.87, 2.31)
-"""5th and 95th percentile of measured over predicted time per token, by ``Roofline()``, which nothing was fitted for."""
+"""5th and 95th percentile of measured over predicted time per token by ``Roofline()``, which was fitted on none."""
 
 
 @dataclass(frozen=True, kw_only=True)
