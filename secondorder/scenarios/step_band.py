@@ -3,10 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from secondorder.scenarios.serving import Serving
+from typing import NamedTuple, Protocol, runtime_checkable
 
 
 class StepBand(NamedTuple):
@@ -50,14 +47,22 @@ def step_band(scenario: object) -> StepBand | None:
     ...     arrivals="poisson 8 request/s", service="exponential 100 ms"))
     (True, None)
     """
-    found = [band for engine in _engines(scenario) if (band := getattr(engine.step_time, "band", None)) is not None]
+    found = [band for engine in engines_in(scenario) if (band := getattr(engine.step_time, "band", None)) is not None]
     return StepBand(min(each.low for each in found), max(each.high for each in found)) if found else None
 
 
-def _engines(part: object) -> "Iterator[Serving]":
+@runtime_checkable
+class Engine(Protocol):
+    """What has a step time and is placed on accelerators: a service."""
+
+    step_time: object
+    placement: object
+
+
+def engines_in(part: object) -> Iterator[Engine]:
     """The engines in a scenario: itself, or in its fields."""
-    if hasattr(part, "step_time") and hasattr(part, "placement"):
-        yield part  # type: ignore[misc]
+    if isinstance(part, Engine):
+        yield part
     elif is_dataclass(part):
         for each in fields(part):
-            yield from _engines(getattr(part, each.name))
+            yield from engines_in(getattr(part, each.name))
