@@ -45,6 +45,7 @@ validate: .venv/installed
 bench: .venv/installed
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/kernel_speed.py
+	$(BIN)/python benchmarks/partition.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/deployment_speed.py
 	$(BIN)/python benchmarks/prefix_routing.py

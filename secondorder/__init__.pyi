@@ -93,9 +93,9 @@ from .scenarios.training import Training as Training
 from .scenarios.training import TwoLevelCheckpoint as TwoLevelCheckpoint
 from .scenarios.training import VerifiedCheckpoint as VerifiedCheckpoint
 from .scenarios.training_step import TrainingStep as TrainingStep
+from .simulate.partition import partition as partition
 from .simulate.serving.causes import Cause as Cause
 from .simulate.serving.partition import Partition as Partition
-from .simulate.serving.partition import partition as partition
 from .studies.max_rate import max_rate as max_rate
 from .studies.search import search as search
 from .studies.sensitivity import sensitivity as sensitivity

@@ -82,23 +82,30 @@ def waterfall(found: Explanation) -> "Figure":
 
 
 def partition_grid(parts: "Partition", metric: str, request: int | None = None) -> Grid:
-    """Where the time of the mean request went, of those around the p99, and of one request."""
-    table = parts.summary(metric, request=request)
+    """Where the time went of the mean request, of those around the p99 and of one; how many are at each cause."""
+    table, number = parts.summary(metric, request=request), parts.littles_law(metric)["number"]
     totals = table.sum()
     scale, symbol = readable(float(totals.max()), "s")
     names = {"mean": "mean", "around_p99": "around the p99"}
     columns = [names.get(str(column), str(column).replace("_", " ")) for column in table.columns]
     rows = [
-        [cause.words, *(digits(float(value) / scale) for value in table.loc[cause.column].to_numpy())]
+        [
+            cause.words,
+            *(digits(float(value) / scale) for value in table.loc[cause.column].to_numpy()),
+            digits(float(number[cause.column])),
+        ]
         for cause in Cause
         if table.loc[cause.column].any()
     ]
-    rows.append(["sum", *(digits(value / scale) for value in totals)])
+    rows.append(["sum", *(digits(value / scale) for value in totals), digits(float(number.sum()))])
     above = [
         f"{parts.scenario}: where the {metric} of {len(parts.ttft):,} requests went; each request's parts sum to it"
     ]
-    below = ["a step is split in this order: own work alone, other decodes, other prompts"]
+    below = [
+        "a step is split in this order: own work alone, other decodes, other prompts",
+        f"number: requests at a cause on average, {digits(parts.rate)} request/s times the mean",
+    ]
     return Grid(
-        header=[f"cause ({symbol})", *columns], rows=rows, above=above, below=below,
-        numbers=frozenset(range(1, len(columns) + 1)), breaks=frozenset({len(rows) - 2}),
+        header=[f"cause ({symbol})", *columns, "number"], rows=rows, above=above, below=below,
+        numbers=frozenset(range(1, len(columns) + 2)), breaks=frozenset({len(rows) - 2}),
     )  # fmt: skip

@@ -5,6 +5,7 @@ An answer is out at the end of a step; by then the next step is decided, so what
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import simpy
@@ -18,9 +19,11 @@ from secondorder.scenarios.closed_loop import ClosedLoop
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.estimates import estimates
 from secondorder.simulate.replicate import replicated
+from secondorder.simulate.serving.accounts import Accounts
 from secondorder.simulate.serving.asks import PICO, asks, draw
 from secondorder.simulate.serving.compiled import witness_of
 from secondorder.simulate.serving.engine import Process
+from secondorder.simulate.serving.partition import Partition, accounts_for, split_at
 from secondorder.simulate.serving.policies import Policies
 from secondorder.simulate.serving.recorder import Recorder
 from secondorder.simulate.serving.request import Ask, Slot
@@ -29,6 +32,9 @@ from secondorder.simulate.serving.unnamed import until_preempted
 from secondorder.simulate.streams import stream
 from secondorder.simulate.witness import TOLD, Witness
 from secondorder.workloads.requests import Requests
+
+if TYPE_CHECKING:
+    from secondorder.simulate.kernels.serving.run import Record
 
 TURNS, FEWEST = 40, 2_000
 """Requests of each user in a replication, and requests of a replication at least."""
@@ -64,12 +70,17 @@ class Client:
     """Sends the requests in order: as many at a time as there are places."""
 
     def __init__(
-        self, scenario: ClosedLoop, asked: list[Ask], thoughts: Integers, policies: Policies | None = None
+        self,
+        scenario: ClosedLoop,
+        asked: list[Ask],
+        thoughts: Integers,
+        policies: Policies | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
         self.env = simpy.Environment(initial_time=0)
         self.record, self.asked, self.thoughts = Answered(len(asked), self.env), asked, thoughts
         serving = scenario.serving
-        self.engine = engine_for(serving, self.env, self.record, policies=policies)
+        self.engine = engine_for(serving, self.env, self.record, policies=policies, accounts=accounts)
         self.sent = np.zeros(len(asked), np.int64)
         self.next = self.begun = 0  # requests sent, think times begun
         if scenario.offered:
@@ -144,13 +155,41 @@ def _thoughts(scenario: ClosedLoop, count: int, seed: int, replication: int) -> 
 
 def _compiled(scenario: ClosedLoop, drawn: Requests, thoughts: Integers) -> LoopRun:
     """The same by the compiled engine."""
+    found = _recorded(scenario, drawn, thoughts, accounts=False)
+    return LoopRun(found.arrival, found.first_token, found.finish, np.asarray(drawn.output_tokens, np.int64))
+
+
+def _recorded(scenario: ClosedLoop, drawn: Requests, thoughts: Integers, *, accounts: bool) -> "Record":
     from secondorder.simulate.kernels.serving.run import Loop
     from secondorder.simulate.kernels.serving.run import record as run_kernel
 
     sent = drawn if scenario.offered else replace(drawn, arrival=np.zeros(len(drawn)))
     loop = Loop(places=scenario.max_concurrency, think=thoughts if scenario.think else None)
-    found = run_kernel(scenario.serving, sent, records=False, loop=loop)
-    return LoopRun(found.arrival, found.first_token, found.finish, np.asarray(drawn.output_tokens, np.int64))
+    return run_kernel(scenario.serving, sent, records=False, loop=loop, accounts=accounts)
+
+
+def partition_loop(scenario: ClosedLoop, count: int, *, seed: int = 0, witness: Witness | None = None) -> Partition:
+    """Split the latencies of a number of requests into causes, from when each is sent."""
+    drawn = draw(scenario.serving, count, seed)
+    scenario.serving.check(drawn)
+    return partition_of_loop(scenario, drawn, _thoughts(scenario, count, seed, 0), witness=witness)
+
+
+def partition_of_loop(
+    scenario: ClosedLoop, drawn: Requests, thoughts: Integers, *, witness: Witness | None = None
+) -> Partition:
+    """The same for these requests and think times."""
+    if witness_of(scenario.serving, witness) == "kernel":
+        found = _recorded(scenario, drawn, thoughts, accounts=True)
+        return split_at(scenario.name, found.arrival, found.first_token, found.finish, found.first_parts, found.parts)
+
+    def once(serving: Serving, policies: Policies | None) -> tuple[LoopRun, Accounts]:
+        accounts = accounts_for(serving, drawn)
+        loop = replace(scenario, serving=serving)
+        return Client(loop, list(asks(serving, drawn)), thoughts, policies, accounts).run(), accounts
+
+    run, accounts = until_preempted(scenario.serving, drawn, once)
+    return split_at(scenario.name, run.sent, run.first_token, run.finish, accounts.first_token, accounts.finish)
 
 
 def simulate_closed_loop(

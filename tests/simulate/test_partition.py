@@ -1,4 +1,4 @@
-"""The parts of each latency add up to it, and agree with a naive account and with queueing theory."""
+"""The parts of each latency add up to it; a naive account, the compiled engine and queueing theory agree on them."""
 
 from collections import Counter
 from dataclasses import replace
@@ -6,29 +6,40 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from naive_engine import Job, NaiveEngine, Piece
 from random_services import MILLISECOND, STEP_TIMES, Case, by_hand, cases, examples
 
+import secondorder as so
 from secondorder.errors import InputError
-from secondorder.scenarios.steptime import Affine
+from secondorder.scenarios.steptime import Affine, Table
 from secondorder.simulate import serving
+from secondorder.simulate.closed_loop import partition_of_loop
+from secondorder.simulate.partition import partition
 from secondorder.simulate.serving.causes import Cause
 from secondorder.simulate.serving.engine_policies import policies_of
-from secondorder.simulate.serving.partition import Partition, partition, partition_of
+from secondorder.simulate.serving.partition import Partition, partition_of
 from secondorder.simulate.serving.policies import first_chunk
 from secondorder.simulate.statistics.intervals import student
+from secondorder.simulate.witness import Witness
 from secondorder.workloads.arrivals import Poisson
 from secondorder.workloads.lengths import Lengths
 from secondorder.workloads.requests import Requests
 
 
-def split(case: Case, *, leaps: bool = True) -> Partition:
-    return partition_of(case.scenario, case.requests, leaps=leaps, policies=case.policies)
+def split(case: Case, *, leaps: bool = True, witness: Witness = "events") -> Partition:
+    """By the engine on SimPy, which takes policies of one's own, unless the kernel is asked for."""
+    return partition_of(case.scenario, case.requests, leaps=leaps, policies=case.policies, witness=witness)
 
 
 def assert_no_residue(parts: Partition) -> None:
     assert (parts.first_token.sum(axis=1) == parts.ttft).all()
     assert (parts.finish.sum(axis=1) == parts.e2el).all()
+
+
+def assert_same(one: Partition, other: Partition) -> None:
+    for name in ("arrival", "ttft", "e2el", "first_token", "finish"):
+        assert getattr(one, name).tolist() == getattr(other, name).tolist(), name
 
 
 class NaiveAccount(NaiveEngine):
@@ -43,6 +54,8 @@ class NaiveAccount(NaiveEngine):
         self.reached: Counter[Job] = Counter()
         self.evicted: set[Job] = set()
         self.reasons: list[tuple[Cause | None, list[Job], list[Job]]] = []
+        self.moves: list[tuple[int, Cause, int]] = []  # when requests come to a cause (1) and leave it (-1)
+        self.told: dict[Job, int] = {job: job.ask.arrival for job in self.jobs}
         self.victims: list[Job] = []
         self.preempted = False
 
@@ -118,6 +131,8 @@ class NaiveAccount(NaiveEngine):
 
     def add(self, job: Job, cause: Cause, time: int) -> None:
         self.parts[job][cause] += time
+        self.moves += [(self.told[job], cause, 1), (self.told[job] + time, cause, -1)]
+        self.told[job] += time
 
     def emit(self, step: list[Piece], following: list[Piece]) -> None:
         super().emit(step, following)
@@ -145,6 +160,29 @@ def test_the_parts_of_a_step_ahead_are_those_of_a_naive_account(case: Case) -> N
     assert_agrees_with_the_naive_account(case)
 
 
+def areas_seen(moves: list[tuple[int, Cause, int]]) -> list[int]:
+    """What an observer of the whole service sees: the number of requests at each cause, times how long it lasts."""
+    number, area, since = [0] * len(Cause), [0] * len(Cause), 0
+    for time, cause, change in sorted(moves):
+        for each in Cause:
+            area[each] += number[each] * (time - since)
+        number[cause] += change
+        since = time
+    assert not any(number)
+    return area
+
+
+@given(cases(most_requests=12))
+@examples(60)
+def test_littles_law_holds_for_each_cause_exactly(case: Case) -> None:
+    naive, parts = NaiveAccount(case), split(case, witness="kernel")
+    jobs = naive.run()
+    span = max(naive.told.values()) - min(job.ask.arrival for job in jobs)
+    areas, law = areas_seen(naive.moves), parts.littles_law()
+    assert [area / span for area in areas] == law["number"].tolist()
+    assert np.allclose(law["number"], parts.rate * law["time"], rtol=1e-12)
+
+
 @given(cases(most_requests=20))
 @examples(60)
 def test_nothing_is_left_over_and_leaps_change_no_part(case: Case) -> None:
@@ -154,6 +192,73 @@ def test_nothing_is_left_over_and_leaps_change_no_part(case: Case) -> None:
     assert (parts.finish >= parts.first_token).all()
     assert (split(case, leaps=False).finish == parts.finish).all()
     assert_no_residue(split(replace(case, policies=replace(policies_of(case.scenario), admits=first_chunk))))
+
+
+@given(cases(most_requests=20) | cases(most_requests=20, cadence=True), st.booleans())
+@examples(300)
+def test_the_compiled_engine_gives_the_parts_of_the_one_on_simpy(case: Case, leaps: bool) -> None:
+    assert_same(split(case, leaps=leaps, witness="kernel"), split(case))
+
+
+@given(
+    cases() | cases(cadence=True),
+    st.integers(1, 6),
+    st.sampled_from(["at once", "offered", "thinking"]),
+    st.lists(st.sampled_from([0, 1, MILLISECOND, 2 * MILLISECOND]) | st.integers(1, 10**11), min_size=20, max_size=20),
+)
+@examples(100)
+def test_the_parts_of_a_closed_loop_are_the_same_by_both(
+    case: Case, places: int, kind: str, thoughts: list[int]
+) -> None:
+    loop = so.ClosedLoop(
+        serving=case.scenario,
+        max_concurrency=places,
+        offered=kind == "offered",
+        think_time="1 s" if kind == "thinking" else "0 s",
+    )
+    think = np.array(thoughts if kind == "thinking" else [0] * 20)
+    by_kernel, by_events = (
+        partition_of_loop(loop, case.requests, think, witness=witness) for witness in ("kernel", "events")
+    )
+    assert_same(by_kernel, by_events)
+    assert_no_residue(by_kernel)
+
+
+def test_an_answer_sent_for_as_a_leap_begins_waits_for_the_step_under_way() -> None:
+    # One place for each of two users: when the first has its answer, the next step of the second is under way.
+    case = by_hand([(0, 4, 3), (0, 4, 30), (0, 4, 2)], max_num_seqs=2)
+    loop = so.ClosedLoop(serving=case.scenario, max_concurrency=2)
+    for witness in ("kernel", "events"):
+        parts = partition_of_loop(loop, case.requests, np.zeros(5, np.int64), witness=witness)
+        assert parts.finish[2, Cause.STEP_UNDER_WAY] == MILLISECOND
+        assert_no_residue(parts)
+
+
+def test_a_hundred_busy_services_are_split_alike_by_both_without_a_residue() -> None:
+    rng = np.random.default_rng(11)
+    for _ in range(100):
+        case = _busy(rng, count=60)
+        by_kernel = split(case, witness="kernel")
+        assert_no_residue(by_kernel)
+        assert_same(by_kernel, split(case))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "contexts", "refused"), [((1, 400), (64, 512), "context"), ((100, 400), (1, 512), "tokens")]
+)
+def test_a_step_time_that_is_not_measured_alone_is_refused_by_both(
+    tokens: tuple[int, int], contexts: tuple[int, int], refused: str
+) -> None:
+    # Together the two requests are inside the table in each step; alone, the short one is not.
+    table = Table(
+        prefill=[(tokens[0], 1e-3), (tokens[1], 2e-3)],
+        decode=[(batch, context, 1e-3 * batch + 1e-6 * context) for batch in (1, 8) for context in contexts],
+    )
+    case = by_hand([(0, 8, 3), (0, 200, 3)], step_time=table)
+    case.record()
+    for witness in ("kernel", "events"):
+        with pytest.raises(InputError, match=refused):
+            split(case, witness=witness)
 
 
 def test_a_hundred_random_services_leave_no_residue() -> None:
@@ -267,3 +372,7 @@ def test_what_cannot_be_split_is_refused_in_one_line() -> None:
         partition(scenario, requests=5).summary(request=9)
     with pytest.raises(InputError, match="Serving"):
         partition("serving")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="events, which runs any policies"):
+        partition(scenario, policies=policies_of(scenario), witness="kernel")
+    with pytest.raises(InputError, match="those of its engine"):
+        partition(so.ClosedLoop(serving=scenario, max_concurrency=2), policies=policies_of(scenario))

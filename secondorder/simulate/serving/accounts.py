@@ -107,11 +107,17 @@ class Accounts:
             self.first_token[slot.ask.index] = self.accounts[slot].parts
         self._finish(step.finishing, now)
 
+    def begin_leap(self, now: int) -> None:
+        """Steps begin in which the same requests decode; who has arrived waits behind others."""
+        for slot in self.unseen:
+            self._see(self.accounts[slot], now, self.waited)
+        self.unseen = []
+
     def leap(self, start: int, ends: Sequence[int], finishing: Sequence[Slot]) -> None:
-        """Steps were computed in which the same requests decode; they began at ``start`` and ended at ``ends``."""
+        """They were computed: they began at ``start`` and ended at ``ends``."""
         for slot in list(self.unseen):
             account = self.accounts[slot]
-            seen = start if account.since <= start else ends[bisect_left(ends, account.since)]
+            seen = ends[bisect_left(ends, account.since)]
             if seen < ends[-1]:  # behind others that wait; else the next decision sees it
                 ahead = [seen - start if self.holding == cause else 0 for cause in QUEUED]
                 self._see(account, seen, [total + more for total, more in zip(self.waited, ahead, strict=True)])

@@ -198,6 +198,8 @@ class Engine:
         """Many decoding steps at once, or as many as are begun when something comes between."""
         start, ends, used = int(self.env.now), self.step_ends(steps), self.used()
         self.leaping = True
+        if self.accounts:
+            self.accounts.begin_leap(start)
         try:
             yield StepEnd(self.env, ends[-1] - self.env.now)
         except simpy.Interrupt as interrupt:

@@ -18,20 +18,19 @@ from secondorder.errors import InputError, UnknownName
 from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import StepFunction
 from secondorder.simulate.serving.accounts import Accounts
-from secondorder.simulate.serving.asks import PICO, draw
+from secondorder.simulate.serving.asks import PICO
 from secondorder.simulate.serving.causes import Cause
+from secondorder.simulate.serving.compiled import witness_of
 from secondorder.simulate.serving.policies import Policies
 from secondorder.simulate.serving.recorder import Recorder
 from secondorder.simulate.serving.single_run import recorded
 from secondorder.simulate.serving.unnamed import until_preempted
+from secondorder.simulate.witness import Witness
 from secondorder.workloads.requests import Requests
-from secondorder.workloads.traces import Trace
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REQUESTS = 4_000
-"""Requests of a run whose latencies are split, if no number is given."""
 LATENCIES = ("ttft", "e2el")
 AROUND = 0.005
 """Share of the requests on each side of a quantile whose mean stands for it."""
@@ -90,49 +89,83 @@ class Partition:
         causes = pd.Index([cause.column for cause in Cause], name="cause")
         return pd.DataFrame({name: np.asarray(values) * PICO for name, values in columns.items()}, index=causes)
 
+    @property
+    def rate(self) -> float:
+        """Requests per second from the first arrival to the last answer."""
+        return len(self.arrival) / (self._span * PICO)
+
+    def littles_law(self, metric: str = "e2el") -> "pd.DataFrame":
+        """A row a cause: the mean time in it (s) and the mean number of requests in it, ``number = rate * time``.
+
+        Exact for a run that begins and ends empty (Little 1961): both are the same area over the time of the run. At
+        any instant a request is at one cause; within a step it is at those of its share one after the other.
+        """
+        import pandas as pd
+
+        areas = self.parts(metric).sum(axis=0)
+        causes = pd.Index([cause.column for cause in Cause], name="cause")
+        columns = {"time": areas * PICO / len(self.arrival), "number": areas / self._span}
+        return pd.DataFrame(columns, index=causes)
+
+    @property
+    def _span(self) -> int:
+        """Picoseconds of the run."""
+        return int((self.arrival + self.e2el).max() - self.arrival.min())
+
     def _latency(self, metric: str) -> Integers:
         return self.ttft if metric == "ttft" else self.e2el
 
 
-def partition(
-    scenario: Serving, *, seed: int = 0, requests: int | None = None, policies: Policies | None = None
-) -> Partition:
-    """Simulate one run of a service and split each request's latencies into causes.
-
-    ``ttft_i = sum_c part_ic`` and ``e2el_i = sum_c part_ic`` hold in whole picoseconds for every request.
-    *Valid when* anything is simulated; the run begins empty and ends empty, and nothing is cut. Causes: see ``Cause``.
-    The order in which a step is split is a convention: own work alone, then the other decodes, then other prompts.
-    ``requests`` are 4,000, or all of a trace, if no number is given.
-
-    Errors: ``InputError`` for a step time that is not measured for one sequence that decodes alone.
-    """
-    if not isinstance(scenario, Serving):
-        raise InputError("scenario", given=type(scenario).__name__, expected="a Serving, whose latencies can be split")
-    whole = len(scenario.arrivals.requests) if isinstance(scenario.arrivals, Trace) else REQUESTS
-    if requests is not None and requests < 1:
-        raise InputError("requests", given=requests, expected="an integer of at least 1")
-    return partition_of(scenario, draw(scenario, requests or whole, seed), policies=policies)
-
-
 def partition_of(
-    scenario: Serving, requests: Requests, *, leaps: bool = True, policies: Policies | None = None
+    scenario: Serving,
+    requests: Requests,
+    *,
+    leaps: bool = True,
+    policies: Policies | None = None,
+    witness: Witness | None = None,
 ) -> Partition:
-    """The same for these requests."""
-    step, prompts = scenario.step_seconds, np.asarray(requests.input_tokens)
-    contexts = int(prompts.min()) + 1, int((prompts + np.asarray(requests.output_tokens)).max())
-    seconds = step.bound if isinstance(step, StepFunction) else step
+    """Split the latencies of these requests at a service into causes, by either witness.
+
+    Errors: ``InputError`` for a step time that is not measured for one sequence that decodes alone, and for the kernel
+    with ``policies`` of one's own.
+    """
+    if witness == "kernel" and policies is not None:
+        raise InputError("witness", given="kernel with policies", expected="events, which runs any policies")
+    if policies is None and witness_of(scenario, witness) == "kernel":
+        return _compiled(scenario, requests, leaps)
 
     def once(scenario: Serving, policies: Policies | None) -> tuple[list[int], Recorder, Accounts]:
-        accounts = Accounts(len(requests), seconds, contexts)
+        accounts = accounts_for(scenario, requests)
         return *recorded(scenario, requests, leaps=leaps, policies=policies, accounts=accounts), accounts
 
     times, recorder, accounts = until_preempted(scenario, requests, once, policies)
-    arrival = np.array(times)
+    first, finish = (np.frombuffer(column, np.int64) for column in (recorder.first_token, recorder.finish))
+    return split_at(scenario.name, np.array(times), first, finish, accounts.first_token, accounts.finish)
+
+
+def accounts_for(scenario: Serving, requests: Requests) -> Accounts:
+    """The accounts of these requests at one engine."""
+    step, prompts = scenario.step_seconds, np.asarray(requests.input_tokens)
+    contexts = int(prompts.min()) + 1, int((prompts + np.asarray(requests.output_tokens)).max())
+    return Accounts(len(requests), step.bound if isinstance(step, StepFunction) else step, contexts)
+
+
+def split_at(
+    name: str, arrival: Integers, first: Integers, finish: Integers, first_parts: Integers, parts: Integers
+) -> Partition:
+    """The partition of requests with these times and parts."""
     return Partition(
-        scenario=scenario.name,
+        scenario=name,
         arrival=arrival,
-        ttft=np.frombuffer(recorder.first_token, np.int64) - arrival,
-        e2el=np.frombuffer(recorder.finish, np.int64) - arrival,
-        first_token=accounts.first_token,
-        finish=accounts.finish,
+        ttft=first - arrival,
+        e2el=finish - arrival,
+        first_token=first_parts,
+        finish=parts,
     )
+
+
+def _compiled(scenario: Serving, requests: Requests, leaps: bool) -> Partition:
+    from secondorder.simulate.kernels.serving.run import record
+
+    found = record(scenario, requests, records=False, leaps=leaps, accounts=True)
+    return split_at(scenario.name, found.arrival, found.first_token, found.finish, found.first_parts, found.parts)

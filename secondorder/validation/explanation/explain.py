@@ -99,7 +99,7 @@ class Explanation:
         """For a latency of a service: where the time of its requests went, in one run of the same seed."""
         if not isinstance(self.scenario, Serving):
             return None
-        from secondorder.simulate.serving.partition import partition
+        from secondorder.simulate.partition import partition
 
         return partition(self.scenario, seed=self.seed, requests=self.requests)
 

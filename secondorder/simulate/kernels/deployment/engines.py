@@ -109,6 +109,10 @@ def rows_of(results: Results, fleet: Fleet, number: int) -> Results:
         results.cached,
         results.found,
         results.series[number * rows : (number + 1) * rows],
+        results.first_parts,
+        results.parts,
+        results.alone,
+        results.ends,
     )
 
 

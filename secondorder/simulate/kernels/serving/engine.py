@@ -4,6 +4,14 @@ It gives the integers of ``simulate.engine``, the series of its spans included.
 """
 
 from secondorder.simulate.kernels.compilation import compiled, inlined, merged
+from secondorder.simulate.kernels.serving.accounts import (
+    begin_step,
+    end_request,
+    end_step,
+    leap_keeping_ends,
+    see,
+    see_in_leap,
+)
 from secondorder.simulate.kernels.serving.blocks import disown, release
 from secondorder.simulate.kernels.serving.scheduler import (
     fill_at,
@@ -133,10 +141,15 @@ def answer(e: Engine, work: Workload) -> None:
 @inlined
 def compute_step(state: State, work: Workload, times: StepTimes, results: Results, which: int) -> None:
     """One step: its duration, then its tokens."""
+    e = state.engine[0]
+    if e.accounts:
+        begin_step(state, work, results, which)
     lasts = step_lasts(state, times, results, which)
     if lasts >= 0:
-        state.engine[0].now += lasts
-        end(state, work, results, which, 1, used(state.engine[0]))
+        e.now += lasts
+        if e.accounts:
+            end_step(state, times, results, which, lasts)
+        end(state, work, results, which, 1, used(e))
 
 
 @inlined
@@ -176,14 +189,20 @@ def steady_steps(state: State) -> int:
 def leap(state: State, work: Workload, times: StepTimes, results: Results, steps: int) -> None:
     """Many decoding steps at once, or as many as are begun when a request arrives."""
     e = state.engine[0]
-    before = used(e)
+    before, start, blocked = used(e), e.now, waiting(e) > 0
     if outside(state, times, steps):
         return
-    alarm = NEVER if waiting(e) > 0 else e.next_arrival  # behind a blocked queue an arrival changes nothing
-    alarm = max(alarm, e.now + 1)  # what is sent when a step has begun waits for its end
-    e.now, done = leap_until(e, times, steps, alarm)
+    if e.accounts and blocked:
+        see(e, work, results, e.arrived, start)
+        e.now, done = leap_keeping_ends(e, times, results, steps), steps
+    else:
+        alarm = NEVER if blocked else e.next_arrival  # behind a blocked queue an arrival changes nothing
+        alarm = max(alarm, start + 1)  # what is sent when a step has begun waits for its end
+        e.now, done = leap_until(e, times, steps, alarm)
     decode(state, work, done)
     end(state, work, results, 0, done, before)
+    if e.accounts and blocked:
+        see_in_leap(e, work, results, start, done)
 
 
 @inlined
@@ -255,16 +274,18 @@ def end(state: State, work: Workload, results: Results, which: int, steps: int, 
     for i in range(draft.first):
         results.first_token[state.slots[state.outcomes[which * e.slots + i].first].index] = e.now
     for i in range(draft.finishing):
-        complete(state, results, state.outcomes[which * e.slots + i].finishing)
+        complete(state, results, state.outcomes[which * e.slots + i].finishing, steps)
         if e.places > 0:
             answer(e, work)
     e.steps += steps
 
 
 @inlined
-def complete(state: State, results: Results, k: int) -> None:
-    """A request has its last token, and leaves."""
+def complete(state: State, results: Results, k: int, steps: int) -> None:
+    """A request has its last token after this many more steps, and leaves."""
     e, slot = state.engine[0], state.slots[k]
+    if e.accounts:
+        end_request(state, results, k, e.steps + steps)
     results.finish[slot.index] = e.now
     e.completed += 1
     e.completed_prompts += slot.prompt

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import NoReturn, TypedDict
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from secondorder.executor import check_wanted
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.kernels.coefficients import step_times
 from secondorder.simulate.kernels.compilation import announced
+from secondorder.simulate.kernels.serving.accounts import CAUSES, decoding_alone
 from secondorder.simulate.kernels.serving.engine import serve
 from secondorder.simulate.kernels.serving.prefixes import identities
 from secondorder.simulate.kernels.serving.setup import begin, new_state
@@ -25,6 +26,7 @@ from secondorder.simulate.kernels.serving.state import (
     Small,
     Workload,
 )
+from secondorder.simulate.kernels.step_seconds import StepTimes
 from secondorder.simulate.serving.asks import clocked
 from secondorder.simulate.serving.unnamed import unnamed
 from secondorder.workloads.requests import Requests
@@ -41,8 +43,9 @@ class Record:
 
     Of each request its ``arrival`` (in a loop: when it was sent), ``first_token`` and ``finish``; ``scheduled``,
     ``preemptions``, ``cached``, how many it ``found`` in the system, and the ``series`` where they were asked for (else
-    without places). ``total_preemptions`` and ``total_cached`` are sums. A row of the ``series`` is that of the engine
-    on SimPy.
+    without places); so are ``first_parts`` and ``parts``, the picoseconds up to its first token and to its end, a row a
+    request and a column a ``Cause``. ``total_preemptions`` and ``total_cached`` are sums. A row of the ``series`` is
+    that of the engine on SimPy.
     """
 
     arrival: Integers
@@ -53,6 +56,8 @@ class Record:
     cached: Small
     found: Small
     series: Integers = field(repr=False)
+    first_parts: Integers = field(repr=False)
+    parts: Integers = field(repr=False)
     steps: int
     total_preemptions: int
     total_cached: int
@@ -77,6 +82,7 @@ class How(TypedDict):
     leaps: bool
     progress: Callable[[int], None] | None
     loop: Loop | None
+    accounts: bool
 
 
 def supports(scenario: Serving) -> bool:
@@ -92,13 +98,14 @@ def record(
     leaps: bool = True,
     progress: Callable[[int], None] | None = None,
     loop: Loop | None = None,
+    accounts: bool = False,
 ) -> Record:
     """Serve these requests from an empty start to the last token.
 
     With ``records`` everything is kept; without, at most 40 bytes a request. ``progress`` is told how many have
-    arrived. In a ``loop`` requests are sent as it says.
+    arrived. In a ``loop`` requests are sent as it says. With ``accounts`` times are split into causes.
     """
-    how: How = {"records": records, "leaps": leaps, "progress": progress, "loop": loop}
+    how: How = {"records": records, "leaps": leaps, "progress": progress, "loop": loop, "accounts": accounts}
     if requests.hash_ids is None and scenario.settings.enable_prefix_caching:
         found = recorded(unnamed(scenario), requests, **how)
         if not found.total_preemptions:  # else a preempted request may find its own blocks again
@@ -114,6 +121,7 @@ def recorded(
     leaps: bool = True,
     progress: Callable[[int], None] | None = None,
     loop: Loop | None = None,
+    accounts: bool = False,
 ) -> Record:
     """The same with the identity of every block where the engine keeps prefixes."""
     scenario.check(requests)
@@ -122,6 +130,8 @@ def recorded(
     work, count = workload_of(scenario, requests, loop)
     state, series = new_state(scenario, requests, count, leaps=leaps), []
     e = state.engine[0]
+    if accounts:
+        e.accounts, results = 1, with_accounts(results, scenario, requests, times)
     begin(e, work, 0 if loop is None else loop.places)
     with announced(serve):
         while (stopped := serve(state, work, times, results, e.arrived + PORTION)) != DONE:
@@ -143,15 +153,22 @@ def recorded(
         cached=results.cached,
         found=results.found,
         series=np.concatenate(series),
+        first_parts=results.first_parts,
+        parts=results.parts,
         steps=int(e.steps),
         total_preemptions=int(e.preemptions),
         total_cached=int(e.hits),
     )
 
 
-def refuse(scenario: Serving, e: Engine) -> None:
+def refuse(scenario: Serving, e: Engine) -> NoReturn:
     """Say what is wrong with the step time: the model itself refuses a step outside its table."""
-    seconds = scenario.step_seconds(int(e.failed_tokens), 0, 0, int(e.failed_decodes), int(e.failed_context), 0)
+    refuse_step(scenario, int(e.failed_tokens), int(e.failed_decodes), int(e.failed_context))
+
+
+def refuse_step(scenario: Serving, tokens: int, decodes: int, context: int) -> NoReturn:
+    """The same for a step over tokens of prompts and decodes."""
+    seconds = scenario.step_seconds(tokens, 0, 0, decodes, context, 0)
     raise InputError("step_time", given=f"a step of {seconds:.3g} s", expected="steps that take time")
 
 
@@ -193,4 +210,21 @@ def results_of(count: int, everything: bool, rows: int) -> Results:
         cached=np.zeros(kept, np.int32),
         found=np.zeros(kept, np.int32),
         series=np.zeros((rows if everything else 0, 4), np.int64),
+        first_parts=np.zeros((0, CAUSES), np.int64),
+        parts=np.zeros((0, CAUSES), np.int64),
+        alone=np.zeros(0, np.int64),
+        ends=np.zeros(0, np.int64),
     )
+
+
+def with_accounts(results: Results, scenario: Serving, requests: Requests, times: StepTimes) -> Results:
+    """The same with room for the parts of each request. Errors: those of the step time."""
+    prompts, outputs = np.asarray(requests.input_tokens), np.asarray(requests.output_tokens)
+    alone = np.zeros(int((prompts + outputs).max()) + 1, np.int64)
+    with announced(decoding_alone):
+        without = decoding_alone(times, int(prompts.min()) + 1, alone)
+    if without != NONE:
+        refuse_step(scenario, 0, 1, without)
+    first_parts, parts = (np.zeros((len(requests), CAUSES), np.int64) for _ in range(2))
+    ends = np.zeros(int(outputs.max()), np.int64)
+    return results._replace(first_parts=first_parts, parts=parts, alone=alone, ends=ends)

@@ -1,6 +1,7 @@
 """The scheduler of the compiled engine: the rules of ``simulate.scheduler``, without a clock."""
 
 from secondorder.simulate.kernels.compilation import called, inlined, merged
+from secondorder.simulate.kernels.serving.accounts import note_line, note_stalled, note_victim, note_work
 from secondorder.simulate.kernels.serving.blocks import (
     blocks_for,
     fill,
@@ -30,6 +31,8 @@ def schedule(state: State, work: Workload, which: int) -> bool:
         again = empty and draft.preempted != 0 and not e.following  # the first that could run was its own victim
     if empty:
         return False
+    if e.accounts:
+        note_line(state, which, waiting(e))
     advance(state, work, which)
     return True
 
@@ -39,7 +42,7 @@ def put_together(state: State, work: Workload, which: int) -> None:
     """Draft ``which``: what each gets, running requests first."""
     e, draft = state.engine[0], state.drafts[which]
     draft.budget, e.cap, e.held = e.budget, cap(e), holds_back(state)
-    draft.preempted = draft.prefilled = draft.tokens = draft.pairs = draft.context = draft.ended = 0
+    draft.preempted = draft.prefilled = draft.tokens = draft.pairs = draft.context = draft.ended = draft.works = 0
     draft.decodes = draft.decode_context = draft.admitted = draft.first = draft.finishing = draft.joining = 0
     if all_can_run(state):
         run_all(state, work, which)
@@ -136,7 +139,7 @@ def run_one_by_one(state: State, work: Workload, which: int) -> None:
         k = slot.newer
     keep_apart(state)
     if k != NONE:
-        stall_from(state, k)
+        stall_from(state, which, k)
 
 
 @inlined
@@ -163,7 +166,7 @@ def run_one(state: State, work: Workload, which: int, k: int) -> bool:
 
 
 @called
-def stall_from(state: State, k: int) -> None:
+def stall_from(state: State, which: int, k: int) -> None:
     """This one and those after it get nothing: those in step are in step no longer."""
     e, stalled = state.engine[0], False
     while k != NONE:
@@ -173,6 +176,8 @@ def stall_from(state: State, k: int) -> None:
             leave_step(state, k)
             name(state, k, slot.computed)
             slot.apart, stalled = 1, True
+            if e.accounts:
+                note_stalled(state, which, k)
         k = slot.newer
     if stalled:
         list_apart(state, e.oldest)
@@ -198,6 +203,8 @@ def make_room(state: State, which: int, k: int, tokens: int) -> bool:
         victim = e.newest
         preempt(state, victim)
         state.drafts[which].preempted = 1
+        if e.accounts:
+            note_victim(state, which, victim)
         if victim == k:
             return False
     return True
@@ -326,6 +333,8 @@ def compute(state: State, work: Workload, which: int, k: int, tokens: int) -> No
     grow(state, k, blocks_for(e, after))
     if e.prefix_caching:
         fill(state, work, k, before, after)
+    if e.accounts:
+        note_work(state, which, k, before, tokens)
     slot.computed = after
     draft.prefilled |= slot.chunked
     slot.chunked = after < length

@@ -112,6 +112,21 @@ class Engine:
     failed_tokens: int
     failed_decodes: int
     failed_context: int
+    # Accounts
+    accounts: int
+    """Whether times are split into causes."""
+    seen: int
+    """Requests whose first step of waiting has begun."""
+    holding: int
+    """The cause for which the first in line waits."""
+    for_slots: int
+    for_cache: int
+    for_budget: int
+    """Picoseconds for which the first in line has waited for each."""
+    delay: int
+    """Picoseconds that prompts have added to steps."""
+    crowded: int
+    """Picoseconds of the steps for which somebody was preempted."""
 
 
 class Slot:
@@ -143,6 +158,18 @@ class Slot:
     cached: int
     prefix: int
     filled: int
+    # Its account, which tells of steps that are computed and not only scheduled
+    since: int
+    """Up to when its parts are counted."""
+    context: int
+    """Tokens computed."""
+    mark: int
+    """Tokens computed before the last preemption."""
+    account: int
+    from_step: int
+    delay: int
+    crowded: int
+    """Readings of the engine's totals when its parts were counted."""
 
 
 class Draft:
@@ -161,6 +188,12 @@ class Draft:
     first: int
     finishing: int
     joining: int
+    # For accounts
+    seen: int
+    holding: int
+    works: int
+    victims: int
+    stalled: int
 
 
 class Workload(NamedTuple):
@@ -196,6 +229,13 @@ class Results(NamedTuple):
     """Requests that each one finds in the system; who leaves at that very instant is still there."""
     series: Integers
     """A row for each span of time: its end, running, waiting, twice the blocks in use."""
+    first_parts: Integers
+    parts: Integers
+    """A row a request with the causes of its first token, and of its end; ``simulate.serving.causes``."""
+    alone: Integers
+    """Sums of the times of decoding steps alone, by context."""
+    ends: Integers
+    """Of the steps of a leap."""
 
 
 class Entry:
@@ -212,11 +252,24 @@ class Entry:
 
 
 class Outcome:
-    """A line of the lists of one draft: the slots admitted, with a first token, and finishing."""
+    """A line of the lists of one draft: the slots admitted, with a first token, and finishing.
+
+    For accounts: the slots preempted, those in step no longer, and those computed one by one, each with the tokens
+    before and what follows.
+    """
 
     admitted: int
     first: int
     finishing: int
+    victim: int
+    stalled: int
+    worked: int
+    before: int
+    tokens: int
+    ended: int
+    decodes: int
+    answers: int
+    joins: int
 
 
 class Border:
