@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 LOAD = Group("Load", sort_key=1)
 METRICS = ("ttft_mean", "ttft_p99", "tpot_mean", "tpot_p99", "e2el_p99")
 PRECISION = 0.03  # relative half-width of the intervals
+EXPLAINED, REQUESTS = 0.8, 20_000
+"""The load whose gap is explained, and requests of each of its runs."""
 
 EXAMPLE = """\
 Examples:
@@ -41,7 +43,7 @@ def demo(
     margin: Margin = None,
     jobs: Jobs = 2,
     figure: Annotated[
-        str, Parameter(group=OUTPUT, metavar="FILE", help="Picture of the knee: .png, .svg or .pdf.")
+        str, Parameter(group=OUTPUT, metavar="FILE", help="Picture of the knee and its causes: .png, .svg or .pdf.")
     ] = "out/demo.png",
     out: Output = PRINTED,
 ) -> None:
@@ -49,12 +51,13 @@ def demo(
 
     Llama 3.1 8B on one H100, lengths as in Azure's conversations, Poisson arrivals
     at 25 % to 97 % of saturation: closed forms of every order, the simulation with
-    its intervals, verdicts, and a picture of the knee.
+    its intervals, verdicts, what the gap is made of, and a picture of both.
     """
     from secondorder.quantities import quantity
     from secondorder.report.loads import story_grid, study_frame, study_grids
     from secondorder.report.plots import knee_figure
     from secondorder.report.style import check_figure, save
+    from secondorder.validation.explanation.explain import explain
     from secondorder.validation.loads import load_study
     from secondorder.workloads.traces import read_trace
 
@@ -64,9 +67,12 @@ def demo(
     recorded = read_trace(trace) if trace is not None else None
     options: dict[str, Any] = {"seed": seed, "margin": margin, "jobs": jobs, "precision": PRECISION}
     study = load_study(_service(), trace=recorded, progress=_progress, **options)
-    written = save(knee_figure(study, objective=wanted), figure)
-    whole = tables or recorded is not None
-    grids = study_grids(study, METRICS, objective=wanted) if whole else [story_grid(study, objective=wanted)]
+    why = explain(study.at(EXPLAINED), "ttft_p99", seed=seed, requests=REQUESTS, jobs=jobs)
+    written = save(knee_figure(study, why, explained=EXPLAINED, objective=wanted), figure)
+    if tables or recorded is not None:
+        grids = study_grids(study, METRICS, objective=wanted)
+    else:
+        grids = [story_grid(study, why, explained=EXPLAINED, objective=wanted)]
     emit(records(study_frame(study)), grids, out)
     print(f"picture: {written}", file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""``secondorder explain``: why a closed form and the simulation of a plan part."""
+"""``secondorder explain``: why a closed form and the simulation of a plan differ."""
 
 from typing import Annotated
 
@@ -46,7 +46,7 @@ def explain(
     run: RunOfRequests = OF_REQUESTS,
     out: Output = PRINTED,
 ) -> None:
-    """Split the gap between a closed form and the simulation into the effects that make it.
+    """Split the gap between a closed form and the simulation into effects.
 
     For a service, a second table shows where the time of its requests went.
     """

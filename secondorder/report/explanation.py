@@ -1,21 +1,23 @@
-"""Why a formula and the simulation part, as a table and a waterfall; where the time of requests went, as a table."""
+"""Why a formula and the simulation differ, as a table and a waterfall; where the time of requests went, as a table."""
 
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from secondorder.quantities import readable
-from secondorder.report.style import BLUE, GREY, INK, ORANGE
+from secondorder.report.style import BLUE, GREY, INK, ORANGE, blank, styled
 from secondorder.report.tables import Grid, digits
 from secondorder.simulate.serving.causes import Cause
 from secondorder.validation.explanation.explain import Explanation, Part
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from secondorder.simulate.serving.partition import Partition
 
 NOT_A_SUM = (
-    "a quantile is not a sum: these parts show what turning an effect off would change,",
-    "on average over the orders of doing so, and not where the time of a request went",
+    "a quantile is not a sum: a part is what turning the effect off would change,",
+    "on average over all orders; it is not where the time of a request went",
 )
 
 NOTHING = 1e-5
@@ -28,7 +30,7 @@ def explanation_grid(found: Explanation) -> Grid:
     rows = [[f"order {found.formula.order}: {found.formula.source}", digits(found.formula.amount / scale), "", ""]]
     rows += [_row(part, scale) for part in found.parts]
     rows.append(["simulated", digits(found.simulated.amount / scale), "", ""])
-    below = ["alone: added to the bare system; last: what goes when it alone is turned off"]
+    below = ["alone: added to the bare system; last: taken away from the whole system"]
     if not found.metric.endswith("_mean"):
         below += NOT_A_SUM
     if found.idle:
@@ -53,32 +55,37 @@ def _row(part: Part, scale: float) -> list[str]:
     return [part.name, value, *ends]
 
 
+@styled
 def waterfall(found: Explanation) -> "Figure":
-    """From the formula to the simulated value, a step a part."""
-    from matplotlib.figure import Figure
+    """From the formula to the simulated value, one step for each part."""
+    figure = blank(9, 1.6 + 0.42 * (len(found.parts) + 2))
+    draw_waterfall(figure.subplots(), found)
+    figure.suptitle(fill(found.sentence, 110), fontsize=9)
+    return figure
 
+
+def draw_waterfall(axes: "Axes", found: Explanation) -> None:
+    """The steps from the formula to the simulated value; parts that are zero are left out."""
     scale, symbol = readable(max(abs(found.simulated.amount), abs(found.formula.amount)), found.unit)
-    figure = Figure(figsize=(9, 1.6 + 0.42 * (len(found.parts) + 2)), dpi=130, layout="constrained")
-    axes, level, places = figure.subplots(), found.formula.amount / scale, len(found.parts) + 1
+    parts = [part for part in found.parts if abs(part.value / scale) >= NOTHING]
+    level, places = found.formula.amount / scale, len(parts) + 1
     axes.barh(places, level, color=GREY, height=0.6)
-    for place, part in zip(range(places - 1, 0, -1), found.parts, strict=True):
+    for place, part in zip(range(places - 1, 0, -1), parts, strict=True):
         step = part.value / scale
         axes.barh(place, step, left=level, color=ORANGE if step >= 0 else BLUE, height=0.6)
         half = 0.0 if part.low is None or part.high is None else (part.high - part.low) / 2 / scale
         right = max(level, level + step + half)
         axes.errorbar(level + step, place, xerr=half or None, color=INK, capsize=3, linewidth=1)
-        axes.annotate(_signed(step), (right, place), (6, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.annotate(_signed(step), (right, place), (6, 0), textcoords="offset points", va="center", fontsize=9)
         level += step
     axes.barh(0, found.simulated.amount / scale, color=INK, height=0.6)
-    names = ["simulated", *(part.name for part in reversed(found.parts)), f"order {found.formula.order}"]
+    names = ["simulated", *(part.name for part in reversed(parts)), f"order {found.formula.order}"]
     axes.set_yticks(range(places + 1), names)
     axes.set_xlabel(f"{found.metric} ({symbol})" if symbol else found.metric)
     axes.margins(x=0.12)
-    axes.grid(axis="x", alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    figure.suptitle(found.sentence, fontsize=8, wrap=True)
-    return figure
 
 
 def partition_grid(parts: "Partition", metric: str, request: int | None = None) -> Grid:

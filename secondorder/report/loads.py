@@ -7,6 +7,7 @@ from secondorder.answers.answer import band_lines
 from secondorder.quantities import Quantity, pretty, si
 from secondorder.report.tables import Grid, Line, compared_line, interval_in_words, ladder, value_in_words
 from secondorder.validation.comparison import on_load_axis
+from secondorder.validation.explanation.explain import Explanation
 from secondorder.validation.load_axis import load_error
 from secondorder.validation.loads import LoadStudy
 from secondorder.validation.verdicts import Verdict
@@ -23,9 +24,15 @@ TITLES = {
     "e2el_p99": "end-to-end latency, p99",
 }
 
+CAUSES = 3
+"""Parts of a gap that the story names."""
 
-def story_grid(study: LoadStudy, *, objective: Quantity) -> Grid:
-    """The p99 of the time to first token over the load, and what it says, in under twenty lines."""
+
+def story_grid(study: LoadStudy, why: Explanation, *, explained: float, objective: Quantity) -> Grid:
+    """The p99 of the time to first token over the load, and what it says, in under twenty lines.
+
+    ``why`` explains the gap at the load ``explained``.
+    """
     metric = "ttft_p99"
     rows = []
     for load, point in zip(study.loads, study.points, strict=True):
@@ -38,7 +45,8 @@ def story_grid(study: LoadStudy, *, objective: Quantity) -> Grid:
         "p99 of the time to first token; ± is a 95 % interval",
     ]
     header = ["load", "rate", "idle engine", "order 2", "simulated", "order 2 is right?"]
-    below = [*_gap(study, metric), *_load_axis(study, metric), *_lesson(study, objective), *_band(study)]
+    causes, band = [_causes(why, explained)], _band(study)
+    below = [*_gap(study, metric), *_load_axis(study, metric), *causes, *_lesson(study, objective), *band]
     return Grid(header=header, rows=rows, above=above, below=below, numbers=frozenset({2, 3, 4}))
 
 
@@ -60,6 +68,12 @@ def _gap(study: LoadStudy, metric: str) -> list[str]:
         return []
     ratio = found.amount / idle.amount
     return [f"at {load:.0%} of saturation the p99 is {ratio:.0f} times what the formula of an idle engine says"]
+
+
+def _causes(why: Explanation, load: float) -> str:
+    """The largest parts of the gap to the formula of an idle engine."""
+    parts = (f"{part.name} {pretty(part.value, why.unit)}" for part in why.effects[:CAUSES])
+    return f"what the idle engine's formula misses at {load:.0%}: {', '.join(parts)}"
 
 
 def _load_axis(study: LoadStudy, metric: str) -> list[str]:

@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING
 
 from secondorder.quantities import Quantity, pretty, quantity, si
+from secondorder.report.explanation import draw_waterfall
 from secondorder.report.style import INK, ORDERS, RED, blank, dots, labelled, scale_of, styled, tidy, title
 from secondorder.scenarios.queue import FirstCome, Queue
+from secondorder.validation.explanation.explain import Explanation
 from secondorder.validation.loads import LoadStudy
 from secondorder.validation.utilisation import UtilisationStudy
 
@@ -14,23 +16,23 @@ if TYPE_CHECKING:
 
 
 @styled
-def knee_figure(study: LoadStudy, *, objective: Quantity | str) -> "Figure":
-    """Tail of the time to first token, and time per output token, over the load."""
-    figure = blank(10, 4.6)
-    tail, tokens = figure.subplots(1, 2)
+def knee_figure(study: LoadStudy, why: Explanation, *, explained: float, objective: Quantity | str) -> "Figure":
+    """Tail of the time to first token over the load; beside it, what the gap at the load ``explained`` is made of."""
+    figure = blank(10, 4.2)
+    tail, causes = figure.subplots(1, 2, width_ratios=[1.15, 1])
     _draw(tail, study, "ttft_p99", orders=(0, 2), scale=1e3)
     tail.set(yscale="log", xlabel="arrival rate (request/s)", ylabel="time to first token, p99 (ms)")
+    tail.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     _objective(tail, study, objective)
-    _draw(tokens, study, "tpot_mean", orders=(0, 1, 2), scale=1e3)
-    tokens.set(xlabel="arrival rate (request/s)", ylabel="time per output token, mean (ms)", ylim=(0, None))
-    for axes in (tail, tokens):
-        axes.axvline(study.saturation, color=INK, linewidth=1)
-        axes.annotate(
-            f"saturation {study.saturation:.1f}/s", (study.saturation, 0.25), (4, 0), rotation=90, color=INK,
-            xycoords=("data", "axes fraction"), textcoords="offset points", ha="left", va="center", fontsize=8,
-        )  # fmt: skip
-        axes.set_xlim(0, study.saturation * 1.06)
-        tidy(axes)
+    tail.axvline(study.saturation, color=INK, linewidth=1)
+    tail.annotate(
+        f"saturation {study.saturation:.1f}/s", (study.saturation, 0.25), (4, 0), rotation=90, color=INK,
+        xycoords=("data", "axes fraction"), textcoords="offset points", ha="left", va="center", fontsize=9,
+    )  # fmt: skip
+    tail.set_xlim(0, study.saturation * 1.06)
+    tidy(tail)
+    draw_waterfall(causes, why)
+    causes.set_xlabel(f"why, at {explained:.0%} load: time to first token, p99 (ms)")
     title(figure, _title(study), 10)
     return figure
 
@@ -97,13 +99,13 @@ def _objective(axes: "Axes", study: LoadStudy, objective: Quantity | str) -> Non
     axes.axhline(1e3 * si(most), color=RED, linewidth=1, linestyle=(0, (6, 3)))
     axes.annotate(
         f"objective {pretty(si(most), 's')}", (0.01, 1e3 * si(most)), (0, 3), xycoords=("axes fraction", "data"),
-        textcoords="offset points", fontsize=8, color=RED,
+        textcoords="offset points", fontsize=9, color=RED,
     )  # fmt: skip
     knee = study.knee("ttft_p99", most)
     if knee is not None:
         axes.plot([knee], [1e3 * si(most)], "v", color=RED, markersize=8, zorder=4)
         axes.annotate(
-            f"knee {knee:.1f}/s", (knee, 1e3 * si(most)), (-6, 8), textcoords="offset points", ha="right", fontsize=8,
+            f"knee {knee:.1f}/s", (knee, 1e3 * si(most)), (-6, 8), textcoords="offset points", ha="right", fontsize=9,
             color=RED,
         )  # fmt: skip
 
