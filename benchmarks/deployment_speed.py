@@ -53,7 +53,7 @@ def main() -> None:
         f"2,000 requests, 8 replicas, on SimPy          {seconds(lambda: run(few, drawn), repeats=1):8.1f} s",
         flush=True,
     )
-    for router in ("prefix-aware 50", "least-outstanding"):
+    for router in ("prefix-aware 50", "least-outstanding", "round-robin"):
         for replicas in (1, 4, 16, 64, 256):
             took = kernel(replicas, router, 1_000 * replicas)
             print(f"{replicas:>4} replicas, 1,000 requests each, {router:<18}{1e3 * took / replicas:8.1f} ms a replica")

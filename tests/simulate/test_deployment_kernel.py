@@ -89,10 +89,20 @@ def test_the_prefixes_that_a_router_remembers_are_as_many_as_a_cache_holds():
     assert_same(so.Deployment(serving=agents, replicas=2, router="prefix-aware 5"), serving.draw(agents, 400, 2))
 
 
-def test_a_run_that_stops_often_is_the_same_run(monkeypatch):
+@pytest.mark.parametrize("interval", ["0 s", "50 ms"])
+@pytest.mark.parametrize("router", ["round-robin", "least-outstanding", "power-of-d 2", "prefix-aware 50"])
+def test_a_run_that_stops_often_is_the_same_run(monkeypatch, router, interval):
+    """Also where it stops between the choice of some replicas and that of one of them."""
     monkeypatch.setattr(kernel, "PORTION", 7)
     monkeypatch.setattr(kernel, "ROWS", 3)
-    assert_same(so.Deployment(serving=SERVING, replicas=2), serving.draw(SERVING, 100, 1))
+    deployment = so.Deployment(serving=AGENTS, replicas=3, router=router, report_interval=interval)
+    assert_same(deployment, serving.draw(AGENTS, 100, 1))
+
+
+@pytest.mark.parametrize("router", ["least-outstanding", "least-tokens", "power-of-d 70", "prefix-aware 2"])
+def test_more_replicas_than_a_heat_or_a_word_have_room_for_are_the_same(router):
+    agents = replace(AGENTS, arrivals="poisson 900 request/s")
+    assert_same(so.Deployment(serving=agents, replicas=70, router=router), serving.draw(agents, 500, 4), seed=3)
 
 
 def test_one_request_and_none_are_runs_too():

@@ -1,13 +1,24 @@
 """Several compiled engines behind a router, each on its own from one arrival to the next.
 
-Between two arrivals nothing passes from one engine to another: each is brought up to the instant of the next one, and
-the router then sees what they have. At one instant arrivals and reports come before the ends of steps, as on SimPy.
+Between two arrivals nothing passes from one engine to another: each is brought up to the instant at which the router
+sees what it has. At one instant arrivals and reports come before the ends of steps, as on SimPy.
 """
 
 from secondorder.arrays import Integers
 from secondorder.simulate.kernels.compilation import called, compiled, inlined, merged
-from secondorder.simulate.kernels.deployment.router import pick
-from secondorder.simulate.kernels.deployment.state import IDLE, LEAP, STEP, WOKEN, Fleet, Replica, Router
+from secondorder.simulate.kernels.deployment.router import among, ask, tell
+from secondorder.simulate.kernels.deployment.state import (
+    IDLE,
+    LEAP,
+    LEAST,
+    PREFIX,
+    STEP,
+    WOKEN,
+    Fleet,
+    Replica,
+    Router,
+)
+from secondorder.simulate.kernels.deployment.tournament import HEAT, change
 from secondorder.simulate.kernels.serving.engine import (
     decide,
     decode,
@@ -45,38 +56,87 @@ def serve_all(
     arrivals: Integers,
     until: int,
 ) -> int:
-    """Serve until this many requests have arrived, or all are served; says why it stopped."""
-    clock = fleet.clock[0]
+    """Serve until this many requests have arrived, or all are served; says why it stopped.
+
+    Replicas are brought up to the instant at which the router learns their loads: all of them for a report, and for the
+    least load of all as it is now; else those that the decision is among.
+    """
+    clock, order = fleet.clock[0], router.order
     while True:
         if clock.arrived >= until and clock.next_arrival != NEVER:
             return PAUSED
-        stopped = advance_all(engines, work, times, results, fleet, min(clock.next_arrival, clock.next_report))
-        if stopped != DONE or clock.next_arrival == NEVER:
-            return stopped
-        if report_is_next(fleet):
-            report(fleet)
+        reports, count = report_is_next(fleet), clock.asked
+        everyone = reports or clock.next_arrival == NEVER or (clock.interval == 0 and router.kind in (LEAST, PREFIX))
+        if everyone:
+            count = due(fleet, router, min(clock.next_arrival, clock.next_report))
+        elif clock.asked == 0:
+            count = ask(fleet, router, work, engines.engine[0], next_request(fleet, router))
+        now = clock.next_report if reports else clock.next_arrival
+        for place in range(count):
+            stopped = advance_one(engines, work, times, results, fleet, router, int(order[place]), now)
+            if stopped != DONE:
+                return stopped
+        if clock.next_arrival == NEVER:
+            return DONE
+        if reports:
+            report(fleet, router)
+            continue
+        index = next_request(fleet, router)
+        if everyone:
+            ask(fleet, router, work, engines.engine[0], index)
+        send(engines, work, times, fleet, router, index, among(fleet, router))
+        clock.asked = 0
+        clock.arrived += 1
+        clock.serial += 1
+        clock.arrival_serial = clock.serial
+        if clock.arrived < len(arrivals):
+            clock.next_arrival = arrivals[next_request(fleet, router)]
         else:
-            send(engines, work, times, fleet, router)
-            clock.arrived += 1
-            clock.serial += 1
-            clock.arrival_serial = clock.serial
-            if clock.arrived < len(arrivals):
-                clock.next_arrival = arrivals[clock.arrived]
-            else:
-                clock.next_arrival = clock.next_report = NEVER
+            clock.next_arrival = clock.next_report = NEVER
 
 
 @inlined
-def advance_all(engines: State, work: Workload, times: StepTimes, results: Results, fleet: Fleet, until: int) -> int:
-    """Bring every engine up to an instant; DONE where nothing stopped it."""
-    for number in range(fleet.clock[0].replicas):
-        if fleet.replicas[number].ends < until:
-            stopped = advance(
-                share_of(engines, fleet, number), work, times, rows_of(results, fleet, number), fleet, number, until
-            )
-            if stopped != DONE:
-                return stopped
-    return DONE
+def next_request(fleet: Fleet, router: Router) -> int:
+    """The request that comes next."""
+    arrived = fleet.clock[0].arrived
+    return int(router.sequence[arrived]) if len(router.sequence) > 0 else arrived
+
+
+@inlined
+def due(fleet: Fleet, router: Router, until: int) -> int:
+    """Bring the replicas to the front of ``order`` that are ready before an instant; returns how many."""
+    count = 0
+    for heat in range(len(fleet.ends.least)):
+        if fleet.ends.least[heat] < until:
+            for number in range(heat * HEAT, (heat + 1) * HEAT):
+                if fleet.ends.numbers[number] < until:
+                    router.order[count] = number
+                    count += 1
+    return count
+
+
+@inlined
+def advance_one(
+    engines: State,
+    work: Workload,
+    times: StepTimes,
+    results: Results,
+    fleet: Fleet,
+    router: Router,
+    number: int,
+    until: int,
+) -> int:
+    """Bring one engine up to an instant; DONE where nothing stopped it."""
+    if fleet.ends.numbers[number] >= until:
+        return DONE
+    e, replica = engines.engine[number], fleet.replicas[number]
+    stopped = advance(share_of(engines, fleet, number), work, times, rows_of(results, fleet, number), replica, until)
+    change(fleet.ends, number, replica.ends)
+    replica.outstanding = e.arrived - e.completed
+    replica.prompts = replica.sent_prompts - e.completed_prompts
+    if fleet.clock[0].interval == 0:
+        tell(fleet, router, number)
+    return stopped
 
 
 @inlined
@@ -117,11 +177,9 @@ def rows_of(results: Results, fleet: Fleet, number: int) -> Results:
 
 
 @called
-def advance(
-    state: State, work: Workload, times: StepTimes, results: Results, fleet: Fleet, number: int, until: int
-) -> int:
-    """Bring one engine up to an instant: what ends before it has ended, and what follows has begun."""
-    e, replica = state.engine[0], fleet.replicas[number]
+def advance(state: State, work: Workload, times: StepTimes, results: Results, replica: Replica, until: int) -> int:
+    """What ends before an instant has ended, and what follows has begun; DONE where nothing stopped it."""
+    e = state.engine[0]
     while replica.ends < until:
         if replica.doing != IDLE:
             if len(results.series) > 0 and e.rows == len(results.series):
@@ -130,10 +188,6 @@ def advance(
         begin(state, work, times, results, replica)
         if e.failed:
             return OUTSIDE
-    replica.outstanding = e.arrived - e.completed
-    replica.prompts = replica.sent_prompts - e.completed_prompts
-    if fleet.clock[0].interval == 0:
-        replica.told_outstanding, replica.told_prompts = replica.outstanding, replica.prompts
     return DONE
 
 
@@ -177,10 +231,11 @@ def begin(state: State, work: Workload, times: StepTimes, results: Results, repl
 
 
 @inlined
-def send(engines: State, work: Workload, times: StepTimes, fleet: Fleet, router: Router) -> None:
-    """The next request arrives, and joins the queue of a replica."""
-    index, now = fleet.clock[0].arrived, fleet.clock[0].next_arrival
-    number = pick(fleet, router, work, engines.engine[0], index)
+def send(
+    engines: State, work: Workload, times: StepTimes, fleet: Fleet, router: Router, index: int, number: int
+) -> None:
+    """A request arrives, and joins the queue of a replica."""
+    now = fleet.clock[0].next_arrival
     e, replica = engines.engine[number], fleet.replicas[number]
     if e.arrived == e.taken:
         e.queued = index
@@ -192,13 +247,14 @@ def send(engines: State, work: Workload, times: StepTimes, fleet: Fleet, router:
     replica.outstanding += 1
     replica.prompts += work.prompt[index]
     if fleet.clock[0].interval == 0:
-        replica.told_outstanding, replica.told_prompts = replica.outstanding, replica.prompts
+        tell(fleet, router, number)
     fleet.picked[index] = number
     if replica.doing == IDLE:
         replica.doing, replica.ends = WOKEN, now
     elif replica.doing == LEAP and replica.interruptible:
         replica.interruptible = 0
         replica.ends, replica.steps = leap_until(e, times, replica.steps, now)
+    change(fleet.ends, number, replica.ends)
 
 
 @inlined
@@ -211,12 +267,11 @@ def report_is_next(fleet: Fleet) -> bool:
 
 
 @inlined
-def report(fleet: Fleet) -> None:
+def report(fleet: Fleet, router: Router) -> None:
     """All replicas report their loads."""
     clock = fleet.clock[0]
     for number in range(clock.replicas):
-        replica = fleet.replicas[number]
-        replica.told_outstanding, replica.told_prompts = replica.outstanding, replica.prompts
+        tell(fleet, router, number)
     clock.next_report += clock.interval
     clock.serial += 1
     clock.report_serial = clock.serial

@@ -1,31 +1,38 @@
 """Picks a replica as ``simulate.deployment.router`` does: one function a rule."""
 
+import numpy as np
+
 from secondorder.simulate.kernels.compilation import called, inlined
-from secondorder.simulate.kernels.deployment.state import CHOICES, FIXED, PREFIX, Fleet, Router
+from secondorder.simulate.kernels.deployment.state import BITS, CHOICES, FIXED, PREFIX, Fleet, Router
+from secondorder.simulate.kernels.deployment.tournament import change, final, place_of
 from secondorder.simulate.kernels.serving.blocks import run_of, shared_places
 from secondorder.simulate.kernels.serving.state import NONE, Engine, Workload
 
 
+@inlined
+def tell(fleet: Fleet, router: Router, number: int) -> None:
+    """The router learns a replica's load."""
+    replica = fleet.replicas[number]
+    change(router.loads, number, router.weight * (replica.prompts if router.by_prompts else replica.outstanding))
+
+
 @called
-def pick(fleet: Fleet, router: Router, work: Workload, engine: Engine, index: int) -> int:
-    """The replica that a request is sent to."""
-    replicas = fleet.clock[0].replicas
+def ask(fleet: Fleet, router: Router, work: Workload, engine: Engine, index: int) -> int:
+    """Bring the replicas to the front of ``order`` that a request may be sent to; returns how many."""
+    clock, order = fleet.clock[0], router.order
+    clock.asked = 1
     if router.kind == FIXED:
-        return int(router.fixed[index])
-    for place in range(replicas):
-        router.order[place] = place
-    count = replicas
-    if router.kind == CHOICES and router.choices < replicas:
-        choose(fleet, router, router.choices)
-        count = router.choices
-    blocks = read_prefix(router, work, engine, index) if router.kind == PREFIX else 0
-    for place in range(count):
-        router.scores[place] = score(fleet, router, engine, int(router.order[place]), blocks)
-    found = int(router.order[least(fleet, router, count)])
-    if blocks > 0:
-        for place in range(blocks - 1, -1, -1):  # the end of a prefix is forgotten before its beginning
-            remember(fleet, router, found, int(router.prefix[place]))
-    return found
+        order[0] = router.fixed[index]
+    elif router.kind == CHOICES:
+        choose(fleet, router)
+        clock.asked = router.choices
+        if clock.interval > 0:
+            order[0], clock.asked = among(fleet, router), 1
+    elif router.kind == PREFIX:
+        order[0] = best_match(fleet, router, work, engine, index)
+    else:
+        order[0] = least(fleet, router)
+    return clock.asked
 
 
 @inlined
@@ -37,10 +44,12 @@ def below(fleet: Fleet, router: Router, count: int) -> int:
 
 
 @inlined
-def choose(fleet: Fleet, router: Router, choices: int) -> None:
-    """Bring ``choices`` replicas, picked at random, to the front of the order."""
+def choose(fleet: Fleet, router: Router) -> None:
+    """Bring some replicas, picked at random, to the front of the order."""
     order, replicas = router.order, fleet.clock[0].replicas
-    for place in range(choices):
+    for place in range(replicas):
+        order[place] = place
+    for place in range(router.choices):
         other = place + below(fleet, router, replicas - place)
         kept = order[place]
         order[place] = order[other]
@@ -48,35 +57,61 @@ def choose(fleet: Fleet, router: Router, choices: int) -> None:
 
 
 @inlined
-def score(fleet: Fleet, router: Router, engine: Engine, replica: int, blocks: int) -> float:
-    """The lower the better: the load as the router knows it, less what of the prompt was sent there before."""
-    told = fleet.replicas[replica]
-    if router.kind == PREFIX:
-        return router.weight * told.told_outstanding - matched(fleet, router, replica, blocks) * engine.block_size
-    return float(told.told_prompts if router.by_prompts else told.told_outstanding)
-
-
-@inlined
-def least(fleet: Fleet, router: Router, count: int) -> int:
-    """The place of the lowest score; of several any one, as likely as the others."""
-    lowest, tied, first = router.scores[0], 1, 0
-    for place in range(1, count):
-        if router.scores[place] < lowest:
-            lowest, tied, first = router.scores[place], 1, place
-        elif router.scores[place] == lowest:
-            tied += 1
-    if tied == 1:
-        return first
-    skipped = below(fleet, router, tied)
-    for place in range(first, count):
-        if router.scores[place] == lowest:
+def among(fleet: Fleet, router: Router) -> int:
+    """Of the replicas that are asked one with the least load, each as likely."""
+    asked, order, tied = fleet.clock[0].asked, router.order, 1
+    lowest = router.loads.numbers[order[0]]
+    for place in range(1, asked):
+        load = router.loads.numbers[order[place]]
+        tied = 1 if load < lowest else tied + (load == lowest)
+        lowest = min(lowest, load)
+    skipped = below(fleet, router, tied) if tied > 1 else 0
+    for place in range(asked):
+        if router.loads.numbers[order[place]] == lowest:
             if skipped == 0:
-                return place
+                return int(order[place])
             skipped -= 1
     return NONE
 
 
+@inlined
+def least(fleet: Fleet, router: Router) -> int:
+    """Of all replicas one with the least load, each as likely."""
+    lowest, tied = final(router.loads)
+    return place_of(router.loads, lowest, below(fleet, router, tied) if tied > 1 else 0)
+
+
 # Prefixes
+
+
+@inlined
+def best_match(fleet: Fleet, router: Router, work: Workload, engine: Engine, index: int) -> int:
+    """The replica with the least load, less what of the prompt was sent there before; it is sent there now."""
+    blocks = read_prefix(router, work, engine, index)
+    known = blocks > 0 and match(fleet, router, blocks)
+    found = least_of(fleet, router, engine.block_size) if known else least(fleet, router)
+    for place in range(blocks - 1, -1, -1):  # the end of a prefix is forgotten before its beginning
+        remember(fleet, router, found, int(router.prefix[place]))
+    return found
+
+
+@inlined
+def least_of(fleet: Fleet, router: Router, block_size: int) -> int:
+    """Of all replicas one with the lowest load less its match, each as likely; matches are forgotten."""
+    replicas, lowest, tied = fleet.clock[0].replicas, np.inf, 0
+    for number in range(replicas):
+        score = router.loads.numbers[number] - router.matched[number] * block_size
+        tied = 1 if score < lowest else tied + (score == lowest)
+        lowest = min(lowest, score)
+    skipped, found = below(fleet, router, tied) if tied > 1 else 0, NONE
+    for number in range(replicas):
+        score = router.loads.numbers[number] - router.matched[number] * block_size
+        router.matched[number] = 0
+        if score == lowest:
+            if skipped == 0:
+                found = number
+            skipped -= 1
+    return found
 
 
 @inlined
@@ -93,13 +128,28 @@ def read_prefix(router: Router, work: Workload, engine: Engine, index: int) -> i
 
 
 @inlined
-def matched(fleet: Fleet, router: Router, replica: int, blocks: int) -> int:
-    """Leading blocks that were sent to a replica before."""
-    row = replica * (len(router.places) // fleet.clock[0].replicas)
-    for place in range(blocks):
-        if router.places[row + router.prefix[place]] == NONE:
-            return place
-    return blocks
+def match(fleet: Fleet, router: Router, blocks: int) -> bool:
+    """Of each replica the leading blocks that were sent to it before; False where there are none."""
+    words, known = (fleet.clock[0].replicas + BITS - 1) // BITS, False
+    for word in range(words):
+        those, place = router.holders[router.prefix[0] * words + word], 0
+        known = known or those != 0
+        while those != 0:
+            place += 1
+            left = those & router.holders[router.prefix[place] * words + word] if place < blocks else 0
+            gone = those ^ left
+            for bit in range(BITS if gone != 0 else 0):
+                if (gone >> bit) & 1:
+                    router.matched[word * BITS + bit] = place
+            those = left
+    return known
+
+
+@inlined
+def mark(fleet: Fleet, router: Router, replica: int, identity: int) -> None:
+    """A replica's bit of an identity changes."""
+    words = (fleet.clock[0].replicas + BITS - 1) // BITS
+    router.holders[identity * words + replica // BITS] ^= 1 << (replica % BITS)
 
 
 @inlined
@@ -112,13 +162,16 @@ def remember(fleet: Fleet, router: Router, replica: int, identity: int) -> None:
         return
     if line != NONE:
         unlink(router, replica, line)
-    elif memory.count < clock.most:
-        line = lines + memory.count
-        memory.count += 1
     else:
-        line = memory.oldest
-        unlink(router, replica, line)
-        router.places[row + sent[line].identity] = NONE
+        mark(fleet, router, replica, identity)
+        if memory.count < clock.most:
+            line = lines + memory.count
+            memory.count += 1
+        else:
+            line = memory.oldest
+            unlink(router, replica, line)
+            router.places[row + sent[line].identity] = NONE
+            mark(fleet, router, replica, sent[line].identity)
     router.places[row + identity] = line
     sent[line].identity, sent[line].older, sent[line].newer = identity, memory.newest, NONE
     if memory.newest == NONE:

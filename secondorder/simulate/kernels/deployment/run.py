@@ -11,7 +11,10 @@ from secondorder.simulate.kernels.coefficients import step_times
 from secondorder.simulate.kernels.compilation import announced
 from secondorder.simulate.kernels.deployment.engines import serve_all
 from secondorder.simulate.kernels.deployment.state import (
+    BITS,
+    CHOICES,
     FIXED,
+    LEAST,
     PREFIX,
     Clock,
     Fleet,
@@ -21,6 +24,7 @@ from secondorder.simulate.kernels.deployment.state import (
     Rule,
     Sent,
 )
+from secondorder.simulate.kernels.deployment.tournament import tournament
 from secondorder.simulate.kernels.records import filled, records
 from secondorder.simulate.kernels.serving.run import PORTION, refuse, results_of, workload_of
 from secondorder.simulate.kernels.serving.setup import new_state
@@ -91,9 +95,9 @@ def recorded_fleet(
     engines = new_state(scenario, requests, identities, leaps=True, replicas=replicas)
     for e in engines.engine:
         e.next_arrival = NEVER  # the router sends
-    fleet = _fleet(engines, replicas, arrivals, report_interval, ROWS if records else 0)
     longest = int(np.diff(work.starts).max(initial=0)) * work.hash_block
-    router = _router(scenario, rule, replicas, identities, fleet, longest)
+    router = _router(scenario, rule, replicas, identities, longest)
+    fleet = _fleet(engines, router, arrivals, 0 if rule.kind == FIXED else report_interval, ROWS if records else 0)
     parts: list[list[Integers]] = [[] for _ in range(replicas)]
     with announced(serve_all):
         while True:
@@ -127,17 +131,19 @@ def _take_rows(engines: State, series: Integers, parts: list[list[Integers]]) ->
         e.rows = 0
 
 
-def _fleet(engines: State, replicas: int, arrivals: Integers, interval: int, rows: int) -> Fleet:
+def _fleet(engines: State, router: Router, arrivals: Integers, interval: int, rows: int) -> Fleet:
     """Idle replicas, and the first arrival and report to come."""
+    replicas, most = len(engines.engine), len(router.sent) // len(engines.engine)
     fleet = Fleet(
         clock=records(Clock, 1),
         replicas=filled(Replica, replicas, ends=NEVER, last=NONE),
+        ends=tournament(replicas, NEVER, NEVER),
         picked=np.full(len(arrivals), NONE),
     )
     clock = fleet.clock[0]
-    clock.replicas, clock.interval, clock.rows = replicas, interval, rows
+    clock.replicas, clock.interval, clock.rows, clock.most = replicas, interval, rows, most
     clock.report_serial, clock.arrival_serial, clock.serial = 1, 2, 2
-    clock.next_arrival = arrivals[0] if len(arrivals) else NEVER
+    clock.next_arrival = arrivals[router.sequence[0] if len(router.sequence) else 0] if len(arrivals) else NEVER
     clock.next_report = interval if interval and len(arrivals) else NEVER
     clock.slots, clock.block_size = len(engines.slots) // replicas, len(engines.borders) // replicas
     clock.blocks, clock.queue = len(engines.blocks) // replicas, len(engines.queue) // replicas
@@ -145,22 +151,25 @@ def _fleet(engines: State, replicas: int, arrivals: Integers, interval: int, row
     return fleet
 
 
-def _router(scenario: Serving, rule: Rule, replicas: int, identities: int, fleet: Fleet, longest: int) -> Router:
+def _router(scenario: Serving, rule: Rule, replicas: int, identities: int, longest: int) -> Router:
     """The rule, with nothing sent yet; prompts share ``longest`` tokens at most."""
     remembers = rule.kind == PREFIX
     most = scenario.kv_blocks - 1 if remembers else 0
-    fleet.clock[0].most = most
+    words = -(-replicas // BITS)
     return Router(
-        kind=rule.kind,
+        kind=LEAST if rule.kind == CHOICES and rule.choices >= replicas else rule.kind,
         choices=rule.choices,
         by_prompts=int(rule.by_prompts),
-        weight=float(rule.weight),
+        weight=float(rule.weight) if remembers else 1.0,
         chance=np.ascontiguousarray(rule.chance, np.float64),
-        fixed=rule.fixed.astype(np.int32) if rule.kind == FIXED else np.zeros(0, np.int32),
+        fixed=rule.fixed.astype(np.int32),
+        sequence=np.argsort(rule.fixed, kind="stable"),
+        loads=tournament(replicas, 0.0, np.inf),
         places=np.full(replicas * identities if remembers else 0, NONE, np.int32),
+        holders=np.zeros(words * identities if remembers else 0, np.int64),
         sent=filled(Sent, replicas * most, older=NONE, newer=NONE),
         memory=filled(Memory, replicas, newest=NONE, oldest=NONE),
         prefix=np.zeros(longest // scenario.block_size + 1, np.int32),
-        order=np.zeros(replicas, np.int32),
-        scores=np.zeros(replicas),
+        order=np.arange(replicas, dtype=np.int32),
+        matched=np.zeros(words * BITS, np.int32),
     )

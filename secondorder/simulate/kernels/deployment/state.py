@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from secondorder.arrays import Floats, Integers
+from secondorder.simulate.kernels.deployment.tournament import Tournament
 from secondorder.simulate.kernels.records import Int32
 from secondorder.simulate.kernels.serving.state import Small
 
@@ -13,6 +14,8 @@ FIXED, LEAST, CHOICES, PREFIX = range(4)
 """How a replica is picked: set beforehand, the least load, that of some replicas picked at random, prefix less load."""
 IDLE, WOKEN, STEP, LEAP = range(4)
 """What a replica is at: nothing, waking up, one step, several at once."""
+BITS = 64
+"""Of a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +53,9 @@ class Replica:
     """Prompt tokens of all requests sent."""
     last: int
     """The last request of its queue."""
-    # Its load now, and as the router knows it
+    # Its load
     outstanding: int
     prompts: int
-    told_outstanding: int
-    told_prompts: int
 
 
 class Clock:
@@ -82,6 +83,8 @@ class Clock:
     rows: int
     most: int
     """Blocks whose prefixes the router remembers of a replica."""
+    asked: int
+    """Replicas at the front of ``order`` that the next decision is among; 0 while that is not known."""
 
 
 class Sent:
@@ -103,9 +106,11 @@ class Memory:
 class Router(NamedTuple):
     """The rule by which a replica is picked, and what it remembers.
 
-    ``chance`` are random numbers between 0 and 1, used one after the other; ``fixed`` the replica of each request
-    where it is set beforehand. ``places`` has for each replica and each identity the line of ``sent`` that holds it.
-    The last three are for the decision under way.
+    ``chance`` are random numbers between 0 and 1, used one after the other. Where the replica of each request is
+    ``fixed`` beforehand, the requests come in ``sequence``, those of one replica after those of another. ``loads`` are
+    the replicas' loads as the router knows them. ``places`` has for each replica and each identity the line of ``sent``
+    that holds it; ``holders`` a bit a replica for each identity, 64 to a word. The last three are for the decision
+    under way.
     """
 
     kind: int
@@ -114,17 +119,21 @@ class Router(NamedTuple):
     weight: float
     chance: Floats
     fixed: Small
+    sequence: Integers
+    loads: Tournament
     places: Small
+    holders: Integers
     sent: list[Sent]
     memory: list[Memory]
     prefix: Small
     order: Small
-    scores: Floats
+    matched: Small
 
 
 class Fleet(NamedTuple):
-    """The replicas, their clock, and the replica that each request was sent to."""
+    """The replicas, their clock, when each is ready with what it is at, and the replica of each request."""
 
     clock: list[Clock]
     replicas: list[Replica]
+    ends: Tournament
     picked: Integers
