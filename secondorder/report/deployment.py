@@ -8,7 +8,7 @@ from secondorder.answers.answer import Answer
 from secondorder.quantities import si
 from secondorder.report.style import BLUE, GREEN, GREY, INK, ORANGE, tidy
 from secondorder.scenarios.deployment import Deployment
-from secondorder.scenarios.replica_faults import Kill, RollingRestart, Slow
+from secondorder.scenarios.replica_faults import Kill, RollingRestart, Slow, ZoneFailure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,7 @@ def _first_tokens(axes: "Axes", requests: "pd.DataFrame") -> None:
 
 def _faults(axes: "Axes", scenario: Deployment) -> None:
     for event in scenario.faults.events if scenario.faults else ():
-        if isinstance(event, Kill | RollingRestart):
+        if isinstance(event, Kill | ZoneFailure | RollingRestart):
             axes.axvspan(si(event.at), si(event.at) + si(event.restart), color=INK, alpha=0.08)
         elif isinstance(event, Slow):
             axes.axvspan(si(event.at), si(event.at) + si(event.lasts), color=ORANGE, alpha=0.08)

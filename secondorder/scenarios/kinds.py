@@ -58,7 +58,7 @@ from secondorder.scenarios.queue import (
     Shared,
     read_queue_arrivals,
 )
-from secondorder.scenarios.replica_faults import Faults, Kill, RandomFailures, RollingRestart, Slow
+from secondorder.scenarios.replica_faults import Faults, Kill, RandomFailures, RollingRestart, Slow, ZoneFailure
 from secondorder.scenarios.router import (
     LeastOutstanding,
     LeastTokens,
@@ -337,6 +337,7 @@ FAMILIES: tuple[Family, ...] = (
         "fault",
         Kind(word="kill", type=Kill, example="kill 0 at=60 s restart=2 min"),
         Kind(word="random", type=RandomFailures, example="random 6 h restart=3 min"),
+        Kind(word="zone", type=ZoneFailure, example="zone 0-2 at=60 s restart=5 min"),
         Kind(word="slow", type=Slow, example="slow 0 at=60 s lasts=5 min factor=3"),
         Kind(word="rolling", type=RollingRestart, example="rolling 10 min restart=2 min"),
     ),

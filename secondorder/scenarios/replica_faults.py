@@ -1,9 +1,10 @@
-"""What goes wrong with replicas: failures at random or at a stated time, slow replicas, rolling restarts.
+"""What goes wrong with replicas: failures at random or at a stated time, a whole zone, slow replicas, rolling restarts.
 
 >>> Faults(events=(Kill(replica=1, at="60 s", restart="2 min"), RandomFailures(mtbf="6 h", restart="3 min"))).moments
 (60.0,)
 """
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, TypeAlias
 
@@ -49,6 +50,36 @@ class Kill(Spelled):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ZoneFailure(Spelled):
+    """Several replicas fail at the same time and are back, cold, after ``restart``: those of one zone, rack or switch.
+
+    - ``zone``: numbers of its replicas, from 0: "0-2", or "0,3".
+    - ``at``: time of the failure since the start.
+    - ``restart``: time until they serve again.
+
+    >>> ZoneFailure(zone="0-2,5", at="60 s", restart="5 min").replicas
+    (0, 1, 2, 5)
+    """
+
+    word: ClassVar[str] = "zone"
+    zone: str
+    at: Duration
+    restart: Duration
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "zone", str(self.zone).replace(" ", ""))
+        super().__post_init__()
+        if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", self.zone) or not self.replicas:
+            raise InputError("zone", given=repr(self.zone), expected='numbers of replicas, such as "0-2" or "0,3"')
+
+    @property
+    def replicas(self) -> tuple[int, ...]:
+        """Numbers of its replicas, each once."""
+        ends = [part.split("-") for part in self.zone.split(",")]
+        return tuple(sorted({number for end in ends for number in range(int(end[0]), int(end[-1]) + 1)}))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Slow(Spelled):
     """The steps of one replica take ``factor`` times as long for a while.
 
@@ -78,7 +109,7 @@ class RollingRestart(Spelled):
     restart: Duration
 
 
-Fault: TypeAlias = RandomFailures | Kill | Slow | RollingRestart
+Fault: TypeAlias = RandomFailures | Kill | ZoneFailure | Slow | RollingRestart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +148,13 @@ class Faults(Spelled):
     @property
     def replicas(self) -> tuple[int, ...]:
         """Numbers of the replicas that faults name."""
-        return tuple(event.replica for event in self.events if isinstance(event, Kill | Slow))
+        zones = [number for event in self.events if isinstance(event, ZoneFailure) for number in event.replicas]
+        return (*(event.replica for event in self.events if isinstance(event, Kill | Slow)), *zones)
 
 
 def _event(event: object) -> object:
     """A fault, or the one that a text spells."""
     found = read_text(event, members_of(Fault), "events") if isinstance(event, str) else event
     if not isinstance(found, Fault):
-        raise InputError("events", given=repr(event), expected="random, kill, slow or rolling")
+        raise InputError("events", given=repr(event), expected="random, kill, zone, slow or rolling")
     return found

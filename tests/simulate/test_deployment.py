@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from plain_engine import PLAIN
 
 import secondorder as so
-from secondorder.scenarios.replica_faults import Faults, Kill, RandomFailures, RollingRestart, Slow
+from secondorder.errors import InputError
+from secondorder.scenarios.replica_faults import Faults, Kill, RandomFailures, RollingRestart, Slow, ZoneFailure
 from secondorder.simulate import serving
 from secondorder.simulate.deployment import DeploymentRun, run
 from secondorder.simulate.deployment.measures import inside
@@ -182,6 +183,24 @@ def test_a_replica_starts_again_with_an_empty_cache():
     assert (warm.requests["cached_tokens"] == 0).sum() < (cold.requests["cached_tokens"] == 0).sum()
 
 
+def test_a_zone_is_replicas_that_fail_at_the_same_time():
+    """The same as each killed by a line of its own, and the requests of both are lost."""
+    zone, kills = "zone 0-1 at=3 s restart=2 s", "kill 0 at=3 s restart=2 s; kill 1 at=3 s restart=2 s"
+    found, expected = (run(deployment(faults=faults, after_failure="lost"), drawn(400)) for faults in (zone, kills))
+    assert found.requests.equals(expected.requests)
+    assert found.downtime == pytest.approx(4.0)
+    lost = found.requests[found.requests["fate"] == "lost"]
+    assert set(lost["replica"]) == {0, 1}
+    assert str(Faults(events=[zone])) == zone
+
+
+def test_a_zone_of_replicas_that_do_not_exist_or_cannot_be_read_is_refused():
+    with pytest.raises(InputError, match="replica 9"):
+        deployment(faults="zone 0,9 at=3 s restart=2 s")
+    with pytest.raises(InputError, match="numbers of replicas"):
+        Faults(events=["zone east at=3 s restart=2 s"])
+
+
 def test_requests_wait_at_the_router_while_nothing_is_up():
     found = run(deployment(replicas=1, faults="kill 0 at=1 s restart=5 s", after_failure="moved"), drawn(60)).requests
     assert (found["fate"] == "served").all()
@@ -294,6 +313,12 @@ def schedules(draw):
             at,
             span,
             st.floats(1, 8),
+        ),
+        st.builds(
+            lambda z, a, r: ZoneFailure(zone=z, at=f"{a} s", restart=f"{r} s"),
+            st.sampled_from(["0-1", "1,2", "0-2"]),
+            at,
+            span,
         ),
         st.builds(lambda a, r: RollingRestart(at=f"{a} s", restart=f"{r} s"), at, span),
         st.builds(lambda m, r: RandomFailures(mtbf=f"{m} s", restart=f"{r} s"), st.floats(1, 10), span),

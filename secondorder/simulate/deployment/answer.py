@@ -12,7 +12,7 @@ from secondorder.answers.estimate import Estimate, short_of_data
 from secondorder.errors import InputError, Unstable
 from secondorder.quantities import si
 from secondorder.scenarios.deployment import Deployment
-from secondorder.scenarios.replica_faults import Kill, RandomFailures, RollingRestart, Slow
+from secondorder.scenarios.replica_faults import Kill, RandomFailures, RollingRestart, Slow, ZoneFailure
 from secondorder.simulate.deployment.compiled import serve, told, witness_of
 from secondorder.simulate.deployment.measures import cost_of_faults, inside, measure
 from secondorder.simulate.deployment.run import DeploymentRun
@@ -175,7 +175,7 @@ def _length(scenario: Deployment, requests: int | None) -> int:
 
 def _span(scenario: Deployment, event: object) -> float:
     """When a stated fault is over, in s, roughly."""
-    if isinstance(event, Kill):
+    if isinstance(event, Kill | ZoneFailure):
         return si(event.at) + si(event.restart)
     if isinstance(event, RollingRestart):
         return si(event.at) + len(scenario.engines) * si(event.restart)

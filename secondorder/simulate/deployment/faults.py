@@ -6,8 +6,8 @@ from functools import singledispatch
 import numpy as np
 import simpy
 
-from secondorder.quantities import si
-from secondorder.scenarios.replica_faults import Fault, Kill, RandomFailures, RollingRestart, Slow
+from secondorder.quantities import Duration, si
+from secondorder.scenarios.replica_faults import Fault, Kill, RandomFailures, RollingRestart, Slow, ZoneFailure
 from secondorder.simulate.deployment.clients import Clients, picoseconds
 from secondorder.simulate.deployment.replica import Replica
 from secondorder.simulate.serving.engine import Process
@@ -59,11 +59,21 @@ def fail_and_restart(env: simpy.Environment, replica: Replica, clients: Clients,
 def _(
     fault: Kill, env: simpy.Environment, replicas: Sequence[Replica], clients: Clients, run: PlaceInRun
 ) -> Iterator[Process]:
-    def kill() -> Process:
-        yield env.timeout(picoseconds(si(fault.at)))
-        yield from fail_and_restart(env, replicas[fault.replica], clients, si(fault.restart))
+    yield fail_at(fault.at, env, replicas[fault.replica], clients, fault.restart)
 
-    yield kill()
+
+@processes.register
+def _(
+    fault: ZoneFailure, env: simpy.Environment, replicas: Sequence[Replica], clients: Clients, run: PlaceInRun
+) -> Iterator[Process]:
+    for number in fault.replicas:
+        yield fail_at(fault.at, env, replicas[number], clients, fault.restart)
+
+
+def fail_at(at: Duration, env: simpy.Environment, replica: Replica, clients: Clients, restart: Duration) -> Process:
+    """A replica fails at a stated time, and is back later."""
+    yield env.timeout(picoseconds(si(at)))
+    yield from fail_and_restart(env, replica, clients, si(restart))
 
 
 @processes.register
