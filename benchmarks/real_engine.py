@@ -1,4 +1,4 @@
-"""A real engine's run replayed: with datasheet step times, and with an affine one fitted on it.
+"""A real engine's run replayed: with datasheet step times, with an affine one fitted on it, and by halves.
 
     python benchmarks/real_engine.py [FOLDER] [--accelerator rtx_pro_6000] [--model llama_3_1_8b]
 
@@ -13,6 +13,7 @@ import secondorder as so
 from secondorder.quantities import pretty
 from secondorder.simulate.serving import draw, run
 from secondorder.validation.affine_fit import fit_affine, fit_affine_and_cache, replay_errors
+from secondorder.validation.calibrate import calibrate, told
 from secondorder.validation.measured import read_measured_run
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "vllm_rtxpro6000_llama31_8b"
@@ -51,6 +52,11 @@ def main() -> None:
         for metric, (real, ours, error) in errors.iterrows():
             print(f"  {metric:<10} measured {pretty(real, 's'):>8}  simulated {pretty(ours, 's'):>8}  {error:+7.1%}")
     print(f"\n{fitted.step_time}")
+    halves = calibrate(
+        measured, model=so.models[options.model], accelerator=so.accelerators[options.accelerator], fitted=0.5
+    )
+    print(f"\nconstants fitted on the first half: worst error of the second {halves.worst():.1%}\n{told(halves)}")
+    print(halves.errors[halves.errors["rows"] == "held out"][["metric", "measured", "simulated", "error"]].to_string())
 
 
 if __name__ == "__main__":

@@ -38,11 +38,13 @@ def settings_of(facts: Mapping[str, Any], where: str) -> dict[str, Any]:
         if facts.get(name) not in (None, 0, 1, "1"):
             raise _ignored(where, name, facts[name], "1, as a replay has one replica with tensor parallelism alone")
     for name in _OFF:
-        if facts.get(name) not in (None, False, "", "none", "false", {}, []):
+        if facts.get(name) not in (None, False, "", "none", "None", "false", "False", {}, []):
             raise _ignored(where, name, facts[name], "none, as a replay has no such thing")
+    if drafted := next((name for name in facts if name.startswith("spec_decode_") and facts[name] is not None), None):
+        raise _ignored(where, drafted, facts[drafted], "no speculation, as a replay has no such thing")
     if facts.get("quantization"):
         raise _ignored(where, "quantization", facts["quantization"], "an unquantised model, or precision= as well")
-    found = {name: facts[name] for name in SETTINGS if facts.get(name) is not None}
+    found = {name: _value(facts[name]) for name in SETTINGS if facts.get(name) is not None}
     if (dtype := facts.get("dtype")) is not None:
         found["precision"] = _PRECISION.get(dtype, dtype)
     cache = facts.get("kv_cache_dtype", "auto")
@@ -50,8 +52,20 @@ def settings_of(facts: Mapping[str, Any], where: str) -> dict[str, Any]:
         found["kv_precision"] = _CACHE.get(cache, cache)
     for name in ("enable_prefix_caching", "async_scheduling"):
         if facts.get(name) is not None:
-            found[name] = facts[name]
+            found[name] = _value(facts[name])
     return found
+
+
+def _value(stated: object) -> object:
+    """Numbers and truths that a file has as text, as ``vllm bench serve --metadata`` writes them."""
+    if not isinstance(stated, str):
+        return stated
+    if stated.lower() in ("true", "false"):
+        return stated.lower() == "true"
+    try:
+        return float(stated) if "." in stated else int(stated)
+    except ValueError:
+        return stated
 
 
 def _ignored(where: str, name: str, value: object, expected: str) -> FileError:
@@ -72,6 +86,15 @@ def check_model(stated: str, model: Transformer) -> None:
     told, ours = _words(stated), _words(model.name)
     if any(re.fullmatch(r"\d+b", word) for word in told) and not ours <= told:
         raise InputError("model", given=model.name, expected=f"that of the run, {stated}")
+
+
+def quantised(stated: str) -> bool:
+    """Whether a model's name says that its weights have fewer than 16 bits.
+
+    >>> quantised("RedHatAI/Llama-3.1-8B-Instruct-FP8"), quantised("meta-llama/Llama-3.1-8B")
+    (True, False)
+    """
+    return re.search(r"fp8|fp4|awq|gptq|int[48]|w[48]a|[48]bit|bnb|gguf", stated.lower()) is not None
 
 
 def _words(name: str) -> set[str]:

@@ -17,7 +17,7 @@ import numpy as np
 from secondorder.errors import FileError, InputError
 from secondorder.fleets.accelerators import Accelerator
 from secondorder.scenarios.serving import Serving
-from secondorder.validation.engine_facts import check_model, settings_of
+from secondorder.validation.engine_facts import check_model, quantised, settings_of
 from secondorder.validation.result_files import Records, checked, read_records, without_result
 from secondorder.workloads.requests import Requests
 from secondorder.workloads.traces import Trace, read_trace
@@ -45,7 +45,8 @@ class MeasuredRun:
     def scenario(self, model: Transformer, accelerator: Accelerator, **changes: Any) -> Serving:
         """The same run as a scenario: the engine's settings, on the given model and card.
 
-        Errors: ``InputError`` if the run's own model, parallelism or blocks differ.
+        Errors: ``InputError`` if the run's own model, parallelism or blocks differ, or if its model's name says that
+        it is quantised and no precision is stated.
         """
         check_model(self.model, model)
         for name in ("tensor_parallel_size", "precision", "num_gpu_blocks"):
@@ -53,6 +54,9 @@ class MeasuredRun:
                 expected = f"that of the run, {self.settings[name]}"
                 raise InputError(name, given=changes[name], expected=expected)
         fields = {"name": self.name, **self.settings, **changes}
+        if "precision" not in fields and quantised(self.model):
+            remedy = "name the precision of its weights, precision='fp8'"
+            raise InputError("precision", given="none", expected=f"that of the run, {self.model}", remedy=remedy)
         return Serving(model=model, accelerator=accelerator, arrivals=self.trace, **fields)
 
 

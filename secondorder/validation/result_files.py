@@ -1,7 +1,7 @@
 """Results of load generators, request by request: where each keeps its times, and in which unit.
 
 Known: ``vllm bench serve --save-detailed``, GuideLLM, AIPerf's ``profile_export.jsonl``, inference-perf's requests,
-BLIS TraceV2, and CSV files whose columns are named. A summary without requests (InferenceX) is refused.
+BLIS TraceV2, and CSV files whose columns are named. A summary without requests is refused.
 """
 
 import json
@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 TIMES = ("arrival", "ttft", "tpot", "e2el")
 COLUMNS = ("arrival", "input_tokens", "output_tokens", "ttft", "tpot", "e2el")
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-SLOWEST_TOKEN = 5.0
+SLOWEST_TOKEN = 1.0
 """Seconds a token, beyond which a median is believed to be in another unit."""
 FASTEST_TOKEN = 2e-5
 """Seconds a token, below which it is."""
 AGREES = 0.02
 """Relative difference up to which an end-to-end time is that of its first token and its tokens."""
+LOST = 0.1
+"""Share of requests without an answer, above which those with one are no picture of the load."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,12 @@ def checked(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
             row = int(bad.argmax())
             given = f"{values[row]} in row {row + 1}"
             raise FileError(f"{where}, {name}", given=given, expected="a number of at least 0")
+    for name in ("input_tokens", "output_tokens"):
+        values = frame[name].to_numpy(float)
+        if (bad := (values < 1) | (values % 1 != 0)).any():
+            row = int(bad.argmax())
+            given = f"{values[row]:g} in row {row + 1}"
+            raise FileError(f"{where}, {name}", given=given, expected="a whole number of at least 1")
     many = (frame["output_tokens"] > 1).to_numpy()
     tokens = frame["tpot"].to_numpy(float)[many]
     if tokens.size and not FASTEST_TOKEN < np.median(tokens) < SLOWEST_TOKEN:
@@ -124,52 +132,98 @@ def _vllm(path: Path, result: dict[str, Any]) -> Records:
         if not isinstance(result.get(name), list):
             remedy = "run it with --save-result --save-detailed on vLLM 0.11 or later"
             raise FileError(str(path), given=f"no {name}", expected="the times of each request", remedy=remedy)
-    lists = [result[name] for name in ("start_times", "input_lens", "output_lens", "ttfts", "itls")]
+    names = ("start_times", "input_lens", "output_lens", "ttfts")
+    lists = [*(_listed(path, name, result.get(name), object) for name in names)]
+    lists.append(_listed(path, "itls", result["itls"], list))
     if len({len(each) for each in lists}) != 1:
         raise FileError(str(path), given="lists of different length", expected="one value for each request")
     rows = [
-        (start, inputs, outputs, first, first + sum(gaps))
+        (start, inputs, outputs, first, _number(first) + sum(map(_number, gaps)))
         for start, inputs, outputs, first, gaps in zip(*lists, strict=True)
         if outputs
     ]
+    _check_lost(path, len(lists[0]), len(rows))
+    _check_chunks(path, [(len(gaps) + 1, outputs) for outputs, gaps in zip(lists[2], lists[4], strict=True) if outputs])
     return Records(frame=_frame(path, rows), facts=result, model=str(result.get("model_id", "")))
 
 
-def _guidellm(path: Path, benchmarks: Sequence[dict[str, Any]], chosen: int | None) -> Records:
+def _listed(path: Path, name: str, value: object, kind: type) -> list[Any]:
+    """A list of ``kind``. ``FileError`` for anything else."""
+    whole = "a list of objects" if kind is dict else "a list of lists" if kind is list else "a list"
+    if not isinstance(value, list):
+        raise FileError(f"{path}, {name}", given=type(value).__name__, expected=whole)
+    for row, each in enumerate(value, 1):
+        if not isinstance(each, kind):
+            raise FileError(f"{path}, {name}", given=f"{type(each).__name__} in row {row}", expected=whole)
+    return value
+
+
+def _check_lost(path: Path, offered: int, answered: int) -> None:
+    """``FileError`` where so many requests failed that the rest would be replayed under too little load."""
+    if offered and answered and offered - answered > LOST * offered:
+        given = f"{offered - answered} of {offered} requests without an answer"
+        raise FileError(str(path), given=given, expected=f"at most {LOST:.0%}, as they are left out of a replay")
+
+
+def _check_chunks(path: Path, counts: Sequence[tuple[int, Any]]) -> None:
+    """``FileError`` where (chunks, tokens) of requests say that rows of two lists are not of the same request."""
+    more = sum(chunks > _number(tokens) + 1 for chunks, tokens in counts)
+    if more > LOST * len(counts):
+        given = f"{more} of {len(counts)} requests with more chunks than tokens"
+        raise FileError(str(path), given=given, expected="times and lengths of the same requests, in the same order")
+
+
+def _guidellm(path: Path, document: object, chosen: int | None) -> Records:
+    benchmarks = _listed(path, "benchmarks", document, dict)
     if not benchmarks or (len(benchmarks) > 1 and chosen is None) or not 0 <= (chosen or 0) < len(benchmarks):
         expected = f"the number of one of them, 0 to {len(benchmarks) - 1}"
         remedy = "give benchmark=0 for the first"
         raise FileError(str(path), given=f"{len(benchmarks)} benchmarks", expected=expected, remedy=remedy)
     run = benchmarks[chosen or 0]
-    rows = [
-        (
-            row.get("request_start_time", row.get("start_time")),
-            row.get("prompt_tokens", _inside(row, "input_metrics", "total_tokens")),
-            row.get("output_tokens", _inside(row, "output_metrics", "total_tokens")),
-            _number(row.get("time_to_first_token_ms")) * 1e-3,
-            _number(row.get("request_end_time", row.get("end_time")))
-            - _number(row.get("request_start_time", row.get("start_time"))),
-        )
-        for row in _inside(run, "requests", "successful") or []
-    ]
+    good, *others = (
+        _listed(path, kind, _inside(run, "requests", kind) or [], dict)
+        for kind in ("successful", "errored", "incomplete")
+    )
+    _check_lost(path, len(good) + sum(map(len, others)), len(good))
+    rows = [_of_guidellm(row) for row in good]
     model = _inside(run, "config", "backend", "model") or _inside(run, "args", "model") or ""
     return Records(frame=_frame(path, rows), model=str(model))
+
+
+def _of_guidellm(row: dict[str, Any]) -> tuple[Any, ...]:
+    """The last token's time where the file has it, else the end of the request."""
+    start = _number(row.get("request_start_time", row.get("start_time")))
+    end = _inside(row, "info", "timings", "last_token_iteration") or row.get("request_end_time", row.get("end_time"))
+    return (
+        start,
+        row.get("prompt_tokens", _inside(row, "input_metrics", "total_tokens")),
+        row.get("output_tokens", _inside(row, "output_metrics", "total_tokens")),
+        _number(row.get("time_to_first_token_ms")) * 1e-3,
+        _number(end) - start,
+    )
 
 
 def _of_lines(path: Path, lines: object) -> Records:
     """AIPerf and inference-perf: one object a request."""
     rows = [row for row in lines if isinstance(row, dict)] if isinstance(lines, list) else []
-    good = [row for row in rows if not row.get("error")]
+    rows = [row for row in rows if _inside(row, "metadata", "benchmark_phase") in (None, "profiling")]
+    good = [row for row in rows if not row.get("error") and not _inside(row, "metadata", "was_cancelled")]
+    _check_lost(path, len(rows), len(good))
     if good and "metrics" in good[0] and "metadata" in good[0]:
-        return Records(frame=_frame(path, [_aiperf(row) for row in good]))
+        return Records(frame=_frame(path, [_aiperf(row) for row in good]), model=_aiperf_model(path))
     if good and "info" in good[0] and "start_time" in good[0]:
-        return Records(frame=_frame(path, [_inference_perf(row) for row in good]))
+        if adapter := next((found for row in good if (found := _inside(row, "info", "lora_adapter"))), None):
+            raise FileError(
+                f"{path}, lora_adapter", given=repr(adapter), expected="none, as a replay has no such thing"
+            )
+        _check_chunks(path, [(len(_token_times(row)), _answer(row).get("output_tokens")) for row in good])
+        return Records(frame=_frame(path, [_inference_perf(row) for row in good]), model=_inference_perf_model(good[0]))
     expected = "a result of vLLM bench, GuideLLM, AIPerf, inference-perf or BLIS, or a CSV file"
     raise FileError(str(path), given="JSON without the times of requests", expected=expected)
 
 
 def _aiperf(row: dict[str, Any]) -> tuple[Any, ...]:
-    metrics, start = row["metrics"], _number(_inside(row, "metadata", "request_start_ns")) * 1e-9
+    metrics, start = row.get("metrics"), _number(_inside(row, "metadata", "request_start_ns")) * 1e-9
     end = _number(_inside(row, "metadata", "request_end_ns")) * 1e-9
     first = _inside(metrics, "time_to_first_token")
     in_seconds = UNITS.get(str(_inside(first, "unit")), float("nan"))
@@ -179,11 +233,41 @@ def _aiperf(row: dict[str, Any]) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+def _aiperf_model(path: Path) -> str:
+    """Of the summary that AIPerf writes beside its requests; without it, nothing."""
+    try:
+        summary = json.loads((path.parent / "profile_export_aiperf.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    names = _inside(summary, "input_config", "models", "items") or [{}]
+    return str(_inside(names[0], "name") or "") if len(names) == 1 else ""
+
+
 def _inference_perf(row: dict[str, Any]) -> tuple[Any, ...]:
-    start, end = _number(row["start_time"]), _number(row.get("end_time"))
-    times = _inside(row, "info", "output_token_times") or [row.get("first_token_time")]
-    inputs, outputs = _inside(row, "info", "input_tokens"), _inside(row, "info", "output_tokens")
-    return start, inputs, outputs, _number(times[0]) - start, end - start
+    start, times, answer = _number(row.get("start_time")), _token_times(row), _answer(row)
+    end = times[-1] if len(times) > 1 else row.get("end_time")
+    inputs, outputs = _inside(row, "info", "input_tokens"), answer.get("output_tokens")
+    return start, inputs, outputs, _number(times[0]) - start, _number(end) - start
+
+
+def _answer(row: dict[str, Any]) -> Mapping[str, Any]:
+    """What inference-perf keeps of a request's answer: apart in newer versions, among the rest in older ones."""
+    info = row.get("info")
+    found = _inside(info, "response_metrics") or info
+    return found if isinstance(found, Mapping) else {}
+
+
+def _token_times(row: dict[str, Any]) -> list[Any]:
+    times = _answer(row).get("output_token_times")
+    return times if isinstance(times, list) and times else [row.get("first_token_time")]
+
+
+def _inference_perf_model(row: dict[str, Any]) -> str:
+    """Of the request as it was sent; without it, nothing."""
+    try:
+        return str(_inside(json.loads(row.get("request") or "{}"), "model") or "")
+    except (TypeError, ValueError):
+        return ""
 
 
 def _of_table(rows: Rows, columns: Mapping[str, str] | None, unit: str | None) -> Records:
@@ -240,16 +324,42 @@ def _unit(rows: Rows, column: str, unit: str | None) -> float:
 
 
 def _blis(rows: Rows) -> Records:
-    """BLIS TraceV2: microseconds on the client's clock; rows whose status is not ok have failed."""
+    """BLIS TraceV2: microseconds on the client's clock; rows whose status is not ok have failed.
+
+    The engine's facts stand in a header of YAML, above the rows or in a file beside them.
+    """
     status = rows.columns.get("status", ["ok"] * len(rows))
     good = [place for place, word in enumerate(status) if str(word) in ("ok", "")]
+    _check_lost(rows.path, len(rows), len(good))
+    _check_blis(rows)
     names = ("send_time_us", "input_tokens", "output_tokens", "first_chunk_time_us", "last_chunk_time_us")
     sent, inputs, outputs, first, last = (rows.numbers(name, "a number")[good] for name in names)
+    if "server_input_tokens" in rows.columns:
+        counted = rows.numbers("server_input_tokens", "a number")[good]
+        inputs = np.where(counted > 0, counted, inputs)
     table = zip(sent * 1e-6, inputs, outputs, (first - sent) * 1e-6, (last - sent) * 1e-6, strict=True)
-    head = rows.path.read_text(encoding="utf-8-sig").split("arrival_time_us")[0]
-    found = re.findall(r"^\s*(model|tensor_parallel_size|tp):\s*(\S+)\s*$", head, re.MULTILINE)
-    facts = {name: int(value) for name, value in found if value.isdigit()}
-    return Records(frame=_frame(rows.path, list(table)), facts=facts, model=dict(found).get("model", ""))
+    found = dict(re.findall(r"^\s*(\w+):\s*(\S+)\s*$", _blis_header(rows.path), re.MULTILINE))
+    facts = {"tensor_parallel_size" if name == "tensor_parallel" else name: value for name, value in found.items()}
+    return Records(frame=_frame(rows.path, list(table)), facts=facts, model=found.get("model", ""))
+
+
+def _blis_header(data: Path) -> str:
+    """What stands above the rows, and in the file beside them: ``x.yaml``, or ``x_header.yaml`` of ``x_data.csv``."""
+    above = data.read_text(encoding="utf-8-sig").split("request_id")[0]
+    beside = (data.with_suffix(".yaml"), data.with_name(f"{data.stem.removesuffix('_data')}_header.yaml"))
+    return above + "".join(path.read_text(encoding="utf-8") for path in beside if path.is_file())
+
+
+def _check_blis(rows: Rows) -> None:
+    """``FileError`` for what a replay of the rows would have to ignore."""
+    off = ("0", "0.0", "", "nan", "None")
+    for name, why in (("prefix_length", "shared prefixes"), ("priority", "priorities")):
+        if stated := [word for word in map(str, rows.columns.get(name, [])) if word not in off]:
+            expected = f"none, as a replay has no {why}"
+            raise FileError(f"{rows.path}, {name}", given=f"{stated[0]} in {len(stated)} rows", expected=expected)
+    if any(str(word).lower() == "false" for word in rows.columns.get("streaming", [])):
+        expected = "true, as an answer that is not streamed has no first token"
+        raise FileError(f"{rows.path}, streaming", given="false", expected=expected)
 
 
 def _frame(path: Path, rows: Sequence[tuple[Any, ...]]) -> "pd.DataFrame":

@@ -1,0 +1,277 @@
+"""Real clients against ``secondorder emulate``: does the file of each read, replay, and calibrate back?
+
+    python benchmarks/real_clients.py --vllm ENV/bin/vllm --guidellm ENV/bin/guidellm --aiperf ENV/bin/aiperf
+        --inference-perf ENV/bin/inference-perf [--requests 80] [--rate 2] [--keep FOLDER] [--realtime]
+
+Each client is installed in an environment of its own; one that is not found on the path or by its flag is skipped. A
+tokenizer of three-letter words is written to the folder, so that nothing is fetched: the endpoint counts four
+characters as a token, and so does this tokenizer. ``--realtime`` asks the system's scheduler for precedence (root).
+"""
+
+import argparse
+import itertools
+import json
+import shutil
+import signal
+import string
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from os import environ
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import secondorder as so
+from secondorder.validation.calibrate import told
+from secondorder.validation.replay import replay
+from secondorder.validation.replayed_steps import summary
+
+MODEL, CARD = so.models.llama_3_1_8b, so.accelerators.a10
+LAW = "measured-roofline memory_efficiency=0.7 bf16_efficiency=0.6 per_sequence=100us"
+TRUTH = so.MeasuredRoofline(memory_efficiency=0.7, bf16_efficiency=0.6, per_sequence="100us")
+PLAN = f"""\
+[serving]
+name = "emulated"
+model = "llama_3_1_8b"
+accelerator = "a10"
+arrivals = "poisson 2 request/s"
+lengths = "azure_conv_2023"
+step_time = "{LAW}"
+"""
+PROMPT, PROMPT_SPREAD, OUTPUT, OUTPUT_SPREAD = 600, 250, 60, 20
+BATCHES = [(0, 0, 0, n, n * context, n) for n in (1, 4, 8, 16) for context in (400, 800)] + [
+    (p, p * (p + 1) / 2, p, n, n * 600, n + 1) for p in (300, 600, 1200) for n in (0, 4, 8)
+]
+"""Steps as (P, A, C, D, K, S): decodes alone, then a whole prompt among decodes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Where a client finds the endpoint and the tokenizer, and where it writes."""
+
+    url: str
+    tokenizer: Path
+    folder: Path
+    requests: int
+    rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Client:
+    """``command``: its arguments; ``result``: the file, below the folder; ``own``: its summary's figures (s)."""
+
+    name: str
+    command: Callable[[Run], list[str]]
+    result: str
+    own: Callable[[Path], Mapping[str, float]]
+
+
+def vllm(run: Run) -> list[str]:
+    spread = str(PROMPT_SPREAD / PROMPT)
+    return [
+        "bench", "serve", "--backend", "openai", "--base-url", run.url, "--endpoint", "/v1/completions", "--model",
+        "emulated", "--tokenizer", str(run.tokenizer), "--dataset-name", "random", "--random-input-len", str(PROMPT),
+        "--random-output-len", str(OUTPUT), "--random-range-ratio", spread, "--num-prompts", str(run.requests),
+        "--request-rate", str(run.rate), "--percentile-metrics", "ttft,tpot,e2el", "--metric-percentiles", "99",
+        "--save-result", "--save-detailed", "--result-dir", str(run.folder), "--result-filename", "vllm.json",
+        "--disable-tqdm",
+    ]  # fmt: skip
+
+
+def guidellm(run: Run) -> list[str]:
+    prompt = f"prompt_tokens={PROMPT},prompt_tokens_stdev={PROMPT_SPREAD},prompt_tokens_min=50,prompt_tokens_max=2000"
+    output = f"output_tokens={OUTPUT},output_tokens_stdev={OUTPUT_SPREAD},output_tokens_min=5,output_tokens_max=150"
+    return [
+        "run", "--backend", f"kind=openai_http,target={run.url},model=emulated", "--profile",
+        f"kind=poisson,rate={run.rate:g}", "--constraint", f"kind=max_requests,count={run.requests}", "--tokenizer",
+        f"kind=hf_auto,model={run.tokenizer}", "--data", f"kind=synthetic_text,{prompt},{output}", "--output",
+        f"kind=json,path={run.folder / 'guidellm.json'}", "--disable-console",
+    ]  # fmt: skip
+
+
+def aiperf(run: Run) -> list[str]:
+    return [
+        "profile", "--model", "emulated", "--url", run.url, "--endpoint-type", "chat", "--streaming", "--tokenizer",
+        str(run.tokenizer), "--synthetic-input-tokens-mean", str(PROMPT), "--synthetic-input-tokens-stddev",
+        str(PROMPT_SPREAD), "--output-tokens-mean", str(OUTPUT), "--output-tokens-stddev", str(OUTPUT_SPREAD),
+        "--request-rate", str(run.rate), "--request-count", str(run.requests), "--artifact-dir", str(run.folder),
+        "--ui", "none",
+    ]  # fmt: skip
+
+
+def inference_perf(run: Run) -> list[str]:
+    spread = {"min": 50, "max": 2000, "mean": PROMPT, "std_dev": PROMPT_SPREAD, "total_count": run.requests}
+    outputs = {"min": 5, "max": 150, "mean": OUTPUT, "std_dev": OUTPUT_SPREAD, "total_count": run.requests}
+    stage = {"rate": run.rate, "duration": round(run.requests / run.rate)}
+    plan = {
+        "api": {"type": "completion", "streaming": True},
+        "server": {"type": "vllm", "model_name": "emulated", "base_url": run.url, "ignore_eos": True},
+        "tokenizer": {"pretrained_model_name_or_path": str(run.tokenizer)},
+        "data": {"type": "random", "input_distribution": spread, "output_distribution": outputs},
+        "load": {"type": "poisson", "stages": [stage], "num_workers": 1},
+        "report": {"request_lifecycle": {"summary": True, "per_stage": False, "per_request": True}},
+        "storage": {"local_storage": {"path": str(run.folder / "reports")}},
+    }
+    (run.folder / "inference_perf.yml").write_text(json.dumps(plan))  # JSON is YAML
+    return ["--config_file", str(run.folder / "inference_perf.yml")]
+
+
+def of_vllm(folder: Path) -> dict[str, float]:
+    found = json.loads((folder / "vllm.json").read_text())
+    words = {"mean": "mean", "p50": "median", "p99": "p99"}
+    return {f"{m}_{q}": found[f"{word}_{m}_ms"] / 1e3 for m in ("ttft", "tpot", "e2el") for q, word in words.items()}
+
+
+def of_guidellm(folder: Path) -> dict[str, float]:
+    metrics = json.loads((folder / "guidellm.json").read_text())["benchmarks"][0]["metrics"]
+    names = {"ttft": ("time_to_first_token_ms", 1e-3), "e2el": ("request_latency", 1.0)}
+    found = {}
+    for name, (theirs, unit) in names.items():
+        part = metrics[theirs]["successful"]
+        values = {"mean": part["mean"], "p50": part["median"], "p99": part["percentiles"]["p99"]}
+        found |= {f"{name}_{q}": value * unit for q, value in values.items()}
+    return found
+
+
+def of_aiperf(folder: Path) -> dict[str, float]:
+    found = json.loads(next(folder.rglob("profile_export_aiperf.json")).read_text())
+    names = {"ttft": "time_to_first_token", "tpot": "inter_token_latency", "e2el": "request_latency"}
+    words = {"mean": "avg", "p50": "p50", "p99": "p99"}
+    return {f"{m}_{q}": found[theirs][word] / 1e3 for m, theirs in names.items() for q, word in words.items()}
+
+
+def of_inference_perf(folder: Path) -> dict[str, float]:
+    found = json.loads(next(folder.rglob("summary_lifecycle_metrics.json")).read_text())["successes"]["latency"]
+    names = {"ttft": "time_to_first_token", "tpot": "time_per_output_token", "e2el": "request_latency"}
+    words = {"mean": "mean", "p50": "median", "p99": "p99"}
+    return {f"{m}_{q}": found[theirs][word] for m, theirs in names.items() for q, word in words.items()}
+
+
+CLIENTS = (
+    Client(name="vllm", command=vllm, result="vllm.json", own=of_vllm),
+    Client(name="guidellm", command=guidellm, result="guidellm.json", own=of_guidellm),
+    Client(name="aiperf", command=aiperf, result="profile_export.jsonl", own=of_aiperf),
+    Client(
+        name="inference-perf", command=inference_perf, result="per_request_lifecycle_metrics.json",
+        own=of_inference_perf,
+    ),
+)  # fmt: skip
+
+
+def write_tokenizer(folder: Path) -> Path:
+    """A tokenizer of three-letter words in the form of the ``tokenizers`` package; an unknown word is one of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    words = [
+        "unk",
+        *("".join(each) for each in itertools.islice(itertools.product(string.ascii_lowercase, repeat=3), 4000)),
+    ]
+    vocabulary = {word: place for place, word in enumerate(dict.fromkeys([*words, "token"]))}
+    document = {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None,
+        "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": None, "decoder": None,
+        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "unk"},
+    }  # fmt: skip
+    (folder / "tokenizer.json").write_text(json.dumps(document))
+    template = "{% for m in messages %}{{ m['content'] }} {% endfor %}"
+    kind = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 131072, "chat_template": template}
+    (folder / "tokenizer_config.json").write_text(json.dumps(kind))
+    return folder
+
+
+def first(words: list[str], realtime: int | None) -> list[str]:
+    return words if realtime is None else ["chrt", "-r", str(realtime), *words]
+
+
+def served(folder: Path, port: int, *, realtime: bool) -> "subprocess.Popen[str]":
+    """The endpoint, once it answers."""
+    (folder / "plan.toml").write_text(PLAN)
+    words = [sys.executable, "-m", "secondorder", "emulate", str(folder / "plan.toml"), "--port", str(port)]
+    endpoint = subprocess.Popen(first(words, 6 if realtime else None), stderr=subprocess.PIPE, text=True)
+    for _ in range(300):
+        if endpoint.poll() is not None:
+            raise SystemExit(endpoint.communicate()[1].strip())
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.2)
+        else:
+            return endpoint
+    endpoint.kill()
+    raise SystemExit("the endpoint did not answer within a minute")
+
+
+def measured(client: Client, program: str, run: Run, *, realtime: bool) -> str:
+    """Run a client against an endpoint of its own; what the endpoint says of its own lateness."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    endpoint = served(run.folder, int(run.url.rsplit(":", 1)[1]), realtime=realtime)
+    words = first([program, *client.command(run)], 5 if realtime else None)
+    quiet = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+    keep = {name: value for name, value in environ.items() if name != "PYTHONPATH"}
+    with (run.folder / "client.log").open("w") as log:
+        status = subprocess.run(
+            words, env=keep | quiet, cwd=run.folder, stdout=log, stderr=log, timeout=900, check=False
+        ).returncode
+    endpoint.send_signal(signal.SIGINT)
+    said = endpoint.communicate(timeout=60)[1].strip().splitlines()
+    if status:
+        raise SystemExit(f"{client.name} ended with {status}: see {run.folder / 'client.log'}")
+    return next((line for line in said if "late by" in line), said[-1])
+
+
+def judged(client: Client, folder: Path) -> None:
+    """Print what the file of a client gives."""
+    found = so.read_run(next(folder.rglob(client.result)))
+    scenario = found.scenario(MODEL, CARD, step_time=TRUTH)
+    laid = replay(found, scenario)
+    ours, simulated = summary(laid.measured), summary(laid.simulated)
+    table = pd.DataFrame({"client": dict(client.own(folder)), "read": ours, "simulate": simulated}, index=list(ours))
+    table["apart"] = table["read"] - table["simulate"]
+    table["relative"] = table["apart"] / table["simulate"]
+    print(table.round(4).to_string())
+    fit = so.calibrate(found, model=MODEL, accelerator=CARD)
+    print(told(fit))
+    found_step, true_step = (each.seconds(scenario.placement) for each in (fit.step_time, TRUTH))
+    errors = np.array([float(found_step(*batch) / true_step(*batch) - 1) for batch in BATCHES])
+    print(f"worst figure replayed {fit.worst('fitted'):.1%}; steps: decodes {errors[:8].min():+.1%} to", end=" ")
+    print(f"{errors[:8].max():+.1%}, with a prompt {errors[8:].min():+.1%} to {errors[8:].max():+.1%}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for client in CLIENTS:
+        parser.add_argument(f"--{client.name}", default=shutil.which(client.name), help="its executable")
+    parser.add_argument("--requests", type=int, default=80)
+    parser.add_argument("--rate", type=float, default=2.0)
+    parser.add_argument("--port", type=int, default=8123)
+    parser.add_argument("--keep", type=Path, help="folder for what the clients write, read again if it is there")
+    parser.add_argument("--realtime", action="store_true")
+    options = vars(parser.parse_args())
+    root: Path = options["keep"] or Path(tempfile.mkdtemp(prefix="real_clients"))
+    tokenizer = write_tokenizer(root.absolute() / "tokenizer")
+    url = f"http://127.0.0.1:{options['port']}"
+    for client in CLIENTS:
+        program: Any = options[client.name.replace("-", "_")]
+        folder = root.absolute() / client.name
+        print(f"\n{client.name}:", end=" ")
+        if not any(folder.rglob(client.result)):
+            if program is None:
+                print(f"skipped, as no {client.name} is installed; name it with --{client.name}")
+                continue
+            run = Run(
+                url=url, tokenizer=tokenizer, folder=folder, requests=options["requests"], rate=options["rate"]
+            )  # fmt: skip
+            (folder / "endpoint.txt").write_text(measured(client, program, run, realtime=options["realtime"]))
+        print((folder / "endpoint.txt").read_text())
+        judged(client, folder)
+
+
+if __name__ == "__main__":
+    main()
