@@ -18,6 +18,8 @@ Examples:
   secondorder explain plan.toml --metric tpot_mean --order 1
 
   secondorder explain plan.toml --metric ttft_p99 --request 17
+
+  secondorder explain plan.toml --metric ttft_p99 --formula "200 ms"
 """
 
 
@@ -34,6 +36,29 @@ def explain(
             converter=at_least(0),
             help="Order of the closed form.",
             show_default="the lowest of the metric",
+        ),
+    ] = None,
+    formula: Annotated[
+        str | None,
+        Parameter(group=CHOICE, metavar="VALUE", help="Your own value, such as 200 ms, instead of an order's."),
+    ] = None,
+    given: Annotated[
+        tuple[str, ...],
+        Parameter(
+            group=CHOICE,
+            metavar="EFFECT",
+            negative="",
+            show_default=False,
+            help="Effect that stays on, since the formula is for a system that has it; may be given more than once.",
+        ),
+    ] = (),
+    longest_prompt: Annotated[
+        int | None,
+        Parameter(
+            group=CHOICE,
+            converter=at_least(1),
+            metavar="TOKENS",
+            help="Count only the requests of a service with prompts up to this length; needs --formula.",
         ),
     ] = None,
     request: Annotated[
@@ -64,6 +89,9 @@ def explain(
             scenario,
             metric,
             order=order,
+            formula=formula,
+            given=given,
+            longest_prompt=longest_prompt,
             seed=run.seed,
             replications=times,
             requests=run.num_prompts,

@@ -27,12 +27,15 @@ NOTHING = 1e-5
 def explanation_grid(found: Explanation) -> Grid:
     """A row a part, the formula above and the simulated value below."""
     scale, symbol = readable(max(abs(found.simulated.amount), abs(found.formula.amount)), found.unit)
-    rows = [[f"order {found.formula.order}: {found.formula.source}", digits(found.formula.amount / scale), "", ""]]
+    formula = found.told if found.formula.order is None else f"{found.told}: {found.formula.source}"
+    rows = [[formula, digits(found.formula.amount / scale), "", ""]]
     rows += [_row(part, scale) for part in found.parts]
     rows.append(["simulated", digits(found.simulated.amount / scale), "", ""])
     below = ["alone: added to the bare system; last: taken away from the whole system"]
     if not found.metric.endswith("_mean"):
         below += NOT_A_SUM
+    if found.given:
+        below.append(f"given, on throughout: {', '.join(found.given)}")
     if found.idle:
         below.append(f"no effect: {', '.join(found.idle)}")
     unit = f" ({symbol})" if symbol else ""
@@ -79,7 +82,7 @@ def draw_waterfall(axes: "Axes", found: Explanation) -> None:
         axes.annotate(_signed(step), (right, place), (6, 0), textcoords="offset points", va="center", fontsize=9)
         level += step
     axes.barh(0, found.simulated.amount / scale, color=INK, height=0.6)
-    names = ["simulated", *(part.name for part in reversed(parts)), f"order {found.formula.order}"]
+    names = ["simulated", *(part.name for part in reversed(parts)), found.told]
     axes.set_yticks(range(places + 1), names)
     axes.set_xlabel(f"{found.metric} ({symbol})" if symbol else found.metric)
     axes.margins(x=0.12)

@@ -79,7 +79,10 @@ def with_equal_lengths(scenario: Serving) -> Serving:
 
 
 def without_prefill_interference(scenario: Serving) -> Serving:
-    """Each prompt is computed elsewhere, alone and at once; nothing waits for it but its own request."""
+    """Each prompt is computed elsewhere, alone and at once; nothing waits for it but its own request.
+
+    Its request still waits for a slot and for blocks of the engine.
+    """
     chunk = min(scenario.settings.max_num_batched_tokens, scenario.long_prefill_token_threshold or MANY_TOKENS)
     return replace(
         scenario.pinned,

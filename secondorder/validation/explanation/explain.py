@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from secondorder.answers.estimate import Estimate
+from secondorder.answers.metric import unit_of
 from secondorder.arrays import Floats
 from secondorder.errors import InputError, UnknownName
+from secondorder.quantities import Quantity, quantity, si
 from secondorder.scenarios.scenario import Scenario
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.replicate import replicated
@@ -30,6 +32,8 @@ SAID, NEGLIGIBLE = 3, 0.01
 """Parts that the sentence names, and share of the gap below which it does not mention the rest."""
 BARE = "formula against the bare system"
 """Name of the part that no effect makes: what is simulated without any effect, less the formula for that."""
+LENGTHS = "length spread"
+"""The effect that is given where only some lengths count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,7 @@ class Explanation:
 
     The first part is the formula against the bare system, the others are effects, the largest first. ``idle`` are
     effects that the scenario has and that change nothing, neither turned on alone nor turned off alone; they stay on.
+    ``given`` are effects that stay on because the formula is for a system that has them.
     """
 
     scenario: Scenario
@@ -63,6 +68,7 @@ class Explanation:
     simulated: Estimate
     parts: tuple[Part, ...]
     idle: tuple[str, ...]
+    given: tuple[str, ...] = ()
     seed: int
     requests: int | None = field(repr=False)
 
@@ -75,6 +81,11 @@ class Explanation:
     def effects(self) -> tuple[Part, ...]:
         """The parts that effects make, the largest first."""
         return self.parts[1:]
+
+    @property
+    def told(self) -> str:
+        """Who tells the formula's value: an order, or the user."""
+        return "your formula" if self.formula.order is None else f"order {self.formula.order}"
 
     @property
     def cause(self) -> str:
@@ -111,7 +122,7 @@ class Explanation:
         def said(value: float) -> str:
             return pretty(value, self.unit)
 
-        told = f"order {self.formula.order} says {said(self.formula.amount)}"
+        told = f"{self.told} says {said(self.formula.amount)}"
         head = f"{self.metric} is {said(self.simulated.amount)} where {told}"
         if not self.effects:
             return f"{head}; no effect that can be turned off changes it."
@@ -135,6 +146,9 @@ def explain(
     metric: str,
     *,
     order: int | None = None,
+    formula: Quantity | str | None = None,
+    given: Sequence[str] = (),
+    longest_prompt: int | None = None,
     seed: int = 0,
     replications: int = REPLICATIONS,
     requests: int | None = None,
@@ -149,11 +163,16 @@ def explain(
     sampled. The part of the bare system is ``g(none)``. All parts sum to ``v(all) - f(all)``. ``order`` is the lowest
     of the ladder if none is given. Intervals are Student's over the replications, at 95 %.
 
+    ``formula`` is a value of one's own ("10 ms") instead of an order: the same for all ``S``. ``given`` names effects
+    that stay on, since the formula is for a system that has them: what is left of the gap is shared among the others.
+    With ``longest_prompt`` only the requests of a service count whose prompts have at most so many tokens; lengths then
+    are given, and ``formula`` has to be.
+
     A p99 is not a sum: its parts tell what turning effects off would change, on average over the orders of doing so,
     and not where the time of a request went, which ``partition`` shows.
 
     Errors: ``InputError`` for a scenario whose effects cannot be turned off, ``UnknownName`` for a metric that is not
-    both solved and simulated; those of ``solve``.
+    both solved and simulated, and for a given effect that the scenario does not have; those of ``solve``.
 
     >>> import secondorder as so
     >>> queue = so.Queue(arrivals="poisson 8 request/s", service="exponential 100 ms")
@@ -168,9 +187,34 @@ def explain(
     least = 1 if _replayed(scenario) else 2
     if replications < least:
         raise InputError("replications", given=replications, expected=f"at least {least}")
-    formula = _formula(scenario, metric, order)
-    study = _Study(scenario, system, formula, seed, 1 if _replayed(scenario) else replications, requests, jobs)
+    _check_class(scenario, longest_prompt, formula, order)
+    estimate = _formula(scenario, metric, order) if formula is None else _own(system, metric, formula)
+    lengths = () if longest_prompt is None else (LENGTHS,)
+    study = _Study(
+        scenario, system, estimate, given=(*given, *lengths), longest_prompt=longest_prompt, seed=seed,
+        replications=1 if _replayed(scenario) else replications, requests=requests, jobs=jobs,
+    )  # fmt: skip
     return study.explanation()
+
+
+def _check_class(
+    scenario: Scenario, longest_prompt: int | None, formula: Quantity | str | None, order: int | None
+) -> None:
+    if formula is not None and order is not None:
+        raise InputError("order", given=order, expected="an order or a formula of your own, not both")
+    if longest_prompt is None:
+        return
+    if not isinstance(scenario, Serving):
+        raise InputError("longest_prompt", given=longest_prompt, expected="a service, whose requests have prompts")
+    if formula is None:
+        expected = "your own value for these requests: the closed forms tell of all"
+        raise InputError("formula", given="none", expected=expected)
+
+
+def _own(system: System, metric: str, formula: Quantity | str) -> Estimate:
+    """The value that the user expects."""
+    unit = unit_of(system.metrics, metric)
+    return Estimate(metric=metric, amount=si(quantity(formula, unit, "formula")), unit=unit, source="your formula")
 
 
 def _replayed(scenario: Scenario) -> bool:
@@ -212,6 +256,9 @@ class _Study:
         scenario: Scenario,
         system: System,
         formula: Estimate,
+        *,
+        given: Sequence[str],
+        longest_prompt: int | None,
         seed: int,
         replications: int,
         requests: int | None,
@@ -221,14 +268,22 @@ class _Study:
         self.scenario, self.formula, self.metric = scenario, formula, formula.metric
         self.seed, self.replications, self.requests, self.jobs = seed, replications, requests, jobs
         self.one_run = loaded(system.one_run)
+        if longest_prompt is not None:
+            self.one_run = partial(self.one_run, longest_prompt=longest_prompt)
         self.effects = list(_of(scenario, system))
         self.in_formula = frozenset(each.name for each in self.effects if each.in_formula)
         self.every = frozenset(each.name for each in self.effects)
+        for name in given:
+            if name not in self.every and name != LENGTHS:
+                raise UnknownName.among("given", name, sorted(self.every))
+        self.given = self.every & frozenset(given)
         self.solved = {self.in_formula: formula.amount}
         self.known: dict[frozenset[str], Floats] = {}
 
     def gap(self, on: frozenset[str]) -> Floats:
         """The simulated metric with just these effects on, less the formula, in each replication."""
+        if self.formula.order is None:
+            return self.simulated(on) - self.formula.amount
         inside = on & self.in_formula
         if inside not in self.solved:
             known = self._with(inside | (self.every - self.in_formula))
@@ -258,10 +313,11 @@ class _Study:
 
     def explanation(self) -> Explanation:
         whole, idle = self.simulated(self.every), self._idle()
-        names = [effect.name for effect in self.effects if effect.name not in idle]
+        stay = idle | self.given
+        names = [effect.name for effect in self.effects if effect.name not in stay]
 
         def worth(coalition: frozenset[int]) -> Floats:
-            return self.gap(idle | {names[i] for i in coalition})
+            return self.gap(stay | {names[i] for i in coalition})
 
         bare = worth(frozenset())
         effects = [
@@ -273,17 +329,17 @@ class _Study:
         return Explanation(
             scenario=self.scenario, metric=self.metric, unit=self.formula.unit, formula=self.formula,
             simulated=simulated, parts=_summing([_part(BARE, bare), *effects], simulated.amount - self.formula.amount),
-            idle=tuple(sorted(idle)), seed=self.seed, requests=self.requests,
+            idle=tuple(sorted(idle)), given=tuple(sorted(self.given)), seed=self.seed, requests=self.requests,
         )  # fmt: skip
 
     def _idle(self) -> frozenset[str]:
         """Effects that change nothing in the simulation, neither alone nor last."""
-        whole, none = self.simulated(self.every), self.simulated(frozenset())
+        whole, none = self.simulated(self.every), self.simulated(self.given)
         return frozenset(
             name
-            for name in self.every
+            for name in self.every - self.given
             if (self.simulated(self.every - {name}) == whole).all()
-            and (self.simulated(frozenset([name])) == none).all()
+            and (self.simulated(self.given | {name}) == none).all()
         )
 
 
