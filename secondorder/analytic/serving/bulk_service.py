@@ -57,7 +57,7 @@ class TiltedArrivals:
     def next_backlog(self, laws: Floats) -> Floats:
         """Laws of the backlog a round later, of several of each queue; cut at as many units as they have."""
         cap, length = self.cap, laws.shape[-1]
-        low = np.einsum("qgi,qif->qgf", laws[..., : cap + 1], self.rows)
+        low = laws[..., : cap + 1] @ self.rows
         more = np.where(laws > NOISE, laws, 0.0)[..., cap + 1 :] * self.rise[:, None, 1 : length - cap]
         above = np.zeros((*laws.shape[:-1], self.size))
         above[..., 1 : length - cap] = more
@@ -94,7 +94,7 @@ def stationary_backlog(arrivals: TiltedArrivals) -> Floats:
     descent = -np.fft.irfft(down_factor, n=size)[:, size - depth] * arrivals.rise[:, depth]
     low = stationary(np.maximum(laws + _landing(minima, descent), 0.0))
 
-    above = np.fft.irfft(np.einsum("qi,qif->qf", low, rows) * new_minima, n=size)
+    above = np.fft.irfft((low[:, None] @ rows)[:, 0] * new_minima, n=size)
     above[:, : cap + 1] = above[:, half:] = 0.0
     law = np.fft.irfft(np.fft.rfft(above) / up_factor, n=size)[:, :half] * arrivals.fall[:, 0, :half]
     law[:, : cap + 1] = low[:, :half]

@@ -1,17 +1,19 @@
 """The sequences that decode together: how many there are, and how long their steps last."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from secondorder.analytic.remember import remembered
 from secondorder.analytic.serving.bursts import dispersion, mean_burst
 from secondorder.analytic.serving.first_token import FirstToken
 from secondorder.analytic.serving.fluctuations import Fluctuations
 from secondorder.analytic.serving.idle import prefill_chunks, prefill_seconds
-from secondorder.analytic.serving.length_groups import decode_steps, prompt_groups
+from secondorder.analytic.serving.length_groups import decode_steps, engine_and_lengths, prompt_groups
 from secondorder.analytic.serving.prefill import PrefillQueue
-from secondorder.analytic.serving.saturation import Demand, Saturation, demand
+from secondorder.analytic.serving.runs import parts
+from secondorder.analytic.serving.saturation import Demand, Saturation, demand, saturation
 from secondorder.arrays import Booleans, Floats
 from secondorder.scenarios.serving import Serving
 from secondorder.workloads.arrivals import Poisson
@@ -20,6 +22,7 @@ from secondorder.workloads.traces import Trace
 
 NUMBERS = 6  # numbers of decodes at which steps are solved, where they do not bend
 BEND = 0.01  # share of a step that a straight line between two numbers of decodes may miss
+GUESSES = 16  # numbers of decodes among which Little's law is first looked for
 LIKELY = 2.5  # standard deviations about the mean number of decodes within which it is likely
 MOST_WAITING = 100_000
 BURST = 4.0  # steps, over the square of the idle share, in which prompts that bunch meet: found by simulation
@@ -74,17 +77,15 @@ class DecodeBatch:
     @cached_property
     def _guess(self) -> float:
         """Decodes by Little's law, ``B = rate E[O - 1] T(B)``, where prompts come one at a time or in every step."""
-        prompts, weight = prompt_groups(self.scenario)
-        guess = 1.0
-        for _ in range(60):
-            added = self.rate * float((self._added(prompts, guess) * weight.sum(axis=0)).sum())
-            apart = self._plain_step(guess) / max(1 - added, 1e-3)
-            step = max(apart, float(self._usual_step(np.array([guess]))[0]))
-            following = min(float(self.slots), self.rate * self.demand.decode_steps * step)
-            if abs(following - guess) < 0.02 * guess:
-                break
-            guess = max(following, 1.0)
-        return guess
+        numbers, added = added_by_decodes(self.scenario)
+        apart = self._prompts_with(numbers).step(np.zeros((1, 1)))[:, 0] / np.maximum(1 - self.rate * added, 1e-3)
+        found = self.rate * self.demand.decode_steps * np.maximum(apart, self._usual_step(numbers))
+        fewer = found - numbers <= 0  # fewer than are there: the first number of this kind is past the fixed point
+        at = int(np.argmax(fewer)) if fewer.any() else len(numbers) - 1
+        if at == 0 or not fewer[at]:
+            return min(max(float(found[at]), 1.0), float(self.slots))
+        (low, high), (below, above) = numbers[at - 1 : at + 1], (found - numbers)[at - 1 : at + 1]
+        return min(float(low + (high - low) * below / (below - above)), float(self.slots))
 
     @cached_property
     def numbers(self) -> Floats:
@@ -95,9 +96,9 @@ class DecodeBatch:
         low, high = max(1.0, self._guess / 3), min(3 * self._guess + 12, float(self.slots))
         found = np.unique(np.round(np.geomspace(low, max(low, high), NUMBERS)))
         while True:
-            usual = self._usual_step(found)
             middles = np.asarray(np.round(np.sqrt(found[:-1] * found[1:])), float)
-            apart = np.abs(np.interp(middles, found, usual) / self._usual_step(middles) - 1)
+            usual, between = np.split(self._usual_step(np.concatenate([found, middles])), [len(found)])
+            apart = np.abs(np.interp(middles, found, usual) / between - 1)
             bent = middles[(found[:-1] < middles) & (middles < found[1:]) & (apart > BEND)]
             if not len(bent):
                 return found
@@ -172,11 +173,7 @@ class DecodeBatch:
 
     def _added(self, prompts: Floats, decodes: float) -> Floats:
         """Time, s, that each prompt adds to the steps that it is computed in."""
-        tokens, place = np.unique(prompts, return_inverse=True)
-        context = decodes * self.demand.decode_context
-        alone = float(self.scenario.step_seconds(0.0, 0.0, 0.0, decodes, context, decodes))
-        chunks = prefill_chunks(self.scenario, tokens, decodes)
-        return np.asarray((prefill_seconds(self.scenario, tokens, decodes, context) - chunks * alone)[place])
+        return added_seconds(self.scenario, prompts, decodes, decodes * self.demand.decode_context)
 
     def _relative_cost(self, contexts: Floats, decodes: float) -> Floats:
         """What a decode with each context adds to a step, over what one with the mean context adds."""
@@ -206,11 +203,7 @@ class DecodeBatch:
     def _dispersion(self) -> float:
         """Variance of the number of decodes over that of departures by mean steps, both for small deviations."""
         noise = self.fluctuations
-        filled = noise.rate * float((noise.weight * noise.prompt).sum())
-        smooth = replace(
-            noise, prompt=np.zeros_like(noise.prompt), decode=noise.decode / (1 - filled), dispersion=np.ones_like
-        )
-        return max(noise.decodes_variance / smooth.decodes_variance, LEAST_DISPERSION)
+        return max(noise.decodes_variance / noise.smooth_variance, LEAST_DISPERSION)
 
     def _decodes(self, stays: Floats, dispersion: float) -> Floats:
         """Law of the number of decodes, where each stays so long (s) with each of ``numbers``."""
@@ -218,7 +211,7 @@ class DecodeBatch:
         departures = served / np.interp(served, self.numbers, stays)
         departures[-1] = self.limit.rate  # with every slot taken, what the engine serves at saturation
         variance = max(dispersion, 1.0) * (self.rate + departures)
-        variance[-1] = max(self._full_variance(self.limit.rate), 1.01 * abs(self.rate - self.limit.rate))
+        variance[-1] = max(self._full_variance, 1.01 * abs(self.rate - self.limit.rate))
         up, down = (variance + self.rate - departures) / 2, (variance - self.rate + departures) / 2
         tail = min(MOST_WAITING, int(np.ceil(np.log(1e-12) / np.log(up[-1] / down[-1]))))
         ups = np.concatenate([[self.rate], up[:-1], np.full(tail, up[-1])])
@@ -228,10 +221,12 @@ class DecodeBatch:
         law = np.exp(logs - logs.max())
         return np.asarray(law / law.sum())
 
-    def _full_variance(self, departures: float) -> float:
+    @cached_property
+    def _full_variance(self) -> float:
         """Variance rate of the number of decodes with every slot taken: an arrival also holds up all departures."""
         prompts, weight = prompt_groups(self.scenario)
-        added, weight = self._added(prompts, float(self.slots)), weight.sum(axis=0)
+        departures, weight = self.limit.rate, weight.sum(axis=0)
+        added = self._added(prompts, float(self.slots))
         first, second = float((added * weight).sum()), float((added**2 * weight).sum())
         bunched = float(dispersion(self.scenario.arrivals, np.zeros(1))[0])
         return self.rate * (bunched + 2 * departures * first + departures**2 * second) + departures
@@ -312,3 +307,22 @@ class DecodeBatch:
         """Squared coefficient of variation of the number of decode steps of a request."""
         law, mean = self.scenario.offered, self.demand.decode_steps
         return law.expect(lambda _, o: (o - 1) ** 2) / mean**2 - 1 if mean > 0 else 0.0
+
+
+def added_seconds(scenario: Serving, prompts: Floats, decodes: float, context: float) -> Floats:
+    """Time, s, that each prompt adds to the steps that it is computed in, beside decodes of this much context."""
+    tokens, place = np.unique(prompts, return_inverse=True)
+    alone = float(scenario.step_seconds(0.0, 0.0, 0.0, decodes, context, decodes))
+    chunks = prefill_chunks(scenario, tokens, decodes)
+    return np.asarray((prefill_seconds(scenario, tokens, decodes, context) - chunks * alone)[place])
+
+
+@remembered(engine_and_lengths)
+def added_by_decodes(scenario: Serving) -> tuple[Floats, Floats]:
+    """Numbers of decodes, and the mean time (s) that a prompt adds to steps with as many; whatever the rate."""
+    tokens, weight = prompt_groups(scenario)
+    prompts, share = parts(tokens, weight.sum(axis=0))
+    context, most = demand(scenario).decode_context, max(saturation(scenario).sequences, 1.0)
+    numbers = np.geomspace(1.0, most, GUESSES)
+    added = [(added_seconds(scenario, prompts, n, n * context) * share).sum() for n in numbers.tolist()]
+    return numbers, np.array(added)

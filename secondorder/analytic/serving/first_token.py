@@ -12,7 +12,9 @@ from secondorder.arrays import Booleans, Complexes, Floats
 
 AGES = np.array([0.25, 0.75])  # share of the step under way that has passed when a request arrives
 WITHIN = (np.arange(4) - 1.5) / 8  # by how much it may be less or more
+EVERYWHERE = (np.arange(8) - 3.5) / 8  # of a step in which it may be anywhere
 DURATIONS = (0.0, 0.4, 0.7, 0.85, 0.93, 0.98, 1.0)  # cuts of the law of the step under way
+SOON = 2  # steps in which most prompts end
 WAITS = 12  # groups of waits by which the backlog behind a prompt is found
 NEGLIGIBLE = 1e-5  # share of the requests, against quantiles up to 1e-3
 ALIKE = 1e-9  # of the longest time: times as near as this are one, whatever rounding makes of them
@@ -109,56 +111,87 @@ class FirstToken:
         before[:, -1 - len(AGES) : -1] *= self._left_over[:, None]
         before *= weight[..., None]
         own = np.fft.rfft(self.prompts, n=self._size)
-        count = (self._size - 1) // cap
-        cells = np.fft.irfft(own[:, :, None] * before[:, None], n=self._size)[..., : 1 + count * cap]
-        cells = np.maximum(cells, 0.0)
-        blocks = cells[..., 1:].reshape(*cells.shape[:3], count, cap)
-        last = np.flatnonzero(blocks.sum(axis=(1, 2, 4)).max(axis=0) > NEGLIGIBLE)
-        count = int(last[-1]) + 1 if len(last) else 1
+        count = self._full_steps(own.sum(axis=1) * before.sum(axis=1))
+        every = 1  # a transform of every second frequency has room for half as many cells: enough for these steps
+        while self._size // every >= 2 * (2 + count * cap):
+            every *= 2
+        cells = np.fft.irfft(own[:, :, None, ::every] * before[:, None, :, ::every], n=self._size // every)
         found = np.zeros((*cells.shape[:3], count, cap + 1))
-        found[..., 1:] = blocks[..., :count, :]
-        found[..., 0, 0] = cells[..., 0]  # a prompt of less than a cell still needs a step
+        np.maximum(cells[..., 1 : 1 + count * cap].reshape(*cells.shape[:3], count, cap), 0.0, out=found[..., 1:])
+        np.maximum(cells[..., 0], 0.0, out=found[..., 0, 0])  # a prompt of less than a cell still needs a step
         found /= found.sum(axis=(1, 2, 3, 4), keepdims=True)
         return found, rest[..., None] + np.arange(count) * self.steps[:, -1, None, None]
+
+    def _full_steps(self, transform: Complexes) -> int:
+        """Steps that a prompt and the cells before it fill, but for a negligible share."""
+        cap = self._cap
+        most = (self._size - 1) // cap
+        cells = np.fft.irfft(transform, n=self._size)[:, 1 : 1 + most * cap]
+        last = np.flatnonzero(cells.reshape(len(cells), most, cap).sum(axis=2).max(axis=0) > NEGLIGIBLE)
+        return int(last[-1]) + 1 if len(last) else 1
 
     @cached_property
     def laws(self) -> list[tuple[Floats, Floats]]:
         """For each queue, atoms (s, rising) of the time to first token, and their weights, of sum 1.
 
-        In the step that ends the prompt, cells that arrived behind it fill the room; how many is a convolution,
-        done on sequences damped by ``e^(-damping k / size)`` so that what wraps around does not count.
+        Of a prompt that waits for full steps, the two halves of the step under way are taken together.
         """
-        cap, own, waited = self._cap, self._own[0].sum(axis=1), self._own[1]
+        own, waited = self._own[0].sum(axis=1), self._own[1]
+        duration = (self._under_way[0] + self._under_way[1])[..., None]
+        found = [self._ends(own[:, :, :SOON], waited[:, :, :SOON], WITHIN * duration)]
+        if own.shape[2] > SOON:
+            cells, wait = _halves_together(own[:, :, SOON:], waited[:, :, SOON:])
+            found.append(self._ends(cells, wait, EVERYWHERE * duration[:, ::2]))
+        atoms, weight = (np.concatenate(part, axis=1) for part in zip(*found, strict=True))
+        return [binned(row, mass / mass.sum()) for row, mass in zip(atoms, weight, strict=True)]
+
+    def _ends(self, own: Floats, waited: Floats, spread: Floats) -> tuple[Floats, Floats]:
+        """When the step ends that ends the prompt, s, and weights: all of a queue in a row.
+
+        In that step, cells that arrived behind the prompt fill the room; how many is a convolution,
+        done on sequences damped by ``e^(-damping k / size)`` so that what wraps around does not count. The wait is
+        more or less by ``spread``, in s.
+        """
+        cap, shape = self._cap, waited.shape
         size = 1 << int(np.ceil(np.log2(3 * cap + 2)))
         damped = np.exp(-DAMPING / (size - cap) * np.arange(size))
         prompt = self.prompts.sum(axis=1)[:, :size]
         prompt = np.fft.rfft(prompt * damped[: prompt.shape[1]], n=size)
-        arriving = np.empty((*waited.shape, size // 2 + 1), complex)
+        arriving = np.empty((*shape, size // 2 + 1), complex)
         full = self._arriving(self.steps[:, -1:, None], prompt[:, None])
         arriving[:, :, 0] = self._arriving(waited[:, :, :1], prompt[:, None])
         arriving[:, :, 0] *= rest_of_burst(prompt, self.burst)[:, None]
-        for more in range(1, waited.shape[2]):
+        for more in range(1, shape[2]):
             np.multiply(arriving[:, :, more - 1], full, out=arriving[:, :, more])
         together = np.fft.irfft(np.fft.rfft(own * damped[: cap + 1], n=size) * arriving, n=size)
         law = np.maximum(together[..., : cap + 1] / damped[: cap + 1], 0.0)
         law[..., -1] = np.maximum(own.sum(axis=-1) - law[..., :-1].sum(axis=-1), 0.0)
         law[law < NEGLIGIBLE**2] = 0.0
         atoms = self.late[:, None, None, None] + waited[..., None] + self.last[:, None, None]
-        spread = WITHIN * (self._under_way[0] + self._under_way[1])[..., None]
         atoms = atoms[..., None] + spread[:, :, None, None]
-        weight = np.repeat(law[..., None] / law.sum(axis=(1, 2, 3))[:, None, None, None, None] / len(WITHIN), 4, axis=4)
-        return [binned(row.ravel(), mass.ravel()) for row, mass in zip(atoms, weight, strict=True)]
+        weight = np.broadcast_to(law[..., None] / spread.shape[-1], atoms.shape)
+        return atoms.reshape(shape[0], -1), weight.reshape(shape[0], -1)
 
     @cached_property
     def backlog_behind(self) -> Floats:
         """Laws of the backlog when the step that ends a prompt begins, of each group of prompts."""
         found = [_by_wait(own, waited) for own, waited in zip(*self._own, strict=True)]
         cells, waits = (np.array(part) for part in zip(*found, strict=True))
-        arriving = self._arriving(waits[..., None], self._prompt_transform[:, None])
-        arriving *= rest_of_burst(self._prompt_transform, self.burst)[:, None]
-        together = (np.fft.rfft(cells, n=self._size) * arriving[:, None]).sum(axis=2)
-        laws = np.maximum(np.fft.irfft(together, n=self._size)[..., : self.backlog.shape[1]], 0.0)
+        prompt, length = self._prompt_transform[:, ::2], self._size // 2  # the backlog is counted up to half the size
+        arriving = self._arriving(waits[..., None], prompt[:, None])
+        arriving *= rest_of_burst(prompt, self.burst)[:, None]
+        together = (np.fft.rfft(cells, n=length) * arriving[:, None]).sum(axis=2)
+        laws = np.maximum(np.fft.irfft(together, n=length), 0.0)
         return np.asarray(laws / laws.sum(axis=-1, keepdims=True))
+
+
+def _halves_together(own: Floats, waited: Floats) -> tuple[Floats, Floats]:
+    """Cells and mean waits by situation and full steps, where two situations are halves of a step; the last is none."""
+    share = np.maximum(own.sum(axis=-1), 1e-300)
+    first, second = share[:, :-1:2], share[:, 1:-1:2]
+    means = (waited[:, :-1:2] * first + waited[:, 1:-1:2] * second) / (first + second)
+    cells = own[:, :-1:2] + own[:, 1:-1:2]
+    return np.concatenate([cells, own[:, -1:]], axis=1), np.concatenate([means, waited[:, -1:]], axis=1)
 
 
 def _by_wait(own: Floats, waited: Floats) -> tuple[Floats, Floats]:
@@ -170,4 +203,4 @@ def _by_wait(own: Floats, waited: Floats) -> tuple[Floats, Floats]:
     mass = np.bincount(part, share, minlength=WAITS)
     means = np.bincount(part, share * waits, minlength=WAITS) / np.maximum(mass, 1e-300)
     member = (part == np.arange(WAITS)[:, None]).astype(float)
-    return np.einsum("ps,gsc->gpc", member, flat), means
+    return member @ flat, means

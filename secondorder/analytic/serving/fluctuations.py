@@ -11,11 +11,11 @@ from functools import cached_property
 
 import numpy as np
 
-from secondorder.arrays import Complexes, Floats
+from secondorder.arrays import Complexes, Floats, Integers
 
 MOST_BLOCKS = 1024
 """Blocks of steps that the longest answer is counted in."""
-MEMORY = 8
+MEMORY = 4
 """Longest answers in a transform."""
 MOST_FEEDBACK = 0.97
 """Arrivals that an arrival causes, at most: where slots do not bind before, an engine with more would be unstable."""
@@ -62,12 +62,18 @@ class Fluctuations:
     def _size(self) -> int:
         return 1 << int(np.ceil(np.log2(MEMORY * self._blocks)))
 
-    def _still_there(self, weight: Floats) -> Floats:
-        """Weight of the requests that decode in each block after their arrival."""
+    @cached_property
+    def _last(self) -> tuple[Integers, Floats]:
+        """The block in which each request ends, and the share of it in which it is still there."""
         at = self.steps / self._block
         low = np.floor(at).astype(int)
-        ends = np.bincount(low, weight * (1 - (at - low)), minlength=self._blocks + 1)
-        ends += np.bincount(low + 1, weight * (at - low), minlength=self._blocks + 1)
+        return low, at - low
+
+    def _still_there(self, weight: Floats) -> Floats:
+        """Weight of the requests that decode in each block after their arrival."""
+        low, part = self._last
+        ends = np.bincount(low, weight * (1 - part), minlength=self._blocks + 1)
+        ends += np.bincount(low + 1, weight * part, minlength=self._blocks + 1)
         return np.asarray(ends[::-1].cumsum()[::-1][1:])
 
     def _shots(self, weight: Floats) -> Complexes:
@@ -84,30 +90,48 @@ class Fluctuations:
         return self.rate * float((self.weight * (self.prompt + self.decode * self.steps)).sum())
 
     @cached_property
-    def _covariances(self) -> tuple[Floats, Floats, Floats]:
-        """By lag, in blocks: of the step time (s^2), of the decodes, of a step time and the decodes before it (s)."""
-        s, theta, w = self.prompt / self._block, self.decode, self.weight
-        mean_shot, mean_stay = (w * s).sum() + self._shots(w * theta), self._shots(w)
-        rate, arriving = self.rate * self._block, self.rate * self.mean_step * self._block
-        damped = min(1.0, MOST_FEEDBACK / max(self.feedback, 1e-300))
-        gain = 1 / (1 - damped * rate * mean_shot)
-        shot = (w * s * s).sum() + 2 * self._shots(w * s * theta).real + self._pairs(w * theta * theta)
+    def _stays(self) -> tuple[Complexes, Complexes, Floats, Floats, Floats]:
+        """Transforms of the decodes of a request and of what they add to steps; with their pairs: of both, of each."""
+        w, theta = self.weight, self.decode
+        shots = self._shots(w), self._shots(w * theta)
+        return *shots, self._pairs(w), self._pairs(w * theta), self._pairs(w * theta * theta)
+
+    def _gain(self, mean_shot: Complexes, feedback: float) -> Complexes:
+        """What becomes of an arrival with all the arrivals that it causes."""
+        damped = min(1.0, MOST_FEEDBACK / max(feedback, 1e-300))
+        return np.asarray(1 / (1 - damped * self.rate * self._block * mean_shot))
+
+    def _caused(self, gain: Complexes, feedback: float) -> Complexes:
+        """Decodes of the arrivals that a step causes by each second of it."""
+        damped = min(1.0, MOST_FEEDBACK / max(feedback, 1e-300))
+        return np.asarray(damped * self.rate * self._block * self._stays[0] * gain)
+
+    @cached_property
+    def _spectra(self) -> tuple[Floats, Floats, Complexes]:
+        """Of the step time (s^2), of the decodes, of a step time and the decodes before it (s); by arrivals."""
+        s, w = self.prompt / self._block, self.weight
+        mean_stay, mean_decode, alone, pairs, squares = self._stays
+        mean_shot = (w * s).sum() + mean_decode
+        gain = self._gain(mean_shot, self.feedback)
+        shot = (w * s * s).sum() + 2 * self._shots(w * s * self.decode).real + squares
         shot = shot + self._excess * np.abs(mean_shot) ** 2
-        with_decodes = self._shots(w * s) + self._pairs(w * theta) + self._excess * mean_stay * mean_shot.conj()
-        caused = damped * rate * mean_stay * gain
-        decodes = (
-            self._pairs(w)
-            + self._excess * np.abs(mean_stay) ** 2
-            + 2 * (caused.conj() * with_decodes).real
-            + np.abs(caused) ** 2 * shot
-        )
-        cross = (with_decodes + caused * shot) * gain.conj()
-        back = np.fft.irfft(arriving * cross, n=self._size)
-        return (
-            np.fft.irfft(arriving * np.abs(gain) ** 2 * shot, n=self._size),
-            np.fft.irfft(arriving * decodes, n=self._size),
-            np.concatenate([back[:1], back[:0:-1]]),
-        )
+        with_decodes = self._shots(w * s) + pairs + self._excess * mean_stay * mean_shot.conj()
+        caused = self._caused(gain, self.feedback)
+        decodes = alone + self._excess * np.abs(mean_stay) ** 2 + 2 * (caused.conj() * with_decodes).real
+        decodes += np.abs(caused) ** 2 * shot
+        return np.abs(gain) ** 2 * shot, decodes, (with_decodes + caused * shot) * gain.conj()
+
+    @property
+    def _arriving(self) -> float:
+        """Requests in a block of steps."""
+        return self.rate * self.mean_step * self._block
+
+    @cached_property
+    def _covariances(self) -> tuple[Floats, Floats]:
+        """By lag, in blocks: of the step time (s^2), of a step time and the decodes before it (s)."""
+        steps, _, cross = self._spectra
+        back = np.fft.irfft(self._arriving * cross, n=self._size)
+        return np.fft.irfft(self._arriving * steps, n=self._size), np.concatenate([back[:1], back[:0:-1]])
 
     @cached_property
     def _excess(self) -> Floats:
@@ -118,15 +142,29 @@ class Fluctuations:
     @property
     def found_more(self) -> float:
         """Sequences that decode when a request arrives beyond their mean: arrivals that bunch meet each other."""
-        s, theta, w = self.prompt / self._block, self.decode, self.weight
-        damped = min(1.0, MOST_FEEDBACK / max(self.feedback, 1e-300)) * self.rate * self._block
-        gain = 1 / (1 - damped * ((w * s).sum() + self._shots(w * theta)))
-        return float(np.fft.irfft(self._excess * (self._shots(w) * gain).conj(), n=self._size)[0])
+        gain = self._gain((self.weight * self.prompt).sum() / self._block + self._stays[1], self.feedback)
+        return float(np.fft.irfft(self._excess * (self._stays[0] * gain).conj(), n=self._size)[0])
 
     @property
     def decodes_variance(self) -> float:
         """Variance of the number of sequences that decode."""
-        return float(self._covariances[1][0])
+        return self._variance(self._spectra[1])
+
+    @property
+    def smooth_variance(self) -> float:
+        """The same if prompts were spread evenly over the steps, which all decodes then lengthen, and arrivals random.
+
+        Shots of ``theta / (1 - rate E[s])`` alone.
+        """
+        _, mean_decode, alone, pairs, squares = self._stays
+        more = 1 / (1 - self.rate * float((self.weight * self.prompt).sum()))
+        feedback = more * self.rate * float((self.weight * self.decode * self.steps).sum())
+        caused = more * self._caused(self._gain(more * mean_decode, feedback), feedback)
+        return self._variance(alone + 2 * caused.real * pairs + np.abs(caused) ** 2 * squares)
+
+    def _variance(self, spectrum: Floats) -> float:
+        """The covariance at lag 0: the sum of a spectrum over both signs of the frequency."""
+        return self._arriving * float(2 * spectrum.sum() - spectrum[0] - spectrum[-1]) / self._size
 
     def run_variance(self, steps: Floats) -> Floats:
         """Variance of the duration of runs of this many steps, s^2, less that of prompts with the decodes held fixed.
@@ -149,5 +187,5 @@ class Fluctuations:
         half = self._size // 2
         blocks = np.arange(1, half)
         return np.asarray(
-            np.interp(steps, blocks * self._block, self._covariances[2][1:half].cumsum() / blocks) * steps
+            np.interp(steps, blocks * self._block, self._covariances[1][1:half].cumsum() / blocks) * steps
         )

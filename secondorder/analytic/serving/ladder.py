@@ -9,6 +9,7 @@ import numpy as np
 from secondorder.analytic.remember import itself, remembered
 from secondorder.analytic.serving.domain import short_answers
 from secondorder.analytic.serving.idle import Idle, idle, weighted_quantile
+from secondorder.analytic.serving.length_groups import engine_and_lengths
 from secondorder.analytic.serving.mean_value import MeanValue, mean_value
 from secondorder.analytic.serving.overload import overload_wait
 from secondorder.analytic.serving.replica import Replica
@@ -39,7 +40,7 @@ def ladder(scenario: Serving) -> Answer:
     """Closed forms of every order. ``Unstable`` past saturation, unless a finite trace is replayed."""
     scenario.check_law()
     limit, rate = saturation(scenario), scenario.rate
-    estimates = [*_order_0(idle(scenario))]
+    estimates = [*_order_0(scenario)]
     if rate < limit.rate:
         second = list(_order_2(scenario, Replica.of(scenario, rate, limit)))
         with suppress(Unstable):  # means alone may have no fixed point where the queue has one
@@ -56,7 +57,12 @@ def ladder(scenario: Serving) -> Answer:
     return Answer(scenario=scenario.name, estimates=ranked(estimates), how=how)
 
 
-def _order_0(alone: Idle) -> Iterator[Rung]:
+@remembered(engine_and_lengths)
+def _order_0(scenario: Serving) -> tuple[Rung, ...]:
+    return tuple(_alone(idle(scenario)))
+
+
+def _alone(alone: Idle) -> Iterator[Rung]:
     for name, values in (("ttft", alone.ttft), ("tpot", alone.tpot), ("e2el", alone.e2el)):
         kept = np.isfinite(values)
         if not kept.any():

@@ -1,5 +1,7 @@
 """Requests in groups: prompts of like length, and answers of like length with the prompts that go with them."""
 
+from dataclasses import fields
+
 import numpy as np
 
 from secondorder.analytic.remember import remembered
@@ -13,6 +15,12 @@ GROUPS: Edges = (0.0, 0.4, 0.8, 1.0)
 
 WITHIN = 4
 """Smaller parts of a part of the answers, where its own length matters."""
+
+
+def engine_and_lengths(scenario: Serving) -> tuple[object, ...]:
+    """All of a scenario but its arrivals: what is found from it holds for every rate."""
+    apart = ("arrivals", "lengths", "goodput", "name")
+    return (scenario.offered, *(getattr(scenario, field.name) for field in fields(scenario) if field.name not in apart))
 
 
 def lengths_of(scenario: Serving) -> object:

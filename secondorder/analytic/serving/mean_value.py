@@ -14,6 +14,9 @@ from secondorder.scenarios.serving import Serving
 
 Floats = npt.NDArray[np.float64]
 
+LEAP = 0.99
+"""Of the slope of a chord: the fixed point is neared from below."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MeanValue:
@@ -45,14 +48,16 @@ def mean_value(scenario: Serving, rate: float) -> MeanValue:
     means = _Means(scenario, rate, demand(scenario))
     tpot = means.step(1.0)
     batch = rate * means.need.decode_steps * tpot  # from below; from 0 on, a prompt would take a step of its own
-    together = 0.0
+    together, rise, before = 0.0, 0.0, np.inf
     for _ in range(500):
         apart, together = means.apart(batch), means.together(batch, together)
         tpot = max(apart, together)
-        following = rate * means.need.decode_steps * tpot
-        if abs(following - batch) <= 1e-9 * max(1.0, batch):
+        more = rate * means.need.decode_steps * tpot - batch
+        if abs(more) <= 1e-9 * max(1.0, batch):
             break
-        batch = following
+        slope = 1 + (more - before) / rise if rise > 0 else 0.0
+        rise, before = more / max(1 - max(LEAP * slope, 0.0), 1 - LEAP), more  # what is left by a chord, not all of it
+        batch += rise
     ttft = means.prefill(batch)
     share = 1 - means.step(max(batch, 1.0)) / tpot if tpot > 0 else 0.0
     e2el = ttft + means.need.decode_steps * tpot

@@ -127,7 +127,9 @@ class PrefillQueue:
         The positive root of ``rate T (E[e^(d X)] - 1) = d room``, ``X`` a prompt (a burst), ``T`` a full step.
         """
         tokens, weight = self._work, self._prompts[1]
-        low, high = np.zeros_like(self.room), 600.0 / tokens.max(axis=1)
+        mean, square = (tokens * weight).sum(axis=1), (tokens**2 * weight).sum(axis=1)
+        low, room = np.zeros_like(self.room), self.room / np.maximum(self._arriving, 1e-300)
+        high = np.clip(2 * (room - mean) / square, 1e-8, 600.0 / tokens.max(axis=1))  # e^x - 1 > x + x^2/2
         while (high - low > 1e-2 * high).any():
             middle = (low + high) / 2
             more = (np.expm1(middle[:, None] * tokens) * weight).sum(axis=1)
@@ -186,20 +188,24 @@ class PrefillQueue:
 
     def step(self, tokens: Floats) -> Floats:
         """Duration of steps with this many tokens of mean prompts: a row for each number of decodes."""
-        prompts, weight = self._prompts
-        room, n = self.room[:, None], self.decodes[:, None]
-        chunks = np.ceil(prompts / room)
-        context = ((room * chunks * (chunks - 1) / 2 + prompts) * weight).sum(axis=1) / self._mean_prompt
-        tokens, n = np.broadcast_arrays(tokens, n)
+        tokens, n = np.broadcast_arrays(tokens, self.decodes[:, None])
         seconds = self.scenario.step_seconds(
             tokens,
             self._pairs * tokens,
-            context[:, None] * tokens,
+            self._context[:, None] * tokens,
             n,
             np.broadcast_to(self.decode_context[:, None], n.shape),
             n + tokens / self._mean_prompt,
         )
         return np.array(seconds, float)
+
+    @cached_property
+    def _context(self) -> Floats:
+        """Tokens of cache that a step reads for each prompt token, its own among them."""
+        prompts, weight = self._prompts
+        room = self.room[:, None]
+        chunks = np.ceil(prompts / room)
+        return np.asarray(((room * chunks * (chunks - 1) / 2 + prompts) * weight).sum(axis=1) / self._mean_prompt)
 
     @cached_property
     def fill(self) -> Floats:

@@ -24,7 +24,9 @@ from secondorder.errors import Unstable
 from secondorder.scenarios.serving import Serving
 
 NEGLIGIBLE = 1e-6  # share of the requests
+ABOUT = 0.02  # relative distance within which a first guess of a quantile is mostly right
 CHORD = 1e-3  # relative width of an interval on which a law is taken for straight
+HIT = 1e-4  # share of a probability that is met as good as exactly
 RUNS: Edges = (*np.arange(108) / 120, *(1 - np.geomspace(0.1, 5e-4, 48)), 1.0)  # cuts of a run of steps
 TIMES: Edges = (*np.arange(90) / 100, *(1 - np.geomspace(0.1, 2e-4, 48)), 1.0)  # cuts of a time to first token
 
@@ -157,7 +159,7 @@ class Replica:
             still = np.exp(np.minimum((atoms - t) / wait, 0.0))
             return float((weight * np.where(atoms > t, 1.0, waits * still)).sum())
 
-        return _bisect(beyond, 1 - level, float(atoms[-1]) + 60 * wait)
+        return _falls_to(1 - level, beyond, float(np.interp(level, weight.cumsum() - weight / 2, atoms)))
 
     # What it meets while it decodes
 
@@ -236,7 +238,15 @@ class Replica:
         def beyond(t: float) -> float:
             return float((both * law.beyond(t * steps)).sum())
 
-        return _bisect(beyond, 1 - level, float((law.most / steps).max()))
+        return _falls_to(1 - level, beyond, float(np.interp(level, *self._near_tpot)))
+
+    @cached_property
+    def _near_tpot(self) -> tuple[Floats, Floats]:
+        """Levels, and about where the quantiles of the time per output token lie, s: from the runs in few atoms."""
+        steps, weight, _ = self.batch.lengths
+        both = self._levels[1][:, None, None] * weight[:, None] * np.diff(LEVELS)
+        atoms, mass = parts((self._run_atoms / steps[:, None]).ravel(), both.ravel())
+        return mass.cumsum() - mass / 2, atoms
 
     def e2el_quantile(self, level: float) -> float:
         """Quantile of the end-to-end latency, s: the time to first token, then the run of steps.
@@ -246,24 +256,26 @@ class Replica:
         return self._later(level, *self._end_to_end)
 
     @cached_property
+    def _run_atoms(self) -> Floats:
+        """Atoms of the runs of steps, s: by ``_levels``, lengths and ``LEVELS``."""
+        (law, mean), cuts = self._runs, np.array(LEVELS)
+        runs = law.quantiles((cuts[1:] + cuts[:-1]) / 2)
+        return np.asarray(runs + (mean - (runs * np.diff(cuts)).sum(axis=-1))[..., None])  # the mean is kept
+
+    @cached_property
     def _end_to_end(self) -> tuple[Floats, Floats]:
         """Law of the end-to-end latency without a wait for a slot: atoms (s, rising) and weights."""
         atoms, mass = self._first_tokens
-        atoms, mass = np.array([parts(row, mass, LEVELS)[0] for row in atoms]), np.diff(LEVELS)
+        atoms, mass = parts(atoms, mass, LEVELS)
         shares = self._levels[1]
         found = [(self.first_token[0], self.batch.single * self.first_token[1])]
         if self.batch.single < 1:
-            law, mean = self._runs
-            cuts = np.array(LEVELS)
-            middles, part = (cuts[1:] + cuts[:-1]) / 2, np.diff(cuts)
-            runs = law.quantiles(middles)
-            runs += (mean - (runs * part).sum(axis=-1))[..., None]  # the mean is kept
             within = self.batch.lengths_within  # a run is about as much longer as its answer is
-            weight = np.repeat(self.batch.lengths[1][:, None] * part, within.shape[1], axis=1).ravel()
-            for first, run, share in zip(atoms, runs, shares, strict=True):
-                times, many = parts((run[:, :, None] * within[:, None, :]).ravel(), weight, RUNS)
-                both = share * (1 - self.batch.single) * (mass[:, None] * many)
-                found.append(((first[:, None] + times).ravel(), both.ravel()))
+            times = self._run_atoms[:, :, None] * within[:, :, None]
+            weight = self.batch.lengths[1][:, None, None] * np.diff(LEVELS) * np.ones_like(within)[..., None]
+            times, many = parts(times.reshape(len(times), -1), weight.ravel(), RUNS)
+            both = shares[:, None, None] * (1 - self.batch.single) * (mass[:, None] * many)
+            found.append(((atoms[:, :, None] + times[:, None]).ravel(), both.ravel()))
         sums, weight = (np.concatenate(part) for part in zip(*found, strict=True))
         return binned(sums, weight)
 
@@ -293,14 +305,27 @@ def _between(values: Floats, grid: Floats) -> tuple[npt.NDArray[np.int64], Float
     return low, np.clip((values - grid[low]) / (grid[low + 1] - grid[low]), 0, 1)
 
 
-def _bisect(beyond: Callable[[float], float], target: float, high: float) -> float:
-    """The ``t`` up to ``high`` with ``beyond(t) = target``; ``beyond`` falls. The last step is a chord."""
-    low, at_low, at_high = 0.0, 1.0, 0.0
+def _falls_to(target: float, beyond: Callable[[float], float], near: float) -> float:
+    """The ``t`` with ``beyond(t) = target``, about ``near``; ``beyond`` falls from 1 at 0.
+
+    Regula falsi, where an end that stays counts half (Dowell and Jarratt 1971); at a leap the last step is a chord.
+    """
+    low = high = near
+    here = at_low = at_high = beyond(near) - target
+    width = ABOUT
+    while at_low <= 0:
+        high, at_high, low = low, at_low, max(low * (1 - width), 0.0)
+        at_low, width = (beyond(low) if low > 0 else 1.0) - target, 4 * width
+    while at_high > 0:
+        low, at_low, high = high, at_high, high * (1 + width)
+        at_high, width = beyond(high) - target, 4 * width
     while high - low > CHORD * high:
-        middle = (low + high) / 2
-        here = beyond(middle)
-        if here > target:
-            low, at_low = middle, here
+        middle = low + (high - low) * at_low / (at_low - at_high)
+        here, before = beyond(middle) - target, here
+        if abs(here) <= HIT * target:
+            return middle
+        if here > 0:
+            low, at_low, at_high = middle, here, at_high / (2 if before > 0 else 1)
         else:
-            high, at_high = middle, here
-    return low + (high - low) * min(max((at_low - target) / max(at_low - at_high, 1e-300), 0.0), 1.0)
+            high, at_high, at_low = middle, here, at_low / (2 if before <= 0 else 1)
+    return low + (high - low) * at_low / max(at_low - at_high, 1e-300)

@@ -1,5 +1,8 @@
 """Moments of the duration of a run of steps, from a backlog chain on few states."""
 
+from functools import lru_cache
+from itertools import pairwise
+
 import numpy as np
 
 from secondorder.analytic.serving.bulk_service import TiltedArrivals
@@ -8,7 +11,7 @@ from secondorder.arrays import Floats, Integers
 EVERY = 8  # cells up to which each is a knot
 LOW_KNOTS = 12
 HIGH_KNOTS = 32
-MOST_STEPS = 96  # steps that are followed one by one; then the chain has forgotten its start
+MOST_STEPS = 48  # steps that are followed one by one; then the chain has forgotten its start
 CHECKED = 8  # steps after which it is seen whether it has already
 FORGOTTEN = 1e-4
 
@@ -37,6 +40,7 @@ def run_moments(arrivals: TiltedArrivals, backlog: Floats, durations: Floats, st
     return _at(steps, _by_step(g, moves, begin, int(min(MOST_STEPS, np.ceil(steps.max())))))
 
 
+@lru_cache(maxsize=64)
 def _knots(cap: int, length: int) -> tuple[Integers, Integers]:
     """Backlogs between which the moments are straight, and those of them up to a full step."""
     few = min(cap, EVERY)
@@ -46,20 +50,28 @@ def _knots(cap: int, length: int) -> tuple[Integers, Integers]:
 
 
 def _by_step(g: Floats, moves: Floats, begin: Floats, most: int) -> Floats:
-    """Moments by queue, law of the first backlog, order and 0, 1, ... steps, until they grow evenly."""
-    found = np.zeros((*begin.shape[:2], 3, most + 1))
-    later = np.zeros((len(g), 3, g.shape[1]))
-    back = np.ascontiguousarray(moves.swapaxes(1, 2))
-    for m in range(1, most + 1):
-        first, second, third = np.einsum("qik,qkj->iqj", later, back)
-        square = g + 2 * first
-        later[:, 0] = g + first
-        later[:, 1] = g * square + second
-        later[:, 2] = g * (g * (square + first) + 3 * second) + third
-        found[..., m] = np.einsum("qgk,qik->qgi", begin, later)
-        if m % CHECKED == 0 and _settled(found, m):
-            return found[..., : m + 1]
-    return found
+    """Moments by queue, law of the first backlog, order and 0, 1, ... steps, until they grow evenly.
+
+    Each over the factorial of its order: those of a sum are then a product of two series.
+    """
+    found = np.zeros((most + 1, len(g), 3, begin.shape[1]))
+    back, starts = np.ascontiguousarray(moves.swapaxes(1, 2)), begin.swapaxes(1, 2)
+    here = np.stack([g, g * g / 2, g**3 / 6], axis=1)
+    once, twice = here[:, :1], here[:, 1]
+    states = np.zeros((CHECKED + 1, len(g), 3, g.shape[1]))
+    for m in range(0, most, CHECKED):
+        states[0] = states[-1]
+        for later, following in pairwise(states):
+            rest = later @ back
+            np.add(here, rest, out=following)
+            following[:, 1:] += once * rest[:, :2]
+            following[:, 2] += twice * rest[:, 0]
+        count = min(CHECKED, most - m)
+        found[m + 1 : m + 1 + count] = states[1 : 1 + count] @ starts
+        if count == CHECKED and _settled(found[m + CHECKED - 2 : m + CHECKED + 1]):
+            found = found[: m + CHECKED + 1]
+            break
+    return np.asarray(np.moveaxis(found, 0, -1) * [[[1.0]], [[2.0]], [[6.0]]]).swapaxes(1, 2)
 
 
 def _at(steps: Floats, found: Floats) -> Floats:
@@ -71,10 +83,10 @@ def _at(steps: Floats, found: Floats) -> Floats:
     return np.asarray(found[..., low] * (1 - part) + found[..., high] * part)
 
 
-def _settled(found: Floats, m: int) -> bool:
-    """Whether the moments grow evenly."""
-    slope, before = found[..., m] - found[..., m - 1], found[..., m - 1] - found[..., m - 2]
-    return bool((np.abs(slope - before) <= FORGOTTEN * np.abs(found[..., m])).all())
+def _settled(last: Floats) -> bool:
+    """Whether the last three moments grow evenly."""
+    before, slope = np.diff(last, axis=0)
+    return bool((np.abs(slope - before) <= FORGOTTEN * np.abs(last[-1])).all())
 
 
 def on_knots(laws: Floats, knots: Integers, row: Integers, moved: Integers) -> Floats:

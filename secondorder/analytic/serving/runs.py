@@ -21,6 +21,8 @@ ON_BORDER = 1e-6
 """Of an interval: what lies on its border, but for rounding, belongs to it."""
 CUBE_ROOT = 2.0
 """Shape of a gamma law from which its cube root is near enough to normal."""
+LEAST_LOG = -600.0
+"""Logarithm of a gamma quantile below which it is as good as 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,21 +57,46 @@ class RunLaw:
 
         k, x = self.shape, np.maximum(t - self.start, 0.0) / self.scale
         found = ndtr(-3 * np.sqrt(k) * (np.cbrt(x / k) - 1 + 1 / (9 * k)))
-        rough = k < CUBE_ROOT
+        rough = (k < CUBE_ROOT) & (self.least <= t) & (t < self.most)
         found[rough] = gammaincc(k[rough], x[rough])
         return np.where(t < self.least, 1.0, np.where(t < self.most, (1 - self.quiet) * found, 0.0))
 
     def quantiles(self, levels: Floats) -> Floats:
-        """Quantiles: along a new last axis, for each level."""
-        from scipy.special import gammaincinv, ndtri
+        """Quantiles: along a new last axis, for each level; near enough for atoms of a known mean."""
+        from scipy.special import ndtri
 
         k, quiet = self.shape[..., None], self.quiet[..., None]
         levels = np.clip((levels - quiet) / (1 - quiet), 1e-12, 1 - 1e-12)
         x = k * np.maximum(1 - 1 / (9 * k) + ndtri(levels) / (3 * np.sqrt(k)), 0.0) ** 3
         rough = self.shape < CUBE_ROOT
-        x[rough] = gammaincinv(k[rough], levels[rough])
+        if rough.any():
+            x[rough] = _nearer(x[rough], k[rough], levels[rough])
         x = np.where(levels > 1e-12, x, -np.inf)
         return np.clip(self.start[..., None] + self.scale[..., None] * x, self.least[..., None], self.most[..., None])
+
+
+def _nearer(x: Floats, shape: Floats, levels: Floats) -> Floats:
+    """Quantiles of gamma laws, from those of the cube root: one step of Newton's on the logarithm of the lesser tail.
+
+    ``P(x) = x^k e^-x / G(k + 1) (1 + x / (k + 1) (1 + x / (k + 2) (...)))``; as ``P(x) < x^k / G(k + 1)``, a quantile
+    has a least value. *Source*: Abramowitz and Stegun 1964, equation 6.5.29.
+    """
+    from scipy.special import gammaln
+
+    scale = gammaln(shape + 1)
+    x = np.maximum(x, np.exp(np.maximum((np.log(levels) + scale) / shape, LEAST_LOG)))
+    density = np.exp(shape * np.log(x) - x - scale)  # times x over the shape
+    most = float(x.max())
+    below = np.ones_like(x)
+    for term in range(int(most + 5 * np.sqrt(most) + 5), 0, -1):
+        below *= x
+        below /= shape + term
+        below += 1
+    share = density * below
+    low = x * np.exp(np.clip(np.log(levels / share) * below / shape, -1, 1))
+    rest = np.maximum(1 - share, 1e-12)
+    high = x * np.maximum(1 + np.log(rest / (1 - levels)) * rest / (shape * density), 0.5)
+    return np.where(levels < 0.5, low, high)
 
 
 def _without(least: Floats, quiet: Floats, mean: Floats, variance: Floats, third: Floats) -> tuple[Floats, ...]:
@@ -84,15 +111,23 @@ def _without(least: Floats, quiet: Floats, mean: Floats, variance: Floats, third
 def parts(values: Floats, weight: Floats, edges: Edges = FINE) -> tuple[Floats, Floats]:
     """A law in few atoms: the mean between each two of its quantiles, and how much lies there; rising.
 
+    Several laws of common weights: a row of values for each.
+
     >>> parts(np.array([1.0, 3.0]), np.array([0.5, 0.5]), (0, 0.25, 1))
     (array([1.        , 2.33333333]), array([0.25, 0.75]))
     """
-    order = np.argsort(values, kind="stable")
-    mass = np.concatenate([[0], weight[order].cumsum()])
-    sums = np.concatenate([[0], (values[order] * weight[order]).cumsum()])
-    cuts = np.asarray(edges, float)
-    means = np.diff(np.interp(cuts * mass[-1], mass, sums)) / (np.diff(cuts) * mass[-1])
-    return means, np.diff(cuts)
+    order = np.argsort(values, axis=-1, kind="stable")
+    values = np.take_along_axis(values, order, axis=-1)
+    weight, cuts = weight[order], np.asarray(edges, float)
+    mass, sums = (np.zeros((*values.shape[:-1], values.shape[-1] + 1)) for _ in range(2))
+    weight.cumsum(axis=-1, out=mass[..., 1:])
+    (values * weight).cumsum(axis=-1, out=sums[..., 1:])
+    if values.ndim == 1:
+        means = np.diff(np.interp(cuts * mass[-1], mass, sums)) / (np.diff(cuts) * mass[-1])
+        return means, np.diff(cuts)
+    rows = zip(mass, sums, strict=True)
+    ends = np.array([np.interp(cuts * m[-1], m, s) for m, s in rows])
+    return np.diff(ends, axis=-1) / (np.diff(cuts) * mass[:, -1:]), np.diff(cuts)
 
 
 def binned(atoms: Floats, weight: Floats, bins: int = 4096) -> tuple[Floats, Floats]:

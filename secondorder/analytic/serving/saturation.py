@@ -1,10 +1,11 @@
 """The highest rate that an engine can serve: where the queue begins to grow without limit."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 from secondorder.analytic.remember import remembered
+from secondorder.analytic.serving.length_groups import engine_and_lengths
 from secondorder.analytic.serving.prefill import PrefillQueue
 from secondorder.scenarios.serving import Serving
 
@@ -36,9 +37,18 @@ class Demand:
 
 def demand(scenario: Serving, prefill_steps: float | None = None) -> Demand:
     """The mean demand of a scenario's requests; ``prefill_steps`` where it is known better."""
-    law, room = scenario.offered, scenario.settings.max_num_batched_tokens
-    if prefill_steps is None:
-        prefill_steps = law.expect(lambda i, o: np.ceil(i / room)) + scenario.settings.async_scheduling
+    return _own_demand(scenario) if prefill_steps is None else _demand(scenario, prefill_steps)
+
+
+@remembered(engine_and_lengths)
+def _own_demand(scenario: Serving) -> Demand:
+    room = scenario.settings.max_num_batched_tokens
+    steps = scenario.offered.expect(lambda i, o: np.ceil(i / room))
+    return _demand(scenario, steps + scenario.settings.async_scheduling)
+
+
+def _demand(scenario: Serving, prefill_steps: float) -> Demand:
+    law = scenario.offered
     steps = law.mean_output - 1
     read = law.expect(lambda i, o: (o - 1) * i + o * (o - 1) / 2)
     border = (scenario.block_size - 1) / 2
@@ -113,12 +123,6 @@ def saturation(scenario: Serving, *, reserve_full_length: bool = False) -> Satur
     length-biased.
     """
     return (_with_full_length if reserve_full_length else _on_demand)(scenario)
-
-
-def engine_and_lengths(scenario: Serving) -> tuple[object, ...]:
-    """All of a scenario that its saturation depends on."""
-    apart = ("arrivals", "lengths", "goodput", "name")
-    return (scenario.offered, *(getattr(scenario, field.name) for field in fields(scenario) if field.name not in apart))
 
 
 @remembered(engine_and_lengths)
