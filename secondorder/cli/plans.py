@@ -382,9 +382,12 @@ def _draw_sweep(
 
 
 def _refuse_failed(points: Sequence["SweepPoint"]) -> None:
-    """The error of a sweep with points that failed, once all is shown."""
+    """The error of a sweep with points that failed, or without an answer at any, once all is shown."""
     failed = [point for point in points if point.failed]
     if not failed:
+        if all(point.refused for point in points):
+            place = ", ".join(f"{path}={value}" for path, value in points[0].values.items())
+            raise InfeasibleError(f"sweep: none of {len(points)} points has an answer; {place}: {points[0].refused}")
         return
     first = next((point for point in failed if point.is_fault), failed[0])
     place = ", ".join(f"{path}={value}" for path, value in first.values.items())

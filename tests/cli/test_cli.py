@@ -529,6 +529,15 @@ def test_a_sweep_may_go_without_simulation_and_keep_one_metric(capsys: pytest.Ca
 
 
 @pytest.mark.usefixtures("folder")
+def test_a_sweep_without_an_answer_at_any_point_is_infeasible(capsys: pytest.CaptureFixture[str]) -> None:
+    ask = ["sweep", "plan.toml", "--vary", "arrivals.rate=900 request/s,1800 request/s", "--no-simulate"]
+    assert main(ask) == 3
+    told = capsys.readouterr()
+    assert "infeasible" in told.out
+    assert "none of 2 points has an answer; arrivals.rate=900 request/s: " in told.err
+    assert told.err.count("\n") == 1
+
+@pytest.mark.usefixtures("folder")
 def test_what_cannot_be_simulated_is_swept_by_closed_forms(capsys: pytest.CaptureFixture[str]) -> None:
     Path("fabric.toml").write_text('[topology]\nshape = "fat-tree 8"\nlink_bandwidth = "50 GB/s"\nsize = "1 GB"\n')
     assert main(["sweep", "fabric.toml", "--vary", "shape=fat-tree 8,fat-tree 16", "--format", "json"]) == 0
