@@ -41,6 +41,7 @@ from .fleets.regions import regions as regions
 from .plans.read import read_plan as read_plan
 from .plans.write import write_plan as write_plan
 from .quantities import quantity as quantity
+from .scenarios.allocation import Allocation as Allocation
 from .scenarios.capacity import Capacity as Capacity
 from .scenarios.chunked_prefill import ChunkedPrefill as ChunkedPrefill
 from .scenarios.closed_loop import ClosedLoop as ClosedLoop

@@ -180,4 +180,7 @@ TRAINING = (
     Metric(name="availability"),
     Metric(name="time_to_train", unit="s"),
     Metric(name="throughput", unit="token/s"),
+    Metric(name="segment_time", unit="s", statistics=("mean", "sd")),
+    Metric(name="step_time", unit="s", statistics=("sd",)),
+    Metric(name="redraws", statistics=("mean",)),
 )

@@ -65,6 +65,7 @@ RUN = Group("Run", sort_key=1)
 CHECKPOINT = Group("Checkpoints", sort_key=2)
 RECOVERY = Group("Recovery", sort_key=3)
 ELASTIC = Group("Replicas that go on while one heals", sort_key=4)
+ALLOCATION = Group("Planned ends of allocations", sort_key=4)
 STEP = Group("Step and cluster", sort_key=5)
 LAYOUT = Group("Layout", sort_key=6)
 FATES = ("failed_repairs", "retired", "delivery")
@@ -106,6 +107,7 @@ Price = Annotated[
 
 def flags() -> list[Flag]:
     """A flag for each field of the run, and of what it has."""
+    from secondorder.scenarios.allocation import Allocation
     from secondorder.scenarios.elastic import Elastic
     from secondorder.scenarios.training import Recovery, Spares, Training
 
@@ -119,7 +121,8 @@ def flags() -> list[Flag]:
     ]
     law = flag_of(Training, "step", ("step",), STEP, "step_time")
     recovery = [*_fields(Recovery, "recovery", RECOVERY), *spares, *_fields(Elastic, "elastic", ELASTIC)]
-    every = [*run, *checkpoints, storage, *recovery, *step_flags(), law]
+    ends = _fields(Allocation, "allocation", ALLOCATION)
+    every = [*run, *checkpoints, storage, *recovery, *ends, *step_flags(), law]
     named: dict[str, Flag] = {}
     for flag in every:
         named.setdefault(flag.name, flag)

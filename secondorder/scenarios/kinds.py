@@ -37,6 +37,7 @@ from secondorder.fleets.failures import (
 )
 from secondorder.fleets.regions import Facility, Region, facilities, regions
 from secondorder.laws import LAWS, EmpiricalLaw, time_law
+from secondorder.scenarios.allocation import Allocation
 from secondorder.scenarios.autoscaler import Autoscaler
 from secondorder.scenarios.compression import METHODS, read_method
 from secondorder.scenarios.elastic import Elastic
@@ -374,6 +375,7 @@ FAMILIES: tuple[Family, ...] = (
         help="a law in one line",
     ),
     _without_word("recovery", Recovery, "300 s detection=30 s"),
+    _without_word("allocation", Allocation, "24 h grace=5 min requeue=30 min"),
     _without_word("elastic", Elastic, "128 shared=0.1 regroup=10 s reload=2 min"),
     # engines, models and fabrics
     Family(

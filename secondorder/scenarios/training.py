@@ -23,6 +23,7 @@ from secondorder.fleets.clusters import Storage
 from secondorder.fleets.failures import FailureProcess, FailureRates
 from secondorder.laws import Time, Timed, time_law
 from secondorder.quantities import Checked, Count, Duration, Efficiency, Unit, registry, si
+from secondorder.scenarios.allocation import Allocation
 from secondorder.scenarios.elastic import Elastic
 from secondorder.scenarios.training_step import TrainingStep
 
@@ -227,6 +228,8 @@ class Training(Checked):
       replaced at once if not given.
     - ``elastic``: replicas that go on while one heals ("128 shared=0.1 regroup=10 s reload=2 min"); every failure stops
       the whole run if not given.
+    - ``allocation``: planned ends of the run's allocations ("24 h grace=5 min requeue=30 min"); one that never ends if
+      not given.
     - ``step``: time of a step or its law ("lognormal 4 s scv=0.01"), or a training step by its table; work is done
       continuously if not given.
     - ``storage``: storage that checkpoints go to, of the zoo (tectonic_llama_3), if writing times are to follow from
@@ -247,6 +250,7 @@ class Training(Checked):
     recovery: Recovery = field(default_factory=Recovery)
     spares: Spares | None = None
     elastic: Elastic | None = None
+    allocation: Allocation | None = None
     step: TrainingStep | Time | None = None
     storage: Storage | None = None
     duration: Duration | None = None
@@ -270,6 +274,26 @@ class Training(Checked):
         self.write_seconds  # a write whose length nothing gives is refused here  # noqa: B018
         if self.elastic is not None:
             self._check_elastic(self.elastic)
+        if self.allocation is not None:
+            self._check_allocation(self.allocation)
+
+    def _check_allocation(self, allocation: Allocation) -> None:
+        shared = self.storage is not None and self.storage.other_write is not None
+        beside = {
+            f"a {type(self.policy).__name__}": not isinstance(self.policy, Checkpoint),
+            "spares": self.spares is not None,
+            "elastic replicas": self.elastic is not None,
+            "steps": self.step is not None,
+            "work instead of a duration": self.work is not None,
+            "a storage path that others use": shared,
+            "false diagnoses": self.recovery.misdiagnosed > 0,
+        }
+        if given := [what for what, there in beside.items() if there]:
+            expected = "blocking checkpoints of continuous work over a duration, and nothing else"
+            raise InputError("allocation", given=f"one with {', '.join(given)}", expected=expected)
+        if 0 < si(allocation.grace) < self.write_seconds:
+            expected = f"at least the {self.write_seconds:g} s of a write, or none"
+            raise InputError("allocation.grace", given=allocation.grace, expected=expected)
 
     def _check_elastic(self, elastic: Elastic) -> None:
         if not isinstance(self.policy, Checkpoint | AsyncCheckpoint):

@@ -537,6 +537,7 @@ def test_a_sweep_without_an_answer_at_any_point_is_infeasible(capsys: pytest.Cap
     assert "none of 2 points has an answer; arrivals.rate=900 request/s: " in told.err
     assert told.err.count("\n") == 1
 
+
 @pytest.mark.usefixtures("folder")
 def test_what_cannot_be_simulated_is_swept_by_closed_forms(capsys: pytest.CaptureFixture[str]) -> None:
     Path("fabric.toml").write_text('[topology]\nshape = "fat-tree 8"\nlink_bandwidth = "50 GB/s"\nsize = "1 GB"\n')

@@ -15,8 +15,10 @@ from dataclasses import replace
 from typing import assert_never
 
 from secondorder.analytic.training import counts
+from secondorder.analytic.training.allocated_run import AllocatedRun
 from secondorder.analytic.training.asynchronous import async_first_order
 from secondorder.analytic.training.elastic_run import ElasticRun
+from secondorder.analytic.training.kept_segments import KeptSegments, kept_segments
 from secondorder.analytic.training.periodic import first_order_goodput
 from secondorder.analytic.training.run import MOST_SPARES, Run
 from secondorder.analytic.training.shared_storage import forgets_within
@@ -26,7 +28,7 @@ from secondorder.answers.answer import Answer, ranked
 from secondorder.answers.declared import TRAINING
 from secondorder.answers.estimate import Rung, Standing, approximation, bound, exact, rungs
 from secondorder.errors import InputError
-from secondorder.laws import Exponential
+from secondorder.laws import Deterministic, Exponential
 from secondorder.quantities import pretty, si
 from secondorder.scenarios.training import (
     AsyncCheckpoint,
@@ -67,7 +69,11 @@ def solve_training(scenario: Training) -> Answer:
     if scenario.elastic is not None:
         elastic = ElasticRun(run=run, elastic=scenario.elastic)
         return Answer(scenario=scenario.name, estimates=ranked([*_order_0(run), *elastic.rungs()]), how=_how(run))
+    if scenario.allocation is not None:
+        allocated = AllocatedRun(run=run, allocation=scenario.allocation)
+        return Answer(scenario=scenario.name, estimates=ranked([*_order_0(run), *allocated.rungs()]), how=_how(run))
     estimates = [*_order_0(run), *_order_1(run), *_order_2(run), *_counts(run), *_availability(run)]
+    estimates += _segments(run)
     return Answer(scenario=scenario.name, estimates=ranked(estimates), how=_how(run))
 
 
@@ -264,6 +270,40 @@ def _path_share(run: Run) -> float:
         case AsyncCheckpoint(pause=pause):
             return write / (max(run.interval, write) + si(pause))
     return write / (run.interval + run.blocking)
+
+
+def _segments(run: Run) -> Iterator[Rung]:
+    """Of intervals of varying steps: with blocking checkpoints and Poisson failures, where nobody else writes."""
+    step, policy = run.step_law, run.scenario.policy
+    if step is None or isinstance(step, Deterministic) or run.stuck or run.aging:
+        return
+    if not (isinstance(policy, Checkpoint) and run.poisson and run.storage_wait == 0):
+        return
+    try:
+        spread = math.sqrt(step.scv) * step.moment(1)
+    except InputError:  # no variance
+        return
+    steps = round(run.interval / step.moment(1))
+    usual = KeptSegments(
+        mean=run.interval,
+        sd=math.sqrt(steps) * spread,
+        step_sd=spread,
+        redraws=(run.interval + run.write) / run.mtbf,
+    )
+    note = "intervals far below the time between failures"
+    far = f"an interval takes {usual.redraws:.3g} of the time between failures" if usual.redraws > 2 * SHORT else ""
+    yield from rungs(TRAINING, 1, "independent steps", approximation(note, outside=far), _amounts_of(usual))
+    found = kept_segments(step=step, steps=steps, write=run.write, mtbf=run.mtbf)
+    yield from rungs(TRAINING, 2, "Kulkarni, Nicola and Trivedi 1987", exact("in the long run"), _amounts_of(found))
+
+
+def _amounts_of(found: KeptSegments) -> dict[str, float]:
+    return {
+        "segment_time_mean": found.mean,
+        "segment_time_sd": found.sd,
+        "step_time_sd": found.step_sd,
+        "redraws_mean": found.redraws,
+    }
 
 
 def _counts(run: Run) -> Iterator[Rung]:

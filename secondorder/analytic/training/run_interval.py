@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+from secondorder.analytic.training.allocated_run import AllocatedRun
 from secondorder.analytic.training.elastic_run import ElasticRun
 from secondorder.analytic.training.interval import best_interval, daly, young
 from secondorder.analytic.training.run import Run
@@ -27,6 +28,8 @@ def long_run_goodput(scenario: Training) -> float:
     run = Run(scenario=scenario)
     if scenario.elastic is not None:
         return ElasticRun(run=run, elastic=scenario.elastic).shares["goodput"]
+    if scenario.allocation is not None:
+        return AllocatedRun(run=run, allocation=scenario.allocation).goodput
     return run.shares["goodput"]
 
 

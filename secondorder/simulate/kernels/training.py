@@ -39,11 +39,11 @@ ENDED, MORE, STUCK = range(3)
 
 def supports(scenario: Training, step: object) -> bool:
     """Whether the kernel knows all that a scenario uses: blocking checkpoints, storage without end, no replicas that
-    go on and no false diagnoses.
+    go on, no planned ends of allocations and no false diagnoses.
 
     ``step`` is the law of a step: the kernel knows those that are all alike.
     """
-    alone = scenario.storage is None and scenario.elastic is None
+    alone = scenario.storage is None and scenario.elastic is None and scenario.allocation is None
     alike = step is None or isinstance(step, Deterministic)
     return type(scenario.policy) is Checkpoint and alone and alike and scenario.recovery.misdiagnosed == 0
 

@@ -71,10 +71,12 @@ def simulate_training(
     ``goodput``, ``checkpoint_share``, ``rework_share``, ``restart_share`` and ``downtime_share`` (with the waiting for
     repairs) are shares of the wall time and add to 1; ``availability`` is the share not spent waiting for a repair;
     ``failures_mean`` the number in a run; ``time_to_train`` how long the work took; ``throughput`` the tokens of the
-    steps kept, by the wall time. Means have Student's intervals; that of ``throughput`` also holds the standard error
-    of the law of a step, which all runs draw from; ``_p5`` and ``_p95`` are sample quantiles
-    over the runs with an interval of order statistics, which takes 72 of them. The ``series`` of the answer
-    is the log of the first run.
+    steps kept, by the wall time. Where steps vary: ``segment_time_mean`` and ``segment_time_sd``, the time of work of
+    an interval that a checkpoint holds; ``step_time_sd`` of its steps; ``redraws_mean``, the attempts that failures
+    ended for one that is kept, each drawn anew. Means have Student's intervals; that of ``throughput`` also holds the
+    standard error of the law of a step, which all runs draw from; ``_p5`` and ``_p95`` are sample quantiles over the
+    runs with an interval of order statistics, which takes 72 of them. The ``series`` of the answer is the log of the
+    first run.
 
     ``replications``: 100 on SimPy if not given; by the kernel 3,000, or fewer with a million failures in all.
     ``witness``: "kernel" or "events"; the kernel, where it can, if not given.
@@ -94,7 +96,8 @@ def simulate_training(
     count = replications or _enough(len(first.failures), witness)
     stories = replicated(lambda k: story_of(scenario, witness, seed=seed, replication=k, step=law), count, jobs)
     values = [measure(scenario, story) for story in stories]
-    found = {metric: [value[metric] for value in values] for metric in values[0]}
+    known = [metric for metric in values[0] if all(metric in value for value in values)]
+    found = {metric: [value[metric] for value in values] for metric in known}
     estimates = [_mean(metric, each) for metric, each in found.items()]
     if isinstance(scenario.step, TrainingStep) and isinstance(law, EmpiricalLaw):
         estimates = [_by_law(each, law) if each.metric == "throughput" else each for each in estimates]
@@ -131,6 +134,8 @@ def measure(scenario: Training, story: Story) -> dict[str, float]:
         found["time_to_train"] = wall
     if isinstance(scenario.step, TrainingStep):
         found["throughput"] = story.steps * scenario.step.job.tokens / wall
+    if story.segments is not None:
+        found |= story.segments.metrics
     return found
 
 

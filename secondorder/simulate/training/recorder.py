@@ -12,6 +12,7 @@ import numpy as np
 import simpy
 
 from secondorder.arrays import Floats
+from secondorder.simulate.training.kept_segments import KeptSegments
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,7 @@ ACCOUNTS = {
     "write": "checkpoint",
     "light write": "checkpoint",
     "durable write": "checkpoint",
+    "last write": "checkpoint",
     "pause": "checkpoint",
     "verify": "checkpoint",
     "wait for drain": "checkpoint",
@@ -32,6 +34,8 @@ ACCOUNTS = {
     "regroup": "restart",
     "wait for replicas": "downtime",
     "wait for repair": "waiting",
+    "idle": "downtime",
+    "requeue": "downtime",
 }
 """The account of each phase."""
 
@@ -60,7 +64,7 @@ class Story:
     lost by the end, whether or not a checkpoint holds it yet. ``rework`` is the work that was lost and the
     time of the blocking writes that were lost with it; ``downtime`` is detection, replacement and ``waiting``
     for a repair. ``failures`` are wall times in s; ``silent`` counts the silent errors that were found;
-    ``steps`` those kept.
+    ``steps`` those kept. ``segments``: the whole intervals that checkpoints hold, where steps vary.
     """
 
     wall: float
@@ -74,6 +78,7 @@ class Story:
     silent: int = 0
     steps: int = 0
     phases: tuple[Phase, ...] = ()
+    segments: KeptSegments | None = None
 
     @property
     def goodput(self) -> float:

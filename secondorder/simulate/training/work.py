@@ -10,6 +10,7 @@ from secondorder.arrays import Floats
 from secondorder.laws import Service
 from secondorder.quantities import si
 from secondorder.scenarios.training import Training
+from secondorder.simulate.training.kept_segments import Drawn
 
 BLOCK = 2**16
 """Step times drawn at once."""
@@ -18,9 +19,11 @@ Draw = Callable[[int], Floats]
 
 
 class Work(Protocol):
-    """``segments`` in all (infinite where the run only ends with its time)."""
+    """``segments`` in all (infinite where the run only ends with its time), of ``each`` steps that may vary."""
 
     segments: float
+    each: int
+    varies: bool
 
     def seconds(self, segment: int) -> float:
         """How long the next attempt at a segment (0, 1, ...) takes; each attempt is drawn anew."""
@@ -28,9 +31,14 @@ class Work(Protocol):
     def steps(self, segments: int, elapsed: float) -> int:
         """Steps done in whole segments and in the time ``elapsed`` of the latest attempt."""
 
+    def drawn(self, segment: int) -> Drawn:
+        """The latest attempt at a segment."""
+
 
 class Fluid:
     """Work without steps: ``interval`` seconds a segment, what is left in the last."""
+
+    each, varies = 0, False
 
     def __init__(self, interval: float, work: float | None) -> None:
         self.interval = interval
@@ -44,6 +52,10 @@ class Fluid:
     def steps(self, segments: int, elapsed: float) -> int:
         """None."""
         return 0
+
+    def drawn(self, segment: int) -> Drawn:
+        """No steps."""
+        return Drawn(0, self.seconds(segment), 0.0)
 
 
 class Steps:
@@ -61,6 +73,7 @@ class Steps:
         self.segments = math.inf if work is None else math.ceil(steps / self.each)
         self.last = self.each if work is None else int(steps - (self.segments - 1) * self.each)
         self.times = np.full(self.each, mean)
+        self.varies = draw is not None
         self.rows = None if draw is None else self.draw_rows(draw)
 
     def draw_rows(self, draw: Draw) -> Iterator[Floats]:
@@ -73,8 +86,16 @@ class Steps:
         """The sum of as many draws as there are steps."""
         if self.rows is not None:
             self.times = next(self.rows)
-        count = self.each if segment + 1 < self.segments else self.last
-        return float(self.times[:count].sum())
+        return float(self.times[: self.count(segment)].sum())
+
+    def count(self, segment: int) -> int:
+        """Steps of a segment."""
+        return self.each if segment + 1 < self.segments else self.last
+
+    def drawn(self, segment: int) -> Drawn:
+        """Its steps, their sum and that of their squares."""
+        times = self.times[: self.count(segment)]
+        return Drawn(len(times), float(times.sum()), float(times @ times))
 
     def steps(self, segments: int, elapsed: float) -> int:
         """Whole steps."""

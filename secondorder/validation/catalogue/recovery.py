@@ -1,7 +1,8 @@
-"""Twins of what follows a failure: replicas that go on, false diagnoses, repairs that fail, nodes that are retired."""
+"""Twins of what follows a failure, or the end of an allocation: replicas that go on, vain diagnoses, failed repairs."""
 
 from dataclasses import replace
 
+from secondorder.scenarios.allocation import Allocation
 from secondorder.scenarios.elastic import Elastic
 from secondorder.scenarios.training import AsyncCheckpoint, Recovery, Spares
 from secondorder.validation.catalogue.training import blocking, run_twin_of
@@ -15,7 +16,13 @@ def twins() -> tuple[Twin, ...]:
     elastic = replace(slow, elastic=Elastic(replicas=16, shared=0.2, regroup="20 s", reload="2 min"))
     few = replace(slow, elastic=Elastic(replicas=8, shared=0.1, regroup="20 s", reload="10 min", fewest=7))
     shelf = Spares(count=3, repair="exponential 6 h", failed_repairs=0.2, retired=0.1, delivery="1 day")
+    ending = replace(slow, allocation=Allocation(ends_after="12 h", grace="5 min", requeue="30 min"))
     return (
+        run_twin_of(
+            "planned ends of allocations",
+            "the renewal equation of what an allocation keeps",
+            ending,
+        ),
         run_twin_of(
             "elastic replicas",
             "replicas that are up are binomial; failures of all send the run back",
