@@ -1,7 +1,7 @@
 """One figure for any answer: what each closed form says over what the simulation finds, metric by metric."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import singledispatch
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LEAST, MOST = 1 / 32, 32.0
 """Ratios at the ends of the axis; values beyond them are drawn there, as arrows."""
-TICKS = (1 / 32, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 32)
+TICKS = tuple(2.0**power for power in range(-5, 6))
 
 
 @singledispatch
@@ -78,7 +78,7 @@ def comparison_figure(comparison: Comparison) -> "Figure":
     axes = left.subplots()
     for row, (metric, judged) in enumerate(groups.items()):
         _row(axes, row, metric, judged)
-    _ratio_axis(axes, comparison.margin, list(groups))
+    _ratio_axis(axes, comparison.margin, groups)
     left.legend(loc="outside lower center", ncols=2)
     titled(figure, comparison.scenario)
     return figure
@@ -105,8 +105,7 @@ def _row(axes: "Axes", row: int, metric: str, judged: Sequence[Judged]) -> None:
     for one in judged:
         order = one.formula.order or 0
         _, colour, _ = ORDERS[order]
-        ratio = one.formula.amount / truth.amount
-        place = min(max(ratio, LEAST), MOST)
+        ratio, place = one.formula.amount / truth.amount, _place(one)
         marker = MARKERS[order] if place == ratio else "<" if ratio < place else ">"
         trusted = one.verdict in (Verdict.AGREES, Verdict.BREAKS) and one.formula.in_domain
         axes.plot(
@@ -115,20 +114,26 @@ def _row(axes: "Axes", row: int, metric: str, judged: Sequence[Judged]) -> None:
     axes.annotate(_shown(truth), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9)
 
 
+def _place(one: Judged) -> float:
+    """Where the closed form is drawn on the axis of ratios."""
+    return min(max(one.formula.amount / one.simulated.amount, LEAST), MOST)
+
+
 def _shown(truth: Estimate) -> str:
     value = pretty(truth.amount, truth.unit).replace("request", "req").replace("token", "tok")
     return value if truth.steady else f"{value} ?"
 
 
-def _ratio_axis(axes: "Axes", margin: float, metrics: Sequence[str]) -> None:
+def _ratio_axis(axes: "Axes", margin: float, groups: Mapping[str, Sequence[Judged]]) -> None:
     axes.set_xscale("log", base=2)
     axes.axvline(1, color=INK, linewidth=0.8)
     axes.axvspan(1 - margin, 1 + margin, color="#BBBBBB", alpha=0.35, linewidth=0, label=f"± {100 * margin:g} %")
-    axes.set_xlim(LEAST * 0.85, MOST * 1.15)
     axes.set_xticks(TICKS, [f"{tick:g}" if tick >= 1 else f"1/{1 / tick:.0f}" for tick in TICKS])
     axes.set_xticks([], minor=True)
-    axes.set_yticks(range(len(metrics)), metrics)
-    axes.set_ylim(len(metrics) - 0.4, -0.6)
+    places = [_place(one) for judged in groups.values() for one in judged]
+    axes.set_xlim(min(0.5, *places) / 1.25, max(2.0, *places) * 1.25)
+    axes.set_yticks(range(len(groups)), list(groups))
+    axes.set_ylim(len(groups) - 0.4, -0.6)
     axes.set_xlabel("closed form / simulated")
     axes.annotate("simulated", (1.01, 1.0), xycoords="axes fraction", va="bottom", fontsize=9, color=ORANGE)
     axes.plot([], [], "o-", color=ORANGE, label=SIMULATED)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from secondorder.quantities import pretty, readable
-from secondorder.report.style import BLUE, GREY, INK, ORANGE
+from secondorder.report.style import BLUE, INK, ORANGE, blank, styled
 from secondorder.report.tables import Grid, digits, superscript
 from secondorder.studies.numeric_fields import Skipped, short_unit
 from secondorder.studies.sensitivity import Effect, Sensitivity, described
@@ -106,24 +106,23 @@ def _interactions(study: Sobol) -> str:
     return f"too few samples to say whether fields act together: {share}; take more"
 
 
+@styled
 def tornado_figure(study: Sensitivity, most: int = MOST_BARS) -> "Figure":
     """Bars from the metric at each field's lower value to that at its higher one, the widest on top."""
-    from matplotlib.figure import Figure
-
     shown = [row for row in study.rows if row.swing][:most][::-1]
-    figure = Figure(figsize=(8.4, 1.5 + 0.36 * max(len(shown), 1)), dpi=130, layout="constrained")
+    figure = blank(8.4, 1.7 + 0.36 * max(len(shown), 1))
     axes = figure.subplots()
     for place, row in enumerate(shown):
         _bar(axes, place, row, study.base, first=place == len(shown) - 1)
     axes.axvline(study.base, color=INK, linewidth=1)
     axes.set_yticks(range(len(shown)), [f"{row.path} {row.step}" for row in shown])
     axes.set_xlabel(f"{study.metric} ({study.unit})" if study.unit else study.metric)
-    axes.margins(x=0.14)
-    axes.grid(axis="x", alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.margins(x=0.2)
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     if shown:
-        axes.legend(frameon=False, fontsize=8, loc="lower right")
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     witness = "simulated" if study.witness == "simulate" else "closed forms"
     figure.suptitle(f"{study.scenario}: {study.metric} with each field alone, {witness}", fontsize=10)
     return figure
@@ -139,11 +138,11 @@ def _bar(axes: object, place: int, row: Effect, base: float, *, first: bool) -> 
         axes.barh(middle, end - base, left=base, height=height, color=colour, label=label if first else None)  # type: ignore[attr-defined]
     right = max(row.at_low, row.at_high, base)
     axes.annotate(  # type: ignore[attr-defined]
-        _slope(row.elasticity),
+        f"elasticity {_slope(row.elasticity)}",
         (right, place),
         (4, 0),
         textcoords="offset points",
         va="center",
-        fontsize=8,
-        color=GREY,
+        fontsize=9,
+        color=INK,
     )
