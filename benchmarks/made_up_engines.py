@@ -1,6 +1,6 @@
 """Calibrations of made-up engines whose constants are known: do they settle, and do the intervals hold the truth?
 
-python benchmarks/made_up_engines.py [ENGINES]
+python benchmarks/made_up_engines.py [ENGINES [FIRST SEED]]
 """
 
 import sys
@@ -68,15 +68,21 @@ def fitted(seed: int) -> tuple[Fit, dict[str, float]]:
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 50
-    held, settled = dict.fromkeys(CONSTANTS, 0), 0
-    for seed in range(count):
+    first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    held, misses, settled = dict.fromkeys(CONSTANTS, 0), {name: [0.0] for name in CONSTANTS}, 0
+    for seed in range(first, first + count):
         fit, truth = fitted(seed)
         settled += fit.settled
         for name, value in truth.items():
             low, high = fit.intervals[name]
             held[name] += low <= value <= high
+            misses[name].append(abs(fit.constants[name] / value - 1))
     share = sum(held.values()) / (count * len(CONSTANTS))
-    print(f"{settled} of {count} settled; intervals of 95 % hold the truth {share:.1%} of the time: {held}")
+    print(
+        f"{settled} of {count} settled, the others said that they did not; intervals of 95 % hold the truth {share:.1%}"
+    )
+    for name, hits in held.items():
+        print(f"  {name:<13} held {hits / count:6.1%}  median error {np.median(misses[name][1:]):6.1%}")
 
 
 if __name__ == "__main__":

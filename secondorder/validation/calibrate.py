@@ -2,7 +2,7 @@
 
 A replay is linear in what each constant is multiplied by once its schedule is known: the time between two tokens of a
 request is the sum of the steps between them. So the schedule is replayed, the constants are fitted to the measured
-times, and the two are repeated until they agree.
+times, and the two are repeated until they agree (``averaged_schedules``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +19,7 @@ from secondorder.quantities import pretty, si
 from secondorder.scenarios.measured_roofline import MeasuredRoofline, measured_seconds, seconds_by_tokens
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving import draw, run
+from secondorder.validation.averaged_schedules import Equations, fixed_point
 from secondorder.validation.measured import MeasuredRun
 from secondorder.validation.replayed_steps import METRICS, StepLog, summary, sums
 from secondorder.workloads.transformer import Transformer
@@ -32,10 +33,6 @@ CONSTANTS = ("memory", "arithmetic", "attention", "per_sequence", "prefill_step"
 """What is fitted: the inverses of three efficiencies, and three times in s."""
 LEAST = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
 """No efficiency is above 1, no time below 0."""
-ROUNDS = 20
-"""Replays before a fit is said not to have settled."""
-SETTLED = 1e-3
-"""Root mean square change of the predicted times between two rounds, relative, at which a fit has settled."""
 LEVEL = 1.96
 """Standard errors on either side of a constant: 95 %."""
 
@@ -45,7 +42,8 @@ class Fit:
     """Constants fitted on measured runs.
 
     ``step_time`` is what plans use; ``front_end`` the seconds that a client adds to the first token; ``constants`` and
-    their ``intervals`` (95 %); ``settled``: whether schedule and constants agree after ``rounds`` replays;
+    their ``intervals`` (95 %); ``settled``: whether further replays leave the constants as they are, within their
+    standard errors, after ``rounds`` of them;
     ``errors``: of mean, median and p99, on the rows fitted and on those held out.
     """
 
@@ -96,7 +94,13 @@ def calibrate(
     chosen = [np.arange(len(each.requests)) < fitted * len(each.requests) for each in runs]
     if sum(rows.sum() for rows in chosen) < 10:
         raise InputError("fitted", given=f"{sum(rows.sum() for rows in chosen)} requests", expected="at least 10")
-    constants, spread, rounds, settled = _fixed_point(runs, scenarios, chosen, start)
+
+    def equations(constants: Floats) -> Equations:
+        replays = zip(runs, scenarios, chosen, strict=True)
+        return _joined([_equations(run, _step_time(start, constants, each), each, rows) for run, each, rows in replays])
+
+    point = fixed_point(equations, _start(start, scenarios[0]), LEAST)
+    constants = point.constants
     found = _step_time(start, constants, scenarios[0])
     errors = _errors(runs, [replace(each, step_time=found) for each in scenarios], chosen, float(constants[5]))
     return Fit(
@@ -104,60 +108,15 @@ def calibrate(
         front_end=float(constants[5]),
         constants=dict(zip(CONSTANTS, constants.tolist(), strict=True)),
         intervals={
-            name: (float(value - LEVEL * error), float(value + LEVEL * error))
-            for name, value, error in zip(CONSTANTS, constants, spread, strict=True)
+            name: (float(max(value - LEVEL * error, low)), float(value + LEVEL * error))
+            for name, value, error, low in zip(CONSTANTS, constants, point.spread, LEAST, strict=True)
         },
-        settled=settled,
-        rounds=rounds,
+        settled=point.settled,
+        rounds=point.rounds,
         errors=errors,
         accelerator=accelerator.name,
         runs=tuple(each.name for each in runs),
     )
-
-
-def _fixed_point(
-    runs: Sequence[MeasuredRun], scenarios: Sequence[Serving], chosen: Sequence[Rows], start: MeasuredRoofline
-) -> tuple[Floats, Floats, int, bool]:
-    """Constants, their standard errors, replays, and whether the last one changed nothing."""
-    constants = _start(start, scenarios[0])
-    step, spread = 1.0, np.zeros(len(CONSTANTS))
-    before = np.inf
-    for rounds in range(1, ROUNDS + 1):
-        systems = [
-            _equations(measured, _step_time(start, constants, scenario), scenario, rows)
-            for measured, scenario, rows in zip(runs, scenarios, chosen, strict=True)
-        ]
-        matrix, target = (np.concatenate(parts) for parts in zip(*systems, strict=True))
-        solved, spread = _solve(matrix, target)
-        change = float(np.sqrt(np.mean((matrix @ (solved - constants)) ** 2)))
-        if change < SETTLED:
-            return solved, spread, rounds, True
-        if change > before:
-            step = max(step / 2, 0.2)
-        before = change
-        constants = constants + step * (solved - constants)
-    return constants, spread, ROUNDS, False
-
-
-def _solve(matrix: Floats, target: Floats) -> tuple[Floats, Floats]:
-    """Bounded robust least squares, by reweighting; standard errors of the free constants."""
-    from scipy.optimize import lsq_linear
-
-    scale = np.linalg.norm(matrix, axis=0)
-    scale[scale == 0] = 1.0
-    weight = np.ones(len(target))
-    for _ in range(8):
-        root = np.sqrt(weight)
-        found = lsq_linear(matrix / scale * root[:, None], target * root, bounds=(LEAST * scale, np.inf)).x / scale
-        missed = target - matrix @ found
-        width = 1.4826 * np.median(np.abs(missed)) + 1e-12
-        weight = np.minimum(1.0, 3 * width / np.maximum(np.abs(missed), 1e-300))
-    free = found > LEAST * (1 + 1e-9)
-    inner = matrix[:, free] * np.sqrt(weight)[:, None]
-    variance = float((weight * missed**2).sum() / max(len(target) - free.sum(), 1))
-    spread = np.zeros(len(CONSTANTS))
-    spread[free] = np.sqrt(np.diag(np.linalg.pinv(inner.T @ inner)) * variance)
-    return found, spread
 
 
 def _start(step_time: MeasuredRoofline, scenario: Serving) -> Floats:
@@ -187,9 +146,7 @@ def _step_time(start: MeasuredRoofline, constants: Floats, scenario: Serving) ->
     )
 
 
-def _equations(
-    measured: MeasuredRun, step_time: MeasuredRoofline, scenario: Serving, chosen: Rows
-) -> tuple[Floats, Floats]:
+def _equations(measured: MeasuredRun, step_time: MeasuredRoofline, scenario: Serving, chosen: Rows) -> Equations:
     """Two a request, in proportion to what was measured: its decoding, and the time to its first token."""
     log = StepLog(step_time)
     replayed = run(replace(scenario, step_time=log), draw(scenario, len(measured.requests)), leaps=False)
@@ -203,7 +160,15 @@ def _equations(
     target = np.concatenate([decoding, prefill]) - rows[:, 5]
     weight = np.concatenate([1 / np.maximum(decoding, 1e-3), 1 / (3 * np.maximum(ttft, 0.02))])
     keep = np.concatenate([chosen & (decoding > 0), chosen])
-    return (matrix * weight[:, None])[keep], (target * weight)[keep]
+    request = np.tile(np.arange(len(ttft)), 2)
+    return Equations((matrix * weight[:, None])[keep], (target * weight)[keep], request[keep], front[keep] > 0)
+
+
+def _joined(parts: Sequence[Equations]) -> Equations:
+    """Those of several runs; their requests are numbered on."""
+    before = np.cumsum([0, *(int(each.request.max(initial=-1)) + 1 for each in parts)])
+    numbered = [each._replace(request=each.request + add) for each, add in zip(parts, before, strict=False)]
+    return Equations(*(np.concatenate(column) for column in zip(*numbered, strict=True)))
 
 
 def _features(step_time: MeasuredRoofline, scenario: Serving, steps: Floats) -> Floats:
@@ -253,7 +218,7 @@ def told(fit: Fit) -> str:
     for name, value in fit.constants.items():
         low, high = fit.intervals[name]
         if name in ("memory", "arithmetic", "attention"):
-            text = f"efficiency {1 / value:.3f} [{1 / high:.3f}, {1 / max(low, 1e-9):.3f}]"
+            text = f"efficiency {1 / value:.3f} [{1 / high:.3f}, {1 / low:.3f}]"
         else:
             text = f"{pretty(value, 's')} [{pretty(low, 's')}, {pretty(high, 's')}]"
         lines.append(f"  {name:<13} {text}")
