@@ -70,6 +70,17 @@ def read(path: Path = DATA) -> tuple[list[Row], dict[str, int]]:
     return rows, refused
 
 
+def read_ranks(path: Path = DATA) -> list[Row]:
+    """The rows with data-parallel attention on up to eight accelerators, whose experts lie on all of them."""
+    import pandas as pd
+
+    table = pd.read_csv(path)
+    table = table[(table.attention_data_parallel_size > 1) & (table.pipeline_parallel_size == 1)]
+    accelerators = table.tensor_parallel_size * table.attention_data_parallel_size
+    experts = table.moe_tensor_parallel_size * table.moe_expert_parallel_size
+    return [_row(row) for row in table[(accelerators <= 8) & (accelerators == experts)].itertuples()]
+
+
 def _outside(row: "pd.Series[float]") -> str:
     """Why a row has no scenario."""
     if row.pipeline_parallel_size > 1 or row.tensor_parallel_size > 8:
@@ -85,6 +96,8 @@ def _row(row: "pd.Series[float]") -> Row:
     name = next(zoo for part, zoo in MODELS.items() if part in row.model.lower())
     model, precision = _stored(so.models[name], name, row)
     engine = ENGINES[row.engine]
+    known = row.attention_data_parallel_size == row.attention_data_parallel_size  # it is no number where none is stated
+    ranks = int(row.attention_data_parallel_size) if known else 1
     serving = so.Serving(
         model=model,
         accelerator=so.accelerators[SYSTEMS[row.system]],
@@ -92,6 +105,8 @@ def _row(row: "pd.Series[float]") -> Row:
         lengths=so.Lengths(input=int(row.input_len), output=int(row.output_len)),
         precision=precision,
         tensor_parallel_size=int(row.tensor_parallel_size),
+        data_parallel_size=ranks,
+        enable_expert_parallel=ranks > 1 and row.moe_expert_parallel_size > 1,
         max_num_seqs=256,
         max_num_batched_tokens=8192,
         gpu_memory_utilization=0.9,

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from silicon import DATA, Row, read
+from silicon import DATA, Row, read, read_ranks
 
 from secondorder.arrays import Floats
-from secondorder.scenarios.measured_roofline import MeasuredCoefficients, measured_seconds
-from secondorder.validation.fixed_concurrency import FRONT_ENDS, first_token, simulate
+from secondorder.scenarios.measured_roofline import BAND, MeasuredCoefficients, measured_seconds
+from secondorder.validation.fixed_concurrency import FRONT_ENDS, first_token, simulate, time_per_token
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,11 +162,11 @@ def first_tokens(rows: Sequence[Row], keys: Floats) -> tuple[Floats, "pd.DataFra
 
     runs = np.array([simulate(row.loop) for row in rows])
     engine = np.array([ENGINES.index(row.engine) for row in rows])
-    prompts = np.array([row.loop.mean_lengths[0] for row in rows])
+    bunches = np.array([row.loop.mean_lengths[0] * row.loop.concurrency**0.5 for row in rows])
     measured = np.array([row.ttft for row in rows])
 
     def model(x: Floats, at: Floats) -> Floats:
-        return runs[at, 0] + np.exp(x[:3])[engine[at]] * runs[at, 1] + np.exp(x[3]) * prompts[at]
+        return runs[at, 0] + np.exp(x[:3])[engine[at]] * runs[at, 1] + np.exp(x[3]) * bunches[at]
 
     def fitted(at: Floats) -> Floats:
         start = np.log([3.0, 20.0, 7.0, 1e-5])
@@ -202,12 +202,40 @@ def main() -> None:
     constants = fit(t, strata)
     print("constants fitted on all rows:", ", ".join(f"{n} {v:.3g}" for n, v in zip(NAMES, constants, strict=True)))
     _report(rows, *cross(t, keys, strata))
+    _report_ranks(read_ranks())
     if not options.fast:
         found, errors = first_tokens(rows, keys)
         print(f"front ends: steps {found[:3].round(1)}, {found[3]:.2g} s a token (published: {FRONT_ENDS})")
         print(f"time to the first token, left out: median absolute error {errors['ttft'].abs().median():.1%}")
         published = [first_token(row.loop, row.engine, simulate(row.loop)) / row.ttft - 1 for row in rows]
         print(f"with the published constants: {np.median(np.abs(published)):.1%}")
+
+
+def _report_ranks(rows: Sequence[Row]) -> None:
+    """Rows with data-parallel attention, of which no fit has seen any."""
+    import pandas as pd
+
+    low, high = BAND
+    table = pd.DataFrame(
+        {
+            "engine": [row.engine for row in rows],
+            "model": [row.model for row in rows],
+            "precision": [row.precision for row in rows],
+            "ranks": [row.loop.serving.data_parallel_size for row in rows],
+            "TP": [row.loop.serving.tensor_parallel_size for row in rows],
+            "ratio": [row.tpot / time_per_token(row.loop) for row in rows],
+        }
+    )
+    table = table.assign(error=1 / table.ratio - 1, inside=table.ratio.between(low, high))
+    print(
+        f"\ndata-parallel attention, in no fit: {len(table)} rows, median error {table.error.median():+.0%}, "
+        f"median absolute {table.error.abs().median():.1%}, {table.inside.mean():.0%} in the band"
+    )
+    keys = ["engine", "model", "precision", "ranks", "TP"]
+    print("| " + " | ".join(keys) + " | rows | median error | in the band |\n|" + " --- |" * 8)
+    for key, part in table.groupby(keys):
+        name = " | ".join(map(str, key))
+        print(f"| {name} | {len(part)} | {part.error.median():+.0%} | {part.inside.mean():.0%} |")
 
 
 def _report(rows: Sequence[Row], errors: "pd.DataFrame", band: Floats) -> None:

@@ -8,7 +8,7 @@ from secondorder.answers.answer import Answer
 from secondorder.errors import InputError
 from secondorder.quantities import Quantity
 from secondorder.scenarios.scenario import Scenario
-from secondorder.scenarios.step_band import step_band
+from secondorder.scenarios.step_band import engines_in, step_band
 from secondorder.simulate.witness import Witness, chosen
 from secondorder.systems.registry import system_of
 from secondorder.systems.system import loaded
@@ -25,6 +25,7 @@ def solve(scenario: Scenario) -> Answer:
     Errors: ``Unstable`` when the load is at or past saturation.
     """
     system = system_of(scenario)
+    _check_engines(scenario)
     with _within_numbers(scenario):
         answer = _finite(loaded(system.closed_form)(scenario).in_units_of(system.metrics))
     answer = answer.with_band(step_band(scenario))
@@ -62,6 +63,7 @@ def simulate(
     that the scenario uses.
     """
     system = system_of(scenario)
+    _check_engines(scenario)
     if requests is not None and not system.has_requests:
         given = f"{requests} for a {type(scenario).__name__}"
         raise InputError("requests", given=given, expected="none: it sets the length of its runs itself")
@@ -85,6 +87,13 @@ def simulate(
     with _within_numbers(scenario):
         found = loaded(system.simulator)(scenario, seed=seed, replications=replications, jobs=jobs, **options)
         return _finite(found.in_units_of(system.metrics).with_band(step_band(scenario)))
+
+
+def _check_engines(scenario: object) -> None:
+    """Refuse data-parallel ranks inside another scenario."""
+    for engine in engines_in(scenario):
+        if engine is not scenario:
+            engine.check_one_scheduler(f"a {type(scenario).__name__}")
 
 
 @contextmanager

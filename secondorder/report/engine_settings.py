@@ -60,7 +60,7 @@ def _memory(scenario: Serving) -> Iterator[tuple[str, str, str]]:
     nominal = pretty(si(scenario.accelerator.memory_capacity), "byte")
     share = f"{scenario.settings.gpu_memory_utilization:g}"
     yield "usable", pretty(scenario.usable_memory, "byte"), f"{share} of the visible part of {nominal}"
-    weights = rank_weights(scenario.model, scenario.precision, scenario.tensor_parallel_size)
+    weights = rank_weights(scenario.model, scenario.precision, scenario.tensor_parallel_size, scenario.accelerators)
     yield "weights", pretty(weights, "byte"), "of each accelerator"
     yield from _reserved(scenario)
     given = ", given" if scenario.num_gpu_blocks is not None else ""

@@ -140,6 +140,7 @@ def engine_memory(
     version: str = "0.33",
     precision: str = "bf16",
     tensor_parallel_size: int = 1,
+    data_parallel_size: int = 1,
     max_num_batched_tokens: int = 2048,
     max_num_seqs: int = 256,
     gpu_memory_utilization: float | None = None,
@@ -147,12 +148,13 @@ def engine_memory(
 ) -> EngineMemory:
     """What one rank of an engine of this ``version`` keeps, and what it leaves to the cache.
 
-    ``precision`` is that of arithmetic, and of the weights where the checkpoint is not quantised. Errors:
+    ``precision`` is that of arithmetic, and of the weights where the checkpoint is not quantised. Experts are spread
+    over ``data_parallel_size`` times the accelerators of a rank. Errors:
     ``InputError`` for a version that is none, ``DoesNotFit`` where the weights alone exceed the budget.
     """
     about = _version(version)
     ranks = tensor_parallel_size
-    weights = rank_weights(model, precision, ranks)
+    weights = rank_weights(model, precision, ranks, ranks * data_parallel_size)
     activations = _activations(model, about, precision, ranks, max_num_batched_tokens, max_num_seqs)
     graphs = 0.0
     if about.graphs and not enforce_eager:
@@ -177,9 +179,10 @@ def engine_memory(
     return memory
 
 
-def rank_weights(model: Transformer, precision: str, ranks: int) -> float:
+def rank_weights(model: Transformer, precision: str, ranks: int, expert_ranks: int | None = None) -> float:
     """Bytes of weights that one rank loads: linear layers at ``precision``, embedding and head in at least 16 bits.
 
+    Routed experts are shared by ``expert_ranks``, all else by ``ranks``; by the same if not given.
     A quantised checkpoint as it is stored, its vision tower with it. Of more ranks than key-value heads each keeps one
     head's matrices whole.
     """
@@ -194,7 +197,8 @@ def rank_weights(model: Transformer, precision: str, ranks: int) -> float:
         whole = (model.parameters - outside) * width + (outside + vision) * max(width, 2.0)
     copies = max(0, ranks - model.kv_heads) if model.latent is None else 0
     copied = 2.0 * model.layers * model.hidden * model.head_dim * copies * bytes_per_value(precision)
-    return (whole + copied + padded) / ranks + BUFFERS
+    routed = sum(size for _, _, size in model.expert_bytes(precision)) + padded
+    return (whole + copied + padded - routed) / ranks + routed / (expert_ranks or ranks) + BUFFERS
 
 
 def _padding(model: Transformer) -> float:

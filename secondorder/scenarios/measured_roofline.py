@@ -26,10 +26,10 @@ ACTIVATION_BYTES = 2.0
 """Bytes of an activation on the links: 16 bits, whatever the weights are stored in."""
 REDUCTIONS_PER_LAYER = 2
 """All-reduces of a layer under tensor parallelism: after attention and after the feed-forward network."""
-BAND = StepBand(0.65, 1.41)
+BAND = StepBand(0.64, 1.43)
 """Measured over predicted time per output token: 5th and 95th percentile of rows whose system and model were left out
 of the fit (``benchmarks/step_times.py`` prints them anew)."""
-OLD_BAND = StepBand(0.58, 1.73)
+OLD_BAND = StepBand(0.57, 1.74)
 """The same of vLLM 0.11, from decode steps on H100 with models left out (``benchmarks/decode_steps.py``)."""
 
 
@@ -43,10 +43,10 @@ class Engine(NamedTuple):
 
 
 ENGINES = {
-    "vllm": Engine(1.1e-4, 2.8e-6),
-    "vllm-0.11": Engine(9.8e-4, 3.7e-5, 1.3e-4, OLD_BAND),
-    "sglang": Engine(9.2e-4, 2.4e-5),
-    "tensorrt-llm": Engine(8.4e-4, 1.4e-5),
+    "vllm": Engine(1.2e-4, 2.8e-6),
+    "vllm-0.11": Engine(1.1e-3, 3.8e-5, 1.3e-4, OLD_BAND),
+    "sglang": Engine(9.4e-4, 2.4e-5),
+    "tensorrt-llm": Engine(9.6e-4, 1.4e-5),
 }
 """Host work of current engines (late 2025 to early 2026), fitted with the constants of ``MeasuredRoofline``.
 
@@ -68,14 +68,15 @@ class MeasuredRoofline(Checked):
       prompt, whose launches no graph hides;
     - two all-reduces a layer over ``n`` ranks within one NVLink domain, of ``V = 2 hidden tokens`` bytes:
       ``reduce_latency + min((n - 1) V/(.6 link), second_phase + 2 (n - 1)/n V/(.75 link))``: each rank reads all
-      others' values (one-shot), or reduces a part of them (two-shot);
+      others' values (one-shot), or reduces a part of them (two-shot); ``reduce_latency`` is that of the links'
+      generation if not given: 4.5 us on H100 and H200, 7.6 us on B200 and B300, 5.3 us elsewhere;
     - host: ``engine`` adds ``per_step + per_sequence decodes`` (vllm, vllm-0.11 for versions up to it, sglang or
       tensorrt-llm), or what is given as ``per_step`` and ``per_sequence``; vllm-0.11 also has a higher floor
       of 8-bit experts.
 
     *Valid for* engines of 2025 and 2026 on H100 to B300, tensor parallelism within a node, no speculation. A step of
-    a system and model left out of the fit was between .65 and 1.41 times this in 90 of 100 cases, of vLLM 0.11 between
-    .58 and 1.73: ``band``.
+    a system and model left out of the fit was between .64 and 1.43 times this in 90 of 100 cases, of vLLM 0.11 between
+    .57 and 1.74: ``band``.
     *Source*: fitted on 2,045 medians of vLLM, SGLang and TensorRT-LLM (silicon sample of aiconfigurator-core 0.12.0);
     memory, attention and 16-bit efficiencies from public kernel tables, not fitted.
 
@@ -84,21 +85,21 @@ class MeasuredRoofline(Checked):
     ...     kv_precision="bf16")
     >>> step = MeasuredRoofline().seconds(placement)
     >>> f"{step(0, 0, 0, 8, 8 * 500, 8) * 1e3:.1f} ms"
-    '6.4 ms'
+    '6.3 ms'
     """
 
     engine: str = "vllm"
     memory_efficiency: Efficiency = 0.9
     bf16_efficiency: Efficiency = 0.8
-    fp8_efficiency: Efficiency = 0.48
+    fp8_efficiency: Efficiency = 0.47
     fp4_efficiency: Efficiency = 0.7
     grouped_efficiency: Efficiency = 0.19
     attention_memory_efficiency: Efficiency = 0.8
     attention_compute_efficiency: Efficiency = 0.5
-    layer_floor: Duration = "29 µs"
+    layer_floor: Duration = "26 µs"
     expert_floor: Duration = "52 µs"
     prefill_floor: Duration = "5.2 µs"
-    reduce_latency: Duration = "5.3 µs"
+    reduce_latency: Duration | None = None
     second_phase: Duration = "5 µs"
     per_step: Duration | None = None
     per_sequence: Duration | None = None
@@ -138,7 +139,7 @@ class MeasuredRoofline(Checked):
             per_token=per_token,
             weights=touched_weights(model, placement.precision, bandwidth),
             reductions=float(REDUCTIONS_PER_LAYER * model.layers) if ranks > 1 else 0.0,
-            reduce_latency=si(self.reduce_latency),
+            reduce_latency=self.latency_of(device),
             one_shot_per_token=one_shot,
             second_phase=si(self.second_phase),
             two_shot_per_token=two_shot,
@@ -165,6 +166,10 @@ class MeasuredRoofline(Checked):
         speed = _peak_16(device) * self.attention_compute_efficiency * ranks
         bandwidth = si(device.memory_bandwidth) * self.attention_memory_efficiency * ranks
         return prefill / speed, max(placement.kv_bytes_per_token / bandwidth, decode / speed)
+
+    def latency_of(self, device: Accelerator) -> float:
+        """Seconds of a small all-reduce: as given, or by the generation of the links."""
+        return reduce_latency(device) if self.reduce_latency is None else si(self.reduce_latency)
 
     def efficiency_of(self, precision: str) -> float:
         """Share of the peak that large products reach, by the bytes of a value."""
@@ -194,11 +199,29 @@ def _links(placement: Placement) -> tuple[float, float]:
     return all_reduce_bytes(ranks, moved, one_shot=True) / si(link), all_reduce_bytes(ranks, moved) / si(link)
 
 
+LATENCIES = ((900e9, 7.6e-6), (450e9, 4.5e-6), (0.0, 5.3e-6))
+"""Seconds of a small all-reduce by the least bandwidth of a link (byte/s): NVLink 5, NVLink 4, what is slower."""
+
+
+def reduce_latency(device: Accelerator) -> float:
+    """Seconds of a small all-reduce in a CUDA graph, whatever the ranks up to eight.
+
+    *Source*: fitted on all-reduces of vLLM 0.20.0 on A100, H100 and B200, one number each; numbers of ranks left out of
+    the fit are met within 5 to 9 % in the median (``benchmarks/decode_steps.py``).
+
+    >>> import secondorder as so
+    >>> reduce_latency(so.accelerators.h100_sxm), reduce_latency(so.accelerators.b200)
+    (4.5e-06, 7.6e-06)
+    """
+    bandwidth = 0.0 if device.link_bandwidth is None else si(device.link_bandwidth)
+    return next(seconds for least, seconds in LATENCIES if bandwidth >= least)
+
+
 def all_reduce_bytes(ranks: int, size: float, *, one_shot: bool = False) -> float:
     """Bytes that a rank's link carries, divided by the share of its bandwidth that the kernel reaches.
 
     One-shot ``(n - 1) S / .6``, two-shot ``2 (n - 1)/n S / .75``. *Source*: fitted on all-reduces of vLLM 0.20.0 in a
-    CUDA graph on A100, H100 and B200 (campaign tables of ai-dynamo/aiconfigurator): median error 13 %.
+    CUDA graph on A100, H100 and B200 (campaign tables of ai-dynamo/aiconfigurator): median error 6 %.
     """
     return (ranks - 1) * size / 0.6 if one_shot else 2 * (ranks - 1) / ranks * size / 0.75
 

@@ -11,7 +11,7 @@
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Annotated
@@ -25,7 +25,9 @@ from secondorder.quantities import Checked, Count, DataSize, Efficiency, Quantit
 from secondorder.scenarios.engine_defaults import EngineSettings, engine_defaults
 from secondorder.scenarios.engine_memory import EngineMemory, engine_memory, rank_weights
 from secondorder.scenarios.engines import NEWEST, EngineVersion, engine_version
-from secondorder.scenarios.steptime import Placement, Roofline, StepSeconds, StepTime
+from secondorder.scenarios.expert_ranks import Load, RankCoefficients, even_seconds, rank_coefficients, step_of_loads
+from secondorder.scenarios.measured_roofline import MeasuredRoofline
+from secondorder.scenarios.steptime import Placement, Roofline, StepFunction, StepSeconds, StepTime
 from secondorder.workloads.arrivals import Arrivals
 from secondorder.workloads.lengths import Empirical, Lengths
 from secondorder.workloads.prefixes import SharedPrefixes
@@ -54,6 +56,9 @@ class Serving(Checked):
     - ``precision``: number format of weights and arithmetic, such as bf16 or fp8.
     - ``kv_precision``: number format of the KV cache; the model's own 16 bits if not given, whatever the weights have.
     - ``tensor_parallel_size``: accelerators that share each layer.
+    - ``data_parallel_size``: ranks of ``tensor_parallel_size`` accelerators, each with a cache, slots and requests of
+      its own, which share the experts of a mixture and wait for each other in each step.
+    - ``enable_expert_parallel``: whether each accelerator has whole experts; else each expert is split over all.
     - ``max_num_seqs``: sequences that run at once, at most; by the accelerator's memory if not given (256, or 1024 from
       70 GiB on).
     - ``max_num_batched_tokens``: tokens that a step may process, prompts and decodes together; by the accelerator's
@@ -96,6 +101,8 @@ class Serving(Checked):
     precision: str = "bf16"
     kv_precision: str | None = None
     tensor_parallel_size: Count = 1
+    data_parallel_size: Count = 1
+    enable_expert_parallel: bool = False
     max_num_seqs: Count | None = None
     max_num_batched_tokens: Count | None = None
     max_model_len: Count | None = None
@@ -137,6 +144,7 @@ class Serving(Checked):
             )
         if not hasattr(self.step_time, "seconds"):
             raise InputError("step_time", given=repr(self.step_time), expected="Roofline(), Affine(...) or Table(...)")
+        self._check_ranks()
         self.engine_version.check(self)
         self.model.check_tensor_parallel("tensor_parallel_size", self.tensor_parallel_size)
         unknown = [name for name in self.goodput if name not in ("ttft", "tpot", "e2el")]
@@ -156,6 +164,35 @@ class Serving(Checked):
         self.kv_blocks  # and so is a model that does not fit  # noqa: B018
         if isinstance(self.arrivals, Trace):
             self.check(self.arrivals.requests)
+
+    def _check_ranks(self) -> None:
+        """Refuse ranks of a model without experts, and step times that do not know where experts lie."""
+        for name in ("data_parallel_size", "enable_expert_parallel"):
+            given = getattr(self, name)
+            if not given or (given == 1 and given is not True):
+                continue
+            if not self.model.counted.choices:
+                remedy = "its ranks would share nothing: take replicas of a deployment" if given is not True else ""
+                raise InputError(
+                    name, given=f"{given} with {self.model.name}", expected="a model with experts", remedy=remedy
+                )
+            if not isinstance(self.step_time, MeasuredRoofline):
+                raise InputError(
+                    name,
+                    given=f"{given} with a step time by {type(self.step_time).__name__}",
+                    expected="one that knows where experts lie",
+                    remedy='take step_time="measured-roofline"',
+                )
+
+    def check_one_scheduler(self, what: str) -> None:
+        """Refuse data-parallel ranks in ``what``, which knows of one scheduler."""
+        if self.data_parallel_size > 1:
+            raise InputError(
+                "data_parallel_size",
+                given=f"{self.data_parallel_size} in {what}",
+                expected="1: ranks in lockstep are known of a service alone",
+                remedy="solve, simulate or compare the service itself",
+            )
 
     def check_law(self, kv_tokens: int | None = None) -> None:
         """Refuse lengths if more than one in a million exceed the context, or the cache.
@@ -187,6 +224,8 @@ class Serving(Checked):
             kv_precision=self.kv_precision or ("bf16" if bytes_per_value(self.precision) < 2 else self.precision),
             tensor_parallel_size=self.tensor_parallel_size,
             context=None if self.model.whole_cache else self._mean_context,
+            data_parallel_size=self.data_parallel_size,
+            enable_expert_parallel=self.enable_expert_parallel,
         )
 
     @property
@@ -196,8 +235,25 @@ class Serving(Checked):
 
     @cached_property
     def step_seconds(self) -> StepSeconds:
-        """The step time as a function of the batch, see ``steptime``."""
+        """The step time as a function of the batch, see ``steptime``; of ranks that all have the same to do."""
+        if self.placement.spreads_experts:
+            return StepFunction(even_seconds, self._ranks)
         return self.step_time.seconds(self.placement)
+
+    def step_of_loads(self, loads: Sequence[Load]) -> float:
+        """Seconds of a step of data-parallel ranks with these loads ``(P, A, C, D, K, S)``."""
+        return step_of_loads(self._ranks, loads)
+
+    @cached_property
+    def _ranks(self) -> RankCoefficients:
+        """Where the step time knows where experts lie."""
+        assert isinstance(self.step_time, MeasuredRoofline)
+        return rank_coefficients(self.step_time, self.placement)
+
+    @property
+    def accelerators(self) -> int:
+        """Of all ranks."""
+        return self.tensor_parallel_size * self.data_parallel_size
 
     @cached_property
     def settings(self) -> EngineSettings:
@@ -253,9 +309,9 @@ class Serving(Checked):
 
     @property
     def most_running(self) -> int:
-        """Requests of mean length that run at once, at most, by slots and cache."""
+        """Requests of mean length that run at once, at most, by slots and cache; on all ranks."""
         length = self.offered.mean_input + self.offered.mean_output
-        return max(1, min(self.settings.max_num_seqs, round(self.kv_tokens / length)))
+        return self.data_parallel_size * max(1, min(self.settings.max_num_seqs, round(self.kv_tokens / length)))
 
     @property
     def rate(self) -> float:
@@ -264,7 +320,7 @@ class Serving(Checked):
 
     @cached_property
     def kv_blocks(self) -> int:
-        """Blocks of cache that the engine has; one of them is the null block, never used.
+        """Blocks of cache that the engine has (each rank); one of them is the null block, never used.
 
         ``(visible utilization - weights - reserved) / (kv bytes per token block_size)`` of one of ``n`` accelerators,
         each with its share of weights and cache. ``DoesNotFit`` when nothing is left.
@@ -272,7 +328,7 @@ class Serving(Checked):
         if self.num_gpu_blocks is not None:
             return self.num_gpu_blocks
         n = self.tensor_parallel_size
-        weights, reserved = rank_weights(self.model, self.precision, n), self.reserved
+        weights, reserved = rank_weights(self.model, self.precision, n, self.accelerators), self.reserved
         left = self.usable_memory - weights - reserved
         block = self.placement.kv_bytes_per_token * self.block_size / n
         if left < 2 * block:
@@ -298,6 +354,7 @@ class Serving(Checked):
             version=self.engine_version.number,
             precision=self.precision,
             tensor_parallel_size=self.tensor_parallel_size,
+            data_parallel_size=self.data_parallel_size,
             max_num_batched_tokens=self.settings.max_num_batched_tokens,
             max_num_seqs=self.settings.max_num_seqs,
             gpu_memory_utilization=self.settings.gpu_memory_utilization,

@@ -9,12 +9,12 @@ from typing import NamedTuple, Protocol, runtime_checkable
 class StepBand(NamedTuple):
     """Between ``low`` and ``high`` times the predicted step lay nine in ten measured ones.
 
-    From a datasheet whose efficiencies someone chose nothing is known: 0 to infinity.
+    Nothing is known of efficiencies that someone chose, nor of data-parallel ranks: 0 to infinity.
 
     >>> StepBand(0.65, 1.41).sentence
     'step times from a datasheet: nine in ten measured are 0.65 to 1.41 times as long'
     >>> UNKNOWN.sentence
-    'step times from a datasheet with constants of your own: no band is known of them'
+    'step times from a datasheet: how far off measured ones are is not known here'
     """
 
     low: float
@@ -29,12 +29,12 @@ class StepBand(NamedTuple):
     def sentence(self) -> str:
         """The line that a table ends with."""
         if not self.known:
-            return "step times from a datasheet with constants of your own: no band is known of them"
+            return "step times from a datasheet: how far off measured ones are is not known here"
         return f"step times from a datasheet: nine in ten measured are {self.low:.2f} to {self.high:.2f} times as long"
 
 
 UNKNOWN = StepBand(0.0, math.inf)
-"""Of efficiencies that someone chose or fitted."""
+"""Of efficiencies that someone chose or fitted, and of data-parallel ranks."""
 
 
 def step_band(scenario: object) -> StepBand | None:
@@ -47,7 +47,7 @@ def step_band(scenario: object) -> StepBand | None:
     ...     arrivals="poisson 8 request/s", service="exponential 100 ms"))
     (True, None)
     """
-    found = [band for engine in engines_in(scenario) if (band := getattr(engine.step_time, "band", None)) is not None]
+    found = [band for engine in engines_in(scenario) if (band := _band_of(engine)) is not None]
     return StepBand(min(each.low for each in found), max(each.high for each in found)) if found else None
 
 
@@ -57,6 +57,16 @@ class Engine(Protocol):
 
     step_time: object
     placement: object
+    data_parallel_size: int
+
+    def check_one_scheduler(self, what: str) -> None:
+        """Refuse data-parallel ranks."""
+
+
+def _band_of(engine: Engine) -> StepBand | None:
+    """That of its step time, which was measured on engines of one rank."""
+    band: StepBand | None = getattr(engine.step_time, "band", None)
+    return band if band is None or engine.data_parallel_size == 1 else UNKNOWN
 
 
 def engines_in(part: object) -> Iterator[Engine]:

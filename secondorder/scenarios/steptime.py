@@ -74,6 +74,8 @@ class Placement(Checked):
 
     ``context``: mean tokens of a decoding sequence, at which the cache of a model with windows or states is taken as
     proportional to the length; without it every layer counts as if it kept all tokens.
+    ``data_parallel_size`` such groups of accelerators share the routed experts, whole ones if
+    ``enable_expert_parallel``.
     """
 
     model: Transformer
@@ -82,6 +84,13 @@ class Placement(Checked):
     kv_precision: str
     tensor_parallel_size: Count = 1
     context: NonNegative | None = None
+    data_parallel_size: Count = 1
+    enable_expert_parallel: bool = False
+
+    @property
+    def spreads_experts(self) -> bool:
+        """Whether experts lie elsewhere than the rest of the layers."""
+        return self.data_parallel_size > 1 or self.enable_expert_parallel
 
     @property
     def kv_copies(self) -> float:

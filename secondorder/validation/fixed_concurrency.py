@@ -7,6 +7,7 @@ that ``scenarios.closed_loop`` does not have (SGLang, TensorRT-LLM); that scenar
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -18,16 +19,20 @@ from secondorder.scenarios.serving import Serving
 
 
 class FrontEnd(NamedTuple):
-    """What lies between client and engine until the first token: steps until a request is taken up, s a token."""
+    """What lies between client and engine until the first token.
+
+    ``steps`` until a request is taken up; ``per_token`` s for each token of the prompts that come together, which are
+    the square root of the clients.
+    """
 
     steps: float
     per_token: float
 
 
 FRONT_ENDS = {
-    "vllm": FrontEnd(3.4, 7.5e-6),
-    "sglang": FrontEnd(27.7, 7.5e-6),
-    "tensorrt-llm": FrontEnd(8.2, 7.5e-6),
+    "vllm": FrontEnd(5.1, 4.9e-6),
+    "sglang": FrontEnd(27.7, 4.9e-6),
+    "tensorrt-llm": FrontEnd(10.3, 4.9e-6),
 }
 """HTTP, tokenising and the engine's intake, fitted on median times to the first token (``benchmarks/step_times.py``).
 SGLang's many steps are the ``scheduler-recv-interval`` of the recipes that were measured, not the engine's default."""
@@ -62,9 +67,10 @@ class FixedConcurrency(Checked):
 
     @cached_property
     def batch(self) -> float:
-        """Sequences that run at once: the clients, or as many as the cache holds."""
+        """Sequences that run at once on a rank: its share of the clients, or as many as its cache holds."""
         prompt, output = self.mean_lengths
-        return min(float(self.concurrency), max(1.0, self.serving.kv_tokens / (prompt + output / 2)))
+        share = max(1.0, self.concurrency / self.serving.data_parallel_size)
+        return min(share, max(1.0, self.serving.kv_tokens / (prompt + output / 2)))
 
     @property
     def prompts_met(self) -> float:
@@ -89,6 +95,7 @@ def time_per_token(loop: FixedConcurrency) -> float:
     """Mean time per output token: a decode step, and the prompts of the others.
 
     ``t(B) + prompts_met (B - 1) x / O``, ``x`` what a prompt adds to a step and ``O`` the output tokens.
+    Of ranks in lockstep ``B`` are those of a rank in ``t``, and those of all ranks among the others.
     *Valid when* outputs are many against the steps of a prompt. *Approximation*: mean context ``I + O/2``.
     """
     prompt, output = loop.mean_lengths
@@ -97,15 +104,20 @@ def time_per_token(loop: FixedConcurrency) -> float:
     step = loop.serving.step_seconds
     decode = step(0, 0, 0, batch, context, batch)
     chunk = min(prompt, float(loop.serving.settings.max_num_batched_tokens))
-    mixed = step(chunk, chunk * chunk / 2, 0, batch, context, batch)
-    return float(decode + loop.prompts_met * (batch - 1) * (mixed - decode) * (prompt / chunk) / output)
+    ranks = loop.serving.data_parallel_size
+    if ranks == 1:
+        mixed = step(chunk, chunk * chunk / 2, 0, batch, context, batch)
+    else:
+        others = [(0, 0, 0, batch, context, batch)] * (ranks - 1)
+        mixed = loop.serving.step_of_loads([(chunk, chunk * chunk / 2, 0, batch, context, batch), *others])
+    return float(decode + loop.prompts_met * (ranks * batch - 1) * (mixed - decode) * (prompt / chunk) / output)
 
 
-def simulate(loop: FixedConcurrency, *, seed: int = 0, rounds: int = 2) -> tuple[float, float]:
-    """Median time to the first token and per output token, in s, of a run of ``rounds`` requests a client.
+def simulate(loop: FixedConcurrency, *, seed: int = 0, rounds: int = 3) -> tuple[float, float]:
+    """Median time to the first token and per output token, in s, of ``rounds`` requests a client.
 
-    The first are sent at once, as load generators do. The time to the first token is the engine's own: a client adds
-    ``FrontEnd``. Errors: ``InputError`` where the engine could never serve a request.
+    Before them each client sends one that does not count: these all come at once. The time to the first token is the
+    engine's own: a client adds ``FrontEnd``. Errors: ``InputError`` where the engine could never serve a request.
     """
     from secondorder.simulate.kernels.closed_loop import Load, serve_closed
     from secondorder.simulate.kernels.coefficients import step_times
@@ -113,7 +125,7 @@ def simulate(loop: FixedConcurrency, *, seed: int = 0, rounds: int = 2) -> tuple
     times = step_times(loop.serving)
     if times is None:
         raise InputError("step_time", given=repr(loop.serving.step_time), expected="one that the kernel knows")
-    requests = min(max(rounds * loop.concurrency, 16), 10 * loop.concurrency)
+    requests = loop.concurrency + max(rounds * loop.concurrency, 16)
     prompts, outputs = loop.lengths(seed, requests)
     longest = loop.input_tokens + loop.output_tokens
     if longest > min(loop.serving.kv_tokens, loop.serving.context_limit):
@@ -127,10 +139,17 @@ def simulate(loop: FixedConcurrency, *, seed: int = 0, rounds: int = 2) -> tuple
         loop.separate_prefill,
     )  # fmt: skip
     first, later = serve_closed(load, times)
-    return float(np.median(first)), float(np.median(later))
+    counted = slice(loop.concurrency, None)
+    return float(np.median(first[counted])), float(np.median(later[counted]))
 
 
 def first_token(loop: FixedConcurrency, engine: str, simulated: tuple[float, float]) -> float:
-    """Median time to the first token at the client, in s: the engine's own and what its front end adds."""
+    """Median time to the first token at the client, in s: the engine's own and what its front end adds.
+
+    ``t_engine + steps t_step + per_token I sqrt(C)``: of ``C`` clients in a closed loop the next requests come in
+    bunches, whose prompts a front end handles one after the other; independent clients deviate from an even stream by
+    the root of their number. *Approximation*: one bunch size for all lengths.
+    """
     front = FRONT_ENDS[engine]
-    return simulated[0] + front.steps * simulated[1] + front.per_token * loop.mean_lengths[0]
+    bunch = front.per_token * loop.mean_lengths[0] * sqrt(loop.concurrency)
+    return simulated[0] + front.steps * simulated[1] + bunch

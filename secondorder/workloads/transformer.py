@@ -314,6 +314,18 @@ class Transformer(Checked):
             hit = hit + copies * (1 - (1 - used / copies) ** tokens) * size
         return (self._always + hit + self.head_parameters) * bytes_per_value(precision)
 
+    def expert_bytes(self, precision: str) -> tuple[tuple[int, int, float], ...]:
+        """Of each kind of routed experts: the copies in a layer, those that a token uses, bytes of all in all layers.
+
+        >>> from secondorder.workloads.models import models
+        >>> [(copies, used, round(size / 1e9, 1)) for copies, used, size in models.mixtral_8x7b.expert_bytes("bf16")]
+        [(8, 2, 90.2)]
+        """
+        if self.stored is not None and self.stored.format:
+            return tuple((copies, used, copies * size) for copies, used, size in self.stored.choices)
+        width = bytes_per_value(precision)
+        return tuple((copies, used, copies * size * width) for copies, used, size in self.counted.choices)
+
     def kv_bytes_per_token(self, precision: str) -> float:
         """Bytes that the cache keeps for one token: ``2 layers kv_heads head_dim bytes``.
 

@@ -70,6 +70,14 @@ def test_engines_that_differ_share_the_widest_band(scenario):
     assert step_band(both) == (BAND.low, ROOFLINE_BAND.high)
 
 
+def test_ranks_in_lockstep_are_outside_what_the_band_was_measured_on():
+    ranks = so.Serving(
+        model="qwen3_30b_a3b", accelerator="h100_sxm", arrivals="poisson 4 request/s", lengths="input=200 output=20",
+        step_time="measured-roofline", data_parallel_size=2,
+    )  # fmt: skip
+    assert step_band(ranks) == UNKNOWN
+
+
 def test_a_stored_answer_keeps_it(scenario):
     solved = so.solve(scenario)
     kept = result_of(json.loads(json.dumps(record_of(solved))))
@@ -93,7 +101,7 @@ def test_json_and_csv_have_it_in_columns(capsys):
 
 def test_constants_of_ones_own_are_said_to_have_no_band(capsys):
     assert main(["serve", *SERVE, "--no-simulate", "--step-time", "roofline memory_efficiency=0.9"]) == 0
-    assert "no band is known" in capsys.readouterr().out
+    assert "is not known here" in capsys.readouterr().out
     flags = ["--no-simulate", "--step-time", "roofline memory_efficiency=0.9", "--format", "json"]
     assert main(["serve", *SERVE, *flags]) == 0
     assert {row["step_time_high"] for row in json.loads(capsys.readouterr().out)} == {None}

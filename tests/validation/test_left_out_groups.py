@@ -25,7 +25,7 @@ def sample():
 def test_the_terms_add_up_to_the_closed_form(sample) -> None:
     rows, terms = sample
     published = so.MeasuredRoofline()
-    constants = [published.fp8_efficiency, published.grouped_efficiency, 29e-6, 52e-6, 5.2e-6]
+    constants = [published.fp8_efficiency, published.grouped_efficiency, 26e-6, 52e-6, 5.2e-6]
     hosts = [ENGINES[name] for name in step_times.ENGINES]
     constants += [host.per_step for host in hosts] + [host.per_sequence for host in hosts]
     found = step_times.predict(terms, np.array(constants))
@@ -58,5 +58,5 @@ def test_groups_left_out_are_met_within_the_bars_and_the_band(sample) -> None:
 def test_a_step_time_without_floors_misses_the_same_rows(sample) -> None:
     """The bars can fail: with neither floors nor host work the median error is above 25 %."""
     _, terms = sample
-    bare = np.array([0.48, 0.19, 1e-9, 1e-9, 1e-9, *([1e-9] * 6)])
+    bare = np.array([0.47, 0.19, 1e-9, 1e-9, 1e-9, *([1e-9] * 6)])
     assert np.median(np.abs(step_times.predict(terms, bare) / terms.measured - 1)) > 0.25

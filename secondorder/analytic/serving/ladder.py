@@ -12,6 +12,7 @@ from secondorder.analytic.serving.idle import Idle, idle, weighted_quantile
 from secondorder.analytic.serving.length_groups import engine_and_lengths
 from secondorder.analytic.serving.mean_value import MeanValue, mean_value
 from secondorder.analytic.serving.overload import overload_wait
+from secondorder.analytic.serving.ranks import rank_of
 from secondorder.analytic.serving.replica import Replica
 from secondorder.analytic.serving.saturation import Saturation, saturation
 from secondorder.answers.answer import Answer, ranked
@@ -27,6 +28,10 @@ DIGITS = 8
 """Significant digits of a figure that is not exact; rounding errors reach the eleventh."""
 MEANS_ALONE = f"neither waits nor spread are counted: the second order is more than {NEAR:.0%} away"
 
+OF_ALL_RANKS = ("running_mean", "request_throughput", "output_throughput")
+"""Metrics that add up over data-parallel ranks."""
+IN_LOCKSTEP = "mean field of the ranks"
+
 ALONE = "idle engine"
 MEANS = "mean value (Little 1961)"
 QUEUE = "bulk prefill queue beside processor sharing (after Inoue 2021, Cohen 1979)"
@@ -39,6 +44,8 @@ FLUID = "fluid overload"
 def ladder(scenario: Serving) -> Answer:
     """Closed forms of every order. ``Unstable`` past saturation, unless a finite trace is replayed."""
     scenario.check_law()
+    if scenario.data_parallel_size > 1:
+        return _of_ranks(scenario)
     limit, rate = saturation(scenario), scenario.rate
     estimates = [*_order_0(scenario)]
     if rate < limit.rate:
@@ -55,6 +62,19 @@ def ladder(scenario: Serving) -> Answer:
     estimates += _saturation(scenario, limit, rate)
     how = f"closed forms at {rate:.4g} request/s, {rate / limit.rate:.0%} of saturation"
     return Answer(scenario=scenario.name, estimates=ranked(estimates), how=how)
+
+
+def _of_ranks(scenario: Serving) -> Answer:
+    """One rank in lockstep with the others, and what all of them do together."""
+    ranks, limit = scenario.data_parallel_size, saturation(scenario)
+    one = ladder(rank_of(scenario, scenario.rate / ranks))
+    alone = _order_0(rank_of(scenario, 0.0))
+    estimates = [*alone, *(e for e in one.estimates if e.order and e.metric not in ("saturation_rate", "utilisation"))]
+    summed = [replace(e, amount=e.amount * ranks) if e.metric in OF_ALL_RANKS else e for e in estimates]
+    told = [e if e.claim is Claim.EXACT or not e.order else replace(e, note=IN_LOCKSTEP) for e in summed]
+    rate = scenario.rate
+    how = f"closed forms at {rate:.4g} request/s, {rate / limit.rate:.0%} of saturation, of {ranks} ranks in lockstep"
+    return Answer(scenario=scenario.name, estimates=ranked([*told, *_saturation(scenario, limit, rate)]), how=how)
 
 
 @remembered(engine_and_lengths)

@@ -1,12 +1,13 @@
 """The highest rate that an engine can serve: where the queue begins to grow without limit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from secondorder.analytic.remember import remembered
 from secondorder.analytic.serving.length_groups import engine_and_lengths
 from secondorder.analytic.serving.prefill import PrefillQueue
+from secondorder.analytic.serving.ranks import highest_rate, rank_of
 from secondorder.scenarios.serving import Serving
 
 ROUNDS = 6  # rounds in which the prefill steps settle, at most
@@ -119,10 +120,15 @@ def saturation(scenario: Serving, *, reserve_full_length: bool = False) -> Satur
     prompts of 200 and 16,000 tokens among them. With a cache that binds, preempted work that is computed again is not
     counted, and the engine serves 3 % more to 20 % less. Where every answer has one and the same length, requests that
     began together end together, their prompts come in waves, and the rate is near ``waves`` or beyond (16 % lower to
-    10 % higher); a spread of 10 % dissolves them. *Source*: mean-value balance of slots and tokens; held tokens are
-    length-biased.
+    10 % higher); a spread of 10 % dissolves them. Data-parallel ranks: see ``ranks``. *Source*: mean-value balance of
+    slots and tokens; held tokens are length-biased.
     """
-    return (_with_full_length if reserve_full_length else _on_demand)(scenario)
+    found = _with_full_length if reserve_full_length else _on_demand
+    if scenario.data_parallel_size == 1:
+        return found(scenario)
+    each = highest_rate(scenario, lambda rank: found(rank).rate)
+    ranks, one = scenario.data_parallel_size, found(rank_of(scenario, each))
+    return replace(one, rate=ranks * each, sequences=ranks * one.sequences, decodes=ranks * one.decodes, waves=None)
 
 
 @remembered(engine_and_lengths)

@@ -129,6 +129,7 @@ def partition_of(
     Errors: ``InputError`` for a step time that is not measured for one sequence that decodes alone, and for the kernel
     with ``policies`` of one's own.
     """
+    scenario.check_one_scheduler("a partition of latencies")
     if witness == "kernel" and policies is not None:
         raise InputError("witness", given="kernel with policies", expected="events, which runs any policies")
     if policies is None and witness_of(scenario, witness) == "kernel":

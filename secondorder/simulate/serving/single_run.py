@@ -11,9 +11,10 @@ from secondorder.arrays import Floats, Integers
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.accounts import Accounts
 from secondorder.simulate.serving.asks import PICO, asks, seconds
-from secondorder.simulate.serving.engine import Engine, arrive
+from secondorder.simulate.serving.engine import Engine, Submit, arrive
 from secondorder.simulate.serving.engine_policies import policies_of
 from secondorder.simulate.serving.policies import Policies
+from secondorder.simulate.serving.ranks import Ranks
 from secondorder.simulate.serving.recorder import Recorder
 from secondorder.simulate.serving.scheduler import Scheduler
 from secondorder.simulate.serving.unnamed import until_preempted
@@ -57,7 +58,7 @@ def run(scenario: Serving, requests: Requests, *, leaps: bool = True, policies: 
     series = [np.frombuffer(column, dtype=np.int64) for column in log.series]
     return ServingRun(
         request_frame(requests, np.array(arrivals), **columns),
-        series_frame(series, scenario.kv_blocks - 1),
+        series_frame(series, scenario.data_parallel_size * (scenario.kv_blocks - 1)),
         recorder.steps,
     )
 
@@ -92,8 +93,13 @@ def recorded(
     scenario.check(requests)
     asked = list(asks(scenario, requests))
     env, recorder = simpy.Environment(initial_time=0), Recorder(len(asked))
-    engine = engine_for(scenario, env, recorder, leaps=leaps, policies=policies, accounts=accounts)
-    env.process(arrive(env, asked, engine.submit))
+    submit: Submit
+    if scenario.data_parallel_size > 1:
+        schedulers = [scheduler_for(scenario, policies) for _ in range(scenario.data_parallel_size)]
+        submit = Ranks(env, scenario, schedulers, recorder).submit
+    else:
+        submit = engine_for(scenario, env, recorder, leaps=leaps, policies=policies, accounts=accounts).submit
+    env.process(arrive(env, asked, submit))
     env.run()
     return [ask.arrival for ask in asked], recorder
 
