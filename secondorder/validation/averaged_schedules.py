@@ -94,7 +94,7 @@ def _robust(seen: Sequence[Equations], least: Floats) -> tuple[Floats, Floats, F
     found = missed = np.zeros(0)
     for _ in range(8):
         rows = np.column_stack([matrix / scale, target]) * np.sqrt(weight)[:, None]
-        triangle: Floats = np.linalg.qr(rows, mode="r")
+        triangle: Floats = np.asarray(np.linalg.qr(rows, mode="r"))
         found = lsq_linear(triangle[:, :-1], triangle[:, -1], bounds=(least * scale, np.inf)).x / scale
         missed = target - matrix @ found
         width = np.where(first, _width(missed[first]), _width(missed[~first]))
