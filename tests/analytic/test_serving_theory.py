@@ -1,5 +1,6 @@
 """Degenerate engines meet exact theory, and the saturation rate its closed form."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ from plain_engine import PLAIN
 
 import secondorder as so
 from secondorder.analytic.serving import saturation
+from secondorder.analytic.serving.theory import predicted_sizes
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving import draw, run
 from secondorder.simulate.statistics.intervals import student
@@ -171,3 +173,26 @@ def test_answers_of_one_length_run_in_waves_and_saturate_lower():
     spread = service(lengths=so.Lengths(input=256, output=so.Uniform(231, 281)))
     assert saturation(spread).waves is None
     assert saturated_throughput(spread, count=20_000) == pytest.approx(saturation(spread).rate, rel=0.03)
+
+
+def sprpt_by_sums(rate: float, step: float) -> float:
+    """Mean response of SPRPT from its definition (Scully et al. 2018, SOAP), over a grid of log sizes and predictions.
+
+    Rank: predicted remainder. Work ahead of prediction ``y``: sizes predicted below ``y`` whole, the others from the
+    age at which ``y`` is left, ``int_0^1 (1 - v)^2 e^-v dv = 1 - 2/e`` of their square. In service: ``1/(1 - rho)`` at
+    each remainder, ``1 - 1/e`` of the density; ``1/e`` of the time it is below 0, where nobody goes before.
+    """
+    size, guess = np.exp(np.arange(-60, 7, step)), np.exp(np.arange(-60, 7, step))
+    both = np.exp(-size - guess[:, None] / size)  # the trapezoid rule in the logarithm: errors vanish exponentially
+    of_guess, left, work, square = (step * (both * size**power).sum(axis=1) for power in range(4))
+    idle = 1 - rate * (1 - work)
+    squares = 2 - square + (1 - 2 / math.e) * square
+    wait = step * (guess * of_guess * rate * squares / (2 * idle**2)).sum()
+    return float(wait + (1 - 1 / math.e) * step * (guess * left / idle).sum() + 1 / math.e)
+
+
+def test_sprpt_at_nine_tenths_is_5_0985_and_not_the_sheets_5_097() -> None:
+    found = [sprpt_by_sums(0.9, step) for step in (0.2, 0.1)]
+    assert found[0] == pytest.approx(found[1], rel=1e-11)
+    assert predicted_sizes.shortest_predicted_remaining_first(0.9) == pytest.approx(found[1], rel=1e-8)
+    assert found[1] == pytest.approx(5.098534, abs=1e-6)
