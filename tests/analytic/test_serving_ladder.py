@@ -130,7 +130,8 @@ def naive_runs(queue: PrefillQueue, steps: int, length: int, rng: np.random.Gene
 @pytest.mark.parametrize("length", [1, 4, 30])
 def test_the_steps_after_a_prompt_are_longer_than_most_as_in_a_naive_queue(length):
     """The first steps of a decoding request compute what arrived during its own prompt's step."""
-    scenario = service(step_time=AFFINE)  # tokens alone cost: the naive queue does not count attention pairs
+    # tokens alone cost: the naive queue does not count attention pairs
+    scenario = service(step_time=AFFINE, async_scheduling=False)
     queue = prompts_beside(scenario, 8.0, 20.0, 25_000.0)
     rng = np.random.default_rng(5)
     runs = [naive_runs(queue, 8_000, length, rng) for _ in range(8)]

@@ -9,6 +9,7 @@ Several queues are solved together: the first axis of all arrays.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -54,16 +55,54 @@ class TiltedArrivals:
         """The first probabilities of several laws of each queue, from their tilted transforms."""
         return np.asarray(np.fft.irfft(transform, n=self.size)[..., :length] * self.fall[..., :length])
 
+    def left_over(self, laws: Floats) -> Complexes:
+        """Tilted transforms of what a round leaves over where it leaves any, from several laws of each queue."""
+        cap, length = self.cap, laws.shape[-1]
+        above = np.zeros((*laws.shape[:-1], self.size))
+        above[..., 1 : length - cap] = (
+            np.where(laws > NOISE, laws, 0.0)[..., cap + 1 :] * self.rise[:, None, 1 : length - cap]
+        )
+        return np.asarray(np.fft.rfft(above))
+
     def next_backlog(self, laws: Floats) -> Floats:
         """Laws of the backlog a round later, of several of each queue; cut at as many units as they have."""
         cap, length = self.cap, laws.shape[-1]
         low = laws[..., : cap + 1] @ self.rows
-        more = np.where(laws > NOISE, laws, 0.0)[..., cap + 1 :] * self.rise[:, None, 1 : length - cap]
-        above = np.zeros((*laws.shape[:-1], self.size))
-        above[..., 1 : length - cap] = more
-        found = self.untilt(low + np.fft.rfft(above) * self.rows[:, None, -1], length)
+        found = self.untilt(low + self.left_over(laws) * self.rows[:, None, -1], length)
         found = np.maximum(found, 0.0)
         return np.asarray(found / found.sum(axis=-1, keepdims=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walk:
+    """The random walk of the backlog above ``cap``: the factors ``F_+`` (``up``) and ``F_-`` (``down``)."""
+
+    arrivals: TiltedArrivals
+    up: Complexes
+    down: Complexes
+
+    @classmethod
+    def of(cls, arrivals: TiltedArrivals) -> Self:
+        """By the cepstrum of ``1 - p``."""
+        size, cap, half = arrivals.size, arrivals.cap, arrivals.size // 2
+        turn = exp(np.asarray(2j * np.pi * cap / size * np.arange(half + 1), complex))
+        step = arrivals.rows[:, -1] * (turn * np.exp(-cap * arrivals.tilt)[:, None])
+        cepstrum = np.fft.irfft(np.log(1 - step), n=size)
+        up, down = cepstrum.copy(), cepstrum
+        up[:, half:], down[:, :half] = 0.0, 0.0
+        return cls(arrivals=arrivals, up=exp(np.fft.rfft(up)), down=exp(np.fft.rfft(down)))
+
+    def above(self, start: Complexes) -> Floats:
+        """Expected visits of each backlog above ``cap``, from the tilted transform of where the walk starts.
+
+        The walk ends when it comes to ``cap`` or below. Probabilities up to ``cap`` are 0.
+        """
+        size, half, cap = self.arrivals.size, self.arrivals.size // 2, self.arrivals.cap
+        found = np.fft.irfft(start / self.down, n=size)
+        found[:, : cap + 1] = found[:, half:] = 0.0
+        found = np.fft.irfft(np.fft.rfft(found) / self.up, n=size)[:, :half] * self.arrivals.fall[:, 0, :half]
+        found[:, : cap + 1] = 0.0
+        return np.asarray(found)
 
 
 def stationary_backlog(arrivals: TiltedArrivals) -> Floats:
@@ -80,23 +119,14 @@ def stationary_backlog(arrivals: TiltedArrivals) -> Floats:
     1985.
     """
     rows, size, cap, half = arrivals.rows, arrivals.size, arrivals.cap, arrivals.size // 2
-    turn = exp(np.asarray(2j * np.pi * cap / size * np.arange(half + 1), complex))
-    step = rows[:, -1] * (turn * np.exp(-cap * arrivals.tilt)[:, None])
-    cepstrum = np.fft.irfft(np.log(1 - step), n=size)
-    up, down = cepstrum.copy(), cepstrum
-    up[:, half:], down[:, :half] = 0.0, 0.0
-    up_factor, down_factor = exp(np.fft.rfft(up)), exp(np.fft.rfft(down))
-    new_minima = 1 / down_factor
-
+    walk = Walk.of(arrivals)
     laws = arrivals.untilt(rows, cap + 1)
-    minima = arrivals.untilt(rows * new_minima[:, None], 2 * cap + 1)[..., cap + 1 :]
+    minima = arrivals.untilt(rows / walk.down[:, None], 2 * cap + 1)[..., cap + 1 :]
     depth = np.arange(1, cap + 1)
-    descent = -np.fft.irfft(down_factor, n=size)[:, size - depth] * arrivals.rise[:, depth]
+    descent = -np.fft.irfft(walk.down, n=size)[:, size - depth] * arrivals.rise[:, depth]
     low = stationary(np.maximum(laws + _landing(minima, descent), 0.0))
 
-    above = np.fft.irfft((low[:, None] @ rows)[:, 0] * new_minima, n=size)
-    above[:, : cap + 1] = above[:, half:] = 0.0
-    law = np.fft.irfft(np.fft.rfft(above) / up_factor, n=size)[:, :half] * arrivals.fall[:, 0, :half]
+    law = walk.above((low[:, None] @ rows)[:, 0])
     law[:, : cap + 1] = low[:, :half]
     law = np.maximum(law, 0.0)
     return np.asarray(law / law.sum(axis=1, keepdims=True))

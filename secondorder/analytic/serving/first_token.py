@@ -5,18 +5,18 @@ from functools import cached_property
 
 import numpy as np
 
+from secondorder.analytic.serving.asynchronous import Ahead
+from secondorder.analytic.serving.bulk_service import TiltedArrivals
 from secondorder.analytic.serving.bursts import burst, rest_of_burst
 from secondorder.analytic.serving.runs import binned, parts
 from secondorder.analytic.serving.transforms import exp
+from secondorder.analytic.serving.under_way import NEGLIGIBLE, WITHIN, Steps, UnderWay, asynchronous, synchronous
 from secondorder.arrays import Booleans, Complexes, Floats
 
-AGES = np.array([0.25, 0.75])  # share of the step under way that has passed when a request arrives
-WITHIN = (np.arange(4) - 1.5) / 8  # by how much it may be less or more
-EVERYWHERE = (np.arange(8) - 3.5) / 8  # of a step in which it may be anywhere
-DURATIONS = (0.0, 0.4, 0.7, 0.85, 0.93, 0.98, 1.0)  # cuts of the law of the step under way
+EVERYWHERE = (np.arange(8) - 3.5) / 8  # of a step in which a request may arrive anywhere
 SOON = 2  # steps in which most prompts end
+LATER = (0.0, 0.5, 0.75, 0.9, 0.97, 1.0)  # cuts of the law of the step that was scheduled on arrival
 WAITS = 12  # groups of waits by which the backlog behind a prompt is found
-NEGLIGIBLE = 1e-5  # share of the requests, against quantiles up to 1e-3
 ALIKE = 1e-9  # of the longest time: times as near as this are one, whatever rounding makes of them
 DAMPING = 20.0  # powers of e by which what wraps around a short transform is damped
 
@@ -28,7 +28,8 @@ class FirstToken:
     ``steps``: duration (s) of a step with ``0 .. cap`` cells; ``last``: of one that ends a prompt. ``rate`` of the
     requests, request/s, which arrive in geometric bursts of mean ``burst``. ``backlog``: its stationary law.
     ``prompts``: laws of the cells of a prompt, a row for each group of requests, which sum to the group's share.
-    ``idle``: whether a step without prompts is no step, the engine waits. ``late`` (s): what is added to every wait.
+    ``idle``: whether a step without prompts is no step, the engine waits. ``ahead``: what waits when a step
+    is scheduled while the one before it runs; None where it is scheduled after it.
     """
 
     steps: Floats
@@ -38,14 +39,15 @@ class FirstToken:
     backlog: Floats
     prompts: Floats
     idle: Booleans
-    late: Floats
+    ahead: Ahead | None
 
     def of(self, which: Booleans) -> "FirstToken":
         """Those of some of the queues."""
         if which.all():
             return self
-        arrays = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("rate", "burst")}
-        return replace(self, **{name: array[which] for name, array in arrays.items()})
+        arrays = {each.name for each in fields(self)} - {"rate", "burst", "ahead"}
+        chosen = {name: getattr(self, name)[which] for name in arrays}
+        return replace(self, **chosen, ahead=self.ahead and self.ahead.at(which))
 
     @property
     def _cap(self) -> int:
@@ -64,52 +66,28 @@ class FirstToken:
         return exp(self.rate / self.burst * seconds * (burst(prompt, self.burst) - 1))
 
     @cached_property
-    def _met(self) -> Floats:
-        """Share of the time in which a step begins with each backlog: it is met in proportion to its duration."""
-        return np.asarray(self.backlog * self.steps[:, np.minimum(np.arange(self.backlog.shape[1]), self._cap)])
-
-    @cached_property
-    def _under_way(self) -> tuple[Floats, Floats, Floats]:
-        """Steps that an arriving request finds under way: elapsed and remaining time (s), and shares.
-
-        A column for each pair of a duration and an age. Then, for each age, the full steps that leave cells over; at
-        last an engine that idles, which is met for as long as it does.
-        """
-        cap, count = self._cap, len(AGES)
-        low, high = self._met[:, : cap + 1], self._met[:, cap + 1 :].sum(axis=1)
+    def _under_way(self) -> UnderWay:
+        """What an arriving request finds."""
         waiting = np.where(self.idle, self.backlog[:, 0] * self.burst / self.rate, 0.0)
-        groups = [parts(steps, met + 1e-300, DURATIONS) for steps, met in zip(self.steps, low, strict=True)]
-        durations, shares = (np.array(part) for part in zip(*groups, strict=True))
-        full, none = np.repeat(self.steps[:, -1:], count, axis=1), np.zeros((len(low), 1))
-        seconds = np.concatenate([np.repeat(durations, count, axis=1), full, none], axis=1)
-        ages = np.concatenate([np.tile(AGES, len(DURATIONS)), [0.0]])
-        of_each = np.concatenate([shares * low.sum(axis=1, keepdims=True), high[:, None]], axis=1) / count
-        weight = np.concatenate([np.repeat(of_each, count, axis=1), waiting[:, None]], axis=1)
-        weight = np.where(weight > NEGLIGIBLE * weight.sum(axis=1, keepdims=True), weight, 0.0)
-        return ages * seconds, (1 - ages) * seconds, weight / weight.sum(axis=1, keepdims=True)
-
-    @cached_property
-    def _left_over(self) -> Complexes:
-        """Transform of the cells that a full step leaves over, where it leaves any."""
-        high = self._met[:, self._cap + 1 :]
-        left = np.zeros((len(high), self._size))
-        left[:, 1 : 1 + high.shape[1]] = high / np.maximum(high.sum(axis=1, keepdims=True), 1e-300)
-        return np.fft.rfft(left)
+        steps = Steps(seconds=self.steps, backlog=self.backlog, waiting=waiting, alone=self.last[:, 0])
+        if self.ahead is None:
+            return synchronous(steps)
+        return asynchronous(steps, self.ahead)
 
     @cached_property
     def _own(self) -> tuple[Floats, Floats]:
         """Cells that the step which ends the prompt computes of it and of what came before.
 
         Probabilities by queue, group of prompts, situation on arrival, full steps between, and cells ``0 .. cap``; and
-        the wait until that step begins, s, by queue, situation and full steps.
+        the time in which what arrives is computed with the prompt or before it, s, by queue, situation and full steps.
         """
-        cap, (elapsed, rest, weight) = self._cap, self._under_way
+        cap, elapsed = self._cap, self._under_way.elapsed
         before = np.empty((*elapsed.shape, self._size // 2 + 1), complex)
         early = self._arriving(elapsed[:, :-1:2, None], self._prompt_transform[:, None])
         before[:, :-1:2], before[:, 1:-1:2], before[:, -1] = early, early * early * early, 1.0  # at 1/4 and 3/4
         before *= rest_of_burst(self._prompt_transform, self.burst)[:, None]
-        before[:, -1 - len(AGES) : -1] *= self._left_over[:, None]
-        before *= weight[..., None]
+        before *= self._under_way.left
+        before *= self._under_way.weight[..., None]
         own = np.fft.rfft(self.prompts, n=self._size)
         count = self._full_steps(own.sum(axis=1) * before.sum(axis=1))
         every = 1  # a transform of every second frequency has room for half as many cells: enough for these steps
@@ -120,7 +98,7 @@ class FirstToken:
         np.maximum(cells[..., 1 : 1 + count * cap].reshape(*cells.shape[:3], count, cap), 0.0, out=found[..., 1:])
         np.maximum(cells[..., 0], 0.0, out=found[..., 0, 0])  # a prompt of less than a cell still needs a step
         found /= found.sum(axis=(1, 2, 3, 4), keepdims=True)
-        return found, rest[..., None] + np.arange(count) * self.steps[:, -1, None, None]
+        return found, self._under_way.seen(self.steps[:, -1], count, ahead=self.ahead is not None)
 
     def _full_steps(self, transform: Complexes) -> int:
         """Steps that a prompt and the cells before it fill, but for a negligible share."""
@@ -136,21 +114,26 @@ class FirstToken:
 
         Of a prompt that waits for full steps, the two halves of the step under way are taken together.
         """
-        own, waited = self._own[0].sum(axis=1), self._own[1]
-        duration = (self._under_way[0] + self._under_way[1])[..., None]
-        found = [self._ends(own[:, :, :SOON], waited[:, :, :SOON], WITHIN * duration)]
+        own, seen = self._own[0].sum(axis=1), self._own[1]
+        found = self._under_way
+        waited = found.rest[..., None] + np.arange(own.shape[2]) * self.steps[:, -1, None, None]
+        duration = (found.elapsed + found.rest)[..., None]
+        spread = found.late + WITHIN * duration
+        parts_of = [self._ends(own[:, :, :SOON], waited[:, :, :SOON], seen[:, :, :SOON], spread)]
         if own.shape[2] > SOON:
-            cells, wait = _halves_together(own[:, :, SOON:], waited[:, :, SOON:])
-            found.append(self._ends(cells, wait, EVERYWHERE * duration[:, ::2]))
-        atoms, weight = (np.concatenate(part, axis=1) for part in zip(*found, strict=True))
+            cells, *times = _halves_together(own[:, :, SOON:], waited[:, :, SOON:], seen[:, :, SOON:])
+            spread = np.tile(found.late[:, ::2], 2) + EVERYWHERE * duration[:, ::2]
+            parts_of.append(self._ends(cells, *times, spread))
+        atoms, weight = (np.concatenate(part, axis=1) for part in zip(*parts_of, strict=True))
         return [binned(row, mass / mass.sum()) for row, mass in zip(atoms, weight, strict=True)]
 
-    def _ends(self, own: Floats, waited: Floats, spread: Floats) -> tuple[Floats, Floats]:
+    def _ends(self, own: Floats, waited: Floats, seen: Floats, spread: Floats) -> tuple[Floats, Floats]:
         """When the step ends that ends the prompt, s, and weights: all of a queue in a row.
 
         In that step, cells that arrived behind the prompt fill the room; how many is a convolution,
-        done on sequences damped by ``e^(-damping k / size)`` so that what wraps around does not count. The wait is
-        more or less by ``spread``, in s.
+        done on sequences damped by ``e^(-damping k / size)`` so that what wraps around does not count.
+        ``waited``: the time until that step begins, s, more or less by ``spread``; ``seen``: the time in which what
+        arrives is still computed in it.
         """
         cap, shape = self._cap, waited.shape
         size = 1 << int(np.ceil(np.log2(3 * cap + 2)))
@@ -159,15 +142,16 @@ class FirstToken:
         prompt = np.fft.rfft(prompt * damped[: prompt.shape[1]], n=size)
         arriving = np.empty((*shape, size // 2 + 1), complex)
         full = self._arriving(self.steps[:, -1:, None], prompt[:, None])
-        arriving[:, :, 0] = self._arriving(waited[:, :, :1], prompt[:, None])
-        arriving[:, :, 0] *= rest_of_burst(prompt, self.burst)[:, None]
-        for more in range(1, shape[2]):
+        first = 1 if self.ahead is None else 2  # those that are not a full step more than the one before
+        arriving[:, :, :first] = self._arriving(seen[:, :, :first, None], prompt[:, None, None])
+        arriving[:, :, :first] *= rest_of_burst(prompt, self.burst)[:, None, None]
+        for more in range(first, shape[2]):
             np.multiply(arriving[:, :, more - 1], full, out=arriving[:, :, more])
         together = np.fft.irfft(np.fft.rfft(own * damped[: cap + 1], n=size) * arriving, n=size)
         law = np.maximum(together[..., : cap + 1] / damped[: cap + 1], 0.0)
         law[..., -1] = np.maximum(own.sum(axis=-1) - law[..., :-1].sum(axis=-1), 0.0)
         law[law < NEGLIGIBLE**2] = 0.0
-        atoms = self.late[:, None, None, None] + waited[..., None] + self.last[:, None, None]
+        atoms = waited[..., None] + self.last[:, None, None]
         atoms = atoms[..., None] + spread[:, :, None, None]
         weight = np.broadcast_to(law[..., None] / spread.shape[-1], atoms.shape)
         return atoms.reshape(shape[0], -1), weight.reshape(shape[0], -1)
@@ -184,14 +168,56 @@ class FirstToken:
         laws = np.maximum(np.fft.irfft(together, n=length), 0.0)
         return np.asarray(laws / laws.sum(axis=-1, keepdims=True))
 
+    def decodes_begin(self, arrivals: TiltedArrivals) -> tuple[Floats, Floats]:
+        """Laws of the cells of the first two steps after a prompt's last, where steps are scheduled ahead.
 
-def _halves_together(own: Floats, waited: Floats) -> tuple[Floats, Floats]:
-    """Cells and mean waits by situation and full steps, where two situations are halves of a step; the last is none."""
+        With ``B`` the cells of the prompt's last step, and those that did not fit in it: the first step takes
+        ``max(B - cap, 0)`` and what arrived in the step before the last, the second one what arrived in the last, and
+        what the first left over. By queue and group of prompts.
+        """
+        behind, length = self.backlog_behind, self.backlog.shape[1]
+        scheduled = self._before_last
+        left = self._left(behind) + behind[..., : self._cap + 1].sum(axis=-1, keepdims=True)
+        first = np.maximum(np.fft.irfft(left * scheduled, n=self._size)[..., :length], 0.0)
+        last = np.concatenate([behind[..., : self._cap], behind[..., self._cap :].sum(axis=-1, keepdims=True)], axis=-1)
+        during = np.fft.rfft(arrivals.untilt(np.einsum("qgi,qif->qgf", last, arrivals.rows), length), n=self._size)
+        left = self._left(first) + first[..., : self._cap + 1].sum(axis=-1, keepdims=True)
+        second = np.maximum(np.fft.irfft(left * during, n=self._size)[..., :length], 0.0)
+        return first / first.sum(axis=-1, keepdims=True), second / second.sum(axis=-1, keepdims=True)
+
+    def _left(self, laws: Floats) -> Complexes:
+        """Transforms of what steps leave over where they leave any; the masses are kept."""
+        found = np.zeros((*laws.shape[:-1], self._size))
+        found[..., 1 : laws.shape[-1] - self._cap] = laws[..., self._cap + 1 :]
+        return np.fft.rfft(found)
+
+    @cached_property
+    def _before_last(self) -> Complexes:
+        """Transform of what arrives in the step before the one that ends a prompt, by queue and group of prompts.
+
+        It is the step that was scheduled on arrival, or a full one where the prompt or those ahead of it need more.
+        """
+        own = self._own[0].sum(axis=-1)
+        at_once, later = own[..., 0], own[..., 1:].sum(axis=(2, 3))[..., None]
+        late = self._under_way.late.mean(axis=2)
+        groups = [parts(row, mass.sum(axis=0) + 1e-300, LATER) for row, mass in zip(late, at_once, strict=True)]
+        seconds, shares = (np.array(each) for each in zip(*groups, strict=True))
+        prompt = self._prompt_transform
+        scheduled = (shares[..., None] * self._arriving(seconds[..., None], prompt[:, None])).sum(axis=1)[:, None]
+        full = self._arriving(self.steps[:, -1:], prompt)[:, None]
+        total = at_once.sum(axis=2)[..., None]
+        return np.asarray((total * scheduled + later * full) / np.maximum(total + later, 1e-300))
+
+
+def _halves_together(own: Floats, *times: Floats) -> list[Floats]:
+    """Cells and mean times by situation and full steps, where two situations are halves of a step; the last is none."""
     share = np.maximum(own.sum(axis=-1), 1e-300)
     first, second = share[:, :-1:2], share[:, 1:-1:2]
-    means = (waited[:, :-1:2] * first + waited[:, 1:-1:2] * second) / (first + second)
+    means = [(time[:, :-1:2] * first + time[:, 1:-1:2] * second) / (first + second) for time in times]
     cells = own[:, :-1:2] + own[:, 1:-1:2]
-    return np.concatenate([cells, own[:, -1:]], axis=1), np.concatenate([means, waited[:, -1:]], axis=1)
+    return [
+        np.concatenate([some, each[:, -1:]], axis=1) for some, each in zip([cells, *means], [own, *times], strict=True)
+    ]
 
 
 def _by_wait(own: Floats, waited: Floats) -> tuple[Floats, Floats]:

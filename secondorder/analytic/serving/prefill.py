@@ -16,11 +16,12 @@ from itertools import pairwise
 
 import numpy as np
 
+from secondorder.analytic.serving.asynchronous import Ahead
 from secondorder.analytic.serving.bulk_service import TiltedArrivals, stationary_backlog
 from secondorder.analytic.serving.bursts import burst
 from secondorder.analytic.serving.first_token import FirstToken
 from secondorder.analytic.serving.length_groups import prompt_groups
-from secondorder.analytic.serving.run_moments import run_moments
+from secondorder.analytic.serving.run_moments import run_moments, together
 from secondorder.analytic.serving.transforms import cells_of, exp, exp_along
 from secondorder.arrays import Booleans, Floats
 from secondorder.scenarios.serving import Serving
@@ -99,8 +100,9 @@ class PrefillQueue:
         return found
 
     def by_grid(self) -> "list[PrefillQueue]":
-        """Parts that are solved on one grid each, in order."""
-        borders = [at for at in range(1, len(self._grids)) if self._grids[at] != self._grids[at - 1]]
+        """Parts that are solved on one grid each, in order; an engine without decodes idles, and is apart."""
+        alike = list(zip(self._grids, self.decodes > 0, strict=True))
+        borders = [at for at in range(1, len(alike)) if alike[at] != alike[at - 1]]
         if not borders:
             return [self]
         places = [slice(*ends) for ends in pairwise([0, *borders, len(self._grids)])]
@@ -266,6 +268,20 @@ class PrefillQueue:
         return found
 
     @cached_property
+    def ahead(self) -> Ahead | None:
+        """What waits when a step is scheduled, where that is while the one before it runs.
+
+        Not in an engine without decodes: where nothing waits when a step begins, none is scheduled.
+        """
+        if not self.scenario.settings.async_scheduling or not self.decodes.any():
+            return None
+        stable = self.fill < 1
+        found = Ahead.none(len(stable), self.cap, self.size // 2)
+        if stable.any():
+            found.put(stable, Ahead.of(self._arrivals.of(stable), self.backlog[stable]))
+        return found
+
+    @cached_property
     def _durations(self) -> Floats:
         """Of the step that begins with each backlog."""
         return np.asarray(self.step_seconds[:, np.minimum(np.arange(self.size // 2), self.cap)])
@@ -273,6 +289,8 @@ class PrefillQueue:
     @cached_property
     def mean_step(self) -> Floats:
         """Mean duration of a step, s."""
+        if self.ahead is not None:
+            return self.ahead.mean_step(self.step_seconds)
         return np.asarray((self.backlog * self._durations).sum(axis=1))
 
     @cached_property
@@ -302,7 +320,6 @@ class PrefillQueue:
         """The time to first token."""
         last = self.step_seconds.copy()  # of a step that ends a prompt: with less than a cell, that of a token
         last[:, 0] = self._seconds(np.ones_like(self.room), np.ones_like(self.room))
-        busy = self.decodes > 0
         return FirstToken(
             steps=self.step_seconds,
             last=last,
@@ -310,8 +327,8 @@ class PrefillQueue:
             burst=self.burst,
             backlog=self.backlog,
             prompts=self._cells,
-            idle=~busy,
-            late=self.mean_step * busy if self.scenario.settings.async_scheduling else np.zeros_like(self.room),
+            idle=self.decodes == 0,
+            ahead=self.ahead,
         )
 
     def run_moments(self, steps: Floats, first_token: FirstToken, which: Booleans) -> Floats:
@@ -323,11 +340,19 @@ class PrefillQueue:
         most, and what arrived in it is computed in the request's own first steps (the inspection paradox); the more,
         the longer its prompt.
         """
-        arrivals = self._arrivals.of(which)
-        laws = arrivals.next_backlog(first_token.backlog_behind)
-        moments = run_moments(arrivals, self.backlog[which], self._durations[which], laws, steps)
-        least = self.step_seconds[which, 0, None, None]
-        quiet = laws[..., 0, None] * np.exp(-self.rate / self.burst * least * (steps - 1))
+        arrivals, durations = self._arrivals.of(which), self._durations[which]
+        law, prompts = self.backlog[which], self.rate / self.burst * self.step_seconds[which, 0, None, None]
+        if first_token.ahead is None:
+            starts = arrivals.next_backlog(first_token.backlog_behind)
+            moments = run_moments(arrivals, law, durations, starts, steps)
+            quiet = starts[..., 0, None] * np.exp(-prompts * (steps - 1))
+        else:
+            first, second = first_token.decodes_begin(arrivals)
+            half, count = np.floor(steps / 2), first.shape[1]
+            starts, each = np.concatenate([first, second], axis=1), np.concatenate([steps - half, half])
+            runs = run_moments(arrivals, law, durations, starts, each, by_start=True)
+            moments = together(runs[:, :count, :, : len(steps)], runs[:, count:, :, len(steps) :])
+            quiet = (first[..., 0] * second[..., 0])[..., None] * np.exp(-prompts * np.maximum(steps - 2, 0))
         found = np.concatenate([moments, quiet[:, :, None]], axis=2)
         found[self.fill[which] >= 1] = 0.0
         return found
