@@ -121,9 +121,9 @@ class FirstToken:
         spread = found.late + WITHIN * duration
         parts_of = [self._ends(own[:, :, :SOON], waited[:, :, :SOON], seen[:, :, :SOON], spread)]
         if own.shape[2] > SOON:
-            cells, *times = _halves_together(own[:, :, SOON:], waited[:, :, SOON:], seen[:, :, SOON:])
+            cells, wait, behind = _halves_together(own[:, :, SOON:], waited[:, :, SOON:], seen[:, :, SOON:])
             spread = np.tile(found.late[:, ::2], 2) + EVERYWHERE * duration[:, ::2]
-            parts_of.append(self._ends(cells, *times, spread))
+            parts_of.append(self._ends(cells, wait, behind, spread))
         atoms, weight = (np.concatenate(part, axis=1) for part in zip(*parts_of, strict=True))
         return [binned(row, mass / mass.sum()) for row, mass in zip(atoms, weight, strict=True)]
 

@@ -85,7 +85,7 @@ def _knots(cap: int, length: int) -> tuple[Integers, Integers]:
     return np.union1d(low, high), low
 
 
-def _by_step(g: Floats, moves: Floats, begin: Floats, most: int, by_start: bool) -> Floats:
+def _by_step(g: Floats, moves: Floats, begin: Floats, most: int, by_start: bool = False) -> Floats:
     """Moments by queue, law of the first backlog, order and 0, 1, ... steps, until they grow evenly.
 
     Each over the factorial of its order: those of a sum are then a product of two series.
