@@ -13,6 +13,7 @@ from secondorder.errors import InputError
 
 if TYPE_CHECKING:
     from secondorder.validation.measured import MeasuredRun
+    from secondorder.validation.measured_loop import MeasuredLoop
 
 CALIBRATE = """\
 Example:
@@ -42,7 +43,8 @@ RUN = Group("The run", sort_key=2)
 Results = Annotated[
     tuple[str, ...],
     Parameter(
-        metavar="RESULT", help="Results of vLLM bench, GuideLLM, AIPerf, inference-perf or BLIS, CSV, or folders."
+        metavar="RESULT",
+        help="Results of vLLM bench, GuideLLM, AIPerf, inference-perf, InferenceX or BLIS, CSV, folders.",
     ),
 ]
 Model = Annotated[str, Parameter(group=REQUIRED, metavar="NAME", help="Language model that ran, llama_3_1_8b.")]
@@ -59,12 +61,16 @@ Unit = Annotated[
 ]
 
 
-def _runs(results: tuple[str, ...], unit: str | None) -> "list[MeasuredRun]":
-    from secondorder.validation.measured import read_run
+def _runs(results: tuple[str, ...], unit: str | None) -> "tuple[list[MeasuredRun], list[MeasuredLoop]]":
+    """Those with requests, and summaries of closed loops."""
+    from secondorder.validation.measured import MeasuredRun, read_run
+    from secondorder.validation.measured_loop import MeasuredLoop
 
     if not results:
         raise InputError("RESULT", given="none", expected="at least one result file")
-    return [read_run(path, unit=unit) for path in results]
+    found = [read_run(path, unit=unit) for path in results]
+    runs = [each for each in found if isinstance(each, MeasuredRun)]
+    return runs, [each for each in found if isinstance(each, MeasuredLoop)]
 
 
 def _changes(settings: list[str] | None) -> dict[str, Any]:
@@ -101,7 +107,9 @@ def calibrate(
     from secondorder.validation.profiles import profile_text
 
     check_output(out)
-    runs = _runs(results, unit)
+    runs, loops = _runs(results, unit)
+    if loops:
+        raise InputError("RESULT", given=f"{loops[0].name}, a summary", expected="runs with one row a request")
     with patience("replaying"):
         fit = fit_to(
             runs, model=so.models[model], accelerator=so.accelerators[accelerator], fitted=fitted, engine=engine,
@@ -137,9 +145,14 @@ def replay(
 
     check_output(out)
     check_drawn(drawn)
-    runs = _runs(results, unit)
+    runs, loops = _runs(results, unit)
+    if loops and (drawn.figure is not None or drawn.report is not None or runs):
+        raise InputError("RESULT", given=f"{loops[0].name}, a summary", expected="runs with requests to draw, or alone")
     if drawn.figure is not None and len(runs) > 1:
         raise InputError("figure", given=f"{len(runs)} runs", expected="one run; a --report holds the figures of all")
+    if loops:
+        _replay_loops(loops, model, accelerator, _changes(setting), out)
+        return
     changes = {"step_time": step_time, **_changes(setting)}
     with patience("replaying"):
         found = [
@@ -152,6 +165,21 @@ def replay(
     if drawn.report is not None:
         names = ", ".join(each.run.name for each in found)
         write_report(names, [replay_section(each) for each in found], drawn.report)
+
+
+def _replay_loops(
+    loops: "list[MeasuredLoop]", model: str, accelerator: str, changes: dict[str, Any], out: Output
+) -> None:
+    """Medians of closed loops, measured and simulated with the step time of their engine."""
+    import pandas as pd
+
+    import secondorder as so
+    from secondorder.report.replay import error_grid
+
+    with patience("replaying"):
+        tables = [each.replayed(so.models[model], so.accelerators[accelerator], **changes) for each in loops]
+    table = pd.concat(tables, ignore_index=True)
+    emit(records(table), [error_grid(table, [])], out)
 
 
 def emulate(

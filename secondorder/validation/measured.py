@@ -18,7 +18,8 @@ from secondorder.errors import FileError, InputError
 from secondorder.fleets.accelerators import Accelerator
 from secondorder.scenarios.serving import Serving
 from secondorder.validation.engine_facts import check_model, quantised, settings_of
-from secondorder.validation.result_files import Records, checked, read_records, without_result
+from secondorder.validation.measured_loop import MeasuredLoop, is_summary, loop_of
+from secondorder.validation.result_files import Records, checked, document_of, read_records, without_result
 from secondorder.workloads.requests import Requests
 from secondorder.workloads.traces import Trace, read_trace
 from secondorder.workloads.transformer import Transformer
@@ -66,13 +67,17 @@ def read_run(
     columns: Mapping[str, str] | None = None,
     unit: str | None = None,
     benchmark: int | None = None,
-) -> MeasuredRun:
-    """Read a measured run: a result of vLLM's bench, GuideLLM, AIPerf, inference-perf or BLIS, a CSV file, or a folder.
+) -> MeasuredRun | MeasuredLoop:
+    """Read a measured run: a CSV file, a folder, or what a load generator wrote.
+
+    Known are vLLM's bench, GuideLLM, AIPerf, inference-perf, InferenceX and BLIS. InferenceX keeps no requests: its
+    result is a ``MeasuredLoop``, which can be replayed and not calibrated.
 
     ``columns``: of a CSV file, the names of ``arrival``, ``input_tokens``, ``output_tokens``, ``ttft`` and ``tpot`` or
     ``e2el`` where they have others; ``unit``: of its times where the names do not end in it (``ttft_ms``).
-    ``benchmark``: the number of one of several in a GuideLLM file. Settings of the engine that the file states become
-    fields of the scenario; prefix caching and asynchronous scheduling are taken as on, the engine's defaults.
+    ``benchmark``: the number of one of several in a file of GuideLLM or InferenceX. Settings of the engine that the
+    file states become fields of the scenario; prefix caching and asynchronous scheduling are taken as on, the
+    engine's defaults.
 
     Errors: ``FileError`` for a file that cannot be read, a setting that a replay would ignore (data or expert
     parallelism, speculation), times that are absent, not numbers or in another unit; a summary without requests.
@@ -80,6 +85,8 @@ def read_run(
     path = Path(path)
     if path.is_dir():
         return read_measured_run(path)
+    if is_summary(document := document_of(path)):
+        return loop_of(path, document, benchmark)
     records = read_records(path, columns=columns, unit=unit, benchmark=benchmark)
     settings = {"enable_prefix_caching": True, "async_scheduling": True, **settings_of(records.facts, str(path))}
     frame, requests = _as_requests(records)

@@ -45,7 +45,7 @@ def read_records(
     path: Path, *, columns: Mapping[str, str] | None = None, unit: str | None = None, benchmark: int | None = None
 ) -> Records:
     """The requests of a result file that succeeded. Errors: ``FileError``."""
-    document = _document(path)
+    document = document_of(path)
     if isinstance(document, dict):
         found = _of_document(path, document, benchmark)
     elif document:
@@ -92,7 +92,7 @@ def checked(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
     return frame
 
 
-def _document(path: Path) -> object:
+def document_of(path: Path) -> object:
     """One JSON value, a list of JSON objects by line, or nothing for another form."""
     try:
         text = path.read_text(encoding="utf-8-sig").strip()
@@ -121,7 +121,7 @@ def _of_document(path: Path, document: dict[str, Any], benchmark: int | None) ->
             str(path),
             given="a summary without requests",
             expected="one row a request",
-            remedy="compare its medians with so.ClosedLoop, or save the requests (--save-detailed)",
+            remedy="save the requests (--save-detailed)",
         )
     return _of_lines(path, [document])
 

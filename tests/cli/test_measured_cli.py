@@ -140,3 +140,18 @@ def test_most_constants_lie_in_their_intervals_when_times_scatter(result: Path) 
     truth |= {"prefill_step": 32 * 4e-5, "front_end": 0.01}
     held = [fit.intervals[name][0] <= value <= fit.intervals[name][1] for name, value in truth.items()]
     assert sum(held) >= 4, fit.intervals
+
+
+def test_a_closed_loop_without_its_requests_is_replayed_and_not_calibrated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "agg.json"
+    stated = {"conc": 4, "isl": 256, "osl": 64, "tp": 1, "model": "meta-llama/Llama-3.1-8B", "framework": "vllm"}
+    path.write_text(json.dumps({**stated, "precision": "bf16", "median_ttft": 0.04, "median_tpot": 0.008}))
+    assert main(["replay", str(path), *COMMON, "--format", "json"]) == 0
+    rows = {row["metric"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["tpot_p50"]["measured"] == 0.008
+    assert 0.004 < rows["tpot_p50"]["simulated"] < 0.012  # weights alone take 5 ms
+    for arguments in (["calibrate", str(path), *COMMON], ["replay", str(path), *COMMON, "--figure", "x.png"]):
+        assert main(arguments) == 2
+        assert "agg, 4 users, a summary" in capsys.readouterr().err
