@@ -124,7 +124,7 @@ def check_wanted() -> None:
 def _in_processes(
     action: Callable[[Item], Result], items: Sequence[Item], jobs: int, order: str
 ) -> Iterator[tuple[int, Result]]:
-    """Results with their places; after the loss of a worker, what is left starts anew in new ones."""
+    """Results with their places; after the loss of a worker, what is left starts again in new ones."""
     import warnings
 
     from joblib import Parallel, delayed

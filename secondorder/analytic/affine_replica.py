@@ -2,7 +2,7 @@
 
 A decode step of ``B`` sequences that read ``K`` tokens of cache lasts ``step_base + step_each B +
 step_token K``; a prompt of ``I`` tokens adds ``prompt_base + prompt_token I``. First-order answers to
-set beside a simulation; ``analytic.serving`` solves a whole scenario.
+compared with a simulation; ``analytic.serving`` solves a whole scenario.
 """
 
 from dataclasses import dataclass

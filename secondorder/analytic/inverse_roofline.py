@@ -7,7 +7,7 @@
 >>> round(need.bandwidth / 1e12, 2), round(need.peak / 1e12, 1)
 (3.26, 3.4)
 
-Options beside the objective are those of ``roofline``, and mean the same; a batch size or a length is one number.
+Options besides the objective are those of ``roofline``, and mean the same; a batch size or a length is one number.
 """
 
 from collections.abc import Callable, Iterable, Mapping

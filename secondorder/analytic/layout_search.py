@@ -41,7 +41,7 @@ class Candidate:
 
 
 class StepOptions(TypedDict, total=False):
-    """What a ``TrainingStep`` takes beside its job and its cluster."""
+    """What a ``TrainingStep`` takes besides its job and its cluster."""
 
     compute_efficiency: Efficiency
     network_efficiency: Efficiency

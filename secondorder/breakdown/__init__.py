@@ -1,1 +1,1 @@
-"""Where approximations break: for each its map, the error over load, variability and one more axis."""
+"""Where approximations break: a map of the error of each, over load, variability and one more axis."""

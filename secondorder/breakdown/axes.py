@@ -1,4 +1,4 @@
-"""The axes of a map: what varies, from where to where, evenly on a linear or a logarithmic scale."""
+"""The axes of a map: the quantity that varies, its ends, and a linear or logarithmic scale."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ SLACK = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One axis: its ``name``, its ``meaning``, its ends. ``whole``: of whole numbers alone, such as servers.
+    """One axis: its ``name``, its ``meaning``, its ends. ``whole``: whether it has only whole numbers, such as servers.
 
     >>> servers = Axis(name="servers", meaning="servers", low=2, high=32, scale="log", whole=True)
     >>> servers.place(8), servers.value(0.5)
@@ -38,7 +38,7 @@ class Axis:
         return min(max(self._share(value), 0.0), 1.0)
 
     def value(self, place: float) -> float:
-        """The value at a place from 0 to 1; the nearest whole number where there are no others."""
+        """The value at a place from 0 to 1; on an axis of whole numbers the nearest one."""
         if self.scale == "log":
             found = self.low * (self.high / self.low) ** place
         else:

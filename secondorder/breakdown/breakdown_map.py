@@ -1,4 +1,4 @@
-"""The map of an approximation: its error wherever it was sampled, and between those places.
+"""The map of an approximation: its error at the sampled points, and interpolated between them.
 
 A cell is a box; the first one is the whole map. A cell is halved along one axis, again and again where the error
 passes a border, so that cells are small there and large elsewhere. With ``y = ln(formula/truth)``, ``y/(1 + |y|)`` is
@@ -31,7 +31,7 @@ Corner = tuple[int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A box between two corners, or two of them: ``axis`` is the one that it is halved along, None for a box."""
+    """A box between two corners, or its two halves along ``axis`` (None for a whole box)."""
 
     low: Corner
     high: Corner
@@ -131,7 +131,7 @@ class BreakdownMap:
         return total
 
     def _bend(self, cell: Cell, shares: Sequence[float]) -> float:
-        """What its middle, where it is known, is off that: parabolas that vanish at the corners, alike in each axis."""
+        """The correction by the known value in the middle: parabolas that vanish at the corners."""
         free = free_axes(self.axes, cell.low, cell.high)
         middle = middle_of(free, cell.low, cell.high)
         if not free or middle not in self.corners:
@@ -188,7 +188,7 @@ def halved(low: Corner, high: Corner, axis: int) -> tuple[tuple[Corner, Corner],
 
 
 def free_axes(axes: Sequence[Axis], low: Corner, high: Corner) -> list[int]:
-    """The axes along which a box may be halved: whole numbers only lie where a doubling ends."""
+    """The axes along which a box may be halved; on an axis of whole numbers the middle must be one."""
     return [k for k, axis in enumerate(axes) if high[k] - low[k] > (STEPS // 4 if axis.whole else 1)]
 
 
@@ -249,7 +249,7 @@ def read(row: Row, text: str) -> BreakdownMap:
 
 
 def write(found: BreakdownMap) -> str:
-    """A map as JSON, a line a sample."""
+    """A map as JSON, one line for each sample."""
     about = {
         "name": found.name,
         "axes": {axis.name: [axis.low, axis.high, axis.scale] for axis in found.axes},

@@ -1,4 +1,4 @@
-"""What the maps say of an answer: an approximation past its border is put outside of its domain, with its error.
+"""What the maps say about an answer: beyond its border an approximation is outside its domain, with its error.
 
 Values stay as they are, and so does every estimate that is exact, a bound, or outside of its domain already.
 """
@@ -44,7 +44,7 @@ def consulted(answer: Answer, places: Mapping[str, Coordinates]) -> Answer:
 
 
 def reason_at(name: str, at: Coordinates) -> str:
-    """Why an approximation is outside of its domain at a point; empty inside its border, and off its map."""
+    """Why an approximation is outside its domain at a point; empty inside its border and off its map."""
     here = breakdown_map(name)
     if not here.holds(**at) or abs(error := here.error_at(**at)) <= BORDER:
         return ""
@@ -52,12 +52,12 @@ def reason_at(name: str, at: Coordinates) -> str:
 
 
 def _open(estimate: Estimate) -> bool:
-    """Whether a map has a say: of an approximation inside its domain."""
+    """Whether a map applies to an estimate: only to an approximation that is inside its domain."""
     return estimate.claim is Claim.APPROXIMATION and not estimate.outside
 
 
 def _with_reason(estimate: Estimate, reasons: Rungs) -> Estimate:
-    """An order that has no map is trusted no more than a higher one, which counts more than it does."""
+    """An order without a map is trusted no more than a higher order, which includes more effects."""
     if not _open(estimate):
         return estimate
     own = reasons.get((estimate.metric, estimate.order))

@@ -1,6 +1,6 @@
-"""What maps are made over: a kind of scenario, three axes, and what is held fixed.
+"""The fields of maps: a kind of scenario, three axes, and what is held fixed.
 
-Formulas of the same kind of scenario share one field, and so the simulations that tell the truth there.
+Formulas of the same kind of scenario share one field, and therefore its simulations.
 """
 
 from collections.abc import Mapping

@@ -29,7 +29,7 @@ Examples:
   secondorder map kingman --figure kingman.png
   secondorder map mm1 --load 0.8 --arrival-scv 1 --service-scv 4
   secondorder map mm1 plan.toml --figure here.png
-  secondorder map mm1 --build --save mm1.json          makes it anew
+  secondorder map mm1 --build --save mm1.json          makes it again
 """
 POINT = Group("Your point, on the axes of the map", sort_key=2)
 
@@ -68,7 +68,7 @@ def _command() -> Callable[..., None]:
             str | None, Parameter(name="--scenario", group=CHOICE, metavar="NAME", help="Scenario of the plan.")
         ] = None,
         build: Annotated[
-            bool, Parameter(group=SIMULATION, help="Make the map anew: up to some minutes.", negative="")
+            bool, Parameter(group=SIMULATION, help="Make the map again: up to some minutes.", negative="")
         ] = False,
         seed: Seed = 0,
         save: Annotated[
@@ -142,7 +142,7 @@ def _show(
 
 
 def _built(name: str, seed: int, stored: Stored) -> "BreakdownMap":
-    """The map made anew."""
+    """The map made again."""
     from secondorder.breakdown.breakdown_map import row_of
     from secondorder.studies.maps.build import build
 

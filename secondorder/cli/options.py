@@ -184,7 +184,7 @@ class Replications:
 
 
 _NUM_PROMPTS = Parameter(
-    group=SIMULATION, converter=at_least(1), help="Requests of each run.", show_default="as many as it takes"
+    group=SIMULATION, converter=at_least(1), help="Requests of each run.", show_default="as many as needed"
 )
 
 
@@ -349,7 +349,7 @@ def margin_of(system: System) -> object:
 def run_of(system: System) -> type[Replications]:
     """The options of a run of a kind of scenario; the help shows its number of replications."""
     base = RunOfService if system.has_precision else Run if system.has_requests else Replications
-    default = "as many as it takes" if system.replications is None or system.has_precision else f"{system.replications}"
+    default = "as many as needed" if system.replications is None or system.has_precision else f"{system.replications}"
     times = Annotated[int | None, _replications(default)]
     space = {"__module__": __name__}  # else it passes for a type of the standard library
     members = [("replications", times, field(default=None))]

@@ -55,7 +55,7 @@ def _of_trace(help: str, metavar: str = "") -> Parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class TraceOptions:
-    """What ``read_trace`` takes beside the file."""
+    """What ``read_trace`` takes besides the file."""
 
     columns: Annotated[list[str] | None, _of_trace("its columns, as arrival:NAME", "FIELD:NAME...")] = None
     arrival_unit: Annotated[str | None, _of_trace("the unit of its times, such as s or ms.", "UNIT")] = None

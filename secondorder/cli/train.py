@@ -64,7 +64,7 @@ the zoo. Clocks: failures strike in work, writes and restarts, not in downtime.
 RUN = Group("Run", sort_key=1)
 CHECKPOINT = Group("Checkpoints", sort_key=2)
 RECOVERY = Group("Recovery", sort_key=3)
-ELASTIC = Group("Replicas that go on while one heals", sort_key=4)
+ELASTIC = Group("Replicas that continue while one recovers", sort_key=4)
 ALLOCATION = Group("Planned ends of allocations", sort_key=4)
 STEP = Group("Step and cluster", sort_key=5)
 LAYOUT = Group("Layout", sort_key=6)

@@ -49,7 +49,7 @@ def told(error: CycloptsError) -> SecondOrderError:
 
 
 def _missing(error: MissingArgumentError) -> InputError:
-    """Values that are due and were not given, all of them; a misspelt option may be why."""
+    """Required values that were not given, all of them; a misspelt option may be why."""
     assert error.argument is not None
     names = error.argument.names
     for word in error.unused_tokens or ():

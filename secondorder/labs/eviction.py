@@ -22,7 +22,7 @@ def kept(load: float) -> float:
 def lost(load: float) -> float:
     """The same where eviction loses the work, for constant services; infinite from a load of ln 2 on.
 
-    Who is evicted begins anew when the others are gone. A try lasts until a gap of a service comes, ``(e^load - 1) /
+    Who is evicted begins again when the others are gone. A try lasts until a gap of a service comes, ``(e^load - 1) /
     rate`` in all, and each of the ``e^load - 1`` evictions adds the stay of the newcomer, as long as one's own.
     """
     evictions = math.exp(load) - 1

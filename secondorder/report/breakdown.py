@@ -26,7 +26,7 @@ Point = Mapping[str, float]
 
 
 def list_grid() -> Grid:
-    """The maps that there are, with their axes."""
+    """All maps, with their axes."""
     rows = [[row.name, row.metric, ", ".join(axis.name for axis in row.field.axes)] for row in ROWS]
     return Grid(
         header=["map", "metric", "axes"], rows=rows, above=[f"{len(rows)} approximations and where they break"],
@@ -35,7 +35,7 @@ def list_grid() -> Grid:
 
 
 def map_grids(found: BreakdownMap, point: Point | None = None) -> list[Grid]:
-    """The error in % over the first two axes, for values of the third: the point's own, or three."""
+    """The error in % over the first two axes, for the point's value of the third axis, or for three values."""
     grids = [_grid(found, value) for value in _thirds(found.axes[2], point)]
     first, last = grids[0], grids[-1]
     above = [f"{found.row.title}: error of {found.row.metric} in %", found.row.field.given, *first.above]
@@ -49,7 +49,7 @@ def map_grids(found: BreakdownMap, point: Point | None = None) -> list[Grid]:
 
 
 def sentence(found: BreakdownMap, point: Point) -> str:
-    """What the map says of a point: the error there, and the loads at which it passes 10 %."""
+    """What the map says about a point: the error there, and the loads at which it crosses 10 %."""
     first = found.axes[0]
     others = {name: value for name, value in point.items() if name != first.name}
     borders = found.borders(first.name, **others)
@@ -63,7 +63,7 @@ def sentence(found: BreakdownMap, point: Point) -> str:
 
 
 def records(found: BreakdownMap, point: Point | None = None) -> list[dict[str, object]]:
-    """A row a cell of the tables: the axes and the error as a share."""
+    """One row for each cell of the tables: the axes and the error as a share."""
     x, y, z = found.axes
     return [
         {
@@ -107,7 +107,7 @@ def _percent(error: float) -> str:
 
 @styled
 def map_figure(found: BreakdownMap, point: Point | None = None) -> "Figure":
-    """The error over the first two axes, a panel for each of three values of the third; the user's own point on it."""
+    """The error over the first two axes, in a panel for each of three values of the third, with the user's point."""
     x, y, z = found.axes
     thirds = _panels(z, point)
     figure = blank(3.6 * len(thirds) + 1.2, 4.2)
@@ -136,7 +136,7 @@ def map_figure(found: BreakdownMap, point: Point | None = None) -> "Figure":
 
 
 def _mark(axes: Any, at: tuple[float, float], error: float) -> None:
-    """The user's own point, a star with its error."""
+    """The user's point, a star with its error."""
     low, high = axes.get_xlim()
     side = 1 if at[0] < (low + high) / 2 else -1
     axes.plot(*at, "*", markersize=17, color="white", markeredgecolor=INK, clip_on=False)
@@ -148,7 +148,7 @@ def _mark(axes: Any, at: tuple[float, float], error: float) -> None:
 
 
 def _panels(axis: Axis, point: Point | None) -> list[float]:
-    """Three values of the third axis; that of the point in the place of the nearest."""
+    """Three values of the third axis; the point's value replaces the nearest."""
     values = _values(axis, 3)
     if point is None:
         return values

@@ -1,4 +1,4 @@
-"""A run of a deployment as a figure: requests inside, time to the first token, and the fate of each request."""
+"""A run of a deployment as a figure: requests inside, times to first token, and how each request ended."""
 
 from typing import TYPE_CHECKING
 

@@ -43,7 +43,7 @@ def _settings(scenario: Serving) -> Iterator[tuple[str, str, str]]:
 
 
 def _reasons(scenario: Serving) -> Mapping[str, str]:
-    """Why the engine chooses what it does, setting by setting."""
+    """Why the engine chooses each setting."""
     memory = f"for {scenario.accelerator.name}, {scenario.accelerator.visible / 2**30:.4g} GiB"
     model = f"for {scenario.model.name}"
     states = scenario.model.counted.states
@@ -72,7 +72,7 @@ def _memory(scenario: Serving) -> Iterator[tuple[str, str, str]]:
 
 
 def _reserved(scenario: Serving) -> Iterator[tuple[str, str, str]]:
-    """Memory that is neither for weights nor for the cache, and what for."""
+    """Memory that is neither for weights nor for the cache, and its purpose."""
     if scenario.reserved_memory is not None:
         yield "reserved", pretty(scenario.reserved, "byte"), "beside the weights, given"
         return
@@ -89,7 +89,7 @@ def _reserved(scenario: Serving) -> Iterator[tuple[str, str, str]]:
 
 
 def _band(scenario: Serving) -> str:
-    """What the estimate of the memory says of the cache."""
+    """What the estimate of the memory says about the cache."""
     try:
         memory = scenario.memory
     except DoesNotFit:

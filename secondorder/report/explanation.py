@@ -25,7 +25,7 @@ NOTHING = 1e-5
 
 
 def explanation_grid(found: Explanation) -> Grid:
-    """A row a part, the formula above and the simulated value below."""
+    """One row for each part, the formula above and the simulated value below."""
     scale, symbol = readable(max(abs(found.simulated.amount), abs(found.formula.amount)), found.unit)
     formula = found.told if found.formula.order is None else f"{found.told}: {found.formula.source}"
     rows = [[formula, digits(found.formula.amount / scale), "", ""]]
@@ -46,7 +46,7 @@ def explanation_grid(found: Explanation) -> Grid:
 
 
 def _signed(value: float) -> str:
-    """Three digits with their sign; formulas of a service have eight, so that less is nothing."""
+    """Three digits with a sign; formulas of a service have eight digits, so that smaller values count as 0."""
     return f"{value:+.3g}" if abs(value) >= NOTHING else "0"
 
 

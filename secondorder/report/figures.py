@@ -1,4 +1,4 @@
-"""One figure for any answer: what each closed form says over what the simulation finds, metric by metric."""
+"""One figure for any answer: each closed form divided by the simulated value, metric by metric."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ TICKS = tuple(2.0**power for power in range(-5, 6))
 
 @singledispatch
 def figure_of(scenario: object, result: Answer | Comparison, seed: int = 0) -> "Figure":
-    """The figure of a scenario and of what was found for it: a kind of scenario may have one of its own.
+    """The figure of a scenario and its result; a kind of scenario may have a special figure.
 
     Errors: ``InputError`` where there are only closed forms.
     """
@@ -42,7 +42,7 @@ def figure_of(scenario: object, result: Answer | Comparison, seed: int = 0) -> "
 
 
 def check_drawable(scenario: object, simulated: bool) -> None:
-    """Refuse a scenario without a figure of its own that has only closed forms."""
+    """Refuse a scenario that has only closed forms and no special figure."""
     if not simulated and figure_of.dispatch(type(scenario)) is figure_of.dispatch(object):
         expected = "a simulation too: closed forms alone have no figure"
         raise InputError("figure", given="closed forms alone", expected=expected)

@@ -1,4 +1,4 @@
-"""Who works when: the passes of a pipeline and the hops of a ring, with the last to be done marked."""
+"""Gantt charts: the passes of a pipeline and the hops of a ring, with the last to end marked."""
 
 from itertools import islice
 from typing import TYPE_CHECKING

@@ -77,7 +77,7 @@ def _causes(why: Explanation, load: float) -> str:
 
 
 def _load_axis(study: LoadStudy, metric: str) -> list[str]:
-    """At which load the closed form to go by reaches what was simulated at the highest one."""
+    """The load at which the best closed form reaches the value that was simulated at the highest load."""
     load, point = study.loads[-1], study.points[-1]
     formula, found = point.solved.best(metric), point.simulated.best(metric)
     error = load_error(study.at(load), metric, formula.order or 0, found.amount) if found.steady else None
@@ -87,7 +87,7 @@ def _load_axis(study: LoadStudy, metric: str) -> list[str]:
 
 
 def study_grids(study: LoadStudy, metrics: Sequence[str], *, objective: Quantity) -> list[Grid]:
-    """A grid for each metric, its rows the loads; the first says what was studied, the last what to see."""
+    """A grid for each metric with one row for each load; the first describes the study, the last its lesson."""
     grids: list[Grid] = []
     for metric in metrics:
         rows = []
@@ -108,7 +108,7 @@ def _band(study: LoadStudy) -> list[str]:
 
 
 def _replay_grid(study: LoadStudy, metrics: Sequence[str]) -> Grid:
-    """What the trace's own arrivals do at the same rates: one replay each, a transient without interval."""
+    """The trace's arrivals at the same rates: one replay each, a transient without an interval."""
     rows = [
         [f"{load:.0%}", f"{load * study.saturation:.1f}/s", *(str(replay.best(metric)) for metric in metrics)]
         for load, replay in zip(study.loads, study.replays, strict=True)

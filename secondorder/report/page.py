@@ -49,7 +49,7 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A report: its ``command`` gives it again."""
+    """A report; ``command`` makes it again."""
 
     title: str
     subtitle: str
@@ -78,7 +78,7 @@ def section_of(scenario: Scenario, result: Answer | Comparison) -> Section:
 
 
 def plan_of(scenario: Scenario) -> str:
-    """The plan file of a scenario; its fields where no plan can spell it."""
+    """The plan file of a scenario, or its fields if no plan can express it."""
     from secondorder.plans.write import write_plan
 
     try:
@@ -88,7 +88,7 @@ def plan_of(scenario: Scenario) -> str:
 
 
 def assumptions_of(solved: Answer) -> list[Assumption]:
-    """What the formulas of an answer claim, one entry for all metrics of which they claim the same."""
+    """The claims of an answer's formulas, with one entry for all metrics that share a claim."""
     groups: dict[tuple[int, str, str, str], list[str]] = {}
     for each in solved.estimates:
         if each.order is not None:
@@ -105,7 +105,7 @@ def _noted(estimate: Estimate) -> str:
 
 
 def sources_of(part: object) -> Iterator[str]:
-    """Where the figures of the entries of the zoo come from that a scenario uses."""
+    """The sources of the zoo's figures that a scenario uses."""
     if not is_dataclass(part) or isinstance(part, type):
         return
     name = str(getattr(part, "name", ""))

@@ -14,7 +14,7 @@ NAMED = 4
 
 @styled
 def pareto_figure(found: Found, title: str) -> "Figure":
-    """One panel a p99: every layout by its cost; the line joins those that no other one beats in both."""
+    """One panel for each p99: every layout by its cost; a line joins those that no other layout beats in both."""
     metrics = list(found.best.p99s)
     figure = blank(5 * len(metrics) + 1, 4.4)
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]

@@ -55,7 +55,7 @@ def utilisation_figure(study: UtilisationStudy) -> "Figure":
 
 
 def _draw_orders(axes: "Axes", study: UtilisationStudy, metric: str, scale: float) -> None:
-    """The closed forms as lines; where there is none, the figure says so."""
+    """The closed forms as lines; if there is none, the figure says so."""
     orders = sorted({e.order for answer in study.solved for e in answer.get(metric, ()) if e.order is not None})
     for order in orders:
         points = [

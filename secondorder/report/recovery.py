@@ -97,7 +97,7 @@ def _interval(estimate: Estimate) -> str:
 
 
 def _where(study: RecoveryStudy) -> Grid:
-    """Where the rest of the time goes, in percent."""
+    """How the rest of the time is spent, in per cent."""
     rows = [[way.who, *(f"{100 * _best(way, metric):.2f} %" for metric in SHARES)] for way in study.ways]
     return Grid(
         header=["recovery", *SHARES.values()],

@@ -1,4 +1,4 @@
-"""A measured run beside its replay: the table, and the distributions."""
+"""A measured run and its replay: the table, and the distributions."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -20,7 +20,7 @@ VAGUE = 0.1
 
 
 def sensitivity_grid(study: Sensitivity) -> Grid:
-    """A row a field, the strongest first; below it the notes and the fields that were not varied."""
+    """One row for each field, the strongest first; below are notes and the fields that were not varied."""
     simulated = study.witness == "simulate"
     moved = [row for row in study.rows if row.swing or row.elasticity]
     notes = list(dict.fromkeys(row.note for row in moved if row.note))
@@ -49,7 +49,7 @@ def sensitivity_grid(study: Sensitivity) -> Grid:
 
 
 def _still(rows: Sequence[Effect]) -> list[str]:
-    """The fields without effect; of those that could move one way only, which way."""
+    """The fields without effect; for those that could move one way only, that way."""
     paths: dict[str, list[str]] = {}
     for row in rows:
         how = f" at {row.step} ({row.note})" if row.note else ""
@@ -58,13 +58,13 @@ def _still(rows: Sequence[Effect]) -> list[str]:
 
 
 def _slope(elasticity: float) -> str:
-    """With its sign, unless it is 0 as shown."""
+    """An elasticity with its sign, unless it rounds to 0."""
     text = f"{elasticity:+.2f}"
     return text[1:] if float(text) == 0 else text
 
 
 def _not_varied(skipped: Sequence[Skipped]) -> list[str]:
-    """One line a reason, with its fields."""
+    """One line for each reason, with its fields."""
     reasons: dict[str, list[str]] = {}
     for one in skipped:
         reasons.setdefault(one.reason, []).append(one.path)
@@ -72,7 +72,7 @@ def _not_varied(skipped: Sequence[Skipped]) -> list[str]:
 
 
 def sobol_grid(study: Sobol) -> Grid:
-    """A row a field: its range, and the shares of the variance that it makes alone and with the others."""
+    """One row for each field: its range, and its shares of the variance alone and with other fields."""
     rows = []
     for row in study.rows:
         unit = short_unit(row.unit)
@@ -96,7 +96,7 @@ def sobol_grid(study: Sobol) -> Grid:
 
 
 def _interactions(study: Sobol) -> str:
-    """What no change of one field at a time would show."""
+    """What changes of one field at a time cannot show."""
     half = (study.interactions_high - study.interactions_low) / 2
     share = f"{study.interactions:.0%} ± {half:.0%} of the variance"
     if study.interactions_low > 0:

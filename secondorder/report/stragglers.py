@@ -62,7 +62,7 @@ def _below(study: StragglerStudy) -> list[str]:
 
 @styled
 def straggler_figure(study: StragglerStudy) -> "Figure":
-    """Ranks by how much slower a step is with their own times alone, beside the shares of types and stages."""
+    """Ranks by the slowdown that their own times alone cause, and the shares of types and stages."""
     trace = study.trace
     score = {kind: [c.alone / study.ideal for c in study.parts if c.kind == kind] for kind in ("stage", "replica")}
     ranks = np.minimum.outer(score["stage"], score["replica"])

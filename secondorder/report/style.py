@@ -78,7 +78,7 @@ def blank(width: float, height: float) -> "Figure":
 
 
 def title(figure: "Figure", text: str, size: float = 11) -> None:
-    """The title of a figure: a name with dollar signs is a name and no formula."""
+    """The title of a figure; dollar signs in a name are not read as a formula."""
     figure.suptitle(text, fontsize=size, parse_math=False)
 
 
@@ -109,7 +109,7 @@ def labelled(metric: str, unit: str) -> str:
 
 
 def dots(axes: "Axes", places: Sequence[float], truth: Sequence[Estimate], scale: float) -> None:
-    """Simulated values with their intervals; hollow, and without one, where the simulation is not steady."""
+    """Simulated values with their intervals; hollow and without an interval if the simulation is not steady."""
     known = [(place, e) for place, e in zip(places, truth, strict=False) if e.steady]
     if known:
         bars = [

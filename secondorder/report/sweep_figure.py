@@ -43,7 +43,7 @@ def sweep_figure(points: Sequence[SweepPoint], metrics: Sequence[str] | None = N
 
 
 def _metrics(points: Sequence[SweepPoint], wanted: Sequence[str] | None) -> list[str]:
-    """Those that are wanted, else the first that were simulated, else the first."""
+    """The wanted metrics, or the first that were simulated, or the first."""
     found = [point for point in points if point.result is not None]
     known = list(dict.fromkeys(metric for point in found for metric in point.metrics))
     simulated = {metric for point in found if isinstance(point.result, Comparison) for metric in point.result.simulated}
@@ -90,7 +90,7 @@ def _estimates(point: SweepPoint, metric: str) -> list[Estimate]:
 
 
 def _places(texts: Sequence[str]) -> tuple[list[float], list[str], str]:
-    """Places of the values of a field on its axis, their ticks where they are words, and their unit.
+    """Places of the values of a field on its axis, their ticks if they are words, and their unit.
 
     >>> _places(["2 request/s", "8 request/s"])
     ([2.0, 8.0], [], 'request/s')

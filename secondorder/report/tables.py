@@ -1,4 +1,4 @@
-"""Answers, comparisons and sweeps as tables: in a terminal, to its width or 80 columns, or in Markdown.
+"""Answers, comparisons and sweeps as tables: in a terminal, within its width or 80 columns, or in Markdown.
 
 A row is a metric, its columns are the ladder: order 0, 1 and 2, then the simulation with its
 95 % interval, all in one unit, and the verdict on the order to use.
@@ -93,7 +93,7 @@ def comparison_grid(comparison: Comparison) -> Grid:
 
 
 def _load_axis(comparison: Comparison) -> list[str]:
-    """At which load each closed form that breaks reaches the simulated value."""
+    """The load at which each closed form that breaks reaches the simulated value."""
     found = [f"{metric} {on_load_axis(error)}" for (metric, _), error in comparison.load_errors.items()]
     return [f"what breaks reaches the simulated value at another load: {', '.join(found)}"] if found else []
 
@@ -216,7 +216,7 @@ VERDICT = "verdict on order"
 
 
 def _formulas(lines: Sequence[Line]) -> list[str]:
-    """Which formula each order is that a verdict judges; of which rows, where an order has several."""
+    """The formula of each order that a verdict judges, with its rows if an order has several formulas."""
     judged: dict[int, dict[str, list[str]]] = {}
     for one in lines:
         if one.judged and one.best is not None and one.best.order is not None:
@@ -230,7 +230,7 @@ def _formulas(lines: Sequence[Line]) -> list[str]:
 
 
 def _breaks(metrics: Sequence[str]) -> frozenset[int]:
-    """The rows after which another time begins, or the times end; a time of one row is no group."""
+    """The rows after which the group of one time ends; a time with a single row is not a group."""
     groups = [(time, len(list(rows))) for time, rows in groupby(metrics, key=_latency)]
     times = [time if size > 1 else "" for time, size in groups for _ in range(size)]
     return frozenset(row for row, (this, following) in enumerate(pairwise(times)) if this != following)
@@ -263,7 +263,7 @@ def superscript(number: int) -> str:
 
 
 def _score(comparison: Comparison) -> list[str]:
-    """How many metrics each order is right about."""
+    """The number of metrics that each order gets right."""
     found: dict[int, list[Verdict]] = {}
     for judged in sorted(comparison.judged, key=lambda one: one.formula.order or 0):
         found.setdefault(judged.formula.order or 0, []).append(judged.verdict)
@@ -303,7 +303,7 @@ def _scale(row: Line) -> tuple[float, str]:
 
 
 def _all_whole(row: Line, scale: float) -> bool:
-    """Whether a row is a count, which has no decimals: all its numbers are whole and without an interval."""
+    """Whether a row is a count without decimals: all its numbers are whole and have no interval."""
     shown = [*row.rungs.values(), *([row.witness] if row.witness else [])]
     certain = row.witness is None or not spread(row.witness)
     return certain and scale == 1 and all(float(each.amount).is_integer() for each in shown)
@@ -332,7 +332,7 @@ _TINY, _NINES, _ROUNDING = 1e-4, 5, 1e-12
 
 
 def _decimals(value: float) -> int:
-    """How many make three significant digits."""
+    """The decimals that make three significant digits."""
     if value == 0 or not math.isfinite(value):
         return 0
     return max(0, 2 - math.floor(math.log10(abs(value))))

@@ -19,7 +19,7 @@ ABOVE = (
 
 
 def theory_grid(judged: Sequence[Judged], *, wide: bool = False) -> Grid:
-    """A line a number; ``wide`` with a column for the formula, else it stands below the claim."""
+    """One line for each number; ``wide`` adds a column for the formula, which otherwise stands below the claim."""
     groups = [list(group) for _, group in groupby(judged, key=lambda each: each.twin.title)]
     rows = [row for group in groups for row in (_wide(group) if wide else _narrow(group))]
     foretold = sum(not any(each.opposed for each in group) and _known(group) for group in groups)
@@ -63,7 +63,7 @@ def _theorem(group: Sequence[Judged]) -> Theorem:
 
 
 def _verdict(group: Sequence[Judged], place: int) -> str:
-    """That of the number, or of the two starts together; what was foretold where it is another."""
+    """The verdict on the number, or on the two starts together, and the prediction if it differs."""
     each = group[place]
     if (both := state(group)) is Verdict.TWO_STATES:
         return str(both) if place == 0 else ""

@@ -120,13 +120,13 @@ def _line(label: tuple[str, ...], metric: str, solved: Answer, simulated: Estima
 
 
 def _in_every_row(estimate: Estimate) -> Estimate:
-    """An estimate qualified by what is the same in every row, so that the rows share their footnotes."""
+    """An estimate with only the qualifications that all rows have, so that the rows share their footnotes."""
     outside = _without_numbers(estimate.outside) or "its conditions do not hold" * bool(estimate.outside)
     return replace(estimate, outside=outside, note=_without_numbers(estimate.note))
 
 
 def _without_numbers(text: str) -> str:
-    """The parts of a note without what is in brackets or after a colon; none where a number stays."""
+    """The parts of a note without text in brackets or after a colon; none if a number remains."""
     told = (re.sub(r" \([^)]*\)", "", part.partition(":")[0]) for part in text.split("; "))
     return "; ".join(part for part in told if not re.search(r"\d\.\d", part))
 
@@ -177,7 +177,7 @@ def _agreement(simulated: Sequence[Estimate], margin: float) -> list[str]:
 
 
 def _spreads(study: Study) -> list[Grid]:
-    """The goodput of single runs: what 5 and 95 % of them stay below, and the mean of all."""
+    """The goodput of single runs: its 5th and 95th percentile and its mean."""
     places = _spread_places(study)
     if not places:
         return []
@@ -248,7 +248,7 @@ def _advice(study: SparesStudy) -> list[str]:
 
 
 def _spares_costs(study: SparesStudy) -> Grid:
-    """What is paid for an accelerator's hour of work that is kept, by the number of spares."""
+    """The cost of an accelerator's hour of kept work, by the number of spares."""
     rows, shares = [], []
     for count, solved, found in _counts(study):
         share, goodput = study.paid(count), (found or solved).best("goodput").amount
@@ -320,7 +320,7 @@ def _cost(size: Size, priced: bool, throughput: bool) -> list[str]:
 
 
 def best(size: Size, metric: str) -> Estimate:
-    """The simulated estimate where there is one, else that of the highest order."""
+    """The simulated estimate if there is one, otherwise that of the highest order."""
     answer = size.simulated if size.simulated is not None and metric in size.simulated else size.solved
     return answer.best(metric)
 
@@ -333,7 +333,7 @@ def heading(scenario: Training) -> str:
 
 
 def _of_sizes(study: ScalingStudy) -> str:
-    """What a study over sizes is about: none of them fails as often as another."""
+    """The heading of a study over sizes, which fail at different rates."""
     law = KINDS[type(study.scenario.process)]
     given = f"{pretty(study.scenario.mtbf, 's')} at {study.accelerators:,}"
     stops = sorted({pretty(size.scenario.blocking_seconds, "s") for size in study.sizes})

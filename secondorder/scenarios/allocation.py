@@ -21,7 +21,7 @@ class Allocation(Checked):
 
     At the notice the run stops work and writes, or ends the write that is under way; the rest of the allocation is
     idle. A failure in that write loses what no checkpoint holds. Every allocation but the first begins with a restart.
-    The work between two checkpoints begins anew with it. Failures strike neither in the idle rest nor in the queue.
+    The work between two checkpoints begins again with it. Failures strike neither in the idle rest nor in the queue.
     """
 
     ends_after: Duration

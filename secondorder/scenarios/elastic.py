@@ -1,4 +1,4 @@
-"""Elastic data parallelism: replicas of the model go on while one of them heals.
+"""Elastic data parallelism: replicas of the model continue while one of them recovers.
 
 >>> elastic = Elastic(replicas=128, shared=0.1, regroup="10 s", reload="2 min")
 >>> elastic.replicas, elastic.fewest

@@ -121,7 +121,7 @@ class Footprint(Checked):
     Power is linear: ``idle_share`` is by default that of the first-order suite; whole servers of 2007 took a half
     (Barroso and Hölzle, The case for energy-proportional computing). The mean intensity is the region's
     ``carbon_intensity``; ``pue`` and ``wue`` are the facility's, and without a ``wue`` no water is given. Factors of
-    ``load_scv`` and ``intensity_scv`` have the mean 1, and each hour draws them anew. ``deferrable`` work moves as far
+    ``load_scv`` and ``intensity_scv`` have the mean 1, and each hour draws them again. ``deferrable`` work moves as far
     as the fleet has room, within the cycle where that is not made of days. Requests of a ``rate`` come as a Poisson
     stream of equal work. Work that an hour has no room for is done in the next.
 

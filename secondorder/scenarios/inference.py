@@ -47,7 +47,7 @@ class Inference(Timed):
     - ``passes``: passes through the model in a step, such as denoising steps.
     - ``kernels_per_layer``: kernels launched for each layer of a pass.
     - ``kernel_floor``: least time that a kernel takes on the device, however little it does ("2 us").
-    - ``jitter``: law of a factor of mean 1 on each kernel's time, drawn anew ("lognormal scv=0.04").
+    - ``jitter``: law of a factor of mean 1 on each kernel's time, drawn again ("lognormal scv=0.04").
     - ``queue_depth``: kernels that may wait for the device.
     - ``synchronise``: whether the host waits for the end of each step.
     - ``compute_efficiency``: share of the datasheet's FLOP/s that kernels reach.

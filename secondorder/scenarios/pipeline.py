@@ -30,13 +30,13 @@ class Pipeline(Timed):
     - ``interleaving``: chunks of the model on a stage, for interleaved only.
     - ``forward``: time of one microbatch's forward pass on all of a stage, or its law ("10 ms", "lognormal 10 ms
       scv=0.1").
-    - ``backward``: time of the backward pass likewise ("20 ms"), required unless the schedule is forward.
+    - ``backward``: time of the backward pass ("20 ms"), required unless the schedule is forward.
     - ``send``: delay from one stage to the next, in which no stage is busy ("200 us").
-    - ``jitter``: law of a factor of mean 1 on each pass, drawn anew ("lognormal scv=0.09").
+    - ``jitter``: law of a factor of mean 1 on each pass, drawn again ("lognormal scv=0.09").
     - ``slow_stages``: factors on all passes of a slow stage, counted from 0 ({"2": 1.3}).
     - ``name``: name of the scenario in results.
 
-    A chunk takes its share of a pass; each pass draws anew from the laws.
+    A chunk takes its share of a pass; each pass draws again from the laws.
 
     Errors: ``InputError`` for contradictory values, in one line.
     """

@@ -150,11 +150,11 @@ class Recovery(Checked):
     - ``restart``: time from the repair to work, in which failures strike too ("5 min").
     - ``detection``: time until a failure is noticed, in which nothing fails ("30 s").
     - ``replacement``: time to replace what failed, in which nothing fails ("30 s").
-    - ``misdiagnosed``: share of diagnoses that name a healthy node; the run restarts in vain, and all begins anew.
+    - ``misdiagnosed``: share of diagnoses that name a healthy node; the run then restarts for nothing.
 
     First a downtime in which nothing runs and nothing fails: ``detection`` until the failure is
     noticed, ``replacement`` of what failed. Then the ``restart`` (processes, loading of the checkpoint,
-    warming up), in which the next failure may strike and which then begins anew. After a false diagnosis the fault
+    warming up), in which the next failure may strike and which then begins again. After a false diagnosis the fault
     is still there: it shows at the end of the restart, and detection, replacement and restart follow again. Nothing
     else fails in such a vain attempt.
     """
@@ -179,7 +179,7 @@ class Recovery(Checked):
 class Spares(Timed):
     """Each failure sends a node to repair; one of ``count`` spares takes its place, or the run waits for a repair.
 
-    - ``count``: spare nodes; one is always left if not given.
+    - ``count``: spare nodes; if not given there is always one.
     - ``repair``: time of a repair, or its law ("lognormal 8 h scv=1"), required with spares.
     - ``crews``: repairs that may go on at once; no limit if not given.
     - ``failed_repairs``: share of repairs that do not mend the node, which is then repaired again.
@@ -226,8 +226,8 @@ class Training(Checked):
     - ``recovery``: times of detection, replacement and restart after a failure ("300 s detection=30 s").
     - ``spares``: spare nodes and their repair ({"count": 4, "repair": "lognormal 8 h scv=1"}); a failed node is
       replaced at once if not given.
-    - ``elastic``: replicas that go on while one heals ("128 shared=0.1 regroup=10 s reload=2 min"); every failure stops
-      the whole run if not given.
+    - ``elastic``: replicas that continue while one recovers ("128 shared=0.1 regroup=10 s reload=2 min"); if not given,
+      every failure stops the whole run.
     - ``allocation``: planned ends of the run's allocations ("24 h grace=5 min requeue=30 min"); one that never ends if
       not given.
     - ``step``: time of a step or its law ("lognormal 4 s scv=0.01"), or a training step by its table; work is done

@@ -24,7 +24,7 @@ NEARLY_IDLE = 0.05
 """Sequences that run on average below which more replicas would not help."""
 
 KEPT = ("running_mean", "kv_usage_mean", "preemptions_per_request", "prefix_hit_rate")
-"""Metrics that are shown beside the number of replicas."""
+"""Metrics that are shown besides the number of replicas."""
 
 Runs = Callable[[int], Answer | None]
 """The simulated replica out of this many; None where its queue grows."""

@@ -99,7 +99,7 @@ def recovery_study(
         ways = _with_runs(ways, seed, count, keeping or Keeping(jobs=jobs))
         how = f"{count} runs of {length(scenario)} each way, the same failures at all"
     intervals, surface = _surface(scenario) if scenario.spares is not None else ((), ())
-    missing = "" if scenario.elastic else "replicas that go on while one heals: give elastic replicas"
+    missing = "" if scenario.elastic else "replicas that continue while one recovers: give elastic replicas"
     return RecoveryStudy(
         scenario=scenario, ways=tuple(ways), how=how, intervals=intervals, surface=surface, missing=missing
     )

@@ -79,7 +79,7 @@ def scaling_study(
 ) -> ScalingStudy:
     """Goodput and cost at sizes from a sixteenth to four times the scenario's.
 
-    Failures come at a rate in proportion to the size. A step is laid out anew with more or fewer replicas of
+    Failures come at a rate in proportion to the size. A step is laid out again with more or fewer replicas of
     the model and the same global batch, and a stated ``work`` takes less or more time by it (in proportion to
     the size where there is no step). The time of a write is kept where it was given, and follows from the
     storage where it was not; spares are as many at every size. The interval is the best one at each size.

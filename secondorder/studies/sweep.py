@@ -133,7 +133,7 @@ class SweepPoint:
 
 
 class CompareOptions(TypedDict, total=False):
-    """What ``compare`` is given beside a scenario and a seed."""
+    """What ``compare`` is given besides a scenario and a seed."""
 
     margin: float | None
     replications: int | None

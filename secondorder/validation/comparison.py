@@ -1,4 +1,4 @@
-"""The closed forms beside the simulation of the same scenario, metric by metric."""
+"""The closed forms and the simulation of the same scenario, metric by metric."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""Measured runs of real engines, to be laid beside a simulation.
+"""Measured runs of real engines, to be compared with a simulation.
 
 A folder holds ``trace.jsonl`` (the workload in Mooncake's form, with the engine's own block
 size), ``measured.csv`` (``request_id, arrival_s, input_tokens, output_tokens, ttft_s, tpot_s,

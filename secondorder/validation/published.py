@@ -1,4 +1,4 @@
-"""Published figures of training beside ours: what is claimed, by whom, and whether our models bear it out.
+"""Published figures of training compared with ours: what is claimed, by whom, and whether our models bear it out.
 
 Ours is computed from what the source states, and from the failure rates of the zoo where it states
 none; an assumption is named in the note. A mismatch is reported as one and not fitted away.
@@ -362,7 +362,7 @@ def _injected(seed: int) -> list[Published]:
             PER_STEP,
             Interval(healing[GROUPS].mean, LIVE, healing[FEWEST_GROUPS].high),
             margin=0,
-            note=f"ours: {GROUPS} replica groups that go on while one heals for the fitted restart; from nothing lost "
+            note=f"ours: {GROUPS} replica groups that run on while one heals for the fitted restart; from nothing lost "
             f"to where 97.5 % of runs of {FEWEST_GROUPS} groups lie. For {PER_STEP:.0f} min each step would have to "
             "take twice as long as with live migration: an overhead of the steps, which no failure explains",
         ),

@@ -220,7 +220,7 @@ class MarkovModulated(Spelled):
         """The phase (0 or 1) at time 0 and at each of ``n`` arrivals.
 
         From one arrival to the next the phase is kept with probability ``g``, the second
-        eigenvalue of the embedded chain, and else drawn anew from the phases that arrivals see.
+        eigenvalue of the embedded chain, and else drawn again from the phases that arrivals see.
         """
         l1, l2, r1, r2 = self._rates
         g = l1 * l2 / (l1 * l2 + l1 * r2 + l2 * r1)

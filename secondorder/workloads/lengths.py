@@ -356,7 +356,7 @@ class Lengths(_Joint):
     """Input and output lengths that are independent of each other; an integer means a fixed length.
 
     - ``input``: prompt tokens: 1024, "geometric 256", "lognormal 512 cv=1.2" or "uniform 1 high=99".
-    - ``output``: output tokens, likewise.
+    - ``output``: output tokens, in the same forms.
 
     >>> both = Lengths(input=LogNormal(1024, cv=1.0), output=Uniform(1, 255))
     >>> round(both.expect(lambda i, o: (i + o) * o) / both.mean_output, 1)   # mean context, by output tokens

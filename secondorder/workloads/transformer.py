@@ -288,7 +288,7 @@ class Transformer(Checked):
 
     @property
     def checkpoint_bytes(self) -> float:
-        """Bytes of the released weights: those of the language model and of what is shipped beside it, where known."""
+        """Bytes of the released weights: those of the language model and of what is shipped with it, where known."""
         if self.stored is not None:
             return self.stored.text + sum(self.stored.beside.values())
         return self.parameters * bytes_per_value("bf16")

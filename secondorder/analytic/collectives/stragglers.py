@@ -1,6 +1,6 @@
 """Waiting for the slowest: the mean of the largest of ``count`` independent times, ``E[max]``.
 
-A barrier over ``count`` ranks lasts that long. It says what jitter costs that is drawn anew each time; a rank
+A barrier over ``count`` ranks lasts that long. It says what jitter costs that is drawn again each time; a rank
 that is slow for good costs its own factor, and nothing is gained by averaging (``persistent``).
 """
 

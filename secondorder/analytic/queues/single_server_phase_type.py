@@ -29,7 +29,7 @@ def mean_wait(*, arrival_rate: float, start: npt.ArrayLike, generator: npt.Array
 def wait_tail(t: Real, *, arrival_rate: float, start: npt.ArrayLike, generator: npt.ArrayLike) -> Real:
     """``P(wait > t) = beta exp(U t) 1``.
 
-    ``beta = -lambda start T^-1``, ``U = T + exits beta``: the residual service, begun anew at each
+    ``beta = -lambda start T^-1``, ``U = T + exits beta``: the residual service, begun again at each
     end with probability ``rho``; ``T`` the generator and ``exits = -T 1``. *Exact*. ``t`` in s,
     any shape; ``arrival_rate`` and ``generator`` in 1/s, one queue at a time. Errors:
     ``Unstable`` where ``rho >= 1``, ``InputError``.

@@ -28,7 +28,7 @@ def up_share(*, lifetime: float, heal: float) -> float:
 def running(*, replicas: int, lifetime: float, heal: float, regroup: float, fewest: int = 1) -> tuple[float, float]:
     """Share of time in which the replicas work, and the mean share of them that is up then.
 
-    A change of replicas makes the others regroup, anew if the next one comes before that is over; with fewer than
+    A change of replicas makes the others regroup, again if the next one comes before that is over; with fewer than
     ``fewest`` up nobody works. A replica has been up without a change for the time ``p`` to regroup with probability
     ``alpha = a e^(-p/m)``, and down with ``beta = (1 - a)(1 - p/h)``: of ``N`` replicas ``k`` are up and none has
     changed with ``C(N, k) alpha^k beta^(N-k)``. *Exact* in the long run for exponential lifetimes and any law of the

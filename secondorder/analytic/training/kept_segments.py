@@ -15,7 +15,7 @@ way to its singularity at 0, but not so near that no digits are left."""
 @dataclass(frozen=True, kw_only=True)
 class KeptSegments:
     """Of the intervals that a checkpoint holds the ``mean`` and ``sd`` of their time of work, and ``step_sd`` of their
-    steps (s). ``redraws``: attempts that a failure ended, each drawn anew, for one that is kept."""
+    steps (s). ``redraws``: attempts that a failure ended, each drawn again, for one that is kept."""
 
     mean: float
     sd: float

@@ -1,7 +1,7 @@
 """Blocking periodic checkpoints: work for an interval, stop for a write, and again.
 
 Clocks: failures strike in work, in writes and in restarts; not in a ``downtime``. A restart that
-fails begins anew. ``goodput`` is the share of wall time that becomes work kept.
+fails begins again. ``goodput`` is the share of wall time that becomes work kept.
 """
 
 import math

@@ -39,7 +39,7 @@ class StepFactors:
 
 
 def step_factors(step: Service | None, *, mtbf: float, silent_mtbf: float = math.inf) -> StepFactors:
-    """The factors of steps of this law, each drawn anew whenever it is redone.
+    """The factors of steps of this law, each drawn again whenever it is redone.
 
     ``n`` steps and a write ``w`` outlast the failures with ``E[e^(-X/M)]^n e^(-w/M)``, and an attempt lasts
     ``M (1 - that)`` on average, as with a certain length of ``n met E[X] + w``. *Exact* for independent steps. Times in

@@ -48,7 +48,7 @@ Step = tuple[Box | None, Box | None, Box | None, Box | None]
 def work(
     env: simpy.Environment, steps: Sequence[Step], hops: Sequence[float], repeats: int, done: list[float]
 ) -> Process:
-    """One rank: stage by stage, give what it has, take what is due, and note the end of each operation."""
+    """One rank: stage by stage, give what it has, take what is sent to it, and note the end of each operation."""
     hop = iter(hops)
     for _ in range(repeats):
         for takes, gives, thanks, thanked in steps:

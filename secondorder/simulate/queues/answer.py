@@ -138,7 +138,7 @@ def _spread(queue: Queue) -> float:
 
 
 def _patience_relaxation(patience: Patience, service: float) -> float:
-    """Erlang-A forgets at the rate ``min(1/E[S], 1/E[limit])`` at least; each retry begins anew."""
+    """Erlang-A forgets at the rate ``min(1/E[S], 1/E[limit])`` at least; each retry begins again."""
     if not patience.withdrawn:
         return math.inf
     backoff = patience.law("backoff").moment(1) if patience.backoff is not None else 0.0
@@ -291,7 +291,7 @@ def _steady(queue: Queue, seed: int, replications: int, length: int, jobs: int) 
 
 
 def _two_states(queue: Queue, seed: int, length: int) -> Doubt | None:
-    """What is seen of a queue whose retries, once they have started, keep the servers busy in vain."""
+    """What is seen of a queue whose retries, once they have started, keep the servers busy for nothing."""
     patience = queue.patience
     if patience is None or patience.withdrawn or queue.utilisation * (1 + patience.retries) < 1:
         return None

@@ -1,4 +1,4 @@
-"""Impatience on SimPy: attempts with a time-out, retries after a backoff, servers that work in vain."""
+"""Impatience on SimPy: attempts with a time-out, retries after a backoff, servers that work for nothing."""
 
 from collections import deque
 from collections.abc import Callable

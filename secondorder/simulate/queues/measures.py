@@ -15,7 +15,7 @@ def measure(queue: Queue, run: Run, start: int = 0, end: int | None = None) -> d
       same of ``response``, of customers that were served;
     - ``number_mean`` (in the system, or going to come again), ``queue_mean`` (not in service),
       ``utilisation`` (share of the servers' time at work) and ``throughput`` (services completed,
-      also those in vain), over the time in which these customers came; in a transient scenario
+      also unsuccessful ones), over the time in which these customers came; in a transient scenario
       until the last has left;
     - ``blocking_prob`` with a finite room; ``abandonment_prob``, ``attempts_mean`` and ``goodput``
       (customers answered in time) and ``wait_mean_all`` (of all, until they are served or leave) with

@@ -20,7 +20,7 @@ def idle_share(
 
     Each of ``batch`` requests on each replica has ``prompt`` tokens and grows by one with each step until it ends, with
     probability ``1/output``, and another begins. With ``correlation`` the requests of a replica deviate together:
-    their ages keep ``1 - correlation`` of their variance and share the rest, normal, drawn anew with each step.
+    their ages keep ``1 - correlation`` of their variance and share the rest, normal, drawn again with each step.
     """
     chance, shared = (stream(seed, replication, cause) for cause in ("ends", "shared"))
     ages = chance.geometric(1 / output, size=(replicas, batch)).astype(float) - 1

@@ -10,7 +10,7 @@ class Cause(IntEnum):
     for the token budget of a step (``max_num_batched_tokens``). What the first in line waits for, those behind it wait
     for too. A step in which it runs is split in this order: what its own work would take alone, what the sequences
     that decode in it add (the batch's share), and what other prompts in it add. After a preemption it waits again
-    (preempted), and all of a step that computes tokens anew is recomputation.
+    (preempted), and all of a step that computes tokens again is recomputation.
     """
 
     STEP_UNDER_WAY = 0

@@ -30,7 +30,7 @@ def until_preempted(
 ) -> Result:
     """``run`` of the service; first without identities where no prompt shares a prefix, again with them if it preempts.
 
-    ``run`` starts anew each time and leaves nothing behind when ``Preempted`` ends it. A step time that is no
+    ``run`` starts again each time and leaves nothing behind when ``Preempted`` ends it. A step time that is no
     ``StepFunction`` may remember what it was asked, and is asked once.
     """
     pure = isinstance(scenario.step_seconds, StepFunction)

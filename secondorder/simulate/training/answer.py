@@ -73,7 +73,7 @@ def simulate_training(
     ``failures_mean`` the number in a run; ``time_to_train`` how long the work took; ``throughput`` the tokens of the
     steps kept, by the wall time. Where steps vary: ``segment_time_mean`` and ``segment_time_sd``, the time of work of
     an interval that a checkpoint holds; ``step_time_sd`` of its steps; ``redraws_mean``, the attempts that failures
-    ended for one that is kept, each drawn anew. Means have Student's intervals; that of ``throughput`` also holds the
+    ended for one that is kept, each drawn again. Means have Student's intervals; that of ``throughput`` also holds the
     standard error of the law of a step, which all runs draw from; ``_p5`` and ``_p95`` are sample quantiles over the
     runs with an interval of order statistics, which takes 72 of them. The ``series`` of the answer is the log of the
     first run.

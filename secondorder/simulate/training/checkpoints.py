@@ -131,7 +131,7 @@ class TwoLevel(Blocking):
         self.light_lost = False  # until a restart from the durable one is over
 
     def resume(self) -> Process:
-        """A restart puts the light copy in place; a durable write that a light failure cut short is done anew."""
+        """A restart puts the light copy in place; a durable write that a light failure cut short is done again."""
         self.light_lost = False
         yield from self.write_durable_if_due()
 

@@ -1,4 +1,4 @@
-"""An elastic training run on SimPy: each replica that fails heals in a process of its own while the others go on.
+"""An elastic training run on SimPy: each replica that fails recovers in a separate process while the others continue.
 
 The run trains and saves by turns. When a replica leaves or comes back, the others stop to regroup; then the phase
 goes on where it was. A failure of all replicas, or the loss of the last one, sends the run back to its checkpoint.
@@ -209,7 +209,7 @@ class ElasticJob:
         self.segment = at
 
     def come_back(self) -> Process:
-        """Mend a failure of all, wait for enough replicas, restart; another failure of all begins this anew."""
+        """Mend a failure of all, wait for enough replicas, restart; another failure of all begins this again."""
         while True:
             try:
                 if self.down:

@@ -1,4 +1,4 @@
-"""What becomes of intervals whose steps vary: each attempt is drawn anew, and a checkpoint keeps one of them."""
+"""What becomes of intervals whose steps vary: each attempt is drawn again, and a checkpoint keeps one of them."""
 
 import math
 from dataclasses import dataclass

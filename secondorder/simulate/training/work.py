@@ -26,7 +26,7 @@ class Work(Protocol):
     varies: bool
 
     def seconds(self, segment: int) -> float:
-        """How long the next attempt at a segment (0, 1, ...) takes; each attempt is drawn anew."""
+        """How long the next attempt at a segment (0, 1, ...) takes; each attempt is drawn again."""
 
     def steps(self, segments: int, elapsed: float) -> int:
         """Steps done in whole segments and in the time ``elapsed`` of the latest attempt."""

@@ -48,7 +48,7 @@ def point_at(field: Field, corner: Corner) -> dict[str, float]:
 
 @lru_cache(maxsize=20_000)
 def _truth_at(field: Field, values: tuple[float, ...], metric: str, width: float, seed: int) -> Known:
-    """The same, remembered: formulas of one field share their truths."""
+    """The true value, remembered: formulas of one field share it."""
     truth, point = ground_of(field).truth, dict(zip((axis.name for axis in field.axes), values, strict=True))
     if isinstance(truth, Exact):
         return Known(truth.amounts(point)[metric], 0.0)
@@ -63,13 +63,13 @@ def _truth_at(field: Field, values: tuple[float, ...], metric: str, width: float
 
 
 def truth_at(field: Field, point: Coordinates, metric: str, width: float, seed: int = 0) -> Known:
-    """The true value of a metric, to a relative half-width where the budget of the field allows."""
+    """The true value of a metric, within a relative half-width if the budget of the field allows it."""
     return _truth_at(field, tuple(point[axis.name] for axis in field.axes), metric, width, seed)
 
 
 @dataclass(kw_only=True)
 class Making:
-    """A map under way: what is known of its truth."""
+    """A map that is being made, with the true values found so far."""
 
     row: Row
     seed: int

@@ -1,4 +1,4 @@
-"""The approximations of the maps: rungs of the ladder of ``solve``, and formulas that it does not have."""
+"""The approximations of the maps: orders that ``solve`` gives, and further formulas."""
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
@@ -56,7 +56,7 @@ def _rung(row: Row, point: Coordinates) -> Amounts:
 
 @lru_cache(maxsize=2_000)
 def _solved(field: Field, values: tuple[float, ...]) -> Mapping[tuple[str, int | None], float]:
-    """Straight from the closed forms: a map does not consult itself. Formulas of one field share them."""
+    """The closed forms without their maps, since a map must not consult itself. Formulas of one field share them."""
     point = dict(zip((axis.name for axis in field.axes), values, strict=True))
     answer = loaded(SYSTEMS[field.system].closed_form)(ground_of(field).scenario(point))
     return {(rung.metric, rung.order): rung.amount for rung in answer.estimates}

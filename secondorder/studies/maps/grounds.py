@@ -1,4 +1,4 @@
-"""What is behind each field of maps."""
+"""The scenarios and the truth of each field of maps."""
 
 from collections.abc import Mapping
 from functools import cache

@@ -1,4 +1,4 @@
-"""What is asked at a point of a map: the scenario there, its formula, and the truth with its interval."""
+"""A point of a map: its scenario, its formula, and the truth with its interval."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ class Simulated:
 
 @dataclass(frozen=True, kw_only=True)
 class Exact:
-    """A truth that a closed form knows."""
+    """A truth that a closed form gives."""
 
     amounts: Formula
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ground:
-    """What is behind a field: the scenario at a point, and how its truth is found."""
+    """How a field makes the scenario at a point and finds its truth."""
 
     scenario: ScenarioAt
     truth: Simulated | Exact

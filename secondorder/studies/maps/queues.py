@@ -1,4 +1,4 @@
-"""Queues at the points of a map, in units of a mean service of 1 s, and what they do.
+"""Queues at the points of a map, with a mean service of 1 s, and their waits.
 
 The mean wait of one line at one server follows from its idle periods ``I`` and what each customer adds to the work,
 ``u = service - gap``: ``E[W] = E[u^2] / (2 E[-u]) - E[I^2] / (2 E[I])``. Only the second term is simulated, and it is

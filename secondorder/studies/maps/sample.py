@@ -1,4 +1,4 @@
-"""Where to sample a map: coarsely everywhere, finely where its error passes a border."""
+"""Where to sample a map: coarsely everywhere, finely where its error crosses a border."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ Value = Callable[[Corner], float]
 
 @dataclass(kw_only=True)
 class Box:
-    """A cell under way: ``bent``, how far the error in its middle is expected from a straight line, by axis."""
+    """A cell that is being made. ``bent``: expected distance of the middle's error from a straight line, by axis."""
 
     low: Corner
     high: Corner
@@ -38,13 +38,13 @@ class Box:
 
     @property
     def volume(self) -> float:
-        """In cubic steps."""
+        """The volume of a box in cubic steps."""
         return math.prod(b - a for a, b in zip(self.low, self.high, strict=True))
 
 
 @dataclass(kw_only=True)
 class Sampling:
-    """A map under way: ``value`` says ``ln(formula/truth)`` at a corner."""
+    """A map that is being sampled: ``value`` gives ``ln(formula/truth)`` at a corner."""
 
     axes: tuple[Axis, Axis, Axis]
     value: Value
@@ -80,7 +80,7 @@ class Sampling:
         return bounded(self.known[corner])
 
     def halve(self, box: Box, axis: int) -> tuple[Box, Box]:
-        """Two halves. What the middle was off a straight line is four times what the halves' middles will be."""
+        """Two halves. Their middles are expected a quarter as far from a straight line as the middle was."""
         below, above = halved(box.low, box.high, axis)
         middle = below[1][axis]
         off = 0.0
@@ -94,7 +94,7 @@ class Sampling:
         return one, other
 
     def check(self, box: Box) -> None:
-        """Ask in the middle of a box at a border, where the halves before it may have hidden how bent it is."""
+        """Sample the middle of a box at a border, since the earlier halves may hide how bent it is."""
         values = [self.at(corner) for corner in box.corners]
         reach = sum(box.bent) + NEAR
         if not any(min(values) - reach <= border <= max(values) + reach for border in BORDERS):
@@ -109,7 +109,7 @@ class Sampling:
             box.bent = a, b, c
 
     def need(self, box: Box) -> float:
-        """How many times more the interpolation is off than is borne, at the border that suffers most; 0 if none."""
+        """The interpolation error over the tolerated one, at the worst border; 0 if there is none."""
         off, values = sum(box.bent), [self.at(corner) for corner in box.corners]
         low, high = min(values) - off, max(values) + off
         return max((off / borne for border, borne in BORDERS.items() if low <= border <= high), default=0.0)

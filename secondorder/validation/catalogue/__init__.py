@@ -1,4 +1,4 @@
-"""The catalogue of twins: every claim of the closed forms beside its simulation.
+"""The catalogue of twins: every claim of the closed forms with its simulation.
 
 The tests, ``secondorder validate`` and the report go through the same ones.
 """

@@ -41,7 +41,7 @@ def one_replication(queue: Queue, customers: int, seed: int, replication: int) -
 
 
 class TwinOptions(TypedDict, total=False):
-    """What a twin may be given beside title, claim, scenario and margins."""
+    """What a twin may be given besides title, claim, scenario and margins."""
 
     formula: Formula
     witness: Witness

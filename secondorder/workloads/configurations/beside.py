@@ -1,4 +1,4 @@
-"""What a release ships beside its language model, counted for its bytes only: token prediction, a vision tower."""
+"""What a release ships with its language model, counted for its bytes only: token prediction, a vision tower."""
 
 from collections.abc import Mapping
 

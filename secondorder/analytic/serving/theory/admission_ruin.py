@@ -1,4 +1,4 @@
-"""Ruin of an admission: the cache fills up before anybody inside has ended."""
+"""Ruin of an admission: the cache fills up before any request inside has ended."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The limit cycle of an engine whose evicted requests begin anew."""
+"""The limit cycle of an engine whose evicted requests begin again."""
 
 from secondorder.analytic.arguments import Real, plain, positive
 
@@ -7,7 +7,7 @@ def share_of_capacity(*, prompt: Real, output: Real) -> Real:
     """Share of ``cache_littles_law.max_rate`` that is left, where the newest is evicted and loses its output.
 
     ``(l + o/2)/(l + o)``, of equal requests of ``l`` and ``o`` tokens: all that are left in the cache have one age,
-    so it is full only in the step in which they end, and what others began was in vain. *Valid when* the queue never
+    so it is full only in the step in which they end, and what others began was wasted. *Valid when* the queue never
     empties and the run begins with an empty cache: from evenly spread ages nothing is evicted and nothing lost. With
     vLLM's rule, which keeps the output and computes it again in one step, the share is .99. *Source*: Ao, Dong, Luo
     and Simchi-Levi, arXiv 2606.15555 (2026), by its abstract.

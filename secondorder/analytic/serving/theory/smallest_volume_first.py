@@ -1,4 +1,4 @@
-"""Smallest volume first: how near it comes to the best order of requests that are all there."""
+"""Smallest volume first: how close it is to the best order of requests that are all released at once."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,4 +1,4 @@
-"""The theory of LLM serving as twins: each theorem beside a simulation, counterexamples included."""
+"""The theory of LLM serving as twins: each theorem with a simulation, counterexamples included."""
 
 from functools import cache
 

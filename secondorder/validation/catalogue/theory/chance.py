@@ -42,7 +42,7 @@ def approximate_ruin(case: Headroom) -> Amounts:
 
 
 def groups(case: Headroom, customers: int, seed: int, replication: int) -> Amounts:
-    """Share of the groups of residents, each in an empty engine, of whom one is preempted.
+    """Share of the groups of residents, each in an empty engine, in which one is preempted.
 
     Their prompts are so long that once one has ended there is room for the others.
     """
@@ -81,7 +81,7 @@ def barrier(case: Replicas) -> Amounts:
 
 
 def barrier_of_strangers(case: Replicas) -> Amounts:
-    """As if no two requests of a replica had anything in common."""
+    """The formula for requests that are independent inside a replica."""
     return _barrier(case, 0.0)
 
 

@@ -66,7 +66,7 @@ def _served(case: Cached, requests: Requests) -> Any:
 def _full_queue(case: Cached, customers: int) -> float:
     """Completions in a step while there are always more that wait: a straight line through the completions.
 
-    Nothing in it is left to chance, so it is computed once.
+    It is deterministic, so it is computed once.
     """
     everyone = np.full(customers, case.prompt), np.full(customers, case.outputs[0])
     requests = Requests(arrival=np.zeros(customers), input_tokens=everyone[0], output_tokens=everyone[1])

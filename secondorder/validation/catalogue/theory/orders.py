@@ -53,7 +53,7 @@ def completion_sums(case: Released, customers: int, seed: int, replication: int)
 
 
 def _volumes(prompts: Integers, outputs: Integers) -> Integers:
-    """Token by token, for the witness must not take the formula's word for it."""
+    """Volumes counted token by token, so that the witness does not use the formula."""
     held = [sum(range(s + 1, s + o + 1)) for s, o in zip(prompts.tolist(), outputs.tolist(), strict=True)]
     return np.array(held, np.int64)
 

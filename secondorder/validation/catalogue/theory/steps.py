@@ -1,4 +1,4 @@
-"""Engines whose steps lengthen: with what is held (T2), with a budget of tokens in tiles (T3, T7)."""
+"""Engines whose steps grow: with the tokens held (T2), with a budget of tokens in tiles (T3, T7)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -102,7 +102,7 @@ def token_rate(case: Budget) -> Amounts:
 
 
 def tile_rate(case: Budget) -> Amounts:
-    """Of whole tiles, whatever the budget."""
+    """The rate of whole tiles, for any budget."""
     return {"token_rate": case.token_rate(case.step.tile)}
 
 
