@@ -77,6 +77,7 @@ from .scenarios.queue import Queue as Queue
 from .scenarios.queue import Random as Random
 from .scenarios.queue import Renewal as Renewal
 from .scenarios.queue import Shared as Shared
+from .scenarios.queue_network import QueueNetwork as QueueNetwork
 from .scenarios.reasoning import Reasoning as Reasoning
 from .scenarios.scaling_law import ScalingLaw as ScalingLaw
 from .scenarios.serving import Serving as Serving

@@ -160,6 +160,14 @@ SERVING = (
     Metric(name="utilisation"),
 )
 
+QUEUE_NETWORK = (
+    Metric(name="response", unit="s", statistics=("mean", "p99")),
+    Metric(name="customers", statistics=("mean",)),
+    Metric(name="wait", unit="s", statistics=("mean",)),
+    Metric(name="utilisation"),
+    Metric(name="visits"),
+)
+
 SHARED_CLUSTER = (
     Metric(name="wait", unit="s", statistics=("mean", "p99")),
     Metric(name="response", unit="s", statistics=("mean",)),

@@ -59,6 +59,7 @@ from secondorder.scenarios.queue import (
     Shared,
     read_queue_arrivals,
 )
+from secondorder.scenarios.queue_network import Stations
 from secondorder.scenarios.replica_faults import Faults, Kill, RandomFailures, RollingRestart, Slow, ZoneFailure
 from secondorder.scenarios.router import (
     LeastOutstanding,
@@ -323,6 +324,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _without_word("patience", Patience, "5 s retries=3"),
     _without_word("prefixes", SharedPrefixes, "100 tokens=1024 share=0.8"),
+    _several("stations", Stations, "stations", "web service=50 ms rate=8 request/s to=app:0.5; app service=80 ms"),
     # several replicas
     _by_word(
         "router",
