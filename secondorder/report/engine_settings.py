@@ -64,6 +64,7 @@ def _memory(scenario: Serving) -> Iterator[tuple[str, str, str]]:
     yield "weights", pretty(weights, "byte"), "of each accelerator"
     yield from _reserved(scenario)
     given = ", given" if scenario.num_gpu_blocks is not None else ""
+    given += f", on each of {ranks} ranks" if (ranks := scenario.data_parallel_size) > 1 else ""
     yield "kv_blocks", _text(scenario.kv_blocks), f"of {scenario.block_size} tokens{given}; one is never used"
     yield "kv_tokens", _text(scenario.kv_tokens), _band(scenario)
     full = scenario.kv_tokens / scenario.context_limit

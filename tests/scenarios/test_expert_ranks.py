@@ -152,3 +152,5 @@ def test_a_command_takes_both_by_the_names_of_vllm(capsys):
     ]  # fmt: skip
     assert main(["serve", *flags]) == 0
     assert "of 2 ranks in lockstep" in capsys.readouterr().out
+    assert main(["serve", *flags, "--show"]) == 0
+    assert "on each of 2 ranks" in capsys.readouterr().out
