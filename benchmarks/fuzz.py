@@ -1,6 +1,7 @@
 """Mutated inputs: flags, plans, traces, model configurations and Python calls, thousands of them.
 
     python benchmarks/fuzz.py --count 10000 --seed 1
+    python benchmarks/fuzz.py --count 1000 --seed 1 --kind numbers --kind files --kind others
 
 Each must end without a traceback, with one of the stated exit codes, with finite answers, within 30 s and 2 GB. An
 input is known by its number: ``--first N --count 1`` with the same seed tries it again.
@@ -19,8 +20,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
+
+import numpy as np
 
 import secondorder as so
 from secondorder.cli import main as secondorder
@@ -178,6 +183,7 @@ def _example(word: str) -> list[str]:
     return [word.replace("_", "-"), *shlex.split(system.example)]
 
 
+RUN = "--failures 'exponential 3 h' --interval '20 min' --write '60 s' --restart '5 min'"
 ELASTIC = "--misdiagnosed 0.1 --replicas 16 --shared 0.1 --regroup '20 s' --reload '2 min'"
 LINES = f"""\
 serve --model llama_3_1_8b --accelerator h100_sxm --request-rate '8 request/s' --lengths azure_conv_2023
@@ -251,6 +257,8 @@ def _finite(text: str) -> str:
     for row in rows if isinstance(rows, list) else []:
         if not isinstance(row, dict) or row.get("verdict") == "infeasible":
             continue  # a point of a sweep without an answer says why
+        if "metric" not in row:
+            continue  # a field that cannot be moved has no value
         value = row.get("value", 0)
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
             return f"{row.get('metric')} ({row.get('source')}) is {value}"
@@ -320,6 +328,127 @@ def calls(chance: random.Random, folder: Path) -> tuple[str, Callable[[], str]]:
     return f"{type(scenario).__name__} with {field}={value!r:.80}", call
 
 
+NUMBERS = (
+    np.float64(2.5),
+    np.float32(2.5),
+    np.float32("nan"),
+    np.float64("inf"),
+    np.float64(-1e308),
+    np.int64(3),
+    np.int64(-(2**63)),
+    np.uint64(2**64 - 1),
+    np.bool_(True),
+    np.array(2.0),
+    np.array([1.0, 2.0]),
+    np.str_("8 request/s"),
+    np.datetime64("2026-01-01"),
+    Decimal("2.5"),
+    Fraction(5, 2),
+    "8\u00a0request/s",
+    "８ request/s",
+    "8 request/s\u200b",
+    "\ud800",
+)
+"""Values that a program may hand over."""
+
+
+def numbers(chance: random.Random, folder: Path) -> tuple[str, Callable[[], str]]:
+    """A field of a scenario, or of what stands in one, takes a number of numpy or of the standard library."""
+    scenario = so.read_plan(_plan(folder, chance.choice(PLANS[:3]))).one()
+    field = chance.choice([each.name for each in fields(scenario) if each.init])
+    inner = getattr(scenario, field)
+    name, value = "", chance.choice(NUMBERS)
+    if is_dataclass(inner) and chance.random() < 0.6:
+        name = chance.choice([each.name for each in fields(inner) if each.init] or [""])
+    verb = chance.choice((so.solve, so.write_plan))
+
+    def call() -> str:
+        try:
+            changed = replace(inner, **{name: value}) if name else value
+            answer = verb(replace(scenario, **{field: changed}))
+        except SecondOrderError as error:
+            return "" if "\n" not in str(error) else f"an error of several lines: {error}"
+        except TypeError as error:
+            return "" if "argument" in str(error) else f"TypeError: {error}"
+        if isinstance(answer, str):
+            return ""
+        return "".join(f"{e.metric} is {e.amount}" for e in answer.estimates if not math.isfinite(e.amount))
+
+    return f"{verb.__name__} of {type(scenario).__name__} with {field}.{name}={value!r:.80}", call
+
+
+def _plan(folder: Path, text: str) -> Path:
+    plan = folder / "given.toml"
+    plan.write_text(text, encoding="utf-8", errors="surrogatepass")
+    return plan
+
+
+def files(chance: random.Random, folder: Path) -> tuple[str, Callable[[], str]]:
+    """A file that is empty, has keys or tables twice, a byte-order mark, other line ends, or bytes that are no text."""
+    text = chance.choice(PLANS)
+    lines = text.splitlines()
+    cut = chance.randrange(len(text))
+    odd: tuple[bytes, ...] = (
+        b"",
+        b"\n" * 1_000,
+        b"\xff\xfe" + text.encode("utf-16-le"),
+        b"\xef\xbb\xbf" + text.encode(),
+        text.replace("\n", "\r\n").encode(),
+        text.replace("\n", "\r").encode(),
+        (text + text).encode(),
+        "\n".join([*lines, chance.choice(lines)]).encode(),
+        text.encode()[:cut] + bytes([chance.randrange(128, 256)]) + text.encode()[cut:],
+        text.encode()[:cut],
+        ("[" * 5_000).encode(),
+        ("[queue]\n" + 'x = "' + "y" * 100_000 + '"\n').encode(),
+        json.dumps(CONFIG).encode(),
+        TRACE.encode(),
+    )
+    given = chance.choice(odd)
+    path = folder / "odd.toml"
+    path.write_bytes(given)
+    verb = chance.choice(ON_FILES)
+    return f"{verb} {given[:200]!r}", lambda: _called([word.replace("FILE", str(path)) for word in shlex.split(verb)])
+
+
+ON_FILES = (
+    "solve FILE --format json",
+    "check FILE --no-simulate",
+    "sweep FILE --vary servers=1,2 --no-simulate --format json",
+    "sensitivity FILE --metric wait_mean --format json",
+    "explain FILE",
+    "store FILE",
+    "store FILE --export FILE.csv",
+    "map mm1 FILE --format json",
+    "serve --show --model FILE --accelerator h100_sxm --request-rate '1 request/s' --lengths azure_conv_2023",
+    "serve --model llama_3_1_8b --accelerator h100_sxm --trace FILE --no-simulate --format json",
+    "validate --coverage --suite queueing --reference FILE",
+    "validate --coverage --suite queueing --reference FILE --store FILE --resume",
+)
+"""Commands that read a file."""
+OTHERS = f"""\
+map mm1 --load 0.8 --arrival-scv 1 --service-scv 4
+map kingman --load 0.8 --arrival-scv 1 --service-scv 4
+search --model llama_3_1_8b --lengths azure_conv_2023 --rate '60 request/s' --ttft-p99 '500 ms' --contenders 0
+deploy --model llama_3_1_8b --accelerator h100_sxm --arrivals 'poisson 16 request/s' --lengths azure_conv_2023
+study interval {RUN} --no-simulate
+study spares {RUN} --spares 2 --repair '4 h' --no-simulate
+train {RUN} --ends-after '24 h' --grace '5 min' --requeue '30 min' --duration '300 day'
+train {RUN} --step-time 'lognormal 50 s scv=1'
+schema queue
+zoo h100_sxm
+validate --suite nosuch --seeds 2
+store nosuch.db
+"""
+
+
+def others(chance: random.Random, folder: Path) -> tuple[str, Callable[[], str]]:
+    """The commands that ``flags`` leaves out."""
+    words = mutated_words(chance.choice([shlex.split(line) for line in OTHERS.splitlines()]), chance)
+    words += ["--no-simulate"] * (words[0] in ("train", "study", "deploy"))
+    return shlex.join(words), lambda: "" if words[0] == "validate" and len(words) < 3 else _called(words)
+
+
 COMMANDS, PLANS = _commands(), _plans()
 VARIED = (
     "servers=1,2",
@@ -332,13 +461,15 @@ VARIED = (
     "a.b.c=1",
 )
 KINDS = {"flags": flags, "plans": plans, "traces": traces, "configs": configs, "calls": calls}
+MORE = {"numbers": numbers, "files": files, "others": others}
+"""Kinds that came later; an input of a seed keeps its number without them."""
 
 
 def tried(number: int, seed: int, kinds: Sequence[str], folder: Path) -> Fault | None:
     """The fault that one input shows, if it does."""
     chance = random.Random(f"{seed} {number}")
     kind = chance.choice(list(kinds))
-    given, ask = KINDS[kind](chance, folder)
+    given, ask = (KINDS | MORE)[kind](chance, folder)
     began = time.process_time()
     try:
         with limited():
@@ -365,7 +496,7 @@ def _command() -> int:
     parser.add_argument("--count", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--kind", choices=sorted(KINDS), action="append")
+    parser.add_argument("--kind", choices=sorted(KINDS | MORE), action="append")
     given = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (BYTES + (2 << 30), resource.RLIM_INFINITY))  # libraries take addresses too
     found = 0

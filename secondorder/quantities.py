@@ -358,7 +358,7 @@ def _number(name: str, value: object, kind: type, bounds: tuple[Any, ...]) -> in
 def _finite(value: Any) -> bool:
     try:
         return math.isfinite(value)
-    except OverflowError:  # an integer beyond all floats
+    except (OverflowError, TypeError, ValueError):  # an integer beyond all floats; an array
         return False
 
 

@@ -8,7 +8,7 @@ import pytest
 COUNT = int(os.environ.get("SECONDORDER_INPUTS", "60"))
 
 
-@pytest.mark.parametrize("kind", sorted(fuzz.KINDS))
+@pytest.mark.parametrize("kind", sorted(fuzz.KINDS | fuzz.MORE))
 def test_mutated_inputs_end_as_they_must(kind: str) -> None:
     found = list(fuzz.faults(COUNT, seed=11, kinds=[kind]))
     assert not found, "\n".join(f"{each.number}: {each.how}: {each.given}" for each in found)

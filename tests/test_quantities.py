@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
+import numpy as np
 import pytest
 from annotated_types import Gt, Le
 from hypothesis import given
@@ -173,3 +174,8 @@ def test_a_quantity_whose_square_is_no_number_is_refused() -> None:
         quantity("1e200 s", "s", "wait")
     with pytest.raises(InputError, match=r"service: got 1e-300 s, expected a quantity of at least 1e-150 s"):
         so.Queue(arrivals="poisson 8 request/s", service="1e-300 s")
+
+
+def test_an_array_in_the_place_of_a_number_is_refused_in_one_line():
+    with pytest.raises(InputError, match=r"servers: got array\(\[1., 2.\]\), expected an integer"):
+        so.Queue(arrivals="poisson 8 request/s", service="100 ms", servers=np.array([1.0, 2.0]))

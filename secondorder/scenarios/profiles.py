@@ -4,13 +4,14 @@ import tomllib
 from pathlib import Path
 
 from secondorder.errors import InputError
+from secondorder.files import read_text
 
 
 def step_time_of(path: str | Path) -> str:
     """The step time of a profile, in one line. Errors: ``InputError``."""
     try:
-        found = tomllib.loads(Path(path).read_text(encoding="utf-8")).get("step_time")
-    except (OSError, ValueError) as error:
+        found = tomllib.loads(read_text(path, encoding="utf-8-sig")).get("step_time")
+    except (OSError, ValueError, RecursionError) as error:
         given = getattr(error, "strerror", None) or "a file that is no TOML"
         raise InputError("step_time", given=f"{path}: {given}", expected="a profile of secondorder calibrate") from None
     if not isinstance(found, str):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from secondorder.errors import FileError
+from secondorder.files import read_text
 from secondorder.workloads.trace_rows import Rows, read_rows
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ FASTEST_TOKEN = 2e-5
 """Seconds a token, below which it is."""
 AGREES = 0.02
 """Relative difference up to which an end-to-end time is that of its first token and its tokens."""
+LARGEST = 1 << 30
+"""Bytes of a result at most."""
 LOST = 0.1
 """Share of requests without an answer, above which those with one are no picture of the load."""
 
@@ -95,7 +98,7 @@ def checked(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
 def document_of(path: Path) -> object:
     """One JSON value, a list of JSON objects by line, or nothing for another form."""
     try:
-        text = path.read_text(encoding="utf-8-sig").strip()
+        text = read_text(path, encoding="utf-8-sig", most=LARGEST).strip()
     except (OSError, UnicodeDecodeError) as error:
         given = getattr(error, "strerror", None) or "bytes that are not UTF-8 text"
         raise FileError(str(path), given=given, expected="the result of a load generator") from None

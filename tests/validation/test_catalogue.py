@@ -353,3 +353,15 @@ def test_an_interval_of_the_error_is_that_of_the_simulation_turned_round() -> No
     assert isinstance(judged.error, Interval)
     assert judged.error.low < judged.error.mean < judged.error.high
     assert judged.error.low == pytest.approx(judged.formula / judged.simulated.high - 1)
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfen\x00", b"\xef\xbb\xbfname,x\n", b"name,value\n"])
+def test_reference_values_that_are_no_such_table_are_refused_in_one_line(
+    text: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "odd.csv").write_bytes(text)
+    asked = ["validate", "--coverage", "--suite", "queueing", "--reference", str(tmp_path / "odd.csv")]
+    assert main(asked) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "expected a CSV file of reference values" in told

@@ -16,6 +16,7 @@ from typing import Any
 from zlib import crc32
 
 from secondorder.errors import FileError, InputError
+from secondorder.files import read_text
 from secondorder.scenarios.queue import BatchService, Closed, ForkJoin, ProcessorSharing, Queue
 from secondorder.simulate.queues import warm_up
 from secondorder.simulate.queues.answer import RELAXATIONS
@@ -257,11 +258,15 @@ def read_reference(file: Path) -> tuple[list[System], list[Excluded]]:
 def _lines(file: Path) -> list[dict[str, str]]:
     expected = "a CSV file of reference values: name, parameters, quantity, value"
     try:
-        lines = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
-    except OSError:
+        lines = list(csv.DictReader(read_text(file, encoding="utf-8-sig").splitlines()))
+    except FileNotFoundError:
         raise FileError(
             str(file), given="no such file", expected=expected, remedy="name one with --reference"
         ) from None
+    except OSError as error:
+        raise FileError(str(file), given=error.strerror or "no file", expected=expected) from None
+    except (UnicodeDecodeError, csv.Error):
+        raise FileError(str(file), given="another kind of file", expected=expected) from None
     if not lines or not {"name", "parameters", "quantity", "value"} <= set(lines[0]):
         raise FileError(str(file), given="other columns", expected=expected)
     return lines
