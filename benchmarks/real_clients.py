@@ -1,7 +1,7 @@
 """Real clients against ``secondorder emulate``: does the file of each read, replay, and calibrate back?
 
     python benchmarks/real_clients.py --vllm ENV/bin/vllm --guidellm ENV/bin/guidellm --aiperf ENV/bin/aiperf
-        --inference-perf ENV/bin/inference-perf [--requests 80] [--rate 2] [--keep FOLDER] [--realtime]
+        --inference-perf ENV/bin/inference-perf [--requests 80] [--rate 2 | --users 8] [--keep FOLDER] [--realtime]
 
 Each client is installed in an environment of its own; one that is not found on the path or by its flag is skipped. A
 tokenizer of three-letter words is written to the folder, so that nothing is fetched: the endpoint counts four
@@ -55,13 +55,14 @@ BATCHES = [(0, 0, 0, n, n * context, n) for n in (1, 4, 8, 16) for context in (4
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Where a client finds the endpoint and the tokenizer, and where it writes."""
+    """Where a client finds the endpoint and the tokenizer, where it writes, and its load: ``users``, or a ``rate``."""
 
     url: str
     tokenizer: Path
     folder: Path
     requests: int
     rate: float
+    users: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,33 +77,36 @@ class Client:
 
 def vllm(run: Run) -> list[str]:
     spread = str(PROMPT_SPREAD / PROMPT)
+    load = ["inf", "--max-concurrency", str(run.users)] if run.users else [str(run.rate)]
     return [
         "bench", "serve", "--backend", "openai", "--base-url", run.url, "--endpoint", "/v1/completions", "--model",
         "emulated", "--tokenizer", str(run.tokenizer), "--dataset-name", "random", "--random-input-len", str(PROMPT),
         "--random-output-len", str(OUTPUT), "--random-range-ratio", spread, "--num-prompts", str(run.requests),
-        "--request-rate", str(run.rate), "--percentile-metrics", "ttft,tpot,e2el", "--metric-percentiles", "99",
+        "--percentile-metrics", "ttft,tpot,e2el", "--metric-percentiles", "99",
         "--save-result", "--save-detailed", "--result-dir", str(run.folder), "--result-filename", "vllm.json",
-        "--disable-tqdm",
+        "--disable-tqdm", "--request-rate", *load,
     ]  # fmt: skip
 
 
 def guidellm(run: Run) -> list[str]:
     prompt = f"prompt_tokens={PROMPT},prompt_tokens_stdev={PROMPT_SPREAD},prompt_tokens_min=50,prompt_tokens_max=2000"
     output = f"output_tokens={OUTPUT},output_tokens_stdev={OUTPUT_SPREAD},output_tokens_min=5,output_tokens_max=150"
+    load = f"kind=concurrent,streams={run.users}" if run.users else f"kind=poisson,rate={run.rate:g}"
     return [
         "run", "--backend", f"kind=openai_http,target={run.url},model=emulated", "--profile",
-        f"kind=poisson,rate={run.rate:g}", "--constraint", f"kind=max_requests,count={run.requests}", "--tokenizer",
+        load, "--constraint", f"kind=max_requests,count={run.requests}", "--tokenizer",
         f"kind=hf_auto,model={run.tokenizer}", "--data", f"kind=synthetic_text,{prompt},{output}", "--output",
         f"kind=json,path={run.folder / 'guidellm.json'}", "--disable-console",
     ]  # fmt: skip
 
 
 def aiperf(run: Run) -> list[str]:
+    load = ["--concurrency", str(run.users)] if run.users else ["--request-rate", str(run.rate)]
     return [
         "profile", "--model", "emulated", "--url", run.url, "--endpoint-type", "chat", "--streaming", "--tokenizer",
         str(run.tokenizer), "--synthetic-input-tokens-mean", str(PROMPT), "--synthetic-input-tokens-stddev",
         str(PROMPT_SPREAD), "--output-tokens-mean", str(OUTPUT), "--output-tokens-stddev", str(OUTPUT_SPREAD),
-        "--request-rate", str(run.rate), "--request-count", str(run.requests), "--artifact-dir", str(run.folder),
+        *load, "--request-count", str(run.requests), "--artifact-dir", str(run.folder),
         "--ui", "none",
     ]  # fmt: skip
 
@@ -110,13 +114,15 @@ def aiperf(run: Run) -> list[str]:
 def inference_perf(run: Run) -> list[str]:
     spread = {"min": 50, "max": 2000, "mean": PROMPT, "std_dev": PROMPT_SPREAD, "total_count": run.requests}
     outputs = {"min": 5, "max": 150, "mean": OUTPUT, "std_dev": OUTPUT_SPREAD, "total_count": run.requests}
-    stage = {"rate": run.rate, "duration": round(run.requests / run.rate)}
+    stage: dict[str, float] = {"rate": run.rate, "duration": round(run.requests / run.rate)}
+    if run.users:
+        stage = {"concurrency_level": run.users, "num_requests": run.requests}
     plan = {
         "api": {"type": "completion", "streaming": True},
         "server": {"type": "vllm", "model_name": "emulated", "base_url": run.url, "ignore_eos": True},
         "tokenizer": {"pretrained_model_name_or_path": str(run.tokenizer)},
         "data": {"type": "random", "input_distribution": spread, "output_distribution": outputs},
-        "load": {"type": "poisson", "stages": [stage], "num_workers": 1},
+        "load": {"type": "concurrent" if run.users else "poisson", "stages": [stage], "num_workers": 1},
         "report": {"request_lifecycle": {"summary": True, "per_stage": False, "per_request": True}},
         "storage": {"local_storage": {"path": str(run.folder / "reports")}},
     }
@@ -250,6 +256,7 @@ def main() -> None:
         parser.add_argument(f"--{client.name}", default=shutil.which(client.name), help="its executable")
     parser.add_argument("--requests", type=int, default=80)
     parser.add_argument("--rate", type=float, default=2.0)
+    parser.add_argument("--users", type=int, help="a closed loop of so many instead of the rate")
     parser.add_argument("--port", type=int, default=8123)
     parser.add_argument("--keep", type=Path, help="folder for what the clients write, read again if it is there")
     parser.add_argument("--realtime", action="store_true")
@@ -266,7 +273,8 @@ def main() -> None:
                 print(f"skipped, as no {client.name} is installed; name it with --{client.name}")
                 continue
             run = Run(
-                url=url, tokenizer=tokenizer, folder=folder, requests=options["requests"], rate=options["rate"]
+                url=url, tokenizer=tokenizer, folder=folder, requests=options["requests"], rate=options["rate"],
+                users=options["users"],
             )  # fmt: skip
             (folder / "endpoint.txt").write_text(measured(client, program, run, realtime=options["realtime"]))
         print((folder / "endpoint.txt").read_text())
