@@ -79,6 +79,7 @@ from .scenarios.queue import Renewal as Renewal
 from .scenarios.queue import Shared as Shared
 from .scenarios.queue_network import QueueNetwork as QueueNetwork
 from .scenarios.reasoning import Reasoning as Reasoning
+from .scenarios.roster import Roster as Roster
 from .scenarios.scaling_law import ScalingLaw as ScalingLaw
 from .scenarios.serving import Serving as Serving
 from .scenarios.shared_cluster import SharedCluster as SharedCluster

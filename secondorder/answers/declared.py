@@ -168,6 +168,12 @@ QUEUE_NETWORK = (
     Metric(name="visits"),
 )
 
+ROSTER = (
+    Metric(name="wait", unit="s", statistics=("mean", "p99")),
+    Metric(name="prob_wait"),
+    Metric(name="utilisation"),
+)
+
 SHARED_CLUSTER = (
     Metric(name="wait", unit="s", statistics=("mean", "p99")),
     Metric(name="response", unit="s", statistics=("mean",)),
