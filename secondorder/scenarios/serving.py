@@ -56,8 +56,8 @@ class Serving(Checked):
     - ``precision``: number format of weights and arithmetic, such as bf16 or fp8.
     - ``kv_precision``: number format of the KV cache; the model's own 16 bits if not given, whatever the weights have.
     - ``tensor_parallel_size``: accelerators that share each layer.
-    - ``data_parallel_size``: ranks of ``tensor_parallel_size`` accelerators, each with a cache, slots and requests of
-      its own, which share the experts of a mixture and wait for each other in each step.
+    - ``data_parallel_size``: ranks of ``tensor_parallel_size`` accelerators, each with its own cache, slots and
+      requests; they share experts and step together.
     - ``enable_expert_parallel``: whether each accelerator has whole experts; else each expert is split over all.
     - ``max_num_seqs``: sequences that run at once, at most; by the accelerator's memory if not given (256, or 1024 from
       70 GiB on).
