@@ -22,6 +22,9 @@ FEWEST, MOST = 12, 24
 CLOSEST = 1e-4
 """Relative scatter of a measured time that is assumed at least, and change of the times that is none."""
 
+NOTHING = 1e-9
+"""Share of the measured times that a constant adds to its least value, below which it is that: a solver's rounding."""
+
 
 class Equations(NamedTuple):
     """``matrix @ constants = target``, a row a measured time: of which ``request``, and if of its ``first`` token."""
@@ -96,6 +99,7 @@ def _robust(seen: Sequence[Equations], least: Floats) -> tuple[Floats, Floats, F
         rows = np.column_stack([matrix / scale, target]) * np.sqrt(weight)[:, None]
         triangle: Floats = np.asarray(np.linalg.qr(rows, mode="r"))
         found = lsq_linear(triangle[:, :-1], triangle[:, -1], bounds=(least * scale, np.inf)).x / scale
+        found = np.where((found - least) * scale < NOTHING, least, found)
         missed = target - matrix @ found
         width = np.where(first, _width(missed[first]), _width(missed[~first]))
         weight = np.minimum(1.0, 3 * width / np.maximum(np.abs(missed), 1e-300)) / width**2
