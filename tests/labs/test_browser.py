@@ -82,6 +82,7 @@ def page(browser):
     """A page that keeps what it asked of a network, and its errors."""
     width, height = SIZES["laptop"]
     page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_navigation_timeout(240_000)  # the first simulation may have to compile its kernels
     page.asked, page.errors = [], []
     page.on("request", lambda request: page.asked.append(request.url))
     page.on("pageerror", lambda error: page.errors.append(str(error)))
