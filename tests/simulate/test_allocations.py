@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import secondorder as so
-from secondorder.analytic.training.allocations import work_of_allocation
+from secondorder.analytic.training.allocations import work_of_allocation, work_without_failures
 from secondorder.analytic.training.run_interval import best_training_interval, long_run_goodput
 from secondorder.cli import main
 from secondorder.errors import InputError
@@ -67,6 +67,14 @@ def test_a_form_without_the_last_checkpoint_or_the_downtime_would_not_pass():
     mean, error = drawn(*CASES["downtime"])
     assert abs(solved(usable, tau, write, mtbf, restart, down, False) - mean) > 4 * error
     assert abs(solved(usable, tau, write, mtbf, restart, 0.0, True) - mean) > 4 * error
+
+
+def test_rare_failures_leave_the_work_of_an_allocation_in_which_nothing_fails():
+    for case in CASES.values():
+        usable, tau, write, _, restart, _, last = case
+        quiet = work_without_failures(usable=usable, interval=tau, write=write, restart=restart, last_write=last)
+        assert solved(usable, tau, write, 1e9, restart, 0.0, last) == pytest.approx(quiet, rel=1e-4, abs=1e-3)
+        assert solved(*case) <= quiet
 
 
 def test_a_short_downtime_joins_the_closed_form_without_one():

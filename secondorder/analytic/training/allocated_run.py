@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from secondorder.analytic.training.allocations import first_order_goodput_of_allocations, work_of_allocation
+from secondorder.analytic.training.allocations import (
+    first_order_goodput_of_allocations,
+    work_of_allocation,
+    work_without_failures,
+)
 from secondorder.analytic.training.run import Run
 from secondorder.answers.declared import TRAINING
-from secondorder.answers.estimate import Rung, approximation, exact, rungs
+from secondorder.answers.estimate import Rung, approximation, bound, exact, rungs
 from secondorder.quantities import si
 from secondorder.scenarios.allocation import Allocation
 
@@ -37,6 +41,19 @@ class AllocatedRun:
         return kept / allocation.period
 
     @property
+    def quiet(self) -> float:
+        """The same where nothing fails."""
+        run, allocation = self.run, self.allocation
+        kept = work_without_failures(
+            usable=allocation.usable,
+            interval=run.interval,
+            write=run.write,
+            restart=run.restart,
+            last_write=si(allocation.grace) > 0,
+        )
+        return kept / allocation.period
+
+    @property
     def first_order(self) -> float:
         """The same by means."""
         run, allocation = self.run, self.allocation
@@ -52,7 +69,8 @@ class AllocatedRun:
         )
 
     def rungs(self) -> Iterator[Rung]:
-        """Orders 1 and 2."""
+        """Orders 0 to 2."""
+        yield from rungs(TRAINING, 0, "no failures", bound("nothing fails"), {"goodput": self.quiet})
         lost = 1 - self.first_order
         rough = f"what is lost is {lost:.3g} of the time" if lost**2 > SHORT else ""
         note = "times far below the time between failures and the length of an allocation"

@@ -114,6 +114,20 @@ def work_of_allocation(
     return float(run.kept(until)[0] + _after_failures(run, horizon - down, down))
 
 
+def work_without_failures(
+    *, usable: float, interval: float, write: float, restart: float = 0.0, last_write: bool = True
+) -> float:
+    """Work in s that an allocation keeps in which nothing fails: whole intervals, and what the last checkpoint saves.
+
+    A bound on ``work_of_allocation``. All in s.
+
+    >>> work_without_failures(usable=4_000.0, interval=1_200.0, write=60.0, restart=300.0)
+    3580.0
+    """
+    whole, left = divmod(max(usable - restart, 0.0), interval + write)
+    return whole * interval + (min(left, interval) if last_write else 0.0)
+
+
 def _after_failures(run: _Periods, time: float, downtime: float) -> float:
     """``J`` at this time, by the trapezoidal rule on cells of which a whole number fill the downtime."""
     cells = max(CELLS, 4 * math.ceil(time / downtime))

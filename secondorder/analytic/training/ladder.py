@@ -71,7 +71,7 @@ def solve_training(scenario: Training) -> Answer:
         return Answer(scenario=scenario.name, estimates=ranked([*_order_0(run), *elastic.rungs()]), how=_how(run))
     if scenario.allocation is not None:
         allocated = AllocatedRun(run=run, allocation=scenario.allocation)
-        return Answer(scenario=scenario.name, estimates=ranked([*_order_0(run), *allocated.rungs()]), how=_how(run))
+        return Answer(scenario=scenario.name, estimates=ranked(list(allocated.rungs())), how=_how(run))
     estimates = [*_order_0(run), *_order_1(run), *_order_2(run), *_counts(run), *_availability(run)]
     estimates += _segments(run)
     return Answer(scenario=scenario.name, estimates=ranked(estimates), how=_how(run))
