@@ -48,6 +48,13 @@ SINGLE_LINE = Field(
     given="one server, gamma gaps, lognormal services",
     truth="simulated; the mean wait from idle periods (Marshall 1968) where the load is above 0.4",
 )
+SEVERAL_SERVERS = Field(
+    name="several_servers",
+    system="queue",
+    axes=(_load(0.2, 0.95), GAPS, _count("servers", "servers in one line", 2, 32)),
+    given="one line, gamma gaps, exponential services",
+    truth="exact (Takacs 1962, GI/M/c)",
+)
 BURSTS = Field(
     name="bursts",
     system="queue",

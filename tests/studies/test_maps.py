@@ -7,12 +7,14 @@ from importlib import import_module
 import numpy as np
 import pytest
 
+from secondorder.analytic.queues import multiserver
 from secondorder.answers.answer import Answer
 from secondorder.breakdown.axes import Axis
 from secondorder.breakdown.breakdown_map import STEPS, BreakdownMap
 from secondorder.breakdown.fields import SINGLE_LINE, Field
 from secondorder.breakdown.rows import ROWS, Row
 from secondorder.simulate.collectives.one_run import of_collective, of_pipeline
+from secondorder.simulate.kernels.queues import first_come
 from secondorder.simulate.queues.run import run
 from secondorder.studies.maps import collectives, queues
 from secondorder.studies.maps.build import COARSE, Known, build, point_at, truth_at
@@ -56,6 +58,25 @@ def test_a_wait_that_leaves_out_the_idle_periods_would_not_pass():
 def test_at_a_light_load_the_waits_themselves_are_those_of_pollaczek_and_khinchine():
     point = {"load": 0.3, "arrival_scv": 1.0, "service_scv": 2.0}
     assert _within(_replications(queues.wait_of_one, point, "wait_mean"), 0.3 * 3 / (2 * 0.7))
+
+
+@pytest.mark.parametrize(("load", "servers"), [(0.3, 2), (0.5, 4), (0.8, 8), (0.95, 32)])
+def test_the_exact_wait_of_several_servers_is_erlangs_where_gaps_are_exponential(load: float, servers: int) -> None:
+    found = queues.wait_in_one_line({"load": load, "arrival_scv": 1.0, "servers": servers})["wait_mean"]
+    erlang = multiserver.mean_wait(arrival_rate=load * servers, service_rate=1.0, servers=servers)
+    assert found == pytest.approx(erlang, rel=1e-6)
+
+
+@pytest.mark.parametrize(("load", "scv", "servers"), [(0.8, 0.25, 4), (0.8, 4.0, 16), (0.5, 2.0, 2)])
+def test_the_exact_wait_of_several_servers_is_that_of_the_kernel(load: float, scv: float, servers: int) -> None:
+    rng, count = np.random.default_rng(3), 400_000
+    exact = queues.wait_in_one_line({"load": load, "arrival_scv": scv, "servers": servers})["wait_mean"]
+    found = []
+    for _ in range(10):
+        arrival = np.cumsum(rng.gamma(1 / scv, scv, count) / (load * servers))
+        found.append((first_come(arrival, rng.exponential(size=count), servers) - arrival).mean())
+    assert _within(np.array(found), exact)
+    assert np.std(found, ddof=1) < 0.1 * exact
 
 
 def test_the_wait_of_gamma_gaps_is_that_of_the_queue_run_customer_by_customer():

@@ -24,9 +24,12 @@ def places(queue: Queue, answer: Answer) -> Mapping[str, Coordinates]:
 
 def _places(queue: Queue) -> Iterator[tuple[str, Coordinates]]:
     law, load = queue.law("service"), {"load": queue.utilisation}
-    one_line = queue.plain and queue.servers == 1 and isinstance(queue.routing, Shared)
+    shared = queue.plain and isinstance(queue.routing, Shared)
+    one_line = shared and queue.servers == 1
     if one_line and isinstance(law, LogNormal) and (gaps := gamma_gaps(queue)):
         yield "single_line", {**load, **gaps, "service_scv": law.scv}
+    if shared and queue.servers > 1 and is_exponential(law) and (gaps := gamma_gaps(queue)):
+        yield "several_servers", {**load, **gaps, "servers": float(queue.servers)}
     if one_line and is_exponential(law) and (burst := bursts(queue)):
         yield "bursts", {**load, **burst}
 

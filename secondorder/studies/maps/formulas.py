@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
+from secondorder.analytic.queues.multiserver_general import allen_cunneen
 from secondorder.analytic.training.periodic import exact_goodput
 from secondorder.breakdown.fields import Coordinates, Field
 from secondorder.breakdown.rows import Row
@@ -32,9 +33,22 @@ def _daly_of_weibull(point: Coordinates) -> Amounts:
     return {"goodput": float(exact_goodput(**given, mtbf=1.0))}
 
 
+def _allen_cunneen(point: Coordinates) -> Amounts:
+    servers = round(point["servers"])
+    wait = allen_cunneen(
+        arrival_rate=point["load"] * servers,
+        mean_service=1.0,
+        arrival_scv=point["arrival_scv"],
+        service_scv=1.0,
+        servers=servers,
+    )
+    return {"wait_mean": float(wait)}
+
+
 OF_POINTS: Mapping[str, Formula] = {
     "pollaczek_khinchine": _pollaczek_khinchine,
     "daly_of_weibull": _daly_of_weibull,
+    "allen_cunneen": _allen_cunneen,
 }
 """Formulas that take the coordinates: times in units of a mean service."""
 

@@ -6,6 +6,7 @@ small where the queue is long: a hundredth of the customers does. *Exact* for in
 *Source*: Marshall, Some inequalities in queueing (1968).
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -41,6 +42,8 @@ def _streams(seed: int, replication: int) -> tuple[np.random.Generator, np.rando
     return stream(seed, replication, "gaps"), stream(seed, replication, "services")
 
 
+SAME = 1e-6
+"""Distance below which two places of a transform are taken for the same."""
 LIGHT = 0.4
 """Load below which idle periods say less of the wait than the waits themselves."""
 
@@ -69,6 +72,41 @@ def wait_of_one(point: Coordinates, seed: int, replication: int, length: int) ->
     return {"wait_mean": _wait(start, arrival, service, variance, load)}
 
 
+# Several servers: known exactly
+
+
+def several_servers(point: Coordinates) -> Queue:
+    servers = round(point["servers"])
+    arrivals = f"gamma {point['load'] * servers!r} request/s {_gamma(point['arrival_scv'])}"
+    return Queue(arrivals=arrivals, service="exponential 1 s", servers=servers)
+
+
+def wait_in_one_line(point: Coordinates) -> Amounts:
+    """The mean wait of GI/M/c with gamma gaps, ``D/(c mu (1 - s)^2)``; all terms of ``1/D`` are positive.
+
+    ``b(x)`` is the transform of the gaps at ``x mu``, ``s = b(c (1 - s))``, ``C_j = prod_1^j b(k)/(1 - b(k))``, ``1/D =
+    1/(1 - s) + sum_1^c binomial(c, j)/(C_j (1 - b(j))) (c (1 - b(j)) - j)/(c (1 - s) - j)``. *Exact*. *Source*: Takacs,
+    Introduction to the Theory of Queues (1962), chapter 2; Gross and Harris (1998), section 5.3.
+    """
+    from scipy.optimize import brentq
+
+    servers, scv = round(point["servers"]), point["arrival_scv"]
+    rate = point["load"] * servers
+
+    def transform(x: float) -> float:
+        return float((1 + x * scv / rate) ** (-1 / scv))
+
+    root = float(brentq(lambda s: transform(servers * (1 - s)) - s, 0.0, 1 - 1e-9, xtol=1e-15))
+    total, product = 1 / (1 - root), 1.0
+    for j in range(1, servers + 1):
+        below = transform(j)
+        product *= below / (1 - below)
+        x = j if abs(servers * (1 - root) - j) > SAME else j + SAME  # both ends of the ratio are 0 there
+        ratio = (servers * (1 - transform(x)) - x) / (servers * (1 - root) - x)
+        total += math.comb(servers, j) / (product * (1 - below)) * ratio
+    return {"wait_mean": 1 / (total * servers * (1 - root) ** 2)}
+
+
 # Bursts: known exactly
 
 
@@ -88,5 +126,6 @@ def wait_in_bursts(point: Coordinates) -> Amounts:
 
 GROUNDS: Mapping[str, Ground] = {
     "single_line": Ground(scenario=single_line, truth=Simulated(once=wait_of_one, length=20_000, budget=3_000_000)),
+    "several_servers": Ground(scenario=several_servers, truth=Exact(amounts=wait_in_one_line)),
     "bursts": Ground(scenario=bursts, truth=Exact(amounts=wait_in_bursts)),
 }
