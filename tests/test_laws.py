@@ -1,5 +1,8 @@
 """Laws of service: their moments, transforms, samples and spellings agree with each other and with mpmath."""
 
+import os
+import subprocess
+import sys
 from itertools import pairwise
 
 import mpmath
@@ -305,3 +308,26 @@ def test_survival_of_measured_times_counts_them() -> None:
     law = EmpiricalLaw([1.0, 2.0, 2.0, 5.0])
     assert law.survival([0.0, 1.0, 2.0, 4.9, 5.0]).tolist() == [1.0, 0.75, 0.25, 0.25, 0.0]
     assert law.excess([0.0, 2.0, 6.0]).tolist() == [2.5, 0.75, 0.0]
+
+
+@pytest.mark.parametrize(
+    "law", [LogNormal("1 s", scv=3.0), Pareto("1 s", shape=2.5), Weibull("1 s", shape=0.7)], ids=str
+)
+def test_draws_are_the_same_on_a_processor_without_vector_extensions(law):
+    """numpy's own functions round otherwise where a processor has them; those of the C library do not."""
+    code = (
+        "import sys, numpy as np; from secondorder.laws.reading import read_law;"
+        "print(read_law(sys.argv[1], 'law').sample(2000, np.random.default_rng(3)).tobytes().hex())"
+    )
+    vectors = " ".join(np.show_config(mode="dicts")["SIMD Extensions"]["found"])
+    answers = set()
+    for features in ("", vectors):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(law)],
+            env={**os.environ, "NPY_DISABLE_CPU_FEATURES": features},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        answers.add(done.stdout)
+    assert len(answers) == 1

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from secondorder.arrays import Floats
 from secondorder.errors import InputError
+from secondorder.laws.elementary import exp, power
 from secondorder.laws.protocol import Complexes, Mean, SpelledLaw, by_columns, draws, time_argument, whole_order
 from secondorder.quantities import Positive, Scv, si
 
@@ -84,7 +85,7 @@ class LogNormal(SpelledLaw):
 
     def sample(self, n: int, rng: np.random.Generator) -> Floats:
         """``n`` draws in seconds."""
-        return np.exp(self.sigma * rng.standard_normal(draws(n))) * self.median
+        return exp(self.sigma * rng.standard_normal(draws(n))) * self.median
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class Pareto(SpelledLaw):
 
     def sample(self, n: int, rng: np.random.Generator) -> Floats:
         """``n`` draws in seconds."""
-        return np.exp(rng.standard_exponential(draws(n)) / self.shape) * self.least
+        return exp(rng.standard_exponential(draws(n)) / self.shape) * self.least
 
 
 @dataclass(frozen=True)
@@ -214,4 +215,4 @@ class Weibull(SpelledLaw):
 
     def sample(self, n: int, rng: np.random.Generator) -> Floats:
         """``n`` draws in seconds."""
-        return rng.standard_exponential(draws(n)) ** (1 / self.shape) * self.scale
+        return power(rng.standard_exponential(draws(n)), 1 / self.shape) * self.scale
