@@ -7,7 +7,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -170,7 +170,8 @@ def _station(value: Any) -> Station:
     if isinstance(value, str):
         example = "web service=50 ms rate=8 request/s to=app:0.5"
         return read(f"station {value}", {"station": Station}, what="stations", example=example)
-    if isinstance(value, Mapping):
+    known = {field.name for field in fields(Station)}
+    if isinstance(value, Mapping) and {"name", "service"} <= set(value) <= known:
         return Station(**value)
     if not isinstance(value, Station):
         raise InputError("stations", given=repr(value), expected='"web service=50 ms rate=8 request/s to=app:0.5"')

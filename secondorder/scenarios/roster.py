@@ -42,7 +42,7 @@ class Roster(Timed):
         object.__setattr__(self, "profile", read_profile("profile", self.profile))
         super().__post_init__()
         numbers = read_numbers(self.servers, "servers")
-        if min(numbers) < 0 or not sum(numbers) or any(number != int(number) for number in numbers):
+        if not all(0 <= number < 1e6 and number % 1 == 0 for number in numbers) or not sum(numbers):
             raise InputError("servers", given=repr(self.servers), expected="whole numbers, not all 0")
         hours = {len(numbers), len(self.profile)} - {1}
         if len(hours) > 1:

@@ -6,7 +6,7 @@ from secondorder.systems.system import System
 SYSTEM = System(
     kind="secondorder.scenarios.queue_network:QueueNetwork",
     title="An open network of queues: stations, and customers that go from one to the next by chance.",
-    example=('--stations "web service=50 ms rate=8 request/s to=app:0.5; app service=80 ms servers=2 to=web:0.2"'),
+    example='--stations "a service=50 ms rate=8 request/s to=b:0.5; b service=80 ms"',
     closed_form="secondorder.analytic.queue_network:solve_queue_network",
     simulator="secondorder.simulate.queues.network:simulate_queue_network",
     metrics=QUEUE_NETWORK,
