@@ -112,7 +112,7 @@ class Case:
     def _asks(self) -> Iterator[Ask]:
         for index, (arrival, (_, prompt, output)) in enumerate(zip(self.arrivals, self.requests, strict=True)):
             prefix = self._prefix(index, prompt // self.scenario.block_size)
-            priority = self.priorities[index] if self.priorities else 0
+            priority = int((self.priorities or self.requests.priority)[index])
             gives_up = arrival + self.patience[index] if self.patience else maxsize
             yield Ask(arrival, prompt, output, prefix, priority, gives_up)
 
@@ -145,6 +145,7 @@ def _settings(scenario: Serving) -> Settings:
         chunked_prefill=scenario.enable_chunked_prefill,
         prefix_caching=scenario.settings.enable_prefix_caching,
         async_scheduling=scenario.settings.async_scheduling,
+        urgent_first=scenario.scheduling_policy == "priority",
         whole_length=scenario.scheduler_reserve_full_isl,
         unnamed_first=scenario.engine != "vllm 0.19",
         cap_alone=scenario.engine != "vllm 0.33",
@@ -183,6 +184,7 @@ def cases(
     most_requests: int = 10,
     output: int = 40,
     cadence: bool = False,
+    urgent: bool = False,
 ) -> Case:
     """A service so small that requests preempt each other, and requests that it can serve."""
     count = draw(st.integers(1, most_requests))
@@ -214,6 +216,7 @@ def cases(
         long_prefill_token_threshold_adaptive=engine == "vllm 0.33" and draw(st.booleans()),
         watermark=0.0 if engine == "vllm 0.19" else draw(st.sampled_from([0.0, 0.0, 0.1])),
         scheduler_reserve_full_isl=draw(st.sampled_from([True, True, False])),
+        scheduling_policy="priority" if urgent else "fcfs",
         prefill_schedule_interval=draw(st.sampled_from([2, 2, 3, 5, 9])) if cadence else 1,
         step_time=STEP_TIMES[draw(st.integers(0, len(STEP_TIMES) - 1))],
     )
@@ -223,6 +226,7 @@ def cases(
         output_tokens=outputs,
         hash_ids=tuple(map(np.array, draw(hashes(prompts, hash_block)))) if hash_block else None,
         hash_block=hash_block,
+        priorities=draw(st.lists(st.integers(-1, 2), min_size=count, max_size=count)) if urgent else None,
     )
     return Case(scenario, tuple(times), requests)
 

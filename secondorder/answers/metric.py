@@ -69,6 +69,16 @@ def declared(metrics: Iterable[Metric], value: str) -> Metric | None:
     return next((metric for metric in metrics if name in metric.names), None)
 
 
+def value_name(quantity: str, statistic: str) -> str:
+    """The name of a statistic of a quantity, which may be that of a class.
+
+    >>> value_name("ttft", "p99"), value_name("ttft_class_1", "p99")
+    ('ttft_p99', 'ttft_p99_class_1')
+    """
+    name, mark, kind = quantity.partition("_class_")
+    return f"{name}_{statistic}{mark}{kind}"
+
+
 def unit_of(metrics: Iterable[Metric], value: str) -> str:
     """The unit of a value of an answer.
 

@@ -34,9 +34,12 @@ def show(result: "Answer | Comparison", out: Output) -> None:
 def show_all(results: "Sequence[Answer | Comparison]", out: Output) -> None:
     """Answers or comparisons, one after the other."""
     from secondorder.answers.answer import Answer
-    from secondorder.report.tables import answer_grid, comparison_grid
+    from secondorder.report.tables import answer_grid, comparison_grid, priority_grids
 
-    grids = [answer_grid(each) if isinstance(each, Answer) else comparison_grid(each) for each in results]
+    grids = []
+    for each in results:
+        grids.append(answer_grid(each) if isinstance(each, Answer) else comparison_grid(each))
+        grids += priority_grids(each if isinstance(each, Answer) else each.simulated)
     if out.format in ("json", "csv"):
         for grid in grids:
             for line in grid.above:

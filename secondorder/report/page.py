@@ -13,7 +13,7 @@ from secondorder.answers.answer import Answer
 from secondorder.answers.estimate import Estimate
 from secondorder.errors import FileError, InputError
 from secondorder.report.style import inline_svg
-from secondorder.report.tables import Grid, answer_grid, comparison_grid
+from secondorder.report.tables import Grid, answer_grid, comparison_grid, priority_grids
 from secondorder.scenarios.scenario import Scenario
 from secondorder.validation.comparison import Comparison
 
@@ -70,7 +70,7 @@ def section_of(scenario: Scenario, result: Answer | Comparison) -> Section:
     return Section(
         title=scenario.name,
         plan=plan_of(scenario),
-        grids=[grid],
+        grids=[grid, *priority_grids(result.simulated if isinstance(result, Comparison) else result)],
         figures=figures,
         assumptions=assumptions_of(solved),
         sources=list(dict.fromkeys(sources_of(scenario))),

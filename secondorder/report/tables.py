@@ -13,8 +13,9 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Literal
 
 from secondorder.answers.answer import Answer, band_lines
+from secondorder.answers.declared import SERVING
 from secondorder.answers.estimate import Estimate, best_of
-from secondorder.answers.metric import LATENCIES
+from secondorder.answers.metric import LATENCIES, declared
 from secondorder.quantities import readable
 from secondorder.studies.sweep import SweepPoint
 from secondorder.validation.comparison import Comparison, on_load_axis
@@ -82,6 +83,7 @@ def comparison_grid(comparison: Comparison) -> Grid:
     lines = [
         compared_line((metric,), comparison, metric)
         for metric in _in_families([*comparison.solved, *comparison.simulated])
+        if not of_a_priority(metric)
     ]
     above = [
         f"{comparison.scenario}: {comparison.solved.how}",
@@ -109,9 +111,39 @@ def agreement(margin: float, simulated: Sequence[Estimate]) -> str:
 
 def answer_grid(answer: Answer) -> Grid:
     """The estimates of one answer."""
-    lines = [line((metric,), answer[metric]) for metric in _in_families(answer)]
+    lines = [line((metric,), answer[metric]) for metric in _in_families(answer) if not of_a_priority(metric)]
     above = [f"{answer.scenario}: {answer.how}".rstrip(": ")]
     return ladder(("metric",), lines, above, band_lines(answer.estimates))
+
+
+def of_a_priority(metric: str) -> bool:
+    """Whether a metric is that of a service's requests of one priority, which stand in a table of their own."""
+    return "_class_" in metric and declared(SERVING, metric) is not None
+
+
+def priority_grids(answer: Answer) -> list[Grid]:
+    """What was simulated of the requests of each priority, a column each; nothing where they have none."""
+    names = [name.split("_class_") for name in answer if of_a_priority(name)]
+    levels = sorted({level for _, level in names}, key=int)
+    if not levels:
+        return []
+    rows, marks = [], _Marks()
+    for metric in _in_families(name for name, _ in names):
+        known = [answer.get(f"{metric}_class_{level}", ()) for level in levels]
+        lines = [line((metric,), each) for each in known]
+        scale, unit = _scale(max(lines, key=lambda one: one.witness.amount if one.witness else -math.inf))
+        cells = [marks.on(_interval(one.witness, scale, False), one.witness) if one.witness else "" for one in lines]
+        rows.append([metric.replace("_per_", "/"), *cells, unit])
+    return [
+        Grid(
+            header=["metric", *(f"priority {level}" for level in levels), ""],
+            rows=rows,
+            above=["by priority, simulated: no closed form tells the requests of one from those of another"],
+            below=marks.notes,
+            numbers=frozenset(range(1, len(levels) + 1)),
+            breaks=_breaks([row[0] for row in rows]),
+        )
+    ]
 
 
 def _in_families(metrics: Iterable[str]) -> list[str]:

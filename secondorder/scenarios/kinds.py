@@ -92,6 +92,7 @@ from secondorder.workloads.lengths import MARGINALS, Empirical, Lengths, lengths
 from secondorder.workloads.models import models
 from secondorder.workloads.network import Network
 from secondorder.workloads.prefixes import SharedPrefixes
+from secondorder.workloads.priorities import PriorityShares, read_priorities
 from secondorder.workloads.traces import Trace
 from secondorder.workloads.transformer import Transformer
 from secondorder.zoo import Zoo
@@ -325,6 +326,13 @@ FAMILIES: tuple[Family, ...] = (
     _without_word("patience", Patience, "5 s retries=3"),
     _without_word("prefixes", SharedPrefixes, "100 tokens=1024 share=0.8"),
     _several("stations", Stations, "stations", "web service=50 ms rate=8 request/s to=app:0.5; app service=80 ms"),
+    Family(
+        name="shares of priorities",
+        example="0=0.2 1=0.8",
+        read=read_priorities,
+        expected='"0=0.2 1=0.8"',
+        types=(PriorityShares,),
+    ),
     # several replicas
     _by_word(
         "router",

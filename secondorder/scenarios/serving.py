@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Lt
@@ -31,6 +31,7 @@ from secondorder.scenarios.steptime import Placement, Roofline, StepFunction, St
 from secondorder.workloads.arrivals import Arrivals
 from secondorder.workloads.lengths import Empirical, Lengths
 from secondorder.workloads.prefixes import SharedPrefixes
+from secondorder.workloads.priorities import PriorityShares
 from secondorder.workloads.requests import Requests
 from secondorder.workloads.traces import Trace
 from secondorder.workloads.transformer import Transformer
@@ -53,6 +54,8 @@ class Serving(Checked):
       256"), required unless the arrivals are a trace.
     - ``prefixes``: prefixes that prompts share ("100 tokens=1024 share=0.8 exponent=0.9"); none if not given, and none
       with a trace, which has its own.
+    - ``priorities``: share of the requests of each priority, the lower the more urgent ("0=0.2 1=0.8"); 0 for all if
+      not given, or those of a trace.
     - ``precision``: number format of weights and arithmetic, such as bf16 or fp8.
     - ``kv_precision``: number format of the KV cache; the model's own 16 bits if not given, whatever the weights have.
     - ``tensor_parallel_size``: accelerators that share each layer.
@@ -75,6 +78,8 @@ class Serving(Checked):
     - ``watermark``: share of the blocks that an admission leaves free while others run.
     - ``scheduler_reserve_full_isl``: whether a prompt is admitted only if all of it fits in the free blocks; else only
       what the step computes must.
+    - ``scheduling_policy``: "fcfs", first come first served, or "priority", the lowest priority first and of those the
+      first to come; the victim of a preemption is the last of that order.
     - ``prefill_schedule_interval``: steps from one with prefill to the next, unless requests are left waiting.
     - ``enable_chunked_prefill``: whether a prompt may be spread over several steps.
     - ``enable_prefix_caching``: whether blocks of finished requests are kept; the least recently used go first. On if
@@ -98,6 +103,7 @@ class Serving(Checked):
     arrivals: Arrivals | Trace
     lengths: Lengths | Empirical | None = None
     prefixes: SharedPrefixes | None = None
+    priorities: PriorityShares | None = None
     precision: str = "bf16"
     kv_precision: str | None = None
     tensor_parallel_size: Count = 1
@@ -114,6 +120,7 @@ class Serving(Checked):
     long_prefill_token_threshold_adaptive: bool = False
     watermark: Share = 0.0
     scheduler_reserve_full_isl: bool = True
+    scheduling_policy: Literal["fcfs", "priority"] = "fcfs"
     prefill_schedule_interval: Count = 1
     enable_chunked_prefill: bool = True
     enable_prefix_caching: bool | None = None
@@ -124,6 +131,8 @@ class Serving(Checked):
     name: str = "serving"
 
     def __post_init__(self) -> None:
+        if isinstance(self.priorities, Mapping):
+            object.__setattr__(self, "priorities", PriorityShares(shares=self.priorities))
         super().__post_init__()
         if isinstance(self.arrivals, Trace) and self.lengths is not None:
             raise InputError(
@@ -134,6 +143,12 @@ class Serving(Checked):
             )
         if isinstance(self.arrivals, Trace) and self.prefixes is not None:
             raise InputError("prefixes", given="prefixes with a whole trace", expected="one of the two")
+        if (
+            self.priorities is not None
+            and isinstance(self.arrivals, Trace)
+            and self.arrivals.requests.priorities is not None
+        ):
+            raise InputError("priorities", given="shares with a trace that has its own", expected="one of the two")
         if not isinstance(self.arrivals, Trace) and self.lengths is None:
             raise InputError("lengths", given="none", expected="a law of prompt and output lengths")
         if self.context_limit > self.model.max_context:
@@ -282,6 +297,15 @@ class Serving(Checked):
         recorded = isinstance(self.arrivals, Trace) and self.arrivals.requests.hash_ids is not None
         return self.settings.enable_prefix_caching and (recorded or self.prefixes is not None)
 
+    @cached_property
+    def priority_levels(self) -> tuple[int, ...]:
+        """The priorities that its requests have, each of which is measured; none where nobody said any."""
+        if self.priorities is not None:
+            return tuple(level for level, _ in self.priorities.shares)
+        if isinstance(self.arrivals, Trace) and self.arrivals.requests.priorities is not None:
+            return tuple(np.unique(self.arrivals.requests.priority).tolist())
+        return ()
+
     @property
     def engine_version(self) -> EngineVersion:
         """What the engine's version does."""
@@ -372,14 +396,17 @@ class Serving(Checked):
 
     def requests(self, count: int, arrivals: np.random.Generator, lengths: np.random.Generator) -> Requests:
         """``count`` requests: drawn from the laws, or the first ones of the trace."""
+        kinds, urgency = lengths.spawn(2)  # streams of their own, which leave the lengths as they are
         if isinstance(self.arrivals, Trace):
             drawn = self.arrivals.head(count).requests
         else:
             prompts, outputs = self._lengths.sample(count, lengths)
             drawn = Requests(arrival=self.arrivals.times(count, arrivals), input_tokens=prompts, output_tokens=outputs)
-            if self.prefixes is not None:  # a stream of their own, which leaves the lengths as they are
-                ids = self.prefixes.draw(count, lengths.spawn(1)[0])
+            if self.prefixes is not None:
+                ids = self.prefixes.draw(count, kinds)
                 drawn = replace(drawn, hash_ids=ids, hash_block=self.prefixes.tokens)
+        if self.priorities is not None:
+            drawn = replace(drawn, priorities=self.priorities.draw(len(drawn), urgency))
         return drawn
 
     def check(self, drawn: Requests) -> None:

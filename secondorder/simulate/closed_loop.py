@@ -23,7 +23,7 @@ from secondorder.simulate.serving.accounts import Accounts
 from secondorder.simulate.serving.asks import PICO, asks, draw
 from secondorder.simulate.serving.compiled import witness_of
 from secondorder.simulate.serving.engine import Process
-from secondorder.simulate.serving.partition import Partition, accounts_for, split_at
+from secondorder.simulate.serving.partition import Partition, accountant, accounts_for, split_at
 from secondorder.simulate.serving.policies import Policies
 from secondorder.simulate.serving.recorder import Recorder
 from secondorder.simulate.serving.request import Ask, Slot
@@ -179,7 +179,7 @@ def partition_of_loop(
     scenario: ClosedLoop, drawn: Requests, thoughts: Integers, *, witness: Witness | None = None
 ) -> Partition:
     """The same for these requests and think times."""
-    if witness_of(scenario.serving, witness) == "kernel":
+    if accountant(scenario.serving, witness) == "kernel":
         found = _recorded(scenario, drawn, thoughts, accounts=True)
         return split_at(scenario.name, found.arrival, found.first_token, found.finish, found.first_parts, found.parts)
 

@@ -37,12 +37,20 @@ def times(what: str, values: npt.ArrayLike) -> Floats:
 
 def token_counts(what: str, values: npt.ArrayLike) -> Integers:
     """``values`` as a read-only array of integers of at least 1; ``InputError`` where they are not."""
+    return _integers(what, values, least=1, expected="integers of at least 1")
+
+
+def whole_numbers(what: str, values: npt.ArrayLike) -> Integers:
+    """``values`` as a read-only array of integers; ``InputError`` where they are not."""
+    return _integers(what, values, least=-(2**53) + 1, expected="integers")
+
+
+def _integers(what: str, values: npt.ArrayLike, *, least: int, expected: str) -> Integers:
     given = np.array(values)
-    expected = "integers of at least 1"
     if given.ndim != 1 or (given.size and given.dtype.kind not in "iuf"):
         raise InputError(what, given=f"an array of {given.dtype} in {given.ndim} dimensions", expected=expected)
     with np.errstate(invalid="ignore"):
-        bad = ~((given >= 1) & (given < 2**53))
+        bad = ~((given >= least) & (given < 2**53))
         if given.dtype.kind == "f":
             bad |= given != np.floor(given)
     if bad.any():
@@ -69,7 +77,7 @@ class Requests(EqualByValue):
     are integers of at least 1: a request that yields nothing is not a request served.
     ``hash_ids`` holds, for each request, the identities of the blocks of ``hash_block``
     tokens that its prompt is made of; equal identities mean a shared prefix. Without them
-    ``hash_block`` is 0.
+    ``hash_block`` is 0. ``priorities`` are integers, the lower the more urgent.
 
     Errors: ``InputError`` for anything else.
     """
@@ -79,6 +87,7 @@ class Requests(EqualByValue):
     output_tokens: Integers | Sequence[int]
     hash_ids: tuple[Integers, ...] | None = None
     hash_block: int = 0
+    priorities: Integers | Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         self._set("arrival", times("arrival", self.arrival))
@@ -92,6 +101,9 @@ class Requests(EqualByValue):
         if self.hash_ids is not None:
             self._set("hash_ids", tuple(np.array(ids, dtype=np.int64) for ids in self.hash_ids))
             self._same_length("hash_ids", self.hash_ids)
+        if self.priorities is not None:
+            self._set("priorities", whole_numbers("priorities", self.priorities))
+            self._same_length("priorities", self.priorities)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -112,6 +124,7 @@ class Requests(EqualByValue):
             input_tokens=self.input_tokens[part],
             output_tokens=self.output_tokens[part],
             hash_ids=ids,
+            priorities=None if self.priorities is None else self.priorities[part],
         )
 
     def __iter__(self) -> Iterator[tuple[float, int, int]]:
@@ -132,8 +145,13 @@ class Requests(EqualByValue):
         return mean_rate(np.asarray(self.arrival))
 
     @property
+    def priority(self) -> Integers:
+        """The priority of each request: 0 for all where none are given."""
+        return np.zeros(len(self), np.int64) if self.priorities is None else np.asarray(self.priorities, np.int64)
+
+    @property
     def frame(self) -> "pd.DataFrame":
-        """One row a request: ``arrival`` (s), ``input_tokens``, ``output_tokens``, and ``hash_ids`` if any."""
+        """A row each: ``arrival`` (s), ``input_tokens``, ``output_tokens``, ``hash_ids`` and ``priority`` if any."""
         import pandas as pd
 
         columns: dict[str, object] = {
@@ -143,4 +161,6 @@ class Requests(EqualByValue):
         }
         if self.hash_ids is not None:
             columns["hash_ids"] = list(self.hash_ids)
+        if self.priorities is not None:
+            columns["priority"] = self.priorities
         return pd.DataFrame(columns)

@@ -15,6 +15,8 @@ from secondorder.workloads.trace_rows import Rows
 Seconds = Callable[[Rows, str], Floats]
 
 ROLES = ("arrival", "input_tokens", "output_tokens")
+PRIORITY = "priority"
+"""A fourth column, which need not be there."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Format:
     """Where a format keeps its three columns, how it writes times, and by which other columns it is known.
 
     ``unit`` is that of the times, ``date`` for dates; ``block`` the tokens of one block identity; ``failures``: 0
-    output tokens mark a request that failed.
+    output tokens mark a request that failed; ``priority``: the column of priorities, where it has one.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Format:
     block: int = 512
     failures: bool = False
     told: bool = False
+    priority: str = ""
 
     @property
     def columns(self) -> tuple[str, str, str]:
@@ -46,8 +49,17 @@ FORMATS: Mapping[str, Format] = {
     format.name: format
     for format in (
         Format("azure", "TIMESTAMP", "ContextTokens", "GeneratedTokens", "date"),
-        Format("bailian", "timestamp", "input_length", "output_length", "s", marks=("chat_id",), block=16),
-        Format("mooncake", "timestamp", "input_length", "output_length", "ms"),
+        Format(
+            "bailian",
+            "timestamp",
+            "input_length",
+            "output_length",
+            "s",
+            marks=("chat_id",),
+            block=16,
+            priority=PRIORITY,
+        ),
+        Format("mooncake", "timestamp", "input_length", "output_length", "ms", priority=PRIORITY),
         Format("burstgpt", "Timestamp", "Request tokens", "Response tokens", "s", failures=True),
         Format("vidur", "arrived_at", "num_prefill_tokens", "num_decode_tokens", "s"),
         Format("blis", "arrival_time_us", "input_tokens", "output_tokens", "us"),
@@ -89,14 +101,18 @@ class Options:
             return None
         if format not in (None, "columns"):
             raise InputError("format", given=repr(format), expected="no format with columns")
-        if set(columns) != set(ROLES) or not all(isinstance(name, str) for name in columns.values()):
-            given = sorted(map(str, columns))
-            raise InputError("columns", given=given, expected=f"a column name for each of {', '.join(ROLES)}")
+        if set(columns) - {PRIORITY} != set(ROLES) or not all(isinstance(name, str) for name in columns.values()):
+            given, roles = sorted(map(str, columns)), ", ".join(ROLES)
+            raise InputError(
+                "columns", given=given, expected=f"a column name for each of {roles}, and perhaps of priority"
+            )
         if self.arrival_unit is None:
             expected = "the unit of the arrival column with columns"
             raise InputError("arrival_unit", given="nothing", expected=expected, remedy='give arrival_unit="s"')
         arrival, inputs, outputs = (columns[role] for role in ROLES)
-        return Format("columns", arrival, inputs, outputs, unit=self.arrival_unit, told=True)
+        return Format(
+            "columns", arrival, inputs, outputs, unit=self.arrival_unit, told=True, priority=columns.get(PRIORITY, "")
+        )
 
 
 def format_of(rows: Rows, format: str | None) -> Format:
@@ -155,6 +171,7 @@ def read_requests(rows: Rows, format: Format, options: Options) -> tuple[Request
         output_tokens=outputs[order],
         hash_ids=None if arrays is None else tuple(arrays[row] for row in order),
         hash_block=0 if arrays is None else block,
+        priorities=_priorities(rows, format)[order] if format.priority in rows.columns else None,
     ), notes
 
 
@@ -239,7 +256,8 @@ def _images(rows: Rows, options: Options) -> list[str]:
 
 
 def _check_columns(rows: Rows, format: Format) -> None:
-    if missing := [name for name in format.columns if name not in rows.columns]:
+    named = (*format.columns, format.priority) if format.told and format.priority else format.columns
+    if missing := [name for name in named if name not in rows.columns]:
         given = f"the columns {', '.join(rows.columns)}"
         raise FileError(str(rows.path), given=given, expected=f"also {', '.join(missing)}")
 
@@ -308,6 +326,15 @@ def _tokens(rows: Rows, column: str, least: int) -> Integers:
     if bad.any():
         raise rows.bad(int(bad.argmax()), column, expected)
     return counts.astype(np.int64)
+
+
+def _priorities(rows: Rows, format: Format) -> Integers:
+    """Whole numbers, the lower the more urgent."""
+    found = rows.numbers(format.priority, "an integer")
+    bad = (found != np.floor(found)) | (np.abs(found) >= 2.0**53)
+    if bad.any():
+        raise rows.bad(int(bad.argmax()), format.priority, "an integer")
+    return found.astype(np.int64)
 
 
 def _hash_ids(rows: Rows, ids: Sequence[object], inputs: Integers, block: int) -> list[Integers]:

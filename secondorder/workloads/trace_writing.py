@@ -30,8 +30,8 @@ Lines = Iterator[str]
 def write_trace(trace: "Trace", path: str | PathLike[str], format: str) -> None:
     """Write a trace in one of the formats that ``read_trace`` reads.
 
-    Errors: ``UnknownName`` for a format; ``InputError`` for prefixes in a format that has none, ``FileError`` for a
-    file that cannot be written.
+    Errors: ``UnknownName`` for a format; ``InputError`` for prefixes or priorities in a format without,
+    ``FileError`` for a file that cannot be written.
     """
     if format not in _WRITERS:
         raise UnknownName.among("format", format, _WRITERS)
@@ -41,6 +41,13 @@ def write_trace(trace: "Trace", path: str | PathLike[str], format: str) -> None:
             given=f"{format!r} for a trace with block identities",
             expected=" or ".join(_WITH_PREFIXES),
             remedy="or drop them: dataclasses.replace(trace.requests, hash_ids=None, hash_block=0)",
+        )
+    if trace.requests.priorities is not None and format not in _WITH_PREFIXES:
+        raise InputError(
+            "format",
+            given=f"{format!r} for a trace with priorities",
+            expected=" or ".join(_WITH_PREFIXES),
+            remedy="or drop them: dataclasses.replace(trace.requests, priorities=None)",
         )
     try:
         Path(path).write_text("\n".join(_WRITERS[format](trace.requests)) + "\n", encoding="utf-8")
@@ -92,6 +99,8 @@ def _json_lines(scale: float, **more: object) -> Callable[[Requests], Lines]:
             }
             if requests.hash_ids is not None:
                 value["hash_ids"] = np.asarray(requests.hash_ids[row]).tolist()
+            if requests.priorities is not None:
+                value["priority"] = int(requests.priorities[row])
             yield json.dumps({**{key: row if given is None else given for key, given in more.items()}, **value})
 
     return lines

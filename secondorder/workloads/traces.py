@@ -17,8 +17,8 @@ array([0.   , 0.125, 0.5  ])
 format          columns or keys                                                       time
 ==============  ====================================================================  ===============
 azure           TIMESTAMP, ContextTokens, GeneratedTokens (Azure, 2023 to 2025)       date and time
-mooncake        timestamp, input_length, output_length, hash_ids (a JSON object a     milliseconds
-                line); later turns have a delay
+mooncake        timestamp, input_length, output_length, hash_ids, priority (a JSON    milliseconds
+                object a line); later turns have a delay
 bailian         the same with chat_id and turn, blocks of 16 tokens                   seconds
 burstgpt        Timestamp, Request tokens, Response tokens (others are not read)      seconds
 vidur           arrived_at, num_prefill_tokens, num_decode_tokens                     seconds
@@ -161,7 +161,8 @@ def read_trace(
     """The trace in a file; its format is recognised by its header unless given.
 
     - ``format``: one of the table above. For any other CSV file ``columns`` names the column of each of ``arrival``,
-      ``input_tokens`` and ``output_tokens``, and ``arrival_unit`` the unit of its times ("s", "ms", "date").
+      ``input_tokens`` and ``output_tokens``, perhaps of ``priority``, and ``arrival_unit`` the unit of its times ("s",
+      "ms", "date").
     - ``arrival_unit``: unit of the times where a file's differ from its format's.
     - ``hash_block``: tokens that one of the ``hash_ids`` stands for; 512 in Mooncake's own traces and 16 in Bailian's
       where not given. A file whose identities do not fit it is refused.

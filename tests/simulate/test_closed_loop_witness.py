@@ -30,7 +30,7 @@ def times(run: LoopRun) -> dict[str, list[int]]:
 
 
 @given(
-    cases() | cases(cadence=True),
+    cases() | cases(cadence=True) | cases(urgent=True),
     st.integers(1, 6),
     st.sampled_from(["at once", "offered", "thinking"]),
     st.lists(st.sampled_from([0, 1, MILLISECOND, 2 * MILLISECOND]) | st.integers(1, 10**11), min_size=20, max_size=20),

@@ -52,7 +52,9 @@ def deployment_of(case: Case, replicas: int, router: str, interval: str) -> so.D
 
 
 @given(
-    cases(caching=False, most_requests=20) | cases(cadence=True, caching=False, most_requests=20),
+    cases(caching=False, most_requests=20)
+    | cases(cadence=True, caching=False, most_requests=20)
+    | cases(urgent=True, caching=False, most_requests=20),
     st.integers(3, 5),
     st.sampled_from(BLIND),
     st.sampled_from(INTERVALS),
@@ -64,7 +66,9 @@ def test_the_kernel_gives_the_integers_of_several_engines(case, replicas, router
 
 
 @given(
-    cases(caching=True, most_requests=20) | cases(cadence=True, caching=True, most_requests=20),
+    cases(caching=True, most_requests=20)
+    | cases(cadence=True, caching=True, most_requests=20)
+    | cases(urgent=True, caching=True, most_requests=20),
     st.integers(1, 3),
     st.sampled_from(KNOWING),
     st.sampled_from(INTERVALS),

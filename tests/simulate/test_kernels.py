@@ -67,6 +67,18 @@ def test_the_kernel_gives_the_integers_of_an_engine_with_a_prefill_cadence(case:
     assert_same(case, leaps=leaps)
 
 
+@given(cases(urgent=True, most_requests=16), st.booleans())
+@examples(3 * EXAMPLES)
+def test_the_kernel_gives_the_integers_of_an_engine_that_heeds_priorities(case: Case, leaps: bool) -> None:
+    assert_same(case, leaps=leaps)
+
+
+@given(cases(urgent=True, cadence=True, most_requests=16, output=12))
+@examples(2 * EXAMPLES)
+def test_the_kernel_gives_the_integers_of_priorities_with_a_cadence(case: Case) -> None:
+    assert_same(case)
+
+
 @given(cases(cadence=True, caching=True, most_requests=16, output=6))
 @examples(EXAMPLES)
 def test_the_kernel_gives_the_integers_of_a_cadence_with_much_eviction(case: Case) -> None:
@@ -150,16 +162,20 @@ def conversations(rate: float = 20, **changes: object) -> Serving:
     )
 
 
+SHORT = {"max_model_len": 20_000}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {},
         {"async_scheduling": True},
-        {"num_gpu_blocks": 2200, "max_model_len": 20_000},
+        {"num_gpu_blocks": 2200, **SHORT},
         {"enable_prefix_caching": True},
-        {"prefill_schedule_interval": 4, "num_gpu_blocks": 2200, "max_model_len": 20_000},
+        {"prefill_schedule_interval": 4, "num_gpu_blocks": 2200, **SHORT},
+        {"scheduling_policy": "priority", "priorities": {0: 0.2, 5: 0.5, 1: 0.3}, "num_gpu_blocks": 2200, **SHORT},
     ],
-    ids=["plain", "asynchronous", "cache-bound", "prefix cache", "prefill cadence"],
+    ids=["plain", "asynchronous", "cache-bound", "prefix cache", "prefill cadence", "priorities"],
 )
 def test_the_kernel_gives_the_integers_of_a_service_near_saturation(changes: dict[str, object]) -> None:
     scenario = conversations(**changes)

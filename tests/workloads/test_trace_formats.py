@@ -216,3 +216,28 @@ def test_a_file_s_structure_rules_over_a_format_given(tmp_path: Path) -> None:
 def test_a_nest_of_brackets_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError):
         read_trace(written(tmp_path, '{"a":' * 100_000))
+
+
+# Priorities
+
+
+def test_priorities_of_a_trace_come_back_from_where_they_were_written(tmp_path: Path) -> None:
+    requests = Requests(arrival=[0.0, 0.5], input_tokens=[3, 20], output_tokens=[7, 9], priorities=[2, -1])
+    trace = Trace(name="two", requests=requests)
+    for format in ("mooncake", "bailian"):
+        write_trace(trace, tmp_path / "trace.jsonl", format)
+        assert read_trace(tmp_path / "trace.jsonl", format=format).requests == requests
+    with pytest.raises(InputError, match="priorities"):
+        write_trace(trace, tmp_path / "trace.csv", "azure")
+
+
+def test_a_column_of_priorities_is_read_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text("at,in,out,tier\n0,3,7,2\n0.5,20,9,0\n")
+    columns = {"arrival": "at", "input_tokens": "in", "output_tokens": "out", "priority": "tier"}
+    assert read_trace(path, columns=columns, arrival_unit="s").requests.priority.tolist() == [2, 0]
+    path.write_text("at,in,out,tier\n0,3,7,2\n0.5,20,9,high\n")
+    with pytest.raises(FileError, match="tier"):
+        read_trace(path, columns=columns, arrival_unit="s")
+    with pytest.raises(FileError, match="also rank"):
+        read_trace(path, columns=columns | {"priority": "rank"}, arrival_unit="s")

@@ -63,6 +63,8 @@ def outside(batch: DecodeBatch, waits: float, overflow: float) -> list[str]:
         found.append(f"prompts take {batch.prompt_share:.0%} of the steps' time: times per token have two humps")
     if scenario.long_prefill_token_threshold is not None:
         found.append("long_prefill_token_threshold is not counted")
+    if scenario.prefill_schedule_interval > 1:
+        found.append("prefill_schedule_interval is not counted")
     if isinstance(scenario.arrivals, Trace):
         found.append("a finite trace, taken for Poisson arrivals of its mean rate")
     elif beyond := _not_tried(scenario.arrivals, batch.burst):

@@ -31,6 +31,7 @@ MEANS_ALONE = f"neither waits nor spread are counted: the second order is more t
 OF_ALL_RANKS = ("running_mean", "request_throughput", "output_throughput")
 """Metrics that add up over data-parallel ranks."""
 IN_LOCKSTEP = "mean field of the ranks"
+BY_PRIORITY = "the most urgent go first: that their waits differ is not counted"
 
 ALONE = "idle engine"
 MEANS = "mean value (Little 1961)"
@@ -120,9 +121,11 @@ def _apart(first: Iterator[Rung], second: list[Rung]) -> Iterator[Rung]:
 def _order_2(scenario: Serving, replica: Replica) -> Iterator[Rung]:
     outside = "; ".join(replica.outside)
     for_tokens = "; ".join(filter(None, (outside, short_answers(replica.batch))))
+    for_tails = "; ".join(filter(None, (outside, BY_PRIORITY if _by_priority(scenario) else "")))
 
     def rung(metric: str, amount: float, source: str = QUEUE) -> Rung:
-        return _rung(metric, amount, source, 2, outside=for_tokens if metric.startswith("tpot") else outside)
+        tail = outside if metric.endswith("_mean") else for_tails
+        return _rung(metric, amount, source, 2, outside=for_tokens if metric.startswith("tpot") else tail)
 
     yield rung("ttft_mean", replica.ttft_mean)
     for label, level in QUANTILES.items():
@@ -135,6 +138,11 @@ def _order_2(scenario: Serving, replica: Replica) -> Iterator[Rung]:
     yield rung("e2el_mean", replica.e2el_mean)
     for label, level in QUANTILES.items():
         yield rung(f"e2el_{label}", replica.e2el_quantile(level), LENGTHS)
+
+
+def _by_priority(scenario: Serving) -> bool:
+    """Whether some requests go before others; the mean over all of them is what it is without (Kleinrock 1965)."""
+    return scenario.scheduling_policy == "priority" and len(scenario.priority_levels) > 1
 
 
 def _saturation(scenario: Serving, limit: Saturation, rate: float) -> Iterator[Rung]:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from secondorder.answers.metric import value_name
 from secondorder.scenarios.deployment import Deployment
 from secondorder.simulate.deployment.fate import Fate
 from secondorder.simulate.deployment.run import DeploymentRun
@@ -21,6 +22,10 @@ def measure(scenario: Deployment, run: DeploymentRun, start: int, end: int) -> d
     found: dict[str, float] = {}
     for name in ("ttft", "tpot", "e2el"):
         found |= latency(name, kept[name].dropna().to_numpy())
+    for level in scenario.serving.priority_levels:
+        mine = kept[kept["priority"] == level]
+        for name in ("ttft", "tpot", "e2el"):
+            found |= latency(f"{name}_class_{level}", mine[name].dropna().to_numpy())
     since, until = float(kept["arrival"].iloc[0]), float(kept["arrival"].iloc[-1])
     span = max(until - since, 1e-12)
     done = run.requests[run.requests["finish"].between(since, until)]
@@ -49,8 +54,8 @@ def latency(name: str, values: npt.NDArray[np.float64]) -> dict[str, float]:
     if not len(values):
         return {}
     levels = np.quantile(values, list(QUANTILES.values()))
-    found = {f"{name}_{label}": float(level) for label, level in zip(QUANTILES, levels, strict=True)}
-    return {f"{name}_mean": float(values.mean())} | found
+    found = {value_name(name, label): float(level) for label, level in zip(QUANTILES, levels, strict=True)}
+    return {value_name(name, "mean"): float(values.mean())} | found
 
 
 def good(scenario: Deployment, requests: pd.DataFrame) -> npt.NDArray[np.bool_]:

@@ -175,6 +175,7 @@ def request_frame(requests: Requests, found: Columns) -> pd.DataFrame:
             "ttft": np.where(served, (found.first - found.arrival) * PICO, np.nan),
             "tpot": tpot,
             "e2el": np.where(served, (found.ended - found.arrival) * PICO, np.nan),
+            **({} if requests.priorities is None else {"priority": requests.priority}),
         }
     )
 

@@ -46,9 +46,10 @@ def asks(scenario: Serving, requests: Requests) -> Iterator[Ask]:
     """
     arrivals = clocked(requests).tolist()
     prompts, outputs = np.asarray(requests.input_tokens).tolist(), np.asarray(requests.output_tokens).tolist()
+    priorities = requests.priority.tolist()
     for index, (arrival, prompt, output) in enumerate(zip(arrivals, prompts, outputs, strict=True)):
         prefix = _prefix(requests, index, scenario.block_size) if scenario.settings.enable_prefix_caching else ()
-        yield Ask(index=index, prompt=prompt, output=output, arrival=arrival, prefix=prefix)
+        yield Ask(index=index, prompt=prompt, output=output, arrival=arrival, prefix=prefix, priority=priorities[index])
 
 
 def _prefix(requests: Requests, index: int, block_size: int) -> tuple[tuple[int, int], ...]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secondorder.answers.metric import REQUEST_LATENCIES
-from secondorder.arrays import Floats
+from secondorder.arrays import Floats, Integers
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.asks import clocked, seconds
 from secondorder.simulate.serving.single_run import ServingRun, latencies
@@ -37,6 +37,8 @@ class Columns:
     end: Floats = field(repr=False)
     running: Counts = field(repr=False)
     kv_usage: Floats = field(repr=False)
+    priority: Integers | None = field(default=None, repr=False)
+    """Of each request, where they have some."""
 
     def __len__(self) -> int:
         return len(self.arrival)
@@ -59,6 +61,7 @@ def columns(run: ServingRun) -> Columns:
         end=series["time"].to_numpy(),
         running=series["running"].to_numpy(),
         kv_usage=series["kv_usage"].to_numpy(),
+        priority=requests["priority"].to_numpy() if "priority" in requests else None,
     )
 
 
@@ -81,6 +84,7 @@ def compiled_columns(scenario: Serving, drawn: Requests) -> Columns:
         end=seconds(end),
         running=running,
         kv_usage=used / (2 * (scenario.kv_blocks - 1)),
+        priority=None if drawn.priorities is None else drawn.priority,
     )
 
 

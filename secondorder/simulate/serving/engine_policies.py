@@ -23,6 +23,7 @@ def policies_of(scenario: Serving) -> Policies:
     """Those of a scenario's engine and settings."""
     return policies_for(
         scenario.engine_version,
+        priority=scenario.scheduling_policy == "priority",
         adaptive=scenario.long_prefill_token_threshold_adaptive,
         whole=scenario.scheduler_reserve_full_isl,
         watermark=scenario.watermark,

@@ -5,9 +5,10 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from secondorder.answers.metric import QUANTILES, REQUEST_LATENCIES
+from secondorder.answers.metric import QUANTILES, value_name
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.asks import PICO
+from secondorder.simulate.serving.by_priority import latencies_by_priority, ratios_by_priority
 from secondorder.simulate.serving.columns import Columns, columns
 from secondorder.simulate.serving.single_run import ServingRun
 from secondorder.workloads.traces import Trace
@@ -17,16 +18,16 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 
 def measure(scenario: Serving, run: ServingRun, start: int, end: int) -> dict[str, float]:
     """The metrics of the requests from ``start`` to ``end``, and of the engine meanwhile."""
-    kept = run.requests.iloc[start:end]
+    served = columns(run)
     found: dict[str, float] = {}
-    of_all = totals(scenario, columns(run), start, end)
-    for name in REQUEST_LATENCIES:
-        values = kept[name].dropna().to_numpy()
+    for name, each in {**served.latencies, **latencies_by_priority(served, scenario.priority_levels)}.items():
+        values = each[start:end][~np.isnan(each[start:end])]
         if len(values):
-            found[f"{name}_mean"] = float(values.mean())
+            found[value_name(name, "mean")] = float(values.mean())
             levels = np.quantile(values, list(QUANTILES.values()))
-            found |= {f"{name}_{label}": float(value) for label, value in zip(QUANTILES, levels, strict=True)}
-    return found | {metric: above / below for metric, (above, below) in of_all.items()}
+            found |= {value_name(name, label): float(value) for label, value in zip(QUANTILES, levels, strict=True)}
+    of_all = totals(scenario, served, start, end)
+    return found | {metric: above / below for metric, (above, below) in of_all.items() if below}
 
 
 def totals(scenario: Serving, run: Columns, start: int, end: int) -> dict[str, tuple[float, float]]:
@@ -40,14 +41,15 @@ def totals(scenario: Serving, run: Columns, start: int, end: int) -> dict[str, t
         "request_throughput": (float(np.count_nonzero(done)), span),
         "output_throughput": (_tokens(run, done, since, until), span),
     }
-    if scenario.goodput:
-        found["request_goodput"] = (float(_met(scenario, run, done)), span)
+    good = _good(scenario, run, done) if scenario.goodput else None
+    if good is not None:
+        found["request_goodput"] = (float(np.count_nonzero(good)), span)
     found |= {metric: (total, span) for metric, total in _over_time(run, since, until).items()}
     found["preemptions_per_request"] = (float(run.preemptions[start:end].sum()), float(end - start))
     if scenario.shares_prefixes:
         cached, asked = run.cached_tokens[start:end].sum(), run.input_tokens[start:end].sum()
         found["prefix_hit_rate"] = (float(cached), float(asked))
-    return found
+    return found | ratios_by_priority(run, scenario.priority_levels, slice(start, end), good, span)
 
 
 def _tokens(run: Columns, done: Bools, since: float, until: float) -> float:
@@ -61,12 +63,12 @@ def _tokens(run: Columns, done: Bools, since: float, until: float) -> float:
     return float(together + (later * inside).sum())
 
 
-def _met(scenario: Serving, run: Columns, done: Bools) -> int:
-    """How many of those done met every objective; a single output token has no time per output token."""
+def _good(scenario: Serving, run: Columns, done: Bools) -> Bools:
+    """Which of those done met every objective; a single output token has no time per output token."""
     met = done.copy()
     for name, most in scenario.objectives.items():
         met &= ~(run.latencies[name] > most)
-    return int(np.count_nonzero(met))
+    return met
 
 
 def _over_time(run: Columns, since: float, until: float) -> dict[str, float]:

@@ -80,7 +80,7 @@ def _prefilled_elsewhere(scenario: Serving, step: PrefillElsewhere, requests: Re
     if len(order):
         coming = replace(
             requests, arrival=ready[order], input_tokens=prompts[order] + 1, output_tokens=outputs[order] - 1,
-            hash_ids=None, hash_block=0,
+            hash_ids=None, hash_block=0, priorities=requests.priority[order],
         )  # fmt: skip
         parts = partition_of(scenario, coming)
         e2el[order] += parts.e2el * PICO

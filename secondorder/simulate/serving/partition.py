@@ -132,7 +132,7 @@ def partition_of(
     scenario.check_one_scheduler("a partition of latencies")
     if witness == "kernel" and policies is not None:
         raise InputError("witness", given="kernel with policies", expected="events, which runs any policies")
-    if policies is None and witness_of(scenario, witness) == "kernel":
+    if policies is None and accountant(scenario, witness) == "kernel":
         return _compiled(scenario, requests, leaps)
 
     def once(scenario: Serving, policies: Policies | None) -> tuple[list[int], Recorder, Accounts]:
@@ -142,6 +142,18 @@ def partition_of(
     times, recorder, accounts = until_preempted(scenario, requests, once, policies)
     first, finish = (np.frombuffer(column, np.int64) for column in (recorder.first_token, recorder.finish))
     return split_at(scenario.name, np.array(times), first, finish, accounts.first_token, accounts.finish)
+
+
+def accountant(scenario: Serving, asked: Witness | None) -> Witness:
+    """The witness that splits a service's latencies: not the kernel where requests have priorities.
+
+    Errors: ``InputError`` where the kernel is asked for and cannot.
+    """
+    if scenario.scheduling_policy == "fcfs":
+        return witness_of(scenario, asked)
+    if asked == "kernel":
+        raise InputError("witness", given="kernel for a service by priority", expected="events, which splits its times")
+    return "events"
 
 
 def accounts_for(scenario: Serving, requests: Requests) -> Accounts:

@@ -27,10 +27,10 @@ class ServingRun:
 
     ``requests`` has a row per request in order of arrival: ``arrival, scheduled, first_token,
     finish`` (s), ``input_tokens, output_tokens, cached_tokens, preemptions`` and the metrics
-    ``ttft, tpot, e2el`` (s; ``tpot`` is absent for a single output token). ``series`` has a
-    row for each step, or leap over steps with the same requests, or idle time: its end
-    ``time`` (s), the sequences ``running`` in it, those ``waiting`` at its end, and the mean
-    ``kv_usage`` in it (share of the blocks).
+    ``ttft, tpot, e2el`` (s; ``tpot`` is absent for a single output token), and ``priority``
+    where they have one. ``series`` has a row for each step, or leap over steps with the same
+    requests, or idle time: its end ``time`` (s), the sequences ``running`` in it, those
+    ``waiting`` at its end, and the mean ``kv_usage`` in it (share of the blocks).
     """
 
     requests: pd.DataFrame
@@ -150,6 +150,7 @@ def request_frame(
     preemptions: Integers,
 ) -> pd.DataFrame:
     """A row per request, from times in whole picoseconds."""
+    urgency = {} if requests.priorities is None else {"priority": requests.priority}
     return pd.DataFrame(
         {
             "arrival": arrival * PICO,
@@ -161,6 +162,7 @@ def request_frame(
             "cached_tokens": cached,
             "preemptions": preemptions,
             **latencies(arrival, first, finish, np.asarray(requests.output_tokens)),
+            **urgency,
         }
     )
 

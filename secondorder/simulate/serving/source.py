@@ -8,6 +8,7 @@ import numpy as np
 from secondorder.errors import InputError
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.asks import draw
+from secondorder.simulate.serving.by_priority import latencies_by_priority
 from secondorder.simulate.serving.columns import Columns, columns, compiled_columns
 from secondorder.simulate.serving.compiled import run_compiled, witness_of
 from secondorder.simulate.serving.measures import totals
@@ -78,8 +79,9 @@ def serve(scenario: Serving, drawn: Requests, witness: Witness | None = None) ->
 def observed(scenario: Serving, served: Columns, first: int = 0) -> Observed:
     """A run as the statistics see it, without its ``first`` requests."""
     last = served.arrival[-1] - served.latencies["e2el"].max()
+    measured = {**served.latencies, **latencies_by_priority(served, scenario.priority_levels)}
     return Observed(
-        values={name: values[first:] for name, values in served.latencies.items()},
+        values={name: values[first:] for name, values in measured.items()},
         work=served.found[first:],
         settled=max(0, int(np.searchsorted(served.arrival, last)) - first),
         totals=lambda start, end: totals(scenario, served, first + start, first + end),
@@ -95,4 +97,5 @@ def _after(before: Requests, drawn: Requests) -> Requests:
         output_tokens=np.concatenate([before.output_tokens, drawn.output_tokens]),
         hash_ids=(*(before.hash_ids or ()), *(drawn.hash_ids or ())) if known else None,
         hash_block=drawn.hash_block if known else 0,
+        priorities=None if drawn.priorities is None else np.concatenate([before.priority, drawn.priority]),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 
-from secondorder.answers.metric import QUANTILES
+from secondorder.answers.metric import QUANTILES, value_name
 from secondorder.simulate.statistics.controls import Control
 from secondorder.simulate.statistics.histogram import pooled
 from secondorder.simulate.statistics.intervals import Interval
@@ -112,9 +112,9 @@ def intervals(sections: Sequence[Section]) -> dict[str, Quantile]:
             continue
         laws, controls = [each.laws[name] for each in known], _controls(known)
         sums, sizes = [law.total for law in laws], [law.size for law in laws]
-        found[f"{name}_mean"] = Quantile(ratio_interval(sums, sizes, controls=controls.get("mean", ())))
+        found[value_name(name, "mean")] = Quantile(ratio_interval(sums, sizes, controls=controls.get("mean", ())))
         found |= {
-            f"{name}_{label}": quantile_interval(laws, level, controls=controls.get(label, ()))
+            value_name(name, label): quantile_interval(laws, level, controls=controls.get(label, ()))
             for label, level in QUANTILES.items()
         }
     for metric in parts[0].totals:

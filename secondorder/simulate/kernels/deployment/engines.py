@@ -42,6 +42,7 @@ from secondorder.simulate.kernels.serving.state import (
     State,
     Workload,
 )
+from secondorder.simulate.kernels.serving.urgency import stand_in_line
 from secondorder.simulate.kernels.step_seconds import StepTimes
 
 
@@ -150,6 +151,7 @@ def share_of(engines: State, fleet: Fleet, number: int) -> State:
         engines.entries[n * c.slots : m * c.slots],
         engines.outcomes[2 * n * c.slots : 2 * m * c.slots],
         engines.borders[n * c.block_size : m * c.block_size],
+        engines.given[n * c.slots : m * c.slots],
         engines.blocks[n * c.blocks : m * c.blocks],
         engines.queue[n * c.queue : m * c.queue],
         engines.held[n * c.held : m * c.held],
@@ -217,7 +219,7 @@ def begin(state: State, work: Workload, times: StepTimes, results: Results, repl
     steps = steady_steps(state) if e.leaps and not e.ahead else 0
     if steps > 0:
         if not outside(state, times, steps):
-            replica.doing, replica.used, replica.interruptible = LEAP, used(e), waiting(e) == 0
+            replica.doing, replica.used, replica.interruptible = LEAP, used(e), e.urgent or waiting(e) == 0
             replica.ends, replica.steps = leap_until(e, times, steps, NEVER)
         return
     which = decide(state, work)
@@ -237,7 +239,11 @@ def send(
     """A request arrives, and joins the queue of a replica."""
     now = fleet.clock[0].next_arrival
     e, replica = engines.engine[number], fleet.replicas[number]
-    if e.arrived == e.taken:
+    first = True
+    if e.urgent:
+        first = stand_in_line(e, work, index)
+        e.blocked = 0 if first else e.blocked
+    elif e.arrived == e.taken:
         e.queued = index
     else:
         work.behind[replica.last] = index
@@ -251,7 +257,7 @@ def send(
     fleet.picked[index] = number
     if replica.doing == IDLE:
         replica.doing, replica.ends = WOKEN, now
-    elif replica.doing == LEAP and replica.interruptible:
+    elif replica.doing == LEAP and replica.interruptible and first:
         replica.interruptible = 0
         replica.ends, replica.steps = leap_until(e, times, replica.steps, now)
     change(fleet.ends, number, replica.ends)

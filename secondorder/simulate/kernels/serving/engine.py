@@ -35,6 +35,7 @@ from secondorder.simulate.kernels.serving.state import (
     State,
     Workload,
 )
+from secondorder.simulate.kernels.serving.urgency import overtakes, stand_in_line
 from secondorder.simulate.kernels.step_seconds import StepTimes, duration
 
 
@@ -96,20 +97,31 @@ def arrive(e: Engine, work: Workload, results: Results) -> None:
         if e.thinks:
             work.arrival[e.arrived] = e.next_arrival
             e.thinking -= 1
+        if e.urgent and stand_in_line(e, work, e.arrived):
+            e.blocked = 0
         e.arrived += 1
-        e.next_arrival = arrival_of(e, work)
+        e.next_arrival = arrival_of(e, work, 0)
 
 
 @inlined
-def arrival_of(e: Engine, work: Workload) -> int:
-    """When the next request arrives; in a closed loop, as far as those who are to send it are known."""
-    if e.arrived >= e.requests:
+def arrival_of(e: Engine, work: Workload, further: int) -> int:
+    """When the next request arrives, or one ``further`` on; in a closed loop, as far as those who send it are known."""
+    index = e.arrived + further
+    if index >= e.requests:
         return NEVER
     if e.thinks:
-        return int(work.wake[e.thinking - 1]) if e.thinking > 0 else NEVER
-    if e.places > 0 and e.arrived >= e.places + e.completed:
+        return int(work.wake[e.thinking - 1 - further]) if e.thinking > further else NEVER
+    if e.places > 0 and index >= e.places + e.completed:
         return NEVER
-    return int(work.arrival[e.arrived])
+    return int(work.arrival[index])
+
+
+@inlined
+def alarm_of(e: Engine, work: Workload) -> int:
+    """When a request arrives that the step after it may admit: behind a blocked queue an arrival changes nothing."""
+    if waiting(e) == 0:
+        return int(e.next_arrival)
+    return arrival_of(e, work, overtakes(e, work, e.arrived) - e.arrived) if e.urgent else NEVER
 
 
 @inlined
@@ -135,7 +147,7 @@ def answer(e: Engine, work: Workload) -> None:
     elif e.places + e.completed <= e.requests:
         sent = e.places + e.completed - 1
         work.arrival[sent] = max(work.arrival[sent], e.now)
-    e.next_arrival = arrival_of(e, work)
+    e.next_arrival = arrival_of(e, work, 0)
 
 
 @inlined
@@ -196,8 +208,7 @@ def leap(state: State, work: Workload, times: StepTimes, results: Results, steps
         see(e, work, results, e.arrived, start)
         e.now, done = leap_keeping_ends(e, times, results, steps), steps
     else:
-        alarm = NEVER if blocked else e.next_arrival  # behind a blocked queue an arrival changes nothing
-        alarm = max(alarm, start + 1)  # what is sent when a step has begun waits for its end
+        alarm = max(alarm_of(e, work), start + 1)  # what is sent when a step has begun waits for its end
         e.now, done = leap_until(e, times, steps, alarm)
     decode(state, work, done)
     end(state, work, results, 0, done, before)

@@ -26,6 +26,7 @@ from secondorder.simulate.kernels.serving.state import (
     Small,
     Workload,
 )
+from secondorder.simulate.kernels.serving.urgency import find_sooner
 from secondorder.simulate.kernels.step_seconds import StepTimes
 from secondorder.simulate.serving.asks import clocked
 from secondorder.simulate.serving.unnamed import unnamed
@@ -178,6 +179,11 @@ def workload_of(scenario: Serving, requests: Requests, loop: Loop | None = None)
     if scenario.settings.enable_prefix_caching and requests.hash_ids:
         starts, numbers, count = identities(requests, scenario.block_size)
         hash_block = requests.hash_block
+    urgent = scenario.scheduling_policy == "priority"
+    priority = _read_only(requests.priority if urgent else np.zeros(0, np.int64))
+    sooner = np.zeros(len(priority), np.int64)
+    if urgent:
+        find_sooner(priority, sooner)
     work = Workload(
         arrival=clocked(requests),
         prompt=_read_only(np.asarray(requests.input_tokens, np.int64)),
@@ -185,9 +191,13 @@ def workload_of(scenario: Serving, requests: Requests, loop: Loop | None = None)
         starts=starts,
         identities=numbers,
         hash_block=hash_block,
-        behind=np.zeros(0, np.int64),
+        behind=np.zeros(len(priority), np.int64),
         think=_read_only(np.zeros(0, np.int64) if loop is None or loop.think is None else loop.think),
         wake=np.zeros(0 if loop is None else loop.places, np.int64),
+        priority=priority,
+        beside=np.zeros(len(priority), np.int64),
+        slot=np.full(len(priority), NONE),
+        sooner=_read_only(sooner),
     )
     return work, count
 

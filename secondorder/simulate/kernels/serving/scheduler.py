@@ -13,7 +13,8 @@ from secondorder.simulate.kernels.serving.blocks import (
     take_hits,
 )
 from secondorder.simulate.kernels.serving.finishes import push, remove
-from secondorder.simulate.kernels.serving.state import NEVER, NONE, Engine, State, Workload
+from secondorder.simulate.kernels.serving.state import CHUNKED, NEVER, NONE, STALLED, Engine, State, Workload
+from secondorder.simulate.kernels.serving.urgency import leave_line, sooner, stand_in_line
 
 
 @inlined
@@ -41,6 +42,7 @@ def schedule(state: State, work: Workload, which: int) -> bool:
 def put_together(state: State, work: Workload, which: int) -> None:
     """Draft ``which``: what each gets, running requests first."""
     e, draft = state.engine[0], state.drafts[which]
+    e.drafted += 1
     draft.budget, e.cap, e.held = e.budget, cap(e), holds_back(state)
     draft.preempted = draft.prefilled = draft.tokens = draft.pairs = draft.context = draft.ended = draft.works = 0
     draft.decodes = draft.decode_context = draft.admitted = draft.first = draft.finishing = draft.joining = 0
@@ -71,7 +73,7 @@ def holds_back(state: State) -> bool:
         return False
     decoding = e.running
     for i in range(e.apart):
-        decoding -= state.slots[state.entries[i].apart].chunked
+        decoding -= state.slots[state.entries[i].apart].apart == CHUNKED
     return decoding > 0
 
 
@@ -81,7 +83,7 @@ def holds_back(state: State) -> bool:
 @inlined
 def wanted(state: State, k: int) -> int:
     slot = state.slots[k]
-    if state.engine[0].held and slot.chunked:
+    if state.engine[0].held and slot.apart == CHUNKED:
         return 0
     return min(slot.prompt + slot.emitted - slot.computed, state.engine[0].cap)
 
@@ -131,19 +133,27 @@ def keep_apart(state: State) -> None:
 @called
 def run_one_by_one(state: State, work: Workload, which: int) -> None:
     """The rules to the letter, for a step in which not all can run."""
-    draft, k = state.drafts[which], state.engine[0].oldest
-    while k != NONE and draft.budget > 0:
+    e, draft, k, stalled = state.engine[0], state.drafts[which], state.engine[0].oldest, False
+    urgent, e.passed_over = e.urgent != 0, 0
+    while k != NONE:
         slot = state.slots[k]  # neither apart nor in step: its last token is in the step under way
-        if (slot.joined != NONE or slot.apart) and not run_one(state, work, which, k):
+        if urgent and e.passed_over > 0:
+            e.passed_over -= 1
+            stalled |= stall(state, which, k)
+        elif (slot.joined != NONE or slot.apart) and (draft.budget == 0 or not run_one(state, work, which, k, urgent)):
             break
         k = slot.newer
-    keep_apart(state)
-    if k != NONE:
-        stall_from(state, which, k)
+    while k != NONE:  # these get nothing
+        stalled |= stall(state, which, k)
+        k = state.slots[k].newer
+    if stalled:
+        list_apart(state, e.oldest)
+    else:
+        keep_apart(state)
 
 
 @inlined
-def run_one(state: State, work: Workload, which: int, k: int) -> bool:
+def run_one(state: State, work: Workload, which: int, k: int, urgent: bool) -> bool:
     """Give a running request its tokens; False if there are none for it, and so none for those after it."""
     e, draft, slot = state.engine[0], state.drafts[which], state.slots[k]
     in_step = slot.joined != NONE
@@ -152,8 +162,10 @@ def run_one(state: State, work: Workload, which: int, k: int) -> bool:
     tokens = min(wanted(state, k), draft.budget)
     if tokens == 0:
         return True  # held back
-    if not make_room(state, which, k, slot.computed + tokens):
-        return False
+    if not make_room(state, work, which, k, slot.computed + tokens):
+        return e.goes_on != 0
+    if urgent:
+        write_down(state, k)
     if in_step:
         name(state, k, slot.computed)
         grow(state, k, blocks_for(e, slot.computed + 1))
@@ -165,22 +177,27 @@ def run_one(state: State, work: Workload, which: int, k: int) -> bool:
     return True
 
 
-@called
-def stall_from(state: State, which: int, k: int) -> None:
-    """This one and those after it get nothing: those in step are in step no longer."""
-    e, stalled = state.engine[0], False
-    while k != NONE:
-        slot = state.slots[k]
-        if slot.joined != NONE:
-            remove(state, k)
-            leave_step(state, k)
-            name(state, k, slot.computed)
-            slot.apart, stalled = 1, True
-            if e.accounts:
-                note_stalled(state, which, k)
-        k = slot.newer
-    if stalled:
-        list_apart(state, e.oldest)
+@inlined
+def write_down(state: State, k: int) -> None:
+    """A request is about to be given something that may be taken back."""
+    slot, given = state.slots[k], state.given[k]
+    given.draft, given.computed = state.engine[0].drafted, slot.computed
+    given.decode = slot.emitted > 0 and slot.computed == slot.prompt + slot.emitted - 1
+
+
+@inlined
+def stall(state: State, which: int, k: int) -> bool:
+    """One that gets nothing is in step no longer; whether it was."""
+    slot = state.slots[k]
+    if slot.joined == NONE:
+        return False
+    remove(state, k)
+    leave_step(state, k)
+    name(state, k, slot.computed)
+    slot.apart = STALLED
+    if state.engine[0].accounts:
+        note_stalled(state, which, k)
+    return True
 
 
 @inlined
@@ -196,12 +213,17 @@ def list_apart(state: State, k: int) -> None:
 
 
 @inlined
-def make_room(state: State, which: int, k: int, tokens: int) -> bool:
-    """Free blocks for a running request at the cost of the newest; False if that is itself."""
+def make_room(state: State, work: Workload, which: int, k: int, tokens: int) -> bool:
+    """Free blocks for a running request at the cost of others; False if it is the victim itself."""
     e = state.engine[0]
     while blocks_for(e, tokens) - state.slots[k].held > e.free:
         victim = e.newest
-        preempt(state, victim)
+        if e.urgent:
+            victim = least_urgent(state, work)
+            before = state.slots[victim].admission < state.slots[k].admission
+            e.passed_over += e.passes_over and before and state.given[victim].draft != e.drafted
+            take_back(state, which, victim)
+        preempt(state, work, victim)
         state.drafts[which].preempted = 1
         if e.accounts:
             note_victim(state, which, victim)
@@ -210,8 +232,66 @@ def make_room(state: State, which: int, k: int, tokens: int) -> bool:
     return True
 
 
+@called
+def least_urgent(state: State, work: Workload) -> int:
+    """The running request of the highest priority, and the latest arrival of those."""
+    found = k = state.engine[0].oldest
+    while k != NONE:
+        if sooner(work, state.slots[found].index, state.slots[k].index):
+            found = k
+        k = state.slots[k].newer
+    return found
+
+
+@called
+def take_back(state: State, which: int, victim: int) -> None:
+    """What a victim was given in this draft goes back to the budget."""
+    e, draft, slot, given = state.engine[0], state.drafts[which], state.slots[victim], state.given[victim]
+    if given.draft != e.drafted:
+        return
+    before = given.computed
+    if slot.joined != NONE:  # a token whose block it has by now
+        draft.budget += 1
+        draft.decodes -= 1
+        draft.decode_context -= slot.computed + 1
+        remove(state, victim)
+        leave_step(state, victim)
+        slot.held = blocks_for(e, slot.computed + 1)
+        return
+    tokens, brings = slot.computed - before, not slot.apart
+    draft.budget += tokens
+    if given.decode:
+        draft.decodes -= 1
+        draft.decode_context -= slot.computed
+    else:
+        draft.tokens -= tokens
+        draft.pairs -= tokens * before + tokens * (tokens + 1) // 2
+        draft.context -= slot.computed
+        draft.ended -= brings
+    if brings:
+        slot.emitted -= 1
+        forget_outcome(state, which, victim)
+
+
 @inlined
-def preempt(state: State, victim: int) -> None:
+def forget_outcome(state: State, which: int, victim: int) -> None:
+    """A victim has no first token in this draft, does not finish, and will not be in step."""
+    e, draft = state.engine[0], state.drafts[which]
+    row, first, finishing, joining = which * e.slots, 0, 0, 0
+    for i in range(draft.first):
+        state.outcomes[row + first].first = state.outcomes[row + i].first
+        first += state.outcomes[row + i].first != victim
+    for i in range(draft.finishing):
+        state.outcomes[row + finishing].finishing = state.outcomes[row + i].finishing
+        finishing += state.outcomes[row + i].finishing != victim
+    for i in range(draft.joining):
+        state.entries[joining].joining = state.entries[i].joining
+        joining += state.entries[i].joining != victim
+    draft.first, draft.finishing, draft.joining = first, finishing, joining
+
+
+@inlined
+def preempt(state: State, work: Workload, victim: int) -> None:
     e, slot = state.engine[0], state.slots[victim]
     if slot.joined != NONE:
         remove(state, victim)
@@ -224,7 +304,11 @@ def preempt(state: State, victim: int) -> None:
     e.preemptions += 1
     if slot.emitted < slot.output:  # else its last token is in the step under way
         slot.computed = 0
-        state.entries[e.preempted].waiting = victim
+        if e.urgent:
+            work.slot[slot.index] = victim
+            stand_in_line(e, work, slot.index)
+        else:
+            state.entries[e.preempted].waiting = victim
         e.preempted += 1
 
 
@@ -255,7 +339,10 @@ def admit(state: State, work: Workload, which: int) -> None:
             e.blocked = 1
             return
         k, index, length = NONE, e.queued, 0
-        if e.preempted > 0:
+        if e.urgent:
+            k = int(work.slot[index])
+            length = state.slots[k].emitted if k != NONE else 0
+        elif e.preempted > 0:
             k = state.entries[e.preempted - 1].waiting
             index, length = state.slots[k].index, state.slots[k].emitted
         length += int(work.prompt[index])
@@ -272,8 +359,11 @@ def admit(state: State, work: Workload, which: int) -> None:
         if blocks_for(e, now) - found + free + (e.kept if e.running > 0 else 0) > e.free:
             e.blocked = 1
             return
+        if e.urgent:
+            leave_line(e, work)
+            work.slot[index] = NONE
         if k == NONE:
-            k = new_slot(state, work)
+            k = new_slot(state, work, index)
         else:
             e.preempted -= 1
         start(state, work, which, k, found)
@@ -285,17 +375,18 @@ def admit(state: State, work: Workload, which: int) -> None:
 
 
 @inlined
-def new_slot(state: State, work: Workload) -> int:
-    """A slot for the first request of the queue, which was never admitted before."""
+def new_slot(state: State, work: Workload, index: int) -> int:
+    """A slot for the next request, which was never admitted before."""
     e = state.engine[0]
     e.unused -= 1
     k = state.entries[e.unused].unused
     slot = state.slots[k]
-    slot.index, slot.prompt, slot.output = e.queued, int(work.prompt[e.queued]), int(work.output[e.queued])
+    slot.index, slot.prompt, slot.output = index, int(work.prompt[index]), int(work.output[index])
     slot.emitted = slot.preemptions = slot.held = slot.filled = 0
     slot.cached = slot.joined = NONE
-    slot.prefix = shared_places(work, e, e.queued)
-    e.queued = work.behind[e.queued] if work.behind.size > 0 else e.queued + 1
+    slot.prefix = shared_places(work, e, index)
+    if not e.urgent:
+        e.queued = work.behind[index] if work.behind.size > 0 else index + 1
     e.taken += 1
     return k
 
@@ -305,7 +396,7 @@ def start(state: State, work: Workload, which: int, k: int, found: int) -> None:
     e, draft, slot = state.engine[0], state.drafts[which], state.slots[k]
     if e.prefix_caching:
         take_hits(state, work, k, found)
-    slot.computed, slot.chunked = found * e.block_size, 0
+    slot.computed = found * e.block_size
     if slot.preemptions == 0:
         slot.cached = slot.computed
         e.hits += slot.computed
@@ -336,8 +427,7 @@ def compute(state: State, work: Workload, which: int, k: int, tokens: int) -> No
     if e.accounts:
         note_work(state, which, k, before, tokens)
     slot.computed = after
-    draft.prefilled |= slot.chunked
-    slot.chunked = after < length
+    draft.prefilled |= slot.apart == CHUNKED
     draft.budget -= tokens
     if slot.emitted > 0 and before == length - 1:
         draft.decodes += 1
@@ -347,7 +437,7 @@ def compute(state: State, work: Workload, which: int, k: int, tokens: int) -> No
         draft.pairs += tokens * before + tokens * (tokens + 1) // 2
         draft.context += after
         draft.ended += after == length
-    slot.apart = after < length
+    slot.apart = CHUNKED if after < length else 0
     if slot.apart:
         return
     slot.emitted += 1

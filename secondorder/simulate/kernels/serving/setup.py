@@ -12,6 +12,7 @@ from secondorder.simulate.kernels.serving.state import (
     Draft,
     Engine,
     Entry,
+    Given,
     Outcome,
     Slot,
     State,
@@ -22,7 +23,7 @@ from secondorder.workloads.requests import Requests
 
 def new_state(scenario: Serving, requests: Requests, identities: int, *, leaps: bool, replicas: int = 1) -> State:
     """Engines with a scenario's settings, one after the other, before the first of these requests arrives."""
-    slots = max(1, min(scenario.settings.max_num_seqs, len(requests)))
+    slots = max(1, min(scenario.settings.max_num_seqs * _classes(scenario, requests), len(requests)))
     blocks = width = 0
     if scenario.settings.enable_prefix_caching:
         blocks, width = scenario.kv_blocks - 1, -(-_longest(requests) // scenario.block_size)
@@ -34,6 +35,7 @@ def new_state(scenario: Serving, requests: Requests, identities: int, *, leaps: 
         drafts=records(Draft, replicas * 2),
         entries=filled(Entry, replicas * slots, unused=np.tile(np.arange(slots), replicas)),
         outcomes=records(Outcome, replicas * 2 * slots),
+        given=records(Given, replicas * slots),
         borders=filled(Border, replicas * scenario.block_size, first=NONE, last=NONE),
         blocks=filled(Block, replicas * blocks, queued=np.tile(np.arange(blocks), replicas), content=NONE),
         queue=np.tile(queue, replicas),
@@ -45,6 +47,14 @@ def new_state(scenario: Serving, requests: Requests, identities: int, *, leaps: 
         e.leaps, e.slots, e.unused, e.width, e.own = leaps, slots, slots, width, identities
         e.requests = len(requests)
     return state
+
+
+def _classes(scenario: Serving, requests: Requests) -> int:
+    """Priorities that are told apart.
+
+    Victims of one wait for no more places than there are: none is admitted before those of its own that it took.
+    """
+    return len(np.unique(requests.priority)) if scenario.scheduling_policy == "priority" else 1
 
 
 def _longest(requests: Requests) -> int:
@@ -63,6 +73,9 @@ def _settings(e: Engine, scenario: Serving) -> None:
     e.unnamed_first = engine.reuses_unnamed_first
     e.chunked, e.prefix_caching = scenario.enable_chunked_prefill, scenario.settings.enable_prefix_caching
     e.ahead = scenario.settings.async_scheduling
+    e.urgent = scenario.scheduling_policy == "priority"
+    e.goes_on, e.passes_over = e.urgent and engine.goes_on, e.urgent and engine.passes_over
+    e.queued = NONE if e.urgent else 0
     e.interval, e.last_prefill = scenario.prefill_schedule_interval, -NEVER
     e.oldest = e.newest = NONE
     e.now = -1  # so that the first request finds the engine asleep

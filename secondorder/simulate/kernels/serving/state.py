@@ -20,6 +20,8 @@ PICO = 1e-12
 """Seconds in a tick of the clock."""
 NONE, LAST, AGAIN = -1, -2, -3
 """Index of nothing; end of a chain that is more than one block; no step yet, but perhaps when asked once more."""
+CHUNKED, STALLED = 1, 2
+"""Why a request is apart."""
 DONE, PAUSED, FULL, OUTSIDE = range(4)
 """Why the engine stopped: all are served, the asked number have arrived, the series is full, or no such step time."""
 
@@ -45,6 +47,10 @@ class Engine:
     prefix_caching: int
     ahead: int
     leaps: int
+    urgent: int
+    """Whether the most urgent go first."""
+    goes_on: int
+    passes_over: int
     interval: int
     """Steps from one with prefill to the next."""
     # The prefill cadence, where the interval is more than a step
@@ -60,7 +66,7 @@ class Engine:
     arrived: int
     next_arrival: int
     queued: int
-    """The first request that has never been admitted."""
+    """The first request that has never been admitted; by urgency, the most urgent of all that wait."""
     taken: int
     """Requests that have been admitted."""
     # A closed loop
@@ -127,6 +133,11 @@ class Engine:
     """Picoseconds that prompts have added to steps."""
     crowded: int
     """Picoseconds of the steps for which somebody was preempted."""
+    # By urgency
+    drafted: int
+    """Drafts so far."""
+    passed_over: int
+    """Requests that this step passes over because a victim stood before them."""
 
 
 class Slot:
@@ -145,8 +156,8 @@ class Slot:
     place: int
     """Its place in the heap of finishes."""
     apart: int
-    chunked: int
-    """Whether its last step left some of its prompt, or of what is computed again, for later."""
+    """0, or CHUNKED where its last step left some of its prompt, or of what is computed again, for later, or STALLED
+    where it was in step and got nothing."""
     in_running: int
     older: int
     newer: int
@@ -204,6 +215,9 @@ class Workload(NamedTuple):
     ``starts[i]`` to ``starts[i + 1]`` are the places in ``identities`` of request ``i``: of each block of the trace
     (``hash_block`` tokens) the identity of the first of the engine's blocks that end in it. ``behind`` is the request
     that stands behind each one in its queue; without places it is the next one.
+    With a ``priority`` of each request (the lower, the more urgent) those that wait are a heap of an engine, of which
+    ``behind`` and ``beside`` are the branches; ``slot`` has the slots of those that were preempted, and ``sooner`` the
+    next request that is more urgent than each.
     """
 
     arrival: Integers
@@ -215,6 +229,10 @@ class Workload(NamedTuple):
     behind: Integers
     think: Integers
     wake: Integers
+    priority: Integers
+    beside: Integers
+    slot: Integers
+    sooner: Integers
 
 
 class Results(NamedTuple):
@@ -272,6 +290,16 @@ class Outcome:
     joins: int
 
 
+class Given:
+    """What a slot was given in a draft in which the victim may be any request."""
+
+    draft: int
+    computed: int
+    """Its computed tokens before."""
+    decode: int
+    """Whether it was a decode."""
+
+
 class Border:
     """The slots in step that need a block in the same steps: how many, the first and the last."""
 
@@ -307,6 +335,7 @@ class State(NamedTuple):
     entries: list[Entry]
     outcomes: list[Outcome]
     borders: list[Border]
+    given: list[Given]
     blocks: list[Block]
     queue: Small
     held: Small
