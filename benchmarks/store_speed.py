@@ -17,7 +17,7 @@ from secondorder.studies.store import Key
 
 POINTS, MOST = 10_000, 5.0
 """Points, and the ms that each may add."""
-WORKED, LEAST = 8, 1.8
+WORKED, LEAST = 24, 1.8
 """Points of a second, and how many times as fast two workers must be."""
 
 

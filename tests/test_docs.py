@@ -43,6 +43,7 @@ def test_the_map_names_every_page_and_no_link_leads_nowhere():
 
 WITHOUT_EXAMPLES = (
     "accuracy",
+    "predictions",
     "coverage",
     "first_order",
     "house",

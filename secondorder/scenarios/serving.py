@@ -78,8 +78,7 @@ class Serving(Checked):
     - ``watermark``: share of the blocks that an admission leaves free while others run.
     - ``scheduler_reserve_full_isl``: whether a prompt is admitted only if all of it fits in the free blocks; else only
       what the step computes must.
-    - ``scheduling_policy``: "fcfs", first come first served, or "priority", the lowest priority first and of those the
-      first to come; the victim of a preemption is the last of that order.
+    - ``scheduling_policy``: "fcfs" or "priority": the lowest priority goes first, and the last is preempted first.
     - ``prefill_schedule_interval``: steps from one with prefill to the next, unless requests are left waiting.
     - ``enable_chunked_prefill``: whether a prompt may be spread over several steps.
     - ``enable_prefix_caching``: whether blocks of finished requests are kept; the least recently used go first. On if
@@ -396,15 +395,14 @@ class Serving(Checked):
 
     def requests(self, count: int, arrivals: np.random.Generator, lengths: np.random.Generator) -> Requests:
         """``count`` requests: drawn from the laws, or the first ones of the trace."""
-        kinds, urgency = lengths.spawn(2)  # streams of their own, which leave the lengths as they are
         if isinstance(self.arrivals, Trace):
             drawn = self.arrivals.head(count).requests
         else:
             prompts, outputs = self._lengths.sample(count, lengths)
             drawn = Requests(arrival=self.arrivals.times(count, arrivals), input_tokens=prompts, output_tokens=outputs)
-            if self.prefixes is not None:
-                ids = self.prefixes.draw(count, kinds)
-                drawn = replace(drawn, hash_ids=ids, hash_block=self.prefixes.tokens)
+        kinds, urgency = lengths.spawn(2)  # after the lengths, which spawn streams of their own and stay the same
+        if self.prefixes is not None and not isinstance(self.arrivals, Trace):
+            drawn = replace(drawn, hash_ids=self.prefixes.draw(count, kinds), hash_block=self.prefixes.tokens)
         if self.priorities is not None:
             drawn = replace(drawn, priorities=self.priorities.draw(len(drawn), urgency))
         return drawn

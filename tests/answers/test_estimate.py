@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import secondorder as so
-from secondorder.answers.answer import Answer, ranked, row
+from secondorder.answers.answer import COLUMNS, Answer, ranked, row
 from secondorder.answers.estimate import Claim, Estimate, Rung, Steadiness, best_of
 from secondorder.cli.options import Output
 from secondorder.cli.output import show
@@ -113,7 +113,7 @@ def test_a_note_decides_nothing_whatever_it_begins_with():
         assert said.in_domain
         assert said.steady
         assert verdict(1.0, said, 0.1) is Verdict.AGREES
-        assert row("case", said)[-1] == words
+        assert row("case", said)[COLUMNS.index("note")] == words
 
 
 @pytest.mark.parametrize("unsettled", UNSETTLED, ids=lambda each: each.steadiness)

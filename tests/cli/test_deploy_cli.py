@@ -34,7 +34,7 @@ def test_deploy_draws_the_death_of_a_replica(tmp_path, capsys):
         ("--router 'power-of-d 3'", "router.choices: got 3, expected at most the 2 replicas"),
         ("--router prefix-aware --no-enable-prefix-caching", "set enable_prefix_caching of the service"),
         ("--faults 'kill 5 at=1 s restart=1 s'", "faults: got replica 5, expected one of 0 to 1"),
-        ("--faults 'explode 1'", "expected kill, random, slow, rolling"),
+        ("--faults 'explode 1'", "expected kill, random, zone, slow, rolling"),
         ("--after-failure buried", "after"),
         ("--others '2 colour=red'", "others"),
         ("--autoscaler '20 most=1'", "autoscaler: got 2 replicas at the start, expected at most 1 replicas"),

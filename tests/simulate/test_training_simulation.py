@@ -878,7 +878,7 @@ def test_order_statistics_cover_as_the_binomial_law_says_and_no_shorter_pair_doe
 
 
 def test_a_run_that_gets_nowhere_is_given_up(monkeypatch):
-    monkeypatch.setattr(job_module, "MOST_IN_VAIN", 200)
+    monkeypatch.setattr("secondorder.simulate.training.whole_job.MOST_IN_VAIN", 200)
     hopeless = training("renewal deterministic 100 s", interval="900 s", write="10 s", work="1 h")
     with pytest.raises(InfeasibleError, match="no headway"):
         run(hopeless)

@@ -37,7 +37,7 @@ def kept_segments(*, step: Service, steps: int, write: float, mtbf: float) -> Ke
     >>> from secondorder.laws import LogNormal
     >>> found = kept_segments(step=LogNormal("100 s", scv=1), steps=20, write=60.0, mtbf=7200.0)
     >>> [round(value, 3) for value in (found.mean, found.sd, found.step_sd, found.redraws)]
-    [1973.096, 428.783, 95.879, 0.329]
+    [1972.962, 435.389, 97.356, 0.329]
     """
     m, w, n = one("mtbf", mtbf), float(non_negative("write", write)), one("steps", steps)
     mean, factors = step.moment(1), step_factors(step, mtbf=mtbf)
