@@ -12,16 +12,17 @@ from scipy.special import ndtri
 
 from secondorder.errors import InputError
 from secondorder.simulate.statistics.batch_means import correlation_time
+from secondorder.simulate.statistics.controls import Control
 from secondorder.simulate.statistics.estimates import estimates_of, how, rounded
 from secondorder.simulate.statistics.histogram import histogram, pooled
 from secondorder.simulate.statistics.intervals import student
-from secondorder.simulate.statistics.outcome import NotSteady, Steady, TooShort, Unsteady, intervals, joined
+from secondorder.simulate.statistics.outcome import NotSteady, Steady, TooShort, Unsteady, intervals, join, joined
 from secondorder.simulate.statistics.procedure import Budget, given_runs, steady_state
 from secondorder.simulate.statistics.progress import listening
 from secondorder.simulate.statistics.quantiles import quantile_interval
 from secondorder.simulate.statistics.ratios import ratio_interval
 from secondorder.simulate.statistics.relaxation import relaxation_time
-from secondorder.simulate.statistics.runs import Observed, section
+from secondorder.simulate.statistics.runs import Observed, Section, section
 from secondorder.simulate.statistics.starts import Starts, growth
 from secondorder.validation.coverage import Coverage
 
@@ -321,3 +322,14 @@ def test_many_sections_are_joined_into_twenty_to_thirty_nine():
 
 def test_needs_are_rounded_upwards():
     assert [rounded(each) for each in (7, 1_234, 999_999)] == [7, 1_300, 1_000_000]
+
+
+def test_a_joined_control_expects_the_mean_of_what_its_runs_expect():
+    """Runs whose queues have different service times: the luck of all together is that of their requests."""
+    runs = [
+        Section({}, {}, 0.0, {"mean": Control(total, 10, expected)}) for total, expected in ((13.0, 1.2), (27.0, 2.5))
+    ]
+    found = join(runs).controls["mean"]
+    assert found.deviation == pytest.approx((10 * 0.1 + 10 * 0.2) / 20)
+    alike = [Section({}, {}, 0.0, {"mean": Control(total, 10, 0.1)}) for total in (1.0, 2.0, 3.0)]
+    assert join(alike).controls["mean"].expected == 0.1

@@ -92,14 +92,18 @@ def join(sections: Sequence[Section]) -> Section:
         },
         sections[0].work,
         {
-            statistic: Control(
-                sum(each.controls[statistic].total for each in sections),
-                sum(each.controls[statistic].size for each in sections),
-                control.expected,
-            )
-            for statistic, control in sections[0].controls.items()
+            statistic: _joined_control([each.controls[statistic] for each in sections])
+            for statistic in sections[0].controls
         },
     )
+
+
+def _joined_control(controls: Sequence[Control]) -> Control:
+    """Of all requests together; sections of different runs may expect different means."""
+    size, expected = sum(each.size for each in controls), controls[0].expected
+    if any(each.expected != expected for each in controls):
+        expected = sum(each.expected * each.size for each in controls) / size
+    return Control(sum(each.total for each in controls), size, expected)
 
 
 def intervals(sections: Sequence[Section]) -> dict[str, Quantile]:
