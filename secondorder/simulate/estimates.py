@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from secondorder.answers.estimate import Estimate
-from secondorder.answers.metric import Metric, units_of
+from secondorder.answers.metric import Metric, unit_of, units_of
+from secondorder.simulate.statistics.estimates import simulated
 from secondorder.simulate.statistics.intervals import student
 
 Amounts = Mapping[str, float]
@@ -28,12 +29,16 @@ def _declared(name: str) -> str:
 
 
 def _estimate(metric: str, found: Sequence[Amounts], units: Mapping[str, str]) -> Estimate:
-    interval = student([each[metric] for each in found])
-    return Estimate(
-        metric=metric,
-        amount=interval.mean,
-        unit=units[_declared(metric)],
-        source="simulated",
-        low=interval.low,
-        high=interval.high,
+    return simulated(metric, student([each[metric] for each in found]), units[_declared(metric)])
+
+
+def every_estimate(found: Sequence[Amounts], metrics: Iterable[Metric], why: str = "") -> tuple[Estimate, ...]:
+    """The mean of every value of the replications, in their order; without an interval where ``why`` says so.
+
+    >>> [str(each) for each in every_estimate([{"wait": 1.0}, {"wait": 3.0}], [Metric(name="wait", unit="s")])]
+    ['2 s (-10.7 s to 14.7 s)']
+    """
+    known = tuple(metrics)
+    return tuple(
+        simulated(name, student([each[name] for each in found]), unit_of(known, name), why) for name in found[0]
     )

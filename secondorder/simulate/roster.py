@@ -8,15 +8,13 @@ import numpy as np
 
 from secondorder.answers.answer import Answer
 from secondorder.answers.declared import ROSTER
-from secondorder.answers.metric import unit_of
 from secondorder.arrays import Floats
 from secondorder.quantities import si
 from secondorder.scenarios.footprint import HOUR
 from secondorder.scenarios.roster import Roster
+from secondorder.simulate.estimates import every_estimate
 from secondorder.simulate.ownership import serve
 from secondorder.simulate.replicate import replicated
-from secondorder.simulate.statistics.estimates import simulated
-from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.statistics.run_length import RELAXATIONS_FOR_A_MEAN
 from secondorder.simulate.streams import stream
 
@@ -38,12 +36,8 @@ def simulate_roster(scenario: Roster, *, seed: int = 0, replications: int = 10, 
     cycles = math.ceil(min(wanted, LONGEST) / a_cycle)
     found = replicated(partial(_replication, scenario, cycles, seed), replications, jobs, least=2)
     why = f"{LONGEST:,} customers are fewer than the {wanted:,.0f} that would do" if wanted > LONGEST else ""
-    rows = tuple(
-        simulated(metric, student([each[metric] for each in found]), unit_of(ROSTER, metric), why)
-        for metric in found[0]
-    )
     how = f"{replications} replications of {cycles:,} cycles, the first {CUT:.0%} cut as warm-up, seed {seed}"
-    return Answer(scenario=scenario.name, estimates=rows, how=how)
+    return Answer(scenario=scenario.name, estimates=every_estimate(found, ROSTER, why), how=how)
 
 
 def relaxation(scenario: Roster) -> float:

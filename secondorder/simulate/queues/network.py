@@ -10,12 +10,10 @@ import simpy
 
 from secondorder.answers.answer import Answer
 from secondorder.answers.declared import QUEUE_NETWORK
-from secondorder.answers.metric import unit_of
 from secondorder.laws import Service
 from secondorder.scenarios.queue_network import QueueNetwork
+from secondorder.simulate.estimates import every_estimate
 from secondorder.simulate.replicate import replicated
-from secondorder.simulate.statistics.estimates import simulated
-from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.statistics.run_length import RELAXATIONS_FOR_A_MEAN
 from secondorder.simulate.streams import stream
 
@@ -115,12 +113,8 @@ def simulate_queue_network(scenario: QueueNetwork, *, seed: int = 0, replication
     customers = int(min(max(wanted, SHORTEST), LONGEST))
     found = replicated(partial(_replication, scenario, customers, seed), replications, jobs, least=2)
     why = f"{customers:,} customers are fewer than the {math.ceil(wanted):,} that would do" if wanted > LONGEST else ""
-    rows = tuple(
-        simulated(metric, student([each[metric] for each in found]), unit_of(QUEUE_NETWORK, metric), why)
-        for metric in found[0]
-    )
     how = f"{replications} replications of {customers:,} customers, {FIRST:.0%} cut as warm-up, seed {seed}"
-    return Answer(scenario=scenario.name, estimates=rows, how=how)
+    return Answer(scenario=scenario.name, estimates=every_estimate(found, QUEUE_NETWORK, why), how=how)
 
 
 def relaxation(scenario: QueueNetwork) -> float:
