@@ -125,7 +125,7 @@ def shown(found: object, row: Row) -> str:
 
 
 def number(amount: float, row: Row) -> str:
-    """To so many digits, without an exponent."""
+    """With this number of digits, without an exponent."""
     scaled = amount * UNITS[row.unit]
     if row.digits == 0:
         return f"{scaled:.0f}"

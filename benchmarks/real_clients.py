@@ -256,7 +256,7 @@ def main() -> None:
         parser.add_argument(f"--{client.name}", default=shutil.which(client.name), help="its executable")
     parser.add_argument("--requests", type=int, default=80)
     parser.add_argument("--rate", type=float, default=2.0)
-    parser.add_argument("--users", type=int, help="a closed loop of so many instead of the rate")
+    parser.add_argument("--users", type=int, help="users of a closed loop, instead of the rate")
     parser.add_argument("--port", type=int, default=8123)
     parser.add_argument("--keep", type=Path, help="folder for what the clients write, read again if it is there")
     parser.add_argument("--realtime", action="store_true")

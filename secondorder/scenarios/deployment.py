@@ -51,7 +51,7 @@ class Deployment(Checked):
     - ``after_failure``: what becomes of a failed replica's requests: lost to their clients, retried from the start, or
       moved to another replica, which computes their tokens so far again.
     - ``timeout``: time after which a client gives up an attempt; never if not given.
-    - ``withdraw``: whether the replica is told and stops; otherwise it computes the rest for nothing.
+    - ``withdraw``: whether the replica stops at once; otherwise it computes the rest, which is discarded.
     - ``retries``: further attempts after a refusal, a failure or a time-out.
     - ``backoff``: mean pause before the first retry, twice as long before each further one; each is drawn
       between half and one and a half times its mean.

@@ -28,7 +28,7 @@ REDUCTIONS_PER_LAYER = 2
 """All-reduces of a layer under tensor parallelism: after attention and after the feed-forward network."""
 BAND = StepBand(0.64, 1.43)
 """Measured over predicted time per output token: 5th and 95th percentile of rows whose system and model were left out
-of the fit (``benchmarks/step_times.py`` prints them anew)."""
+of the fit (``benchmarks/step_times.py`` prints them again)."""
 OLD_BAND = StepBand(0.57, 1.74)
 """The same of vLLM 0.11, from decode steps on H100 with models left out (``benchmarks/decode_steps.py``)."""
 

@@ -150,7 +150,7 @@ class Recovery(Checked):
     - ``restart``: time from the repair to work, in which failures strike too ("5 min").
     - ``detection``: time until a failure is noticed, in which nothing fails ("30 s").
     - ``replacement``: time to replace what failed, in which nothing fails ("30 s").
-    - ``misdiagnosed``: share of diagnoses that name a healthy node; the run then restarts for nothing.
+    - ``misdiagnosed``: share of diagnoses that name a healthy node; the run then restarts without need.
 
     First a downtime in which nothing runs and nothing fails: ``detection`` until the failure is
     noticed, ``replacement`` of what failed. Then the ``restart`` (processes, loading of the checkpoint,

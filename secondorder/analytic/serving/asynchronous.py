@@ -9,7 +9,7 @@ from secondorder.analytic.serving.bulk_service import TiltedArrivals, Walk
 from secondorder.arrays import Booleans, Complexes, Floats
 
 ROUNDS = 3
-"""Times that the laws of the steps that are not full are found anew."""
+"""Times that the laws of steps that are not full are computed again."""
 LEAST = 1e-16
 """Probability of more than a full step, at least: below it is rounding."""
 

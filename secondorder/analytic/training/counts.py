@@ -100,7 +100,7 @@ def _mean(process: FailureProcess, horizon: float, downtime: float, reached: Cal
         case PlatformRenewal() | ReplicatedPairs():
             rough = horizon / (process.mtbf + downtime)
             if rough > 1e5:
-                return rough  # the start is not seen in so many
+                return rough  # the start does not show among that many
             most = quantile(reached, 1 - 1e-12, rough)
             return float(sum(reached(n) for n in range(1, int(most) + 2)))
         case _:

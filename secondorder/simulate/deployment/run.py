@@ -55,7 +55,7 @@ class DeploymentRun:
 
 
 def run(scenario: Deployment, requests: Requests, *, seed: int = 0, replication: int = 0) -> DeploymentRun:
-    """Serve these requests, from empty replicas to the end of the last request and of what is computed for nothing.
+    """Serve these requests, from empty replicas to the end of the last request and of work that is discarded.
 
     ``seed`` and ``replication`` name the random streams of the router, the pauses and the failures.
     """

@@ -291,7 +291,7 @@ def _steady(queue: Queue, seed: int, replications: int, length: int, jobs: int) 
 
 
 def _two_states(queue: Queue, seed: int, length: int) -> Doubt | None:
-    """What is seen of a queue whose retries, once they have started, keep the servers busy for nothing."""
+    """What is seen of a queue whose retries keep the servers busy, once they have started, with discarded work."""
     patience = queue.patience
     if patience is None or patience.withdrawn or queue.utilisation * (1 + patience.retries) < 1:
         return None

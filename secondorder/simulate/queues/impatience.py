@@ -1,4 +1,4 @@
-"""Impatience on SimPy: attempts with a time-out, retries after a backoff, servers that work for nothing."""
+"""Impatience on SimPy: attempts with a time-out, retries after a backoff, and work for customers who have left."""
 
 from collections import deque
 from collections.abc import Callable

@@ -37,7 +37,7 @@ class Slot:
     held: int = 0
     blocks: list[int] = field(default_factory=list)
     admission: int = -1
-    """Order of admission, anew after each preemption."""
+    """Order of admission; a new one after each preemption."""
     joined: int = -1
     """The step since which it is in step with the others; -1: it is apart."""
     chunked: bool = False

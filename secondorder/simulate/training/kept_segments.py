@@ -57,7 +57,7 @@ class Segments:
         self.open = False
 
     def go_back(self, saved: int) -> None:
-        """All attempts after so many intervals are lost."""
+        """All attempts after this number of intervals are lost."""
         self.lost += len(self.standing) - saved + self.open
         del self.standing[saved:]
         self.open = False

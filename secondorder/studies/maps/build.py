@@ -110,7 +110,7 @@ def logarithm(formula: float, truth: float) -> float:
 
 
 def build(row: Row, *, seed: int = 0, most: int | None = None, keeping: Keeping = HERE) -> BreakdownMap:
-    """Make the map of an approximation anew: seconds to a minute of one core.
+    """Make the map of an approximation: seconds to a minute of one core.
 
     ``keeping`` says in which store each simulated truth is kept, and whether those that are there are taken over.
     """

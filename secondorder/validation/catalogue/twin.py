@@ -1,4 +1,4 @@
-"""A twin: one claim of theory, and the scenario on which the simulation is to bear it out."""
+"""A twin: one claim of theory, and the scenario on which the simulation must confirm it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -165,7 +165,7 @@ def explain(
 
     ``formula`` is a value of one's own ("10 ms") instead of an order: the same for all ``S``. ``given`` names effects
     that stay on, since the formula is for a system that has them: what is left of the gap is shared among the others.
-    With ``longest_prompt`` only the requests of a service count whose prompts have at most so many tokens; lengths then
+    With ``longest_prompt`` only the requests of a service count whose prompts are at most this long; lengths then
     are given, and ``formula`` has to be.
 
     A p99 is not a sum: its parts tell what turning effects off would change, on average over the orders of doing so,
