@@ -226,6 +226,7 @@ def test_without_marimo_a_lab_says_so_in_one_line(monkeypatch, capsys):
     assert "secondorder[labs]" in line
 
 
+@WITH_MARIMO
 def test_a_port_that_is_taken_is_refused_in_one_line(capsys):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
