@@ -97,7 +97,7 @@ def test_a_quantised_mixture_shares_its_stored_experts():
     assert saved == pytest.approx(stored / 2, rel=0.07)  # kernels widen 2,880 to 3,072
 
 
-def test_expert_parallelism_without_ranks_changes_only_what_the_fullest_accelerator_does():
+def test_expert_parallelism_without_ranks_changes_only_the_fullest_accelerator():
     spread = service(tensor_parallel_size=4, enable_expert_parallel=True)
     split = service(tensor_parallel_size=4)
     load = (0, 0, 0, 16, 16 * 500, 16)

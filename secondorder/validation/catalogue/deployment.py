@@ -178,12 +178,9 @@ def twin(
     )
 
 
-@cache
-def twins() -> tuple[Twin, ...]:
-    """Made when they are asked for."""
+def _queues() -> tuple[Twin, ...]:
+    """Replicas that are exponential servers, apart and pooled, and one that refuses what it has no room for."""
     split = Deployment(serving=exponential_server(2.8), replicas=4, router=RandomReplica(), name="split")
-    failures = Faults(events=(RandomFailures(mtbf="30 s", restart="5 s", exponential=True),))
-    broken = Deployment(serving=exponential_server(0.3), replicas=1, faults=failures, after_failure="moved")
     full = Deployment(serving=exponential_server(0.7), replicas=1, max_outstanding=1, retries=2, backoff="60 s")
     return (
         twin(
@@ -220,6 +217,12 @@ def twins() -> tuple[Twin, ...]:
             kind="approximation",
             margins={"attempts_mean": 0.04, "refused_share": 0.08},
         ),
+    )
+
+
+def _caches() -> tuple[Twin, ...]:
+    """One replica whose prompts begin alike: what it finds in its cache."""
+    return (
         twin(
             "prefixes of 200 agents",
             "Che: every prefix stays for about the same time after its last use",
@@ -247,27 +250,37 @@ def twins() -> tuple[Twin, ...]:
             )
             for rate, expected in ((7.0, Verdict.AGREES), (9.0, Verdict.TWO_STATES))
         ),
-        *(
-            Twin(
-                title=f"opposite routes at {load:.0%}",
-                claim="two engines in opposite order, the last stage first, share one virtual station's budget",
-                suite="deployment",
-                kind="approximation",
-                scenario=opposite(load),
-                margins={"throughput": 0.03},
-                formula=virtual_station,
-                witness=one_network,
-                customers=20_000,
-                pace=5e4,
-                units={"throughput": "request/step"},
-            )
-            for load in (0.53, 0.61)
-        ),
-        twin(
-            "a replica that fails",
-            "one replica that fails and moves its work to itself is M/M/1 with breakdowns",
-            broken,
-            breaking,
-            4_000,
-        ),
     )
+
+
+def _opposite_routes(load: float) -> Twin:
+    return Twin(
+        title=f"opposite routes at {load:.0%}",
+        claim="two engines in opposite order, the last stage first, share one virtual station's budget",
+        suite="deployment",
+        kind="approximation",
+        scenario=opposite(load),
+        margins={"throughput": 0.03},
+        formula=virtual_station,
+        witness=one_network,
+        customers=20_000,
+        pace=5e4,
+        units={"throughput": "request/step"},
+    )
+
+
+def _failing() -> Twin:
+    failures = Faults(events=(RandomFailures(mtbf="30 s", restart="5 s", exponential=True),))
+    return twin(
+        "a replica that fails",
+        "one replica that fails and moves its work to itself is M/M/1 with breakdowns",
+        Deployment(serving=exponential_server(0.3), replicas=1, faults=failures, after_failure="moved"),
+        breaking,
+        4_000,
+    )
+
+
+@cache
+def twins() -> tuple[Twin, ...]:
+    """Made when they are asked for."""
+    return (*_queues(), *_caches(), _opposite_routes(0.53), _opposite_routes(0.61), _failing())

@@ -171,12 +171,9 @@ def _fluid(rate: float, number: float) -> Theorem:
     )
 
 
-def twins() -> tuple[Theorem, ...]:
-    """T2, T3 and T7."""
+def _budgets() -> tuple[Theorem, ...]:
     mixed, full = "b/(t(b) (m_p + m_d - 1))", "steps are always full: decodes and prompts share them"
     return (
-        _fluid(10.0, 14_264.6),
-        _fluid(60.0, 154_426),
         _tiled(
             "T3",
             "budget 512, 100+100",
@@ -217,6 +214,11 @@ def twins() -> tuple[Theorem, ...]:
             claim="stable below the budget",
             kind="label",
         ),
+    )
+
+
+def _tiles() -> tuple[Theorem, ...]:
+    return (
         _tiled(
             "T7",
             "tiles, budget 128",
@@ -239,3 +241,8 @@ def twins() -> tuple[Theorem, ...]:
             numbers={"token_rate": 3365.8},
         ),
     )
+
+
+def twins() -> tuple[Theorem, ...]:
+    """T2, T3 and T7."""
+    return (_fluid(10.0, 14_264.6), _fluid(60.0, 154_426), *_budgets(), *_tiles())
