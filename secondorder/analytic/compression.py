@@ -12,6 +12,7 @@
 What a method costs in accuracy depends on the model, the data and the recipe; no figure is made up for it here.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Unpack
@@ -101,11 +102,7 @@ def compress(
         memory_efficiency=memory_efficiency,
         kernel_overhead=kernel_overhead,
     )
-    before, why = None, ""
-    try:
-        before = run(model, **work)
-    except DoesNotFit as error:
-        why = str(error)
+    before, why = _if_it_fits(partial(run, model, **work))
     plain = forward_pass(model, batch_size=batch_size, precision=precision, **work)
     if isinstance(method, Distilled):
         count = forward_pass(method.student, batch_size=batch_size, precision=precision, **work)
@@ -133,6 +130,14 @@ def compress(
         weights_after=count.held_weights,
         why_not=why,
     )
+
+
+def _if_it_fits(run: Callable[[], RooflineAnswer]) -> tuple[RooflineAnswer | None, str]:
+    """The pass; or none, and why the model does not fit."""
+    try:
+        return run(), ""
+    except DoesNotFit as error:
+        return None, str(error)
 
 
 def sparse_speed(accelerator: Accelerator, precision: str) -> float:

@@ -170,13 +170,7 @@ def roofline(
     ``batch_size``, ``input_tokens`` and ``context_tokens`` broadcast. Errors: ``DoesNotFit`` when weights, cache or
     activations exceed the memory at every point, ``UnknownName`` for a precision that the part lacks, ``InputError``.
     """
-    for name, share in (("compute_efficiency", compute_efficiency), ("memory_efficiency", memory_efficiency)):
-        if not 0 < share <= 1:
-            raise InputError(name, given=share, expected="a number above 0 and at most 1")
-    if not isinstance(accelerator, Accelerator):
-        raise InputError(
-            "accelerator", given=repr(accelerator), expected="an Accelerator such as so.accelerators.h100_sxm"
-        )
+    _check(accelerator, compute_efficiency=compute_efficiency, memory_efficiency=memory_efficiency)
     work = forward_pass(
         model,
         batch_size=batch_size,
@@ -199,6 +193,16 @@ def roofline(
         kernel_overhead=kernel_overhead,
         idle_power=idle_power,
     )
+
+
+def _check(accelerator: Accelerator, **efficiencies: float) -> None:
+    for name, share in efficiencies.items():
+        if not 0 < share <= 1:
+            raise InputError(name, given=share, expected="a number above 0 and at most 1")
+    if not isinstance(accelerator, Accelerator):
+        raise InputError(
+            "accelerator", given=repr(accelerator), expected="an Accelerator such as so.accelerators.h100_sxm"
+        )
 
 
 def timed(

@@ -1,6 +1,6 @@
 """``secondorder explain``: why a closed form and the simulation of a plan differ."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -9,6 +9,10 @@ from secondorder.cli.options import OF_REQUESTS, PRINTED, REQUIRED, Output, RunO
 from secondorder.cli.output import check_output, emit, patience, records
 from secondorder.cli.plans import CHOICE, Plan, Which
 from secondorder.errors import naming
+
+if TYPE_CHECKING:
+    from secondorder.report.tables import Grid
+    from secondorder.validation.explanation.explain import Explanation
 
 EXAMPLE = """\
 Examples:
@@ -76,7 +80,7 @@ def explain(
     For a service, a second table shows where the time of its requests went.
     """
     from secondorder.plans.read import read_plan
-    from secondorder.report.explanation import explanation_grid, partition_grid, waterfall
+    from secondorder.report.explanation import waterfall
     from secondorder.report.page import Section, plan_of
     from secondorder.validation.explanation.explain import REPLICATIONS, explain
 
@@ -97,11 +101,7 @@ def explain(
             requests=run.num_prompts,
             jobs=run.jobs,
         )
-        grids = [explanation_grid(found)]
-        latency = metric.partition("_")[0]
-        if found.partition is not None and (latency in ("ttft", "e2el") or request is not None):
-            of = latency if latency in ("ttft", "e2el") else "e2el"
-            grids.append(partition_grid(found.partition, of, request))
+        grids = _grids(found, metric, request)
     emit(records(found.frame), grids, out)
     if drawn.figure is not None:
         write_figure(lambda: waterfall(found), drawn.figure)
@@ -110,3 +110,15 @@ def explain(
             title=f"{scenario.name}: {metric}", plan=plan_of(scenario), grids=grids, figures=[waterfall(found)]
         )
         write_report(scenario.name, [section], drawn.report)
+
+
+def _grids(found: "Explanation", metric: str, request: int | None) -> "list[Grid]":
+    """The effects; and where the time of a service's requests went, for a latency or where one request is asked for."""
+    from secondorder.report.explanation import explanation_grid, partition_grid
+
+    grids = [explanation_grid(found)]
+    latency = metric.partition("_")[0]
+    if found.partition is not None and (latency in ("ttft", "e2el") or request is not None):
+        of = latency if latency in ("ttft", "e2el") else "e2el"
+        grids.append(partition_grid(found.partition, of, request))
+    return grids

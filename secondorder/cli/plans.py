@@ -292,15 +292,22 @@ def sweep(
             found = _refined(scenario, grid, run, metric, margin, keeping)
         else:
             found = sweep_points(scenario, grid, simulated=simulate, margin=margin, keeping=keeping, **arguments)
-    words = {path: dict(zip(map(str, grid[path]), texts, strict=True)) for path, texts in spelt.items()}
-    points = [
-        replace(point, values={path: words[path][value] for path, value in point.values.items()}) for point in found
-    ]
+    points = _as_spelt(found, grid, spelt)
     frame = _only(pd.concat([point.frame for point in points], ignore_index=True), metric)
     grids = sweep_grids(points, metric)
     emit(records(frame), grids, out)
     _draw_sweep(scenario, points, metric, grids, drawn)
     _refuse_failed(points)
+
+
+def _as_spelt(
+    points: "Sequence[SweepPoint]", grid: Mapping[str, Sequence[object]], spelt: Mapping[str, Sequence[str]]
+) -> "list[SweepPoint]":
+    """The points with the values of their fields as the user wrote them."""
+    words = {path: dict(zip(map(str, grid[path]), texts, strict=True)) for path, texts in spelt.items()}
+    return [
+        replace(point, values={path: words[path][value] for path, value in point.values.items()}) for point in points
+    ]
 
 
 def _own_store(scenario: "Scenario") -> str | None:

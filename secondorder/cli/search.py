@@ -1,7 +1,7 @@
 """``secondorder search``: the cheapest layout of a service that keeps objectives at a rate."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
@@ -24,6 +24,7 @@ from secondorder.systems.registry import SYSTEMS
 
 if TYPE_CHECKING:
     from secondorder.report.tables import Grid
+    from secondorder.scenarios.serving import Serving
     from secondorder.studies.search import Found
 
 TITLE = """Find the cheapest layout of a service that keeps objectives at a rate.
@@ -96,15 +97,13 @@ def _command() -> Callable[..., None]:
         drawn: Drawn = NOTHING,
         out: Output = PRINTED,
     ) -> None:
-        from secondorder.scenarios.serving import Serving
         from secondorder.studies.search import record
         from secondorder.studies.search import search as found_by
 
         check_output(out)
         check_drawn(drawn)
         names = _listed(accelerators)
-        table = nested(every, given_in(values, every))
-        serving = build(Serving, {"arrivals": f"poisson {rate}", **table, "accelerator": _first(names)}, every)
+        serving = _service(nested(every, given_in(values, every)), rate, names, every)
         with patience("searching"):
             found = found_by(
                 serving,
@@ -159,9 +158,12 @@ def _rented() -> list[str]:
     return sorted({quote.accelerator for _, quote in prices.items() if quote.rental is not None})
 
 
-def _first(names: list[str]) -> str:
-    """An accelerator for the service to be made with; each candidate has its own."""
-    return names[0] if names else "h200"
+def _service(table: dict[str, Any], rate: str, accelerators: list[str], flags: list[Flag]) -> "Serving":
+    """The service as it was given, with some accelerator: each candidate has its own."""
+    from secondorder.scenarios.serving import Serving
+
+    accelerator = accelerators[0] if accelerators else "h200"
+    return build(Serving, {"arrivals": f"poisson {rate}", **table, "accelerator": accelerator}, flags)
 
 
 def _grid(found: "Found", rate: str, top: int) -> "Grid":

@@ -71,16 +71,7 @@ def solve(
     cs2 = np.broadcast_to(non_negative("service_scv", np.asarray(service_scv, dtype=np.float64)), n)
     c = np.broadcast_to(whole("servers", servers), n).astype(np.float64)
     rate: Floats = np.linalg.solve(np.eye(n) - q.T, outside).astype(np.float64)
-    if not (rate > 0).all():
-        node = int(rate.argmin())
-        raise InputError("external_rate", given=f"none that reaches node {node}", expected="arrivals at each node")
-    rho = rate * service / c
-    if (rho >= 1).any():
-        node = int(rho.argmax())
-        raise Unstable(
-            f"utilisation {rho[node]:.6g} of node {node} with {int(c[node])} servers: its queue grows without limit; "
-            f"use at least {int(rate[node] * service[node]) + 1} servers or arrival rates {rho[node]:.6g} times lower"
-        )
+    rho = _utilisation(rate, service, c)
     ca2 = _arrival_scv(outside, outside_scv, q, rate, rho, cs2, c)
     wait = _waits(rate, service, rho, ca2, cs2, c)
     total = float(outside.sum())
@@ -93,6 +84,22 @@ def solve(
         visits=rate / total,
         mean_sojourn=float(rate @ (wait + service)) / total,
     )
+
+
+def _utilisation(rate: Floats, service: Floats, servers: Floats) -> Floats:
+    """Of each node; refused where a node gets no arrivals, or more than its servers can do."""
+    if not (rate > 0).all():
+        node = int(rate.argmin())
+        raise InputError("external_rate", given=f"none that reaches node {node}", expected="arrivals at each node")
+    rho = rate * service / servers
+    if (rho >= 1).any():
+        node = int(rho.argmax())
+        raise Unstable(
+            f"utilisation {rho[node]:.6g} of node {node} with {int(servers[node])} servers: its queue grows without "
+            f"limit; use at least {int(rate[node] * service[node]) + 1} servers or arrival rates {rho[node]:.6g} times "
+            "lower"
+        )
+    return rho
 
 
 def superposition_scv(*, rates: npt.ArrayLike, scvs: npt.ArrayLike, utilisation: float) -> float:

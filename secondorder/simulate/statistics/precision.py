@@ -53,19 +53,17 @@ def replicate_until(
     """Replicate until each of the ``metrics`` is known to a relative half-width, or the budget ends.
 
     Two stages: the spread ``s`` of the ``first`` replications fixes how many there must be,
-    ``n = (t s / (relative_half_width mean))^2``, ``t`` Student's at ``first - 1`` degrees of freedom; the
-    interval is ``mean of all n ± t s/sqrt(n)``, still with the first stage's ``s``, on which the mean does
-    not depend. *Exact* for normal values, but for the running mean that makes the width
-    relative: measured, 94 to 96 % of 95 % intervals cover. (To stop as soon as the interval of all is
-    short picks the lucky ones: 91 % cover starting from 3 replications, 94 % from 10.) Past 40
-    replications longer ones take the place of more, each counted by its customers: variance falls
-    as one over length, and the bias of a quantile with it.
+    ``n = (t s / (relative_half_width mean))^2``, ``t`` Student's at ``first - 1`` degrees of freedom. The interval is
+    ``mean of all n ± t s/sqrt(n)``, still with the first stage's ``s``, on which the mean does not depend. *Exact* for
+    normal values, apart from the running mean that makes the width relative: measured, 94 to 96 % of 95 % intervals
+    cover. (Stopping as soon as the interval of all values is short favours runs that are narrow by luck: 91 % cover
+    starting from 3 replications, 94 % from 10.) Past 40 replications, longer ones take the place of more of them,
+    each counted by its customers: variance falls as one over length, and the bias of a quantile with it.
 
-    ``length``: customers of a replication, from ``recommended_length``; ``budget``: customers in
-    all; ``seconds``: a budget too, turned into customers by the speed of a short trial, so that the
-    result depends on the machine. When the budget ends first, ``reached`` is False, and ``how``
-    says so. A budget below ``first`` replications shortens them, and reaches nothing: their
-    interval may cover too seldom.
+    ``length``: customers of a replication, from ``recommended_length``; ``budget``: customers in all; ``seconds``: a
+    budget too, turned into customers by the speed of a short trial, so that the result depends on the machine. When
+    the budget ends first, ``reached`` is False, and ``how`` says so. A budget below ``first`` replications shortens
+    them, and reaches nothing: their interval may cover too seldom.
 
     Errors: ``InputError``; those of ``simulate_once``. *Source*: Stein 1945; Law 2015, section 9.4.1.
 
@@ -90,16 +88,11 @@ def replicate_until(
     reached = needed <= runs.customers and runs.size == length
     needed = max(needed, first * length)
     how = f"{len(runs.found)} replications, {runs.customers:,} customers"
-    if not reached:
-        how += (
-            f"; not enough data: half-width {100 * runs.width():.2g} % where {100 * relative_half_width:.2g} % "
-            f"was wanted, needs about {needed:,}"
-        )
-    names = list(runs.found[0])
+    how += "" if reached else _not_enough(runs.width(), relative_half_width, needed)
     return Replicated(
-        values={metric: runs.values(metric) for metric in names},
+        values={metric: runs.values(metric) for metric in runs.found[0]},
         lengths=tuple(runs.lengths),
-        intervals={metric: runs.interval(metric) for metric in names},
+        intervals={metric: runs.interval(metric) for metric in runs.found[0]},
         reached=reached,
         needed=needed,
         how=how,
@@ -113,6 +106,11 @@ def _check_wanted(first: int, relative_half_width: float, budget: int) -> None:
         raise InputError("relative_half_width", given=relative_half_width, expected="a share between 0 and 1")
     if budget < first:
         raise InputError("budget", given=budget, expected=f"customers for {first} replications")
+
+
+def _not_enough(width: float, wanted: float, needed: int) -> str:
+    found = f"half-width {100 * width:.2g} % where {100 * wanted:.2g} % was wanted"
+    return f"; not enough data: {found}, needs about {needed:,}"
 
 
 def _affordable(simulate_once: SimulateOnce, length: int, seconds: float) -> int:
