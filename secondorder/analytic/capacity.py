@@ -12,7 +12,7 @@ order  replicas
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 from secondorder.analytic.arguments import one_whole, positive
@@ -201,4 +201,4 @@ def _cost(scenario: Capacity, replicas: int) -> list[Rung]:
 
 
 def _bound(metric: str, amount: float, unit: str, source: str, order: int, note: str = "", outside: str = "") -> Rung:
-    return replace(rung(metric, amount, unit, source, order, note, outside), claim=Claim.BOUND)
+    return rung(metric, amount, unit, source, order, note, outside, Claim.BOUND)

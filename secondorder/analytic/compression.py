@@ -19,7 +19,7 @@ from typing import Unpack
 
 from secondorder.analytic.roofline import RooflineAnswer, roofline, timed
 from secondorder.answers.answer import Answer
-from secondorder.answers.estimate import Rung, Standing, approximation, bound
+from secondorder.answers.estimate import Rung, Standing, approximation, bound, rung
 from secondorder.arrays import Real
 from secondorder.errors import DoesNotFit, InputError
 from secondorder.fleets.accelerators import Accelerator, bytes_per_value
@@ -284,5 +284,4 @@ def _rungs(metric: str, unit: str, before: float | None, after: float, standing:
 
 
 def _rung(metric: str, unit: str, order: int, amount: float, standing: Standing = AS_MODELLED) -> Rung:
-    claim, note, _ = standing
-    return Rung(metric=metric, amount=amount, unit=unit, source=SOURCE, order=order, claim=claim, note=note)
+    return rung(metric, amount, unit, SOURCE, order, standing.note, claim=standing.claim)

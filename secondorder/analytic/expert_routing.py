@@ -20,7 +20,7 @@ import numpy.typing as npt
 from secondorder.analytic.arguments import Floats, Real, Whole, fraction, one_whole, plain, positive, whole
 from secondorder.answers.answer import Answer
 from secondorder.answers.declared import EXPERT_ROUTING
-from secondorder.answers.estimate import Claim, Rung
+from secondorder.answers.estimate import Claim, Rung, rung
 from secondorder.answers.metric import unit_of
 from secondorder.arrays import Complexes
 from secondorder.errors import InputError
@@ -336,17 +336,7 @@ _METRICS = ("imbalance", "max_load_mean", "max_load_p99", "dropped_share", "acti
 
 
 def _rung(metric: str, amount: float, order: int, source: str, claim: Claim, note: str = "", outside: str = "") -> Rung:
-    unit = unit_of(EXPERT_ROUTING, metric)
-    return Rung(
-        metric=metric,
-        amount=float(amount),
-        unit=unit,
-        source=source,
-        order=order,
-        claim=claim,
-        note=note,
-        outside=outside,
-    )
+    return rung(metric, amount, unit_of(EXPERT_ROUTING, metric), source, order, note, outside, claim)
 
 
 def _alike(s: ExpertRouting) -> list[Rung]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from secondorder.analytic.arguments import Floats, Real, non_negative, plain, positive
 from secondorder.answers.answer import Answer
-from secondorder.answers.estimate import Claim, Rung
+from secondorder.answers.estimate import Claim, Rung, rung
 from secondorder.errors import InputError
 from secondorder.fleets.regions import Region
 from secondorder.quantities import pretty, si
@@ -202,8 +202,7 @@ def _rungs(
     """A rung an order; those past order 0 are outside their domain where work is ``late``."""
     for amount, source, order in zip(amounts, sources, orders, strict=True):
         claim = Claim.APPROXIMATION if order else Claim.BOUND
-        outside = late if order else ""
-        yield Rung(metric=metric, amount=amount, unit=unit, source=source, order=order, claim=claim, outside=outside)
+        yield rung(metric, amount, unit, source, order, outside=late if order else "", claim=claim)
 
 
 _BASES = {"life cycle": "life cycle", "direct": "direct emissions"}

@@ -16,7 +16,7 @@ import numpy as np
 from secondorder.analytic.queues import multiserver, network_analyser
 from secondorder.answers.answer import Answer, ranked
 from secondorder.answers.declared import QUEUE_NETWORK
-from secondorder.answers.estimate import Claim, Rung
+from secondorder.answers.estimate import Claim, Rung, rung
 from secondorder.answers.metric import unit_of
 from secondorder.scenarios.queue_network import QueueNetwork
 
@@ -89,12 +89,4 @@ def _waits(
 
 
 def _rung(metric: str, amount: float, order: int, source: str, claim: Claim, outside: str) -> Rung:
-    return Rung(
-        metric=metric,
-        amount=float(amount),
-        unit=unit_of(QUEUE_NETWORK, metric),
-        source=source,
-        order=order,
-        claim=claim,
-        outside=outside,
-    )
+    return rung(metric, amount, unit_of(QUEUE_NETWORK, metric), source, order, outside=outside, claim=claim)

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from secondorder.arrays import EqualByValue, Real
 from secondorder.errors import DoesNotFit, InputError
-from secondorder.fleets.accelerators import Accelerator
+from secondorder.fleets.accelerators import Accelerator, no_power
 from secondorder.quantities import Quantity, pretty, quantity, si
 from secondorder.workloads.forward_pass import ForwardPass, Whole, Work, forward_pass
 from secondorder.workloads.network import Network
@@ -105,12 +105,7 @@ class RooflineAnswer(EqualByValue):
         *Source*: Fan, Weber, Barroso, Power Provisioning for a Warehouse-sized Computer (2007), section 3.
         """
         if self.power is None:
-            raise InputError(
-                f"power of {self.accelerator}",
-                given="no figure",
-                expected="its maximum power",
-                remedy="give it with dataclasses.replace(accelerator, power='300 W')",
-            )
+            raise no_power(self.accelerator)
         return self.power * (self._busy + self.idle_power * self.overhead)
 
     @property

@@ -16,7 +16,7 @@ from secondorder.analytic import ownership
 from secondorder.analytic.queues import multiserver, time_varying
 from secondorder.answers.answer import Answer, ranked
 from secondorder.answers.declared import ROSTER
-from secondorder.answers.estimate import Claim, Rung
+from secondorder.answers.estimate import Claim, Rung, rung
 from secondorder.answers.metric import unit_of
 from secondorder.errors import InputError
 from secondorder.laws import Exponential
@@ -100,5 +100,4 @@ def _chain(scenario: Roster) -> Iterator[Rung]:
 
 
 def _rung(metric: str, amount: float, order: int, source: str, claim: Claim, outside: str) -> Rung:
-    unit = unit_of(ROSTER, metric)
-    return Rung(metric=metric, amount=amount, unit=unit, source=source, order=order, claim=claim, outside=outside)
+    return rung(metric, amount, unit_of(ROSTER, metric), source, order, outside=outside, claim=claim)

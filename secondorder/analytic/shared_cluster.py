@@ -22,8 +22,7 @@ from secondorder.analytic.arguments import Real, non_negative, one, plain, posit
 from secondorder.analytic.queues import multiserver, multiserver_deterministic, multiserver_general, single_server
 from secondorder.answers.answer import Answer
 from secondorder.answers.declared import SHARED_CLUSTER
-from secondorder.answers.estimate import Claim, Rung
-from secondorder.answers.metric import unit_of
+from secondorder.answers.estimate import Claim, Rung, Standing, rungs
 from secondorder.errors import InputError, Unstable
 from secondorder.laws import Deterministic, EmpiricalLaw, Exponential, Service
 from secondorder.quantities import si
@@ -129,11 +128,7 @@ def _slots(mean_duration: Real, mean_size: Real, accelerators: Real) -> tuple[np
 
 
 def _rungs(order: int, source: str, claim: Claim, outside: str, amounts: dict[str, float]) -> Iterator[Rung]:
-    for metric, amount in amounts.items():
-        unit = unit_of(SHARED_CLUSTER, metric)
-        yield Rung(
-            metric=metric, amount=float(amount), unit=unit, source=source, order=order, claim=claim, outside=outside
-        )
+    return rungs(SHARED_CLUSTER, order, source, Standing(claim, outside=outside), amounts)
 
 
 def _alone(scenario: SharedCluster) -> Iterator[Rung]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from secondorder.analytic.arguments import Real, Whole, non_negative, plain, positive, whole
 from secondorder.answers.answer import Answer
-from secondorder.answers.estimate import Claim, Rung
+from secondorder.answers.estimate import Claim, Rung, rung
 from secondorder.quantities import si
 from secondorder.scenarios.topology import LeafSpine, Shape, Topology
 
@@ -67,16 +67,7 @@ def _least_times(scenario: Topology) -> Iterator[Rung]:
 
 
 def _bound(metric: str, order: int, seconds: float, source: str, outside: str = "") -> Rung:
-    return Rung(
-        metric=metric,
-        amount=seconds,
-        unit="s",
-        source=source,
-        order=order,
-        claim=Claim.BOUND,
-        outside=outside,
-        note="from below",
-    )
+    return rung(metric, seconds, "s", source, order, "from below", outside, Claim.BOUND)
 
 
 def _out_of_a_leaf(scenario: Topology) -> float:

@@ -41,6 +41,16 @@ def bytes_per_value(precision: str) -> float:
         raise UnknownName.among("precision", precision, BYTES_PER_VALUE) from None
 
 
+def no_power(name: str) -> InputError:
+    """The error of what needs the power of a part for which none is published."""
+    return InputError(
+        f"power of {name}",
+        given="no figure",
+        expected="its maximum power",
+        remedy="give it with dataclasses.replace(accelerator, power='300 W')",
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Accelerator(Checked):
     """One device, by its datasheet.
@@ -105,12 +115,7 @@ class Accelerator(Checked):
         secondorder.errors.InputError: power of Google TPU v6e (Trillium): got no figure, expected its maximum ...
         """
         if self.power is None:
-            raise InputError(
-                f"power of {self.name}",
-                given="no figure",
-                expected="its maximum power",
-                remedy="give it with dataclasses.replace(accelerator, power='300 W')",
-            )
+            raise no_power(self.name)
         return si(self.power)
 
     def ridge_point(self, precision: str) -> float:

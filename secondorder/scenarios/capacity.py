@@ -17,11 +17,11 @@ from typing import Annotated
 from secondorder.errors import InputError
 from secondorder.quantities import Checked, Quantity, Rate, Unit, registry, si
 from secondorder.scenarios.deployment import Deployment
+from secondorder.scenarios.objectives import Objective, check_objectives, objectives_of
 from secondorder.scenarios.router import Router
 from secondorder.scenarios.serving import Serving
 from secondorder.workloads.arrivals import Poisson
 
-Objective = Annotated[Quantity | str, Unit("s", positive=True)]
 Price = Annotated[Quantity | str, Unit("USD/hour", positive=True)]
 
 
@@ -58,10 +58,7 @@ class Capacity(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.objectives:
-            raise InputError("ttft_p99", given="no objective", expected="one of ttft_p99, tpot_p99 and e2el_p99")
-        if "tpot_p99" in self.objectives and self.serving.offered.mean_output <= 1:
-            raise InputError("tpot_p99", given="answers of one token", expected="answers that have a time per token")
+        check_objectives(self.objectives, self.serving)
         if self.router is None and not isinstance(self.serving.arrivals, Poisson):
             given = type(self.serving.arrivals).__name__
             expected = "Poisson arrivals, whose random split is Poisson again"
@@ -71,8 +68,7 @@ class Capacity(Checked):
     @property
     def objectives(self) -> dict[str, float]:
         """Those that are given, in s."""
-        given = {name: getattr(self, name) for name in ("ttft_p99", "tpot_p99", "e2el_p99")}
-        return {name: si(most) for name, most in given.items() if most is not None}
+        return objectives_of(self)
 
     @property
     def total_rate(self) -> float:

@@ -14,8 +14,9 @@ from annotated_types import Ge
 
 from secondorder.errors import InputError
 from secondorder.quantities import Checked, si
-from secondorder.scenarios.capacity import Objective, Price
+from secondorder.scenarios.capacity import Price
 from secondorder.scenarios.deployment import Deployment
+from secondorder.scenarios.objectives import Objective, check_objectives, objectives_of
 
 Requests = Annotated[int, Ge(400)]
 
@@ -46,10 +47,7 @@ class MaxRate(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.objectives:
-            raise InputError("ttft_p99", given="no objective", expected="one of ttft_p99, tpot_p99 and e2el_p99")
-        if "tpot_p99" in self.objectives and self.deployment.serving.offered.mean_output <= 1:
-            raise InputError("tpot_p99", given="answers of one token", expected="answers that have a time per token")
+        check_objectives(self.objectives, self.deployment.serving)
         if self.deployment.faults is not None and self.deployment.faults.moments:
             raise InputError(
                 "faults",
@@ -60,8 +58,7 @@ class MaxRate(Checked):
     @property
     def objectives(self) -> dict[str, float]:
         """Those that are given, in s."""
-        given = {name: getattr(self, name) for name in ("ttft_p99", "tpot_p99", "e2el_p99")}
-        return {name: si(most) for name, most in given.items() if most is not None}
+        return objectives_of(self)
 
     @property
     def cost_rate(self) -> float | None:

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from typing import Protocol, TypeVar
 
 import pint
 
@@ -92,6 +93,22 @@ def chosen_fields(scenario: object, wanted: Sequence[str] | None) -> tuple[list[
         if path not in known and path not in reasons:
             raise UnknownName.among("fields", path, [*known, *reasons])
     return [known[path] for path in wanted if path in known], [reasons[path] for path in wanted if path in reasons]
+
+
+class _HasPath(Protocol):
+    @property
+    def path(self) -> str: ...
+
+
+Row = TypeVar("Row", bound=_HasPath)
+
+
+def at_path(rows: Sequence[Row], path: str) -> Row:
+    """What was found about the field at ``path``. Errors: ``UnknownName``."""
+    for row in rows:
+        if row.path == path:
+            return row
+    raise UnknownName.among("field", path, [row.path for row in rows])
 
 
 def short_unit(unit: str) -> str:

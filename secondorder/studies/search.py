@@ -21,6 +21,7 @@ from secondorder.fleets.prices import Quote, prices, quotes
 from secondorder.quantities import Quantity, Rate, pretty, quantity, si
 from secondorder.scenarios.capacity import Capacity
 from secondorder.scenarios.deployment import Deployment
+from secondorder.scenarios.objectives import NAMES as OBJECTIVES
 from secondorder.scenarios.router import LeastOutstanding, Router
 from secondorder.scenarios.serving import Serving
 from secondorder.studies.points import HERE, Keeping, Point, key_of, records
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 LONGEST = 128_000
 """Requests of a replication at most."""
-OBJECTIVES = ("ttft_p99", "tpot_p99", "e2el_p99")
 CONTENDERS = 3
 """Candidates that are simulated: the cheapest by the closed forms."""
 

@@ -28,7 +28,7 @@ from secondorder.quantities import pretty
 from secondorder.scenarios.scenario import Scenario
 from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.streams import stream
-from secondorder.studies.numeric_fields import Found, Skipped, chosen_fields, short_unit
+from secondorder.studies.numeric_fields import Found, Skipped, at_path, chosen_fields, short_unit
 from secondorder.studies.sweep import varied
 from secondorder.verbs import simulate, solve
 
@@ -90,10 +90,7 @@ class Sensitivity:
     skipped: tuple[Skipped, ...]
 
     def __getitem__(self, path: str) -> Effect:
-        for row in self.rows:
-            if row.path == path:
-                return row
-        raise UnknownName.among("field", path, [row.path for row in self.rows])
+        return at_path(self.rows, path)
 
     @property
     def frame(self) -> "pd.DataFrame":

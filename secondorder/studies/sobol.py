@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from secondorder.answers.estimate import Estimate
 from secondorder.arrays import Floats
-from secondorder.errors import InfeasibleError, InputError, UnknownName
+from secondorder.errors import InfeasibleError, InputError
 from secondorder.executor import run_each
 from secondorder.scenarios.scenario import Scenario
 from secondorder.simulate.streams import stream
-from secondorder.studies.numeric_fields import Found, chosen_fields, numeric_fields
+from secondorder.studies.numeric_fields import Found, at_path, chosen_fields, numeric_fields
 from secondorder.studies.sensitivity import Ask, Witness
 from secondorder.studies.sweep import varied
 from secondorder.verbs import simulate
@@ -70,10 +70,7 @@ class Sobol:
         return 1 - sum(row.first for row in self.rows)
 
     def __getitem__(self, path: str) -> Index:
-        for row in self.rows:
-            if row.path == path:
-                return row
-        raise UnknownName.among("field", path, [row.path for row in self.rows])
+        return at_path(self.rows, path)
 
     @property
     def frame(self) -> "pd.DataFrame":

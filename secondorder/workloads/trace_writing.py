@@ -35,20 +35,17 @@ def write_trace(trace: "Trace", path: str | PathLike[str], format: str) -> None:
     """
     if format not in _WRITERS:
         raise UnknownName.among("format", format, _WRITERS)
-    if trace.requests.hash_ids is not None and format not in _WITH_PREFIXES:
-        raise InputError(
-            "format",
-            given=f"{format!r} for a trace with block identities",
-            expected=" or ".join(_WITH_PREFIXES),
-            remedy="or drop them: dataclasses.replace(trace.requests, hash_ids=None, hash_block=0)",
-        )
-    if trace.requests.priorities is not None and format not in _WITH_PREFIXES:
-        raise InputError(
-            "format",
-            given=f"{format!r} for a trace with priorities",
-            expected=" or ".join(_WITH_PREFIXES),
-            remedy="or drop them: dataclasses.replace(trace.requests, priorities=None)",
-        )
+    for held, what, without in (
+        (trace.requests.hash_ids, "block identities", "hash_ids=None, hash_block=0"),
+        (trace.requests.priorities, "priorities", "priorities=None"),
+    ):
+        if held is not None and format not in _COMPLETE:
+            raise InputError(
+                "format",
+                given=f"{format!r} for a trace with {what}",
+                expected=" or ".join(_COMPLETE),
+                remedy=f"or drop them: dataclasses.replace(trace.requests, {without})",
+            )
     try:
         Path(path).write_text("\n".join(_WRITERS[format](trace.requests)) + "\n", encoding="utf-8")
     except OSError as error:
@@ -160,4 +157,4 @@ _WRITERS: Mapping[str, Callable[[Requests], Lines]] = {
     "inference-perf": _inference_perf,
     "dynamo": _dynamo,
 }
-_WITH_PREFIXES = ("mooncake", "bailian")
+_COMPLETE = ("mooncake", "bailian")

@@ -17,7 +17,7 @@ from secondorder.analytic.serving.replica import Replica
 from secondorder.analytic.serving.saturation import Saturation, saturation
 from secondorder.answers.answer import Answer, ranked
 from secondorder.answers.declared import SERVING
-from secondorder.answers.estimate import Claim, Rung, bound, rungs
+from secondorder.answers.estimate import Claim, Rung, bound, rung, rungs
 from secondorder.answers.metric import QUANTILES, unit_of
 from secondorder.errors import Unstable
 from secondorder.scenarios.serving import Serving
@@ -186,8 +186,5 @@ def _rung(
     outside: str = "",
     note: str = "",
 ) -> Rung:
-    unit = unit_of(SERVING, metric)
     amount = amount if claim is Claim.EXACT else _significant(amount)
-    return Rung(
-        metric=metric, amount=amount, unit=unit, source=source, order=order, claim=claim, outside=outside, note=note
-    )
+    return rung(metric, amount, unit_of(SERVING, metric), source, order, note, outside, claim)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypedDict
 
 from secondorder.analytic.training.allocations import (
     first_order_goodput_of_allocations,
@@ -18,6 +19,14 @@ SHORT = 0.01
 """Share of what is lost whose square a first order leaves out, and weight of the run's start and end."""
 
 
+class _Times(TypedDict):
+    usable: float
+    interval: float
+    write: float
+    restart: float
+    last_write: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class AllocatedRun:
     """The run and its allocations."""
@@ -28,30 +37,25 @@ class AllocatedRun:
     @property
     def goodput(self) -> float:
         """Work that one allocation keeps, over the time to the next: the long run of Poisson failures."""
-        run, allocation = self.run, self.allocation
-        kept = work_of_allocation(
-            usable=allocation.usable,
-            interval=run.interval,
-            write=run.write,
-            mtbf=run.mtbf,
-            restart=run.restart,
-            downtime=run.own_downtime,
-            last_write=si(allocation.grace) > 0,
-        )
-        return kept / allocation.period
+        kept = work_of_allocation(**self._times, mtbf=self.run.mtbf, downtime=self.run.own_downtime)
+        return kept / self.allocation.period
 
     @property
     def quiet(self) -> float:
         """The same where nothing fails."""
+        return work_without_failures(**self._times) / self.allocation.period
+
+    @property
+    def _times(self) -> _Times:
+        """What both need to know, failures or not."""
         run, allocation = self.run, self.allocation
-        kept = work_without_failures(
-            usable=allocation.usable,
-            interval=run.interval,
-            write=run.write,
-            restart=run.restart,
-            last_write=si(allocation.grace) > 0,
-        )
-        return kept / allocation.period
+        return {
+            "usable": allocation.usable,
+            "interval": run.interval,
+            "write": run.write,
+            "restart": run.restart,
+            "last_write": si(allocation.grace) > 0,
+        }
 
     @property
     def first_order(self) -> float:

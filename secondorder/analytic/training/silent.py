@@ -132,16 +132,10 @@ def silent_expected_time(
     1229.877
     """
 
+    times = {"write": write, "verify": verify, "restart": restart, "downtime": downtime}
+
     def time(segment: float) -> float:
-        cycle = silent_cycle(
-            interval=segment,
-            write=write,
-            verify=verify,
-            silent_mtbf=silent_mtbf,
-            mtbf=mtbf,
-            restart=restart,
-            downtime=downtime,
-        )
+        cycle = silent_cycle(interval=segment, silent_mtbf=silent_mtbf, mtbf=mtbf, **times)
         return segment / cycle.goodput if cycle.goodput > 0 else math.inf
 
     whole, left = segments(work, interval)

@@ -28,6 +28,13 @@ _GLM = Decoder(output_bias=False, mlp_bias=False)
 _DEEPSEEK = Decoder(latent=True, mlp_bias=False, correction=True)
 _PHI3 = Decoder(qkv_bias=False, output_bias=False, mlp_bias=False, windows=windowed_if_given)
 _MISTRAL = Decoder(qkv_bias=False, output_bias=False, mlp_bias=False, windows=windowed_if_given)
+_BAILING = Decoder(
+    query_norm="head",
+    query_norm_if="use_qk_norm",
+    qkv_bias="use_qkv_bias",
+    output_bias="use_bias",
+    mlp_bias="use_bias",
+)
 _GEMMA2 = Decoder(norms=4, mlp_bias=False, windows=even_slide)
 _GEMMA3 = Decoder(
     norms=4,
@@ -136,21 +143,8 @@ _DECODERS: Mapping[str, Decoder] = {
     "jais2": Decoder(norm_bias=True, gated=False),
     "sarvam_moe": replace(_GLM, query_norm="head", query_norm_if="use_qk_norm", correction=True),
     "sarvam_mla": _DEEPSEEK,
-    "bailing_moe": Decoder(
-        query_norm="head",
-        query_norm_if="use_qk_norm",
-        qkv_bias="use_qkv_bias",
-        output_bias="use_bias",
-        mlp_bias="use_bias",
-    ),
-    "bailing_moe_v2": Decoder(
-        query_norm="head",
-        query_norm_if="use_qk_norm",
-        qkv_bias="use_qkv_bias",
-        output_bias="use_bias",
-        mlp_bias="use_bias",
-        correction=True,
-    ),
+    "bailing_moe": _BAILING,
+    "bailing_moe_v2": replace(_BAILING, correction=True),
     "mellum": Decoder(query_norm="head", mlp_bias=False),
     "iquestcoder": _LLAMA,
     "flint": replace(_QWEN3, sinks=True, correction=True),
