@@ -33,6 +33,11 @@ def fraction(what: str, value: Real) -> Floats:
     return _numbers(what, value, lambda x: (x > 0) & (x < 1), "between 0 and 1, both excluded")
 
 
+def share(what: str, value: Real) -> Floats:
+    """``value`` as an array of numbers from 0 to 1, both included."""
+    return _numbers(what, value, lambda x: (x >= 0) & (x <= 1), "from 0 to 1")
+
+
 def whole(what: str, value: Whole, least: int = 1) -> npt.NDArray[np.int64]:
     """``value`` as an array of integers of at least ``least``."""
     expected = f"that are whole and at least {least}"

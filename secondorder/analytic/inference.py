@@ -40,8 +40,6 @@ from secondorder.errors import InputError
 from secondorder.laws import Exponential
 from secondorder.scenarios.inference import Inference
 
-CORRECTION = 0.5825971579
-"""``-zeta(1/2)/sqrt(2 pi)``: by how many standard deviations a walk's maximum stays below Brownian motion's."""
 NODES = 64
 """Nodes of each quadrature."""
 MOST_STATES = 1_000_000

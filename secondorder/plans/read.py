@@ -107,11 +107,6 @@ def read_plan(name: str | PathLike[str]) -> PlanFile:
     return PlanFile(name, planned, overall)
 
 
-def read_scenario(name: str, scenario: str | None = None) -> Scenario:
-    """The only scenario of a plan file, or the one of that name."""
-    return read_plan(name).one(scenario)
-
-
 def _planned(name: str, word: str, value: object) -> Iterator[Planned]:
     """The scenarios of a table, or of an array of tables."""
     tables: list[object] = value if isinstance(value, list) else [value]

@@ -135,18 +135,6 @@ def map_figure(found: BreakdownMap, point: Point | None = None) -> "Figure":
     return figure
 
 
-def _mark(axes: Any, at: tuple[float, float], error: float) -> None:
-    """The user's point, a star with its error."""
-    low, high = axes.get_xlim()
-    side = 1 if at[0] < (low + high) / 2 else -1
-    axes.plot(*at, "*", markersize=17, color="white", markeredgecolor=INK, clip_on=False)
-    axes.annotate(
-        f"you: {100 * error:+.0f} %", at, (9 * side, 8), textcoords="offset points",
-        horizontalalignment="left" if side > 0 else "right", fontweight="bold",
-        bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": INK},
-    )  # fmt: skip
-
-
 def _panels(axis: Axis, point: Point | None) -> list[float]:
     """Three values of the third axis; the point's value replaces the nearest."""
     values = _values(axis, 3)

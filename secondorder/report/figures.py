@@ -76,8 +76,8 @@ def comparison_figure(comparison: Comparison) -> "Figure":
         left, right = np.asarray(figure.subfigures(1, 2, width_ratios=(1.45, 1)))
         draw_timeline(right, series)
     axes = left.subplots()
-    for row, (metric, judged) in enumerate(groups.items()):
-        _row(axes, row, metric, judged)
+    for row, judged in enumerate(groups.values()):
+        _row(axes, row, judged)
     _ratio_axis(axes, comparison.margin, groups)
     left.legend(loc="outside lower center", ncols=2)
     titled(figure, comparison.scenario)
@@ -95,7 +95,7 @@ def _groups(comparison: Comparison) -> dict[str, list[Judged]]:
     return groups
 
 
-def _row(axes: "Axes", row: int, metric: str, judged: Sequence[Judged]) -> None:
+def _row(axes: "Axes", row: int, judged: Sequence[Judged]) -> None:
     truth = judged[0].simulated
     low, high = (1.0 if edge is None else edge / truth.amount for edge in (truth.low, truth.high))
     filled = ORANGE if truth.steady else "none"

@@ -10,8 +10,7 @@ import numpy as np
 
 from secondorder.arrays import Floats
 from secondorder.errors import FileError
-from secondorder.report.style import BLUE, GREEN, ORANGE, blank, scale_of, styled
-from secondorder.report.style import title as titled
+from secondorder.report.style import BLUE, GREEN, ORANGE, scale_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,15 +25,6 @@ REQUESTS = 5_000
 """Requests of a trace file, at most: the viewer grows slow beyond."""
 
 PANELS = (("running", "sequences running", BLUE), ("waiting", "requests waiting", ORANGE), ("kv_usage", "", GREEN))
-
-
-@styled
-def timeline_figure(series: "pd.DataFrame", title: str = "") -> "Figure":
-    """The engine of one run over time."""
-    figure = blank(9, 5.2)
-    draw_timeline(figure, series)
-    titled(figure, title)
-    return figure
 
 
 def draw_timeline(figure: "Figure | SubFigure", series: "pd.DataFrame") -> None:

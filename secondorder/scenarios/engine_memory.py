@@ -166,7 +166,7 @@ def engine_memory(
         activations=activations,
         graphs=graphs,
         runtime=about.runtime(ranks),
-        spread=_spread(model, activations, graphs, weights, ranks),
+        spread=_spread(activations, graphs, weights, ranks),
     )
     if memory.cache <= 0:
         parts = {"weights": weights, "activations": activations, "graphs": graphs, "runtime": memory.runtime}
@@ -231,7 +231,7 @@ def _captured(rows: int) -> int:
     return sum(size <= most for size in sizes)
 
 
-def _spread(model: Transformer, activations: float, graphs: float, weights: float, ranks: int) -> float:
+def _spread(activations: float, graphs: float, weights: float, ranks: int) -> float:
     """Standard deviation: a tenth of the activations, half of the graphs, .35 GiB alone or .6 GiB in parallel."""
     several = 0.6 * GIB if ranks > 1 else 0.35 * GIB
     return math.hypot(0.1 * activations, 0.5 * graphs, several, 0.004 * weights)

@@ -25,10 +25,9 @@ from secondorder.quantities import Checked, Count, pretty
 from secondorder.scenarios.engine_memory import BUFFERS
 from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import Placement, Roofline, RooflineCoefficients, touched_weights
-from secondorder.workloads.transformer import Transformer
 
 
-def quantised_bytes(model: Transformer, values: float, precision: str, kept: float, kept_precision: str) -> float:
+def quantised_bytes(values: float, precision: str, kept: float, kept_precision: str) -> float:
     """Bytes of ``values`` weights at ``precision``, ``kept`` of which stay at ``kept_precision``."""
     return (values - kept) * bytes_per_value(precision) + kept * bytes_per_value(kept_precision)
 
@@ -106,7 +105,7 @@ class Quantisation(Checked):
         """Bytes of all weights."""
         model = self.serving.model
         kept = model.embedding_parameters + model.head_parameters
-        return quantised_bytes(model, model.parameters, self.weight_precision, kept, self.kept_precision)
+        return quantised_bytes(model.parameters, self.weight_precision, kept, self.kept_precision)
 
     @cached_property
     def quantised(self) -> Serving:

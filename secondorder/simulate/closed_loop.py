@@ -213,14 +213,14 @@ def simulate_closed_loop(
     by = witness_of(scenario.serving, witness)
 
     def one(replication: int) -> dict[str, float]:
-        return measured(scenario, run_loop(scenario, count, seed=seed, replication=replication, witness=by))
+        return measured(run_loop(scenario, count, seed=seed, replication=replication, witness=by))
 
     found = replicated(one, replications, jobs, least=2)
     how = f"{replications} replications of {count:,} requests, {scenario.max_concurrency:,} at a time; {TOLD[by]}"
     return Answer(scenario=scenario.name, estimates=estimates(found, CLOSED_LOOP), how=how)
 
 
-def measured(scenario: ClosedLoop, run: LoopRun) -> dict[str, float]:
+def measured(run: LoopRun) -> dict[str, float]:
     """The metrics between the warm-up and the last request sent."""
     start, end = np.quantile(run.finish, WARM_UP), int(run.sent.max())
     inside = (run.finish > start) & (run.finish <= end)

@@ -162,7 +162,7 @@ def _json_lines(path: Path, text: str) -> Rows:
     nested = any(isinstance(value, dict) for value in first.values())
     if nested or "request_received_ms" in first:
         rows = [first, *objects]
-        return _known(path, rows, places) or _alike_keys(path, rows, places)
+        return _known(path, rows) or _alike_keys(path, rows, places)
     return _alike_keys(path, chain([first], objects), places)
 
 
@@ -233,7 +233,7 @@ def _result(path: Path, document: object, benchmark: int | None) -> Rows:
     places = [f"request {number}" for number in range(1, len(rows) + 1)]
     if not rows:
         raise FileError(str(path), given="a JSON document without requests", expected="one object for each request")
-    return _known(path, rows, places) or _alike_keys(path, rows, ["line 1"] if len(rows) == 1 else places)
+    return _known(path, rows) or _alike_keys(path, rows, ["line 1"] if len(rows) == 1 else places)
 
 
 def _vllm(path: Path, result: Mapping[str, object]) -> Rows:
@@ -286,7 +286,7 @@ def _inside(row: Mapping[str, object], *keys: str) -> object:
     return value
 
 
-def _known(path: Path, rows: Sequence[Mapping[str, object]], places: Sequence[str]) -> Rows | None:
+def _known(path: Path, rows: Sequence[Mapping[str, object]]) -> Rows | None:
     """Rows of AIPerf, inference-perf or Dynamo, by what they nest; nothing for any other."""
     first = rows[0]
     if "metadata" in first and "metrics" in first:

@@ -141,10 +141,6 @@ def _from_zero(requests: Requests) -> Requests:
 # Reading
 
 
-_HASH_BLOCK = 512
-"""Tokens that one of Mooncake's own identities stands for."""
-
-
 def read_trace(
     path: str | PathLike[str],
     format: str | None = None,

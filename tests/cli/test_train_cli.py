@@ -11,7 +11,7 @@ from secondorder.answers.answer import COLUMNS
 from secondorder.cli import app, main
 from secondorder.cli.train import read_training, table_of
 from secondorder.plans.fields import shown_fields
-from secondorder.plans.read import read_scenario
+from secondorder.plans.read import read_plan
 from secondorder.scenarios.training import AsyncCheckpoint, Training, TwoLevelCheckpoint, VerifiedCheckpoint
 from secondorder.scenarios.training_step import TrainingStep
 from secondorder.workloads.training import Layout, TrainingJob
@@ -152,7 +152,7 @@ BODIES = {
 @pytest.mark.parametrize("checkpoint", BODIES)
 def test_a_plan_spells_every_checkpoint(checkpoint: str, tmp_path: Path) -> None:
     plan = written(tmp_path, f'[training]\nfailures = "exponential 3 h"\ncheckpoint = {checkpoint}\n')
-    assert read_scenario(plan) == Training(failures="exponential 3 h", checkpoint=BODIES[checkpoint])
+    assert read_plan(plan).one() == Training(failures="exponential 3 h", checkpoint=BODIES[checkpoint])
 
 
 def test_a_plan_spells_failures_recovery_and_spares(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ step = "lognormal 4 s scv=0.01"
 duration = "10 day"
 """,
     )
-    assert read_scenario(plan) == so.Training(
+    assert read_plan(plan).one() == so.Training(
         failures="stationary 2048 weibull 6000 h shape=0.7",
         checkpoint=so.Checkpoint(interval="30 min", write="60 s"),
         recovery=so.Recovery(restart="300 s", detection="30 s"),
@@ -193,7 +193,7 @@ slow_links = { 3 = 2.0 }
 """,
     )
     link = so.Link(bandwidth="50 GB/s", latency="5 us")
-    assert read_scenario(ring) == so.Collective(
+    assert read_plan(ring).one() == so.Collective(
         operation="all_reduce",
         algorithm="ring",
         ranks=64,
@@ -203,7 +203,7 @@ slow_links = { 3 = 2.0 }
         slow_links={3: 2.0},
     )
     pipe = written(tmp_path, '[pipeline]\nstages = 8\nmicrobatches = 32\nforward = "10 ms"\nbackward = "20 ms"\n')
-    assert read_scenario(pipe) == so.Pipeline(stages=8, microbatches=32, forward="10 ms", backward="20 ms")
+    assert read_plan(pipe).one() == so.Pipeline(stages=8, microbatches=32, forward="10 ms", backward="20 ms")
 
 
 def test_a_sweep_reaches_into_a_training_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

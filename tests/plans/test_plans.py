@@ -9,7 +9,7 @@ import pytest
 import secondorder as so
 from secondorder.cli import serve
 from secondorder.errors import InputError, SecondOrderError
-from secondorder.plans.read import read_scenario
+from secondorder.plans.read import read_plan
 from secondorder.plans.tables import Tables
 from secondorder.scenarios.serving import Serving
 
@@ -59,7 +59,7 @@ input = { kind = "lognormal", mean = 512, cv = 1.2 }
 output = "geometric 256 maximum=1024"
 """,
     )
-    assert read_scenario(plan) == so.Serving(
+    assert read_plan(plan).one() == so.Serving(
         model=so.models.llama_3_1_8b,
         accelerator=so.accelerators.h100_sxm,
         precision="fp8",
@@ -150,16 +150,16 @@ def test_a_trace_is_found_beside_the_plan(tmp_path: Path) -> None:
     rows = "".join(f"2023-11-16 18:17:{second:02},512,16\n" for second in range(11))
     (tmp_path / "trace.csv").write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + rows)
     (tmp_path / "other.csv").write_text("t,in,out\n0,1,2\n500,3,4\n")
-    whole = read_scenario(written(tmp_path, HEAD + 'arrivals = "trace.csv"\n'))
-    faster = read_scenario(
+    whole = read_plan(written(tmp_path, HEAD + 'arrivals = "trace.csv"\n')).one()
+    faster = read_plan(
         written(tmp_path, HEAD + 'arrivals = { kind = "trace", file = "trace.csv", rate = "4 request/s" }\n')
-    )
+    ).one()
     assert (whole.rate, faster.rate) == (pytest.approx(1), pytest.approx(4))
-    drawn = read_scenario(written(tmp_path, HEAD + 'arrivals = "poisson 8 request/s"\nlengths = "trace.csv"\n'))
+    drawn = read_plan(written(tmp_path, HEAD + 'arrivals = "poisson 8 request/s"\nlengths = "trace.csv"\n')).one()
     assert drawn.offered.mean_input == 512
     columns = '{ arrival = "t", input_tokens = "in", output_tokens = "out" }'
     named = f'arrivals = {{ kind = "trace", file = "other.csv", arrival_unit = "ms", columns = {columns} }}\n'
-    assert read_scenario(written(tmp_path, HEAD + named)).rate == pytest.approx(2)
+    assert read_plan(written(tmp_path, HEAD + named)).one().rate == pytest.approx(2)
 
 
 # Mistakes
@@ -218,7 +218,7 @@ MISTAKES_ELSEWHERE = {
 def test_a_mistake_is_named_by_its_key(line: str, said: tuple[str, str], tmp_path: Path) -> None:
     plan = written(tmp_path, f"{REST}{line}\n")
     with pytest.raises(InputError) as refused:
-        read_scenario(plan)
+        read_plan(plan).one()
     message = str(refused.value)
     assert message.startswith(f"{plan}: {said[0]}")
     assert said[1] in message
@@ -265,11 +265,11 @@ def test_a_plan_names_its_system(text: str, said: str, tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     Path("plan.toml").write_text(text)
     with pytest.raises(InputError) as refused:
-        read_scenario("plan.toml")
+        read_plan("plan.toml").one()
     assert str(refused.value).startswith(said)
 
 
 def test_bytes_that_are_no_text_are_no_plan(tmp_path: Path) -> None:
     (tmp_path / "plan.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match=r"got no TOML \("):
-        read_scenario(str(tmp_path / "plan.toml"))
+        read_plan(str(tmp_path / "plan.toml")).one()

@@ -11,7 +11,7 @@ import secondorder as so
 from secondorder.cli.systems import read
 from secondorder.families import family_of
 from secondorder.laws import EmpiricalLaw
-from secondorder.plans.read import read_scenario
+from secondorder.plans.read import read_plan
 from secondorder.scenarios.kinds import FAMILIES
 from secondorder.scenarios.scenario import Scenario
 from secondorder.systems.registry import SYSTEMS
@@ -27,7 +27,7 @@ def again(scenario: Scenario, folder: Path) -> Scenario:
     """The scenario of the plan that is written of this one."""
     text = so.write_plan(scenario, file=folder / "plan.toml")
     assert (folder / "plan.toml").read_text(encoding="utf-8") == text
-    return read_scenario(str(folder / "plan.toml"))
+    return read_plan(str(folder / "plan.toml")).one()
 
 
 @pytest.mark.parametrize("word", [word for word in SYSTEMS if word != "training"])

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -14,7 +15,7 @@ from secondorder.cli import main
 from secondorder.report.figures import comparison_figure, figure_of
 from secondorder.report.page import assumptions_of, sources_of
 from secondorder.report.style import inline_svg, save
-from secondorder.report.timeline import timeline_figure, trace_events
+from secondorder.report.timeline import trace_events
 
 HOSTILE = "<script>alert(1)</script>"
 PLAN = """
@@ -152,7 +153,7 @@ def test_every_axis_of_a_figure_of_a_service_says_its_unit(service, tmp_path):
 
 def test_names_with_dollars_and_tags_are_drawn_as_they_are(service):
     _, comparison = service
-    figure = timeline_figure(comparison.simulated.series, "a $x$ <b>")
+    figure = comparison_figure(replace(comparison, scenario="a $x$ <b>"))
     assert "<b>" not in inline_svg(figure)
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from secondorder.analytic.arguments import Floats, Real, Whole, _numbers, non_negative, one_whole, plain, whole
+from secondorder.analytic.arguments import Floats, Real, Whole, non_negative, one_whole, plain, share, whole
 from secondorder.analytic.serving.idle import prefill_chunks, prefill_seconds
 from secondorder.analytic.serving.saturation import demand
 from secondorder.answers.answer import Answer, ranked
@@ -48,7 +48,7 @@ def tokens_per_round(*, acceptance: Real, gamma: Whole) -> Real:
     >>> round(tokens_per_round(acceptance=0.8, gamma=4), 9)
     3.3616
     """
-    a, g = _probability(acceptance), whole("gamma", gamma, least=0)
+    a, g = share("acceptance", acceptance), whole("gamma", gamma, least=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return plain(np.where(a < 1, (1 - a ** (g + 1.0)) / (1 - a), g + 1.0))
 
@@ -62,7 +62,7 @@ def round_law(*, acceptance: float, gamma: int) -> Floats:
     >>> round_law(acceptance=0.5, gamma=2)
     array([0.5 , 0.25, 0.25])
     """
-    a, g = float(_probability(acceptance)), one_whole("gamma", gamma, least=0)
+    a, g = float(share("acceptance", acceptance)), one_whole("gamma", gamma, least=0)
     return np.append(a ** np.arange(g) * (1 - a), a**g)
 
 
@@ -280,7 +280,3 @@ def _row(
     metric: str, amount: float, unit: str, source: str, note: str = "", *, order: int = 1, outside: str = ""
 ) -> Rung:
     return rung(metric, amount, unit, source, order, note, outside)
-
-
-def _probability(value: Real) -> Floats:
-    return _numbers("acceptance", value, lambda x: (x >= 0) & (x <= 1), "from 0 to 1")

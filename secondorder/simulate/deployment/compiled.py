@@ -158,7 +158,7 @@ def _sessions(blocks: int, scenario: Deployment, requests: Requests) -> list[tup
     return found
 
 
-def _least(scenario: Deployment, requests: Requests, chance: np.random.Generator, **options: float) -> Rule:
+def _least(requests: Requests, chance: np.random.Generator, **options: float) -> Rule:
     choices = int(options.get("choices", 0))
     kind = PREFIX if "weight" in options else CHOICES if choices else LEAST
     return Rule(
@@ -172,19 +172,19 @@ def _least(scenario: Deployment, requests: Requests, chance: np.random.Generator
 
 @_rule.register
 def _(kind: LeastOutstanding, scenario: Deployment, requests: Requests, chance: np.random.Generator) -> Rule:
-    return _least(scenario, requests, chance)
+    return _least(requests, chance)
 
 
 @_rule.register
 def _(kind: LeastTokens, scenario: Deployment, requests: Requests, chance: np.random.Generator) -> Rule:
-    return _least(scenario, requests, chance, by_prompts=1)
+    return _least(requests, chance, by_prompts=1)
 
 
 @_rule.register
 def _(kind: PowerOfChoices, scenario: Deployment, requests: Requests, chance: np.random.Generator) -> Rule:
-    return _least(scenario, requests, chance, choices=kind.choices)
+    return _least(requests, chance, choices=kind.choices)
 
 
 @_rule.register
 def _(kind: PrefixAware, scenario: Deployment, requests: Requests, chance: np.random.Generator) -> Rule:
-    return _least(scenario, requests, chance, weight=kind.weight)
+    return _least(requests, chance, weight=kind.weight)

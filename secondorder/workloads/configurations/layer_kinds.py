@@ -173,10 +173,10 @@ def sparse_layers(c: Configuration, layers: int) -> list[bool]:
     every = c.given("moe_layer_freq")
     if isinstance(every, list):
         return [bool(one) for one in c.listed("moe_layer_freq", layers) or ()]
-    return [_by_period(c, layer, layers) for layer in range(layers)]
+    return [_by_period(c, layer) for layer in range(layers)]
 
 
-def _by_period(c: Configuration, layer: int, layers: int) -> bool:
+def _by_period(c: Configuration, layer: int) -> bool:
     first = c.count("first_k_dense_replace", "num_dense_layers", "moe_layer_start_index")
     only_dense = c.listed("mlp_only_layers") or []
     last = c.given("moe_layer_end_index")
