@@ -311,13 +311,17 @@ def test_survival_of_measured_times_counts_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "law", [LogNormal("1 s", scv=3.0), Pareto("1 s", shape=2.5), Weibull("1 s", shape=0.7)], ids=str
+    "law",
+    [LogNormal("1 s", scv=3.0), Pareto("1 s", shape=2.5), Weibull("1 s", shape=0.7), Hyperexponential("1 s", scv=4.0)],
+    ids=str,
 )
 def test_draws_are_the_same_on_a_processor_without_vector_extensions(law):
     """numpy's own functions round otherwise where a processor has them; those of the C library do not."""
     code = (
         "import sys, numpy as np; from secondorder.laws.reading import read_law;"
-        "print(read_law(sys.argv[1], 'law').sample(2000, np.random.default_rng(3)).tobytes().hex())"
+        "from secondorder.laws.residual_life import residual;"
+        "law, rng = read_law(sys.argv[1], 'law'), np.random.default_rng(3);"
+        "print(law.sample(2000, rng).tobytes().hex(), residual(law, 2000, rng).tobytes().hex())"
     )
     vectors = " ".join(np.show_config(mode="dicts")["SIMD Extensions"]["found"])
     answers = set()

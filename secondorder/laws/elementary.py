@@ -19,6 +19,15 @@ def exp(x: Floats) -> Floats:
     return np.fromiter(map(math.exp, x.tolist()), float, len(x))
 
 
+def log(x: Floats) -> Floats:
+    """The natural logarithm of each number of an array of one axis.
+
+    >>> log(np.array([1.0, 8.0])).tolist()
+    [0.0, 2.0794415416798357]
+    """
+    return np.fromiter(map(math.log, x.tolist()), float, len(x))
+
+
 def power(x: Floats, exponent: float) -> Floats:
     """``x^exponent`` of each number of an array of one axis.
 

@@ -3,8 +3,9 @@
 import numpy as np
 
 from secondorder.arrays import Floats
-from secondorder.laws.heavy_tailed import LogNormal, Weibull
-from secondorder.laws.light_tailed import Erlang, Exponential, Gamma
+from secondorder.laws.elementary import exp, power
+from secondorder.laws.heavy_tailed import LogNormal, Pareto, Weibull
+from secondorder.laws.light_tailed import Erlang, Exponential, ExponentialMixture, Gamma, Hyperexponential
 from secondorder.laws.protocol import draws
 from secondorder.laws.reading import Service
 from secondorder.quantities import si
@@ -44,8 +45,13 @@ def _by_length(law: Service, n: int, rng: np.random.Generator) -> Floats | None:
             return rng.standard_gamma(stages + 1, n) * (si(law.mean) / stages)
         case Gamma(scv=scv):
             return rng.standard_gamma(1 / scv + 1, n) * (si(law.mean) * scv)
+        case Hyperexponential() | ExponentialMixture():
+            first = law.weights[0] * law.means[0] / law.moment(1)
+            return rng.standard_gamma(2, n) * np.where(rng.random(n) < first, *law.means)
+        case Pareto(shape=shape):
+            return exp(rng.standard_exponential(n) / (shape - 1)) * law.least
         case Weibull(shape=shape):
-            return np.asarray(rng.standard_gamma(1 + 1 / shape, n) ** (1 / shape) * law.scale)
+            return power(rng.standard_gamma(1 + 1 / shape, n), 1 / shape) * law.scale
         case LogNormal(sigma=sigma):
-            return np.exp(sigma * rng.standard_normal(n) + sigma**2) * law.median
+            return exp(sigma * rng.standard_normal(n) + sigma**2) * law.median
     return None

@@ -20,6 +20,7 @@ import numpy as np
 from secondorder.answers.answer import Answer
 from secondorder.answers.declared import FOOTPRINT
 from secondorder.arrays import Floats
+from secondorder.laws.elementary import exp
 from secondorder.quantities import si
 from secondorder.scenarios.footprint import HOUR, JOULES_PER_KWH, Footprint
 from secondorder.simulate.estimates import estimates
@@ -101,7 +102,7 @@ def draws(scenario: Footprint, hours: int, *, seed: int, replication: int) -> tu
 def _factor(normal: Floats, scv: float) -> Floats:
     """Lognormal of mean 1."""
     sigma2 = np.log1p(scv)
-    return np.asarray(np.exp(np.sqrt(sigma2) * normal - sigma2 / 2))
+    return exp(np.sqrt(sigma2) * normal - sigma2 / 2)
 
 
 def carried_over(asked: Floats) -> Floats:

@@ -6,6 +6,7 @@ from secondorder.answers.answer import Answer
 from secondorder.answers.estimate import Estimate
 from secondorder.arrays import Floats
 from secondorder.errors import InputError
+from secondorder.laws.elementary import exp, log
 from secondorder.quantities import si
 from secondorder.scenarios.scaling_law import (
     FLOPS_OF_TRAINING,
@@ -62,13 +63,14 @@ def optima(scenario: ScalingLaw, *, draws: int, seed: int = 0, replication: int 
         log_a = _log_scale(fit.parameters, fit.parameters_error, draws, rng)
         log_b = _log_scale(fit.tokens, fit.tokens_error, draws, rng)
     log_c = float(np.log(si(scenario.compute) / FLOPS_OF_TRAINING))
+    start_a, start_b = log(alpha) + log_a, log(beta) + log_b
     low, high = np.zeros(draws), np.full(draws, log_c)
     for _ in range(60):
         middle = (low + high) / 2
-        too_small = np.log(alpha) + log_a - alpha * middle > np.log(beta) + log_b - beta * (log_c - middle)
+        too_small = start_a - alpha * middle > start_b - beta * (log_c - middle)
         low, high = np.where(too_small, middle, low), np.where(too_small, high, middle)
     log_n = (low + high) / 2
-    return np.exp(log_n), np.exp(log_c - log_n), np.exp(log_c - 2 * log_n)
+    return exp(log_n), exp(log_c - log_n), exp(log_c - 2 * log_n)
 
 
 def _positive(mean: float, error: float, draws: int, rng: np.random.Generator) -> Floats:

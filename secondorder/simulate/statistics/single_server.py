@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from secondorder.arrays import Floats
 from secondorder.errors import InputError
@@ -69,11 +70,17 @@ def _waits(services: Floats, gaps: Floats) -> Floats:
     left = 1 - np.fft.rfft(services) * np.conj(np.fft.rfft(gaps))
     left[1:] /= 1 - 1 / powers[1:]
     left[0] = float(np.cumsum((gaps - services) * places)[-1])
-    terms = np.fft.irfft(np.log(np.abs(left)) + 1j * np.unwrap(np.angle(left)), points)
+    terms = np.fft.irfft(_logarithm(left), points)
     terms[0] = 0.0
     terms[points // 2 :] = 0.0
     positive = np.fft.rfft(terms)
     return np.asarray(np.fft.irfft(np.exp(positive[0] - positive), points))
+
+
+def _logarithm(values: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
+    """Of a continuous curve; numpy takes complex logarithms from the C library, the same on every processor."""
+    principal = np.log(values)
+    return np.asarray(principal.real + 1j * np.unwrap(principal.imag))
 
 
 def _on_grid(ramps: Floats, step: float) -> Floats:
