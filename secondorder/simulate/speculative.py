@@ -120,18 +120,26 @@ class Rounds:
 
     def lasts(self) -> float:
         """Seconds of a round of all that run."""
-        context = float(np.mean([one.prompt + one.emitted for one in self.running]))
-        return float(self.scenario.round(float(len(self.running)), context, self.gamma))
+        batch = float(len(self.running))
+        context = sum([one.prompt + one.emitted for one in self.running]) / batch
+        return float(self.scenario.round(batch, context, self.gamma))
 
     def advance(self) -> None:
         """A round has ended: each sequence has its accepted tokens and one more."""
-        accepted = self.chance.random((len(self.running), self.gamma)) < self.scenario.acceptance
-        runs = np.cumprod(accepted, axis=1).sum(axis=1) if self.gamma else np.zeros(len(self.running), dtype=int)
-        for one, run in zip(self.running, runs, strict=True):
-            brought = int(run) + 1
-            self.steps, self.tokens = self.steps + 1, self.tokens + brought
-            one.emitted += brought
-        self.leave()
+        brought = self.brought(len(self.running))
+        self.steps, self.tokens = self.steps + len(brought), self.tokens + sum(brought)
+        for one, tokens in zip(self.running, brought, strict=True):
+            one.emitted += tokens
+        if any([one.emitted >= one.output for one in self.running]):
+            self.leave()
+
+    def brought(self, sequences: int) -> list[int]:
+        """Tokens of a round for each sequence: up to the first proposal that is not accepted, and one more."""
+        if not self.gamma:
+            return [1] * sequences
+        accepted = self.chance.random((sequences, self.gamma)) < self.scenario.acceptance
+        rounds: list[int] = (np.logical_and.accumulate(accepted, axis=1).sum(axis=1) + 1).tolist()
+        return rounds
 
     def leave(self) -> None:
         """Those that have all their tokens."""

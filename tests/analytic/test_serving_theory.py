@@ -12,6 +12,7 @@ from secondorder.analytic.serving import saturation
 from secondorder.analytic.serving.theory import predicted_sizes
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving import draw, run
+from secondorder.simulate.serving.source import serve
 from secondorder.simulate.statistics.intervals import student
 
 
@@ -53,7 +54,7 @@ def one_at_a_time(rho: float, lengths: so.Lengths) -> tuple[Serving, np.ndarray,
 
 
 def waits(scenario: Serving, count: int, replication: int) -> np.ndarray:
-    requests = run(scenario, draw(scenario, count, 5, replication)).requests
+    requests = serve(scenario, draw(scenario, count, 5, replication)).requests
     return (requests["scheduled"] - requests["arrival"]).to_numpy()[count // 10 :]
 
 

@@ -85,7 +85,8 @@ def test_a_cluster_gives_the_same_bits_and_a_lost_scheduler_loses_nothing_finish
         list(work)
 
 
-def test_a_cluster_that_does_not_answer_is_one_line() -> None:
+def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secondorder.executor.REACH", "1s")
     for address in ("tcp://127.0.0.1:1", "nonsense://x"):
         with pytest.raises(InputError, match=f"cluster: got {address}, expected the address of a dask scheduler"):
             list(as_they_come(abs, [1], cluster=address))
