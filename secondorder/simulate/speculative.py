@@ -130,7 +130,7 @@ class Rounds:
         self.steps, self.tokens = self.steps + len(brought), self.tokens + sum(brought)
         for one, tokens in zip(self.running, brought, strict=True):
             one.emitted += tokens
-        if any([one.emitted >= one.output for one in self.running]):
+        if any(one.emitted >= one.output for one in self.running):
             self.leave()
 
     def brought(self, sequences: int) -> list[int]:
