@@ -1,4 +1,5 @@
-"""Real clients against ``secondorder emulate``: does the file of each read, replay, and calibrate back?
+"""Real clients against ``secondorder emulate``: does each report what ``simulate`` says, within its own overhead?
+And does its file read, replay, and calibrate back?
 
     python benchmarks/real_clients.py --vllm ENV/bin/vllm --guidellm ENV/bin/guidellm --aiperf ENV/bin/aiperf
         --inference-perf ENV/bin/inference-perf [--requests 80] [--rate 2 | --users 8] [--keep FOLDER] [--realtime]
@@ -6,6 +7,11 @@
 Each client is installed in an environment of its own; one that is not found on the path or by its flag is skipped. A
 tokenizer of three-letter words is written to the folder, so that nothing is fetched: the endpoint counts four
 characters as a token, and so does this tokenizer. ``--realtime`` asks the system's scheduler for precedence (root).
+
+Each client runs twice at the same load. First against engines that answer each request alone (``emulate --alone``),
+whose times follow from lengths: what the client reports beyond them is its overhead, request by request. Then against
+the service. If every time of a request has an overhead between the least and the most of the first run, so have the
+mean and each quantile of the second, which is what is tested; a mean should also lie in its 95 % range.
 """
 
 import argparse
@@ -30,9 +36,13 @@ import numpy as np
 import pandas as pd
 
 import secondorder as so
+from secondorder.simulate.serving import run as run_engine
 from secondorder.validation.calibrate import told
+from secondorder.validation.measured import MeasuredRun
 from secondorder.validation.replay import replay
 from secondorder.validation.replayed_steps import summary
+from secondorder.workloads.requests import Requests
+from secondorder.workloads.traces import Trace
 
 MODEL, CARD = so.models.llama_3_1_8b, so.accelerators.a10
 LAW = "measured-roofline memory_efficiency=0.7 bf16_efficiency=0.6 per_sequence=100us"
@@ -46,6 +56,8 @@ arrivals = "poisson 2 request/s"
 lengths = "azure_conv_2023"
 step_time = "{LAW}"
 """
+RECORD = "engine.csv"
+"""What the endpoint writes of the requests."""
 PROMPT, PROMPT_SPREAD, OUTPUT, OUTPUT_SPREAD = 600, 250, 60, 20
 BATCHES = [(0, 0, 0, n, n * context, n) for n in (1, 4, 8, 16) for context in (400, 800)] + [
     (p, p * (p + 1) / 2, p, n, n * 600, n + 1) for p in (300, 600, 1200) for n in (0, 4, 8)
@@ -196,10 +208,11 @@ def first(words: list[str], realtime: int | None) -> list[str]:
     return words if realtime is None else ["chrt", "-r", str(realtime), *words]
 
 
-def served(folder: Path, port: int, *, realtime: bool) -> "subprocess.Popen[str]":
+def served(folder: Path, port: int, *, alone: bool, realtime: bool) -> "subprocess.Popen[str]":
     """The endpoint, once it answers."""
     (folder / "plan.toml").write_text(PLAN)
     words = [sys.executable, "-m", "secondorder", "emulate", str(folder / "plan.toml"), "--port", str(port)]
+    words += ["--record", str(folder / RECORD), *(["--alone"] if alone else [])]
     endpoint = subprocess.Popen(first(words, 6 if realtime else None), stderr=subprocess.PIPE, text=True)
     for _ in range(300):
         if endpoint.poll() is not None:
@@ -214,10 +227,10 @@ def served(folder: Path, port: int, *, realtime: bool) -> "subprocess.Popen[str]
     raise SystemExit("the endpoint did not answer within a minute")
 
 
-def measured(client: Client, program: str, run: Run, *, realtime: bool) -> str:
-    """Run a client against an endpoint of its own; what the endpoint says of its own lateness."""
+def measured(client: Client, program: str, run: Run, *, alone: bool, realtime: bool) -> str:
+    """Run a client against an endpoint of its own; what the endpoint says of its lateness and of what it answered."""
     run.folder.mkdir(parents=True, exist_ok=True)
-    endpoint = served(run.folder, int(run.url.rsplit(":", 1)[1]), realtime=realtime)
+    endpoint = served(run.folder, int(run.url.rsplit(":", 1)[1]), alone=alone, realtime=realtime)
     words = first([program, *client.command(run)], 5 if realtime else None)
     quiet = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
     keep = {name: value for name, value in environ.items() if name != "PYTHONPATH"}
@@ -229,18 +242,94 @@ def measured(client: Client, program: str, run: Run, *, realtime: bool) -> str:
     said = endpoint.communicate(timeout=60)[1].strip().splitlines()
     if status:
         raise SystemExit(f"{client.name} ended with {status}: see {run.folder / 'client.log'}")
-    return next((line for line in said if "late by" in line), said[-1])
+    return "\n".join(line for line in said if "late by" in line or "answered" in line)
+
+
+def result(client: Client, folder: Path) -> MeasuredRun:
+    """What the client wrote."""
+    found = so.read_run(next(folder.rglob(client.result)))
+    if not isinstance(found, MeasuredRun):
+        raise SystemExit(f"{client.result} has no requests")
+    return found
+
+
+def idle(frame: pd.DataFrame) -> pd.DataFrame:
+    """What an engine that serves one request at a time answers to requests of these lengths."""
+    apart = Requests(
+        arrival=100.0 * np.arange(len(frame), dtype=float),
+        input_tokens=frame["input_tokens"].to_numpy(int),
+        output_tokens=frame["output_tokens"].to_numpy(int),
+    )
+    return served_by(apart)
+
+
+def served_by(requests: Requests) -> pd.DataFrame:
+    """The requests as the simulation of the service that is emulated serves them."""
+    trace = Trace(name="emulated", requests=requests)
+    scenario = so.Serving(model=MODEL, accelerator=CARD, arrivals=trace, step_time=TRUTH)
+    return run_engine(scenario, requests).requests
+
+
+def answered(folder: Path, measured: pd.DataFrame) -> pd.DataFrame:
+    """The simulation of what reached the engine, without what a client sends to try the endpoint."""
+    record = pd.read_csv(folder / RECORD)
+    offered = Requests(
+        arrival=record["arrival_s"].to_numpy(float),
+        input_tokens=record["input_tokens"].to_numpy(int),
+        output_tokens=record["output_tokens"].to_numpy(int),
+    )
+    found = served_by(offered)
+    print(f"emulated less simulated, most: {(record['e2el_s'] - found['e2el']).abs().max() * 1e9:.3g} ns")
+    found = found.tail(len(measured))
+    for name in ("input_tokens", "output_tokens"):
+        if sorted(found[name]) != sorted(measured[name]):
+            raise SystemExit(f"{name} of the client's file are not those that reached the engine")
+    return found
+
+
+def within(client: Client, alone: Path, loaded: Path) -> None:
+    """Print whether a client reports what ``simulate`` says, within the overhead of its null run."""
+    null = result(client, alone).requests
+    found = result(client, loaded).requests
+    bare, simulated, own = idle(null), answered(loaded, found), client.own(loaded)
+    rows = []
+    for metric in ("ttft", "tpot", "e2el"):
+        overhead = (null[metric] - bare[metric]).dropna()
+        for word in ("mean", "p50", "p99"):
+            if (name := f"{metric}_{word}") not in own:
+                continue
+            low, high = bounds(simulated[metric].dropna(), word)
+            inside = low + overhead.min() <= own[name] <= high + overhead.max()
+            rows.append((name, own[name], low, own[name] - low, overhead.min(), overhead.max(), inside))
+        apart = float(found[metric].mean() - simulated[metric].mean())
+        mean = float(overhead.mean())
+        spread = 1.96 * float(overhead.std()) * (1 / len(overhead) + 1 / len(found)) ** 0.5
+        print(f"{metric} beyond simulate, mean {apart * 1e3:+.2f} ms; overhead of the null run", end=" ")
+        print(f"{mean * 1e3:+.2f} +- {spread * 1e3:.2f} ms, p99 {overhead.quantile(0.99) * 1e3:.2f} ms:", end=" ")
+        print("inside" if abs(apart - mean) <= spread else "OUTSIDE")
+    names = ["figure", "client", "simulate", "apart", "overhead least", "most", "inside"]
+    print(pd.DataFrame(rows, columns=names).round(5).to_string(index=False))
+
+
+def bounds(values: pd.Series, word: str) -> tuple[float, float]:
+    """The figure, or the two values between which clients place the quantile."""
+    if word == "mean":
+        return float(values.mean()), float(values.mean())
+    share = {"p50": 0.5, "p99": 0.99}[word]
+    low, high = (float(values.quantile(share, interpolation=side)) for side in ("lower", "higher"))
+    return low, high
 
 
 def judged(client: Client, folder: Path) -> None:
-    """Print what the file of a client gives."""
-    found = so.read_run(next(folder.rglob(client.result)))
+    """Print what the file of a client gives by itself."""
+    found = result(client, folder)
     scenario = found.scenario(MODEL, CARD, step_time=TRUTH)
     laid = replay(found, scenario)
     ours, simulated = summary(laid.measured), summary(laid.simulated)
     table = pd.DataFrame({"client": dict(client.own(folder)), "read": ours, "simulate": simulated}, index=list(ours))
     table["apart"] = table["read"] - table["simulate"]
     table["relative"] = table["apart"] / table["simulate"]
+    print("its own arrivals, simulated:")
     print(table.round(4).to_string())
     fit = so.calibrate(found, model=MODEL, accelerator=CARD)
     print(told(fit))
@@ -266,19 +355,22 @@ def main() -> None:
     url = f"http://127.0.0.1:{options['port']}"
     for client in CLIENTS:
         program: Any = options[client.name.replace("-", "_")]
-        folder = root.absolute() / client.name
         print(f"\n{client.name}:", end=" ")
-        if not any(folder.rglob(client.result)):
-            if program is None:
-                print(f"skipped, as no {client.name} is installed; name it with --{client.name}")
-                continue
-            run = Run(
-                url=url, tokenizer=tokenizer, folder=folder, requests=options["requests"], rate=options["rate"],
-                users=options["users"],
-            )  # fmt: skip
-            (folder / "endpoint.txt").write_text(measured(client, program, run, realtime=options["realtime"]))
-        print((folder / "endpoint.txt").read_text())
-        judged(client, folder)
+        folders = {name: root.absolute() / client.name / name for name in ("alone", "loaded")}
+        if program is None and not all(any(each.rglob(client.result)) for each in folders.values()):
+            print(f"skipped, as no {client.name} is installed; name it with --{client.name}")
+            continue
+        for name, folder in folders.items():
+            if not any(folder.rglob(client.result)):
+                run = Run(
+                    url=url, tokenizer=tokenizer, folder=folder, requests=options["requests"], rate=options["rate"],
+                    users=options["users"],
+                )  # fmt: skip
+                said = measured(client, program, run, alone=name == "alone", realtime=options["realtime"])
+                (folder / "endpoint.txt").write_text(said)
+            print(f"{name}: {(folder / 'endpoint.txt').read_text()}")
+        within(client, folders["alone"], folders["loaded"])
+        judged(client, folders["loaded"])
 
 
 if __name__ == "__main__":

@@ -35,8 +35,10 @@ EMULATE = """\
 Example:
 
   secondorder emulate plan.toml --port 8000
+  secondorder emulate plan.toml --alone
 
 Prompts sent as text are counted by characters, as no tokenizer is here.
+What a client reports beyond the times that --alone prints is its own.
 """
 RUN = Group("The run", sort_key=2)
 
@@ -192,6 +194,13 @@ def emulate(
     characters_per_token: Annotated[
         float, Parameter(group=RUN, metavar="NUMBER", help="Characters of a text prompt that count as one token.")
     ] = 4.0,
+    alone: Annotated[
+        bool,
+        Parameter(group=RUN, negative="", help="Answer each request as on an idle engine, to measure the client."),
+    ] = False,
+    record: Annotated[
+        str | None, Parameter(group=OUTPUT, metavar="FILE", help="CSV file of the requests, as the engine timed them.")
+    ] = None,
 ) -> None:
     """Answer OpenAI requests on 127.0.0.1 at the times of a plan's simulated service, until interrupted."""
     import asyncio
@@ -204,8 +213,15 @@ def emulate(
     services = [each.scenario for each in read_plan(plan).chosen(which) if isinstance(each.scenario, Serving)]
     if len(services) != 1:
         raise InputError("PLAN", given=f"{len(services)} services", expected="one, or --scenario NAME")
+    if record is not None:
+        try:
+            Path(record).write_text("", encoding="utf-8")
+        except OSError as error:
+            raise InputError("record", given=f"{record}: {error.strerror}", expected="a file to write") from None
     print(f"{services[0].name} on http://127.0.0.1:{port}/v1; Ctrl-C ends it", file=sys.stderr)
     try:
-        asyncio.run(served(services[0], port, model=model_name, characters=characters_per_token))
+        asyncio.run(
+            served(services[0], port, model=model_name, characters=characters_per_token, alone=alone, record=record)
+        )
     except OSError as error:
         raise InputError("port", given=f"{port}: {error.strerror}", expected="a free port") from None
