@@ -8,10 +8,10 @@ Each client is installed in an environment of its own; one that is not found on 
 tokenizer of three-letter words is written to the folder, so that nothing is fetched: the endpoint counts four
 characters as a token, and so does this tokenizer. ``--realtime`` asks the system's scheduler for precedence (root).
 
-Each client runs twice at the same load. First against engines that answer each request alone (``emulate --alone``),
-whose times follow from lengths: what the client reports beyond them is its overhead, request by request. Then against
-the service. If every time of a request has an overhead between the least and the most of the first run, so have the
-mean and each quantile of the second, which is what is tested; a mean should also lie in its 95 % range.
+Each client runs twice at the same load, with other arrivals and lengths. The first run measures the client's overhead:
+of each request, what the client reports less the time at which the endpoint's engine answered (``emulate --record``).
+The second is held against ``simulate``: if the overhead of every request lies between the least and the most of the
+first run, so does that of the mean and of each quantile; a mean should also lie in the first run's 95 % range.
 """
 
 import argparse
@@ -75,6 +75,7 @@ class Run:
     requests: int
     rate: float
     users: int | None
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ def vllm(run: Run) -> list[str]:
         "--random-output-len", str(OUTPUT), "--random-range-ratio", spread, "--num-prompts", str(run.requests),
         "--percentile-metrics", "ttft,tpot,e2el", "--metric-percentiles", "99",
         "--save-result", "--save-detailed", "--result-dir", str(run.folder), "--result-filename", "vllm.json",
-        "--disable-tqdm", "--request-rate", *load,
+        "--disable-tqdm", "--seed", str(run.seed), "--request-rate", *load,
     ]  # fmt: skip
 
 
@@ -109,6 +110,7 @@ def guidellm(run: Run) -> list[str]:
         load, "--constraint", f"kind=max_requests,count={run.requests}", "--tokenizer",
         f"kind=hf_auto,model={run.tokenizer}", "--data", f"kind=synthetic_text,{prompt},{output}", "--output",
         f"kind=json,path={run.folder / 'guidellm.json'}", "--disable-console",
+        "--seed", f"kind=static,value={run.seed}",
     ]  # fmt: skip
 
 
@@ -118,7 +120,7 @@ def aiperf(run: Run) -> list[str]:
         "profile", "--model", "emulated", "--url", run.url, "--endpoint-type", "chat", "--streaming", "--tokenizer",
         str(run.tokenizer), "--synthetic-input-tokens-mean", str(PROMPT), "--synthetic-input-tokens-stddev",
         str(PROMPT_SPREAD), "--output-tokens-mean", str(OUTPUT), "--output-tokens-stddev", str(OUTPUT_SPREAD),
-        *load, "--request-count", str(run.requests), "--artifact-dir", str(run.folder),
+        *load, "--random-seed", str(run.seed), "--request-count", str(run.requests), "--artifact-dir", str(run.folder),
         "--ui", "none",
     ]  # fmt: skip
 
@@ -208,11 +210,11 @@ def first(words: list[str], realtime: int | None) -> list[str]:
     return words if realtime is None else ["chrt", "-r", str(realtime), *words]
 
 
-def served(folder: Path, port: int, *, alone: bool, realtime: bool) -> "subprocess.Popen[str]":
+def served(folder: Path, port: int, *, realtime: bool) -> "subprocess.Popen[str]":
     """The endpoint, once it answers."""
     (folder / "plan.toml").write_text(PLAN)
     words = [sys.executable, "-m", "secondorder", "emulate", str(folder / "plan.toml"), "--port", str(port)]
-    words += ["--record", str(folder / RECORD), *(["--alone"] if alone else [])]
+    words += ["--record", str(folder / RECORD)]
     endpoint = subprocess.Popen(first(words, 6 if realtime else None), stderr=subprocess.PIPE, text=True)
     for _ in range(300):
         if endpoint.poll() is not None:
@@ -227,19 +229,21 @@ def served(folder: Path, port: int, *, alone: bool, realtime: bool) -> "subproce
     raise SystemExit("the endpoint did not answer within a minute")
 
 
-def measured(client: Client, program: str, run: Run, *, alone: bool, realtime: bool) -> str:
+def measured(client: Client, program: str, run: Run, *, realtime: bool) -> str:
     """Run a client against an endpoint of its own; what the endpoint says of its lateness and of what it answered."""
     run.folder.mkdir(parents=True, exist_ok=True)
-    endpoint = served(run.folder, int(run.url.rsplit(":", 1)[1]), alone=alone, realtime=realtime)
+    endpoint = served(run.folder, int(run.url.rsplit(":", 1)[1]), realtime=realtime)
     words = first([program, *client.command(run)], 5 if realtime else None)
     quiet = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
     keep = {name: value for name, value in environ.items() if name != "PYTHONPATH"}
-    with (run.folder / "client.log").open("w") as log:
-        status = subprocess.run(
-            words, env=keep | quiet, cwd=run.folder, stdout=log, stderr=log, timeout=900, check=False
-        ).returncode
-    endpoint.send_signal(signal.SIGINT)
-    said = endpoint.communicate(timeout=60)[1].strip().splitlines()
+    try:
+        with (run.folder / "client.log").open("w") as log:
+            status = subprocess.run(
+                words, env=keep | quiet, cwd=run.folder, stdout=log, stderr=log, timeout=900, check=False
+            ).returncode
+    finally:
+        endpoint.send_signal(signal.SIGINT)
+        said = endpoint.communicate(timeout=60)[1].strip().splitlines()
     if status:
         raise SystemExit(f"{client.name} ended with {status}: see {run.folder / 'client.log'}")
     return "\n".join(line for line in said if "late by" in line or "answered" in line)
@@ -253,61 +257,61 @@ def result(client: Client, folder: Path) -> MeasuredRun:
     return found
 
 
-def idle(frame: pd.DataFrame) -> pd.DataFrame:
-    """What an engine that serves one request at a time answers to requests of these lengths."""
-    apart = Requests(
-        arrival=100.0 * np.arange(len(frame), dtype=float),
-        input_tokens=frame["input_tokens"].to_numpy(int),
-        output_tokens=frame["output_tokens"].to_numpy(int),
-    )
-    return served_by(apart)
+def reached(folder: Path, measured: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What the endpoint recorded and what ``simulate`` says of it, without what a client sends first to try it.
 
-
-def served_by(requests: Requests) -> pd.DataFrame:
-    """The requests as the simulation of the service that is emulated serves them."""
-    trace = Trace(name="emulated", requests=requests)
-    scenario = so.Serving(model=MODEL, accelerator=CARD, arrivals=trace, step_time=TRUTH)
-    return run_engine(scenario, requests).requests
-
-
-def answered(folder: Path, measured: pd.DataFrame) -> pd.DataFrame:
-    """The simulation of what reached the engine, without what a client sends to try the endpoint."""
+    In the order of the client's rows: requests of the same lengths in order of arrival.
+    """
     record = pd.read_csv(folder / RECORD)
     offered = Requests(
         arrival=record["arrival_s"].to_numpy(float),
         input_tokens=record["input_tokens"].to_numpy(int),
         output_tokens=record["output_tokens"].to_numpy(int),
     )
-    found = served_by(offered)
-    print(f"emulated less simulated, most: {(record['e2el_s'] - found['e2el']).abs().max() * 1e9:.3g} ns")
-    found = found.tail(len(measured))
-    for name in ("input_tokens", "output_tokens"):
-        if sorted(found[name]) != sorted(measured[name]):
-            raise SystemExit(f"{name} of the client's file are not those that reached the engine")
-    return found
+    scenario = so.Serving(
+        model=MODEL, accelerator=CARD, arrivals=Trace(name="emulated", requests=offered), step_time=TRUTH
+    )
+    simulated = run_engine(scenario, offered).requests
+    print(f"engine less simulate, most: {(record['e2el_s'] - simulated['e2el']).abs().max() * 1e9:.3g} ns")
+    keys = [numbered(frame) for frame in (record.tail(len(measured)), measured)]
+    place = pd.Series(keys[0].index, index=pd.MultiIndex.from_frame(keys[0]))
+    try:
+        order = place.loc[pd.MultiIndex.from_frame(keys[1])]
+    except KeyError:
+        raise SystemExit("the lengths in the client's file are not those that reached the engine") from None
+    engine = record.loc[order].rename(columns={"ttft_s": "ttft", "tpot_s": "tpot", "e2el_s": "e2el"})
+    return engine.reset_index(drop=True), simulated.loc[order].reset_index(drop=True)
 
 
-def within(client: Client, alone: Path, loaded: Path) -> None:
-    """Print whether a client reports what ``simulate`` says, within the overhead of its null run."""
-    null = result(client, alone).requests
-    found = result(client, loaded).requests
-    bare, simulated, own = idle(null), answered(loaded, found), client.own(loaded)
+def numbered(frame: pd.DataFrame) -> pd.DataFrame:
+    """Lengths, and which one of several requests with them."""
+    lengths = frame[["input_tokens", "output_tokens"]].astype(int)
+    return lengths.assign(which=lengths.groupby(["input_tokens", "output_tokens"]).cumcount())
+
+
+def within(client: Client, first: Path, second: Path) -> None:
+    """Print whether the second run's summary is what ``simulate`` says, within the overhead of the first."""
+    before, found = result(client, first).requests, result(client, second).requests
+    (engine, _), (_, simulated) = reached(first, before), reached(second, found)
+    own, own_before = client.own(second), client.own(first)
     rows = []
     for metric in ("ttft", "tpot", "e2el"):
-        overhead = (null[metric] - bare[metric]).dropna()
+        overhead = (before[metric] - engine[metric]).dropna()
+        defined = own_before.get(f"{metric}_mean", before[metric].mean()) - before[metric].mean()
+        overhead += defined
         for word in ("mean", "p50", "p99"):
-            if (name := f"{metric}_{word}") not in own:
-                continue
-            low, high = bounds(simulated[metric].dropna(), word)
-            inside = low + overhead.min() <= own[name] <= high + overhead.max()
-            rows.append((name, own[name], low, own[name] - low, overhead.min(), overhead.max(), inside))
-        apart = float(found[metric].mean() - simulated[metric].mean())
-        mean = float(overhead.mean())
+            if (name := f"{metric}_{word}") in own:
+                low, high = bounds(simulated[metric].dropna(), word)
+                inside = low + overhead.min() <= own[name] <= high + overhead.max()
+                rows.append((name, own[name], low, high, overhead.min(), overhead.max(), inside))
+        apart = float(found[metric].mean() + defined - simulated[metric].mean())
         spread = 1.96 * float(overhead.std()) * (1 / len(overhead) + 1 / len(found)) ** 0.5
-        print(f"{metric} beyond simulate, mean {apart * 1e3:+.2f} ms; overhead of the null run", end=" ")
-        print(f"{mean * 1e3:+.2f} +- {spread * 1e3:.2f} ms, p99 {overhead.quantile(0.99) * 1e3:.2f} ms:", end=" ")
-        print("inside" if abs(apart - mean) <= spread else "OUTSIDE")
-    names = ["figure", "client", "simulate", "apart", "overhead least", "most", "inside"]
+        print(f"{metric} beyond simulate, mean {apart * 1e3:+.2f} ms; overhead of the first run", end=" ")
+        print(
+            f"{overhead.mean() * 1e3:+.2f} +- {spread * 1e3:.2f} ms, p99 {overhead.quantile(0.99) * 1e3:.2f}", end=" "
+        )
+        print("ms: inside" if abs(apart - overhead.mean()) <= spread else "ms: OUTSIDE")
+    names = ["figure", "client", "simulate", "(next value)", "overhead least", "most", "inside"]
     print(pd.DataFrame(rows, columns=names).round(5).to_string(index=False))
 
 
@@ -356,21 +360,21 @@ def main() -> None:
     for client in CLIENTS:
         program: Any = options[client.name.replace("-", "_")]
         print(f"\n{client.name}:", end=" ")
-        folders = {name: root.absolute() / client.name / name for name in ("alone", "loaded")}
-        if program is None and not all(any(each.rglob(client.result)) for each in folders.values()):
+        folders = {name: root.absolute() / client.name / name for name in ("first", "second")}
+        if not program and not all(any(each.rglob(client.result)) for each in folders.values()):
             print(f"skipped, as no {client.name} is installed; name it with --{client.name}")
             continue
-        for name, folder in folders.items():
+        for seed, (name, folder) in enumerate(folders.items(), 1):
             if not any(folder.rglob(client.result)):
                 run = Run(
                     url=url, tokenizer=tokenizer, folder=folder, requests=options["requests"], rate=options["rate"],
-                    users=options["users"],
+                    users=options["users"], seed=seed,
                 )  # fmt: skip
-                said = measured(client, program, run, alone=name == "alone", realtime=options["realtime"])
+                said = measured(client, program, run, realtime=options["realtime"])
                 (folder / "endpoint.txt").write_text(said)
             print(f"{name}: {(folder / 'endpoint.txt').read_text()}")
-        within(client, folders["alone"], folders["loaded"])
-        judged(client, folders["loaded"])
+        within(client, folders["first"], folders["second"])
+        judged(client, folders["second"])
 
 
 if __name__ == "__main__":

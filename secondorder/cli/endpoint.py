@@ -187,14 +187,13 @@ async def served(
     *,
     model: str,
     characters: float = CHARACTERS,
-    alone: bool = False,
     record: str | None = None,
 ) -> None:
     """Serve on the loopback address until the task is cancelled; then say how late the endpoint was, and what the
-    engine answered. ``alone``: an engine for each request; ``record``: a CSV file of the requests."""
-    from secondorder.simulate.serving.live import LiveEngine, LoneEngines
+    engine answered. ``record``: a CSV file of the requests."""
+    from secondorder.simulate.serving.live import LiveEngine
 
-    engine = LoneEngines(scenario) if alone else LiveEngine(scenario)
+    engine = LiveEngine(scenario)
     endpoint = Endpoint(engine, model, characters)
     server = await asyncio.start_server(endpoint.connection, "127.0.0.1", port, limit=LONGEST_BODY)
     try:
@@ -205,16 +204,16 @@ async def served(
         print(f"{len(engine.calls)} requests; steps noticed late by", end=" ", file=sys.stderr)
         print(f"{late['mean'] * 1e3:.3f} ms on average, {late['p99'] * 1e3:.3f} ms at p99", file=sys.stderr)
         if len(rows):
-            print(_told(rows, alone=alone), file=sys.stderr)
+            print(_told(rows), file=sys.stderr)
         if record is not None:
             Path(record).write_text(rows.to_csv(index=False), encoding="utf-8")
 
 
-def _told(rows: "pd.DataFrame", *, alone: bool) -> str:
+def _told(rows: "pd.DataFrame") -> str:
     """What the engine answered; what a client reports beyond it is the time of the client and of the endpoint."""
     said = []
     for name in ("ttft", "tpot", "e2el"):
         times = 1e3 * rows[f"{name}_s"][(rows["output_tokens"] > 1) | (name != "tpot")]
         values = {"mean": times.mean(), "p50": times.quantile(0.5), "p99": times.quantile(0.99)}
         said.append(f"{name} " + ", ".join(f"{word} {value:.3f}" for word, value in values.items()))
-    return f"the engine answered{' each alone' if alone else ''} (ms): " + "; ".join(said)
+    return "the engine answered (ms): " + "; ".join(said)

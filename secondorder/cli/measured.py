@@ -35,10 +35,10 @@ EMULATE = """\
 Example:
 
   secondorder emulate plan.toml --port 8000
-  secondorder emulate plan.toml --alone
+  secondorder emulate plan.toml --record engine.csv
 
 Prompts sent as text are counted by characters, as no tokenizer is here.
-What a client reports beyond the times that --alone prints is its own.
+What a client reports beyond the times printed at the end is its own.
 """
 RUN = Group("The run", sort_key=2)
 
@@ -194,10 +194,6 @@ def emulate(
     characters_per_token: Annotated[
         float, Parameter(group=RUN, metavar="NUMBER", help="Characters of a text prompt that count as one token.")
     ] = 4.0,
-    alone: Annotated[
-        bool,
-        Parameter(group=RUN, negative="", help="Answer each request as on an idle engine, to measure the client."),
-    ] = False,
     record: Annotated[
         str | None, Parameter(group=OUTPUT, metavar="FILE", help="CSV file of the requests, as the engine timed them.")
     ] = None,
@@ -220,8 +216,6 @@ def emulate(
             raise InputError("record", given=f"{record}: {error.strerror}", expected="a file to write") from None
     print(f"{services[0].name} on http://127.0.0.1:{port}/v1; Ctrl-C ends it", file=sys.stderr)
     try:
-        asyncio.run(
-            served(services[0], port, model=model_name, characters=characters_per_token, alone=alone, record=record)
-        )
+        asyncio.run(served(services[0], port, model=model_name, characters=characters_per_token, record=record))
     except OSError as error:
         raise InputError("port", given=f"{port}: {error.strerror}", expected="a free port") from None

@@ -82,7 +82,8 @@ def calibrate(
 
     *Valid for* the card and the engine; other models, precisions and tensor-parallel degrees take the efficiencies
     over. Intervals hold if the misfits of requests are independent; those of a slow minute are not.
-    Errors: ``InputError`` for a run of another model or setting, or fewer than 10 requests to fit.
+    Errors: ``InputError`` for a run of another model or setting, of several schedulers or expert parallelism (their
+    steps are no sum of these constants: they can be replayed), or fewer than 10 requests to fit.
     """
     runs = [runs] if isinstance(runs, MeasuredRun) else list(runs)
     if not runs:
@@ -91,6 +92,7 @@ def calibrate(
         raise InputError("fitted", given=fitted, expected="a share above 0 and at most 1")
     start = MeasuredRoofline(engine=engine)
     scenarios = [each.scenario(model, accelerator, step_time=start, **changes) for each in runs]
+    _check_one_scheduler(scenarios)
     chosen = [np.arange(len(each.requests)) < fitted * len(each.requests) for each in runs]
     if sum(rows.sum() for rows in chosen) < 10:
         raise InputError("fitted", given=f"{sum(rows.sum() for rows in chosen)} requests", expected="at least 10")
@@ -117,6 +119,16 @@ def calibrate(
         accelerator=accelerator.name,
         runs=tuple(each.name for each in runs),
     )
+
+
+def _check_one_scheduler(scenarios: Sequence[Serving]) -> None:
+    """Refuse what the steps of one scheduler, each with a share of every expert, cannot express."""
+    for each in scenarios:
+        if each.placement.spreads_experts:
+            name = "data_parallel_size" if each.data_parallel_size > 1 else "enable_expert_parallel"
+            given = f"{getattr(each, name)} in {each.name}"
+            remedy = "replay it, with constants that another run gave"
+            raise InputError(name, given=given, expected="a run of one scheduler with shares of all experts", remedy=remedy)
 
 
 def _start(step_time: MeasuredRoofline, scenario: Serving) -> Floats:

@@ -12,18 +12,19 @@ SETTINGS = (
     "long_prefill_token_threshold", "enable_chunked_prefill", "gpu_memory_utilization", "num_gpu_blocks",
 )  # fmt: skip
 """Facts that are fields of ``Serving`` under the same name."""
-_SAME = {"num_gpu_blocks_override": "num_gpu_blocks", "tp": "tensor_parallel_size", "kv_blocks": "num_gpu_blocks"}
+_SAME = {
+    "num_gpu_blocks_override": "num_gpu_blocks", "kv_blocks": "num_gpu_blocks", "tp": "tensor_parallel_size",
+    "dp": "data_parallel_size", "attention_data_parallel_size": "data_parallel_size", "ep": "moe_expert_parallel_size",
+}  # fmt: skip
 _PRECISION = {
     "bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32", "auto": "bf16",
 }  # fmt: skip
 _CACHE = {"fp8": "fp8", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "bfloat16": "bf16", "float16": "fp16", "half": "fp16"}
-_ALONE = (
-    "data_parallel_size", "pipeline_parallel_size", "attention_data_parallel_size", "moe_expert_parallel_size", "dp",
-    "pp", "ep", "decode_context_parallel_size",
-)  # fmt: skip
+_ALONE = ("pipeline_parallel_size", "pp", "decode_context_parallel_size")
 """Degrees of parallelism that no scenario has: 1, or refused."""
-_OFF = ("enable_expert_parallel", "speculative_config", "dp_attention", "enable_dp_attention", "lora_modules")
-"""Settings that no scenario has: off, or refused."""
+_OFF = ("speculative_config", "dp_attention", "enable_dp_attention", "lora_modules")
+"""Settings that no scenario has, or that engines mean different things by: off, or refused."""
+_NOTHING = (None, False, "", "none", "None", "false", "False", {}, [])
 
 
 def settings_of(facts: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -36,9 +37,9 @@ def settings_of(facts: Mapping[str, Any], where: str) -> dict[str, Any]:
     facts = {_SAME.get(name, name): value for name, value in facts.items()}
     for name in _ALONE:
         if facts.get(name) not in (None, 0, 1, "1"):
-            raise _ignored(where, name, facts[name], "1, as a replay has one replica with tensor parallelism alone")
+            raise _ignored(where, name, facts[name], "1, as a replay has no such thing")
     for name in _OFF:
-        if facts.get(name) not in (None, False, "", "none", "None", "false", "False", {}, []):
+        if facts.get(name) not in _NOTHING:
             raise _ignored(where, name, facts[name], "none, as a replay has no such thing")
     if drafted := next((name for name in facts if name.startswith("spec_decode_") and facts[name] is not None), None):
         raise _ignored(where, drafted, facts[drafted], "no speculation, as a replay has no such thing")
@@ -53,7 +54,42 @@ def settings_of(facts: Mapping[str, Any], where: str) -> dict[str, Any]:
     for name in ("enable_prefix_caching", "async_scheduling"):
         if facts.get(name) is not None:
             found[name] = _value(facts[name])
-    return found
+    return found | _experts(facts, where)
+
+
+def _experts(facts: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Data-parallel ranks, and whether their accelerators have whole experts, where the file states either.
+
+    A degree of expert parallelism is 1 or all the accelerators, as no scenario has both splits.
+
+    >>> _experts({"data_parallel_size": "4", "tensor_parallel_size": 2, "moe_expert_parallel_size": 8}, "result.json")
+    {'data_parallel_size': 4, 'enable_expert_parallel': True}
+    """
+    found: dict[str, Any] = {}
+    ranks = _degree(facts, "data_parallel_size", where)
+    if ranks is not None:
+        found["data_parallel_size"] = ranks
+    if facts.get("enable_expert_parallel") is not None:
+        found["enable_expert_parallel"] = facts["enable_expert_parallel"] not in _NOTHING
+    degree = _degree(facts, "moe_expert_parallel_size", where)
+    if degree is None:
+        return found
+    whole = (_degree(facts, "tensor_parallel_size", where) or 1) * (ranks or 1)
+    stated = found.get("enable_expert_parallel")
+    if degree not in (1, whole) or (stated is not None and whole > 1 and stated != (degree == whole)):
+        expected = f"1 without enable_expert_parallel, or all {whole} accelerators with it"
+        raise _ignored(where, "moe_expert_parallel_size", degree, expected)
+    return {**found, "enable_expert_parallel": found.get("enable_expert_parallel", degree > 1)}
+
+
+def _degree(facts: Mapping[str, Any], name: str, where: str) -> int | None:
+    """A degree of parallelism; 0 and nothing are none."""
+    value = _value(facts.get(name))
+    if value in (None, 0, ""):
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise _ignored(where, name, value, "a whole number of at least 1")
+    return value
 
 
 def _value(stated: object) -> object:

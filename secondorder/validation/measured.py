@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 BLOCK = 16
 """Tokens of a block of vLLM's cache, and of a hash of these traces."""
+STATED = ("tensor_parallel_size", "data_parallel_size", "enable_expert_parallel", "precision", "num_gpu_blocks")
+"""Settings of which a scenario may not differ from what the file of its run says."""
 _COLUMNS = {"ttft_s": "ttft", "tpot_s": "tpot", "e2el_s": "e2el"}
 
 
@@ -50,7 +52,7 @@ class MeasuredRun:
         it is quantised and no precision is stated.
         """
         check_model(self.model, model)
-        for name in ("tensor_parallel_size", "precision", "num_gpu_blocks"):
+        for name in STATED:
             if name in changes and changes[name] != self.settings.get(name, changes[name]):
                 expected = f"that of the run, {self.settings[name]}"
                 raise InputError(name, given=changes[name], expected=expected)
@@ -79,8 +81,8 @@ def read_run(
     file states become fields of the scenario; prefix caching and asynchronous scheduling are taken as on, the
     engine's defaults.
 
-    Errors: ``FileError`` for a file that cannot be read, a setting that a replay would ignore (data or expert
-    parallelism, speculation), times that are absent, not numbers or in another unit; a summary without requests.
+    Errors: ``FileError`` for a file that cannot be read, a setting that a replay would ignore (pipeline stages,
+    speculation), times that are absent, not numbers or in another unit; a summary without requests.
     """
     path = Path(path)
     if path.is_dir():

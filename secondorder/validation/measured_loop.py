@@ -136,4 +136,8 @@ def _settings(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
     if precision not in PRECISIONS:
         raise FileError(f"{path}, precision", given=repr(precision), expected=f"one of {', '.join(PRECISIONS)}")
     common = {"max_num_seqs": 256, "max_num_batched_tokens": 8192, "precision": precision}
-    return common | settings_of(facts, str(path))
+    found = settings_of(facts, str(path))
+    if found.pop("enable_expert_parallel", False):
+        expected = "1, as the loop that replays summaries has no expert parallelism"
+        raise FileError(f"{path}, ep", given=repr(document["ep"]), expected=expected)
+    return common | found

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 import secondorder as so
 from secondorder.cli.endpoint import Endpoint
 from secondorder.simulate.serving import run
-from secondorder.simulate.serving.live import LiveEngine, LoneEngines
+from secondorder.simulate.serving.live import LiveEngine
 from secondorder.validation.measured import MeasuredRun
 from secondorder.workloads.traces import Trace
 
@@ -32,8 +31,8 @@ def scenario(**changes: Any) -> so.Serving:
     return so.Serving(**{**fields, **changes})
 
 
-async def started(serving: so.Serving, kind: type[LiveEngine] = LiveEngine) -> tuple[LiveEngine, int, list[Any]]:
-    engine = kind(serving)
+async def started(serving: so.Serving) -> tuple[LiveEngine, int, list[Any]]:
+    engine = LiveEngine(serving)
     server = await asyncio.start_server(Endpoint(engine, "emulated").connection, "127.0.0.1", 0)
     task = asyncio.create_task(engine.run())
     return engine, server.sockets[0].getsockname()[1], [task, server]
@@ -62,11 +61,9 @@ async def asked(port: int, path: str, body: dict[str, Any] | None) -> tuple[str,
     return status, text, times
 
 
-async def load(
-    serving: so.Serving, count: int, kind: type[LiveEngine] = LiveEngine
-) -> tuple[LiveEngine, list[tuple[float, float, int]]]:
+async def load(serving: so.Serving, count: int) -> tuple[LiveEngine, list[tuple[float, float, int]]]:
     """Requests at random times; of each: time to first token, end to end, and tokens."""
-    engine, port, owned = await started(serving, kind)
+    engine, port, owned = await started(serving)
     rng = np.random.default_rng(3)
     gaps, prompts, outputs = rng.exponential(0.03, count), rng.integers(50, 1500, count), rng.integers(2, 30, count)
 
@@ -85,13 +82,17 @@ async def load(
 
 
 @pytest.mark.parametrize("ahead", [False, True])
-def test_a_client_measures_what_the_simulation_says(ahead: bool) -> None:
+def test_a_client_measures_what_the_simulation_says(ahead: bool, tmp_path: Path) -> None:
     serving = scenario(async_scheduling=ahead)
     engine, seen = asyncio.run(load(serving, 40))
     trace = Trace(name="emulated", requests=engine.offered())
     replayed = run(scenario(arrivals=trace, lengths=None, async_scheduling=ahead), trace.requests).requests
     emulated = [(call.tokens[0] - call.arrival, call.tokens[-1] - call.arrival) for call in engine.calls]
     np.testing.assert_allclose(emulated, replayed[["ttft", "e2el"]], atol=1e-9)
+    engine.answered().to_csv(tmp_path / "record.csv", index=False)
+    record = so.read_run(tmp_path / "record.csv")
+    assert isinstance(record, MeasuredRun)
+    np.testing.assert_allclose(record.requests[["ttft", "e2el"]], emulated, atol=1e-9)
     assert all(tokens == call.ask.output for (_, _, tokens), call in zip(seen, engine.calls, strict=True))
     overhead = engine.overhead()
     for (first, end, _), (ours, last) in zip(seen, emulated, strict=True):
@@ -116,22 +117,6 @@ def test_the_calibration_of_an_emulated_run_gives_its_step_times_back() -> None:
     placement = scenario().placement
     batch = (0, 0, 0, 8, 8 * 700, 8)
     assert fit.step_time.seconds(placement)(*batch) == pytest.approx(truth.seconds(placement)(*batch), rel=0.02)
-
-
-@pytest.mark.parametrize("ahead", [False, True])
-def test_an_engine_for_each_request_answers_as_if_idle(ahead: bool, tmp_path: Path) -> None:
-    serving = scenario(async_scheduling=ahead)
-    engine, seen = asyncio.run(load(serving, 30, LoneEngines))
-    apart = replace(engine.offered(), arrival=100.0 * np.arange(30, dtype=float))
-    idle = run(scenario(arrivals=Trace(name="apart", requests=apart), lengths=None), apart).requests
-    emulated = [(call.tokens[0] - call.arrival, call.tokens[-1] - call.arrival) for call in engine.calls]
-    np.testing.assert_allclose(emulated, idle[["ttft", "e2el"]], atol=1e-9)
-    overheads = [first - ours for (first, _, _), (ours, _) in zip(seen, emulated, strict=True)]
-    assert min(overheads) > -1e-3
-    engine.answered().to_csv(tmp_path / "record.csv", index=False)
-    found = so.read_run(tmp_path / "record.csv")
-    assert isinstance(found, MeasuredRun)
-    np.testing.assert_allclose(found.requests[["ttft", "e2el"]], emulated, atol=1e-9)
 
 
 def test_models_chat_and_refusals() -> None:

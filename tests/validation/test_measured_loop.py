@@ -55,7 +55,8 @@ def test_one_of_several_is_chosen_by_its_number(tmp_path: Path) -> None:
     [
         ({"spec_decoding": "mtp"}, "spec_decoding: got 'mtp', expected none"),
         ({"disagg": True}, "disagg: got True, expected none"),
-        ({"ep": 8}, "ep: got 8, expected 1"),
+        ({"ep": 8}, "moe_expert_parallel_size: got 8, expected 1 without"),
+        ({"ep": 4}, "ep: got 4, expected 1, as the loop that replays summaries has no expert parallelism"),
         ({"dp_attention": "true"}, "dp_attention: got 'true', expected none"),
         ({"framework": "dynamo-trt"}, "framework: got 'dynamo-trt', expected one of vllm"),
         ({"precision": "int3"}, "precision: got 'int3', expected one of bf16"),

@@ -12,6 +12,8 @@ from shared_data import shared
 
 import secondorder as so
 from secondorder.errors import FileError, InputError
+from secondorder.validation.calibrate import replay
+from secondorder.validation.measured import MeasuredRun
 
 REQUESTS = [(10.0, 500, 5, 0.031, 0.008), (10.4, 400, 3, 0.029, 0.009), (11.1, 600, 4, 0.045, 0.007)]
 """Start, prompt, output, time to first token, time per later token."""
@@ -138,13 +140,15 @@ def test_values_that_are_not_numbers_and_broken_files_are_refused(tmp_path: Path
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"data_parallel_size": 2}, "data_parallel_size: got 2, expected 1"),
-        ({"enable_expert_parallel": True}, "enable_expert_parallel: got True, expected none"),
+        ({"data_parallel_size": 2.5}, "data_parallel_size: got 2.5, expected a whole number of at least 1"),
+        ({"ep": 3}, "moe_expert_parallel_size: got 3, expected 1 without enable_expert_parallel, or all 1 accel"),
+        ({"tp": 4, "ep": 4, "enable_expert_parallel": False}, "moe_expert_parallel_size: got 4, expected 1 without"),
+        ({"dp_attention": "true"}, "dp_attention: got 'true', expected none"),
         ({"pipeline_parallel_size": 4}, "pipeline_parallel_size: got 4, expected 1"),
         ({"speculative_config": {"method": "eagle"}}, "speculative_config: got .*eagle.*, expected none"),
         ({"quantization": "awq"}, "quantization: got 'awq'"),
         ({"spec_decode_acceptance_rate": 0.7}, "spec_decode_acceptance_rate: got 0.7, expected no speculation"),
-        ({"data_parallel_size": "4"}, "data_parallel_size: got '4', expected 1"),
+        ({"data_parallel_size": "four"}, "data_parallel_size: got 'four', expected a whole number"),
     ],
 )
 def test_settings_that_a_replay_would_ignore_are_refused(
@@ -163,6 +167,36 @@ def test_facts_of_the_engine_become_fields_of_the_scenario(tmp_path: Path) -> No
     assert scenario.settings.async_scheduling
     with pytest.raises(InputError, match="num_gpu_blocks: got 5000, expected that of the run, 2588"):
         run.scenario(so.models.llama_3_1_8b, so.accelerators.h100_sxm, num_gpu_blocks=5000)
+
+
+@pytest.mark.parametrize(
+    ("stated", "ranks", "whole"),
+    [
+        ({"data_parallel_size": "2", "enable_expert_parallel": "true"}, 2, True),
+        ({"dp": 2, "ep": 2}, 2, True),
+        ({"attention_data_parallel_size": 2, "moe_expert_parallel_size": 1}, 2, False),
+    ],
+)
+def test_ranks_and_expert_parallelism_are_those_of_the_file(
+    stated: dict[str, object], ranks: int, whole: bool, tmp_path: Path
+) -> None:
+    run = so.read_run(written(tmp_path, {**vllm(), **stated, "model_id": "Qwen/Qwen3-30B-A3B"}))
+    assert isinstance(run, MeasuredRun)
+    how: dict[str, Any] = {"step_time": so.MeasuredRoofline()}
+    scenario = run.scenario(so.models.qwen3_30b_a3b, so.accelerators.h100_sxm, **how)
+    assert (scenario.data_parallel_size, scenario.enable_expert_parallel) == (ranks, whole)
+    assert len(replay(run, scenario)) == len(REQUESTS)
+    for changes in ({"data_parallel_size": 4}, {"enable_expert_parallel": not whole}):
+        with pytest.raises(InputError, match="expected that of the run"):
+            run.scenario(so.models.qwen3_30b_a3b, so.accelerators.h100_sxm, **how, **changes)
+    with pytest.raises(InputError, match=r"data_parallel_size: got 2 in result, expected a run of one scheduler"):
+        so.calibrate(run, model=so.models.qwen3_30b_a3b, accelerator=so.accelerators.h100_sxm)
+
+
+def test_ranks_of_a_model_without_experts_are_refused_with_a_remedy(tmp_path: Path) -> None:
+    run = so.read_run(written(tmp_path, {**vllm(), "data_parallel_size": 2}))
+    with pytest.raises(InputError, match=r"data_parallel_size: got 2 with Llama 3\.1 8B.*take replicas"):
+        run.scenario(so.models.llama_3_1_8b, so.accelerators.h100_sxm)
 
 
 def test_another_model_than_that_of_the_run_is_refused(tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ over: the next step starts at the time at which the last one should have ended.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -75,13 +74,9 @@ class LiveEngine:
         """A request arrives now."""
         call = Call(Ask(index=len(self.calls), prompt=prompt, output=output, arrival=picoseconds(self.now)))
         self.calls.append(call)
-        self.take(call)
-        return call
-
-    def take(self, call: Call) -> None:
-        """A request waits to be looked at."""
         self._pending.append(call)
         self._arrived.set()
+        return call
 
     def cancel(self, call: Call) -> None:
         """The client has gone."""
@@ -98,11 +93,6 @@ class LiveEngine:
 
     async def run(self) -> None:
         """Compute steps, for ever."""
-        async for _ in self.steps():
-            pass
-
-    async def steps(self) -> AsyncGenerator[int]:
-        """Compute steps, for ever; the end of each, in picoseconds."""
         following: tuple[Step, list[Slot]] | None = None
         instant = 0
         while True:
@@ -117,7 +107,6 @@ class LiveEngine:
             self.lateness.append(self.now - instant * PICO)
             self.scheduler.complete(step.finishing)
             self._hand_on(answered, instant * PICO)
-            yield instant
 
     async def _first_pending(self) -> int:
         """When the next request arrives or has arrived, in picoseconds."""
@@ -182,43 +171,3 @@ class LiveEngine:
         """Seconds by which ends of steps were noticed too late: mean, p99 and most."""
         late = np.array(self.lateness or [0.0])
         return {"mean": float(late.mean()), "p99": float(np.quantile(late, 0.99)), "most": float(late.max())}
-
-
-class LoneEngines(LiveEngine):
-    """An engine for each request, which has nobody else to serve: its times follow from its lengths alone.
-
-    What a client measures beyond them is the time of the client and of the endpoint. Engines that have become idle
-    are used again.
-    """
-
-    def __init__(self, scenario: Serving) -> None:
-        super().__init__(scenario)
-        self._idle: list[LiveEngine] = []
-
-    async def run(self) -> None:
-        """Nothing of its own to do: each request's engine runs while its tokens are read."""
-        await asyncio.Event().wait()
-
-    def take(self, call: Call) -> None:
-        """Its engine takes it when its tokens are asked for."""
-
-    def cancel(self, call: Call) -> None:
-        """Its engine ends with its tokens."""
-
-    async def tokens(self, call: Call) -> AsyncIterator[float]:
-        """The time of each token, as it comes out of an engine of its own."""
-        engine = self._idle.pop() if self._idle else self._another()
-        engine.take(call)
-        async with aclosing(engine.steps()) as steps:
-            async for _ in steps:
-                while not call.due.empty():
-                    yield call.due.get_nowait()
-                if len(call.tokens) == call.ask.output:
-                    break
-        self._idle.append(engine)
-
-    def _another(self) -> LiveEngine:
-        """An idle engine on the same clock, whose lateness counts here."""
-        engine = LiveEngine(self.scenario)
-        engine.lateness, engine._zero = self.lateness, self._zero
-        return engine
