@@ -68,6 +68,13 @@ def documented() -> dict[str, so.Serving]:
         "1024/256": replace(chat, lengths=fixed),
         "geometric": replace(chat, lengths=geometric),
         "8 slots": replace(chat, max_num_seqs=8, arrivals=so.Poisson("2 request/s")),
+        "8 ranks of experts": replace(
+            chat,
+            model=so.models.qwen3_30b_a3b,
+            data_parallel_size=8,
+            enable_expert_parallel=True,
+            step_time=so.MeasuredRoofline(),
+        ),  # fmt: skip
         "budget 512": replace(chat, max_num_batched_tokens=512, arrivals=so.Poisson("6 request/s")),
     }
 

@@ -6,6 +6,7 @@ ranks meet, so that a step lasts as long as that of the fullest rank.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -122,6 +123,7 @@ def step_of_loads(c: RankCoefficients, loads: Sequence[Load]) -> float:
     return float(longest + together(c, sum(load[0] + load[3] for load in loads)))
 
 
+@lru_cache
 def greatest(count: int) -> float:
     """The mean of the greatest of ``count`` standard normals: ``Phi^-1((n - .375)/(n + .25))``.
 

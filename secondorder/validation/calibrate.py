@@ -126,9 +126,12 @@ def _check_one_scheduler(scenarios: Sequence[Serving]) -> None:
     for each in scenarios:
         if each.placement.spreads_experts:
             name = "data_parallel_size" if each.data_parallel_size > 1 else "enable_expert_parallel"
-            given = f"{getattr(each, name)} in {each.name}"
-            remedy = "replay it, with constants that another run gave"
-            raise InputError(name, given=given, expected="a run of one scheduler with shares of all experts", remedy=remedy)
+            raise InputError(
+                name,
+                given=f"{getattr(each, name)} in {each.name}",
+                expected="a run of one scheduler with shares of all experts",
+                remedy="replay it, with constants that another run gave",
+            )
 
 
 def _start(step_time: MeasuredRoofline, scenario: Serving) -> Floats:

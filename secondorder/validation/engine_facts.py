@@ -24,7 +24,7 @@ _ALONE = ("pipeline_parallel_size", "pp", "decode_context_parallel_size")
 """Degrees of parallelism that no scenario has: 1, or refused."""
 _OFF = ("speculative_config", "dp_attention", "enable_dp_attention", "lora_modules")
 """Settings that no scenario has, or that engines mean different things by: off, or refused."""
-_NOTHING = (None, False, "", "none", "None", "false", "False", {}, [])
+_NOTHING: tuple[object, ...] = (None, False, "", "none", "None", "false", "False", {}, [])
 
 
 def settings_of(facts: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def stationary_backlog(arrivals: TiltedArrivals) -> Floats:
     descent = -np.fft.irfft(walk.down, n=size)[:, size - depth] * arrivals.rise[:, depth]
     low = stationary(np.maximum(laws + _landing(minima, descent), 0.0))
 
-    law = walk.above((low[:, None] @ rows)[:, 0])
+    law = walk.above(np.einsum("qi,qik->qk", low, rows))  # by one thread: others take longer to wake
     law[:, : cap + 1] = low[:, :half]
     law = np.maximum(law, 0.0)
     return np.asarray(law / law.sum(axis=1, keepdims=True))

@@ -13,7 +13,7 @@ from secondorder.analytic.serving.idle import prefill_chunks, prefill_seconds
 from secondorder.analytic.serving.length_groups import decode_steps, engine_and_lengths, prompt_groups
 from secondorder.analytic.serving.prefill import PrefillQueue
 from secondorder.analytic.serving.runs import parts
-from secondorder.analytic.serving.saturation import Demand, Saturation, demand, saturation
+from secondorder.analytic.serving.saturation import Demand, Saturation, demand, sequences_that_fit
 from secondorder.arrays import Booleans, Floats
 from secondorder.scenarios.serving import Serving
 from secondorder.workloads.arrivals import Poisson
@@ -322,7 +322,7 @@ def added_by_decodes(scenario: Serving) -> tuple[Floats, Floats]:
     """Numbers of decodes, and the mean time (s) that a prompt adds to steps with as many; whatever the rate."""
     tokens, weight = prompt_groups(scenario)
     prompts, share = parts(tokens, weight.sum(axis=0))
-    context, most = demand(scenario).decode_context, max(saturation(scenario).sequences, 1.0)
+    context, most = demand(scenario).decode_context, max(sequences_that_fit(scenario), 1.0)
     numbers = np.geomspace(1.0, most, GUESSES)
     added = [(added_seconds(scenario, prompts, n, n * context) * share).sum() for n in numbers.tolist()]
     return numbers, np.array(added)

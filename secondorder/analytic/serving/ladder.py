@@ -47,7 +47,12 @@ def ladder(scenario: Serving) -> Answer:
     scenario.check_law()
     if scenario.data_parallel_size > 1:
         return _of_ranks(scenario)
-    limit, rate = saturation(scenario), scenario.rate
+    return _of_one(scenario, saturation(scenario))
+
+
+def _of_one(scenario: Serving, limit: Saturation) -> Answer:
+    """Of one scheduler, which saturates where ``limit`` says."""
+    rate = scenario.rate
     estimates = [*_order_0(scenario)]
     if rate < limit.rate:
         second = list(_order_2(scenario, Replica.of(scenario, rate, limit)))
@@ -68,7 +73,8 @@ def ladder(scenario: Serving) -> Answer:
 def _of_ranks(scenario: Serving) -> Answer:
     """One rank in lockstep with the others, and what all of them do together."""
     ranks, limit = scenario.data_parallel_size, saturation(scenario)
-    one = ladder(rank_of(scenario, scenario.rate / ranks))
+    rank = rank_of(scenario, scenario.rate / ranks)
+    one = _of_one(rank, limit.of_rank(rank, ranks))
     alone = _order_0(rank_of(scenario, 0.0))
     estimates = [*alone, *(e for e in one.estimates if e.order and e.metric not in ("saturation_rate", "utilisation"))]
     summed = [replace(e, amount=e.amount * ranks) if e.metric in OF_ALL_RANKS else e for e in estimates]

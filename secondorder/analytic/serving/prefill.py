@@ -25,6 +25,7 @@ from secondorder.analytic.serving.run_moments import run_moments, together
 from secondorder.analytic.serving.transforms import cells_of, exp, exp_along
 from secondorder.arrays import Booleans, Floats
 from secondorder.scenarios.serving import Serving
+from secondorder.scenarios.steptime import StepSeconds
 
 STEP_CELLS = 32  # cells of a full step's prompt tokens; more where prompts are short against it
 FINE_STEP_CELLS = 64
@@ -179,7 +180,11 @@ class PrefillQueue:
     @cached_property
     def step_seconds(self) -> Floats:
         """Duration of a step with 0, 1, ... ``cap`` cells of prompt."""
-        seconds = self.step(np.arange(self.cap + 1) * self.cell[:, None])
+        return self.steps_by(self.scenario.step_seconds)
+
+    def steps_by(self, step_seconds: StepSeconds) -> Floats:
+        """The same by another step time."""
+        seconds = self.step(np.arange(self.cap + 1) * self.cell[:, None], step_seconds)
         seconds[self.decodes == 0, 0] = 0.0
         return seconds
 
@@ -188,10 +193,10 @@ class PrefillQueue:
         """Duration of a full step."""
         return self.step(self.room[:, None])[:, 0]
 
-    def step(self, tokens: Floats) -> Floats:
+    def step(self, tokens: Floats, step_seconds: StepSeconds | None = None) -> Floats:
         """Duration of steps with this many tokens of mean prompts: a row for each number of decodes."""
         tokens, n = np.broadcast_arrays(tokens, self.decodes[:, None])
-        seconds = self.scenario.step_seconds(
+        seconds = (step_seconds or self.scenario.step_seconds)(
             tokens,
             self._pairs * tokens,
             self._context[:, None] * tokens,
@@ -284,14 +289,21 @@ class PrefillQueue:
     @cached_property
     def _durations(self) -> Floats:
         """Of the step that begins with each backlog."""
-        return np.asarray(self.step_seconds[:, np.minimum(np.arange(self.size // 2), self.cap)])
+        return self._of_backlog(self.step_seconds)
+
+    def _of_backlog(self, seconds: Floats) -> Floats:
+        return np.asarray(seconds[:, np.minimum(np.arange(self.size // 2), self.cap)])
 
     @cached_property
     def mean_step(self) -> Floats:
         """Mean duration of a step, s."""
+        return self.mean_step_by(self.step_seconds)
+
+    def mean_step_by(self, seconds: Floats) -> Floats:
+        """The same, where steps with 0, 1, ... ``cap`` cells of prompt last this long."""
         if self.ahead is not None:
-            return self.ahead.mean_step(self.step_seconds)
-        return np.asarray((self.backlog * self._durations).sum(axis=1))
+            return self.ahead.mean_step(seconds)
+        return np.asarray((self.backlog * self._of_backlog(seconds)).sum(axis=1))
 
     @cached_property
     def prefill_steps(self) -> Floats:

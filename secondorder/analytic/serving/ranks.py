@@ -25,8 +25,10 @@ from secondorder.scenarios.serving import Serving
 from secondorder.scenarios.steptime import Placement, StepFunction
 from secondorder.workloads.traces import Trace
 
-ROUNDS, SETTLED = 4, 1e-3
-"""Rounds of the fixed points of a step and of the saturation rate, at most; change of the rate from which it has."""
+ROUNDS = 4
+"""Rounds of the fixed point of a step."""
+MOST, SETTLED = 12, 1e-5
+"""Steps of the secant rule for the saturation rate, at most; change of the rate from which it has settled."""
 
 
 class LockstepCoefficients(NamedTuple):
@@ -98,16 +100,26 @@ def rank_of(scenario: Serving, rate: float) -> Serving:
     )
 
 
-def highest_rate(scenario: Serving, of_one: Callable[[Serving], float]) -> float:
+def step_among(rank: Serving, others: float) -> StepFunction[LockstepCoefficients]:
+    """The step time of a rank (``rank_of``) whose others have another rate (request/s)."""
+    known = rank.step_seconds
+    assert isinstance(known, StepFunction)
+    return StepFunction(lockstep_seconds, known.coefficients._replace(rate=others))
+
+
+def highest_rate(of_one: Callable[[float], float], start: float) -> float:
     """The rate of one rank (request/s) at which it saturates while the others have the same rate.
 
     ``of_one`` tells where a rank saturates whose others have a given rate: it falls with that rate, and the fixed point
-    is found by the secant rule.
+    is found by the secant rule from ``start`` on, or from the rate that a rank has alone.
+
+    >>> round(highest_rate(lambda others: 12 / (1 + others / 4), 0.0), 3)
+    5.211
     """
-    last, missed_last = 0.0, of_one(rank_of(scenario, 0.0))
-    here = missed_last / scenario.data_parallel_size
-    for _ in range(ROUNDS):
-        missed = of_one(rank_of(scenario, here)) - here
+    last, missed_last = 0.0, of_one(0.0)
+    here = start or missed_last / 2
+    for _ in range(MOST):
+        missed = of_one(here) - here
         slope = (missed - missed_last) / (here - last)
         last, missed_last = here, missed
         here = max(here - missed / slope, here / 10)

@@ -1,14 +1,17 @@
 """The highest rate that an engine can serve: where the queue begins to grow without limit."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
 from secondorder.analytic.remember import remembered
 from secondorder.analytic.serving.length_groups import engine_and_lengths
 from secondorder.analytic.serving.prefill import PrefillQueue
-from secondorder.analytic.serving.ranks import highest_rate, rank_of
+from secondorder.analytic.serving.ranks import highest_rate, rank_of, step_among
 from secondorder.scenarios.serving import Serving
+from secondorder.scenarios.steptime import StepSeconds
 
 ROUNDS = 6  # rounds in which the prefill steps settle, at most
 IN_PHASE = 0.02  # relative change of the rate by requests in phase up to which it is told inside its domain
@@ -80,6 +83,18 @@ class Saturation:
     """Mean duration of a step then, s."""
     waves: float | None = None
     """The rate (request/s) when all answers are equally long and all requests in phase."""
+    step_by: Callable[[StepSeconds], float] | None = field(default=None, compare=False, repr=False)
+    """The mean step (s) of the same schedule by another step time."""
+
+    def of_rank(self, rank: Serving, ranks: int) -> "Saturation":
+        """That of one rank of several whose others have a rate of their own, with the schedule of all at saturation.
+
+        A schedule of its own would put it within .01 % of this, as what steps hold hardly depends on their length.
+        """
+        assert self.step_by is not None
+        step = self.step_by(rank.step_seconds)
+        rate, sequences, decodes = (amount / ranks for amount in (self.rate, self.sequences, self.decodes))
+        return replace(self, rate=rate * self.step / step, step=step, sequences=sequences, decodes=decodes)
 
     @property
     def outside(self) -> str:
@@ -126,9 +141,32 @@ def saturation(scenario: Serving, *, reserve_full_length: bool = False) -> Satur
     found = _with_full_length if reserve_full_length else _on_demand
     if scenario.data_parallel_size == 1:
         return found(scenario)
-    each = highest_rate(scenario, lambda rank: found(rank).rate)
-    ranks, one = scenario.data_parallel_size, found(rank_of(scenario, each))
+    each, one = _in_lockstep(scenario, found)
+    ranks = scenario.data_parallel_size
     return replace(one, rate=ranks * each, sequences=ranks * one.sequences, decodes=ranks * one.decodes, waves=None)
+
+
+def _in_lockstep(scenario: Serving, found: Callable[[Serving], Saturation]) -> tuple[float, Saturation]:
+    """The rate of one rank (request/s) at which it saturates while the others have the same rate, and its saturation.
+
+    What a rank's steps hold hardly depends on how long they last: the rate is found for the schedule as it is, and the
+    schedule is found anew at that rate, until the two agree.
+    """
+    each, rank = 0.0, rank_of(scenario, 0.0)
+    one = found(rank)
+    for _ in range(ROUNDS):
+        each = highest_rate(partial(_rate_among, one, rank), each)
+        rank = rank_of(scenario, each)
+        one = found(rank)
+        if abs(one.rate - each) < SETTLED * each:
+            break
+    return each, one
+
+
+def _rate_among(one: Saturation, rank: Serving, others: float) -> float:
+    """Where a rank saturates whose others have this rate (request/s), with the schedule of ``one``."""
+    assert one.step_by is not None
+    return one.rate * one.step / one.step_by(step_among(rank, others))
 
 
 @remembered(engine_and_lengths)
@@ -163,7 +201,10 @@ def _saturation(scenario: Serving, *, reserve_full_length: bool) -> Saturation:
     step = float(queue.mean_step[0])
     rate = decodes / need.decode_steps / step
     waves = _waves(queue, limit, need) if scenario.offered.scv_output < 1e-12 else None
-    return Saturation(rate=rate, binds=binds, sequences=limit, decodes=decodes, step=step, waves=waves)
+    return Saturation(
+        rate=rate, binds=binds, sequences=limit, decodes=decodes, step=step, waves=waves,
+        step_by=lambda seconds: float(queue.mean_step_by(queue.steps_by(seconds))[0]),
+    )  # fmt: skip
 
 
 def _waves(queue: PrefillQueue, limit: float, need: Demand) -> float:
@@ -183,7 +224,10 @@ def _budget_bound(scenario: Serving, limit: float, decodes: float, need: Demand)
     queue = _queue(scenario, decodes, need, 0.0)
     step = float(queue.step_seconds[0, -1])
     rate = decodes / need.decode_steps / step
-    return Saturation(rate=rate, binds="token budget", sequences=limit, decodes=decodes, step=step)
+    return Saturation(
+        rate=rate, binds="token budget", sequences=limit, decodes=decodes, step=step,
+        step_by=lambda seconds: float(queue.steps_by(seconds)[0, -1]),
+    )  # fmt: skip
 
 
 def _prefill_only(scenario: Serving, limit: float, need: Demand) -> Saturation:
@@ -191,6 +235,11 @@ def _prefill_only(scenario: Serving, limit: float, need: Demand) -> Saturation:
     queue = _queue(scenario, 0.0, need, 0.0)
     room = float(queue.room[0])
     tokens = min(room, limit * need.prompt)
-    step = float(np.interp(tokens, np.arange(queue.cap + 1) * queue.cell[0], queue.step_seconds[0]))
     binds = "token budget" if tokens == room else "slots"
-    return Saturation(rate=tokens / need.prompt / step, binds=binds, sequences=limit, decodes=0.0, step=step)
+
+    def step_by(seconds: StepSeconds) -> float:
+        return float(np.interp(tokens, np.arange(queue.cap + 1) * queue.cell[0], queue.steps_by(seconds)[0]))
+
+    step = step_by(scenario.step_seconds)
+    rate = tokens / need.prompt / step
+    return Saturation(rate=rate, binds=binds, sequences=limit, decodes=0.0, step=step, step_by=step_by)
