@@ -74,7 +74,7 @@ def documented() -> dict[str, so.Serving]:
             data_parallel_size=8,
             enable_expert_parallel=True,
             step_time=so.MeasuredRoofline(),
-        ),  # fmt: skip
+        ),
         "budget 512": replace(chat, max_num_batched_tokens=512, arrivals=so.Poisson("6 request/s")),
     }
 
