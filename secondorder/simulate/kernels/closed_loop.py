@@ -45,7 +45,7 @@ def serve_closed(load: Load, times: StepTimes) -> tuple[Floats, Floats]:
 
 @compiled
 def _serve(load: Load, times: StepTimes, served: Served, active: Integers) -> int:
-    """Requests done: all of them, or those before a step for which there is no time."""
+    """Requests done: all of them, or those before a step for which the model has no time."""
     requests, now, used, running, finished = load.prompts.size, 0, 0, 0, 0
     admitted, sent = 0, min(load.clients, requests)
     while finished < requests:
@@ -70,7 +70,7 @@ def _serve(load: Load, times: StepTimes, served: Served, active: Integers) -> in
 
 @called
 def _step(load: Load, times: StepTimes, served: Served, active: Integers) -> int:
-    """Advances each active request by what the step computes of it; picoseconds that it lasts."""
+    """Advance each active request by what the step computes of it; returns how many picoseconds the step lasts."""
     prompts = False
     for request in active:
         prompts = prompts or served.computed[request] < load.prompts[request]
@@ -94,7 +94,7 @@ def _step(load: Load, times: StepTimes, served: Served, active: Integers) -> int
 
 @called
 def _leave(load: Load, served: Served, active: Integers, running: int, now: int) -> int:
-    """Notes first tokens and finishes; moves the finished behind those that stay, whose number it gives."""
+    """Note first tokens and finishes; move the finished requests behind those that stay; returns how many stay."""
     stay = 0
     for place in range(running):
         request = active[place]

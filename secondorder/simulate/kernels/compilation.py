@@ -1,8 +1,8 @@
 """Compiles the kernels once for a user, and says so.
 
-Machine code is kept in the package's own folder, or in the user's cache folder where that one cannot be
-written. The folder is named by a digest of the kernels' sources: numba itself notices a change of the
-function that it compiled, but not of the functions which that one calls.
+Machine code is kept in the package's own folder, or in the user's cache folder where that one cannot be written. The
+folder is named by a digest of the kernels' sources: numba itself notices a change of the function that it compiled,
+but not of the functions that this one calls.
 """
 
 import os
@@ -27,12 +27,12 @@ KERNELS = Path(__file__).parent
 
 
 def inlined(function: Function) -> Function:
-    """A part of a kernel, put in the place of its calls."""
+    """A part of a kernel whose code replaces each call of it."""
     return _jit(function, forceinline=True, **_PART)
 
 
 def merged(function: Function) -> Function:
-    """The same, before types are known: for what is long and called from one place, half the time to compile."""
+    """The same, before types are known: it halves the time to compile a long part with one caller."""
     return _jit(function, inline="always")
 
 
@@ -53,18 +53,18 @@ def compiled(function: Function) -> Function:
 
 
 _PART = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-"""Options of what Python never calls."""
+"""Options of functions that Python never calls."""
 
 
 def _jit(function: Function, **options: object) -> Function:
-    """Without numba's reference counts, as kernels allocate nothing: five times faster."""
+    """Without numba's reference counts, since kernels allocate nothing: they are five times faster."""
     njit = cast("Callable[..., Callable[[Function], Function]]", numba.njit)
     return njit(error_model="numpy", _nrt=False, **options)(function)
 
 
 @cache
 def folder() -> Path:
-    """Where machine code is kept: the first of the package's folder and the user's that can be written."""
+    """Where machine code is kept: the package's folder, or the user's where that one cannot be written."""
     for parent in (KERNELS / "__pycache__", user_cache()):
         place = parent / f"kernels-{_digest()}"
         try:
@@ -89,7 +89,7 @@ def _digest() -> str:
 
 
 class _Notice(event.Listener):
-    """Says once a process that numba compiles; nothing when the code comes from a file."""
+    """Says once in a process that numba compiles, and nothing where the code comes from a file."""
 
     def __init__(self) -> None:
         self.said = False

@@ -45,7 +45,7 @@ def _numbers(item: Item, needed: Item | None) -> tuple[int, ...]:
 
 @compiled
 def follow(plan: Integers, times: Floats, delays: Floats, free: Floats, ends: Floats) -> None:
-    """Do the turns of the plan in each run; ``free`` is when each stage is."""
+    """Do the turns of the plan in each run; ``free`` is the time at which each stage is free."""
     stages = free.size
     for run in range(times.shape[0]):
         free[:] = 0.0

@@ -27,7 +27,7 @@ def first_come(arrival: Floats, service: Floats, servers: int) -> Floats:
 
 
 def sharing(arrival: Floats, service: Floats, servers: int, room: int | None) -> Floats:
-    """When each customer leaves under processor sharing; NaN of those turned away, who find ``room`` others.
+    """When each customer leaves under processor sharing; NaN for those who find ``room`` others and are turned away.
 
     >>> sharing(np.array([0.0, 1.0]), np.array([2.0, 2.0]), 1, None)
     array([3., 4.])
@@ -109,7 +109,7 @@ def enter(heap: Floats, customers: Integers, count: int, value: float, customer:
 
 @inlined
 def leave(heap: Floats, customers: Integers, count: int) -> int:
-    """Take the least out of the heap; of equal ones the first customer."""
+    """Take the least out of the heap; among equal ones, the first customer."""
     count -= 1
     value, customer, place = heap[count], customers[count], 0
     while 2 * place + 1 < count:

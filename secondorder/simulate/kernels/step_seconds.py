@@ -13,12 +13,12 @@ ROOFLINE, AFFINE, TABLE, MEASURED = range(4)
 class StepTimes(NamedTuple):
     """A step time model of one of four kinds.
 
-    ``numbers``: of a roofline ``token, prefill_pair, decode_pair, row, cached, per_token, fixed``; of an affine
-    model ``step, prefill_step, token, pair, decode, context``; of a measured roofline ``prefill_pair, cached, row,
-    decode, prefill_step``. ``weights``: seconds to read the weights that a step over this many tokens touches (of a
-    measured roofline, all that depends on their number alone), one value where their number does not matter.
-    ``tokens`` and ``prefill``, ``sequences``, ``contexts`` and ``decode``: the grids of a table. ``elsewhere``:
-    whether prompts are computed elsewhere (``scenarios.effects.serving.PrefillElsewhere``).
+    ``numbers``: of a roofline ``token, prefill_pair, decode_pair, row, cached, per_token, fixed``; of an affine model
+    ``step, prefill_step, token, pair, decode, context``; of a measured roofline ``prefill_pair, cached, row, decode,
+    prefill_step``. ``weights``: seconds to read the weights that a step touches, by its number of tokens (for a
+    measured roofline, all that depends on that number alone); one value where the number does not matter. ``tokens``
+    and ``prefill``, ``sequences``, ``contexts`` and ``decode``: the grids of a table. ``elsewhere``: whether prompts
+    are computed elsewhere (``scenarios.effects.serving.PrefillElsewhere``).
     """
 
     kind: int
@@ -107,7 +107,7 @@ def inside(x: float, axis: Floats) -> bool:
 
 @inlined
 def table(times: StepTimes, P: int, D: int, K: int) -> float:
-    """NaN outside the grids."""
+    """Time of a step from a table; NaN outside its grids."""
     cache = 0.0
     if D > 0:
         batch, context = max(float(D), 1.0), K / D
@@ -125,7 +125,7 @@ def table(times: StepTimes, P: int, D: int, K: int) -> float:
 
 @inlined
 def duration(times: StepTimes, P: int, A: int, C: int, D: int, K: int, S: int) -> int:
-    """Of a step in whole picoseconds; -1 where the model has no time for it."""
+    """Duration of a step in whole picoseconds; -1 where the model has no time for it."""
     if times.elsewhere:
         P, A, C, D, K = 0, 0, 0, S, K + C  # noqa: N806
     if times.kind == ROOFLINE:

@@ -21,18 +21,18 @@ from secondorder.simulate.training.recorder import Story
 from secondorder.simulate.training.work import Work
 
 GAPS = 4096
-"""Failures drawn at a time."""
+"""Failures that are drawn at a time."""
 
 NOW, SEGMENT, WORK, CHECKPOINT, REWORK, RESTART, DOWNTIME = range(7)
-"""Places in the state: the clock, the segments done, and the books."""
+"""Places in the state: the clock, the segments done, and what is counted."""
 SAVED, SAVED_WORK, SAVED_CHECKPOINT, IN_VAIN, BEST, OPEN, FAILED_BEFORE = range(7, 14)
-"""What the last checkpoint holds, failures without a new one, work under way at the end, whether one has failed."""
+"""What the last checkpoint holds, failures since without a new one, work under way at the end, any failure yet."""
 WAITING, SHELF = range(14, 16)
-"""Time spent waiting for a repair, and the spares that are there."""
+"""Time spent waiting for a repair, and the spares at hand."""
 FULL, LAST, SEGMENTS, WRITE, RESTART_LASTS, DETECTION, REPLACEMENT, DURATION = range(8)
-"""Places in the settings, all in s but the segments."""
+"""Places in the settings, in s except for the segments."""
 PASSED, FAILED, OVER = range(3)
-"""How a phase ended: of itself, by a failure, or with the run."""
+"""How a phase ended: complete, by a failure, or with the run."""
 ENDED, MORE, STUCK = range(3)
 """Why the run stopped: it is over, it needs more failures, or it gets nowhere."""
 
@@ -49,7 +49,7 @@ def supports(scenario: Training, step: object) -> bool:
 
 
 def tell(scenario: Training, causes: Causes, work: Work) -> Story:
-    """The run to which just this happens, without its phases."""
+    """The run with these failures and repairs, without a log of its phases."""
     recovery = scenario.recovery
     settings = np.array(
         [
@@ -90,7 +90,7 @@ def _next(gaps: Iterator[float]) -> Floats:
 
 
 def _depot(spares: Spares | None) -> tuple[Floats, Floats]:
-    """Until when each failed node is away, and each crew is busy; no places where nothing limits them."""
+    """When each failed node comes back, and when each crew is free; empty where nothing limits them."""
     if spares is None:
         return np.zeros(0), np.zeros(0)
     return np.full(spares.count + 1, inf), np.zeros(spares.crews or 0)
@@ -100,7 +100,7 @@ def _depot(spares: Spares | None) -> tuple[Floats, Floats]:
 def advance(
     state: Floats, settings: Floats, gaps: Floats, failures: Floats, repairs: Floats, away: Floats, crews: Floats
 ) -> tuple[int, int]:
-    """Run on through failures after these gaps of running time; why it stopped, and how many failures there were.
+    """Run on through failures after these gaps of running time; returns why it stopped, and after how many failures.
 
     ``repairs``: how long the repair after each of these failures takes.
     """
@@ -123,8 +123,8 @@ def advance(
 
 @inlined
 def train(state: Floats, settings: Floats, failure: float) -> int:
-    """Restart if there was a failure, then work and save by turns until the next one or the end."""
-    first = True  # of two things at one instant the one that was begun first is first
+    """Restart if there was a failure, then work and save by turns until the next failure or the end."""
+    first = True  # of two things at one instant, the one that began first goes first
     if state[FAILED_BEFORE] and settings[RESTART_LASTS] > 0:
         how = spend(state, settings, RESTART, settings[RESTART_LASTS], failure, first)
         if how != PASSED:
@@ -154,7 +154,7 @@ def wait(state: Floats, settings: Floats, until: float) -> int:
 
 @inlined
 def exchange(state: Floats, repair: float, away: Floats, crews: Floats) -> float:
-    """Send a node to repair; when a whole one is there: now, if there is a spare, or when the first one is back."""
+    """Send a node to repair; returns when another is there: now, if there is a spare, or when the first is back."""
     now: float = state[NOW]
     begins, own = now, 0
     if crews.size > 0:
@@ -179,7 +179,7 @@ def exchange(state: Floats, repair: float, away: Floats, crews: Floats) -> float
 
 @inlined
 def spend(state: Floats, settings: Floats, account: int, lasts: float, failure: float, first: bool) -> int:
-    """So long in one phase, or until a failure or the end of the run."""
+    """Spend this long in one phase, or until a failure or the end of the run."""
     if lasts <= 0:
         return PASSED
     end = state[NOW] + lasts
@@ -204,7 +204,7 @@ def book(state: Floats, account: int, until: float) -> None:
 
 @inlined
 def fall_back(state: Floats) -> None:
-    """All since the last checkpoint is lost."""
+    """Lose all work since the last checkpoint."""
     state[REWORK] += (state[WORK] - state[SAVED_WORK]) + (state[CHECKPOINT] - state[SAVED_CHECKPOINT])
     state[WORK], state[CHECKPOINT], state[SEGMENT] = state[SAVED_WORK], state[SAVED_CHECKPOINT], state[SAVED]
     if state[SAVED] == state[BEST]:

@@ -1,7 +1,8 @@
 """Several compiled engines behind a router, each on its own from one arrival to the next.
 
-Between two arrivals nothing passes from one engine to another: each is brought up to the instant at which the router
-sees what it has. At one instant arrivals and reports come before the ends of steps, as on SimPy.
+Between two arrivals nothing passes from one engine to another: each advances to the instant at which the router looks
+at its load. Where several things happen at one instant, arrivals and reports come before the ends of steps, as on
+SimPy.
 """
 
 from secondorder.arrays import Integers
@@ -59,8 +60,8 @@ def serve_all(
 ) -> int:
     """Serve until this many requests have arrived, or all are served; says why it stopped.
 
-    Replicas are brought up to the instant at which the router learns their loads: all of them for a report, and for the
-    least load of all as it is now; else those that the decision is among.
+    Replicas advance to the instant at which the router learns their loads: all replicas before a report, and where the
+    router looks for the lowest current load of all; else only those that it chooses among.
     """
     clock, order = fleet.clock[0], router.order
     while True:
@@ -105,7 +106,7 @@ def next_request(fleet: Fleet, router: Router) -> int:
 
 @inlined
 def due(fleet: Fleet, router: Router, until: int) -> int:
-    """Bring the replicas to the front of ``order`` that are ready before an instant; returns how many."""
+    """Move the replicas that finish something before an instant to the front of ``order``; returns how many."""
     count = 0
     for heat in range(len(fleet.ends.least)):
         if fleet.ends.least[heat] < until:
@@ -127,7 +128,7 @@ def advance_one(
     number: int,
     until: int,
 ) -> int:
-    """Bring one engine up to an instant; DONE where nothing stopped it."""
+    """Advance one engine to an instant; DONE where nothing stopped it."""
     if fleet.ends.numbers[number] >= until:
         return DONE
     e, replica = engines.engine[number], fleet.replicas[number]
@@ -180,7 +181,7 @@ def rows_of(results: Results, fleet: Fleet, number: int) -> Results:
 
 @called
 def advance(state: State, work: Workload, times: StepTimes, results: Results, replica: Replica, until: int) -> int:
-    """What ends before an instant has ended, and what follows has begun; DONE where nothing stopped it."""
+    """End what ends before an instant, and begin what follows; DONE where nothing stopped it."""
     e = state.engine[0]
     while replica.ends < until:
         if replica.doing != IDLE:
@@ -195,7 +196,7 @@ def advance(state: State, work: Workload, times: StepTimes, results: Results, re
 
 @merged
 def finish(state: State, work: Workload, results: Results, replica: Replica) -> None:
-    """What a replica was at has ended."""
+    """End what a replica was doing."""
     e, steps, which = state.engine[0], 1, replica.which
     e.now = replica.ends
     if replica.doing == WOKEN:
@@ -214,7 +215,7 @@ def finish(state: State, work: Workload, results: Results, replica: Replica) -> 
 
 @merged
 def begin(state: State, work: Workload, times: StepTimes, results: Results, replica: Replica) -> None:
-    """The next thing that a replica is at, from now on."""
+    """Begin what a replica does next."""
     e = state.engine[0]
     steps = steady_steps(state) if e.leaps and not e.ahead else 0
     if steps > 0:

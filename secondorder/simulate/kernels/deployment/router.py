@@ -18,7 +18,7 @@ def tell(fleet: Fleet, router: Router, number: int) -> None:
 
 @called
 def ask(fleet: Fleet, router: Router, work: Workload, engine: Engine, index: int) -> int:
-    """Bring the replicas to the front of ``order`` that a request may be sent to; returns how many."""
+    """Move the replicas that a request may be sent to, to the front of ``order``; returns how many."""
     clock, order = fleet.clock[0], router.order
     clock.asked = 1
     if router.kind == FIXED:
@@ -37,7 +37,7 @@ def ask(fleet: Fleet, router: Router, work: Workload, engine: Engine, index: int
 
 @inlined
 def below(fleet: Fleet, router: Router, count: int) -> int:
-    """A whole number from 0 on, below ``count``, each as likely."""
+    """A random whole number from 0 to ``count - 1``, all equally likely."""
     clock = fleet.clock[0]
     clock.drawn += 1
     return int(count * router.chance[clock.drawn - 1])
@@ -45,7 +45,7 @@ def below(fleet: Fleet, router: Router, count: int) -> int:
 
 @inlined
 def choose(fleet: Fleet, router: Router) -> None:
-    """Bring some replicas, picked at random, to the front of the order."""
+    """Move some replicas, picked at random, to the front of ``order``."""
     order, replicas = router.order, fleet.clock[0].replicas
     for place in range(replicas):
         order[place] = place
@@ -58,7 +58,7 @@ def choose(fleet: Fleet, router: Router) -> None:
 
 @inlined
 def among(fleet: Fleet, router: Router) -> int:
-    """Of the replicas that are asked one with the least load, each as likely."""
+    """The replica with the lowest load among those that are asked; of several, one at random."""
     asked, order, tied = fleet.clock[0].asked, router.order, 1
     lowest = router.loads.numbers[order[0]]
     for place in range(1, asked):
@@ -76,7 +76,7 @@ def among(fleet: Fleet, router: Router) -> int:
 
 @inlined
 def least(fleet: Fleet, router: Router) -> int:
-    """Of all replicas one with the least load, each as likely."""
+    """The replica with the lowest load of all; of several, one at random."""
     lowest, tied = final(router.loads)
     return place_of(router.loads, lowest, below(fleet, router, tied) if tied > 1 else 0)
 
@@ -86,7 +86,7 @@ def least(fleet: Fleet, router: Router) -> int:
 
 @inlined
 def best_match(fleet: Fleet, router: Router, work: Workload, engine: Engine, index: int) -> int:
-    """The replica with the least load, less what of the prompt was sent there before; it is sent there now."""
+    """The replica with the lowest load less matching prefix; the prompt's blocks are noted as sent there."""
     blocks = read_prefix(router, work, engine, index)
     known = blocks > 0 and match(fleet, router, blocks)
     found = least_of(fleet, router, engine.block_size) if known else least(fleet, router)
@@ -97,7 +97,7 @@ def best_match(fleet: Fleet, router: Router, work: Workload, engine: Engine, ind
 
 @inlined
 def least_of(fleet: Fleet, router: Router, block_size: int) -> int:
-    """Of all replicas one with the lowest load less its match, each as likely; matches are forgotten."""
+    """The replica with the lowest load less match, of several one at random; matches are cleared."""
     replicas, lowest, tied = fleet.clock[0].replicas, np.inf, 0
     for number in range(replicas):
         score = router.loads.numbers[number] - router.matched[number] * block_size
@@ -129,7 +129,7 @@ def read_prefix(router: Router, work: Workload, engine: Engine, index: int) -> i
 
 @inlined
 def match(fleet: Fleet, router: Router, blocks: int) -> bool:
-    """Of each replica the leading blocks that were sent to it before; False where there are none."""
+    """Count, for each replica, the leading blocks that were sent to it before; False where no replica has any."""
     words, known = (fleet.clock[0].replicas + BITS - 1) // BITS, False
     for word in range(words):
         those, place = router.holders[router.prefix[0] * words + word], 0
@@ -147,14 +147,14 @@ def match(fleet: Fleet, router: Router, blocks: int) -> bool:
 
 @inlined
 def mark(fleet: Fleet, router: Router, replica: int, identity: int) -> None:
-    """A replica's bit of an identity changes."""
+    """Flip a replica's bit of an identity."""
     words = (fleet.clock[0].replicas + BITS - 1) // BITS
     router.holders[identity * words + replica // BITS] ^= 1 << (replica % BITS)
 
 
 @inlined
 def remember(fleet: Fleet, router: Router, replica: int, identity: int) -> None:
-    """A block is sent; the one that was sent longest ago is forgotten if there are too many."""
+    """Note that a block is sent; forget the one that was sent longest ago if there are too many."""
     clock, memory, sent = fleet.clock[0], router.memory[replica], router.sent
     row, lines = replica * (len(router.places) // clock.replicas), replica * clock.most
     line = int(router.places[row + identity])

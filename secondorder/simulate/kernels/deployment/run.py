@@ -67,8 +67,8 @@ def record_fleet(
 ) -> FleetRecord:
     """Serve these requests by identical replicas, from an empty start to the last token.
 
-    ``arrivals`` and ``report_interval`` in ps; 0: the router knows the loads of now. Without ``records`` there is no
-    series, and neither preemptions nor cached tokens of each request.
+    ``arrivals`` and ``report_interval`` in ps; 0: the router knows the current loads. Without ``records`` there is no
+    series, and requests have no preemptions and no cached tokens.
     """
     if requests.hash_ids is None and scenario.settings.enable_prefix_caching and rule.kind != PREFIX:
         found = recorded_fleet(unnamed(scenario), requests, arrivals, rule, replicas, report_interval, records)

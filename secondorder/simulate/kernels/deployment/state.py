@@ -1,4 +1,4 @@
-"""What the compiled deployment keeps beside the state of its engines."""
+"""The state of a compiled deployment, apart from that of its engines."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -11,11 +11,11 @@ from secondorder.simulate.kernels.records import Int32
 from secondorder.simulate.kernels.serving.state import Small
 
 FIXED, LEAST, CHOICES, PREFIX = range(4)
-"""How a replica is picked: set beforehand, the least load, that of some replicas picked at random, prefix less load."""
+"""How a replica is picked: fixed beforehand; lowest load; lowest of some picked at random; load less prefix match."""
 IDLE, WOKEN, STEP, LEAP = range(4)
-"""What a replica is at: nothing, waking up, one step, several at once."""
+"""What a replica does: nothing, waking up, one step, several steps at once."""
 BITS = 64
-"""Of a word."""
+"""Bits of a word of ``holders``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +34,13 @@ class Rule:
 
 
 class Replica:
-    """What one replica is at, and what has been sent to it."""
+    """What one replica does, and what has been sent to it."""
 
     doing: int
     ends: int
     """When that ends; NEVER while it is idle."""
     steps: int
-    """Of a leap."""
+    """Steps of a leap, if it does one."""
     interruptible: int
     """Whether an arrival that can be admitted cuts the leap short."""
     used: int
@@ -48,7 +48,7 @@ class Replica:
     which: int
     """The draft of a step."""
     tokens: int
-    """Computed so far."""
+    """Tokens computed so far."""
     sent_prompts: int
     """Prompt tokens of all requests sent."""
     last: int
@@ -59,9 +59,9 @@ class Replica:
 
 
 class Clock:
-    """What comes next, and the sizes of one engine's share of the arrays.
+    """The next arrival and report, and the sizes of one engine's share of the arrays.
 
-    Of an arrival and a report at one instant the one comes first that was scheduled first: each has a ``serial``.
+    If both come at one instant, the one that was scheduled first goes first: each has a ``serial``.
     """
 
     next_arrival: int
@@ -82,13 +82,13 @@ class Clock:
     first: int
     rows: int
     most: int
-    """Blocks whose prefixes the router remembers of a replica."""
+    """Blocks of prompts that the router remembers of a replica, at most."""
     asked: int
-    """Replicas at the front of ``order`` that the next decision is among; 0 while that is not known."""
+    """Replicas at the front of ``order`` among which the router picks next; 0 while they are not known."""
 
 
 class Sent:
-    """A block of a prompt that was sent to a replica, between the neighbours in order of use."""
+    """A block of a prompt that was sent to a replica, and its neighbours in order of use."""
 
     identity: Int32
     older: Int32
@@ -96,7 +96,7 @@ class Sent:
 
 
 class Memory:
-    """The blocks that the router remembers of a replica: the most and the least recently sent, and how many."""
+    """Blocks that the router remembers of a replica: the most and the least recently sent one, and how many."""
 
     newest: int
     oldest: int
@@ -108,9 +108,9 @@ class Router(NamedTuple):
 
     ``chance`` are random numbers between 0 and 1, used one after the other. Where the replica of each request is
     ``fixed`` beforehand, the requests come in ``sequence``, those of one replica after those of another. ``loads`` are
-    the replicas' loads as the router knows them. ``places`` has for each replica and each identity the line of ``sent``
-    that holds it; ``holders`` a bit a replica for each identity, 64 to a word. The last three are for the decision
-    under way.
+    the replicas' loads as the router knows them. ``places`` has for each replica and each identity the line of
+    ``sent`` that holds it; ``holders`` has a bit per replica for each identity, 64 to a word. ``prefix``, ``order``
+    and ``matched`` belong to the decision under way.
     """
 
     kind: int
@@ -131,7 +131,7 @@ class Router(NamedTuple):
 
 
 class Fleet(NamedTuple):
-    """The replicas, their clock, when each is ready with what it is at, and the replica of each request."""
+    """The replicas, their clock, when each one finishes what it does, and the replica of each request."""
 
     clock: list[Clock]
     replicas: list[Replica]

@@ -1,7 +1,7 @@
-"""A tournament of numbers, a place each, for the least of all: heats of a few places, and a final of the heats.
+"""A tournament that finds the least of many numbers: heats of a few places each, and a final of the heats.
 
-A change costs a heat at most and a look at the winner the final, which is an eighth of the places. Up to thousands
-of them that is less than the way up a binary tree, whose steps wait for each other.
+A change of a number costs one heat at most. To find the winner costs the final, which has an eighth of the places. Up
+to thousands of places this is faster than a binary tree, whose levels wait for each other.
 """
 
 from typing import NamedTuple, TypeAlias
@@ -17,7 +17,7 @@ HEAT = 8
 
 
 class Tournament(NamedTuple):
-    """The number of each place; of each heat the least of them, and how many places share it."""
+    """The number of each place; for each heat its least number, and how many of its places have it."""
 
     numbers: Numbers
     least: Numbers
@@ -25,7 +25,7 @@ class Tournament(NamedTuple):
 
 
 def tournament(places: int, number: int | float, beyond: int | float) -> Tournament:
-    """One whose places all have the same number; the last heat is filled up with places that are ``beyond``."""
+    """A tournament whose places all have the same number; places that only fill the last heat have ``beyond``."""
     numbers = np.full((-(-places // HEAT), HEAT), beyond)
     numbers.reshape(-1)[:places] = number
     return Tournament(numbers.reshape(-1), numbers.min(axis=1), (numbers == numbers[:, :1]).sum(axis=1))
@@ -66,7 +66,7 @@ def final(players: Tournament) -> tuple[float, int]:
 
 @inlined
 def place_of(players: Tournament, number: float, skipped: int) -> int:
-    """The place with a number that is the least of its heat, after ``skipped`` others; -1 where there is none."""
+    """The place, after ``skipped`` others, of a number that is the least of its heat; -1 if there is none."""
     for heat in range(len(players.least)):
         if players.least[heat] == number:
             if skipped < players.ties[heat]:

@@ -1,8 +1,9 @@
 """Splits each request's time into causes while the compiled engine runs: the integers of ``simulate.serving.accounts``.
 
-A request is touched when it is first seen, admitted, prefilled, preempted and done, and not in the steps in which it
-waits or decodes. What a running total says at the beginning of such a time is taken from the request's row of parts,
-and what it says at the end is added. A draft tells who is computed in it one by one, and who lost their blocks.
+A request's row of parts changes when the request is first seen, admitted, prefilled, preempted and done, and not in
+the steps in which it only waits or decodes. For such a time, a running total of the engine is subtracted from the row
+at the beginning and added at the end. A draft lists the requests that are computed one by one, and those that lost
+their blocks.
 """
 
 from secondorder.arrays import Integers
@@ -16,7 +17,7 @@ STEP_UNDER_WAY, SLOTS, CACHE, BUDGET, OWN_PREFILL, OWN_DECODE, BATCH, OTHER_PREF
 )
 CAUSES = len(Cause)
 WAITING, APART, IN_STEP, EVICTED = range(4)
-"""What a request's account is at: waiting to be admitted, running by itself or with those that decode, preempted."""
+"""What a request is doing: waiting to be admitted, running apart, decoding in step with others, or preempted."""
 
 
 # What the scheduler notes of a step
@@ -24,7 +25,7 @@ WAITING, APART, IN_STEP, EVICTED = range(4)
 
 @inlined
 def note_work(state: State, which: int, k: int, before: int, tokens: int) -> None:
-    """A request that is apart is given these tokens."""
+    """Note that a request apart is given these tokens."""
     draft, slot = state.drafts[which], state.slots[k]
     line, length = state.outcomes[which * state.engine[0].slots + draft.works], slot.prompt + slot.emitted
     line.worked, line.before, line.tokens = k, before, tokens
@@ -37,7 +38,7 @@ def note_work(state: State, which: int, k: int, before: int, tokens: int) -> Non
 
 @inlined
 def note_victim(state: State, which: int, k: int) -> None:
-    """A request was preempted; one whose last token is in the step under way only ends."""
+    """Note that a request was preempted, unless its last token is in the step under way: then it only ends."""
     draft, slot = state.drafts[which], state.slots[k]
     if slot.emitted < slot.output:
         state.outcomes[which * state.engine[0].slots + draft.victims].victim = k
@@ -46,7 +47,7 @@ def note_victim(state: State, which: int, k: int) -> None:
 
 @inlined
 def note_stalled(state: State, which: int, k: int) -> None:
-    """A request that decodes gets nothing in this step: from it on it is by itself."""
+    """Note that a request in step gets nothing in this step: from here on it is apart."""
     draft = state.drafts[which]
     state.outcomes[which * state.engine[0].slots + draft.stalled].stalled = k
     draft.stalled += 1
@@ -54,7 +55,7 @@ def note_stalled(state: State, which: int, k: int) -> None:
 
 @inlined
 def note_line(state: State, which: int, waiting: int) -> None:
-    """Who has arrived when the step is decided, and what the first in line waits for in it."""
+    """Note who has arrived when the step is decided, and what the first in line waits for."""
     e, draft = state.engine[0], state.drafts[which]
     draft.seen, draft.holding = e.arrived, NONE
     if waiting > 0:
@@ -71,7 +72,7 @@ def note_line(state: State, which: int, waiting: int) -> None:
 
 @inlined
 def begin_step(state: State, work: Workload, results: Results, which: int) -> None:
-    """A step begins that was decided when ``draft.seen`` requests had arrived."""
+    """Begin a step that was decided when ``draft.seen`` requests had arrived."""
     e, draft = state.engine[0], state.drafts[which]
     see(e, work, results, draft.seen, e.now)
     e.holding = draft.holding
@@ -89,7 +90,7 @@ def begin_step(state: State, work: Workload, results: Results, which: int) -> No
 
 @inlined
 def see(e: Engine, work: Workload, results: Results, until: int, now: int) -> None:
-    """The requests before this one are seen by a decision whose step begins now."""
+    """Begin the accounts of the requests before ``until``: the step that begins now was decided with them there."""
     while e.seen < until:
         row = results.parts[e.seen]
         row[STEP_UNDER_WAY] = now - work.arrival[e.seen]
@@ -99,7 +100,7 @@ def see(e: Engine, work: Workload, results: Results, until: int, now: int) -> No
 
 @inlined
 def end_step(state: State, times: StepTimes, results: Results, which: int, lasts: int) -> None:
-    """It ends now, after ``lasts``."""
+    """End the step, which took ``lasts``."""
     e, draft = state.engine[0], state.drafts[which]
     decoding, crowded = lasts, e.crowded
     if draft.tokens > 0:
@@ -118,7 +119,7 @@ def end_step(state: State, times: StepTimes, results: Results, which: int, lasts
 def split(
     state: State, times: StepTimes, results: Results, which: int, i: int, lasts: int, decoding: int, crowded: int
 ) -> None:
-    """The part of a request that is computed one by one."""
+    """Split a step among the causes of one request that is computed apart."""
     e, line = state.engine[0], state.outcomes[which * state.engine[0].slots + i]
     slot, tokens, before = state.slots[line.worked], line.tokens, line.before
     row = results.parts[slot.index]
@@ -144,7 +145,7 @@ def split(
 
 @inlined
 def begin_work(e: Engine, slot: Slot, row: Integers, begun: int, crowded: int) -> None:
-    """What a request has done until the step begins that has tokens for it."""
+    """Count what a request did until the beginning of a step that has tokens for it."""
     if slot.account == WAITING:
         row[SLOTS] += e.for_slots
         row[CACHE] += e.for_cache
@@ -160,7 +161,7 @@ def begin_work(e: Engine, slot: Slot, row: Integers, begun: int, crowded: int) -
 def prefill(
     state: State, times: StepTimes, which: int, tokens: int, before: int, ended: int, lasts: int
 ) -> tuple[int, int]:
-    """How long a step over this part of a prompt would last alone, and how long with the decodes."""
+    """How long a step would last with this part of a prompt alone, and how long with the decodes too."""
     e, draft = state.engine[0], state.drafts[which]
     pairs, after, D = tokens * before + tokens * (tokens + 1) // 2, before + tokens, draft.decodes  # noqa: N806
     own = timed(e, times, tokens, pairs, after, 0, 0, ended)
@@ -171,14 +172,14 @@ def prefill(
 
 @inlined
 def end_request(state: State, results: Results, k: int, steps: int) -> None:
-    """A request finishes with the last of this many steps."""
+    """Close the account of a request that finishes with the last of this many steps."""
     settle(state, results, k, steps)
     state.slots[k].mark, state.slots[k].account = 0, WAITING
 
 
 @inlined
 def settle(state: State, results: Results, k: int, steps: int) -> None:
-    """Count what a request has done up to now: the steps in which it decoded, or those that had nothing for it."""
+    """Count what a request did up to now: the steps in which it decoded, or the steps that had nothing for it."""
     e, slot = state.engine[0], state.slots[k]
     row = results.parts[slot.index]
     if slot.account == IN_STEP:
@@ -195,7 +196,7 @@ def settle(state: State, results: Results, k: int, steps: int) -> None:
 
 @inlined
 def stall(row: Integers, since: int, before: int, now: int, crowded: int) -> None:
-    """Steps since then had nothing for a running request: for want of blocks, or of budget."""
+    """Count steps that had nothing for a running request, for lack of blocks or of budget."""
     if now > since:
         row[CACHE] += crowded - before
         row[BUDGET] += now - since - (crowded - before)
@@ -206,7 +207,7 @@ def stall(row: Integers, since: int, before: int, now: int, crowded: int) -> Non
 
 @inlined
 def leap_keeping_ends(e: Engine, times: StepTimes, results: Results, steps: int) -> int:
-    """End of a leap over ``steps`` steps; the end of each is kept."""
+    """When a leap over ``steps`` steps ends; keeps the end of each."""
     now, context = e.now, e.context
     for step in range(steps):
         now += duration(times, 0, 0, 0, e.decodes, context, e.decodes)
@@ -217,7 +218,7 @@ def leap_keeping_ends(e: Engine, times: StepTimes, results: Results, steps: int)
 
 @inlined
 def see_in_leap(e: Engine, work: Workload, results: Results, start: int, steps: int) -> None:
-    """Who arrived behind others that wait is seen when the step then under way ends; in the last, by the next one."""
+    """Begin the accounts of those who arrive in a leap, at the end of the step then under way; not of its last step."""
     at, step = start, 0
     while e.seen < e.arrived and step + 1 < steps:
         if results.ends[step] < work.arrival[e.seen]:
@@ -234,7 +235,7 @@ def see_in_leap(e: Engine, work: Workload, results: Results, start: int, steps: 
 
 @inlined
 def hold(e: Engine, lasts: int) -> None:
-    """Who waits, waits for what the first in line waits for."""
+    """Add this time to what the first in line waits for: all who wait, wait for the same."""
     if e.holding == SLOTS:
         e.for_slots += lasts
     elif e.holding == CACHE:
@@ -245,13 +246,13 @@ def hold(e: Engine, lasts: int) -> None:
 
 @inlined
 def alone(results: Results, context: int, steps: int) -> int:
-    """A number of decoding steps alone, after ``context`` tokens."""
+    """Time of this many decoding steps of one sequence alone, after ``context`` tokens."""
     return int(results.alone[context + steps] - results.alone[context])
 
 
 @inlined
 def timed(e: Engine, times: StepTimes, P: int, A: int, C: int, D: int, K: int, S: int) -> int:
-    """Of a step that is not computed as such; a model without a time for it stops the engine."""
+    """Time of a step that is only imagined; if the model has no time for it, the engine stops."""
     lasts = duration(times, P, A, C, D, K, S)
     if lasts < 0:
         e.failed = 1
@@ -261,9 +262,9 @@ def timed(e: Engine, times: StepTimes, P: int, A: int, C: int, D: int, K: int, S
 
 @compiled
 def decoding_alone(times: StepTimes, lowest: int, sums: Integers) -> int:
-    """Sums of the times of steps in which one sequence decodes, from context ``lowest`` on; the first without a time.
+    """Sum up the times of steps in which one sequence decodes, from context ``lowest`` on.
 
-    ``NONE`` where all have one.
+    Returns the first context for which the model has no time, or ``NONE``.
     """
     for context in range(lowest, sums.size):
         lasts = duration(times, 0, 0, 0, 1, context, 1)

@@ -1,4 +1,4 @@
-"""The paged cache of the compiled engine: blocks counted, or kept with their identity (``simulate.blocks``)."""
+"""The paged cache of the compiled engine: blocks counted, or kept with their identity (``simulate.serving.blocks``)."""
 
 from secondorder.simulate.kernels.compilation import called, inlined
 from secondorder.simulate.kernels.serving.state import LAST, NONE, Engine, State, Workload
@@ -43,9 +43,9 @@ def shared_places(work: Workload, e: Engine, index: int) -> int:
 
 @inlined
 def run_of(work: Workload, e: Engine, index: int, place: int) -> tuple[int, int]:
-    """The identity of a place in the shared part of a prompt, and the end of the places that count on from it.
+    """The identity of a place in the shared part of a prompt, and where the run of consecutive identities ends.
 
-    They are those that end in the same block of the trace.
+    A run has the places that end in the same block of the trace.
     """
     theirs = ((place + 1) * e.block_size - 1) // work.hash_block
     earliest = theirs * work.hash_block // e.block_size
@@ -55,14 +55,14 @@ def run_of(work: Workload, e: Engine, index: int, place: int) -> tuple[int, int]
 
 @inlined
 def cached(state: State, identity: int) -> int:
-    """The first block with this identity, or NONE. One that was forgotten since has lost it itself."""
+    """The first block with this identity, or NONE: a block that was forgotten since no longer has it."""
     block = int(state.first[identity])
     return block if block != NONE and state.blocks[block].content == identity else NONE
 
 
 @inlined
 def remember(state: State, block: int, identity: int) -> None:
-    """A block is full: its identity is known from now on, behind other blocks with the same."""
+    """Give a full block its identity, behind other blocks with the same one."""
     blocks, other = state.blocks, cached(state, identity)
     blocks[block].content, blocks[block].same = identity, NONE
     if other == NONE:
@@ -82,7 +82,7 @@ def forget(state: State, block: int) -> None:
 
 @called
 def take_out(state: State, block: int) -> None:
-    """A block that is not the only one with its identity leaves the others."""
+    """Take a block out of the chain of blocks with its identity."""
     blocks, identity = state.blocks, state.blocks[block].content
     other = int(state.first[identity])
     if other == block:
@@ -95,7 +95,7 @@ def take_out(state: State, block: int) -> None:
 
 @called
 def fill(state: State, work: Workload, k: int, before: int, after: int) -> None:
-    """A request's tokens ``before`` to ``after`` are computed: full blocks get their identity."""
+    """Give blocks their identity that are full once a request's tokens ``before`` to ``after`` are computed."""
     e, slot = state.engine[0], state.slots[k]
     place, full, row = before // e.block_size, after // e.block_size, k * e.width
     shared = min(full, slot.prefix)
@@ -112,7 +112,7 @@ def fill(state: State, work: Workload, k: int, before: int, after: int) -> None:
 
 @called
 def disown(state: State, k: int) -> None:
-    """A request has ended: nobody will ask for its own blocks again."""
+    """Forget the identities of a finished request's own blocks: nobody will ask for them again."""
     e, slot = state.engine[0], state.slots[k]
     for identity in range(e.own + k * e.width + slot.prefix, e.own + k * e.width + slot.filled):
         while cached(state, identity) != NONE:
@@ -124,7 +124,7 @@ def disown(state: State, k: int) -> None:
 
 @called
 def hits(state: State, work: Workload, index: int, k: int, limit: int) -> tuple[int, int]:
-    """Leading blocks that are cached, at most ``limit``, and how many of them are free; ``k`` NONE: no slot yet."""
+    """Leading blocks that are cached, ``limit`` at most, and how many of these are free; ``k``: NONE before a slot."""
     e, count, free = state.engine[0], 0, 0
     shared = min(limit, shared_places(work, e, index))
     while count < shared:
@@ -147,7 +147,7 @@ def hits(state: State, work: Workload, index: int, k: int, limit: int) -> tuple[
 
 @called
 def take_hits(state: State, work: Workload, k: int, count: int) -> None:
-    """Give a request its first ``count`` blocks, which are cached."""
+    """Give a request its first ``count`` blocks from the cache."""
     e, slot, place = state.engine[0], state.slots[k], 0
     shared = min(count, slot.prefix)
     while place < shared:
@@ -171,12 +171,12 @@ def take(state: State, k: int, place: int, block: int) -> None:
     state.held[k * e.width + place] = block
 
 
-# The free blocks are a queue in order of reuse, in a ring of 2^k places: who leaves its middle leaves a gap.
+# The free blocks are a queue in order of reuse, in a ring of 2^k places: a block that leaves the middle leaves a gap.
 
 
 @called
 def take_fresh(state: State, k: int, held: int) -> None:
-    """The blocks that were released longest ago; what they held is forgotten."""
+    """Give a request the blocks that were released longest ago; what they held is forgotten."""
     e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
     head, last, row = e.head, state.queue.size - 1, k * e.width
     for place in range(slot.held, held):
@@ -193,7 +193,7 @@ def take_fresh(state: State, k: int, held: int) -> None:
 
 @called
 def give_back(state: State, k: int) -> None:
-    """Blocks that nobody else uses are free, the last one first: behind all others, or before them if unnamed."""
+    """Free the blocks that nobody else uses, the last first: at the queue's end, or at its front if unnamed."""
     e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
     if e.tail - e.head + slot.held > state.queue.size:
         close_gaps(state)

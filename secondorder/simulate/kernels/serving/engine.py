@@ -1,6 +1,6 @@
 """The compiled engine: one step after another on a clock of whole picoseconds, or leaps over steady steps.
 
-It gives the integers of ``simulate.engine``, the series of its spans included.
+It gives the integers of ``simulate.serving.engine``, including the series of its spans.
 """
 
 from secondorder.simulate.kernels.compilation import compiled, inlined, merged
@@ -41,7 +41,7 @@ from secondorder.simulate.kernels.step_seconds import StepTimes, duration
 
 @compiled
 def serve(state: State, work: Workload, times: StepTimes, results: Results, until: int) -> int:
-    """Serve until this many requests have arrived, or all are served; says why it stopped."""
+    """Serve until this many requests have arrived, or all are served; returns why it stopped."""
     e = state.engine[0]
     while True:
         if e.places == 0:
@@ -69,10 +69,10 @@ def serve(state: State, work: Workload, times: StepTimes, results: Results, unti
 
 @merged
 def decide(state: State, work: Workload) -> int:
-    """The draft of the step to compute now, NONE where there is nothing to compute, AGAIN where to ask once more.
+    """The draft of the step to compute now; NONE if there is nothing to compute, AGAIN if one must ask once more.
 
-    With asynchronous scheduling the step after it is scheduled first: the first call after an idle time only
-    schedules, and each call then gives what the one before it scheduled.
+    With asynchronous scheduling the step after it is scheduled first: the first call after an idle time only schedules
+    a step, and each later call returns what the call before it scheduled.
     """
     e, which = state.engine[0], state.engine[0].current
     if e.following:
@@ -90,7 +90,7 @@ def decide(state: State, work: Workload) -> int:
 
 @inlined
 def arrive(e: Engine, work: Workload, results: Results) -> None:
-    """Requests arrive up to now, this very instant included."""
+    """Let requests arrive up to now, this very instant included."""
     while e.next_arrival <= e.now:
         if results.found.size > 0:
             results.found[e.arrived] = e.arrived - e.completed
@@ -105,7 +105,7 @@ def arrive(e: Engine, work: Workload, results: Results) -> None:
 
 @inlined
 def arrival_of(e: Engine, work: Workload, further: int) -> int:
-    """When the next request arrives, or one ``further`` on; in a closed loop, as far as those who send it are known."""
+    """When the next request arrives, or the one ``further`` places after it; NEVER if a closed loop cannot know yet."""
     index = e.arrived + further
     if index >= e.requests:
         return NEVER
@@ -118,7 +118,7 @@ def arrival_of(e: Engine, work: Workload, further: int) -> int:
 
 @inlined
 def alarm_of(e: Engine, work: Workload) -> int:
-    """When a request arrives that the step after it may admit: behind a blocked queue an arrival changes nothing."""
+    """The next arrival that may change what the engine does: behind a blocked queue an arrival changes nothing."""
     if waiting(e) == 0:
         return int(e.next_arrival)
     return arrival_of(e, work, overtakes(e, work, e.arrived) - e.arrived) if e.urgent else NEVER
@@ -126,7 +126,7 @@ def alarm_of(e: Engine, work: Workload) -> int:
 
 @inlined
 def think(e: Engine, work: Workload) -> None:
-    """A user thinks from now on; of those who wake at the same time the first to have begun is the first."""
+    """Let a user think from now on; of users who wake at the same time, the first to have begun wakes first."""
     wakes, place = e.now + work.think[e.thoughts], e.thinking
     while place > 0 and work.wake[place - 1] <= wakes:
         work.wake[place] = work.wake[place - 1]
@@ -140,7 +140,7 @@ def think(e: Engine, work: Workload) -> None:
 def answer(e: Engine, work: Workload) -> None:
     """An answer is out: its user thinks, or the next request that waits for a place is sent.
 
-    By now the next step is decided, so the engine finds that request when this step has ended.
+    The next step is decided already, so the engine sees that request only after it.
     """
     if e.thinks:
         think(e, work)
@@ -183,7 +183,7 @@ def step_lasts(state: State, times: StepTimes, results: Results, which: int) -> 
 
 @inlined
 def steady_steps(state: State) -> int:
-    """For how many steps, if nothing arrives, the same requests decode and nothing else happens."""
+    """For how many steps the same requests decode and nothing else happens, if no request arrives."""
     e = state.engine[0]
     if e.apart > 0 or e.decodes == 0 or (waiting(e) > 0 and (e.interval > 1 or not e.blocked)):
         return 0
@@ -199,7 +199,7 @@ def steady_steps(state: State) -> int:
 
 @merged
 def leap(state: State, work: Workload, times: StepTimes, results: Results, steps: int) -> None:
-    """Many decoding steps at once, or as many as are begun when a request arrives."""
+    """Compute many decoding steps at once, up to the step during which a request arrives."""
     e = state.engine[0]
     before, start, blocked = used(e), e.now, waiting(e) > 0
     if outside(state, times, steps):
@@ -208,7 +208,7 @@ def leap(state: State, work: Workload, times: StepTimes, results: Results, steps
         see(e, work, results, e.arrived, start)
         e.now, done = leap_keeping_ends(e, times, results, steps), steps
     else:
-        alarm = max(alarm_of(e, work), start + 1)  # what is sent when a step has begun waits for its end
+        alarm = max(alarm_of(e, work), start + 1)  # a request that is sent when a step has begun waits for its end
         e.now, done = leap_until(e, times, steps, alarm)
     decode(state, work, done)
     end(state, work, results, 0, done, before)
@@ -218,7 +218,7 @@ def leap(state: State, work: Workload, times: StepTimes, results: Results, steps
 
 @inlined
 def leap_until(e: Engine, times: StepTimes, steps: int, alarm: int) -> tuple[int, int]:
-    """End of a leap over ``steps`` steps, or of the step under way at the alarm; and the steps done by then."""
+    """When a leap over ``steps`` steps ends, or the step under way at the alarm; and how many steps that is."""
     now, done, context = e.now, 0, e.context
     while done < steps and now < alarm:
         now += duration(times, 0, 0, 0, e.decodes, context, e.decodes)
@@ -229,7 +229,7 @@ def leap_until(e: Engine, times: StepTimes, steps: int, alarm: int) -> tuple[int
 
 @inlined
 def outside(state: State, times: StepTimes, steps: int) -> bool:
-    """Whether the model has no time for one of these steps: the first such is kept."""
+    """Whether the model lacks a time for one of these steps; the first such step is kept."""
     e = state.engine[0]
     last = e.context + (steps - 1) * e.decodes
     if (
@@ -256,7 +256,7 @@ def decode(state: State, work: Workload, steps: int) -> None:
                 grow_at(state, border)
             border = border + 1 if border + 1 < e.block_size else 0
             if state.borders[border].count > 0:
-                fill_at(state, work, border)
+                fill_at(state, border)
             e.step += 1
     else:
         e.free -= steps // e.block_size * e.decodes
@@ -275,7 +275,7 @@ def used(e: Engine) -> int:
 
 @inlined
 def end(state: State, work: Workload, results: Results, which: int, steps: int, used_before: int) -> None:
-    """What came of a step, or of a leap over several."""
+    """Record what came of a step, or of a leap over several."""
     e, draft = state.engine[0], state.drafts[which]
     arrive(e, work, results)
     ran = e.running
@@ -293,7 +293,7 @@ def end(state: State, work: Workload, results: Results, which: int, steps: int, 
 
 @inlined
 def complete(state: State, results: Results, k: int, steps: int) -> None:
-    """A request has its last token after this many more steps, and leaves."""
+    """Let a request leave, which has its last token after this many more steps."""
     e, slot = state.engine[0], state.slots[k]
     if e.accounts:
         end_request(state, results, k, e.steps + steps)

@@ -12,7 +12,7 @@ def put(state: State, place: int, k: int) -> None:
 
 @inlined
 def rise(state: State, place: int, k: int) -> int:
-    """Where a slot belongs between a place and the root; those above it go down."""
+    """Find a slot's place between here and the root; slots above it move down."""
     last = state.slots[k].last
     while place > 0:
         above = (place - 1) // 2
@@ -26,7 +26,7 @@ def rise(state: State, place: int, k: int) -> int:
 
 @inlined
 def sink(state: State, place: int, k: int) -> int:
-    """Where a slot belongs between a place and the leaves; those below it go up."""
+    """Find a slot's place between here and the leaves; slots below it move up."""
     last, count = state.slots[k].last, state.engine[0].finishes
     while 2 * place + 1 < count:
         below = 2 * place + 1

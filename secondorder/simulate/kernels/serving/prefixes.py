@@ -25,9 +25,10 @@ def identities(requests: Requests, block_size: int) -> tuple[Integers, Integers,
 def number(
     hashes: Integers, places: Integers, table: Small, numbers: Integers, block_size: int, hash_block: int
 ) -> int:
-    """Number the trace's blocks: two are the same that have one hash at one place. Returns how many numbers are taken.
+    """Number the blocks of a trace; returns how many numbers are used.
 
-    A block gets as many numbers as blocks of the engine end in it. ``table`` holds the first of each, by their hash.
+    Blocks with the same hash at the same place are the same. A block gets as many numbers as blocks of the engine end
+    in it. ``table`` holds the first number of each block, by its hash.
     """
     count = 0
     for i in range(hashes.size):

@@ -42,11 +42,11 @@ PORTION = 250_000
 class Record:
     """What came of a run, in picoseconds and counts.
 
-    Of each request its ``arrival`` (in a loop: when it was sent), ``first_token`` and ``finish``; ``scheduled``,
-    ``preemptions``, ``cached``, how many it ``found`` in the system, and the ``series`` where they were asked for (else
-    without places); so are ``first_parts`` and ``parts``, the picoseconds up to its first token and to its end, a row a
-    request and a column a ``Cause``. ``total_preemptions`` and ``total_cached`` are sums. A row of the ``series`` is
-    that of the engine on SimPy.
+    For each request: ``arrival`` (in a loop: when it was sent), ``first_token`` and ``finish``. These arrays are empty
+    unless they were asked for: ``scheduled``, ``preemptions``, ``cached``, how many requests it ``found`` in the
+    system, the ``series``, and ``first_parts`` and ``parts``, the picoseconds up to its first token and to its end,
+    with a row per request and a column per ``Cause``. ``total_preemptions`` and ``total_cached`` are sums. A row of
+    the ``series`` is that of the engine on SimPy.
     """
 
     arrival: Integers
@@ -66,10 +66,10 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Loop:
-    """A closed loop: at most ``places`` requests at a time, of the requests' own arrivals, or of users who think.
+    """A closed loop: at most ``places`` requests at a time, sent at the requests' own arrivals or by users who think.
 
-    ``think``: picoseconds of each think time, ``places`` more than there are requests; none where requests come by
-    their own arrivals, which are all 0 where each answer is followed by the next request.
+    ``think``: picoseconds of each think time, ``places`` more than there are requests. None where requests come at
+    their own arrivals; these are all 0 where each answer is at once followed by the next request.
     """
 
     places: int
@@ -103,8 +103,9 @@ def record(
 ) -> Record:
     """Serve these requests from an empty start to the last token.
 
-    With ``records`` everything is kept; without, at most 40 bytes a request. ``progress`` is told how many have
-    arrived. In a ``loop`` requests are sent as it says. With ``accounts`` times are split into causes.
+    With ``records`` everything is kept; without, at most 40 bytes per request. ``progress`` is called with the number
+    of requests that have arrived. In a ``loop`` requests are sent as it says. With ``accounts`` times are split into
+    causes.
     """
     how: How = {"records": records, "leaps": leaps, "progress": progress, "loop": loop, "accounts": accounts}
     if requests.hash_ids is None and scenario.settings.enable_prefix_caching:
@@ -163,7 +164,7 @@ def recorded(
 
 
 def refuse(scenario: Serving, e: Engine) -> NoReturn:
-    """Say what is wrong with the step time: the model itself refuses a step outside its table."""
+    """Raise the error of the step time: the model itself refuses a step outside its table."""
     refuse_step(scenario, int(e.failed_tokens), int(e.failed_decodes), int(e.failed_context))
 
 

@@ -1,4 +1,4 @@
-"""The scheduler of the compiled engine: the rules of ``simulate.scheduler``, without a clock."""
+"""The scheduler of the compiled engine: the rules of ``simulate.serving.scheduler``, without a clock."""
 
 from secondorder.simulate.kernels.compilation import called, inlined, merged
 from secondorder.simulate.kernels.serving.accounts import note_line, note_stalled, note_victim, note_work
@@ -24,7 +24,7 @@ def waiting(e: Engine) -> int:
 
 @merged
 def schedule(state: State, work: Workload, which: int) -> bool:
-    """Decide the next step, and keep it as draft ``which``; False when there is nothing to compute."""
+    """Decide the next step, and keep it as draft ``which``; False if there is nothing to compute."""
     e, draft, again = state.engine[0], state.drafts[which], True
     while again:
         put_together(state, work, which)
@@ -40,7 +40,7 @@ def schedule(state: State, work: Workload, which: int) -> bool:
 
 @merged
 def put_together(state: State, work: Workload, which: int) -> None:
-    """Draft ``which``: what each gets, running requests first."""
+    """Fill draft ``which`` with what each request gets, running requests first."""
     e, draft = state.engine[0], state.drafts[which]
     e.drafted += 1
     draft.budget, e.cap, e.held = e.budget, cap(e), holds_back(state)
@@ -67,7 +67,7 @@ def cap(e: Engine) -> int:
 
 @inlined
 def holds_back(state: State) -> bool:
-    """Whether this step computes no prefill: too few steps after the last that did, nobody left over, some decode."""
+    """Whether this step computes no prefill: too few steps since the last that did, nobody left over, some decode."""
     e = state.engine[0]
     if e.interval == 1 or e.saturated or e.step + 1 - e.last_prefill >= e.interval:
         return False
@@ -120,7 +120,7 @@ def run_all(state: State, work: Workload, which: int) -> None:
 
 @inlined
 def keep_apart(state: State) -> None:
-    """Take those off the list of requests apart that no longer are."""
+    """Keep only those on the list of requests apart that still are."""
     e, kept = state.engine[0], 0
     for i in range(e.apart):
         k = state.entries[i].apart
@@ -132,7 +132,7 @@ def keep_apart(state: State) -> None:
 
 @called
 def run_one_by_one(state: State, work: Workload, which: int) -> None:
-    """The rules to the letter, for a step in which not all can run."""
+    """Go by the rules one request at a time, for a step in which not all can run."""
     e, draft, k, stalled = state.engine[0], state.drafts[which], state.engine[0].oldest, False
     urgent, e.passed_over = e.urgent != 0, 0
     while k != NONE:
@@ -154,7 +154,7 @@ def run_one_by_one(state: State, work: Workload, which: int) -> None:
 
 @inlined
 def run_one(state: State, work: Workload, which: int, k: int, urgent: bool) -> bool:
-    """Give a running request its tokens; False if there are none for it, and so none for those after it."""
+    """Give a running request its tokens; False if there are none for it, and hence none for those after it."""
     e, draft, slot = state.engine[0], state.drafts[which], state.slots[k]
     in_step = slot.joined != NONE
     if in_step:
@@ -179,7 +179,7 @@ def run_one(state: State, work: Workload, which: int, k: int, urgent: bool) -> b
 
 @inlined
 def write_down(state: State, k: int) -> None:
-    """A request is about to be given something that may be taken back."""
+    """Keep what a request was before this draft, in case what it is given is taken back."""
     slot, given = state.slots[k], state.given[k]
     given.draft, given.computed = state.engine[0].drafted, slot.computed
     given.decode = slot.emitted > 0 and slot.computed == slot.prompt + slot.emitted - 1
@@ -187,7 +187,7 @@ def write_down(state: State, k: int) -> None:
 
 @inlined
 def stall(state: State, which: int, k: int) -> bool:
-    """One that gets nothing is in step no longer; whether it was."""
+    """Take a request that gets nothing out of step; returns whether it was in step."""
     slot = state.slots[k]
     if slot.joined == NONE:
         return False
@@ -202,7 +202,7 @@ def stall(state: State, which: int, k: int) -> bool:
 
 @inlined
 def list_apart(state: State, k: int) -> None:
-    """List anew those apart, from the oldest request on, in order of admission."""
+    """Rebuild the list of requests apart, from the oldest on, in order of admission."""
     e = state.engine[0]
     e.apart = 0
     while k != NONE:
@@ -234,7 +234,7 @@ def make_room(state: State, work: Workload, which: int, k: int, tokens: int) -> 
 
 @called
 def least_urgent(state: State, work: Workload) -> int:
-    """The running request of the highest priority, and the latest arrival of those."""
+    """The running request with the highest priority number, of several the latest to arrive."""
     found = k = state.engine[0].oldest
     while k != NONE:
         if sooner(work, state.slots[found].index, state.slots[k].index):
@@ -245,12 +245,12 @@ def least_urgent(state: State, work: Workload) -> int:
 
 @called
 def take_back(state: State, which: int, victim: int) -> None:
-    """What a victim was given in this draft goes back to the budget."""
+    """Return what a victim was given in this draft to the budget."""
     e, draft, slot, given = state.engine[0], state.drafts[which], state.slots[victim], state.given[victim]
     if given.draft != e.drafted:
         return
     before = given.computed
-    if slot.joined != NONE:  # a token whose block it has by now
+    if slot.joined != NONE:  # it was given a token, and the block for it
         draft.budget += 1
         draft.decodes -= 1
         draft.decode_context -= slot.computed + 1
@@ -275,7 +275,7 @@ def take_back(state: State, which: int, victim: int) -> None:
 
 @inlined
 def forget_outcome(state: State, which: int, victim: int) -> None:
-    """A victim has no first token in this draft, does not finish, and will not be in step."""
+    """Take a victim out of this draft's first tokens, finishes and new requests in step."""
     e, draft = state.engine[0], state.drafts[which]
     row, first, finishing, joining = which * e.slots, 0, 0, 0
     for i in range(draft.first):
@@ -376,7 +376,7 @@ def admit(state: State, work: Workload, which: int) -> None:
 
 @inlined
 def new_slot(state: State, work: Workload, index: int) -> int:
-    """A slot for the next request, which was never admitted before."""
+    """Give a slot to the next request, which was never admitted before."""
     e = state.engine[0]
     e.unused -= 1
     k = state.entries[e.unused].unused
@@ -418,7 +418,7 @@ def start(state: State, work: Workload, which: int, k: int, found: int) -> None:
 
 @inlined
 def compute(state: State, work: Workload, which: int, k: int, tokens: int) -> None:
-    """Compute this many tokens of a request that is apart; its last one brings a token out."""
+    """Compute this many tokens of a request apart; once its last token is computed, it emits one."""
     e, draft, slot = state.engine[0], state.drafts[which], state.slots[k]
     before, after, length = slot.computed, slot.computed + tokens, slot.prompt + slot.emitted
     grow(state, k, blocks_for(e, after))
@@ -457,10 +457,10 @@ def compute(state: State, work: Workload, which: int, k: int, tokens: int) -> No
 
 @merged
 def advance(state: State, work: Workload, which: int) -> None:
-    """The step is decided: requests in step go one token on, finish, and new ones join."""
+    """Carry out the decision: requests in step move on by one token or finish, and new ones join."""
     e, draft = state.engine[0], state.drafts[which]
     if e.prefix_caching and not e.ahead:
-        fill_at(state, work, (e.step + 1) % e.block_size)
+        fill_at(state, (e.step + 1) % e.block_size)
     e.context += e.decodes
     e.step += 1
     if draft.prefilled:
@@ -472,7 +472,7 @@ def advance(state: State, work: Workload, which: int) -> None:
 
 @inlined
 def grow_in_step(state: State) -> None:
-    """Requests in step that stand at a block's border get a fresh block each."""
+    """Give a fresh block to each request in step whose block is full."""
     e = state.engine[0]
     border = e.step % e.block_size
     if e.prefix_caching:
@@ -492,7 +492,7 @@ def grow_at(state: State, border: int) -> None:
 
 @inlined
 def name(state: State, k: int, computed: int) -> None:
-    """With asynchronous scheduling the last token is known by now, and so is what a block holds that it filled."""
+    """Name a block that the last token filled: with asynchronous scheduling that token is only known by now."""
     e = state.engine[0]
     if e.prefix_caching and e.ahead and computed % e.block_size == 0:
         name_last(state, k, computed // e.block_size - 1)
@@ -508,8 +508,8 @@ def name_last(state: State, k: int, place: int) -> None:
 
 
 @called
-def fill_at(state: State, work: Workload, border: int) -> None:
-    """Requests in step whose token fills a block give it its identity: one of their own."""
+def fill_at(state: State, border: int) -> None:
+    """Give blocks that requests in step fill with this token an identity of the request's own."""
     e, k = state.engine[0], state.borders[border].first
     while k != NONE:
         slot = state.slots[k]
@@ -522,7 +522,7 @@ def fill_at(state: State, work: Workload, border: int) -> None:
 
 @merged
 def finish_in_step(state: State, which: int) -> None:
-    """Those whose last token was computed leave; all that finish, in order of admission."""
+    """Let requests in step leave whose last token was computed; sort all that finish by admission."""
     e, draft = state.engine[0], state.drafts[which]
     while e.finishes > 0 and state.slots[state.entries[0].heap].last < e.step:
         k = state.entries[0].heap
@@ -561,7 +561,7 @@ def join_step(state: State, k: int) -> None:
 
 @inlined
 def leave_step(state: State, k: int) -> None:
-    """A request that is no longer in the heap of finishes leaves the others."""
+    """Take a request, which is no longer in the heap of finishes, out of step."""
     e, slot = state.engine[0], state.slots[k]
     synchronise(state, k)
     state.borders[slot.border].count -= 1
@@ -580,7 +580,7 @@ def leave_step(state: State, k: int) -> None:
 
 @inlined
 def synchronise(state: State, k: int) -> None:
-    """Make the request's own counters true, as of the steps decided so far."""
+    """Bring the request's own counters up to the steps decided so far."""
     e, slot = state.engine[0], state.slots[k]
     done = e.step - slot.joined
     slot.computed += done

@@ -22,7 +22,7 @@ from secondorder.workloads.requests import Requests
 
 
 def new_state(scenario: Serving, requests: Requests, identities: int, *, leaps: bool, replicas: int = 1) -> State:
-    """Engines with a scenario's settings, one after the other, before the first of these requests arrives."""
+    """Engines with a scenario's settings, one after the other, as before the first of these requests arrives."""
     slots = max(1, min(scenario.settings.max_num_seqs * _classes(scenario, requests), len(requests)))
     blocks = width = 0
     if scenario.settings.enable_prefix_caching:
@@ -58,7 +58,7 @@ def _classes(scenario: Serving, requests: Requests) -> int:
 
 
 def _longest(requests: Requests) -> int:
-    """Tokens of the longest prompt with its output."""
+    """Tokens of the longest request, prompt and output together."""
     return int((np.asarray(requests.input_tokens) + np.asarray(requests.output_tokens)).max(initial=0))
 
 
@@ -82,7 +82,7 @@ def _settings(e: Engine, scenario: Serving) -> None:
 
 
 def begin(e: Engine, work: Workload, places: int) -> None:
-    """When the first request arrives; in a closed loop of ``places`` its users think first."""
+    """When the first request arrives; in a closed loop of ``places``, users think first."""
     e.places, e.thinks = places, len(work.think) > 0
     if e.thinks:
         users = min(places, e.requests)

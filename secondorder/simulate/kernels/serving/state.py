@@ -1,7 +1,7 @@
 """The state of the compiled engine: whole numbers in flat arrays, so that a run can pause and go on.
 
-The words are those of ``simulate.scheduler``: requests that decode advance together and are *in step*,
-those that prefill are *apart*. A request keeps its slot from its first admission to its end.
+The words are those of ``simulate.serving.scheduler``: requests that decode advance together and are *in step*, those
+that prefill are *apart*. A request keeps its slot from its first admission to its end.
 """
 
 from typing import NamedTuple, TypeAlias
@@ -19,11 +19,11 @@ NEVER = 2**62
 PICO = 1e-12
 """Seconds in a tick of the clock."""
 NONE, LAST, AGAIN = -1, -2, -3
-"""Index of nothing; end of a chain that is more than one block; no step yet, but perhaps when asked once more."""
+"""Index of nothing; end of a chain of several blocks; no step yet, but perhaps when asked once more."""
 CHUNKED, STALLED = 1, 2
 """Why a request is apart."""
 DONE, PAUSED, FULL, OUTSIDE = range(4)
-"""Why the engine stopped: all are served, the asked number have arrived, the series is full, or no such step time."""
+"""Why the engine stopped: all served, as many arrived as asked for, series full, or no time for a step."""
 
 
 class Engine:
@@ -48,11 +48,11 @@ class Engine:
     ahead: int
     leaps: int
     urgent: int
-    """Whether the most urgent go first."""
+    """Whether the most urgent requests go first."""
     goes_on: int
     passes_over: int
     interval: int
-    """Steps from one with prefill to the next."""
+    """Steps from one step with prefill to the next."""
     # The prefill cadence, where the interval is more than a step
     last_prefill: int
     """The last step that computed prefill."""
@@ -66,12 +66,12 @@ class Engine:
     arrived: int
     next_arrival: int
     queued: int
-    """The first request that has never been admitted; by urgency, the most urgent of all that wait."""
+    """The first request that was never admitted; where the most urgent go first, the most urgent one that waits."""
     taken: int
     """Requests that have been admitted."""
     # A closed loop
     places: int
-    """Requests that are sent and not yet answered, at most; 0 where they come whoever is there."""
+    """Requests that are sent and not yet answered, at most; 0 where arrivals do not depend on answers."""
     thinks: int
     """Whether users think before they send."""
     thinking: int
@@ -85,7 +85,7 @@ class Engine:
     admissions: int
     blocked: int
     preempted: int
-    """Preempted requests that wait: they are the front of the queue."""
+    """Preempted requests that wait, at the front of the queue."""
     running: int
     oldest: int
     newest: int
@@ -122,18 +122,18 @@ class Engine:
     accounts: int
     """Whether times are split into causes."""
     seen: int
-    """Requests whose first step of waiting has begun."""
+    """Requests for which a step has begun since they arrived."""
     holding: int
     """The cause for which the first in line waits."""
     for_slots: int
     for_cache: int
     for_budget: int
-    """Picoseconds for which the first in line has waited for each."""
+    """Picoseconds for which the first in line has waited for each of the three."""
     delay: int
     """Picoseconds that prompts have added to steps."""
     crowded: int
-    """Picoseconds of the steps for which somebody was preempted."""
-    # By urgency
+    """Picoseconds of the steps in which a request was preempted."""
+    # Where the most urgent go first
     drafted: int
     """Drafts so far."""
     passed_over: int
@@ -156,8 +156,8 @@ class Slot:
     place: int
     """Its place in the heap of finishes."""
     apart: int
-    """0, or CHUNKED where its last step left some of its prompt, or of what is computed again, for later, or STALLED
-    where it was in step and got nothing."""
+    """CHUNKED: its last step left a rest of its prompt, or of what is computed again. STALLED: it was in step and got
+    nothing. Else 0."""
     in_running: int
     older: int
     newer: int
@@ -169,9 +169,9 @@ class Slot:
     cached: int
     prefix: int
     filled: int
-    # Its account, which tells of steps that are computed and not only scheduled
+    # Its account, which counts steps once they are computed
     since: int
-    """Up to when its parts are counted."""
+    """Time up to which its parts are counted."""
     context: int
     """Tokens computed."""
     mark: int
@@ -208,16 +208,15 @@ class Draft:
 
 
 class Workload(NamedTuple):
-    """What is asked, a place a request: arrivals in picoseconds, tokens, and the identities of prompts.
+    """What is asked, one place per request: arrivals in picoseconds, tokens, and the identities of prompts.
 
-    In a closed loop ``arrival`` becomes when each request is sent; ``think`` are the times that users think, in their
-    order, and ``wake`` when those who think now will have thought, the next one last.
-    ``starts[i]`` to ``starts[i + 1]`` are the places in ``identities`` of request ``i``: of each block of the trace
-    (``hash_block`` tokens) the identity of the first of the engine's blocks that end in it. ``behind`` is the request
-    that stands behind each one in its queue; without places it is the next one.
-    With a ``priority`` of each request (the lower, the more urgent) those that wait are a heap of an engine, of which
-    ``behind`` and ``beside`` are the branches; ``slot`` has the slots of those that were preempted, and ``sooner`` the
-    next request that is more urgent than each.
+    In a closed loop ``arrival`` becomes the time at which each request is sent; ``think`` has the think times in
+    order, and ``wake`` the times at which users who think now will send, the next one last. ``starts[i]`` to
+    ``starts[i + 1]`` are the places of request ``i`` in ``identities``: for each block of the trace (``hash_block``
+    tokens), the identity of the first block of the engine that ends in it. ``behind`` is the request that stands
+    behind each one in its queue; without places it is the next one. Where requests have a ``priority`` (the lower, the
+    more urgent), those that wait are a heap with the branches ``behind`` and ``beside``, one for each engine; ``slot``
+    has the slots of preempted requests, and ``sooner`` the next request that is more urgent than each one.
     """
 
     arrival: Integers
@@ -236,7 +235,7 @@ class Workload(NamedTuple):
 
 
 class Results(NamedTuple):
-    """What came of each request, in picoseconds and counts; arrays without places are not kept."""
+    """What came of each request, in picoseconds and counts; empty arrays are not kept."""
 
     first_token: Integers
     finish: Integers
@@ -244,20 +243,20 @@ class Results(NamedTuple):
     preemptions: Small
     cached: Small
     found: Small
-    """Requests that each one finds in the system; who leaves at that very instant is still there."""
+    """Requests that each one finds in the system on arrival; one that leaves at that very instant still counts."""
     series: Integers
     """A row for each span of time: its end, running, waiting, twice the blocks in use."""
     first_parts: Integers
     parts: Integers
-    """A row a request with the causes of its first token, and of its end; ``simulate.serving.causes``."""
+    """A row per request, a column per cause (``simulate.serving.causes``): up to its first token, up to its end."""
     alone: Integers
     """Sums of the times of decoding steps alone, by context."""
     ends: Integers
-    """Of the steps of a leap."""
+    """When each step of a leap ends."""
 
 
 class Entry:
-    """A line of the engine's lists, all of which are as long as there are slots."""
+    """A line of the engine's lists; each list has as many lines as there are slots."""
 
     apart: int
     """Slots apart, in order of admission."""
@@ -270,10 +269,10 @@ class Entry:
 
 
 class Outcome:
-    """A line of the lists of one draft: the slots admitted, with a first token, and finishing.
+    """A line of the lists of one draft: slots that are admitted, get a first token, or finish.
 
-    For accounts: the slots preempted, those in step no longer, and those computed one by one, each with the tokens
-    before and what follows.
+    For accounts: slots that are preempted, leave step, or are computed one by one; the last with the tokens before,
+    and what follows.
     """
 
     admitted: int
@@ -291,11 +290,11 @@ class Outcome:
 
 
 class Given:
-    """What a slot was given in a draft in which the victim may be any request."""
+    """What a slot was given in a draft, where any request may be the victim."""
 
     draft: int
     computed: int
-    """Its computed tokens before."""
+    """Its computed tokens before the draft."""
     decode: int
     """Whether it was a decode."""
 
@@ -311,8 +310,8 @@ class Border:
 class Block:
     """A block with identity: its users, its place in the queue of free ones, and its content.
 
-    ``same`` is the next block with the same content, or LAST; NONE of one that was the only one when it was filled,
-    and has none behind it.
+    ``same`` is the next block with the same content, or LAST; NONE for a block that was the only one when it was
+    filled and has none behind it.
     """
 
     users: Int32
@@ -324,9 +323,9 @@ class Block:
 class State(NamedTuple):
     """All that the engine keeps from one step to the next; the last four only if prefixes are cached.
 
-    ``outcomes`` has the lines of the first draft, then those of the second. ``queue`` are the free blocks; ``held``
-    those of each slot, ``width`` places a slot; ``first`` the first block with each identity: those of prompts, then
-    those of the slots' own blocks.
+    ``outcomes`` has the lines of the first draft, then those of the second. ``queue`` has the free blocks; ``held``
+    the blocks of each slot, ``width`` places per slot; ``first`` the first block with each identity, those of prompts
+    before those of the slots' own blocks.
     """
 
     engine: list[Engine]

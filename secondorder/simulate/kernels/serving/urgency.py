@@ -1,7 +1,7 @@
 """Requests that wait, the most urgent first: a skew heap of the requests' numbers, one for each engine.
 
 *Source*: Sleator and Tarjan, Self-adjusting heaps, SIAM Journal on Computing 15 (1986): a merge takes ``log n`` steps
-in the mean over all of them.
+on average over many merges.
 """
 
 from secondorder.arrays import Integers
@@ -19,7 +19,7 @@ def sooner(work: Workload, one: int, other: int) -> bool:
 
 @called
 def merged_heap(work: Workload, one: int, other: int) -> int:
-    """One heap of two, either of which may be NONE."""
+    """Merge two heaps, either of which may be NONE, into one."""
     root = last = NONE
     while one != NONE and other != NONE:
         if sooner(work, other, one):
@@ -40,7 +40,7 @@ def merged_heap(work: Workload, one: int, other: int) -> int:
 
 @inlined
 def stand_in_line(e: Engine, work: Workload, index: int) -> bool:
-    """A request waits from now on; whether it is the next one."""
+    """Let a request wait from now on; returns whether it is the next one."""
     work.behind[index] = work.beside[index] = NONE
     e.queued = merged_heap(work, e.queued, index)
     return bool(e.queued == index)
@@ -48,13 +48,13 @@ def stand_in_line(e: Engine, work: Workload, index: int) -> bool:
 
 @inlined
 def leave_line(e: Engine, work: Workload) -> None:
-    """The next one waits no more."""
+    """Take the next request out of the heap."""
     e.queued = merged_heap(work, int(work.behind[e.queued]), int(work.beside[e.queued]))
 
 
 @inlined
 def overtakes(e: Engine, work: Workload, first: int) -> int:
-    """The first request from this one on that will go before those that wait; the number of requests if none will."""
+    """The first request, from this one on, that goes before those that wait; the number of requests if none does."""
     while first < e.requests and work.priority[first] >= work.priority[e.queued]:
         first = int(work.sooner[first])
     return first
@@ -62,7 +62,7 @@ def overtakes(e: Engine, work: Workload, first: int) -> int:
 
 @compiled
 def find_sooner(priority: Integers, found: Integers) -> None:
-    """Write down of each request the next one with a lower priority; the number of requests where there is none."""
+    """For each request, the next one with a lower priority number; the number of requests where there is none."""
     for index in range(priority.size - 1, -1, -1):
         next_one = index + 1
         while next_one < priority.size and priority[next_one] >= priority[index]:
