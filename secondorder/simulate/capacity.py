@@ -1,8 +1,8 @@
 """How many replicas a load takes, found by simulating one of them at its share of the rate, or all behind a router.
 
-A random split of Poisson arrivals is Poisson, and the replicas are alike: one, simulated, tells of all. The number
-is sought by doubling and bisection; a run whose intervals leave it open whether it keeps the objectives is repeated
-at twice the length. One replica fewer is always simulated too, and fails.
+A random split of Poisson arrivals is Poisson, and the replicas are alike: one simulated replica stands for all. The
+number is sought by doubling and bisection; a run is repeated at twice the length if its intervals do not decide
+whether it keeps the objectives. One replica fewer is always simulated too, and fails.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from secondorder.workloads.traces import Trace
 FIRST_LENGTH, LONGEST = 4_000, 32_000
 """Requests of a replication at first (or eight times the slots where that is more), and at most."""
 NEARLY_IDLE = 0.05
-"""Sequences that run on average below which more replicas would not help."""
+"""Mean number of running sequences below which more replicas would not help."""
 
 KEPT = ("running_mean", "kv_usage_mean", "preemptions_per_request", "prefix_hit_rate")
 """Metrics that are shown besides the number of replicas."""
@@ -33,9 +33,10 @@ Runs = Callable[[int], Answer | None]
 def simulate_capacity(scenario: Capacity, *, seed: int = 0, replications: int = 10, jobs: int = 1) -> Answer:
     """The least number of replicas whose simulated p99s keep every objective, and what one fewer does.
 
-    ``replicas`` has an interval: from the least number that does not fail for certain (95 % of each p99) to the least
-    that does keep the objectives for certain. The p99s are those of that number, ``..._one_fewer`` those of one less
-    where it is stable. Looking again until an interval decides makes it wrong a little more often than 5 %.
+    ``replicas`` has an interval: from the least number that does not certainly fail (by the 95 % interval of each p99)
+    to the least that certainly keeps the objectives. The p99s are those of that number; ``..._one_fewer`` are those of
+    one replica fewer, where that is stable. Runs are repeated until an interval decides, so the interval is wrong a
+    little more often than 5 %.
 
     Errors: ``InfeasibleError`` where a replica that is nearly idle misses an objective.
     """

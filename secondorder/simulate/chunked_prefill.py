@@ -1,4 +1,4 @@
-"""The gaps between the tokens of sequences beside prompts in chunks: every step of the engine, one by one."""
+"""The gaps between tokens while other prompts are computed in chunks: every step of the engine, one by one."""
 
 from array import array
 from functools import partial
@@ -26,7 +26,7 @@ LENGTH = 2_000
 
 
 class GapEngine(Engine):
-    """An engine that notes of each step when it began, how long it took and how many sequences decoded in it."""
+    """An engine that notes when each step began, how long it took and how many sequences decoded in it."""
 
     def __init__(
         self, scenario: Serving, env: simpy.Environment, recorder: Recorder, policies: Policies | None = None
@@ -66,7 +66,7 @@ def _gaps(serving: Serving, seed: int, replication: int) -> Amounts:
 
 
 def _gaps_of(serving: Serving, requests: Requests, policies: Policies | None) -> Amounts:
-    """Of one run."""
+    """The metrics of one run."""
     serving.check(requests)
     asked = list(asks(serving, requests))
     env, recorder = simpy.Environment(initial_time=0), Recorder(len(asked))

@@ -1,6 +1,7 @@
 """Closed loops on SimPy: a semaphore over the requests, as in vLLM's load generator, or users who think.
 
-An answer is out at the end of a step; by then the next step is decided, so what follows it comes one step later.
+An answer is out at the end of a step; the next step is decided by then, so the request that follows comes one step
+later.
 """
 
 from collections.abc import Iterable
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from secondorder.simulate.kernels.serving.run import Record
 
 TURNS, FEWEST = 40, 2_000
-"""Requests of each user in a replication, and requests of a replication at least."""
+"""Requests per user in a replication, and requests of a replication, at least."""
 WARM_UP = 0.2
 """Share of a replication that is cut before the measurement."""
 
@@ -53,7 +54,7 @@ class LoopRun:
 
 
 class Answered(Recorder):
-    """A record that wakes who waits for an answer."""
+    """A record that wakes whoever waits for an answer."""
 
     def __init__(self, count: int, env: simpy.Environment) -> None:
         super().__init__(count)
@@ -145,7 +146,7 @@ def run_loop(
 
 
 def _thoughts(scenario: ClosedLoop, count: int, seed: int, replication: int) -> Integers:
-    """Think times in picoseconds, in the order in which they begin: as many as could."""
+    """Think times in picoseconds, in the order in which they begin: as many as there can be."""
     most = count + scenario.max_concurrency
     if not scenario.think:
         return np.zeros(most, np.int64)
@@ -201,7 +202,7 @@ def simulate_closed_loop(
     jobs: int = 1,
     witness: Witness | None = None,
 ) -> Answer:
-    """Independent replications, with intervals at 95 %; the beginning of each and its end, with fewer users, are cut.
+    """Independent replications, with intervals at 95 %; the start of each is cut, and its end with fewer users.
 
     ``throughput`` (request/s): answers; ``concurrency``: requests sent and not answered, on average over the time.
     Errors: ``InputError`` for fewer requests than twice ``max_concurrency``.

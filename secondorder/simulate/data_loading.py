@@ -49,7 +49,7 @@ class Draws:
 
 @dataclass(frozen=True)
 class LoadingRun:
-    """Of each batch in s: when it was ``put`` into the buffer and when it was ``taken``; and what was drawn."""
+    """For each batch, when it was ``put`` into the buffer and ``taken`` from it, in s; and what was drawn."""
 
     put: Floats
     taken: Floats
@@ -91,7 +91,7 @@ def length(scenario: DataLoading) -> tuple[int, str]:
 
 
 def draw(scenario: DataLoading, batches: int, *, seed: int, replication: int) -> Draws:
-    """What chance decides, one stream a cause."""
+    """The random times, each cause from a stream of its own."""
     started = batches + scenario.workers
     read = scenario.read
     return Draws(

@@ -11,7 +11,7 @@ Amounts = Mapping[str, float]
 
 
 def estimates(found: Sequence[Amounts], metrics: Iterable[Metric]) -> tuple[Estimate, ...]:
-    """The mean of each of the metrics, and of each class's, that every replication has, with Student's 95 % interval.
+    """The mean, with Student's 95 % interval, of each metric that every replication has, also by class.
 
     >>> times = [Metric(name="wait", unit="s"), Metric(name="cost", unit="USD")]
     >>> [str(each) for each in estimates([{"wait": 1.0}, {"wait": 3.0}], times)]

@@ -23,7 +23,7 @@ from secondorder.simulate.streams import stream
 Loads = npt.NDArray[np.int64]
 
 DRAWS, FEWEST, MOST = 3_000_000, 40, 2_000
-"""Clocks of a replication, about; and the routings that it has at least and at most."""
+"""Clocks of a replication, about; and its routings, at least and at most."""
 AT_ONCE = 2_000_000
 """Clocks drawn together: bounds the memory."""
 

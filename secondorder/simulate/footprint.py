@@ -28,7 +28,7 @@ from secondorder.simulate.replicate import replicated
 from secondorder.simulate.streams import stream
 
 HOURS = 90 * 24
-"""Of one replication, at least; whole cycles."""
+"""Hours of one replication, at least; they make whole cycles."""
 
 
 def simulate_footprint(scenario: Footprint, *, seed: int = 0, replications: int = 10, jobs: int = 1) -> Answer:
@@ -85,7 +85,7 @@ def measure(scenario: Footprint, *, seed: int, replication: int) -> dict[str, fl
 
 
 def draws(scenario: Footprint, hours: int, *, seed: int, replication: int) -> tuple[Floats, Floats, Floats]:
-    """Of each hour: the work that comes (1 fills it), the intensity in kgCO2e/kWh, the requests (0 without a rate)."""
+    """For each hour: the work that comes (1 fills it), the intensity in kgCO2e/kWh, the requests (0 without a rate)."""
     s = scenario
     cycles = -(-hours // s.hours)
     one, own = (stream(seed, replication, cause).standard_normal(hours) for cause in ("load", "intensity"))

@@ -137,7 +137,7 @@ def _still(scenario: Inference) -> bool:
 
 
 def relaxation(scenario: Inference) -> float:
-    """Kernels in which the queue forgets: its drift exceeds its spread, or its spread the queue; and those in it."""
+    """Kernels until the queue forgets its start: its drift exceeds its spread, or its spread covers the queue."""
     launch, execution = scenario.launch_seconds, scenario.kernel_seconds
     slower = max(launch, execution)
     spread = (scenario.launch_scv * launch**2 + scenario.kernel_scv * execution**2) / slower**2

@@ -23,7 +23,7 @@ from secondorder.simulate.deployment.compiled import witness_of
 from secondorder.simulate.serving import simulate_serving
 
 STEP, NARROW = 1.15, 1.03
-"""Factor between two rates until the objectives are kept at one and missed at the other; with longer runs."""
+"""Factor from one rate to the next in search of one that keeps the objectives and one that does not; in later runs."""
 TOLERANCE = 0.005
 """Relative error of the rate that the bisection leaves."""
 WANTED = 0.01
@@ -31,9 +31,9 @@ WANTED = 0.01
 FIRST_LENGTH, LONGER = 8_000, 4
 """Requests of a run at first, and how many times longer the next ones are."""
 COMPILED, BY_EVENTS = 512_000, 8_000
-"""Requests of a run at most, by each witness; the kernel's over all replicas."""
+"""Requests of a run, at most, by the kernel (over all replicas) and by events."""
 NEARLY_IDLE = 0.02
-"""Sequences per replica that run on average below which a lower rate would not help."""
+"""Mean number of running sequences per replica below which a lower rate would not help."""
 
 
 @dataclass
@@ -104,7 +104,7 @@ def _once(scenario: MaxRate, options: dict[str, Any], rate: float) -> Answer | N
 
 
 def _between(tried: Tried, start: float, step: float) -> tuple[float, float]:
-    """Two rates close to each other, of which the lower one keeps the objectives and the other one does not."""
+    """Two rates close to each other: the lower one keeps the objectives, the higher one does not."""
     low, high = _bracket(tried, start, step)
     while high - low > TOLERANCE * high:
         middle = (low + high) / 2

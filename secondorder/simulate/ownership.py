@@ -1,7 +1,8 @@
 """A fleet's cost under a load that follows the day, request by request, with replicas that come and go.
 
 Requests come as a Poisson process whose rate changes with the hour and wait in one line; each takes the slot that is
-free first. Slots that are no longer needed go, those free first, and finish what they do.
+free first. Slots that are no longer needed leave, those that are free first before the others; a busy one finishes its
+request.
 
 >>> from secondorder.fleets.accelerators import accelerators
 >>> fleet = Ownership(
@@ -39,7 +40,7 @@ WARM_UP = 24
 """Hours at least."""
 
 Change = tuple[float, int]
-"""When, in s, and by how many slots more or fewer."""
+"""A change of the slots: when, in s, and by how many more or fewer."""
 
 
 def simulate_ownership(scenario: Ownership, *, seed: int = 0, replications: int = 10, jobs: int = 1) -> Answer:
@@ -59,7 +60,7 @@ def simulate_ownership(scenario: Ownership, *, seed: int = 0, replications: int 
 
 
 def _hours(scenario: Ownership) -> tuple[int, int]:
-    """Of the warm-up, and of the whole cycles that are measured: a day at least."""
+    """Hours of the warm-up, and of the whole cycles that are measured: a day at least."""
     cycle = len(scenario.hourly_rates)
     day = cycle * ceil(WARM_UP / cycle) if cycle < WARM_UP else WARM_UP
     a_cycle = float(scenario.hourly_rates.sum()) * HOUR

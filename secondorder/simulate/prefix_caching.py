@@ -12,8 +12,8 @@ def simulate_prefix_caching(
 ) -> Answer:
     """The service whose engine keeps its blocks, for requests that know their prefixes.
 
-    With a ``hit_ratio`` given there is nothing to find: each prompt is computed from that share on. The others are as
-    ``simulate_serving``. Errors: those of ``simulate_serving``.
+    With a ``hit_ratio`` given there is nothing to find: each prompt is computed from that share on. The other
+    arguments are those of ``simulate_serving``. Errors: those of ``simulate_serving``.
     """
     service = scenario.cached if scenario.hit_ratio is not None else scenario.caching
     answer = simulate_serving(service, seed=seed, replications=replications, requests=requests, jobs=jobs)

@@ -24,7 +24,7 @@ SPEEDUPS = (
 
 
 def simulate_quantisation(scenario: Quantisation, *, seed: int = 0, replications: int = 10, jobs: int = 1) -> Answer:
-    """How many times faster prompts and decodes of a request alone are, and how many times the flooded rate is."""
+    """By which factors prompts and decodes of a request alone are faster, and the rate of a flooded service higher."""
     found = replicated(partial(_speedups, scenario, seed), replications, jobs, least=2)
     how = (
         f"simulated with the same draws before and after: {replications} replications of {ALONE:,} requests one by one "

@@ -25,12 +25,12 @@ from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.streams import stream
 
 ANSWERS, FEWEST, MOST = 400_000, 200, 20_000
-"""Answers of a replication, about; and the questions that it has at least and at most."""
+"""Answers of a replication, about; and its questions, at least and at most."""
 
 
 @dataclass(frozen=True, eq=False)
 class Questions:
-    """Of each question: output tokens, seconds until it is answered, and whether rightly."""
+    """For each question: output tokens, seconds until it is answered, and whether the answer is right."""
 
     tokens: Integers
     seconds: Floats
@@ -60,7 +60,7 @@ def _vote(said: Integers, rng: np.random.Generator) -> Integers:
     """The most frequent answer of each row, ties by lot."""
     rows, columns = said.shape
     votes = np.array([(said == said[:, [column]]).sum(axis=1) for column in range(columns)]).T
-    # each voter of a tied answer is as many as its rivals': the lot of a voter is a lot of the answers
+    # tied answers have equally many voters: to draw a voter is to draw an answer
     lot = np.where(votes == votes.max(axis=1, keepdims=True), rng.random((rows, columns)), -1.0)
     return np.asarray(said[np.arange(rows), lot.argmax(axis=1)])
 

@@ -19,15 +19,15 @@ from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.streams import stream
 
 DRAWS = 20_000
-"""Of the constants, in a replication."""
+"""Draws of the constants in a replication."""
 
 
 def simulate_scaling_law(scenario: ScalingLaw, *, seed: int = 0, replications: int = 10, jobs: int = 1) -> Answer:
     """Draws of the fit's constants: the median optimum and the ends of 95 % of the optima.
 
     ``parameters``, ``tokens``, ``tokens_per_parameter``, and of each ``_p2_5`` and ``_p97_5``, with Student's
-    intervals of these quantiles over the replications. The spread is of the constants alone; that another law would
-    fit as well it does not show. Errors: ``InputError`` for a fit without published errors.
+    intervals of these quantiles over the replications. The spread is that of the constants alone: it does not show
+    that another law might fit as well. Errors: ``InputError`` for a fit without published errors.
     """
     if scenario.fitted.alpha_error == 0:
         expected = "a fit with published errors of its constants, such as besiroglu_2024"

@@ -1,8 +1,8 @@
 """A shared cluster, job by job: who starts when under each policy.
 
-At any moment first those who are done give back their accelerators, then those who come join the line, then the policy
-starts whom it can. First come, first served needs no events: a job starts at the first moment, from its arrival and the
-start of the one before it on, at which enough accelerators are free.
+At each moment, first the jobs that are done give back their accelerators, then new jobs join the line, then the policy
+starts those that it can. First come, first served needs no events: a job starts at the first moment, from its arrival
+and the start of the one before it on, at which enough accelerators are free.
 """
 
 import math
@@ -39,9 +39,9 @@ LONGEST_LINE = 4_000
 WANTED = 0.03
 """Relative half-width of the mean response at which a run is long enough."""
 FEW_FOR_A_MEAN, FEW_FOR_A_TAIL = 100, 300
-"""Relaxation times kept below which the intervals of means, and of the p99, miss the truth too often."""
+"""Relaxation times to keep: with fewer, the intervals of means, and of the p99, miss the truth too often."""
 BACKLOG = 20_000
-"""Jobs that start in a run that tells how many a cluster with an endless line gets through."""
+"""Jobs that start in a run that measures how many a cluster gets through with an endless line."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def simulate_shared_cluster(scenario: SharedCluster, *, seed: int = 0, replicati
 
     Metrics and units as those of ``solve_shared_cluster``. A replication is lengthened from 20,000 jobs until the mean
     response is known within 3 %, or to 160,000 (40,000 where jobs may pass each other). The warm-up is cut by MSER-5,
-    and as many jobs at the end, who meet too few behind them. Where no steady state is reached, or the duration has no
-    variance, the intervals are infinite and the note says why.
+    and as many jobs at the end, which have too few behind them. Where no steady state is reached, or the duration has
+    no variance, the intervals are infinite and the note says why.
 
     Errors: ``Unstable`` where no policy could do the work, where the arrival rate is above what first come, first
     served gets through with an endless line (which is below the accelerators' rate where sizes are mixed), and where
@@ -159,12 +159,12 @@ def shortest_first(jobs: Jobs, accelerators: int) -> Floats:
 
 
 def backfill(jobs: Jobs, accelerators: int, overestimate: float = 1.0) -> Floats:
-    """Starts under EASY: the first in line has a reservation, and others pass it who do not delay that.
+    """Starts under EASY: the first in line has a reservation, and others may pass it if they do not delay it.
 
-    The reservation is the moment at which, by the estimates of those who run, enough will be free; ``extra`` is what
-    it leaves free even then. Another job may start if it fits now and is over by then, or takes no more than the
-    ``extra``. *Source*: Lifka 1995; Mu'alem and Feitelson, Utilization, predictability, workloads, and user runtime
-    estimates in scheduling the IBM SP2 with backfilling (2001).
+    The reservation is the moment at which, by the estimates of the running jobs, enough accelerators will be free;
+    ``extra`` is what the first in line leaves free then. Another job may start if it fits now and is over by then, or
+    takes no more than the ``extra``. *Source*: Lifka 1995; Mu'alem and Feitelson, Utilization, predictability,
+    workloads, and user runtime estimates in scheduling the IBM SP2 with backfilling (2001).
     """
     size, duration = jobs.size.tolist(), jobs.duration.tolist()
     estimate = (jobs.duration * overestimate).tolist()
@@ -218,7 +218,7 @@ def _reservation(wanted: int, free: int, expected: list[tuple[float, int]], size
 
 
 def _moments(jobs: Jobs, running: list[tuple[float, int]]) -> Iterator[tuple[float, list[int]]]:
-    """Each moment at which somebody comes or is done, with those who come."""
+    """Each moment at which a job comes or is done, with the jobs that come."""
     arrival, job = jobs.arrival.tolist(), 0
     while job < len(arrival) or running:
         now = min(running[0][0] if running else math.inf, arrival[job] if job < len(arrival) else math.inf)
@@ -283,7 +283,7 @@ def _shares(accelerators: int, jobs: Jobs, start: Floats, begin: float, end: flo
 def _relaxation(scenario: SharedCluster, saturation: float) -> float:
     """Jobs in which the cluster forgets its past by a factor e: that of M/M/1 at this load, times ``(1 + scv)/2``.
 
-    *Source*: Morse 1955; the factor: heavy traffic, Abate and Whitt 1987. Those who run forget one by one.
+    *Source*: Morse 1955; the factor: heavy traffic, Abate and Whitt 1987. Jobs that run are forgotten one by one.
     """
     try:
         scv = scenario.law("duration").scv

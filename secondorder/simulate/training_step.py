@@ -1,9 +1,9 @@
 """One step of training, pass by pass: each replica's pipeline under jitter, then gradients round the replicas.
 
-Every pass of every microbatch on every chunk of every replica takes its own time; the replicas meet where their
-gradients do, bucket by bucket: a ring whose hops all take one time is over when the last rank was ready
-plus its hops. A stage's link carries what its passes gather and scatter, and its gradients, one after the other.
-One sample is one step, and steps are independent.
+Every pass of every microbatch on every chunk of every replica takes its own time; the replicas meet bucket by bucket,
+where their gradients are reduced: a ring whose hops all take the same time ends that many hops after its last rank was
+ready. A stage's link carries what its passes gather and scatter, and its gradients, one after the other. One sample is
+one step, and steps are independent.
 
 >>> from secondorder.fleets.clusters import clusters
 >>> from secondorder.workloads.models import models
@@ -83,7 +83,7 @@ def step_law(step: TrainingStep, *, seed: int, samples: int = 200) -> EmpiricalL
 
 @dataclass(frozen=True)
 class Steps:
-    """Of each simulated step: ``time`` in s, ``exposed`` communication in s, ``idle`` share of the pipelines."""
+    """For each simulated step: ``time`` in s, ``exposed`` communication in s, ``idle`` share of the pipelines."""
 
     time: Floats
     exposed: Floats

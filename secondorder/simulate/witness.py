@@ -24,7 +24,7 @@ def check_witness(asked: str | None) -> None:
 
 
 def chosen(asked: Witness | None, supported: Callable[[], bool], what: str) -> Witness:
-    """The one asked for; the kernel, where it knows all that the scenario uses, if none is.
+    """The witness that was asked for; if none was, the kernel where it knows all that the scenario uses.
 
     Errors: ``InputError`` where the kernel is asked for and does not know it.
 

@@ -1,9 +1,9 @@
 """From replications of a collective or a pipeline to an answer with intervals.
 
-A replication is many independent runs from a common start, by the number of their hops (or passes); one where
-nothing is random. Means have Student intervals over the replications.
-A p99 is that of all operations: where they are independent its interval is the one of order statistics, which is
-exact whatever their law; where they follow one another it is Student's, and says where there are too few.
+A replication is many independent runs from a common start, fewer where they have many hops (or passes), and one run
+where nothing is random. Means have Student intervals over the replications. A p99 is that of all operations. Where
+these are independent, its interval lies between order statistics, and is exact whatever their law; where they follow
+one another it is Student's, and a note says where there are too few.
 """
 
 import math
@@ -25,9 +25,9 @@ from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.streams import stream
 
 HOPS, MANY_HOPS = 1_000_000, 100_000_000
-"""Hops or passes of a replication, about; and those that ``FEWEST`` runs of it may take."""
+"""Hops or passes of a replication, about; and at most, where ``FEWEST`` runs take more."""
 MOST_HOPS, MOST_PASSES = 1_000_000_000, 20_000_000
-"""Messages and passes of one run; of more, the memory or the time is too short."""
+"""Messages and passes of one run, at most: more would take too much memory or time."""
 FEWEST, MOST = 40, 5_000
 """Runs of a replication; fewer where they are very long."""
 INDEPENDENT_FOR_A_P99 = 400
@@ -50,7 +50,7 @@ T = TypeVar("T")
 def operations(collective: Collective, *, runs: int, seed: int = 0, replication: int = 0) -> Floats:
     """How long each operation takes, in s: (runs, repeats).
 
-    An operation lasts until the last rank has it; one that follows another, from that one's end.
+    An operation lasts until the last rank has its result; one that follows another begins at the end of that one.
 
     >>> from secondorder.fleets.clusters import Link
     >>> ring = Collective(ranks=8, size="1 GB", link=Link(bandwidth="50 GB/s"), repeats=3)
@@ -62,7 +62,7 @@ def operations(collective: Collective, *, runs: int, seed: int = 0, replication:
 
 
 def steps(scenario: Pipeline, *, runs: int, seed: int = 0, replication: int = 0) -> tuple[Floats, Floats, Floats]:
-    """Of each run: the time of the step in s, the share of it that a stage idles, and what the first stage held.
+    """For each run: the time of the step in s, the share of it that a stage idles, and microbatches held at once.
 
     >>> times, idle, held = steps(Pipeline(stages=2, microbatches=16, forward="1 s", backward="2 s"), runs=1)
     >>> times, idle.round(6), held

@@ -1,7 +1,7 @@
 """A collective on SimPy: each rank a process that takes and gives messages; one event a hop, no barrier.
 
-What is not there yet is waited for; what comes early waits in the box. A rank may run ahead of its receiver by
-as many messages as it can, and no rank knows where the others are.
+A rank waits for a message that is not there yet; a message that comes early waits in the box. A rank may run ahead of
+its receiver by as many messages as it can, and no rank knows where the others are.
 """
 
 from collections.abc import Generator, Sequence
@@ -25,7 +25,7 @@ class Box:
         self.waiting: simpy.Event | None = None
 
     def put(self) -> None:
-        """One more message; who waits for it goes on."""
+        """Put in one more message; a rank that waits for it goes on."""
         if self.waiting is not None:
             self.waiting.succeed()
             self.waiting = None
@@ -42,7 +42,7 @@ class Box:
 
 
 Step = tuple[Box | None, Box | None, Box | None, Box | None]
-"""Of a rank in a stage: the box it takes from, the one it gives to, where it thanks and where it is thanked."""
+"""A rank's boxes in a stage: what it receives, what it sends, thanks that it sends, thanks that it receives."""
 
 
 def work(

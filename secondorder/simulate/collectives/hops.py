@@ -1,4 +1,4 @@
-"""What chance decides of a collective, drawn stage by stage: how long each hop takes."""
+"""The random times of a collective, drawn stage by stage: how long each hop takes."""
 
 from collections.abc import Iterator
 from itertools import groupby

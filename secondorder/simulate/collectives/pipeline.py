@@ -55,7 +55,7 @@ def order(stage: int, *, stages: int, microbatches: int, schedule: str, interlea
 
 
 def needs(item: Item, places: int) -> Item | None:
-    """What must have come before the item can be done: the pass before it of the same microbatch."""
+    """The item that must be done before this one: the pass before it of the same microbatch."""
     back, place, microbatch = item
     if not back:
         return Item(False, place - 1, microbatch) if place else None

@@ -1,7 +1,7 @@
 """A collective without events: when each rank has done each operation, straight from the times of the hops.
 
-Stage by stage, all runs at once: who receives goes on at ``max(own, sender's) + hop``, who only sends when its
-message is there, the others as they were.
+Stage by stage, all runs at once: a rank that receives is ready at ``max(own, sender's) + hop``, a rank that only sends
+is ready when its message has arrived, and the others stay as they were.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

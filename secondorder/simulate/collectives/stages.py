@@ -29,7 +29,7 @@ class Line:
         return self.boxes[item]
 
     def send(self, item: Item, follower: Item) -> None:
-        """What the item has made, to who needs it: at once within a stage, else after its way."""
+        """Send an item's result to the item that needs it: at once within a stage, else after the time on the link."""
         near = item.place == follower.place or self.stages == 1
         seconds = 0.0 if near else float(self.delays[min(item.place, follower.place), item.microbatch])
         box = self.box(follower)

@@ -32,7 +32,7 @@ LONGEST_STORY = 200_000
 WANTED = 0.05
 """Relative half-width that the length is chosen for."""
 AFTER = 120.0
-"""Seconds at least that are simulated after the last stated fault."""
+"""Seconds that are simulated after the last stated fault, at least."""
 
 
 def simulate_deployment(
@@ -124,7 +124,7 @@ def _check_steady(scenario: Deployment, runs: Sequence[DeploymentRun], length: i
 
 
 def _growth(one: DeploymentRun) -> float:
-    """Requests of the second half's arrivals that are left over at its end, as a share of them."""
+    """Share of the second half's arrivals that are left over at its end."""
     arrival = one.requests["arrival"].to_numpy()
     middle = len(arrival) // 2
     before, after = inside(one.requests, arrival[[middle, -1]])

@@ -17,7 +17,7 @@ LOOK = 1.0
 
 
 class Scaling:
-    """An autoscaler at work on replicas, of which those that are off cost nothing."""
+    """An autoscaler at work on replicas; those that are off cost nothing."""
 
     def __init__(self, env: simpy.Environment, rule: Autoscaler, replicas: Sequence[Replica], clients: Clients) -> None:
         self.env, self.rule, self.replicas, self.clients = env, rule, replicas, clients

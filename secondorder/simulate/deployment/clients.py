@@ -88,7 +88,7 @@ class Clients:
         self.replica[attempt.ask.index] = replica.number
 
     def release(self) -> None:
-        """A replica is up again: those that were held are sent."""
+        """A replica is up again: send the requests that were held."""
         for _ in range(len(self.held)):
             self.send(self.held.popleft())
 
@@ -123,11 +123,11 @@ class Clients:
             self.conclude(index, fate)
 
     def pause(self, number: int) -> int:
-        """Before the attempt after the ``number``-th, in ps."""
+        """The pause before the attempt after the ``number``-th, in ps."""
         return picoseconds(self.backoff * 2.0 ** (number - 1) * (0.5 + self.chance.random()))
 
     def later(self, attempt: Attempt, pause: int) -> Process:
-        """An attempt follows another one; one that was moved goes on where it was."""
+        """Begin another attempt; one that was moved goes on where it was."""
         yield self.env.timeout(pause)
         if attempt.deadline is None:
             self.begin(attempt)
@@ -175,5 +175,5 @@ def work(slot: Slot) -> int:
 
 
 def picoseconds(seconds: float) -> int:
-    """On the clock."""
+    """A time in s as whole picoseconds of the clock."""
     return round(seconds / PICO)

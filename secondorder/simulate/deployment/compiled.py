@@ -146,7 +146,7 @@ def _(kind: SessionAffinity, scenario: Deployment, requests: Requests, chance: n
 
 
 def _sessions(blocks: int, scenario: Deployment, requests: Requests) -> list[tuple[int | str, int]]:
-    """Of each request what tells its session from others."""
+    """For each request, what tells its session from others."""
     if requests.hash_ids is None or not scenario.serving.settings.enable_prefix_caching:
         return [("alone", index) for index in range(len(requests))]
     size, theirs = scenario.serving.block_size, requests.hash_block

@@ -13,7 +13,7 @@ from secondorder.simulate.deployment.run import DeploymentRun
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 AROUND = 1_800.0
-"""Seconds before and after a fault in which requests come that are counted around it."""
+"""Requests that come within this many seconds before or after a fault count as around it."""
 
 
 def measure(scenario: Deployment, run: DeploymentRun, start: int, end: int) -> dict[str, float]:
@@ -86,8 +86,8 @@ def cost_of_faults(scenario: Deployment, run: DeploymentRun, undisturbed: Deploy
 
     ``goodput_lost``: requests that were good without the faults and are not with them, less the reverse;
     ``ttft_p99_around``: of the requests that come in the hour around the first stated fault; ``recovery_time``: from
-    that fault until there are no more requests inside than 95 % of the time without faults, for the first time after
-    the most were inside.
+    that fault until, after its peak, the number of requests inside is first back at what it stays below 95 % of the
+    time without faults.
     """
     assert scenario.faults is not None
     first = scenario.faults.moments[0]

@@ -63,7 +63,7 @@ def tokens_now(replica: Replica) -> int:
 
 
 def below(chance: np.random.Generator, count: int) -> int:
-    """A whole number from 0 on, below ``count``, each as likely: one number of the stream a call."""
+    """A random whole number from 0 to ``count - 1``, all equally likely; each call takes one number of the stream."""
     return int(count * chance.random())
 
 

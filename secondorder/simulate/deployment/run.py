@@ -32,11 +32,11 @@ class DeploymentRun:
 
     ``requests`` has a row per request in order of arrival: ``arrival, first_token, finish, ended`` (s),
     ``input_tokens, output_tokens, cached_tokens, preemptions``, its ``fate``, ``attempts`` and last ``replica`` (-1:
-    none), and of those that were served the metrics ``ttft, tpot, e2el`` (s). ``series`` has for each replica a row for
-    each look at its engine: ``time`` (s), ``running`` since the look before, ``waiting``. ``computed`` tokens are
-    those ``delivered``, those ``wasted`` by fate, and those ``recomputed`` after preemptions. ``downtime``, and
-    how long replicas were ``paid`` for, are those of all replicas together in s. ``blocks_held`` are blocks of
-    the caches that are still in use at the end: none.
+    none), and, for those that were served, the metrics ``ttft, tpot, e2el`` (s). ``series`` has for each replica a row
+    for each look at its engine: ``time`` (s), ``running`` since the look before, ``waiting``. ``computed`` tokens are
+    those ``delivered``, those ``wasted`` by fate, and those ``recomputed`` after preemptions. ``downtime``, and how
+    long replicas were ``paid`` for, are those of all replicas together in s. ``blocks_held`` are blocks of the caches
+    that are still in use at the end: none.
     """
 
     requests: pd.DataFrame
@@ -91,7 +91,7 @@ def _run(
 
 
 def _replicas(scenario: Deployment, env: simpy.Environment, ledger: Ledger, policies: Policies | None) -> list[Replica]:
-    """Those that are there from the start, and those that an autoscaler may start."""
+    """The replicas that are there from the start, and those that an autoscaler may start."""
     found = [Replica(env, number, engine, ledger, policies=policies) for number, engine in enumerate(scenario.engines)]
     more = range(len(found), scenario.autoscaler.most if scenario.autoscaler else 0)
     return found + [Replica(env, number, scenario.serving, ledger, on=False, policies=policies) for number in more]
@@ -134,7 +134,7 @@ def _result(
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """What came of each request, a place a request in order of arrival; times in ps, -1 where there is none."""
+    """What came of each request, one place per request in order of arrival; times in ps, -1 where there is none."""
 
     arrival: Integers
     first: Integers

@@ -39,7 +39,7 @@ from secondorder.simulate.statistics.run_length import recommended_length
 from secondorder.workloads.arrivals import MarkovModulated, TraceArrivals
 
 FEW_FOR_A_MEAN, FEW_FOR_A_TAIL = 100, 300
-"""Relaxation times kept below which the intervals of means, and of p90 and p99, miss the truth too often."""
+"""Relaxation times to keep: with fewer, the intervals of means, and of p90 and p99, miss the truth too often."""
 
 RELAXATIONS = 5
 """Relaxation times that the empty start is given to be forgotten: what is left of it is below exp(-5)."""
@@ -102,7 +102,7 @@ def warm_up(queue: Queue) -> int:
 
 
 def _closed_rounds(queue: Queue, closed: Closed) -> float:
-    """Visits, at most, while the last of a line of all customers is served and thinks."""
+    """Visits, at most, while the last customer of a line of all is served and thinks."""
     think, service = closed.law("think").moment(1), queue.mean_service
     fastest = min(queue.servers / service, closed.customers / (think + service))
     return fastest * (think + (closed.customers / queue.servers + 1) * service)
@@ -146,7 +146,7 @@ def _patience_relaxation(patience: Patience, service: float) -> float:
 
 
 def _shortest_relaxation(queue: Queue, d: int, rho: float) -> float:
-    """That of all servers pooled, and that of the supermarket model at its fixed point ``u_k``.
+    """The relaxation time of all servers pooled, plus that of the supermarket model at its fixed point ``u_k``.
 
     The latter is the slowest mode of ``du_k/dt = rho (u_{k-1}^d - u_k^d) - (u_k - u_{k+1})``, linearised.
     """
@@ -160,7 +160,7 @@ def _shortest_relaxation(queue: Queue, d: int, rho: float) -> float:
 
 
 def _batch_relaxation(queue: Queue, batch: BatchService, rho: float) -> float:
-    """Of a diffusion with the drift of full batches; of a batch that feeds the next where there is no largest."""
+    """Relaxation time of a diffusion with the drift of full batches; without a largest, of a batch feeding the next."""
     filling = batch.wait_to_fill / queue.rate
     if batch.most is None:
         return batch.seconds(1) / (1 - rho) ** 2 + filling
@@ -172,7 +172,7 @@ def cut(queue: Queue, runs: Sequence[Run]) -> int:
     """Where the warm-up ends: by MSER-5 over the mean response of the runs, and not before ``warm_up``.
 
     The series is first averaged into 500 points, so that those far apart are nearly independent, as
-    MSER supposes. Past half of the run is the answer where the statistic still falls there.
+    MSER supposes. Where the statistic still falls at half of the run, the answer is past the half.
     """
     count = len(runs[0])
     total, served = np.zeros(count), np.zeros(count)
@@ -186,10 +186,9 @@ def cut(queue: Queue, runs: Sequence[Run]) -> int:
 
 
 def _mser(means: Floats) -> int:
-    """Of batch means: the ``d`` up to half of them that minimises ``sum_{j > d} (Z_j - mean)^2 / (m - d)^2``.
-
-    Further on too few are left for their spread to be known, and a few that happen to be alike
-    would win. All of them where the least is at the half itself: the series has not settled.
+    """Batch means to cut: the ``d``, up to half of them, that minimises ``sum_{j > d} (Z_j - mean)^2 / (m - d)^2``.
+    Beyond half, too few are left for their spread to be known, and a few that happen to be alike would win. Where the
+    minimum is at the half itself, the series has not settled, and all are cut.
 
     *Source*: White 1997; White, Cobb and Spratt 2000, with the second half left out as Hoad,
     Robinson and Davies (2010) do.

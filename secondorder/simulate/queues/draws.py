@@ -1,9 +1,9 @@
-"""What chance decides, drawn before the run: one stream a cause, whole arrays at a time.
+"""The random times of a run, drawn before it: one stream per cause, whole arrays at a time.
 
-Times are rounded to a grid of a power of two, so coarse that no sum of them in the run needs more
-than the 53 bits of a float and so fine that it is about 1e-9 of a mean gap in a million of them.
-On the grid additions are exact in any order: a recursion that takes the whole array at once
-and a simulation that goes from event to event give the same times, bit for bit.
+Times are rounded to multiples of a power of two, the grid. It is so coarse that no sum of times in the run needs more
+than the 53 bits of a float, and still only about 1e-9 of a mean gap in a run of a million. On the grid additions are
+exact in any order: a recursion over the whole array and a simulation from event to event give the same times, bit for
+bit.
 """
 
 import math
@@ -47,7 +47,7 @@ def draw(queue: Queue, customers: int, chance: Source, *, flood: int = 0) -> Dra
 
 
 def services(queue: Queue, customers: int, chance: Source) -> tuple[Floats, Kinds | None]:
-    """How much work each brings; with classes also which one it is of. Each class has its own stream."""
+    """How much work each customer brings; with classes also its class. Each class has its own stream."""
     if not isinstance(queue.discipline, Priorities):
         return queue.services[0][1].sample(customers, chance("service")), None
     bounds = np.cumsum(queue.discipline.shares)

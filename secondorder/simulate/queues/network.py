@@ -29,7 +29,7 @@ Process = Generator[simpy.Event, object, None]
 
 @dataclass
 class Journeys:
-    """Of each customer in the order in which they left: when it came and left (s), and the waits of every visit."""
+    """For each customer, in order of departure: when it came and left (s), and the waits of all its visits."""
 
     came: list[float] = field(default_factory=list)
     left: list[float] = field(default_factory=list)
@@ -74,7 +74,7 @@ def run_network(scenario: QueueNetwork, customers: int, *, seed: int = 0, replic
 
 
 def _times(law: Service, chance: np.random.Generator) -> Iterator[float]:
-    """One after the other, in s."""
+    """Times of a law, one after the other without end, in s."""
     while True:
         yield from law.sample(DRAWN, chance).tolist()
 

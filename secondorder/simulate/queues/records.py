@@ -28,13 +28,12 @@ class Outcome(IntEnum):
 class Run:
     """One run, from an empty start until the last customer has left.
 
-    Times in s; ``start`` and ``finish`` are absent (nan) where there was no service. ``service`` is
-    the work brought. ``outcome`` (an ``Outcome`` each) is None where all were served; ``attempts``
-    where each came once; ``kind``, the class from 1 on, where there are none. ``busy`` holds
-    beginnings and ends of the servers' work where that is not from ``start`` to ``finish``, and
-    ``left`` when each left for good where that is not ``finish`` (infinite: never).
-    ``begin_matters`` is False where services have no beginning of their own (processor sharing,
-    fork-join, preemption), so that there is no wait to speak of.
+    Times in s; ``start`` and ``finish`` are absent (nan) where there was no service. ``service`` is the work brought.
+    ``outcome`` (an ``Outcome`` each) is None where all were served, ``attempts`` is None where each came once, and
+    ``kind``, the class from 1 on, is None where there are no classes. ``busy`` holds beginnings and ends of the
+    servers' work where that is not from ``start`` to ``finish``, and ``left`` when each left for good where that is
+    not ``finish`` (infinite: never). ``begin_matters`` is False where services have no beginning of their own
+    (processor sharing, fork-join, preemption), so that there is no wait to speak of.
     """
 
     arrival: Floats

@@ -19,7 +19,7 @@ INFINITE = float("inf")
 
 
 def speed(present: int, servers: int) -> float:
-    """Of each customer present: ``min(1, servers / present)``.
+    """Speed of each customer present: ``min(1, servers / present)``.
 
     >>> speed(1, 2), speed(4, 2)
     (1.0, 0.5)

@@ -19,7 +19,7 @@ Counts: TypeAlias = npt.NDArray[np.int64 | np.int32]
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """A run: times in s, one place a request in order of arrival; and the engine span by span.
+    """A run: times in s, one place per request in order of arrival; and the engine span by span.
 
     ``latencies``: each by name. ``found``: requests that each arrival finds in the system. ``end``, ``running`` and
     ``kv_usage``: of each span of time, as in the ``series`` of a ``ServingRun``.
@@ -89,7 +89,7 @@ def compiled_columns(scenario: Serving, drawn: Requests) -> Columns:
 
 
 def in_system(arrival: Floats, finish: Floats) -> Floats:
-    """Requests that each arrival finds in the system; who leaves at that very instant is still there.
+    """Requests that each arrival finds in the system; one that leaves at that very instant still counts.
 
     >>> in_system(np.array([0.0, 1.0, 2.0]), np.array([1.5, 5.0, 6.0]))
     array([0., 1., 1.])

@@ -195,7 +195,7 @@ class Engine:
         self.end(1, self.used(), step.first, step.finishing)
 
     def leap(self, steps: int) -> Process:
-        """Many decoding steps at once, or as many as are begun when something comes between."""
+        """Compute many decoding steps at once, or as many as have begun when something comes between."""
         start, ends, used = int(self.env.now), self.step_ends(steps), self.used()
         self.leaping = True
         if self.accounts:
@@ -230,7 +230,7 @@ class Engine:
         return self.scheduler.blocks.total - self.scheduler.blocks.free
 
     def end(self, steps: int, used_before: int, first: list[Slot], finishing: list[Slot]) -> None:
-        """What came of a step, or of a leap over several."""
+        """Record what came of a step, or of a leap over several."""
         now, scheduler = int(self.env.now), self.scheduler
         ended = alive(finishing) if finishing else finishing
         ran = len(scheduler.running) + sum(slot not in scheduler.running for slot in ended)

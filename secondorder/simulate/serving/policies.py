@@ -103,7 +103,7 @@ class Ranked(ABC):
 
 
 class MostUrgent(Ranked):
-    """The lowest ``priority`` first, and the earliest arrival of that."""
+    """The lowest ``priority`` first; among equal ones, the earliest arrival."""
 
     def rank(self, slot: Slot) -> Rank:
         return urgency(slot)
@@ -131,7 +131,7 @@ def newest(running: Running) -> Slot:
 
 
 def least_urgent(running: Running) -> Slot:
-    """The one of the highest ``priority``, and the latest arrival of those."""
+    """The one with the highest ``priority``; among equal ones, the latest arrival."""
     return max(running, key=urgency)
 
 

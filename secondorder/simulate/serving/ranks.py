@@ -15,7 +15,7 @@ from secondorder.simulate.serving.scheduler import Scheduler
 from secondorder.simulate.serving.step import Step, alive
 
 WAITING = 4
-"""Requests that run, to which one that waits is worth, when a rank is chosen (vLLM's balancer)."""
+"""How many running requests one waiting request counts for when a rank is chosen (vLLM's balancer)."""
 NOTHING = (0, 0, 0, 0, 0, 0)
 """What a rank without requests computes."""
 
@@ -23,7 +23,8 @@ NOTHING = (0, 0, 0, 0, 0, 0)
 class Ranks:
     """All ranks of an engine. ``submit`` requests to it; it runs as a process of the environment.
 
-    A request goes to the rank with the least ``running + 4 waiting``, the first of several, known at once.
+    A request goes to the rank with the least ``running + 4 waiting``, of several to the first; the numbers are up to
+    date.
     """
 
     def __init__(

@@ -189,7 +189,7 @@ class Scheduler:
         return sorted(self.apart, key=_admission) if len(self.apart) > 1 else list(self.apart)
 
     def _run_one_by_one(self, draft: Draft) -> None:
-        """The rules to the letter, for a step in which not all can run."""
+        """Go by the rules one request at a time, for a step in which not all can run."""
         order = list(self.running)
         self.passed_over = 0
         for place, slot in enumerate(order):
@@ -205,7 +205,7 @@ class Scheduler:
                 return
 
     def _run_one(self, slot: Slot, draft: Draft) -> bool:
-        """Give a running request its tokens; False if there are none for it, and so none for those after it."""
+        """Give a running request its tokens; False if there are none for it, and hence none for those after it."""
         in_step = slot.joined >= 0
         if in_step:
             self._synchronise(slot)
@@ -223,7 +223,7 @@ class Scheduler:
         return True
 
     def _stall(self, slots: list[Slot]) -> list[Slot]:
-        """Those in step that get nothing are in step no longer."""
+        """Take requests that get nothing out of step."""
         stalled = [slot for slot in slots if slot.joined >= 0]
         for slot in stalled:
             self._leave_step(slot)
@@ -335,7 +335,7 @@ class Scheduler:
         return -(-tokens // self.block_size)
 
     def _compute(self, slot: Slot, tokens: int, draft: Draft) -> None:
-        """Compute this many tokens of a request that is apart; its last one brings a token out."""
+        """Compute this many tokens of a request apart; once its last token is computed, it emits one."""
         before, after, length = slot.computed, slot.computed + tokens, slot.length
         self.blocks.grow(slot, self._blocks_for(after))
         self.blocks.fill(slot, before, after)
@@ -358,7 +358,7 @@ class Scheduler:
     # Requests in step
 
     def _advance(self, draft: Draft) -> None:
-        """The step is decided: requests in step go one token on, finish, and new ones join."""
+        """Carry out the decision: requests in step move on by one token or finish, and new ones join."""
         self._fill_in_step()
         self.context += self.decodes
         self.step += 1
@@ -370,7 +370,7 @@ class Scheduler:
             self._join_step(slot)
 
     def _grow_in_step(self) -> None:
-        """Requests in step that stand at a block's border get a fresh block each."""
+        """Give a fresh block to each request in step whose block is full."""
         at_border = self.borders[self.step % self.block_size]
         if isinstance(self.blocks, CountedBlocks):
             self.blocks.free -= len(at_border)
@@ -389,7 +389,7 @@ class Scheduler:
                 self.blocks.fill(slot, computed, computed + 1)
 
     def _name(self, slot: Slot) -> None:
-        """The last token of a request is known by now, and so is what a block holds that it filled."""
+        """Name a block that the last token filled: the token is known by now."""
         if self.names_late:
             self.blocks.fill(slot, slot.computed - 1, slot.computed)
 
@@ -423,7 +423,7 @@ class Scheduler:
         slot.joined = -1
 
     def _synchronise(self, slot: Slot) -> None:
-        """Make the request's own counters true, as of the steps decided so far."""
+        """Bring the request's own counters up to the steps decided so far."""
         done = self.step - slot.joined
         slot.computed += done
         slot.emitted += done

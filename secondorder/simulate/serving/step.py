@@ -29,9 +29,9 @@ NOTHING = Work()
 class Step(NamedTuple):
     """What one step computes (the letters of ``scenarios.steptime``), and who gets what of it.
 
-    ``given`` is what those get that are handled one by one; the others in step decode a token each. ``joining`` will be
-    in step after it, ``stalled`` are so no longer, ``victims`` were preempted for it. ``held_up`` is what the first in
-    line waits for, if anybody waits.
+    ``given`` is what the requests get that are handled one by one; those in step decode one token each. ``joining``
+    are in step after it, ``stalled`` no longer are, ``victims`` were preempted for it. ``held_up`` is what the first
+    in line waits for, if anybody waits.
     """
 
     prefill_tokens: int
@@ -100,7 +100,7 @@ class Draft:
         self.decode_context += context
 
     def decode_all(self, decodes: int, context: int) -> None:
-        """One token of each of the requests in step, of which none can be taken back."""
+        """One token of each request in step; none of them can be taken back."""
         self.budget -= decodes
         self.decodes, self.decode_context = decodes, context
 

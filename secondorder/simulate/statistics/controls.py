@@ -1,4 +1,4 @@
-"""Control variates: values of the same runs whose mean is known tell what part of an error is luck of the draws."""
+"""Control variates: values of the same runs with a known mean show what part of an error is luck of the draws."""
 
 import math
 from collections.abc import Sequence

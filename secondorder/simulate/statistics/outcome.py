@@ -30,8 +30,8 @@ class Steady:
     """A steady state.
 
     ``sections`` of ``length`` requests each, every one after a ``warm_up`` that was cut; the ``relaxation`` time in
-    requests. ``reached``: whether the wanted precision was; ``width``: the widest relative half-width of those that
-    matter; ``needed``: requests in all that the precision takes.
+    requests. ``reached``: whether the wanted precision was reached; ``width``: the widest relative half-width of the
+    watched metrics; ``needed``: requests in all that the precision takes.
     """
 
     sections: tuple[Section, ...] = field(repr=False)
@@ -60,7 +60,7 @@ class TooShort:
 
 @dataclass(frozen=True, kw_only=True)
 class NotSteady:
-    """No single steady state: of which ``kind``, and what was ``seen``. ``sections``: of the runs from empty."""
+    """No single steady state: its ``kind``, and what was ``seen``. ``sections``: those of the runs from empty."""
 
     sections: tuple[Section, ...] = field(repr=False)
     spent: int
@@ -73,7 +73,7 @@ Outcome = Steady | TooShort | NotSteady
 
 
 def joined(sections: Sequence[Section]) -> list[Section]:
-    """Neighbours joined so that 20 to 39 are left: longer sections are more alike, and tell their spread better."""
+    """Join neighbours so that 20 to 39 are left: longer sections are more alike, and show their spread better."""
     parts = len(sections) // max(1, len(sections) // SECTIONS)
     edges = [round(part * len(sections) / parts) for part in range(parts + 1)]
     return [join(sections[first:last]) for first, last in pairwise(edges)]

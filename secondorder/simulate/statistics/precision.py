@@ -21,9 +21,9 @@ SimulateOnce = Callable[[int, int], Mapping[str, float]]
 class Replicated:
     """Replications and how they were obtained.
 
-    ``values``: of each metric, one a replication, of ``lengths`` customers; ``intervals`` of
-    their means. ``reached``: whether the wanted precision was; ``needed``: customers in all that
-    it takes, as far as these can tell.
+    ``values``: of each metric, one per replication of ``lengths`` customers; ``intervals``: those of their means.
+    ``reached``: whether the wanted precision was reached; ``needed``: customers in all that it takes, as far as these
+    replications show.
     """
 
     values: Mapping[str, Floats] = field(repr=False)
@@ -81,7 +81,7 @@ def replicate_until(
     runs = _Replications(simulate_once, metrics, first, min(length, budget // first), confidence, jobs)
     runs.add(first)
     while (needed := runs.needed(relative_half_width)) > runs.customers and runs.size == length:
-        more = (min(needed, budget) - runs.customers) // length  # both are whole multiples, but the budget
+        more = (min(needed, budget) - runs.customers) // length  # both are whole multiples, except the budget
         if more == 0:
             break
         runs.add(more)

@@ -40,8 +40,8 @@ def quantile_interval(
     does in 66 to 81 %, and sectioning (their spread around ``q``) in 82 to 87 %: a short section's quantile is biased,
     and its share past ``q`` is not. From 400 relaxation times on all three agree.
 
-    ``controls``, one a section, take out the luck that they know of: what it adds to the share up to ``q`` moves the
-    level at which all values are looked at. See ``controls.spread_of``.
+    ``controls``, one per section, take out the luck that they explain: what it adds to the share up to ``q`` shifts
+    the level of the quantile. See ``controls.spread_of``.
 
     ``jump``: the values near ``q`` have a gap, or one value ends there that many share, so that the quantile is
     no smooth function of the level. Errors: ``InputError`` for fewer than two sections.

@@ -20,8 +20,8 @@ def ratio_interval(
     """``sum(y)/sum(x)`` over sections, with Student's interval by the delta method.
 
     The mean of a value is the ratio of its sum ``y`` to the count ``x``; a throughput that of a count to a time.
-    ``se = sqrt(sum (y_i - r x_i)^2 n/(n - 1)) / sum(x)`` with ``n - 1`` degrees of freedom. ``controls``, one a
-    section, take out the luck that they know of: see ``controls.spread_of``.
+    ``se = sqrt(sum (y_i - r x_i)^2 n/(n - 1)) / sum(x)`` with ``n - 1`` degrees of freedom. ``controls``, one per
+    section, take out the luck that they explain: see ``controls.spread_of``.
 
     *Valid when* sections are independent and alike; for equal ``x`` it is the Student interval of their means.
     Errors: ``InputError`` for fewer than two sections, or where all ``x`` are 0. *Source*: Law 2015, section 9.5.3.

@@ -13,7 +13,7 @@ MOST_REPLICATIONS = 40
 
 @dataclass(frozen=True)
 class RunLength:
-    """``replications`` of ``customers`` each, the first ``warm_up`` of which are to be cut."""
+    """``replications`` of ``customers`` each; the first ``warm_up`` customers of each are to be cut."""
 
     replications: int
     customers: int

@@ -24,10 +24,11 @@ POINTS = 2048
 class Observed:
     """One run, request by request in order of arrival.
 
-    ``values``: of each measured quantity one a request (NaN where it has none). ``work``: what is in the system as
+    ``values``: of each measured quantity, one per request (NaN where it has none). ``work``: what is in the system as
     each request arrives, such as the requests ahead of it. ``settled``: how many of the requests cannot have been
     affected by the end of the arrivals. ``totals``: ratios that are no mean of values, such as a throughput.
-    ``controls``: for a statistic ("mean", "p99") a value of each request that goes with it, and the known mean of that.
+    ``controls``: for a statistic ("mean", "p99"), a value of each request that is correlated with it, and that value's
+    known mean.
     """
 
     values: Mapping[str, Floats] = field(repr=False)

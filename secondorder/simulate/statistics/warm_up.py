@@ -37,7 +37,7 @@ def mser5(series: Floats) -> int:
 
 @dataclass(frozen=True)
 class WarmUp:
-    """Where to ``cut``, and whether what is left is in ``steady`` state; ``why`` not, if not."""
+    """Where to ``cut``, whether what is left is in ``steady`` state, and ``why`` not, if it is not."""
 
     cut: int
     steady: bool

@@ -15,7 +15,7 @@ NOTICE = "the allocation ends"
 
 
 class AllocatedJob(Job):
-    """The run, its failures while it has an allocation, and the ends of those."""
+    """The run, its failures while it has an allocation, and the ends of its allocations."""
 
     def __init__(self, scenario: Training, causes: Causes, step: Service | None, *, log: bool) -> None:
         assert scenario.allocation is not None
@@ -41,12 +41,12 @@ class AllocatedJob(Job):
             restart = self.restart_seconds
 
     def give_notice(self) -> Process:
-        """That the allocation ends, after its usable time."""
+        """End the allocation after its usable time."""
         yield self.env.timeout(self.usable)
         self.training.interrupt(NOTICE)
 
     def train_on(self, restart: float) -> Process:
-        """Through failures, until the notice, which is passed on."""
+        """Go on through failures until the notice of the end, which is passed on."""
         while True:
             try:
                 yield from self.spend("restart", restart)
@@ -79,7 +79,7 @@ class AllocatedJob(Job):
             return
 
     def check_headway(self) -> None:
-        """Give a run up that gets nowhere: also a part of an interval may be saved."""
+        """Give up a run that gets nowhere: also a part of an interval may be saved."""
         work = self.saving.saved.work
         self.in_vain, self.best_work = (self.in_vain + 1 if work == self.best_work else 0), work
         if self.in_vain > MOST_IN_VAIN:

@@ -27,12 +27,12 @@ class Causes:
     """What will happen; by default nothing does.
 
     - ``failures``: gaps between failures, on the running clock.
-    - ``light``: of each failure whether a light checkpoint makes it good.
+    - ``light``: for each failure, whether a light checkpoint is enough.
     - ``silent``: gaps between silent errors, on the clock of work.
     - ``repairs``: how long each repair takes.
-    - ``misled``: of each diagnosis whether it is false.
-    - ``shared``: of each failure of an elastic run whether it stops all replicas.
-    - ``struck``: of each other failure which replica it strikes, as a share of all from 0 to 1.
+    - ``misled``: for each diagnosis, whether it is false.
+    - ``shared``: for each failure of an elastic run, whether it stops all replicas.
+    - ``struck``: for each other failure, which replica it strikes, as a number from 0 to 1.
     - ``others``: gaps between the writes of other jobs.
     - ``steps``: this many step times; none where work is a fluid or steps are all alike.
     """
@@ -49,7 +49,7 @@ class Causes:
 
 
 def draw(scenario: Training, seed: int, replication: int, step: Service | None) -> Causes:
-    """Of one replication; ``step`` is the law of a step."""
+    """The causes of one replication; ``step`` is the law of a step."""
 
     def chance(cause: str) -> np.random.Generator:
         return stream(seed, replication, cause)
@@ -78,7 +78,7 @@ def chance_of_checkpoints(policy: CheckpointPolicy, causes: Causes, chance: Chan
 
 
 def absences(spares: Spares, chance: Chance) -> Iterator[float]:
-    """How long each failed node is away: repaired until that holds, or retired and replaced by a new one."""
+    """How long each failed node is away: until a repair succeeds, or a new node takes its place."""
     repairs = draws(spares.law("repair"), chance("repairs"))
     if spares.failed_repairs > 0:
         repairs = _until_mended(repairs, coins(spares.failed_repairs, chance("failed repairs")))

@@ -25,7 +25,7 @@ from secondorder.simulate.training.work import Work
 
 
 class Job(Protocol):
-    """What a checkpoint knows of the run that it saves."""
+    """What a checkpoint can see and do of the run that it saves."""
 
     env: simpy.Environment
     recorder: Recorder
@@ -51,7 +51,7 @@ class Job(Protocol):
         ...
 
     def go_back(self, saved: Savepoint) -> None:
-        """To what a checkpoint holds."""
+        """Go back to what a checkpoint holds."""
 
 
 class Blocking:
@@ -65,7 +65,7 @@ class Blocking:
         yield from ()
 
     def save(self) -> Process:
-        """Write; from then on the run comes back to here."""
+        """Write; from then on a failure leads back to here."""
         yield from self.job.write("write")
         self.saved = self.job.mark()
 

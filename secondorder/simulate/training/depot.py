@@ -17,12 +17,12 @@ class Depot:
         self.crews = None if spares.crews is None else simpy.Resource(env, capacity=spares.crews)
 
     def exchange(self) -> simpy.Event:
-        """A failed node comes in; the event is that a whole one is there."""
+        """A failed node comes in; the event tells when a working one is there."""
         self.env.process(self.repair())
         return self.shelf.get(1)
 
     def repair(self) -> Process:
-        """One node, in the order in which they came; then it is a spare."""
+        """Repair one node, in the order in which they came; then it is a spare."""
         if self.crews is None:
             yield self.env.timeout(next(self.repairs))
         else:

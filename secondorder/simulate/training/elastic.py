@@ -134,7 +134,7 @@ class ElasticJob:
 
     @property
     def done(self) -> bool:
-        """Whether the work is done, but for rounding."""
+        """Whether the work is done, apart from rounding."""
         return self.recorder.spent["work"] >= self.target * (1 - 1e-12)
 
     def save(self) -> Process:
@@ -154,12 +154,12 @@ class ElasticJob:
         self.keep_drained()
 
     def keep_drained(self) -> None:
-        """A copy that is whole is the one to come back to."""
+        """Once a copy is whole, it is the one to come back to."""
         if self.drain is not None and self.drain.ends <= self.env.now:
             self.saved, self.drain = self.drain.copied, None
 
     def go_through(self, phase: str, seconds: float) -> Process:
-        """So long in one phase, of which the time to regroup is no part; work ends when all is done."""
+        """Spend this long in one phase, not counting the time to regroup; work ends when all is done."""
         left = seconds
         while left > 0 and not (phase == "work" and self.done):
             stretch = min(left, self.until_done()) if phase == "work" else left
@@ -242,7 +242,7 @@ class ElasticJob:
     # Its sentences
 
     def spend(self, phase: str, seconds: float) -> Process:
-        """So long in one phase, whatever the replicas do."""
+        """Spend this long in one phase, whatever the replicas do."""
         if seconds > 0:
             self.enter(phase)
             yield self.env.timeout(seconds)
@@ -254,7 +254,7 @@ class ElasticJob:
         self.recorder.enter(phase)
 
     def leave(self) -> None:
-        """The phase ends; the share of the work that the others did not do is down."""
+        """End the phase; the share of the work that missing replicas did not do counts as downtime."""
         phase, since, spent = self.recorder.phase, self.recorder.since, self.recorder.spent
         self.recorder.leave()
         if phase == "work":

@@ -1,7 +1,7 @@
 """When the platform fails: the gaps between failures, on the running clock.
 
-Each process is a generator that never ends. To take the next gap is to say that the failure before it
-has happened and has been made good. The clock stands still while nothing runs.
+Each process is a generator that never ends. Taking the next gap means that the failure before it has happened and is
+mended. The clock stands still while nothing runs.
 """
 
 import math
@@ -65,7 +65,7 @@ def draws(law: Service, rng: np.random.Generator) -> Iterator[float]:
 
 
 def replace_nodes(first: Floats, lifetime: Service, rng: np.random.Generator) -> Iterator[float]:
-    """Of nodes that first fail at the times ``first``, each then replaced by a new one."""
+    """Gaps of nodes that first fail at the times ``first``, each then replaced by a new one."""
     failing, lives, before = first.tolist(), draws(lifetime, rng), 0.0
     heapify(failing)
     while True:
@@ -92,7 +92,7 @@ def alternate(bursts: Bursts, rng: np.random.Generator) -> Iterator[float]:
 
 @gaps.register
 def lose_pairs(pairs: ReplicatedPairs, rng: np.random.Generator) -> Iterator[float]:
-    """Of pairs of nodes that are all new: until both of one pair are gone."""
+    """Gaps of pairs of nodes that are all new: until both nodes of one pair are gone."""
     mean, shape = si(pairs.lifetime), (pairs.pairs, 2)
     while True:
         yield float(mean * rng.standard_exponential(shape).max(axis=1).min())

@@ -34,7 +34,7 @@ def run(
 
 
 def tell(scenario: Training, causes: Causes, *, step: Service | None = None, log: bool = True) -> Story:
-    """The run to which just this happens.
+    """The run with exactly these causes.
 
     >>> from secondorder.scenarios.training import Checkpoint, Recovery
     >>> short = Training(failures="exponential 1 h", checkpoint=Checkpoint(interval="100 s", write="10 s"),

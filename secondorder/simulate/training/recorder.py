@@ -46,7 +46,7 @@ Phase = tuple[str, float, float]
 
 
 class Savepoint(NamedTuple):
-    """What a checkpoint holds: whole segments; and the books when it was made, in s."""
+    """What a checkpoint holds: whole segments; and the accounts at the time when it was made, in s."""
 
     segments: int = 0
     work: float = 0.0
@@ -136,7 +136,7 @@ class Recorder:
         return Savepoint(segments, self.spent["work"], self.spent["checkpoint"])
 
     def lose(self, saved: Savepoint) -> None:
-        """All since a checkpoint was made is lost."""
+        """Move all that was done since a checkpoint to what is lost."""
         self.rework += (self.spent["work"] - saved.work) + (self.spent["checkpoint"] - saved.checkpoint)
         self.spent["work"], self.spent["checkpoint"] = saved.work, saved.checkpoint
 

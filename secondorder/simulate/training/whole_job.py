@@ -101,7 +101,7 @@ class Job:
     # Its sentences
 
     def spend(self, phase: str, seconds: float) -> Process:
-        """So long in one phase."""
+        """Spend this long in one phase."""
         if seconds > 0:
             self.recorder.enter(phase)
             yield self.env.timeout(seconds)
@@ -132,13 +132,13 @@ class Job:
         return self.recorder.mark(self.segment)
 
     def go_back(self, saved: Savepoint) -> None:
-        """To what a checkpoint holds."""
+        """Go back to what a checkpoint holds."""
         self.recorder.lose(saved)
         self.segments.go_back(saved.segments)
         self.segment, self.elapsed = saved.segments, 0.0
 
     def check_headway(self) -> None:
-        """Give a run up that gets nowhere."""
+        """Give up a run that gets nowhere."""
         saved = self.saving.saved.segments
         self.in_vain, self.best = (self.in_vain + 1, self.best) if saved == self.best else (0, saved)
         if self.in_vain > MOST_IN_VAIN:
