@@ -1,8 +1,8 @@
 """A decode replica whose costs are affine, by mean values: its batch, and the rate that saturates it.
 
-A decode step of ``B`` sequences that read ``K`` tokens of cache lasts ``step_base + step_each B +
-step_token K``; a prompt of ``I`` tokens adds ``prompt_base + prompt_token I``. First-order answers to
-compared with a simulation; ``analytic.serving`` solves a whole scenario.
+A decode step of ``B`` sequences that read ``K`` tokens of cache lasts ``step_base + step_each B + step_token K``; a
+prompt of ``I`` tokens adds ``prompt_base + prompt_token I``. These are first-order answers, to be compared with a
+simulation; ``analytic.serving`` solves a whole scenario.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """What the closed forms take and give: SI floats or arrays of them, checked once, broadcast.
 
-A function of one module names its arguments as every other: ``arrival_rate`` and
+Every function names its arguments as all others do: ``arrival_rate`` and
 ``service_rate`` in 1/s, ``mean_service`` in s, ``servers`` a whole number, ``t`` in s,
 ``p`` a probability. A float in gives a float out, an array in gives an array out.
 """

@@ -31,9 +31,9 @@ TEXTBOOK, BALANCE = "decode rate and Erlang C", "balance of slots and tokens"
 QUEUE, GIVEN = "second order of a replica at its share", "price given"
 MOST_REPLICAS = 1_000_000
 IDLE_SHARE = 1_000
-"""Times as many replicas as stability takes: one of them is as good as idle."""
+"""Factor on the replicas that stability takes, at which each replica is as good as idle."""
 TAIL_ERROR = 0.2
-"""Of a p99 of the second order: none was further off inside its domain, most are within 0.1 (``Replica``)."""
+"""Relative error of a second-order p99: none was further off inside its domain, most are within 0.1 (``Replica``)."""
 
 
 def least(meets: Callable[[int], bool], *, start: int, most: int = MOST_REPLICAS) -> int | None:
@@ -73,7 +73,7 @@ class Tail:
     outside: list[str]
 
     def missed(self, objectives: dict[str, float], scale: float = 1.0) -> list[str]:
-        """The metrics that do not keep their objective, were the p99s ``scale`` times as long."""
+        """The metrics that would miss their objective if the p99s were ``scale`` times as long."""
         return [metric for metric, most in objectives.items() if scale * self.amounts[metric] > most]
 
 
@@ -88,11 +88,12 @@ def tail(scenario: Capacity, replicas: int, limit: Saturation) -> Tail:
 def solve_capacity(scenario: Capacity) -> Answer:
     """The replicas that keep every objective, what binds, how busy they are, and what they cost.
 
-    ``replicas`` of orders 0 to 2; ``saturation_rate`` of a replica, order 0 without prompts; ``utilisation``; the
-    p99s at that number; with a ``price`` also ``cost`` (USD/hour), ``cost_per_request`` and ``cost_per_token``
-    (an output token). The note of ``replicas`` says why one fewer does not do. ``InfeasibleError`` where no number
-    of replicas keeps an objective. The search relies on p99s that rise with the load. Where they rise slowly, a small
-    error of a p99 is many replicas: the note says how many it would be if the p99s were 20 % shorter or longer.
+    ``replicas`` of orders 0 to 2; ``saturation_rate`` of a replica, order 0 without prompts; ``utilisation``; the p99s
+    at that number; with a ``price`` also ``cost`` (USD/hour), ``cost_per_request`` and ``cost_per_token`` (an output
+    token). The note of ``replicas`` says why one fewer is not enough. ``InfeasibleError`` where no number of replicas
+    keeps an objective. The search relies on p99s that rise with the load. Where they rise slowly, a small error of a
+    p99 makes a difference of many replicas: the note says how many it would be if the p99s were 20 % shorter or
+    longer.
     """
     serving, rate, wanted = scenario.serving, scenario.total_rate, scenario.objectives
     serving.check_law()
@@ -159,7 +160,7 @@ def _band(scenario: Capacity, known: Callable[[int], Tail], first: int) -> str:
 
 
 def _why(scenario: Capacity, known: Callable[[int], Tail], found: int, first: int, limit: Saturation) -> str:
-    """Why one replica fewer does not do."""
+    """Why one replica fewer is not enough."""
     if found == 1:
         return "one replica does"
     if found == first:

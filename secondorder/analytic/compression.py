@@ -1,4 +1,4 @@
-"""What compression does to time and memory: quantisation, pruning, distillation. Of accuracy it says nothing.
+"""What compression does to time and memory: quantisation, pruning, distillation. It says nothing about accuracy.
 
 >>> from secondorder.fleets.accelerators import accelerators
 >>> from secondorder.workloads.models import models

@@ -266,7 +266,7 @@ def _second_order(scenario: DataLoading) -> tuple[float, str, Claim, str]:
 
 
 def _doubt(scenario: DataLoading, rate: float) -> str:
-    """Which condition of the two moments fails; without one they are within 7 % (``test_data_loading.py``)."""
+    """Which condition of the two moments fails; if none does, they are within 7 % (``test_data_loading.py``)."""
     laws = {"decode": scenario.law("decode"), "step": scenario.law("step"), "storage_jitter": scenario.read}
     if wide := [name for name, law in laws.items() if law is not None and law.scv > LARGEST_SCV]:
         return f"{' and '.join(wide)}: scv above {LARGEST_SCV:g}"

@@ -6,7 +6,7 @@ among a token's picks with probability ``p_e`` (``k/E`` where all are equal), so
 
 The law of the fullest is that of independent loads given their sum. For ``k = 1`` these are Poisson, and the
 law is exact; for ``k > 1`` they are binomial with more trials than ``T``, so that means, variances and
-covariances are those of the routing, and the law is an approximation. Few tokens are counted out.
+covariances are those of the routing, and the law is an approximation. For few tokens all routings are counted.
 """
 
 import math
@@ -161,7 +161,7 @@ def counted_greatest_load(*, tokens: int, experts: int, top_k: int) -> Law:
 
 @lru_cache(maxsize=200_000)
 def _ways(state: tuple[int, ...], experts: int, most: int) -> int:
-    """Ways to route tokens, ``state[j]`` of which still pick ``j``, at most ``most`` to an expert."""
+    """Ways to route tokens with at most ``most`` to an expert, where ``state[j]`` tokens have ``j`` picks left."""
     if experts == 0:
         return int(not any(state[1:]))
 

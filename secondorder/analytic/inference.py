@@ -45,7 +45,7 @@ NODES = 64
 MOST_STATES = 1_000_000
 """States of the chain of exponential times up to which it is solved."""
 MOST_WORK = 300_000_000
-"""States times jumps, up to which its quantile is."""
+"""States times jumps, up to which its quantile is computed."""
 SMALL = 0.0025
 """Variance of the times over the kernels, up to which the normal quantile of a step was within 1 % of simulations."""
 

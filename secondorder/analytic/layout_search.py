@@ -55,10 +55,10 @@ class StepOptions(TypedDict, total=False):
 def layouts(job: TrainingJob, cluster: Cluster, **options: Unpack[StepOptions]) -> list[Candidate]:
     """Every layout of a job on a cluster that fits, the fastest first; ``options`` are those of ``TrainingStep``.
 
-    Tensor parallel within a node, pipelines of equal stages by 1f1b, data parallel the rest; microbatches of 1 to
-    8, ZeRO 0 to 3 (2 and 3 without a pipeline: their gradients or weights would travel for every microbatch), every
-    recomputation. Judged by ``mean_step``. The job's own layout does not count, but for ``sequence_parallel``; uneven
-    stages, interleaving and expert parallelism are not tried.
+    Tensor parallel within a node, pipelines of equal stages by 1f1b, data parallel the rest; microbatches of 1 to 8,
+    ZeRO 0 to 3 (2 and 3 without a pipeline: their gradients or weights would travel for every microbatch), every
+    recomputation. Judged by ``mean_step``. The job's own layout does not count, except for ``sequence_parallel``;
+    uneven stages, interleaving and expert parallelism are not tried.
 
     Errors: ``DoesNotFit`` where none fits; those of ``TrainingStep`` for its options.
 

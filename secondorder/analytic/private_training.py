@@ -1,4 +1,4 @@
-"""What differential privacy costs a step of training, counted: FLOPs and memory. Of accuracy it says nothing.
+"""What differential privacy costs a step of training, counted: FLOPs and memory. It says nothing about accuracy.
 
 A plain step is a forward pass ``F`` and a backward pass ``2 F``. Noise is drawn once for each parameter, and
 takes no matrix arithmetic.

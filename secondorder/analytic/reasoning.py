@@ -26,7 +26,7 @@ LEAST = 1e-18
 
 
 def pass_at_k(*, samples: Whole, correct: Whole, k: Whole) -> Real:
-    """Rung that one of ``k`` answers is right, from ``correct`` ones among ``samples``: ``1 - C(n-c,k)/C(n,k)``.
+    """Estimate, from ``correct`` among ``samples``, that one of ``k`` answers is right: ``1 - C(n-c,k)/C(n,k)``.
 
     Free of bias for ``1 - (1-p)^k``. All broadcast. Errors: ``InputError``. *Source*: Chen et al., Evaluating large
     language models trained on code (2021), equation 1.

@@ -7,7 +7,7 @@
 >>> roofline(models.resnet50, accelerators.a100_80gb, batch_size=256, precision="fp16").bottleneck
 'compute'
 
-Batch sizes and lengths may be arrays; so is then every figure of the answer:
+Batch sizes and lengths may be arrays; every figure of the answer is then an array too:
 
 >>> sweep = roofline(models.resnet50, accelerators.t4, batch_size=np.array([1, 8, 2_000]))
 >>> sweep.bottleneck.tolist(), sweep.throughput.round()
@@ -122,7 +122,7 @@ class RooflineAnswer(EqualByValue):
 
 
 class RooflineOptions(Work, total=False):
-    """Options of ``roofline`` beside the batch size."""
+    """Options of ``roofline`` other than the batch size."""
 
     precision: str
     compute_efficiency: float

@@ -106,7 +106,7 @@ def _lifetime_parameters(loss: float, used: float, fit: Fit) -> float:
         )
 
     def slope(share: float) -> float:
-        """Of the FLOP in ln N, up to a positive factor, where the parameters' term has this share of the gap."""
+        """Slope of the FLOP in ln N, up to a positive factor, where the parameters' term has this share of the gap."""
         d = (fit.tokens / (gap * (1 - share))) ** (1 / fit.beta)
         return float(
             fit.beta * (1 - share) * (1 + FLOPS_OF_INFERENCE * used / (FLOPS_OF_TRAINING * d)) - fit.alpha * share

@@ -1,7 +1,8 @@
 """What a wiring allows: the least time of a collective by what endpoints can send and what can cross the middle.
 
-Half of the endpoints can send the other half no more than the bisection carries. Means of traffic, no contention on
-the way: a bound from below on every algorithm, which a real one reaches only where its routes fill all the links.
+Half of the endpoints can send the other half no more than the bisection carries. Traffic is counted on average and
+without contention on the way: a bound from below on every algorithm, which a real one reaches only where its routes
+fill all the links.
 """
 
 from collections.abc import Iterator

@@ -11,18 +11,18 @@ order  step time
        without jitter this is the simulation to the last digits
 =====  ===================================================================================================
 
-Order 1 is exact for gpipe. For 1f1b it is where the last stage is the slowest and, from each stage ``i`` on, the way
-to it and back takes no longer than ``p - i`` of its passes both ways: only ``p - i`` microbatches are in flight
-there, so that slower sends hold up the next one (1 to 3 % of a step at 5 % of a pass). For interleaved it is where
-chunks are identical but for a shorter first and a longer last one, nothing has to be sent round the replicas, and a
-send takes no longer than a pass. A slow stage before the last hides some of its work in the bubble, and gradients
-of a stage behind the first may be sent last. An estimate says which of these fails.
+Order 1 is exact for gpipe. For 1f1b it is exact where the last stage is the slowest and, from each stage ``i`` on, the
+way to it and back takes no longer than ``p - i`` of its passes both ways: only ``p - i`` microbatches are in flight
+there, so that slower sends hold up the next one (1 to 3 % of a step at 5 % of a pass). For interleaved it is exact
+where chunks are identical except for a shorter first and a longer last one, nothing has to be sent round the replicas,
+and a send takes no longer than a pass. A slow stage before the last hides some of its work in the bubble, and
+gradients of a stage behind the first may be sent last. An estimate says which of these fails.
 
 Orders 0 and 1 know no jitter: under it their times are bounds from below (1 to 10 % at an scv of 0.04 to 0.06), and
 a bubble may be half of what it is. Order 2 is then good to 1 % of a step's time, 2 % of its 99th percentile, 0.01
 of the pipeline's time in the bubble: a small bubble is known no better than that, and is said to be out of its domain.
 
-Replicas are identical and independent but for their ``slow_ranks``; a step waits for the slowest,
+Replicas are identical and independent except for their ``slow_ranks``; a step waits for the slowest,
 ``E[max] = integral of 1 - product of Phi((t - mean_r)/sd_r)``.
 """
 

@@ -5,7 +5,7 @@ rank in one direction. ``S`` is what NCCL calls the size: the vector of each ran
 all-to-all and broadcast, the gathered whole for all-gather. One rank alone takes no time.
 
 *Valid when* hops do not jitter, no two share a link, sums cost nothing and all ranks start together.
-Measured tables part from it by 10 to 35 % (worst at 1 to 32 MB, where the protocol switches).
+Measured tables differ from it by 10 to 35 % (worst at 1 to 32 MB, where the protocol switches).
 
 *Source*: Thakur, Rabenseifner and Gropp, Optimization of collective communication operations in MPICH
 (2005), sections 3 and 4; Hockney, The communication challenge for MPP (1994), for the hop.

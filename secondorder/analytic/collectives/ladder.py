@@ -2,8 +2,8 @@
 
 - Order 0: alone, ideal: latency and bandwidth with nothing slow; a pipeline without a bubble.
 - Order 1: means: slow links and ranks, the bubble, sends; no jitter.
-- Order 2: jitter, where theory is: exact, or an approximation with the error that was measured. Where there is
-  none, no claim is made; the note of order 1 then gives bounds, if they are known.
+- Order 2: jitter, where there is a theory: exact, or an approximation with the error that was measured. Without a
+  theory no claim is made; the note of order 1 then gives bounds, if they are known.
 
 Each rung claims to be exact, an approximation or a bound.
 """
@@ -24,7 +24,7 @@ from secondorder.scenarios.collective import Collective
 from secondorder.scenarios.pipeline import Pipeline
 
 LEAD = 0.01
-"""Share of the whole that the last rank's lead may be where a steady cost is called exact."""
+"""Share of the whole that the last rank's lead may take for a steady cost to be called exact."""
 
 LIGHT = (ErlangLaw, Gamma, LogNormal, Normal)
 """Laws for which the approximations by two moments were compared with simulations."""
@@ -272,7 +272,7 @@ def _names(pipeline: Pipeline) -> list[str]:
 
 
 def _passes(pipeline: Pipeline) -> Iterator[Rung]:
-    """Jitter: of one stage or one microbatch the mean needs no theory; waves are last-passage percolation."""
+    """Order 2: with one stage or one microbatch the mean needs no theory; waves are last-passage percolation."""
     if not _random(pipeline):
         return
     delays = pipeline.send_seconds * float(bubble.send_delays(**_shape(pipeline)))

@@ -85,7 +85,7 @@ def approximate_mean(*, scv: Real, stages: Whole, microbatches: Whole) -> Real:
 
 
 def _range(p: int, m: int) -> tuple[float, float]:
-    """Where the law has all of its weight but some 1e-12."""
+    """The range in which the law has all of its weight, except some 1e-12."""
     edge = (p**0.5 + m**0.5) ** 2
     width = (p**0.5 + m**0.5) ** (4 / 3) * (p * m) ** (-1 / 6)
     return max(0.0, edge - 12 * width), edge + 14 * width

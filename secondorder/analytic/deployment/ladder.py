@@ -29,7 +29,7 @@ from secondorder.workloads.arrivals import Poisson
 SHARED = ("request_throughput", "running_mean")
 """Metrics of all replicas together, of which one replica has its share."""
 OF_ONE = ("saturation_rate", "utilisation", "output_throughput")
-"""Metrics of one replica that the deployment has its own of."""
+"""Metrics of one replica for which the deployment has a value of its own."""
 RENEWAL, SUM = "alternating renewal", "sum of the replicas' saturation rates"
 
 
@@ -103,7 +103,7 @@ def _of_all(rung: Estimate, times: float, why: str) -> Estimate:
 
 
 def outside(scenario: Deployment) -> str:
-    """Why a replica alone, at its share, does not tell of all."""
+    """Why a replica alone, at its share, does not stand for all."""
     reasons = []
     if len(scenario.engines) == 1:
         pass  # nothing is split

@@ -80,7 +80,7 @@ def solve_max_rate(scenario: MaxRate) -> Answer:
 
 
 def _p99s(scenario: MaxRate, rate: float, limit: Saturation) -> Mapping[str, float]:
-    """Of the metrics that have an objective, for a replica of the first kind at its own rate (request/s)."""
+    """The p99s of the metrics with an objective, for a replica of the first kind at its own rate (request/s)."""
     quantiles = _quantiles(scenario, rate, limit)
     return {metric: quantiles[metric](0.99) for metric in scenario.objectives}
 

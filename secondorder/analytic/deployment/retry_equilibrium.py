@@ -1,4 +1,4 @@
-"""Attempts that failures bring about, and failures that attempts bring about: where the two are in balance.
+"""Failures cause attempts, and attempts cause failures: where the two are in balance.
 
 Retries are load. Where more attempts fail more often, there may be several balances: a good one, one that no
 system stays at, and a bad one that lasts after its cause is gone (a retry storm).
@@ -30,10 +30,10 @@ def attempts_mean(failing: float, retries: int) -> float:
 def balances(*, rate: float, retries: int, failing: Callable[[float], float]) -> tuple[float, ...]:
     """Rates of attempts ``a`` at which ``a = rate (1 + p(a) + ... + p(a)^r)``, in 1/s, from the lowest on.
 
-    The first is stable, and with it every second one; a start between two ends at the stable one on its side. Those
-    that two points of a grid of 20,000 do not tell apart are missed. *Approximation*: attempts are taken for Poisson,
-    which they become as the pause before a retry grows. ``rate`` of requests in 1/s; ``failing``: the probability that
-    an attempt fails while ``a`` come in a second. Errors: ``InputError``.
+    The first is stable, and so is every second one after it: a system that starts between two of them ends at the
+    stable one. Balances that lie between the same two points of a grid of 20,000 are missed. *Approximation*: attempts
+    are taken for Poisson, which they become as the pause before a retry grows. ``rate`` of requests in 1/s;
+    ``failing``: the probability that an attempt fails while ``a`` come in a second. Errors: ``InputError``.
 
     *Source*: Cohen, Basic problems of telephone traffic theory and the influence of repeated calls, Philips
     Telecommunication Review 18 (1957), for blocked calls; Bronson et al., Metastable failures in distributed systems,

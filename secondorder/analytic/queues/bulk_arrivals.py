@@ -29,7 +29,7 @@ def mean_wait(*, arrival_rate: Real, mean_service: Real, service_scv: Real, ahea
 
 
 def prob_wait(*, arrival_rate: Real, mean_service: Real, mean_size: Real) -> Real:
-    """``1 - (1 - rho) / E[X]``: who comes first in a bulk that finds the server idle does not wait.
+    """``1 - (1 - rho) / E[X]``: only the first customer of a bulk that finds the server idle does not wait.
 
     *Exact*, see ``mean_wait``. ``mean_size`` of a bulk, at least 1. Errors: ``Unstable``, ``InputError``.
 

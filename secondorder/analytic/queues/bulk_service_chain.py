@@ -1,7 +1,7 @@
-"""The Markov chain of a queue emptied by up to ``down`` at a time, between which Poisson arrivals come.
+"""The Markov chain of a queue that is emptied by up to ``down`` at a time, with Poisson arrivals in between.
 
 ``X' = max(X - down, 0) + A``, ``A`` Poisson of mean ``means[X]`` (the last of them for ``X >= down``).
-It carries M/D/c (at spacing D) and the batch server (at the ends of services).
+M/D/c (at spacing D) and the batch server (at the ends of services) are built on it.
 """
 
 import math
@@ -17,10 +17,10 @@ LONGEST = 400_000
 def stationary_law(means: Floats, down: int) -> Floats:
     """Probabilities of 0, 1, 2, ... up to where the tail is below about 1e-18.
 
-    States are eliminated from the top down without a subtraction (Grassmann, Taksar and Heyman
-    1985), so each probability keeps its own digits, also in the tail. *Exact* but for the cut
-    of the tail. ``means`` has ``down + 1`` entries; the last is below ``down``. Errors:
-    ``InputError`` where the load is so close to 1 that the chain exceeds 400,000 states.
+    States are eliminated from the top down without a subtraction (Grassmann, Taksar and Heyman 1985), so each
+    probability keeps its own digits, also in the tail. *Exact* apart from the cut of the tail. ``means`` has
+    ``down + 1`` entries; the last is below ``down``. Errors: ``InputError`` where the load is so close to 1 that the
+    chain exceeds 400,000 states.
 
     >>> bool(abs(stationary_law(np.array([0.5, 0.5]), 1)[0] - 0.5) < 1e-12)
     True
@@ -67,7 +67,7 @@ def _above(flat: Floats, n: int, width: int, above: int) -> Floats:
 
 
 def _eliminate(flat: Floats, size: int, width: int, down: int, above: int) -> int:
-    """Fold each state, from the last, into the steps among those below it; the least state with any weight."""
+    """Fold each state, from the last, into the steps among those below it; returns the least state with any weight."""
     for n in range(size - 1, 0, -1):
         lower = flat[n * width : n * width + down]
         falling = lower.sum()

@@ -1,4 +1,4 @@
-"""Generalised processor sharing (Cohen 1979): requests are served at once, the more the slower.
+"""Generalised processor sharing (Cohen 1979): requests are served at once, and more slowly the more there are.
 
 A decode replica is one: each step gives every active sequence a token, and a step of ``k``
 sequences lasts ``step_times[k-1]``. Sequences beyond the slots wait for one.

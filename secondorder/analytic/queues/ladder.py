@@ -3,7 +3,7 @@
 - Order 0: nobody waits; a service alone.
 - Order 1: the mean formula of the first moments, as if arrivals were Poisson and services
   exponential (M/M/c; M/M/c/K with a finite room; mean value analysis of a closed population).
-- Order 2: variability and the rules of the scenario: exact where theory is, else an approximation.
+- Order 2: variability and the rules of the scenario: exact where there is a theory, else an approximation.
 
 Each rung claims to be exact, an approximation or a bound. A quantile is there where the law is known and
 its numerical inversion, if it takes one, is accurate; a metric without theory is absent.
@@ -42,7 +42,7 @@ def solve_queue(queue: Queue) -> Answer:
 
 
 def _marked(rungs: Sequence[Rung]) -> list[Rung]:
-    """Quantiles of the wait that lie where it leaves 0, put outside of their domain.
+    """Put quantiles of the wait that lie where it just leaves 0 outside of their domain.
 
     Where about ``1 - p`` of the customers wait, the quantile is 0 or just begins to rise: by chance
     a simulation falls on either side, and its interval means nothing.

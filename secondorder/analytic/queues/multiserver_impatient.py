@@ -23,7 +23,7 @@ from secondorder.analytic.arguments import Floats, Real, Whole, each, fraction, 
 from secondorder.errors import InputError
 
 NEGLIGIBLE = 45.0
-"""Natural logarithm of how much rarer than the commonest state one must be to be left out, and all beyond it."""
+"""Natural logarithm of how much rarer than the most common state a state is that is left out, with all beyond it."""
 
 PANELS = 64
 """Panels of an integral over the service."""

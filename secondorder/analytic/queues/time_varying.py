@@ -10,7 +10,7 @@ from secondorder.analytic.arguments import Floats, one
 from secondorder.errors import InputError, Unstable
 
 MOST_TERMS, MOST_STATES, MOST_PRODUCTS, MOST_CYCLES = 40_000, 4_096, 5e7, 400
-"""Of a series of one hour, of customers, of both in a cycle, and until the cycle repeats itself."""
+"""At most: events of an hour, customers, products in a cycle, and cycles until they repeat."""
 NEGLIGIBLE = 1e-9
 """Probability of a full house at any time, and difference between two cycles, that count as none."""
 

@@ -9,7 +9,7 @@ from secondorder.analytic.serving.bulk_service import TiltedArrivals, Walk
 from secondorder.arrays import Booleans, Complexes, Floats
 
 ROUNDS = 3
-"""Times that the laws of steps that are not full are computed again."""
+"""How many times the laws of steps that are not full are computed again."""
 LEAST = 1e-16
 """Probability of more than a full step, at least: below it is rounding."""
 
@@ -76,7 +76,7 @@ class Ahead:
 
     @classmethod
     def none(cls, queues: int, cap: int, half: int) -> Self:
-        """Of queues that are not stable: every step is full, and as much waits as there is room for."""
+        """Laws of queues that are not stable: every step is full, and as much waits as there is room for."""
         full = np.zeros((queues, half))
         full[:, -1] = 1.0
         return cls(taken=np.zeros((queues, 3, cap + 1)), waiting=np.repeat(full[:, None], 3, axis=1), full=full)
@@ -86,7 +86,7 @@ class Ahead:
         return Ahead(taken=self.taken[which], waiting=self.waiting[which], full=self.full[which])
 
     def put(self, which: Booleans, found: "Ahead") -> None:
-        """Those of some of the queues are ``found``."""
+        """Put what is ``found`` for some of the queues in its place."""
         for each in fields(self):
             getattr(self, each.name)[which] = getattr(found, each.name)
 

@@ -1,4 +1,4 @@
-"""A queue whose server takes up to ``cap`` units in each round, and whose rounds last the longer the more they take.
+"""A queue whose server takes up to ``cap`` units in each round, in rounds that last longer the more they take.
 
 The backlog ``W`` at the beginning of rounds is a Markov chain: ``W' = W - min(W, cap) + Y_i``, ``i = min(W, cap)``,
 with ``Y_i`` the units that arrive in a round that takes ``i``. Above ``cap`` it is a random walk of steps
@@ -33,7 +33,7 @@ class TiltedArrivals:
     tilt: Floats
 
     def of(self, which: Booleans) -> "TiltedArrivals":
-        """Those of some of the queues."""
+        """The laws of some of the queues."""
         return self if which.all() else TiltedArrivals(rows=self.rows[which], size=self.size, tilt=self.tilt[which])
 
     @property
@@ -114,7 +114,7 @@ def stationary_backlog(arrivals: TiltedArrivals) -> Floats:
     watched below ``cap`` alone has the transitions ``a_i(j) + sum_w v_i(w) D(w - j)``, ``v_i = a_i / F_-`` the
     minima visited above ``cap`` and ``D = 1 - F_-``; and above ``cap`` the law is ``[sum_i pi_i v_i]_+ / F_+``.
 
-    *Exact* but for what wraps around ``size``. *Source*: Wiener-Hopf factorisation by transforms, Asmussen, Applied
+    *Exact* apart from what wraps around ``size``. *Source*: Wiener-Hopf factorisation by transforms, Asmussen, Applied
     Probability and Queues (2003), VIII.3; Grübel 1991 (Algorithm AS 265); elimination by Grassmann, Taksar, Heyman
     1985.
     """

@@ -1,4 +1,4 @@
-"""Arrivals that are not Poisson: how strongly they bunch, by frequency, and bursts that stand for it.
+"""Arrivals that are not Poisson: how strongly they bunch, by frequency, and bursts that have the same effect.
 
 >>> from secondorder.workloads.arrivals import Gamma
 >>> dispersion(Gamma("8 request/s", burstiness=0.25), np.array([1e-3, 1e3])).round(2).tolist()
@@ -13,7 +13,7 @@ from secondorder.scenarios.serving import Serving
 from secondorder.workloads.arrivals import Deterministic, Gamma, MarkovModulated
 
 LEAST_FREQUENCY = 1e-4
-"""Of the rate: below it a renewal process is taken for what it is at frequency 0, its scv."""
+"""Share of the rate: at lower frequencies a renewal process has its value at frequency 0, the scv."""
 
 
 def dispersion(arrivals: object, frequency: Floats) -> Floats:

@@ -29,7 +29,7 @@ BUSY_LINK = 0.3
 
 
 def matched_split(*, prefill_rate: Real, decode_rate: Real, replicas: int) -> tuple[int, int]:
-    """Prefill and decode replicas, together ``replicas``, of which the slower kind is fastest.
+    """The split of ``replicas`` into prefill and decode replicas at which the slower kind is fastest.
 
     ``max over p of min(p prefill_rate, (n - p) decode_rate)``, both kinds at least one; rates in request/s of one
     replica. *Exact*. Errors: ``InputError``. *Source*: balance of a tandem.

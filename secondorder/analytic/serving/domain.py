@@ -23,9 +23,9 @@ SPENT = 0.9  # of their dispersion: bursts that end while the backlog that they 
 def cache_overflow(batch: DecodeBatch) -> float:
     """Probability that the cache, were it without end, would hold too much to take in an arriving prompt.
 
-    Of the sum of what the running sequences hold and the prompt: a gamma law of its mean and
-    variance, ``E[N] Var[m] + Var[N] E[m]^2`` for ``N`` sequences of ``m`` tokens each (Campbell's
-    theorem, and the spread of ``N`` beyond Poisson's). ``m`` is length-biased.
+    What the running sequences and the prompt hold together has a gamma law of its mean and variance,
+    ``E[N] Var[m] + Var[N] E[m]^2`` for ``N`` sequences of ``m`` tokens each (Campbell's theorem, and the spread of
+    ``N`` beyond Poisson's). ``m`` is length-biased.
     """
     from scipy.special import gammaincc
 

@@ -1,7 +1,7 @@
 """The hit ratio of a cache that forgets the least recently used: Che's approximation.
 
-What is used stays for about the same time ``T`` unless it is used again, whatever it is: ``T`` is the time in which
-as much is used as the cache holds.
+Whatever is used stays for about the same time ``T``, unless it is used again. ``T`` is the time in which as much is
+used as the cache holds.
 """
 
 import math

@@ -18,7 +18,7 @@ WITHIN = 4
 
 
 def engine_and_lengths(scenario: Serving) -> tuple[object, ...]:
-    """All of a scenario but its arrivals: what is found from it holds for every rate."""
+    """All of a scenario except its arrivals: what is found from it holds for every rate."""
     apart = ("arrivals", "lengths", "goodput", "name")
     return (scenario.offered, *(getattr(scenario, field.name) for field in fields(scenario) if field.name not in apart))
 

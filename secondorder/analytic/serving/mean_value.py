@@ -15,7 +15,7 @@ from secondorder.scenarios.serving import Serving
 Floats = npt.NDArray[np.float64]
 
 LEAP = 0.99
-"""Of the slope of a chord: the fixed point is neared from below."""
+"""Share of a chord's slope that is used, so that the fixed point is approached from below."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ STACK, GIVEN, ALONE = "stack distances (Mattson 1970)", "given", "idle engine"
 NEVER = np.iinfo(np.int64).max
 """The depth of a block that was not seen before."""
 CROWDED = 0.2
-"""Share of a step's budget up to which the decodes may be left out of account in it."""
+"""Share of a step's budget up to which its decodes may be neglected."""
 
 
 def effective_prefill(*, prompt: Real, hit_ratio: Real) -> Real:

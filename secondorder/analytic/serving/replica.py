@@ -167,8 +167,9 @@ class Replica:
     def _runs(self) -> tuple[RunLaw, Floats]:
         """Law of the run of steps of a request, and its mean (s): rows for ``_levels``, columns for the lengths.
 
-        Itself it is one more than it finds (the arrival theorem of processor sharing). How many there are later is
-        regressed on how many it finds, and what the regression leaves open adds to the variance (``Fluctuations``).
+        The request itself is one more than those that it finds (the arrival theorem of processor sharing). How many
+        there are later is regressed on how many it finds, and what the regression leaves open adds to the variance
+        (``Fluctuations``).
         """
         steps, _, _ = self.batch.lengths
         levels, (least, usual, full) = self._levels[0], self.batch.steps

@@ -18,7 +18,7 @@ LEVELS: Edges = (0, 0.05, 0.15, 0.35, 0.65, 0.85, 0.94, 0.98, 0.995, 1)
 FINE: Edges = (*np.arange(36) / 40, *(1 - np.geomspace(0.1, 5e-4, 24)), 1.0)
 """Cuts of a law in many parts, close together about the 99th percentile."""
 ON_BORDER = 1e-6
-"""Of an interval: what lies on its border, but for rounding, belongs to it."""
+"""Share of an interval: what lies on its border, up to rounding, belongs to it."""
 CUBE_ROOT = 2.0
 """Shape of a gamma law from which its cube root is near enough to normal."""
 LEAST_LOG = -600.0

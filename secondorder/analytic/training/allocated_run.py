@@ -16,7 +16,7 @@ from secondorder.quantities import si
 from secondorder.scenarios.allocation import Allocation
 
 SHORT = 0.01
-"""Share of what is lost whose square a first order leaves out, and weight of the run's start and end."""
+"""Square of the share that is lost, and weight of the run's start and end, beyond which a form is out of its domain."""
 
 
 class _Times(TypedDict):

@@ -122,7 +122,7 @@ def _new_nodes_mean(process: NewNodes, horizon: float, downtime: float) -> float
 
 
 def _tail(process: FailureProcess, horizon: float) -> tuple[Tail, float]:
-    """And the index of dispersion: variance over mean."""
+    """The tail of the count, and its index of dispersion: variance over mean."""
     match process:
         case PlatformRenewal() | ReplicatedPairs():
             mean, scv = process.mtbf, gap_scv(process)

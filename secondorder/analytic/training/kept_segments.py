@@ -14,8 +14,10 @@ way to its singularity at 0, but not so near that no digits are left."""
 
 @dataclass(frozen=True, kw_only=True)
 class KeptSegments:
-    """Of the intervals that a checkpoint holds the ``mean`` and ``sd`` of their time of work, and ``step_sd`` of their
-    steps (s). ``redraws``: attempts that a failure ended, each drawn again, for one that is kept."""
+    """Intervals that a checkpoint holds: ``mean`` and ``sd`` of their time of work, ``step_sd`` of their steps (s).
+
+    ``redraws``: attempts that a failure ended, each drawn again, for one that is kept.
+    """
 
     mean: float
     sd: float
@@ -24,7 +26,7 @@ class KeptSegments:
 
 
 def kept_segments(*, step: Service, steps: int, write: float, mtbf: float) -> KeptSegments:
-    """Of intervals of ``steps`` steps and a blocking ``write``, under Poisson failures.
+    """The kept intervals of ``steps`` steps and a blocking ``write``, under Poisson failures.
 
     An attempt outlasts the failures with ``p = L(1/M)^n e^(-w/M)``, ``L(s) = E[e^(-s X)]``: ``1/p - 1`` attempts are
     lost for one that is kept. Its steps are independent with the law ``e^(-x/M) f(x) / L(1/M)``: mean ``-L'/L`` and

@@ -2,7 +2,7 @@
 
 - Order 0: nothing fails; checkpoints alone take time, and the last drain of an asynchronous one.
 - Order 1: means; a failure costs half an interval, a restart and a downtime (Young 1974 and after).
-- Order 2: the process of failures as it is, from one failure or checkpoint to the next: exact where theory is.
+- Order 2: the process of failures as it is, from one failure or checkpoint to the next: exact where there is a theory.
 
 Each estimate's ``note`` begins with exact or approximation. Shares are those of a long run: the start and the end of a
 short one are left out, and it is put outside of the domain. Of a run with ``work`` they are those of the mean time that

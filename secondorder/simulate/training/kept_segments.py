@@ -17,8 +17,10 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class KeptSegments:
-    """Of the whole intervals that a checkpoint holds the ``times`` of work and the sums of ``squares`` of their
-    ``steps`` steps each (s); ``lost`` counts the attempts that failures ended."""
+    """Whole intervals that a checkpoint holds: their ``times`` of work, and sums of ``squares`` of their steps (s).
+
+    Each has ``steps`` steps; ``lost`` counts the attempts that failures ended.
+    """
 
     steps: int
     times: tuple[float, ...]

@@ -51,7 +51,7 @@ MANY = 20
 
 
 def order_2(queue: Queue) -> Iterator[Rung]:
-    """Variability and the rules of the scenario: exact where theory is, else an approximation."""
+    """Variability and the rules of the scenario: exact where there is a theory, else an approximation."""
     match queue.discipline, queue.routing:
         case ProcessorSharing(), _:
             yield from _sharing(queue)

@@ -9,8 +9,8 @@ def probability(*, mean_output: Real, headroom: Whole, residents: Whole) -> Real
     """Probability that ``residents`` fill ``headroom`` tokens before the first of them ends.
 
     ``(1 - 1/m)^(k floor(H/k))``: each of ``k`` holds a token more with each step, and remaining outputs are geometric
-    of mean ``m``. *Exact* for memoryless outputs and a cache of single tokens. *Source*: by hand; for the setting,
-    the sheet of theorems of this project.
+    of mean ``m``. *Exact* for memoryless outputs and a cache of single tokens. *Source*: by hand; T10 of
+    ``docs/theory.md``.
 
     >>> round(probability(mean_output=256, headroom=512, residents=16), 4)
     0.1348
