@@ -125,7 +125,7 @@ ROWS = (
         ),
         recorded=0.07097037058756726,
         page="4.2 ms",
-        why="It takes the embedding for a matrix, makes logits of every token and counts pairs that the mask hides.",
+        why="It counts the embedding as a matrix product, logits for every token, and pairs that the mask hides.",
         derivation="4.2 ms is a prompt of 128 tokens without reading the weights (ours: 4.49 ms); a prompt of 2,048 is"
         " 29.7 TFLOP over half of 989 TFLOP/s.",
         band=(
@@ -171,7 +171,7 @@ ROWS = (
         ),
         recorded=268435456.0,
         page="2.1 GB",
-        why="They agree; the page's figure is 16,384 tokens.",
+        why="They agree; the page's figure is that of 16,384 tokens.",
         derivation="32 layers x 2 x 8 heads x 128 x 2 byte = 131 kB a token: .268 GB at 2,048, 2.15 GB at 16,384.",
         band=(
             lambda: llama.kv_bytes_per_token("fp8") * 2048,
@@ -191,7 +191,7 @@ ROWS = (
             .magnitude
         ),
         recorded=0.2249502772791795,
-        why="It takes the rate of fp16 without a word.",
+        why="It silently takes the rate of fp16.",
     ),
     Row(
         workflow="LLM serving",
@@ -220,7 +220,7 @@ ROWS = (
             .magnitude
         ),
         recorded=0.01657619579534884,
-        why="It scales the whole prompt by the share; new tokens still look at the cached ones.",
+        why="It scales the whole prompt by the share; new tokens still attend to the cached ones.",
     ),
     Row(
         workflow="LLM serving",
@@ -234,7 +234,7 @@ ROWS = (
             .magnitude
         ),
         recorded=0.018861833423207283,
-        why="An eighth of its prefill; ours is the last chunk, which looks at the whole prompt, with its decodes.",
+        why="Its figure is an eighth of the prefill; our last chunk attends to the whole prompt, beside decodes.",
     ),
     Row(
         workflow="LLM serving",
@@ -254,7 +254,7 @@ ROWS = (
             .magnitude
         ),
         recorded=0.0763390797,
-        why="Prefill and transfer of a prompt alone; prompts queue for both.",
+        why="It adds prefill and transfer of one prompt; prompts queue for both.",
     ),
     Row(
         workflow="LLM serving",
@@ -383,7 +383,7 @@ ROWS = (
             .magnitude
         ),
         recorded=11.455514543290477,
-        why="Sent once and never hidden, its gradients are not those of ZeRO 2, which go round for every microbatch.",
+        why="It sends gradients once, and hides none; those of ZeRO 2 are sent for every microbatch.",
     ),
     Row(
         workflow="Parallelism",
@@ -453,7 +453,7 @@ ROWS = (
             .routing_imbalance_factor
         ),
         recorded=1.0,
-        why="Its user is to know the factor, and 1 is the default. All routings counted: 1.689.",
+        why="It leaves the factor to its user, with 1 as the default. Counting all routings gives 1.689.",
     ),
     Row(
         workflow="Economics",
@@ -511,7 +511,7 @@ ROWS = (
             .capex_usd
         ),
         recorded=0.0,
-        why="A price that is missing is bought for nothing; 41 of its 52 accelerators have none.",
+        why="What has no price costs nothing there; 41 of its 52 accelerators have none.",
     ),
     Row(
         workflow="Economics",
@@ -520,7 +520,7 @@ ROWS = (
         unit="USD/Mtok",
         digits=4,
         twin=lambda: so.simulate(daily, seed=1, replications=5).best("cost_per_token"),
-        why="Its costs know no load; ours divide by what the day brings, with its queues.",
+        why="Its costs do not depend on a load; ours are divided by the requests of the day, with their queues.",
     ),
     Row(
         workflow="Sustainability",
@@ -602,7 +602,7 @@ ROWS = (
             m.ReliabilityModel().solve(m.Systems.Clusters.Meta_Llama3_16K_H100, 54 * 24, 60, 300).goodput_ratio
         ),
         recorded=0.903251332449859,
-        why="1 - write/interval - restart/MTBF omits the work done anew, half an interval for each failure.",
+        why="1 - write/interval - restart/MTBF omits the work that is lost, half an interval for each failure.",
     ),
     Row(
         workflow="Sensitivity",
@@ -639,7 +639,7 @@ ROWS = (
             m.SynthesisSolver().solve(m.Models.Language.Llama3_8B, m.Q_("10 ms")).required_bw.to("byte/s").magnitude
         ),
         recorded=1606000000000.0,
-        why="It reads all weights and no cache; ours looks a row of the embedding up and reads the cache.",
+        why="It reads all weights and no cache; ours reads the cache, and of the embedding one row.",
     ),
     Row(
         workflow="Scaling laws",
@@ -664,7 +664,7 @@ ROWS = (
         call=lambda: so.solve(law).best("parameters"),
         unit="G",
         twin=lambda: so.simulate(law, seed=1).best("parameters"),
-        why="The optimum of a fitted loss, with the errors of its constants; it has the rule of thumb only.",
+        why="Ours is the optimum of a fitted loss, with the errors of its constants; it has only the rule of thumb.",
     ),
     Row(
         workflow="Compression",
@@ -717,7 +717,7 @@ ROWS = (
             max(m.DataModel().solve(m.Q_(256 * 110e3 / 0.05, "byte/s"), m.Hardware.Cloud.H100).utilization, 1) * 0.05
         ),
         recorded=0.05,
-        why="A loader that is faster on average starves the accelerator now and then all the same.",
+        why="A loader that is faster on average still starves the accelerator now and then.",
     ),
     Row(
         workflow="Topology",
@@ -743,7 +743,7 @@ ROWS = (
             m.OrchestrationModel().solve(m.Systems.Clusters.Lab_64_H100, 0.5, 1.0).avg_wait_time_days.to("s").magnitude
         ),
         recorded=43200.0,
-        why="M/D/1: it takes all jobs for equally long. The wait goes as 1 + cv^2: ten times that.",
+        why="M/D/1: it takes all jobs to be equally long. The wait is in proportion to 1 + cv^2: ten times that.",
     ),
     Row(
         workflow="Privacy overhead",
