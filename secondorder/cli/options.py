@@ -326,7 +326,7 @@ class Kept(Stored):
     """Where the points of a study are kept and worked out."""
 
     store: Annotated[str | None, _store(f"{STORE_FILE} {OWN}")] = None
-    cluster: Annotated[
+    scheduler: Annotated[
         str | None,
         Parameter(group=STORE, metavar="ADDRESS", help="Dask scheduler whose workers run the points, tcp://HOST:PORT."),
     ] = None
@@ -335,7 +335,7 @@ class Kept(Stored):
         self, jobs: int, told: Callable[[int, int], None] | None = None, default: str | None = None
     ) -> "Keeping":
         """As studies take it; ``default`` is the file where no other is given."""
-        return replace(super().keeping(jobs, told, default), cluster=self.cluster)
+        return replace(super().keeping(jobs, told, default), cluster=self.scheduler)
 
 
 NOT_KEPT = Kept()

@@ -294,7 +294,7 @@ def _command() -> Callable[..., None]:
             _study(study, given, accelerators, price, drawn, simulate, margin, run, kept, out)
             return
         check_output(out)
-        for name, value in (("store", kept.store), ("cluster", kept.cluster)):
+        for name, value in (("store", kept.store), ("scheduler", kept.scheduler)):
             if value is not None:
                 expected = f"--study {' or '.join(STUDIES)}"
                 raise InputError(name, given="one without a study", expected=expected)

@@ -1,0 +1,1 @@
+"""Closed forms against simulations and measurements: comparisons, verdicts, statistics, calibration."""

@@ -1,0 +1,1 @@
+"""What has to be done: models, arrivals, lengths, traces and training jobs."""

@@ -336,6 +336,12 @@ def test_help_keeps_to_80_columns_and_clips_nothing(command: str) -> None:
     assert "Default: " not in printed
 
 
+@pytest.mark.parametrize("command", [app["train"], app["study"]["interval"], app["sweep"], app["validate"]])
+def test_a_command_that_keeps_points_offers_no_flag_twice(command) -> None:
+    names = [name for each in command.assemble_argument_collection() if not each.children for name in each.names]
+    assert len(names) == len(set(names))
+
+
 @pytest.mark.parametrize("command", VERBS)
 def test_help_ends_with_examples_that_a_shell_takes(command: str) -> None:
     epilogue = str(app[command].help_epilogue)

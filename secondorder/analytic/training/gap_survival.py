@@ -7,6 +7,7 @@ mean over this law is exact for any stationary process, however its gaps depend 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +91,7 @@ def palm_gap(process: FailureProcess) -> Gap:
         case NewNodes():
             remedy = "use new_nodes, or stationary nodes"
             raise InputError("failures", given="nodes that start new", expected="a stationary process", remedy=remedy)
-    raise AssertionError(process)
+    assert_never(process)
 
 
 def is_poisson(process: FailureProcess) -> bool:
