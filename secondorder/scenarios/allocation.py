@@ -1,4 +1,4 @@
-"""Allocations of a batch system, each of which ends when it was planned to.
+"""Allocations of a batch system, each of which ends at a planned time.
 
 >>> Allocation(ends_after="24 h", grace="5 min", requeue="30 min").period
 88200.0

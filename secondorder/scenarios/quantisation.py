@@ -45,7 +45,7 @@ class QuantisedRoofline(Roofline):
     embedding_precision: str
 
     def coefficients(self, placement: Placement) -> RooflineCoefficients:
-        """Those of the roofline, but for the weights that are read."""
+        """Those of the roofline, except for the weights that are read."""
         found, model = super().coefficients(placement), placement.model
         bandwidth = found.weights.bandwidth
         more = bytes_per_value(self.embedding_precision) - bytes_per_value(self.weight_precision)

@@ -1,4 +1,4 @@
-"""How far measured step times lay from those of a datasheet, and which of it an answer rests on."""
+"""How far measured step times lay from those of a datasheet, and which of these an answer rests on."""
 
 import math
 from collections.abc import Iterator

@@ -86,7 +86,7 @@ def fullest(job: TrainingJob) -> StageMemory:
 def rank_parameters(job: TrainingJob, chunks: Sequence[int]) -> tuple[float, float]:
     """Parameters of these chunks whose weights one accelerator works with: dense ones, and those of routed experts.
 
-    Everything is split by the tensor-parallel ranks, but for key and value matrices where there are more ranks
+    Everything is split by the tensor-parallel ranks, except for key and value matrices where there are more ranks
     than key-value heads: each rank keeps one head's.
     """
     layout, model = job.layout, job.model

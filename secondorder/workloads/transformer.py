@@ -257,7 +257,7 @@ class Transformer(Checked):
     def prefill_flops_per_pair(self) -> float:
         """Attention FLOPs for one query token against one other token, all layers, in prefill.
 
-        The same as in decoding, but for latent attention: a prompt is worked on with
+        The same as in decoding, except for latent attention: a prompt is worked on with
         expanded keys and values, ``2 layers heads (nope_dim + rope_dim + value_dim)``.
         *Valid when* the whole prompt is one chunk; engines expand the cache again for
         every later chunk.

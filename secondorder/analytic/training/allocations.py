@@ -1,4 +1,4 @@
-"""Runs whose allocations end when they were planned to: the work that one allocation keeps.
+"""Runs whose allocations end at a planned time: the work that one allocation keeps.
 
 Clocks: failures strike in restarts, work and writes, the last one too; not in a downtime, in the idle rest of an
 allocation, or in the queue.

@@ -1,4 +1,4 @@
-"""Servers behind one line that customers join as they come: for all that looks at how many are inside."""
+"""Servers behind one line that customers join as they come: for whatever looks at how many are inside."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence

@@ -1,4 +1,4 @@
-"""A training run on SimPy whose allocations end when they were planned to: a last checkpoint, the queue, a restart."""
+"""A training run on SimPy whose allocations end at a planned time: a last checkpoint, the queue, a restart."""
 
 import simpy
 

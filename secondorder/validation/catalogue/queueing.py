@@ -1,4 +1,4 @@
-"""Twins of the queueing closed forms. Times are in units of a mean service of 1 s, but for batches."""
+"""Twins of the queueing closed forms. Times are in units of a mean service of 1 s, except for batches."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""Twins of what follows a failure, or the end of an allocation: replicas that go on, vain diagnoses, failed repairs."""
+"""Twins of what follows a failure or the end of an allocation: replicas that go on, false diagnoses, failed repairs."""
 
 from dataclasses import replace
 
