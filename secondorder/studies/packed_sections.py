@@ -11,7 +11,7 @@ from secondorder.simulate.statistics.controls import Control
 from secondorder.simulate.statistics.histogram import Histogram
 from secondorder.simulate.statistics.runs import Section
 
-FORMAT = 1
+FORMAT = 2
 """Number of the form that sections are packed in: a study keys its points by it."""
 WHOLE = ("bins", "counts")
 """Arrays of a histogram that hold integers."""

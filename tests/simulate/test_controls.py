@@ -191,3 +191,22 @@ def test_arrivals_whose_gaps_are_not_independent_have_no_reference():
     )
     assert ServingSource(bursty).reference is None
     assert not ServingSource(bursty).run(0, 100).controls
+
+
+@pytest.mark.parametrize("load", [0.3, 0.9])
+def test_the_control_of_the_end_to_end_latency_has_mean_zero_whatever_the_outputs(load):
+    """The grid of 256 outputs only sets the time that is asked about: the chance of it given a request's own is exact."""
+    source = ServingSource(services(load=load), 1)
+    for label in ("p50", "p99"):
+        values = [source.run(k, 4_000).controls[f"e2el_{label}"] for k in range(40)]
+        assert {expected for _, expected in values} == {0.0}
+        means = np.array([each.mean() for each, _ in values])
+        assert abs(means.mean()) < 3.5 * means.std(ddof=1) / math.sqrt(40)
+        assert means.std() > 0
+
+
+def test_the_share_of_waits_up_to_a_time_is_that_of_the_law():
+    law = wait_law(0.8, 1.0, -np.log1p(-(np.arange(100_000) + 0.5) / 100_000), np.full(100_000, 1e-5))
+    times = np.array([-1.0, 0.05, 0.3, 2.0, 20.0])
+    exact = np.where(times < 0, 0.0, 1 - 0.8 * np.exp(-0.2 * times))
+    assert law.share_up_to(times) == pytest.approx(exact, abs=1e-4)

@@ -4,13 +4,15 @@ A request brings the time that it takes of a full engine. One server who does th
 its long waits when the service has its own: at 97 % load it explains three quarters of the variance of a p99.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from secondorder.answers.metric import QUANTILES
+from secondorder.answers.metric import QUANTILES, value_name
 from secondorder.arrays import Floats
 from secondorder.scenarios.serving import Serving
+from secondorder.simulate.serving.columns import Columns
 from secondorder.simulate.statistics.runs import Known
 from secondorder.simulate.statistics.single_server import WaitLaw, wait_law, waits
 from secondorder.workloads.arrivals import Deterministic, Gamma, Poisson
@@ -20,6 +22,8 @@ MOST_LOAD = 0.997
 """Load of the reference past which it has no use."""
 POINTS = 256
 """Points of the law of each length, where the two are independent."""
+NEAR = 1e-4
+"""Relative error of the time that a share of requests has ended by: the chance of any time is known."""
 RENEWAL = (Poisson, Gamma, Deterministic)
 """Arrivals with independent gaps, for which the wait is known."""
 
@@ -45,22 +49,31 @@ class Work:
 
 @dataclass(frozen=True)
 class Reference:
-    """The queue: the work of a request and the law of the wait."""
+    """The queue: the work of a request, the law of the wait, and the ``pace`` of a full engine in s per output token.
+
+    ``ends``: by quantile, the time that about this share of waits and outputs together does not exceed.
+    """
 
     work: Work
     law: WaitLaw
+    pace: float
+    ends: Mapping[str, float]
 
     def controls(self, drawn: Requests, rng: np.random.Generator) -> dict[str, Known]:
         """By statistic: a value of each request, and its known mean. The wait, and whether it is within a quantile.
 
-        The first wait is drawn from the law, so that every request has these means.
+        The first wait is drawn from the law, so that every request has these means. End to end: whether wait and
+        outputs together are within a quantile, less the chance of it given the outputs. A request's own outputs do
+        not affect its wait, so the mean is 0 whatever the law of outputs.
         """
-        service = self.work.of(*_lengths(drawn))
-        wait = waits(np.asarray(drawn.arrival), service, self.law.sample(rng))
+        prompts, outputs = _lengths(drawn)
+        wait = waits(np.asarray(drawn.arrival), self.work.of(prompts, outputs), self.law.sample(rng))
         found: dict[str, Known] = {"mean": (wait, self.law.mean)}
         for label, level in QUANTILES.items():
             most, share = self.law.level(level)
             found[label] = (wait <= most, share)
+            left = self.ends[label] - self.pace * outputs
+            found[value_name("e2el", label)] = ((wait <= left) - self.law.share_up_to(left), 0.0)
         return found
 
 
@@ -73,7 +86,7 @@ def work_of(scenario: Serving) -> Work:
     prompts, outputs, weights = scenario.offered.grid(POINTS)
 
     def mean(values: Floats) -> float:
-        return float(np.cumsum(values * weights)[-1])
+        return _sum(values * weights)
 
     output = mean(outputs)
     held = mean(outputs * (prompts + outputs / 2)) / output
@@ -101,29 +114,46 @@ def work_of(scenario: Serving) -> Work:
     return Work(prompt, rest / decodes, each)
 
 
-def reference_of(scenario: Serving, drawn: Requests, finish: Floats) -> Reference | None:
+def reference_of(scenario: Serving, drawn: Requests, served: Columns) -> Reference | None:
     """The reference of a service whose gaps between arrivals are independent.
 
-    Its speed is that of the service in the middle of a backlog. ``drawn``: the requests of the backlog, ``finish``
-    their ends. None where no such queue has a steady state.
+    Its speed is that of the service in the middle of a backlog: ``drawn`` are its requests, ``served`` how it went.
+    None where no such queue has a steady state.
     """
     if not isinstance(scenario.arrivals, RENEWAL):
         return None
     work = work_of(scenario)
-    order = np.argsort(finish, kind="stable")
+    order = np.argsort(served.finish, kind="stable")
     middle = order[len(order) // 4 : 3 * len(order) // 4]
-    took = float(finish[middle[-1]] - finish[order[len(order) // 4 - 1]])
+    took = float(served.finish[middle[-1]] - served.finish[order[len(order) // 4 - 1]])
     prompts, outputs = _lengths(drawn)
-    done = float(np.cumsum(work.of(prompts[middle], outputs[middle]))[-1])
+    done = _sum(work.of(prompts[middle], outputs[middle]))
     if not done > 0 or not took > 0:
         return None
     work = work.scaled(took / done)
     inputs, lasting, weights = scenario.offered.grid(POINTS)
     services = work.of(inputs, lasting)
-    load = scenario.rate * float(np.cumsum(services * weights)[-1])
-    return (
-        Reference(work, wait_law(scenario.rate, scenario.arrivals.scv, services, weights)) if load < MOST_LOAD else None
-    )
+    if not scenario.rate * _sum(services * weights) < MOST_LOAD:
+        return None
+    law = wait_law(scenario.rate, scenario.arrivals.scv, services, weights)
+    pace = _sum(served.finish[middle] - served.first_token[middle]) / _sum(outputs[middle])
+    ends = {label: _end(law, level, pace * lasting, weights) for label, level in QUANTILES.items()}
+    return Reference(work, law, pace, ends)
+
+
+def _end(law: WaitLaw, level: float, lasting: Floats, weights: Floats) -> float:
+    """The time that about this share of waits and outputs together does not exceed, by bisection."""
+    low, high = 0.0, law.level(level)[0] + float(lasting.max())
+    while high - low > NEAR * high:
+        middle = (low + high) / 2
+        enough = _sum(weights * law.share_up_to(middle - lasting)) >= level
+        low, high = (low, middle) if enough else (middle, high)
+    return high
+
+
+def _sum(terms: Floats) -> float:
+    """In order, so that it does not depend on the machine."""
+    return float(np.cumsum(terms)[-1])
 
 
 def _lengths(drawn: Requests) -> tuple[Floats, Floats]:

@@ -56,7 +56,7 @@ class ServingSource:
             return None
         backlog = self._flood(0, max(BACKLOG, TURNS * self.full))
         try:
-            return reference_of(self.scenario, backlog, self._columns(backlog).finish)
+            return reference_of(self.scenario, backlog, self._columns(backlog))
         except InputError:
             return None
 

@@ -118,7 +118,9 @@ def intervals(sections: Sequence[Section]) -> dict[str, Quantile]:
         sums, sizes = [law.total for law in laws], [law.size for law in laws]
         found[value_name(name, "mean")] = Quantile(ratio_interval(sums, sizes, controls=controls.get("mean", ())))
         found |= {
-            value_name(name, label): quantile_interval(laws, level, controls=controls.get(label, ()))
+            value_name(name, label): quantile_interval(
+                laws, level, controls=controls.get(value_name(name, label), controls.get(label, ()))
+            )
             for label, level in QUANTILES.items()
         }
     for metric in parts[0].totals:

@@ -60,18 +60,18 @@ def quantile_interval(
     together = pooled(sections)
     place = together.place(level)
     spread = share_spread(sections, int(together.bins[place]), controls)
-    if spread.luck:
+    if spread.luck and level + spread.luck < 1:
         place = together.place(level + spread.luck)
         spread = share_spread(sections, int(together.bins[place]), controls)
-        level = min(level + spread.luck, 1.0)
-        place = together.place(level)
+    level = min(level + spread.luck, 1.0)
+    place = together.place(level)
     error = spread.error
     reach = student_quantile(confidence, spread.degrees) * error
     low = float(together.least[together.place(level - reach)])
     high = float(together.greatest[together.place(level + reach)])
     interval = Interval(float(together.means[place]), low, high)
-    if level + reach >= 1:  # nothing lies past the largest value, but its bound is unknown
-        interval = Interval(interval.mean, low, math.inf if error else high)
+    if level + reach >= 1 and error:  # nothing lies past the largest value, but its bound is unknown
+        interval = Interval(interval.mean, low, math.inf)
     return Quantile(interval, _jumps(together, level, 2 * reach))
 
 

@@ -27,8 +27,8 @@ class Observed:
     ``values``: of each measured quantity, one per request (NaN where it has none). ``work``: what is in the system as
     each request arrives, such as the requests ahead of it. ``settled``: how many of the requests cannot have been
     affected by the end of the arrivals. ``totals``: ratios that are no mean of values, such as a throughput.
-    ``controls``: for a statistic ("mean", "p99"), a value of each request that is correlated with it, and that value's
-    known mean.
+    ``controls``: for a statistic of all values ("mean", "p99") or of one ("e2el_p99"), a value of each request that is
+    correlated with it, and that value's known mean.
     """
 
     values: Mapping[str, Floats] = field(repr=False)

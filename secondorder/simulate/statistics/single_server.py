@@ -29,6 +29,11 @@ class WaitLaw:
         place = int(np.searchsorted(self.cumulated, share))
         return (place + 0.5) * self.step, float(self.cumulated[place])
 
+    def share_up_to(self, times: Floats) -> Floats:
+        """The share of waits that do not exceed each time, in s."""
+        shares = np.interp(times / self.step - 0.5, np.arange(len(self.cumulated)), self.cumulated)
+        return np.where(times < 0, 0.0, shares)
+
     def sample(self, rng: np.random.Generator) -> float:
         """A wait drawn from the law."""
         return self.step * int(np.searchsorted(self.cumulated, rng.random()))
