@@ -320,22 +320,32 @@ class Stored:
 NOT_STORED = Stored()
 
 
+def _scheduler(*names: str) -> Parameter:
+    text = "Dask scheduler whose workers run the points, tcp://HOST:PORT."
+    return Parameter(name=names, group=STORE, metavar="ADDRESS", help=text)
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Kept(Stored):
     """Where the points of a study are kept and worked out."""
 
     store: Annotated[str | None, _store(f"{STORE_FILE} {OWN}")] = None
-    scheduler: Annotated[
-        str | None,
-        Parameter(group=STORE, metavar="ADDRESS", help="Dask scheduler whose workers run the points, tcp://HOST:PORT."),
-    ] = None
+    cluster: Annotated[str | None, _scheduler("--cluster", "--scheduler")] = None
 
     def keeping(
         self, jobs: int, told: Callable[[int, int], None] | None = None, default: str | None = None
     ) -> "Keeping":
         """As studies take it; ``default`` is the file where no other is given."""
-        return replace(super().keeping(jobs, told, default), cluster=self.scheduler)
+        return replace(super().keeping(jobs, told, default), cluster=self.cluster)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class KeptBesideNodes(Kept):
+    """The same for a command whose ``--cluster`` names the nodes of a step."""
+
+    cluster: Annotated[str | None, _scheduler("--scheduler")] = None
 
 
 NOT_KEPT = Kept()

@@ -4,7 +4,7 @@ The flags are the fields of ``Training`` and of what it has: checkpoints, recove
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
@@ -12,10 +12,10 @@ from cyclopts import Group, Parameter
 from secondorder.cli.drawing import NOTHING, Drawn, check_drawn, write_figure, write_report
 from secondorder.cli.flags import INNER, Flag, Given, attach, by_flag, flag_of, flags_of, given_in, nested
 from secondorder.cli.options import (
-    NOT_KEPT,
     OUTPUT,
     PRINTED,
     Kept,
+    KeptBesideNodes,
     Margin,
     Output,
     Replications,
@@ -272,6 +272,16 @@ def _no_interval(table: dict[str, Any]) -> InputError:
 
 # The command
 
+NO_STORE = KeptBesideNodes()
+
+
+def _scheduled(given: Given, kept: KeptBesideNodes) -> tuple[Given, KeptBesideNodes]:
+    """``--cluster tcp://HOST:PORT`` is a scheduler, as it is for the other commands, and no cluster of nodes."""
+    address = given.get("cluster")
+    if not isinstance(address, str) or "://" not in address:
+        return given, kept
+    return {name: value for name, value in given.items() if name != "cluster"}, replace(kept, cluster=address)
+
 
 def _command() -> Callable[..., None]:
     every = flags()
@@ -285,16 +295,16 @@ def _command() -> Callable[..., None]:
         simulate: Simulated = True,
         margin: Margin = None,
         run: Replications = TIMES,
-        kept: Kept = NOT_KEPT,
+        kept: KeptBesideNodes = NO_STORE,
         drawn: Drawn = NOTHING,
         out: Output = PRINTED,
     ) -> None:
-        given = given_in(values, every)
+        given, kept = _scheduled(given_in(values, every), kept)
         if study is not None:
             _study(study, given, accelerators, price, drawn, simulate, margin, run, kept, out)
             return
         check_output(out)
-        for name, value in (("store", kept.store), ("scheduler", kept.scheduler)):
+        for name, value in (("store", kept.store), ("scheduler", kept.cluster)):
             if value is not None:
                 expected = f"--study {' or '.join(STUDIES)}"
                 raise InputError(name, given="one without a study", expected=expected)
@@ -319,10 +329,11 @@ def _study_command(name: Study) -> Callable[..., None]:
         simulate: Simulated = True,
         margin: Margin = None,
         run: Replications = TIMES,
-        kept: Kept = NOT_KEPT,
+        kept: KeptBesideNodes = NO_STORE,
         out: Output = PRINTED,
     ) -> None:
-        _study(name, given_in(values, every), accelerators, price, drawn, simulate, margin, run, kept, out)
+        given, kept = _scheduled(given_in(values, every), kept)
+        _study(name, given, accelerators, price, drawn, simulate, margin, run, kept, out)
 
     study.__doc__ = STUDIES[name]
     return attach(study, every, SYSTEMS["training"])

@@ -116,7 +116,7 @@ def validate(
     if report is not None and coverage:
         raise InputError("report", given="--report with --coverage", expected="one of the two")
     if kept != NOT_KEPT and not coverage:
-        raise InputError("store", given="--store, --resume or --scheduler alone", expected="--coverage too")
+        raise InputError("store", given="--store, --resume or --cluster alone", expected="--coverage too")
     check_folder(report)
     if not coverage:
         _catalogue(suite, thorough, seed, jobs, out, report)

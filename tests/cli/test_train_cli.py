@@ -269,3 +269,15 @@ def test_study_is_train_with_a_study(capsys) -> None:
     assert capsys.readouterr().out == by_study
     assert main(["train", *flags, "--interval", "20 min", "--store", "x.db"]) == 2
     assert "store: got one without a study" in capsys.readouterr().err
+
+
+def test_the_address_of_a_scheduler_is_no_cluster_of_nodes(capsys, monkeypatch):
+    """``--cluster tcp://...`` reaches dask as it does for a sweep; nobody listens at port 1."""
+    monkeypatch.setattr("secondorder.executor.REACH", "1s")
+    pytest.importorskip("distributed")
+    flags = ["--failures", "exponential 3 h", "--write", "60 s", "--restart", "300 s", "--replications", "2"]
+    for given in (["--cluster", "tcp://127.0.0.1:1"], ["--scheduler", "tcp://127.0.0.1:1"]):
+        assert main(["study", "interval", *flags, *given]) == 2
+        assert "cluster: got tcp://127.0.0.1:1, expected the address of a dask scheduler" in capsys.readouterr().err
+        assert main(["train", "--interval", "30 min", *flags, *given]) == 2
+        assert "scheduler: got one without a study" in capsys.readouterr().err
