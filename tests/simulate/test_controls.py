@@ -195,7 +195,7 @@ def test_arrivals_whose_gaps_are_not_independent_have_no_reference():
 
 @pytest.mark.parametrize("load", [0.3, 0.9])
 def test_the_control_of_the_end_to_end_latency_has_mean_zero_whatever_the_outputs(load):
-    """The grid of 256 outputs only sets the time that is asked about: the chance of it given a request's own is exact."""
+    """The grid of outputs only sets the time that is asked about; the chance of it given a request's own is exact."""
     source = ServingSource(services(load=load), 1)
     for label in ("p50", "p99"):
         values = [source.run(k, 4_000).controls[f"e2el_{label}"] for k in range(40)]
