@@ -1,5 +1,7 @@
 """Claims about data-parallel ranks and expert parallelism: step times by hand and by drawing, memory, refusals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,8 @@ import secondorder as so
 from secondorder.cli import main
 from secondorder.errors import InputError
 from secondorder.scenarios.engine_memory import rank_weights
-from secondorder.scenarios.expert_ranks import greatest, step_of_loads, together
+from secondorder.scenarios.expert_ranks import greatest, rank_coefficients, step_of_loads, together
+from secondorder.scenarios.steptime import Placement
 from secondorder.simulate.serving.live import LiveEngine
 
 MIXTURE = so.models.qwen3_30b_a3b
@@ -40,6 +43,18 @@ def test_a_step_of_two_ranks_is_their_own_parts_and_the_experts_that_all_tokens_
     floors = 48 * (26e-6 + 52e-6) + 1.2e-4 + 20 * 2.8e-6
     exchange = 48 * (2 * 4.5e-6 + 40 * 2048 * 2 * 2 * (1 / 2) / 0.75 / 450e9)
     assert found == pytest.approx(outside + experts + dense + grouped + head + cache + floors + exchange, rel=1e-6)
+
+
+@pytest.mark.parametrize(("link", "measured"), [("200 GB/s", 191e-6), ("450 GB/s", 96e-6)], ids=["H800", "H20"])
+def test_an_exchange_within_a_node_is_within_20_percent_of_deepep(link, measured):
+    """128 tokens of 7,168 values on each of eight cards: DeepEP, legacy table (H800) and pull request 173 (H20)."""
+    device = replace(so.accelerators.h100_sxm, link_bandwidth=link)
+    placement = Placement(
+        model=so.models.deepseek_v3, accelerator=device, precision="fp8", kv_precision="bf16", data_parallel_size=8,
+        enable_expert_parallel=True,
+    )  # fmt: skip
+    c = rank_coefficients(so.MeasuredRoofline(), placement)
+    assert c.exchange + 8 * 128 * c.exchanged_per_token == pytest.approx(measured, rel=0.2)
 
 
 def test_a_step_lasts_as_long_as_that_of_the_fullest_rank():
