@@ -19,6 +19,10 @@ APPROACH = 5
 STRIDE = 0.7
 FEWEST, MOST = 12, 24
 """Replays whose equations are solved together: at least, and before a fit is said not to have settled."""
+TRUTHS = 12
+"""Constants near the fit that are replayed as if they were the truth, in opposite pairs."""
+THINNED = 2
+"""Of the rounds, one in so many is fitted to each of these truths."""
 CLOSEST = 1e-4
 """Relative scatter of a measured time that is assumed at least, and change of the times that is none."""
 
@@ -27,12 +31,16 @@ NOTHING = 1e-9
 
 
 class Equations(NamedTuple):
-    """``matrix @ constants = target``, a row a measured time: of which ``request``, and if of its ``first`` token."""
+    """``matrix @ constants = target``, a row a measured time: of which ``request``, and if of its ``first`` token.
+
+    Both sides are in s times ``weight``.
+    """
 
     matrix: Floats
     target: Floats
     request: npt.NDArray[np.int_]
     first: npt.NDArray[np.bool_]
+    weight: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +57,14 @@ def fixed_point(equations: Callable[[Floats], Equations], start: Floats, least: 
     """Constants, at least ``least``, that solve the ``equations`` of the schedules which they themselves give.
 
     Solved together over at least 12 rounds, until the first and the second half of them give constants within one
-    standard error, or times within a ten-thousandth; after 24 rounds it has not settled. Targets are in parts of what
-    was measured.
+    standard deviation of what a single round gives, or times within a ten-thousandth; after 24 rounds it has not
+    settled. Targets are in parts of what was measured.
 
-    *Standard errors:* those of least squares whose residuals are independent between requests (Huber-White), plus what
-    the schedule adds in common: the variance of the single rounds' solutions in place of the part of it that is
-    independent between requests, which the first already has.
-    Source: White 1980, eq. 8; between-round variance as in Rubin 1987, eq. 3.1.6.
+    *Standard errors:* the times of a truth that lies as far off as the fit is uncertain are themselves a replay. The
+    schedules around the fit, fitted to those of 12 such truths, miss them by ``e``, on account of the schedule alone.
+    The scatter of the measured times comes from the residuals, which are independent between requests (Huber-White);
+    what of them is the schedule's is known from the same truths, and is taken off: ``max(white - independent, 0) +
+    mean(e^2)``. Source: White 1980, eq. 8; Efron and Tibshirani 1993, section 6.5 (parametric bootstrap).
     """
     constants = start
     for _ in range(APPROACH):
@@ -63,19 +72,20 @@ def fixed_point(equations: Callable[[Floats], Equations], start: Floats, least: 
         constants = constants + STRIDE * (solved - constants)
     seen: list[Equations] = []
     alone: list[Floats] = []
-    spread, settled = np.zeros(len(start)), False
+    settled = False
     while len(seen) < MOST and not settled:
         for _ in range(2):
             seen.append(equations(constants))
             alone.append(_solved(seen[-1:], least))
             constants = _solved(seen, least)
         if len(seen) >= FEWEST:
-            spread = _spread(seen, constants, least, np.array(alone))
             half = len(seen) // 2
             apart = _solved(seen[:half], least) - _solved(seen[half:], least)
             moved = float(np.sqrt(np.mean((seen[-1].matrix @ apart) ** 2)))
-            settled = bool((np.abs(apart) <= spread).all()) or moved < CLOSEST
-    return FixedPoint(constants=constants, spread=spread, rounds=APPROACH + len(seen), settled=settled)
+            scatter = _scatter(seen, constants, least, np.array(alone))
+            settled = bool((np.abs(apart) <= scatter).all()) or moved < CLOSEST
+    spread = _spread(equations, seen, constants, least, np.cov(np.array(alone), rowvar=False))
+    return FixedPoint(constants=constants, spread=spread, rounds=APPROACH + len(seen) + TRUTHS, settled=settled)
 
 
 def _solved(seen: Sequence[Equations], least: Floats) -> Floats:
@@ -111,23 +121,78 @@ def _width(missed: Floats) -> float:
     return max(1.4826 * float(np.median(np.abs(missed))), CLOSEST) if missed.size else 1.0
 
 
-def _spread(seen: Sequence[Equations], constants: Floats, least: Floats, alone: Floats) -> Floats:
-    """Standard errors: see ``fixed_point``."""
-    _, missed, weight = _robust(seen, least)
-    matrix = np.concatenate([each.matrix for each in seen])
-    scale = np.linalg.norm(matrix, axis=0)
+def _scores(rows: Equations, missed: Floats, weight: Floats) -> Floats:
+    """By row, what it adds to the constants with these residuals."""
+    scale = np.linalg.norm(rows.matrix, axis=0)
     scale[scale == 0] = 1.0
-    scaled = matrix / scale
+    scaled = rows.matrix / scale
     inverse = np.linalg.pinv(scaled.T @ (weight[:, None] * scaled))
-    scores = (weight * missed)[:, None] * scaled @ inverse
-    count = int(seen[0].request.max()) + 1
-    by_round = np.zeros((len(seen), count, len(constants)))
-    for place, rows in enumerate(np.split(scores, np.cumsum([len(each.target) for each in seen])[:-1])):
-        np.add.at(by_round[place], seen[place].request, rows)
-    requests = len(np.unique(seen[0].request))
-    within = (by_round.sum(axis=0) ** 2).sum(axis=0) * requests / max(requests - len(constants), 1)
+    found: Floats = (weight * missed)[:, None] * scaled @ inverse / scale
+    return found
+
+
+def _by_request(rows: Equations, scores: Floats) -> Floats:
+    found = np.zeros((int(rows.request.max()) + 1, scores.shape[1]))
+    np.add.at(found, rows.request, scores)
+    return found
+
+
+def _together(seen: Sequence[Equations]) -> Equations:
+    return Equations(*(np.concatenate(column) for column in zip(*seen, strict=True)))
+
+
+def _corrected(seen: Sequence[Equations]) -> float:
+    """Of a variance from the residuals of so many requests, for the constants that were fitted to them."""
+    requests, constants = len(np.unique(seen[0].request)), int(seen[0].matrix.shape[1])
+    return requests / max(requests - constants, 1)
+
+
+def _scatter(seen: Sequence[Equations], constants: Floats, least: Floats, alone: Floats) -> Floats:
+    """Of constants that a single round gives: between rounds, and what requests add on average over the rounds."""
+    _, missed, weight = _robust(seen, least)
+    rows = _together(seen)
+    parts = np.split(_scores(rows, missed, weight), np.cumsum([len(each.target) for each in seen])[:-1])
+    by_round = np.array([_by_request(each, part) for each, part in zip(seen, parts, strict=True)])
+    within = (by_round.sum(axis=0) ** 2).sum(axis=0) * _corrected(seen)
     deviations = (by_round - by_round.mean(axis=0)) * len(seen)
     independent = (deviations**2).sum(axis=(0, 1)) / (len(seen) - 1)
-    between = (alone * scale).var(axis=0, ddof=1)
-    spread: Floats = np.sqrt(np.maximum(within - independent, 0.0) + between) / scale
+    found: Floats = np.sqrt(np.maximum(within - independent, 0.0) + alone.var(axis=0, ddof=1))
+    return found
+
+
+def _spread(
+    equations: Callable[[Floats], Equations],
+    seen: Sequence[Equations],
+    constants: Floats,
+    least: Floats,
+    between: Floats,
+) -> Floats:
+    """Standard errors: see ``fixed_point``. ``between``: the covariance of single rounds' constants."""
+    _, missed, weight = _robust(seen, least)
+    rows = _together(seen)
+    requests = _by_request(rows, _scores(rows, missed, weight))
+    white = requests.T @ requests * _corrected(seen)
+    square, independent = np.zeros(len(constants)), np.zeros(len(constants))
+    for away in _draws(white + between):
+        truth = np.maximum(constants + away, least)
+        replayed = equations(truth)
+        added = (replayed.matrix @ truth - replayed.target) / replayed.weight
+        moved = [each._replace(target=each.target + added * each.weight) for each in seen[::THINNED]]
+        found, _, weight = _robust(moved, least)
+        rows = _together(moved)
+        scores = _scores(rows, rows.target - rows.matrix @ truth, weight)
+        square += (found - truth) ** 2 / TRUTHS
+        independent += (_by_request(rows, scores) ** 2).sum(axis=0) / TRUTHS
+    spread: Floats = np.sqrt(np.maximum(np.diag(white) - independent, 0.0) + square)
     return spread
+
+
+def _draws(covariance: Floats) -> Floats:
+    """Deviations with this covariance, the same ones each time, in opposite pairs."""
+    size = np.sqrt(np.diag(covariance))
+    size[size == 0] = 1.0
+    values, vectors = np.linalg.eigh(covariance / np.outer(size, size))
+    root = vectors * np.sqrt(np.maximum(values, 0.0)) * size[:, None]
+    normal = np.random.default_rng(np.random.SeedSequence(1)).standard_normal((TRUTHS // 2, len(size)))
+    found: Floats = np.concatenate([normal, -normal]) @ root.T
+    return found

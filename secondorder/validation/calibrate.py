@@ -99,7 +99,7 @@ def calibrate(
 
     def equations(constants: Floats) -> Equations:
         replays = zip(runs, scenarios, chosen, strict=True)
-        return _joined([_equations(run, _step_time(start, constants, each), each, rows) for run, each, rows in replays])
+        return _joined([_equations(run, start, constants, each, rows) for run, each, rows in replays])
 
     point = fixed_point(equations, _start(start, scenarios[0]), LEAST)
     constants = point.constants
@@ -161,8 +161,15 @@ def _step_time(start: MeasuredRoofline, constants: Floats, scenario: Serving) ->
     )
 
 
-def _equations(measured: MeasuredRun, step_time: MeasuredRoofline, scenario: Serving, chosen: Rows) -> Equations:
-    """Two a request, in proportion to what was measured: its decoding, and the time to its first token."""
+def _equations(
+    measured: MeasuredRun, start: MeasuredRoofline, constants: Floats, scenario: Serving, chosen: Rows
+) -> Equations:
+    """Two a request: its decoding, in proportion to what was measured, and the time to its first token.
+
+    The latter in proportion to the middle of what was measured and replayed: a long wait of either would else count
+    less than the other's, and the front end would come out too small or too large.
+    """
+    step_time = _step_time(start, constants, scenario)
     log = StepLog(step_time)
     replayed = run(replace(scenario, step_time=log), draw(scenario, len(measured.requests)), leaps=False)
     features = _features(step_time, scenario, np.array(log.steps, float))
@@ -173,10 +180,12 @@ def _equations(measured: MeasuredRun, step_time: MeasuredRoofline, scenario: Ser
     front = np.concatenate([np.zeros(len(ttft)), np.ones(len(ttft))])
     matrix = np.column_stack([rows[:, :5], front])
     target = np.concatenate([decoding, prefill]) - rows[:, 5]
-    weight = np.concatenate([1 / np.maximum(decoding, 1e-3), 1 / (3 * np.maximum(ttft, 0.02))])
+    middle = (ttft + replayed.requests["ttft"].to_numpy() + constants[5]) / 2
+    weight = np.concatenate([1 / np.maximum(decoding, 1e-3), 1 / (3 * np.maximum(middle, 0.02))])
     keep = np.concatenate([chosen & (decoding > 0), chosen])
     request = np.tile(np.arange(len(ttft)), 2)
-    return Equations((matrix * weight[:, None])[keep], (target * weight)[keep], request[keep], front[keep] > 0)
+    whole = Equations(matrix * weight[:, None], target * weight, request, front > 0, weight)
+    return Equations(*(column[keep] for column in whole))
 
 
 def _joined(parts: Sequence[Equations]) -> Equations:

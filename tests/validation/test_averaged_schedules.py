@@ -18,7 +18,7 @@ def system(rng: np.random.Generator, scatter: float) -> Callable[[Floats], Equat
     matrix = rng.uniform(0.1, 1.0, (2 * COUNT, 3))
     first = np.arange(2 * COUNT) >= COUNT
     target = matrix @ TRUTH + scatter * np.where(first, 0.3, 1.0) * rng.standard_normal(2 * COUNT)
-    known = Equations(matrix, target, np.tile(np.arange(COUNT), 2), first)
+    known = Equations(matrix, target, np.tile(np.arange(COUNT), 2), first, np.ones(2 * COUNT))
     return lambda _: known
 
 
