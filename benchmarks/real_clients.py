@@ -292,7 +292,9 @@ def numbered(frame: pd.DataFrame) -> pd.DataFrame:
 def within(client: Client, first: Path, second: Path) -> None:
     """Print whether the second run's summary is what ``simulate`` says, within the overhead of the first."""
     before, found = result(client, first).requests, result(client, second).requests
-    (engine, _), (_, simulated) = reached(first, before), reached(second, found)
+    (engine, _), (answers, simulated) = reached(first, before), reached(second, found)
+    sooner = np.median(found["arrival"] - answers["arrival_s"]) - (found["arrival"] - answers["arrival_s"]).iloc[0]
+    print(f"the first request reached the engine {sooner * 1e3:+.1f} ms later after its stamp than the median one")
     own, own_before = client.own(second), client.own(first)
     rows = []
     for metric in ("ttft", "tpot", "e2el"):

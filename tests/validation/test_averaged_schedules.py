@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from secondorder.arrays import Floats
-from secondorder.validation.averaged_schedules import FEWEST, Equations, FixedPoint, fixed_point
+from secondorder.validation.averaged_schedules import FEWEST, TRUTHS, Equations, FixedPoint, fixed_point
+from secondorder.validation.calibrate import LEVEL
 
 TRUTH = np.array([1.5, 2.0, 0.3])
 LEAST = np.array([1.0, 1.0, 0.0])
@@ -43,6 +45,10 @@ def test_standard_errors_are_the_scatter_of_repeats() -> None:
     runs = [fit(system(np.random.default_rng(seed), 0.05)) for seed in range(60)]
     scores = np.array([(run.constants - TRUTH) / run.spread for run in runs])
     assert abs(np.mean(scores**2) - 1) < 4 * np.sqrt(2 / scores.size)
+
+
+def test_intervals_are_those_of_as_many_degrees_of_freedom_as_truths() -> None:
+    assert pytest.approx(t.ppf(0.975, TRUTHS), abs=5e-4) == LEVEL
 
 
 def test_a_few_wild_times_change_little() -> None:
