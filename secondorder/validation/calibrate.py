@@ -34,7 +34,7 @@ CONSTANTS = ("memory", "arithmetic", "attention", "per_sequence", "prefill_step"
 LEAST = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
 """No efficiency is above 1, no time below 0."""
 LEVEL = 2.179
-"""Standard errors on either side of a constant: 95 % by Student's t, as 12 truths (``TRUTHS``) tell a standard error."""
+"""Standard errors on either side: 95 % by Student's t, as 12 truths (``TRUTHS``) tell a standard error."""
 
 
 @dataclass(frozen=True, kw_only=True)
