@@ -56,7 +56,7 @@ def run_of(work: Workload, e: Engine, index: int, place: int) -> tuple[int, int]
 @inlined
 def cached(state: State, identity: int) -> int:
     """The first block with this identity, or NONE: a block that was forgotten since no longer has it."""
-    block = int(state.first[identity])
+    block = int(state.first[identity]) - 1
     return block if block != NONE and state.blocks[block].content == identity else NONE
 
 
@@ -66,7 +66,7 @@ def remember(state: State, block: int, identity: int) -> None:
     blocks, other = state.blocks, cached(state, identity)
     blocks[block].content, blocks[block].same = identity, NONE
     if other == NONE:
-        state.first[identity] = block
+        state.first[identity] = block + 1
         return
     while blocks[other].same >= 0:
         other = blocks[other].same
@@ -84,9 +84,9 @@ def forget(state: State, block: int) -> None:
 def take_out(state: State, block: int) -> None:
     """Take a block out of the chain of blocks with its identity."""
     blocks, identity = state.blocks, state.blocks[block].content
-    other = int(state.first[identity])
+    other = int(state.first[identity]) - 1
     if other == block:
-        state.first[identity] = max(blocks[block].same, NONE)
+        state.first[identity] = max(blocks[block].same, NONE) + 1
         return
     while blocks[other].same != block:
         other = blocks[other].same
@@ -105,18 +105,30 @@ def fill(state: State, work: Workload, k: int, before: int, after: int) -> None:
             remember(state, int(state.held[row + place]), identity)
             identity += 1
         place += 1
-    for place in range(place, full):  # noqa: B020
-        remember(state, int(state.held[row + place]), e.own + row + place)
+    if slot.preemptions > 0:
+        for place in range(place, full):  # noqa: B020
+            remember(state, int(state.held[row + place]), e.own + row + place)
     slot.filled = max(slot.filled, full)
+
+
+# A request that was never preempted is the only one to know its own blocks: they are named by being ``filled``.
+
+
+@called
+def name_own(state: State, k: int) -> None:
+    """A request is about to be preempted for the first time: it may ask for its own blocks again."""
+    e, slot, row = state.engine[0], state.slots[k], k * state.engine[0].width
+    for place in range(slot.prefix, slot.filled):
+        remember(state, int(state.held[row + place]), e.own + row + place)
 
 
 @called
 def disown(state: State, k: int) -> None:
-    """Forget the identities of a finished request's own blocks: nobody will ask for them again."""
-    e, slot = state.engine[0], state.slots[k]
-    for identity in range(e.own + k * e.width + slot.prefix, e.own + k * e.width + slot.filled):
+    """Forget the identities of a finished request's own blocks, if it was preempted: nobody will ask for them again."""
+    e, slot, row = state.engine[0], state.slots[k], k * state.engine[0].width
+    for identity in range(e.own + row + slot.prefix, e.own + row + slot.filled):
         while cached(state, identity) != NONE:
-            forget(state, int(state.first[identity]))
+            forget(state, cached(state, identity))
 
 
 # Blocks that are found again
@@ -153,11 +165,11 @@ def take_hits(state: State, work: Workload, k: int, count: int) -> None:
     while place < shared:
         identity, end = run_of(work, e, slot.index, place)
         for place in range(place, min(end, shared)):  # noqa: B020
-            take(state, k, place, int(state.first[identity]))
+            take(state, k, place, int(state.first[identity]) - 1)
             identity += 1
         place += 1
     for place in range(place, count):  # noqa: B020
-        take(state, k, place, int(state.first[e.own + k * e.width + place]))
+        take(state, k, place, int(state.first[e.own + k * e.width + place]) - 1)
     slot.held = count
 
 
@@ -198,6 +210,7 @@ def give_back(state: State, k: int) -> None:
     if e.tail - e.head + slot.held > state.queue.size:
         close_gaps(state)
     last, row, tail, free, unnamed_first = state.queue.size - 1, k * e.width, e.tail, e.free, e.unnamed_first
+    known = slot.filled if slot.preemptions == 0 else slot.prefix  # its own blocks up to there have names
     for place in range(slot.held - 1, -1, -1):
         block = int(state.held[row + place])
         users = blocks[block].users - 1
@@ -205,7 +218,7 @@ def give_back(state: State, k: int) -> None:
         if users > 0:
             continue
         free += 1
-        if unnamed_first and blocks[block].content == NONE:
+        if unnamed_first and blocks[block].content == NONE and (place < slot.prefix or place >= known):
             e.head -= 1
             state.queue[e.head & last], blocks[block].queued = block, e.head & last
         else:

@@ -307,7 +307,7 @@ def complete(state: State, results: Results, k: int, steps: int) -> None:
         name(state, k, slot.computed)
         leave_running(state, k)
         release(state, k)
-    if state.engine[0].prefix_caching:
+    if e.prefix_caching and slot.preemptions > 0:
         disown(state, k)
     e.blocked = 0
     state.entries[e.unused].unused = k

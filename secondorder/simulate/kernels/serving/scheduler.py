@@ -7,6 +7,7 @@ from secondorder.simulate.kernels.serving.blocks import (
     fill,
     grow,
     hits,
+    name_own,
     release,
     remember,
     shared_places,
@@ -298,6 +299,8 @@ def preempt(state: State, work: Workload, victim: int) -> None:
         leave_step(state, victim)
     slot.apart = 0
     leave_running(state, victim)
+    if e.prefix_caching and slot.preemptions == 0:
+        name_own(state, victim)
     release(state, victim)
     e.blocked = 0
     slot.preemptions += 1
@@ -500,11 +503,10 @@ def name(state: State, k: int, computed: int) -> None:
 
 @called
 def name_last(state: State, k: int, place: int) -> None:
-    row = k * state.engine[0].width
-    block = int(state.held[row + place])
-    if state.blocks[block].content == NONE:
-        remember(state, block, state.engine[0].own + row + place)
-        state.slots[k].filled = max(state.slots[k].filled, place + 1)
+    slot, row = state.slots[k], k * state.engine[0].width
+    if slot.preemptions > 0 and state.blocks[state.held[row + place]].content == NONE:
+        remember(state, int(state.held[row + place]), state.engine[0].own + row + place)
+    slot.filled = max(slot.filled, place + 1)
 
 
 @called
@@ -515,7 +517,8 @@ def fill_at(state: State, border: int) -> None:
         slot = state.slots[k]
         place = (slot.computed + e.step - slot.joined) // e.block_size
         row = k * e.width
-        remember(state, int(state.held[row + place]), e.own + row + place)
+        if slot.preemptions > 0:
+            remember(state, int(state.held[row + place]), e.own + row + place)
         slot.filled = place + 1
         k = slot.after
 

@@ -40,7 +40,7 @@ def new_state(scenario: Serving, requests: Requests, identities: int, *, leaps: 
         blocks=filled(Block, replicas * blocks, queued=np.tile(np.arange(blocks), replicas), content=NONE),
         queue=np.tile(queue, replicas),
         held=np.zeros(replicas * slots * width, np.int32),
-        first=np.full(replicas * (identities + slots * width), NONE, np.int32),
+        first=np.zeros(replicas * (identities + slots * width), np.int32),
     )
     for e in state.engine:
         _settings(e, scenario)

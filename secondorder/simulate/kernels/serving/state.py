@@ -324,8 +324,8 @@ class State(NamedTuple):
     """All that the engine keeps from one step to the next; the last four only if prefixes are cached.
 
     ``outcomes`` has the lines of the first draft, then those of the second. ``queue`` has the free blocks; ``held``
-    the blocks of each slot, ``width`` places per slot; ``first`` the first block with each identity, those of prompts
-    before those of the slots' own blocks.
+    the blocks of each slot, ``width`` places per slot; ``first`` one more than the first block with each identity, 0
+    for none, those of prompts before those of the slots' own blocks.
     """
 
     engine: list[Engine]
