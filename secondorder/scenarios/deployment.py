@@ -21,6 +21,7 @@ from annotated_types import Ge
 from secondorder.errors import InputError
 from secondorder.quantities import Checked, Count, Duration, Quantity, Unit, registry, si
 from secondorder.scenarios.autoscaler import Autoscaler
+from secondorder.scenarios.clients import Clients, Sessions, Users
 from secondorder.scenarios.replica_faults import Faults
 from secondorder.scenarios.router import LeastOutstanding, PowerOfChoices, PrefixAware, Router
 from secondorder.scenarios.serving import Serving
@@ -47,6 +48,8 @@ class Deployment(Checked):
       given.
     - ``autoscaler``: how many replicas are on ("20 most=8 start=2 min"), the target of outstanding requests first;
       ``replicas`` are on at the start.
+    - ``clients``: clients who wait for their answers: a number of users ("users 32 think=10 s") or sessions of several
+      turns ("sessions 5 think=10 s"); requests that come by themselves if not given.
     - ``faults``: what goes wrong ("kill 0 at=60 s restart=2 min"); several are separated by a semicolon.
     - ``after_failure``: what becomes of a failed replica's requests: lost to their clients, retried from the start, or
       moved to another replica, which computes their tokens so far again.
@@ -70,6 +73,7 @@ class Deployment(Checked):
     report_interval: Duration = "0 s"
     max_outstanding: Count | None = None
     autoscaler: Autoscaler | None = None
+    clients: Clients | None = None
     faults: Faults | None = None
     after_failure: AfterFailure = "retried"
     timeout: Timeout | None = None
@@ -90,6 +94,7 @@ class Deployment(Checked):
         if self.autoscaler is not None and (self.others is not None or self.replicas > self.autoscaler.most):
             given = "others" if self.others is not None else f"{self.replicas} replicas at the start"
             raise InputError("autoscaler", given=given, expected=f"at most {self.autoscaler.most} replicas, all alike")
+        self._check_clients()
         number = len(self.engines)
         beyond = [place for place in (self.faults.replicas if self.faults else ()) if place >= number]
         if beyond:
@@ -97,6 +102,23 @@ class Deployment(Checked):
         if isinstance(self.router, PowerOfChoices) and self.router.choices > number:
             expected = f"at most the {number} replicas"
             raise InputError("router.choices", given=self.router.choices, expected=expected)
+
+    def _check_clients(self) -> None:
+        """Refuse a recorded trace, whose requests have times of their own, and prefixes beside those of a session."""
+        if self.clients is not None and isinstance(self.serving.arrivals, Trace):
+            raise InputError(
+                "clients",
+                given="a whole trace, whose requests do not wait for answers",
+                expected="a law of arrivals, and lengths",
+                remedy="pass arrivals=trace.arrivals and lengths=trace.lengths to the service",
+            )
+        if isinstance(self.clients, Sessions) and self.serving.prefixes is not None:
+            raise InputError(
+                "clients",
+                given="sessions of a service with prefixes",
+                expected="prompts that share what their own session said",
+                remedy="leave out the prefixes of the service",
+            )
 
     @property
     def rate(self) -> float:
@@ -122,7 +144,13 @@ class Deployment(Checked):
     def is_service(self) -> bool:
         """Whether it is one replica that nothing happens to: a service alone."""
         alone = len(self.engines) == 1 and self.faults is None and self.autoscaler is None
-        return alone and self.timeout is None and self.max_outstanding is None
+        return alone and self.timeout is None and self.max_outstanding is None and self.clients is None
+
+    @property
+    def shares_prefixes(self) -> bool:
+        """Whether the replicas keep prefixes, and requests are known to share them: those of a session do."""
+        talks = isinstance(self.clients, Sessions) and self.serving.settings.enable_prefix_caching
+        return self.serving.shares_prefixes or talks
 
     @cached_property
     def share(self) -> Serving:
@@ -136,9 +164,20 @@ class Deployment(Checked):
         return replace(engine or self.serving, arrivals=arrivals, lengths=lengths)
 
     def at(self, rate: float) -> "Deployment":
-        """The same at another rate of all requests, request/s."""
+        """The same at another rate of all requests, request/s. Errors: ``InputError`` for users, who set it."""
+        self.check_rate()
         arrivals = self.serving.arrivals.at(registry.Quantity(rate, "request/s"))
         return replace(self, serving=replace(self.serving, arrivals=arrivals))
+
+    def check_rate(self) -> None:
+        """Refuse users where a rate is asked for: theirs follows from the answers."""
+        if isinstance(self.clients, Users):
+            raise InputError(
+                "clients",
+                given=f"{self.clients}, whose rate follows from the answers",
+                expected="requests or sessions that come by themselves where a rate is asked for",
+                remedy="leave out clients, or give sessions",
+            )
 
     @property
     def interval(self) -> float:

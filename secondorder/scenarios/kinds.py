@@ -39,6 +39,7 @@ from secondorder.fleets.regions import Facility, Region, facilities, regions
 from secondorder.laws import LAWS, EmpiricalLaw, time_law
 from secondorder.scenarios.allocation import Allocation
 from secondorder.scenarios.autoscaler import Autoscaler
+from secondorder.scenarios.clients import Sessions, Users
 from secondorder.scenarios.compression import METHODS, read_method
 from secondorder.scenarios.elastic import Elastic
 from secondorder.scenarios.measured_roofline import MeasuredRoofline
@@ -353,6 +354,11 @@ FAMILIES: tuple[Family, ...] = (
         Kind(word="rolling", type=RollingRestart, example="rolling 10 min restart=2 min"),
     ),
     _without_word("autoscaler", Autoscaler, "20 most=8 start=2 min"),
+    _by_word(
+        "clients",
+        Kind(word="users", type=Users, example="users 32 think=10 s"),
+        Kind(word="sessions", type=Sessions, example="sessions 5 think=20 s"),
+    ),
     _several("faults", Faults, "events", "kill 0 at=60 s restart=2 min"),
     _several("others", Variants, "variants", "2 accelerator=a100_80gb"),
     # training

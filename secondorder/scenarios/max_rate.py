@@ -48,6 +48,7 @@ class MaxRate(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_objectives(self.objectives, self.deployment.serving)
+        self.deployment.check_rate()
         if self.deployment.faults is not None and self.deployment.faults.moments:
             raise InputError(
                 "faults",

@@ -76,8 +76,8 @@ class PrefixAware(Spelled):
 class SessionAffinity(Spelled):
     """Always the same replica for one session: a hash of the first ``blocks`` blocks of the prompt.
 
-    A prompt without known prefixes is a session of its own. While the replica is down, its sessions are spread over the
-    others.
+    Where the clients are sessions, these are meant. Else a prompt without known prefixes is a session of its own.
+    While the replica is down, its sessions are spread over the others.
 
     - ``blocks``: leading blocks of the engine's cache that tell a session from others.
 

@@ -26,6 +26,7 @@ SERVING = so.Serving(
     step_time="affine 4e-3 per_prefill_token=2e-5 per_decode=3e-4",
     **PLAIN,
 )
+CLIENTS = st.sampled_from([None, "users 9 think=100 ms", "sessions 4 think=50 ms"])
 ROUTERS = ("random", "round-robin", "least-outstanding", "power-of-d 2", "least-tokens", "session")
 
 
@@ -343,9 +344,10 @@ def computed_for(found: DeploymentRun) -> int:
     seed=st.integers(0, 1_000),
     ahead=st.booleans(),
     autoscaler=st.sampled_from([None, "3 most=4 least=0 start=500 ms window=1 s cool_down=1 s"]),
+    clients=CLIENTS,
 )
 def test_every_request_ends_once_and_every_token_is_counted(
-    faults, router, after, timeout, withdraw, retries, limit, seed, ahead, autoscaler
+    faults, router, after, timeout, withdraw, retries, limit, seed, ahead, autoscaler, clients
 ):
     scenario = deployment(
         serving=replace(SERVING, async_scheduling=ahead),
@@ -358,9 +360,11 @@ def test_every_request_ends_once_and_every_token_is_counted(
         max_outstanding=limit,
         backoff="200 ms",
         autoscaler=autoscaler,
+        clients=clients,
     )
     found = run(scenario, drawn(120, seed), seed=seed)
     requests = found.requests
+    assert len(requests) == 120
     assert set(requests["fate"]) <= {"served", "refused", "timed out", "lost"}
     assert (requests["ended"] >= requests["arrival"]).all()
     assert requests["attempts"].between(1, retries + 1 if after != "moved" or timeout else 1_000).all()
@@ -385,9 +389,10 @@ def test_every_request_ends_once_and_every_token_is_counted(
     caching=st.booleans(),
     ahead=st.booleans(),
     autoscaler=st.sampled_from([None, "3 most=4 start=500 ms window=1 s cool_down=1 s"]),
+    clients=CLIENTS,
 )
 def test_blocks_and_tokens_balance_where_requests_preempt_and_share_prefixes(
-    faults, router, after, timeout, retries, blocks, caching, ahead, autoscaler
+    faults, router, after, timeout, retries, blocks, caching, ahead, autoscaler, clients
 ):
     router = "least-tokens" if "prefix" in router and not caching else router
     serving = replace(
@@ -399,7 +404,7 @@ def test_blocks_and_tokens_balance_where_requests_preempt_and_share_prefixes(
     )
     scenario = deployment(
         serving=serving, faults=faults, router=router, after_failure=after, timeout=timeout, retries=retries,
-        backoff="200 ms", autoscaler=autoscaler,
+        backoff="200 ms", autoscaler=autoscaler, clients=clients,
     )  # fmt: skip
     requests = shared(80, prefixes=10, blocks=20)
     requests = replace(requests, output_tokens=np.minimum(requests.output_tokens, 300))

@@ -15,6 +15,7 @@ values are outside their domain and say so.
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from secondorder.analytic.serving.closed_loop import solve_closed_loop
 from secondorder.analytic.serving.ladder import ladder
 from secondorder.analytic.serving.saturation import Saturation, saturation
 from secondorder.answers.answer import Answer, ranked
@@ -22,6 +23,8 @@ from secondorder.answers.declared import DEPLOYMENT
 from secondorder.answers.estimate import Estimate, approximation, exact, rungs
 from secondorder.errors import Unstable
 from secondorder.quantities import si
+from secondorder.scenarios.clients import Users
+from secondorder.scenarios.closed_loop import ClosedLoop
 from secondorder.scenarios.deployment import Deployment
 from secondorder.scenarios.router import RandomReplica
 from secondorder.workloads.arrivals import Poisson
@@ -30,6 +33,7 @@ SHARED = ("request_throughput", "running_mean")
 """Metrics of all replicas together, of which one replica has its share."""
 OF_ONE = ("saturation_rate", "utilisation", "output_throughput")
 """Metrics of one replica for which the deployment has a value of its own."""
+BY_THEMSELVES = "requests are taken to come by themselves, each with the law of the lengths"
 RENEWAL, SUM = "alternating renewal", "sum of the replicas' saturation rates"
 
 
@@ -39,6 +43,8 @@ def solve_deployment(scenario: Deployment) -> Answer:
     Shares are in proportion to the saturation rates, and latencies those of a replica of the first kind. Errors:
     ``Unstable`` where the replicas, as often as they are up, cannot serve the rate.
     """
+    if isinstance(scenario.clients, Users):
+        return _of_users(scenario, scenario.clients)
     every = limits(scenario)
     up, rate = every.up, every.total
     if scenario.rate >= rate:
@@ -56,6 +62,28 @@ def solve_deployment(scenario: Deployment) -> Answer:
     ]
     how = f"closed forms at {scenario.rate:.4g} request/s over {len(scenario.engines)} replicas"
     return Answer(scenario=scenario.name, estimates=ranked(estimates), how=how)
+
+
+def _of_users(scenario: Deployment, users: Users) -> Answer:
+    """A closed loop on each replica, with its share of the users."""
+    replicas = len(scenario.engines)
+    loop = ClosedLoop(
+        serving=scenario.serving,
+        max_concurrency=max(1, round(users.count / replicas)),
+        think_time=users.think,
+        name=scenario.name,
+    )
+    reasons = [] if replicas == 1 else ["each replica has its own users"]
+    why = "; ".join(reasons + [reason for reason in _reasons(scenario) if reason != BY_THEMSELVES])
+    found = []
+    for each in solve_closed_loop(loop).estimates:
+        if each.metric == "throughput":
+            found.append(replace(each, metric="request_throughput", amount=each.amount * replicas))
+        elif each.metric != "concurrency":
+            found.append(each)
+    marked = [replace(each, outside="; ".join(filter(None, (each.outside, why)))) for each in found]
+    how = f"closed forms of {users.count} users over {replicas} replicas"
+    return Answer(scenario=scenario.name, estimates=ranked(marked), how=how)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,12 +139,20 @@ def outside(scenario: Deployment) -> str:
         reasons.append("a random split is taken for the router")
     elif not isinstance(scenario.serving.arrivals, Poisson):
         reasons.append("a random split of these arrivals is not of their kind")
+    return "; ".join(reasons + _reasons(scenario))
+
+
+def _reasons(scenario: Deployment) -> list[str]:
+    """What else a replica alone does not tell, whatever the router."""
+    reasons = []
     if not scenario.alike:
         reasons.append("the replicas are not alike, this is one of the first kind")
     if scenario.faults is not None:
         reasons.append("replicas are taken for up all the time")
     if scenario.autoscaler is not None:
         reasons.append("as many replicas are taken as there are at the start")
+    if scenario.clients is not None:
+        reasons.append(BY_THEMSELVES)
     if scenario.timeout is not None or scenario.max_outstanding is not None:
         reasons.append("nobody is taken to give up or to be refused")
-    return "; ".join(reasons)
+    return reasons

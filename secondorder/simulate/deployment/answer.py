@@ -95,9 +95,11 @@ def _steady(scenario: Deployment, runs: Sequence[DeploymentRun], length: int, by
     stay = [one.requests["ended"].to_numpy() - one.requests["arrival"].to_numpy() for one in runs]
     longest = [each.max() for each in stay]
     arrivals = [one.requests["arrival"].to_numpy() for one in runs]
-    filled = max(int(np.searchsorted(t, t[0] + most)) for t, most in zip(arrivals, longest, strict=True))
+    fill = [_longest_session(one) if one.until < np.inf else most for one, most in zip(runs, longest, strict=True)]
+    filled = max(int(np.searchsorted(t, t[0] + most)) for t, most in zip(arrivals, fill, strict=True))
     start = max(mser5(np.mean(stay, axis=0)), filled)
-    ends = [int(np.searchsorted(t, t[-1] - most)) for t, most in zip(arrivals, longest, strict=True)]
+    last = [_last(one) - most for one, most in zip(runs, longest, strict=True)]
+    ends = [int(np.searchsorted(t, end)) for t, end in zip(arrivals, last, strict=True)]
     unsettled = ""
     if 2 * start >= length - 10 or min(ends) - start < length / 4:
         start, ends = 0, [length] * len(runs)
@@ -109,6 +111,17 @@ def _steady(scenario: Deployment, runs: Sequence[DeploymentRun], length: int, by
         f"the first {start:,} cut as warm-up, {kept:,} measured; {by}"
     )
     return _answer(scenario, found, how, runs[0], unsettled)
+
+
+def _last(one: DeploymentRun) -> float:
+    """Up to when requests come as they do all the time: to the last arrival, or the beginning of the last session."""
+    return min(float(one.requests["arrival"].iloc[-1]), one.until)
+
+
+def _longest_session(one: DeploymentRun) -> float:
+    """From its first turn's arrival to its last turn's end, in s: by then all sessions that can be there are."""
+    sessions = one.requests.groupby("session")
+    return float((sessions["ended"].max() - sessions["arrival"].min()).max())
 
 
 def _check_steady(scenario: Deployment, runs: Sequence[DeploymentRun], length: int) -> None:
@@ -126,9 +139,10 @@ def _check_steady(scenario: Deployment, runs: Sequence[DeploymentRun], length: i
 def _growth(one: DeploymentRun) -> float:
     """Share of the second half's arrivals that are left over at its end."""
     arrival = one.requests["arrival"].to_numpy()
-    middle = len(arrival) // 2
-    before, after = inside(one.requests, arrival[[middle, -1]])
-    return float(after - before) / (len(arrival) - middle)
+    last = int(np.searchsorted(arrival, _last(one), side="right")) - 1
+    middle = last // 2
+    before, after = inside(one.requests, arrival[[middle, last]])
+    return float(after - before) / max(1, last - middle)
 
 
 # Stories

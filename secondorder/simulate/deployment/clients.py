@@ -21,6 +21,8 @@ from secondorder.simulate.serving.request import Ask, Slot
 class Clients:
     """What clients do: ``arrive`` takes each request as it comes. ``fates`` says how each ended, ``ended`` when (ps).
 
+    ``ask`` gives those who wait for a request the event of its end. ``sent`` is when each request came (ps).
+
     ``delivered`` counts the tokens computed for requests that were served, ``wasted`` those for attempts that were
     not, by how these ended.
     """
@@ -42,7 +44,8 @@ class Clients:
         self.by_slot: dict[Slot, Attempt] = {}
         self.held: deque[Attempt] = deque()
         self.fates: list[Fate | None] = [None] * count
-        self.ended, self.attempts, self.replica = (array("q", [start]) * count for start in (-1, 0, -1))
+        self.sent, self.ended, self.attempts, self.replica = (array("q", [start]) * count for start in (-1, -1, 0, -1))
+        self.awaited: dict[int, simpy.Event] = {}
         self.left = count
         self.delivered = 0
         self.wasted: Counter[Fate] = Counter()
@@ -57,7 +60,14 @@ class Clients:
 
     def arrive(self, ask: Ask) -> None:
         """A request comes."""
+        self.sent[ask.index] = int(self.env.now)
         self.begin(Attempt(ask))
+
+    def ask(self, ask: Ask) -> simpy.Event:
+        """A request comes of one who waits: the event is that it has ended, whatever its fate."""
+        event = self.awaited[ask.index] = self.env.event()
+        self.arrive(ask)
+        return event
 
     def begin(self, attempt: Attempt) -> None:
         """A client sends a request."""
@@ -139,6 +149,8 @@ class Clients:
         assert self.fates[index] is None, f"request {index} ends twice"
         self.fates[index], self.ended[index] = fate, int(self.env.now)
         self.left -= 1
+        if index in self.awaited:
+            self.awaited.pop(index).succeed()
 
     # What the engines report
 

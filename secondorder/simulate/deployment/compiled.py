@@ -43,6 +43,7 @@ def by_events(scenario: Deployment) -> str:
     reasons = {
         "faults": scenario.faults is not None,
         "an autoscaler": scenario.autoscaler is not None,
+        "clients who wait for their answers": scenario.clients is not None,
         "time-outs": scenario.timeout is not None,
         "refusals": scenario.max_outstanding is not None,
         "replicas that are not alike": not scenario.alike,

@@ -33,7 +33,7 @@ def measure(scenario: Deployment, run: DeploymentRun, start: int, end: int) -> d
     if scenario.goodput:
         found["request_goodput"] = int(good(scenario, done).sum()) / span
     found["running_mean"] = running(run.series, since, until)
-    if scenario.serving.shares_prefixes:
+    if scenario.shares_prefixes:
         served = kept[kept["fate"] == Fate.SERVED]
         found["prefix_hit_rate"] = float(served["cached_tokens"].sum() / max(1, served["input_tokens"].sum()))
     found["preemptions_per_request"] = float(kept["preemptions"].mean())

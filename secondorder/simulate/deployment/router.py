@@ -169,7 +169,9 @@ class ByHash:
         self.blocks = blocks
 
     def __call__(self, ask: Ask, up: Sequence[Replica]) -> Replica:
-        session = ask.prefix[min(self.blocks, len(ask.prefix)) - 1] if ask.prefix else ("alone", ask.index)
+        session: Hashable = ("session", ask.session)
+        if ask.session is None:
+            session = ask.prefix[min(self.blocks, len(ask.prefix)) - 1] if ask.prefix else ("alone", ask.index)
         return max(up, key=lambda replica: rank(replica.number, session))
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import simpy
 
 from secondorder.arrays import Integers
+from secondorder.scenarios.clients import Sessions
 from secondorder.scenarios.deployment import Deployment
 from secondorder.scenarios.router import PrefixAware
 from secondorder.scenarios.serving import Serving
@@ -18,8 +19,8 @@ from secondorder.simulate.deployment.faults import processes
 from secondorder.simulate.deployment.ledger import Ledger
 from secondorder.simulate.deployment.replica import Replica
 from secondorder.simulate.deployment.router import Reports, Rule, outstanding_now, rule_of, tokens_now
-from secondorder.simulate.serving.asks import PICO, asks
-from secondorder.simulate.serving.engine import arrive
+from secondorder.simulate.deployment.waiting import Plan, begin, plan_of
+from secondorder.simulate.serving.asks import PICO
 from secondorder.simulate.serving.policies import Policies
 from secondorder.simulate.serving.unnamed import until_preempted
 from secondorder.simulate.streams import stream
@@ -32,11 +33,12 @@ class DeploymentRun:
 
     ``requests`` has a row per request in order of arrival: ``arrival, first_token, finish, ended`` (s),
     ``input_tokens, output_tokens, cached_tokens, preemptions``, its ``fate``, ``attempts`` and last ``replica`` (-1:
-    none), and, for those that were served, the metrics ``ttft, tpot, e2el`` (s). ``series`` has for each replica a row
-    for each look at its engine: ``time`` (s), ``running`` since the look before, ``waiting``. ``computed`` tokens are
-    those ``delivered``, those ``wasted`` by fate, and those ``recomputed`` after preemptions. ``downtime``, and how
-    long replicas were ``paid`` for, are those of all replicas together in s. ``blocks_held`` are blocks of the caches
-    that are still in use at the end: none.
+    none), the ``session`` that it is a turn of, if there are any, and, for those that were served, the metrics ``ttft,
+    tpot, e2el`` (s). ``series`` has for each replica a row for each look at its engine: ``time`` (s), ``running`` since
+    the look before, ``waiting``. ``computed`` tokens are those ``delivered``, those ``wasted`` by fate, and those
+    ``recomputed`` after preemptions. ``downtime``, and how long replicas were ``paid`` for, are those of all replicas
+    together in s. ``blocks_held`` are blocks of the caches that are still in use at the end: none. ``until`` is when
+    the last session begins, in s.
     """
 
     requests: pd.DataFrame
@@ -47,6 +49,7 @@ class DeploymentRun:
     downtime: float
     paid: float
     blocks_held: int = 0
+    until: float = np.inf
 
     @property
     def recomputed(self) -> int:
@@ -57,13 +60,14 @@ class DeploymentRun:
 def run(scenario: Deployment, requests: Requests, *, seed: int = 0, replication: int = 0) -> DeploymentRun:
     """Serve these requests, from empty replicas to the end of the last request and of work that is discarded.
 
-    ``seed`` and ``replication`` name the random streams of the router, the pauses and the failures.
+    Clients who wait for their answers send them in order, but at times of their own. ``seed`` and ``replication`` name
+    the random streams of the router, the pauses and the failures, and of turns and think times.
     """
 
     def once(serving: Serving, policies: Policies | None) -> DeploymentRun:
         return _run(replace(scenario, serving=serving), requests, seed, replication, policies)
 
-    if isinstance(scenario.router, PrefixAware):
+    if isinstance(scenario.router, PrefixAware) or isinstance(scenario.clients, Sessions):
         return once(scenario.serving, None)
     return until_preempted(scenario.serving, requests, once)
 
@@ -73,21 +77,21 @@ def _run(
 ) -> DeploymentRun:
     for engine in {id(engine): engine for engine in scenario.engines}.values():
         engine.check(requests)
-    asked = list(asks(scenario.serving, requests))
-    env, ledger = simpy.Environment(initial_time=0), Ledger(len(asked))
+    plan = plan_of(scenario, requests, seed, replication)
+    env, ledger = simpy.Environment(initial_time=0), Ledger(len(requests))
     replicas = _replicas(scenario, env, ledger, policies)
     reports = _reports(scenario, env, replicas)
     rule = _rule(scenario, reports, stream(seed, replication, "routing"))
     pauses = stream(seed, replication, "pauses before retries")
-    clients = Clients(env, scenario, len(asked), replicas, rule, ledger, pauses)
+    clients = Clients(env, scenario, len(requests), replicas, rule, ledger, pauses)
     for fault in scenario.faults.events if scenario.faults else ():
         for process in processes(fault, env, replicas, clients, (seed, replication)):
             env.process(process)
     if scenario.autoscaler is not None:
         Scaling(env, scenario.autoscaler, replicas, clients)
-    env.process(arrive(env, asked, clients.arrive))
+    begin(env, scenario, plan, clients)
     _run_to_the_end(env, clients, reports)
-    return _result(requests, [ask.arrival for ask in asked], replicas, clients, ledger)
+    return _result(requests, plan, replicas, clients, ledger)
 
 
 def _replicas(scenario: Deployment, env: simpy.Environment, ledger: Ledger, policies: Policies | None) -> list[Replica]:
@@ -122,14 +126,18 @@ def _run_to_the_end(env: simpy.Environment, clients: Clients, reports: Reports |
 
 
 def _result(
-    requests: Requests, times: list[int], replicas: Sequence[Replica], clients: Clients, ledger: Ledger
+    requests: Requests, plan: Plan, replicas: Sequence[Replica], clients: Clients, ledger: Ledger
 ) -> DeploymentRun:
     computed = sum(log.tokens for log in ledger.logs.values())
-    frame = request_frame(requests, _columns(times, clients, ledger))
+    frame = request_frame(replace(requests, input_tokens=plan.prompts), _columns(clients, ledger))
+    if plan.sessions:
+        frame.insert(0, "session", plan.session)
+    if not frame["arrival"].is_monotonic_increasing:
+        frame = frame.sort_values("arrival", kind="stable", ignore_index=True)
     downtime = sum(replica.downtime for replica in replicas) * PICO
     paid = sum(replica.paid(max(clients.ended)) for replica in replicas) * PICO
     held, wasted = sum(replica.blocks_held for replica in replicas), dict(clients.wasted)
-    return DeploymentRun(frame, _series(ledger), computed, clients.delivered, wasted, downtime, paid, held)
+    return DeploymentRun(frame, _series(ledger), computed, clients.delivered, wasted, downtime, paid, held, plan.until)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,11 +154,19 @@ class Columns:
     fates: Sequence[Fate | None]
 
 
-def _columns(times: list[int], clients: Clients, ledger: Ledger) -> Columns:
-    names = ("first", "ended", "attempts", "replica", "cached", "preemptions")
-    kept = (ledger.first_token, clients.ended, clients.attempts, clients.replica, ledger.cached, ledger.preemptions)
+def _columns(clients: Clients, ledger: Ledger) -> Columns:
+    names = ("arrival", "first", "ended", "attempts", "replica", "cached", "preemptions")
+    kept = (
+        clients.sent,
+        ledger.first_token,
+        clients.ended,
+        clients.attempts,
+        clients.replica,
+        ledger.cached,
+        ledger.preemptions,
+    )
     arrays = {name: np.frombuffer(column, dtype=np.int64) for name, column in zip(names, kept, strict=True)}
-    return Columns(arrival=np.array(times, dtype=np.int64), fates=clients.fates, **arrays)
+    return Columns(fates=clients.fates, **arrays)
 
 
 def request_frame(requests: Requests, found: Columns) -> pd.DataFrame:

@@ -13,6 +13,7 @@ class Ask:
     - ``arrival``: time in picoseconds.
     - ``prefix``: identity of each leading full block of the prompt, all before it included; equal ones can be shared.
     - ``priority``: urgency, the lower the more urgent; used by ``policies.MostUrgent`` alone.
+    - ``session``: the conversation that it is a turn of, if it is of one.
     """
 
     index: int
@@ -21,6 +22,7 @@ class Ask:
     arrival: int = 0
     prefix: tuple[Hashable, ...] = ()
     priority: int = 0
+    session: int | None = None
 
 
 @dataclass(slots=True, eq=False)
