@@ -1,7 +1,9 @@
 """A client of the emulated endpoint measures what the simulation of the same requests says."""
 
 import asyncio
+import contextlib
 import json
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,8 @@ import numpy as np
 import pytest
 
 import secondorder as so
-from secondorder.cli.endpoint import Endpoint
+from secondorder.cli import main
+from secondorder.cli.endpoint import Endpoint, served
 from secondorder.simulate.serving import run
 from secondorder.simulate.serving.live import LiveEngine
 from secondorder.validation.measured import MeasuredRun
@@ -100,6 +103,38 @@ def test_a_client_measures_what_the_simulation_says(ahead: bool, tmp_path: Path)
         assert end >= last - 1e-3
     late = np.median([end - last for (_, end, _), (_, last) in zip(seen, emulated, strict=True)])
     assert late < overhead["most"] + 0.05  # a shared machine's sockets
+
+
+def test_at_its_end_the_endpoint_tells_and_records_what_it_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def served_once(port: int, record: str) -> None:
+        task = asyncio.create_task(served(scenario(async_scheduling=False), port, model="emulated", record=record))
+        await asyncio.sleep(0.05)
+        await asked(port, "/v1/completions", {"prompt": [1] * 100, "max_tokens": 3, "stream": True})
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    asyncio.run(served_once(port, str(tmp_path / "engine.csv")))
+    said = capsys.readouterr().err
+    assert "1 requests; steps noticed late by" in said
+    assert "the engine answered (ms): ttft mean 10.000, p50 10.000, p99 10.000; tpot mean 8.100" in said
+    kept = (tmp_path / "engine.csv").read_text().splitlines()
+    assert kept[0] == "arrival_s,input_tokens,output_tokens,ttft_s,tpot_s,e2el_s"
+    assert kept[1].startswith("0.0,100,3,0.0")
+
+
+def test_a_record_that_cannot_be_written_is_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        '[serving]\nmodel = "llama_3_1_8b"\naccelerator = "a10"\narrivals = "poisson 2 request/s"\n'
+        'lengths = "azure_conv_2023"\n'
+    )
+    assert main(["emulate", str(plan), "--record", str(tmp_path / "none" / "x.csv")]) != 0
+    assert "No such file or directory, expected a file to write" in capsys.readouterr().err
 
 
 def test_the_calibration_of_an_emulated_run_gives_its_step_times_back() -> None:
