@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from secondorder.errors import InputError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+    from multiprocessing.connection import Connection
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -184,6 +185,49 @@ def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(CHECK)
     os._exit(1)
+
+
+# One process beside this one
+
+
+def beside(action: Callable[[Item], Result]) -> Callable[[Item], Result]:
+    """The function, done by one process beside this one, which starts now and ends when this one ends.
+
+    Calls from several threads wait for each other. Errors: those of ``action``; ``EOFError`` if the process is lost.
+
+    >>> beside(abs)(-3)
+    3
+    """
+    from multiprocessing import Pipe, Process
+
+    here, there = Pipe()
+    Process(target=_answer, args=(action, there, os.getpid()), daemon=True).start()
+    there.close()
+    asking = threading.Lock()
+
+    def asked(item: Item) -> Result:
+        with asking:
+            here.send(item)
+            error, result = here.recv()
+        if error is not None:
+            raise error
+        answer: Result = result
+        return answer
+
+    return asked
+
+
+def _answer(action: Callable[[Any], object], asked: "Connection", parent: int) -> None:
+    """Answer one question after the other."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers to Ctrl-C
+    _end_with(parent)
+    while True:
+        item = asked.recv()
+        try:
+            answer: tuple[Exception | None, object] = (None, action(item))
+        except Exception as error:
+            answer = (error, None)
+        asked.send(answer)
 
 
 # A cluster

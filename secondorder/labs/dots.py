@@ -1,13 +1,13 @@
 """Simulations that answer in a tenth of a second: long runs by the compiled kernels, with intervals from batches."""
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 import numpy as np
 
 from secondorder.answers.estimate import Estimate
 from secondorder.arrays import Floats
 from secondorder.laws import Service
-from secondorder.simulate.kernels.queues import first_come
 from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.streams import stream
 
@@ -43,9 +43,21 @@ def waits(
 
     ``gap_scv`` is that of their gaps, which follow a gamma law; 1 is Poisson.
     """
-    gaps = stream(seed, 0, "gaps").gamma(1 / gap_scv, gap_scv / rate, customers)
-    arrival, service = np.cumsum(gaps), law.sample(customers, stream(seed, 0, "services"))
+    from secondorder.simulate.kernels.queues import first_come
+
+    arrival, service = np.cumsum(_gaps(gap_scv, customers, seed) / rate), _services(law, customers, seed)
     return first_come(arrival, service, servers) - arrival, service
+
+
+@lru_cache(maxsize=8)
+def _gaps(scv: float, customers: int, seed: int) -> Floats:
+    """Gaps of mean 1: those of every load of a figure."""
+    return stream(seed, 0, "gaps").gamma(1 / scv, scv, customers)
+
+
+@lru_cache(maxsize=8)
+def _services(law: Service, customers: int, seed: int) -> Floats:
+    return law.sample(customers, stream(seed, 0, "services"))
 
 
 def estimate(values: Floats, statistic: Statistic, *, metric: str = "", unit: str = "s") -> Estimate:

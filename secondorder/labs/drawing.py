@@ -37,7 +37,7 @@ def picture(
     Values are multiplied by ``scale`` for the axis ``y``. ``here`` is where the slider stands, ``marks`` are points
     with names, ``top`` is the end of the axis, ``log`` names the axes that are logarithmic.
     """
-    figure = blank(9.4, 4.1)
+    figure = blank(9.4, 3.8)
     panels = figure.subplots(1, 2 if why else 1, squeeze=False, width_ratios=[1.7, 1] if why else [1])[0]
     axes = panels[0]
     for (label, (xs, ys)), colour, style in zip(lines.items(), COLOURS, STYLES, strict=False):
@@ -55,7 +55,7 @@ def picture(
     if why:
         waterfall(panels[1], {name: scale * value for name, value in why.items()}, why_unit)
     figure.legend(
-        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=2 if max(map(len, lines)) > 28 else 3
+        *axes.get_legend_handles_labels(), loc="outside upper center", ncols=2 if max(map(len, lines)) > 28 else 3
     )
     return figure
 
@@ -88,5 +88,6 @@ def waterfall(axes: "Axes", parts: Mapping[str, float], unit: str) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.margins(x=0.2)
+    axes.locator_params(axis="x", nbins=5)
     axes.set(xlabel=f"why ({unit})" if unit else "why")
     axes.grid(axis="y", visible=False)

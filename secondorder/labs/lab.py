@@ -98,5 +98,5 @@ def judged(question: Question, guess: float) -> str:
     """What is said to a prediction."""
     right = question.answer()
     points = score(guess, right)
-    told = f"You said {guess:g} {question.unit}, it is {plain(right)} {question.unit}".replace("  ", " ").strip()
+    told = f"You said {guess:g} {question.unit}; it is {plain(right)} {question.unit}".replace("  ", " ").strip()
     return f"{told}: {points} of 10 points. {question.because}"

@@ -8,7 +8,6 @@ from secondorder.arrays import Floats
 from secondorder.labs.dots import estimate, mean, with_here
 from secondorder.labs.drawing import Line, picture
 from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values, plain
-from secondorder.simulate.kernels.queues import first_come, sharing
 from secondorder.simulate.streams import stream
 
 SHORT = 0.05
@@ -37,6 +36,8 @@ def shared(load: float) -> float:
 
 def simulated(load: float, share: float, long: float) -> tuple[Estimate, Estimate]:
     """Mean responses of the short requests, in order and shared."""
+    from secondorder.simulate.kernels.queues import first_come, sharing
+
     average, _ = fields(share, long)
     arrival = np.cumsum(stream(1, 0, "gaps").exponential(average / load, CUSTOMERS))
     is_long = stream(1, 0, "kinds").random(CUSTOMERS) < share

@@ -10,7 +10,7 @@ from secondorder.errors import UnknownName
 from secondorder.labs.lab import Lab
 
 _PACKAGE = "secondorder.labs"
-_PARTS = ("lab", "dots", "drawing", "shell", "registry", "notebooks", "export", "serve")
+_PARTS = ("lab", "dots", "drawing", "shell", "pictures", "registry", "notebooks", "export", "serve")
 
 
 @cache

@@ -8,7 +8,6 @@ from secondorder.arrays import Floats
 from secondorder.labs.dots import of_runs
 from secondorder.labs.drawing import Line, picture
 from secondorder.labs.lab import Condition, Exercise, Figured, Lab, Question, Slider, Values, plain
-from secondorder.simulate.kernels.queues import first_come
 from secondorder.simulate.streams import stream
 
 SERVICE, DEATH, HORIZON, RUNS = 0.1, 60.0, 300.0, 30
@@ -39,6 +38,8 @@ def simulated(load: float, replicas: int, down: float) -> list[Estimate]:
 
 
 def _run(load: float, replicas: int, down: float, seed: int) -> Floats:
+    from secondorder.simulate.kernels.queues import first_come
+
     rate = load * replicas / SERVICE
     count = int(rate * HORIZON * 1.2) + 100
     arrival = np.cumsum(stream(1, seed, "gaps").exponential(1 / rate, count))

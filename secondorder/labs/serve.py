@@ -9,13 +9,14 @@ from threading import Thread
 
 from secondorder.errors import InputError
 from secondorder.labs.lab import Lab
+from secondorder.labs.pictures import Drawer, shown
 from secondorder.labs.registry import notebook
 
 
 def serve(labs: Sequence[Lab], port: int | None, browser: bool) -> None:
     """Serve notebooks until the process is interrupted; if several, the first page has a link to each.
 
-    The first lab is drawn in a thread while marimo starts and the browser loads the page. Errors: ``InputError`` if
+    The first figure is drawn while marimo starts and the browser loads the page. Errors: ``InputError`` if
     the port is taken or marimo cannot start.
     """
     if port is not None and _taken(port):
@@ -24,7 +25,8 @@ def serve(labs: Sequence[Lab], port: int | None, browser: bool) -> None:
     words += ["--no-sandbox", "--no-check", *([] if browser else ["--headless"])]
     sys.argv = words + (["--port", str(port)] if port is not None else [])
     logging.getLogger("uvicorn.error").addFilter(_tells)
-    Thread(target=_prepare, args=(labs[0],), daemon=True).start()
+    Drawer.move()
+    Thread(target=shown, args=(labs[0].name, tuple(labs[0].start.items())), daemon=True).start()
     try:
         runpy.run_module("marimo", run_name="__main__")
     except SystemExit as end:
@@ -40,9 +42,3 @@ def _taken(port: int) -> bool:
 def _tells(record: logging.LogRecord) -> bool:
     """Whether a line of the server is for the user: not the tasks that Ctrl-C cancels."""
     return "CancelledError" not in record.getMessage()
-
-
-def _prepare(lab: Lab) -> None:
-    from secondorder.labs.shell import shown
-
-    shown(lab, tuple(lab.start.items()))

@@ -1,16 +1,9 @@
 """The parts of a lab as marimo shows them: question and prediction, score, sliders, figure, what to keep."""
 
-from functools import lru_cache
-from io import BytesIO
-from threading import Lock
-
 import marimo as mo
 
 from secondorder.labs.lab import Lab, Values, judged
-from secondorder.labs.registry import lab_of
-from secondorder.report.style import styled
-
-_DRAWING = Lock()
+from secondorder.labs.pictures import shown
 
 
 def opening(lab: Lab) -> mo.Html:
@@ -20,18 +13,16 @@ def opening(lab: Lab) -> mo.Html:
     )
 
 
-def prediction(lab: Lab) -> mo.ui.form:
-    """Where the prediction is typed; it counts when it is sent."""
-    field = mo.ui.number(
-        start=0.0, stop=1e9, step=0.01, value=0.0, label=f"My prediction ({lab.question.unit or 'a number'})"
-    )
-    return mo.ui.form(field, submit_button_label="That is my prediction", bordered=False)
+def prediction(lab: Lab) -> mo.ui.number:
+    """Where the prediction is typed; it counts at Enter."""
+    unit = f" in {lab.question.unit}" if lab.question.unit else ""
+    return mo.ui.number(value=None, debounce=True, label=f"My prediction{unit}, then Enter:")
 
 
-def told(lab: Lab, guess: float | None) -> mo.Html:
+def told(lab: Lab, guess: float | None) -> mo.Html | None:
     """The score, once there is a prediction."""
     if guess is None:
-        return mo.md("")
+        return None
     return mo.callout(mo.md(judged(lab.question, guess)), kind="info")
 
 
@@ -60,25 +51,10 @@ def shown_sliders(given: mo.ui.dictionary) -> mo.Html:
 
 def view(lab: Lab, values: Values) -> mo.Html:
     """The figure, what it shows, and the assumptions: red where one does not hold."""
-    picture, sentence = shown(lab, tuple(values.items()))
+    picture, sentence = shown(lab.name, tuple(values.items()))
     conditions = [_condition(each.text, each.holds(values)) for each in lab.conditions]
     image = mo.image(picture, alt=sentence, width="100%")
     return mo.vstack([image, mo.md(sentence), mo.md("\n".join(conditions))])
-
-
-def shown(lab: Lab, places: tuple[tuple[str, float], ...]) -> tuple[bytes, str]:
-    """The figure as a PNG and its sentence; where the sliders stood before, it is not drawn again."""
-    with _DRAWING:  # matplotlib draws for one thread at a time; marimo has one for each page
-        return _shown(lab.name, places)
-
-
-@lru_cache(maxsize=128)
-@styled
-def _shown(name: str, places: tuple[tuple[str, float], ...]) -> tuple[bytes, str]:
-    figure, sentence = lab_of(name).draw(dict(places))
-    picture = BytesIO()
-    figure.savefig(picture, format="png", dpi=120, pil_kwargs={"compress_level": 1})
-    return picture.getvalue(), sentence
 
 
 def _condition(text: str, holds: bool) -> str:

@@ -9,7 +9,7 @@ from secondorder.breakdown.axes import Axis
 from secondorder.breakdown.breakdown_map import LEVELS, BreakdownMap
 from secondorder.breakdown.consult import in_words
 from secondorder.breakdown.rows import ROWS
-from secondorder.report.style import INK, blank, styled, title
+from secondorder.report.style import INK, blank, outlined, styled, title
 from secondorder.report.tables import Grid
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _panel(axes: Any, found: BreakdownMap, third: float) -> Any:
     bands = axes.contourf(*grid, errors, levels=levels, colors=BANDS, extend="both")
     widths: Sequence[float] = [1.0, 2.4, 0.8, 0.8, 2.4, 1.0]
     lines = axes.contour(*grid, errors, levels=levels, colors=INK, linewidths=widths, linestyles="solid")
-    axes.clabel(lines, fmt={level: f"{100 * level:+.0f} %" for level in levels}, fontsize=9)
+    outlined(axes.clabel(lines, fmt={level: f"{100 * level:+.0f} %" for level in levels}, fontsize=9))
     for axis, scale, ticks in ((x, axes.set_xscale, axes.xaxis), (y, axes.set_yscale, axes.yaxis)):
         if axis.scale == "log":
             scale("log")

@@ -6,7 +6,7 @@ import numpy as np
 
 from secondorder.answers.answer import Answer
 from secondorder.quantities import si
-from secondorder.report.style import BLUE, GREEN, GREY, INK, ORANGE, tidy
+from secondorder.report.style import BLUE, GREEN, GREY, INK, ORANGE, blank, styled, title
 from secondorder.scenarios.deployment import Deployment
 from secondorder.scenarios.replica_faults import Kill, RollingRestart, Slow, ZoneFailure
 
@@ -15,26 +15,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+COLOURS, STYLES = (BLUE, ORANGE, GREEN, GREY), ("-", "--")
+"""Colours and line styles of the replicas."""
 FATES = {"served": BLUE, "refused": GREY, "timed out": GREEN, "lost": ORANGE}
 
 
+@styled
 def story_figure(scenario: Deployment, answer: Answer) -> "Figure":
     """The first replication of a simulated deployment over time: requests inside replicas, and times to first token.
 
     Requests that were not served are at the top, in the colour of their fate; faults at stated times are marked.
     """
-    from matplotlib.figure import Figure
-
     assert answer.requests is not None
     assert answer.series is not None
-    figure = Figure(figsize=(10, 5.4), dpi=130, layout="constrained")
+    figure = blank(10, 5.4)
     above, below = figure.subplots(2, 1, sharex=True)
     _inside(above, answer.series)
     _first_tokens(below, answer.requests)
     for axes in (above, below):
         _faults(axes, scenario)
-        tidy(axes, "upper right")
-    figure.suptitle(f"{scenario.name}: {len(scenario.engines)} replicas at {scenario.rate:.3g} request/s", fontsize=10)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=4)
+    title(figure, f"{scenario.name}: {len(scenario.engines)} replicas at {scenario.rate:.3g} request/s", 10)
     return figure
 
 
@@ -45,7 +46,8 @@ def _inside(axes: "Axes", series: "pd.DataFrame") -> None:
         own = series[series["replica"] == replica]
         number = (own["running"] + own["waiting"]).where(own["running"] > 0, 0)  # who wakes an engine has just come
         label = f"replica {replica}" if count <= 8 else None
-        axes.plot(own["time"], number, linewidth=0.9, drawstyle="steps-pre", label=label)
+        colour, style = COLOURS[replica % len(COLOURS)], STYLES[replica // len(COLOURS) % len(STYLES)]
+        axes.plot(own["time"], number, style, color=colour, linewidth=0.9, drawstyle="steps-pre", label=label)
     axes.set(ylabel="requests inside", ylim=(0, None))
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from secondorder.report.style import BLUE, GREY, INK, ORANGE, blank, scale_of, styled
+from secondorder.report.style import BLUE, GREY, INK, ORANGE, blank, outlined, scale_of, styled
 from secondorder.studies.search import Found
 
 if TYPE_CHECKING:
@@ -29,9 +29,8 @@ def pareto_figure(found: Found, title: str) -> "Figure":
         axes.step(*line, where="post", color=BLUE, linewidth=1.2, label="not beaten in both", zorder=0)
         for each in front[:NAMED]:
             name = f"{each.replicas} x {each.tensor_parallel_size} {each.accelerator} {each.precision}"
-            axes.annotate(
-                name, (each.cost, each.p99s[metric] / scale), (5, 5), textcoords="offset points", fontsize=8, color=INK
-            )
+            at = (each.cost, each.p99s[metric] / scale)
+            outlined([axes.annotate(name, at, (5, 5), textcoords="offset points", fontsize=8, color=INK)])
         axes.set(xlabel="cost (USD/hour)", ylabel=f"{metric} ({unit})", ylim=(0, None))
         axes.margins(x=0.12)
     panels[-1].legend(loc="best")

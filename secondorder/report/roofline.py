@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from secondorder.analytic.roofline import RooflineAnswer
-from secondorder.report.style import BLUE, GREEN, GREY, INK, ORANGE
+from secondorder.report.style import BLUE, GREEN, GREY, INK, ORANGE, outlined
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,7 +77,7 @@ def _write(axes: "Axes", passes: Sequence[Labelled]) -> None:
         for start, height, offset, side in ((x, y - 0.02, (7, -11), "left"), (x - width, y + 0.02, (-7, 5), "right")):
             if all(abs(height - h) > 0.035 or start > s + w or s > start + width for s, h, w in taken):
                 taken.append((start, height, width))
-                axes.annotate(label, (at, reached), offset, textcoords="offset points", fontsize=8, color=INK, ha=side)
+                outlined([axes.annotate(label, (at, reached), offset, textcoords="offset points", fontsize=8, ha=side)])
                 break
 
 

@@ -1,7 +1,7 @@
 """The look of every figure: colours that the colour-blind can distinguish, sizes for a lecture hall and for print."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import wraps
 from io import StringIO
@@ -16,6 +16,7 @@ from secondorder.quantities import readable
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,6 +81,14 @@ def blank(width: float, height: float) -> "Figure":
 def title(figure: "Figure", text: str, size: float = 11) -> None:
     """The title of a figure; dollar signs in a name are not read as a formula."""
     figure.suptitle(text, fontsize=size, parse_math=False)
+
+
+def outlined(texts: "Iterable[Text]") -> None:
+    """Give texts a white edge, so that they can be read over lines and dark areas."""
+    from matplotlib.patheffects import withStroke
+
+    for text in texts:
+        text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
 def tidy(axes: "Axes", where: Corner = "upper left") -> None:

@@ -1,5 +1,6 @@
 """A sweep as a figure: each metric over the values of a field, closed forms as lines, simulations as dots with bars."""
 
+import math
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ MOST = 4
 
 @styled
 def sweep_figure(points: Sequence[SweepPoint], metrics: Sequence[str] | None = None) -> "Figure":
-    """A column of panels for each metric, a row for each value of a second field.
+    """A panel for each metric; if a second field varies, a row of panels for each of its values.
 
     Errors: ``InputError`` where more than two fields vary, or nothing was found.
     """
@@ -29,8 +30,13 @@ def sweep_figure(points: Sequence[SweepPoint], metrics: Sequence[str] | None = N
         raise InputError("figure", given=f"{len(varied)} fields", expected="one field that varies, or two")
     shown = _metrics(points, metrics)
     rows = list(dict.fromkeys(point.values[varied[1]] for point in points))[:MOST] if len(varied) == 2 else [""]
-    figure = blank(5.2 * len(shown) if len(shown) > 1 else 6.8, 3.6 * len(rows) + 0.8)
-    panels = figure.subplots(len(rows), len(shown), squeeze=False)
+    wrapped = len(rows) == 1 and len(shown) > 2  # two rows of panels rather than one that is too wide for a screen
+    down, across = (math.ceil(len(shown) / 2), 2) if wrapped else (len(rows), len(shown))
+    figure = blank(5.2 * across if across > 1 else 6.8, 3.6 * down + 0.8)
+    grid = figure.subplots(down, across, squeeze=False)
+    for axes in grid.flat[len(rows) * len(shown) :]:
+        axes.set_axis_off()
+    panels = [grid.flat[: len(shown)]] if wrapped else grid
     for line, value in zip(panels, rows, strict=True):
         mine = [point for point in points if not value or point.values[varied[1]] == value]
         for axes, metric in zip(line, shown, strict=True):

@@ -405,6 +405,10 @@ MARKS: Mapping[str, tuple[str, str]] = {
 }
 
 
+LEGEND = 2.4
+"""Inches for a legend beside its panel: above and below a bowl there is no room for one."""
+
+
 def _shade(axes: "Axes", xs: Sequence[float], study: Study) -> None:
     """The range of nine of ten runs."""
     if places := _spread_places(study):
@@ -429,7 +433,8 @@ def _interval_figure(study: IntervalStudy) -> "Figure":
     axes.set(xscale="log", xlabel="work between checkpoints (h)", ylabel="goodput (share of wall time)")
     round_ticks(axes, hours)
     axes.set_ylim(max(0.0, low - 0.05), 1.0)
-    tidy(axes, "lower center")
+    figure.set_size_inches(figure.get_figwidth() + LEGEND, figure.get_figheight())
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     title(figure, heading(study.scenario), 9)
     return figure
 

@@ -32,6 +32,7 @@ from secondorder.labs import (
 )
 from secondorder.labs.dots import estimate, mean, waits
 from secondorder.labs.lab import score
+from secondorder.labs.pictures import shown
 from secondorder.labs.registry import lab_of, labs, notebook
 from secondorder.laws import Exponential, LogNormal
 
@@ -246,8 +247,7 @@ def test_a_lab_of_a_number_is_the_same_as_by_its_name():
 
 
 def test_a_figure_is_drawn_once_where_the_sliders_stood_before():
-    shell = pytest.importorskip("secondorder.labs.shell")
-    again = [shell.shown(LABS[0], tuple(LABS[0].start.items()))[0] for _ in range(2)]
+    again = [shown(LABS[0].name, tuple(LABS[0].start.items()))[0] for _ in range(2)]
     assert again[0] is again[1]
 
 
