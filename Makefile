@@ -69,6 +69,7 @@ bench: .venv/installed
 labs: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[labs,browser]"
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/labs
+	$(BIN)/python benchmarks/lab_speed.py
 
 # The real scheduler, of three versions, in an environment of its own (2.5 GB).
 oracle: .venv/installed .venv-oracle/installed

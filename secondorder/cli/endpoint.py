@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from secondorder.simulate.serving.live import Call, LiveEngine
 
 CHARACTERS = 4.0
-"""Characters of a prompt that are counted as one token, as no tokenizer is here."""
+"""Characters of a prompt that are counted as one token, because there is no tokenizer."""
 DEFAULT_TOKENS = 16
 """Output tokens of a request that states none."""
 LONGEST_BODY = 64 * 2**20

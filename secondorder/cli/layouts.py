@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from secondorder.report.tables import Grid
     from secondorder.workloads.training import TrainingJob
 
-TITLE = """Find the layouts of a training job that fit a cluster, the fastest first.
+TITLE = """List the layouts of a training job that fit a cluster, fastest first.
 
-By the closed form of a step's mean time, over tensor, pipeline and data
-parallel, microbatch, ZeRO stage and recomputation.
+Ranks them by the closed form of the mean step time, over
+tensor, pipeline and
+data parallelism, microbatch, ZeRO stage and recomputation.
 """
 EXAMPLE = """\
 Example:

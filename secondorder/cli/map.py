@@ -68,7 +68,8 @@ def _command() -> Callable[..., None]:
             str | None, Parameter(name="--scenario", group=CHOICE, metavar="NAME", help="Scenario of the plan.")
         ] = None,
         build: Annotated[
-            bool, Parameter(group=SIMULATION, help="Make the map again: up to some minutes.", negative="")
+            bool,
+            Parameter(group=SIMULATION, help="Compute the map again, which takes up to a few minutes.", negative=""),
         ] = False,
         seed: Seed = 0,
         save: Annotated[

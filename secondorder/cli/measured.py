@@ -37,8 +37,8 @@ Example:
   secondorder emulate plan.toml --port 8000
   secondorder emulate plan.toml --record engine.csv
 
-Prompts sent as text are counted by characters, as no tokenizer is here.
-What a client reports beyond the times printed at the end is its own.
+Prompts sent as text are counted by characters, because there is no tokenizer.
+Whatever a client measures beyond the times printed at the end is its own time.
 """
 RUN = Group("The run", sort_key=2)
 
@@ -101,7 +101,7 @@ def calibrate(
     profile: Annotated[str | None, Parameter(group=OUTPUT, metavar="FILE", help="Step time to write, as TOML.")] = None,
     out: Output = PRINTED,
 ) -> None:
-    """Fit a step time to measured runs, which are replayed as a whole; what is not fitted is held out."""
+    """Fit a step time to measured runs, and test it on the part that was not fitted."""
     import secondorder as so
     from secondorder.report.replay import error_grid
     from secondorder.validation.calibrate import calibrate as fit_to
@@ -198,7 +198,7 @@ def emulate(
         str | None, Parameter(group=OUTPUT, metavar="FILE", help="CSV file of the requests, as the engine timed them.")
     ] = None,
 ) -> None:
-    """Answer OpenAI requests on 127.0.0.1 at the times of a plan's simulated service, until interrupted."""
+    """Answer OpenAI requests on 127.0.0.1 with the timing of a plan's simulated service."""
     import asyncio
     import sys
 

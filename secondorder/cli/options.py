@@ -286,7 +286,7 @@ class RunOfPlan(RunOfService):
 OF_REQUESTS, USUAL, OF_SERVICE = RunOfRequests(), Run(), RunOfService()
 
 
-OWN = "A sweep keeps its points in a file of your own where none is given."
+OWN = "Without it, a sweep keeps its points in your cache folder."
 STORE_FILE = "SQLite file that each finished point is written to."
 
 
@@ -302,7 +302,7 @@ class Stored:
     store: Annotated[str | None, _store(STORE_FILE)] = None
     resume: Annotated[
         bool,
-        Parameter(group=STORE, help="Take over the points that the store has.", show_default=truth, negative=""),
+        Parameter(group=STORE, help="Reuse the points that the store already has.", show_default=truth, negative=""),
     ] = False
 
     def keeping(

@@ -39,8 +39,10 @@ def _pass(text: str, metavar: str, **options: Any) -> Parameter:
 
 
 def roofline(
-    model: Annotated[str, Parameter(help="Network, of the zoo (resnet50) or a Hugging Face config.json.")],
-    accelerator: Annotated[str, Parameter(help="Accelerator of the zoo (a100_80gb), or several: a100_80gb,h100_sxm.")],
+    model: Annotated[str, Parameter(help="Network, from the zoo (resnet50) or a Hugging Face config.json.")],
+    accelerator: Annotated[
+        str, Parameter(help="Accelerator from the zoo (a100_80gb), or several: a100_80gb,h100_sxm.")
+    ],
     /,
     *,
     batch_size: Annotated[str, _pass("Inputs, or sequences; or several: 1,8,64.", "INT,...")] = "1",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 TITLE = """Find the cheapest layout of a service that keeps objectives at a rate.
 
-Over accelerator, tensor parallel size, precision and replicas. Closed forms
+Varies accelerator, tensor parallel size, precision and replicas. Closed forms
 size every candidate; the cheapest ones are simulated.
 """
 EXAMPLE = """\
@@ -80,12 +80,17 @@ def _command() -> Callable[..., None]:
         price: Annotated[
             str | None, _candidates("Price of every accelerator; the lowest quote on file if not given.", "PRICE")
         ] = None,
-        budget: Annotated[str | None, _candidates("Cost of all replicas at most.", "PRICE")] = None,
+        budget: Annotated[str | None, _candidates("Most that all replicas may cost.", "PRICE")] = None,
         contenders: Annotated[
             int, Parameter(group=SIMULATION, converter=at_least(0), help="Candidates that are simulated.")
         ] = 3,
         num_prompts: Annotated[
-            int, Parameter(group=SIMULATION, converter=at_least(400), help="Requests of each run at first.")
+            int,
+            Parameter(
+                group=SIMULATION,
+                converter=at_least(400),
+                help="Requests of the first runs; more if these do not decide.",
+            ),
         ] = 4_000,
         replications: Annotated[
             int, Parameter(group=SIMULATION, converter=at_least(2), help="Independent runs of each.")

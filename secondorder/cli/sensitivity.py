@@ -32,7 +32,7 @@ def sensitivity(
     plan: Plan,
     /,
     *,
-    metric: Annotated[str, Parameter(group=REQUIRED, metavar="NAME", help="Metric that moves, such as ttft_p99.")],
+    metric: Annotated[str, Parameter(group=REQUIRED, metavar="NAME", help="Metric to watch, such as ttft_p99.")],
     which: Which = None,
     field: Annotated[
         list[str] | None,
@@ -41,7 +41,10 @@ def sensitivity(
     by: Annotated[
         float,
         Parameter(
-            group=CHOICE, metavar="SHARE", converter=share, help="How far each field moves both ways, as a share."
+            group=CHOICE,
+            metavar="SHARE",
+            converter=share,
+            help="How far each field is moved up and down, as a share of its value.",
         ),
     ] = 0.1,
     sobol: Annotated[
@@ -49,13 +52,13 @@ def sensitivity(
         Parameter(
             group=CHOICE,
             metavar="FIELD=LOW,HIGH",
-            help='Vary this field, "arrivals.rate=2 request/s,8 request/s", and the others given so at once, and '
-            "split the variance; may be repeated.",
+            help='Range of a field, "arrivals.rate=2 request/s,8 request/s". All fields given like this vary at '
+            "once, and the variance is split among them; may be repeated.",
             negative="",
         ),
     ] = None,
     samples: Annotated[
-        int, Parameter(group=CHOICE, converter=at_least(8), help="Samples of that split: a power of 2.")
+        int, Parameter(group=CHOICE, converter=at_least(8), help="Samples for --sobol: a power of 2.")
     ] = 256,
     simulate: Annotated[
         bool,

@@ -144,7 +144,7 @@ def _arrivals(given: Given, named: Given, trace: str | None, told: TraceOptions)
             raise InputError("burstiness", given="a law of arrivals with a trace", expected="one of the two")
         return {"kind": "trace", "file": trace, **told.table, **({"rate": rate} if rate else {})}
     if rate is None:
-        raise InputError("request_rate", given="nothing", expected='a rate such as "8 request/s", or a trace')
+        raise InputError("arrivals", given="nothing", expected='--request-rate "8 request/s", or --trace FILE')
     if burstiness is None or plain_value(str(burstiness)) == 1:
         return {"kind": "poisson", "rate": rate}
     return {"kind": "gamma", "rate": rate, "burstiness": plain_value(str(burstiness))}
@@ -160,10 +160,11 @@ def _lengths(given: Given, named: Given, trace: str | None) -> object:
         raise InputError("lengths", given=f"lengths with {parts[0]}_len", expected="one of the two")
     if len(parts) == 1:
         (other,) = both.keys() - parts
-        raise InputError(f"{other}_len", given="nothing", expected=f"a length with {parts[0]}_len")
+        raise InputError(f"{other}_len", given="nothing", expected=f"a length: --{other}-len beside --{parts[0]}-len")
     recorded = trace is not None or _is_file(given.get("arrivals"))
     if "lengths" not in given and not parts and not recorded:
-        raise InputError("lengths", given="nothing", expected="lengths, input_len and output_len, or a trace")
+        expected = "--lengths azure_conv_2023, --input-len and --output-len, or --trace FILE"
+        raise InputError("lengths", given="nothing", expected=expected)
     return {name: plain_value(str(length)) for name, length in both.items()} if parts else None
 
 

@@ -55,10 +55,10 @@ Examples:
     --zero-stage 2 --compute-efficiency 0.56 --global-batch 2048
     --sequence-length 8192 --interval "30 min" --restart "5 min"
 
-Failures: "exponential MTBF"; of other laws one must say what is as new after a
-failure: "renewal LAW" (all), "stationary NODES LAW", "new NODES LAW"; "bursts
-MTBF mtbf_storm=... calm=... storm=..."; "pairs COUNT lifetime=..."; or rates of
-the zoo. Clocks: failures strike in work, writes and restarts, not in downtime.
+Failures: "exponential MTBF"; for other laws, say what a failure renews:
+"renewal LAW" (all), "stationary NODES LAW", "new NODES LAW"; "bursts MTBF
+mtbf_storm=... calm=... storm=..."; "pairs COUNT lifetime=..."; or rates from
+the zoo. Failures strike during work, writes and restarts, not during downtime.
 """
 
 RUN = Group("Run", sort_key=1)
@@ -84,7 +84,7 @@ Accelerators = Annotated[
     Parameter(
         group=RUN,
         metavar="INT",
-        help="Number of accelerators, for failure rates of the zoo without a cluster.",
+        help="Number of accelerators, for failure rates from the zoo without a cluster.",
         allow_leading_hyphen=True,
     ),
 ]
@@ -244,7 +244,7 @@ def _built(table: dict[str, Any]) -> "Training":
 
 
 def _counted(failures: Any, accelerators: Any) -> Any:
-    """Failure rates of the zoo for this number of accelerators, or for its nodes of eight; anything else unchanged."""
+    """Failure rates from the zoo for these accelerators, or for their nodes of eight; anything else unchanged."""
     from secondorder.fleets.failures import failure_rates
 
     if not isinstance(failures, str) or " " in failures.strip() or accelerators is None:

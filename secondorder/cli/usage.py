@@ -113,7 +113,7 @@ def _unknown(what: str, word: str, known: Iterable[str]) -> UnknownName:
     names = list(known)
     near = get_close_matches(word.partition("=")[0], names, n=2, cutoff=0.6)
     told = [name for name in names if not (name.startswith("--no-") and f"--{name[5:]}" in names)]
-    few = ", ".join(told) if what == "option" or len(told) <= 12 else f"one of {len(told)} {what}s"
+    few = ", ".join(told) if len(told) <= 12 or (what == "option" and not near) else f"one of {len(told)} {what}s"
     remedy = f"did you mean {' or '.join(near)}?" if near else ""
     return UnknownName(what, given=repr(word), expected=few, remedy=remedy)
 

@@ -9,7 +9,7 @@ lifetimes are these one and the same; with any other law the user must choose:
 True
 >>> read_failures("weibull 3 h shape=0.7")
 Traceback (most recent call last):
-secondorder.errors.InputError: failures: got 'weibull 3 h shape=0.7', expected what is as new after a failure; write
+secondorder.errors.InputError: failures: got 'weibull 3 h shape=0.7', expected what a failure renews; write
 "renewal weibull 3 h shape=0.7" (the whole platform), "stationary NODES weibull 3 h shape=0.7" (one node of a fleet of
 all ages) or "new NODES weibull 3 h shape=0.7" (one node of a fleet that starts new)
 >>> round(read_failures("stationary 2048 weibull 6000 h shape=0.7").mtbf)
@@ -185,7 +185,7 @@ def read_failures(text: str) -> FailureProcess:
             return read(text, {"pairs": ReplicatedPairs}, what="failures", example="pairs 1024 lifetime=5 year")
     _law(text)  # an unknown law is refused by its own name
     law = text.strip()
-    expected = "what is as new after a failure"
+    expected = "what a failure renews"
     remedy = (
         f'write "renewal {law}" (the whole platform), "stationary NODES {law}" (one node of a fleet of all ages) or '
         f'"new NODES {law}" (one node of a fleet that starts new)'
@@ -265,7 +265,7 @@ failure_rates: Zoo[FailureRates] = Zoo("failure rates", _load)
 
 
 def named_failures(text: str, what: str = "failures") -> FailureProcess | FailureRates:
-    """A process in one line, or rates of the zoo by their name.
+    """A process in one line, or rates from the zoo by their name.
 
     >>> named_failures("exponential 3 h").mtbf, named_failures("llama_3").name
     (10800.0, 'Llama 3 405B, all causes')

@@ -44,7 +44,7 @@ def figure_of(scenario: object, result: Answer | Comparison, seed: int = 0) -> "
 def check_drawable(scenario: object, simulated: bool) -> None:
     """Refuse a scenario that has only closed forms and no special figure."""
     if not simulated and figure_of.dispatch(type(scenario)) is figure_of.dispatch(object):
-        expected = "a simulation too: closed forms alone have no figure"
+        expected = "a simulation to compare them with; there is none here, so leave out --figure"
         raise InputError("figure", given="closed forms alone", expected=expected)
 
 

@@ -53,7 +53,7 @@ class Collective(Timed):
     - ``link``: bandwidth and latency of each rank's own link ("50 GB/s latency=5 us").
     - ``ranks_per_node``: ranks in a node, for hierarchical only.
     - ``node_link``: link of a rank within its node ("450 GB/s latency=1 us"), for hierarchical only.
-    - ``jitter``: law of a factor of mean 1 on the time of each hop, drawn again ("lognormal scv=0.04").
+    - ``jitter``: law of a factor of mean 1, drawn for each hop ("lognormal scv=0.04").
     - ``slow_links``: factors on the time of hops over a slow link: {"3-4": 2.0} from rank 3 to 4, {"3": 2.0} from rank
       3 to the next.
     - ``slow_ranks``: factors on the time of all that a slow rank sends ({"3": 1.5}).

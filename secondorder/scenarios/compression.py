@@ -116,8 +116,8 @@ def read_method(text: str) -> Method:
 class Compression(Checked):
     """One forward pass before and after a method of compression. Nothing is said of accuracy.
 
-    - ``model``: network that is compressed, of the zoo (llama_3_1_8b).
-    - ``accelerator``: accelerator that runs it, of the zoo (h100_sxm).
+    - ``model``: network that is compressed, from the zoo (llama_3_1_8b).
+    - ``accelerator``: accelerator that runs it, from the zoo (h100_sxm).
     - ``method``: what is done: "quantised int4 group_size=128 head=bf16", "unstructured 0.5", "two-of-four",
       "structured 0.7" or "distilled llama_3_2_1b".
     - ``precision``: number format of the model as it is, such as bf16.

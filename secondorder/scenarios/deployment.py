@@ -38,7 +38,7 @@ class Deployment(Checked):
     """Replicas of a service behind a router.
 
     - ``serving``: one replica; its arrivals are the load of all replicas together.
-    - ``replicas``: replicas of ``serving``.
+    - ``replicas``: number of replicas of ``serving``.
     - ``others``: further replicas that differ from these ("2 accelerator=a100_80gb"); several kinds are separated by
       a semicolon.
     - ``router``: rule that picks a replica: random, round-robin, least-outstanding, power-of-d, least-tokens,

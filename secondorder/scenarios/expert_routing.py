@@ -30,10 +30,10 @@ class ExpertRouting(Checked):
     - ``tokens``: tokens that are routed together (of one layer, in one step).
     - ``experts``: experts among which they are routed.
     - ``top_k``: different experts that each token goes to.
-    - ``expert_parallel``: devices that hold the experts, in order and equally many each; divides their number.
-    - ``capacity_factor``: tokens that an expert takes, over the mean of all; those beyond are dropped; no
-      limit if not given.
-    - ``zipf``: exponent of the popularity: that of the i-th expert is i^-zipf, so that the popular ones share a device.
+    - ``expert_parallel``: devices that hold the experts, equally many on each; must divide their number.
+    - ``capacity_factor``: most tokens that an expert takes, as a multiple of the mean; the others are dropped;
+      no limit if not given.
+    - ``zipf``: exponent of the popularity: the i-th expert has i^-zipf, so the popular ones share a device.
     - ``weights``: popularity of each expert, in any scale (4,2,1,1).
     - ``name``: name of the scenario in results.
 

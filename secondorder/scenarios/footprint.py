@@ -96,17 +96,17 @@ def _number(what: str, value: object) -> float:
 class Footprint(Checked):
     """Energy, carbon and water of a fleet in one region.
 
-    - ``accelerator``: kind of accelerator, of the zoo (h100_sxm).
+    - ``accelerator``: kind of accelerator, from the zoo (h100_sxm).
     - ``accelerators``: accelerators of the fleet.
-    - ``power_overhead``: rated power of a server over that of its accelerators (1.8); 1 for these alone.
-    - ``utilisation``: mean share of the capacity that is at work, 0 to 1.
+    - ``power_overhead``: rated power of a server over that of its accelerators (1.8); 1 counts these alone.
+    - ``utilisation``: mean share of the capacity that is busy, 0 to 1.
     - ``horizon``: time that totals are for ("1 year").
-    - ``region``: region whose electricity it draws, of the zoo (poland).
-    - ``facility``: site, with its PUE and, where known, its water use, of the zoo (microsoft).
+    - ``region``: region whose electricity it draws, from the zoo (poland).
+    - ``facility``: site, with its PUE and, where known, its water use, from the zoo (microsoft).
     - ``idle_share``: power at rest over rated power.
-    - ``embodied``: carbon of making one accelerator and its share of the server ("150 kgCO2e"); without it none is
-      told.
-    - ``service_life``: time over which embodied carbon is spread, evenly ("4 year"); given with it.
+    - ``embodied``: carbon of making one accelerator and its share of the server ("150 kgCO2e"); without it none
+      is counted.
+    - ``service_life``: time over which embodied carbon is spread, evenly ("4 year"); required with it.
     - ``load``: hourly profile of the utilisation around its mean: flat, "sinusoid swing=0.6 peak=15", or the values
       themselves (24 make a day).
     - ``intensity``: hourly profile of the grid's carbon intensity around its mean, written like the load.
@@ -114,8 +114,8 @@ class Footprint(Checked):
     - ``intensity_scv``: squared coefficient of variation of a lognormal factor on each hour's carbon intensity.
     - ``correlation``: correlation of the two factors' logarithms, -1 to 1.
     - ``deferrable``: share of each hour's work that may move within its day to the hours of the cleanest electricity.
-    - ``rate``: rate of the requests that the utilisation serves ("100 request/s"), for carbon by the request.
-    - ``tokens_per_request``: tokens of a request, for carbon by the token.
+    - ``rate``: rate of the requests that the utilisation serves ("100 request/s"), for the carbon of one request.
+    - ``tokens_per_request``: tokens of a request, for the carbon of one token.
     - ``name``: name of the scenario in results.
 
     Power is linear: ``idle_share`` is by default that of the first-order suite; whole servers of 2007 took a half

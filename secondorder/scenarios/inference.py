@@ -35,8 +35,8 @@ from secondorder.workloads.transformer import Transformer
 class Inference(Timed):
     """Batches of ``model`` on one ``accelerator``, kernels launched asynchronously.
 
-    - ``model``: network to run, of the zoo (resnet50, llama_3_1_8b).
-    - ``accelerator``: accelerator that runs it, of the zoo (a100_80gb).
+    - ``model``: network to run, from the zoo (resnet50, llama_3_1_8b).
+    - ``accelerator``: accelerator that runs it, from the zoo (a100_80gb).
     - ``launch``: the host's time for launching one kernel, or its law ("8 us", "exponential 5 us").
     - ``batch_size``: inputs, or sequences, of a step.
     - ``precision``: number format of the arithmetic; the accelerator must have it.
@@ -47,7 +47,7 @@ class Inference(Timed):
     - ``passes``: passes through the model in a step, such as denoising steps.
     - ``kernels_per_layer``: kernels launched for each layer of a pass.
     - ``kernel_floor``: least time that a kernel takes on the device, however little it does ("2 us").
-    - ``jitter``: law of a factor of mean 1 on each kernel's time, drawn again ("lognormal scv=0.04").
+    - ``jitter``: law of a factor of mean 1, drawn for each kernel ("lognormal scv=0.04").
     - ``queue_depth``: kernels that may wait for the device.
     - ``synchronise``: whether the host waits for the end of each step.
     - ``compute_efficiency``: share of the datasheet's FLOP/s that kernels reach.

@@ -15,7 +15,7 @@ from secondorder.workloads.transformer import Transformer
 class InverseRoofline(Checked):
     """A model and how fast a pass of it must be.
 
-    - ``model``: network that runs, of the zoo (llama_3_1_8b, resnet50).
+    - ``model``: network that runs, from the zoo (llama_3_1_8b, resnet50).
     - ``precision``: number format of weights, cache and arithmetic, such as bf16.
     - ``latency``: longest time that a pass may take ("10 ms"); or give a throughput.
     - ``throughput``: least rate of inputs or sequences ("500 sample/s"); or give a latency.

@@ -49,18 +49,18 @@ class Costs(NamedTuple):
 class Ownership(Timed):
     """The cost of this many accelerators over a horizon.
 
-    - ``accelerator``: kind of accelerator, of the zoo (h100_sxm).
+    - ``accelerator``: kind of accelerator, from the zoo (h100_sxm).
     - ``accelerators``: accelerators that are owned.
     - ``purchase``: price of one accelerator ("30000 USD"); some are in the zoo's prices.
-    - ``server_overhead``: price of all (servers, network) over that of the accelerators (1.4); 1 where the price holds
-      it.
-    - ``power_overhead``: rated power of a server over that of its accelerators (1.8); 1 for these alone.
+    - ``server_overhead``: price of all (servers, network) over that of the accelerators (1.4); 1 if the price
+      includes it.
+    - ``power_overhead``: rated power of a server over that of its accelerators (1.8); 1 counts these alone.
     - ``pue``: energy of the whole site over that of the computers (1.2).
     - ``electricity_price``: price of electricity ("0.12 USD/kWh").
     - ``maintenance``: share of the purchase that each year's maintenance costs (0.05).
     - ``service_life``: time over which the purchase loses its worth, evenly ("4 year").
     - ``horizon``: time that totals are for ("3 year"); past the service life the fleet is bought again.
-    - ``utilisation``: mean share of the fleet that is at work, 0 to 1; or give a load by its rate and service.
+    - ``utilisation``: mean share of the fleet that is busy, 0 to 1; or give a load by its rate and service.
     - ``residual``: share of the purchase that is left at the end of the service life.
     - ``idle_share``: power at rest over rated power.
     - ``rental``: price of renting one accelerator, host and electricity included, to compare with ("3 USD/hour").
@@ -72,7 +72,7 @@ class Ownership(Timed):
     - ``slots``: requests that a replica serves at once.
     - ``wait_objective``: wait before service that a request should not exceed ("1 s").
     - ``tokens_per_request``: tokens of a request, for the cost of tokens.
-    - ``target_utilisation``: share at work that the replicas are kept near as they follow the load (0.7); all
+    - ``target_utilisation``: utilisation that the number of replicas aims at as it follows the load (0.7); all
       are always on if not given.
     - ``boot``: time that a replica takes to start, paid and idle, at most an hour ("5 min"); given with the target.
     - ``name``: name of the scenario in results.

@@ -25,14 +25,14 @@ class Pipeline(Timed):
 
     - ``stages``: stages of the pipeline.
     - ``microbatches``: microbatches of a step.
-    - ``schedule``: order of the passes: all forward then all backward (gpipe), one forward one backward (1f1b), that
-      with several chunks a stage (interleaved), or the forward wave alone (forward).
+    - ``schedule``: order of the passes: all forward then all backward (gpipe), one forward one backward (1f1b), the
+      same with several chunks of layers on a stage (interleaved), or the forward wave alone (forward).
     - ``interleaving``: chunks of the model on a stage, for interleaved only.
     - ``forward``: time of one microbatch's forward pass on all of a stage, or its law ("10 ms", "lognormal 10 ms
       scv=0.1").
     - ``backward``: time of the backward pass ("20 ms"), required unless the schedule is forward.
     - ``send``: delay from one stage to the next, in which no stage is busy ("200 us").
-    - ``jitter``: law of a factor of mean 1 on each pass, drawn again ("lognormal scv=0.09").
+    - ``jitter``: law of a factor of mean 1, drawn for each pass ("lognormal scv=0.09").
     - ``slow_stages``: factors on all passes of a slow stage, counted from 0 ({"2": 1.3}).
     - ``name``: name of the scenario in results.
 

@@ -62,8 +62,8 @@ class PrefixCaching(Checked):
 
     - ``serving``: the service: arrivals with lengths, which may share prefixes, or a trace that knows its prefixes
       (``hash_ids``).
-    - ``hit_ratio``: share of the prompt tokens that is found in the cache, 0 to below 1; none where the service knows
-      its prefixes.
+    - ``hit_ratio``: share of the prompt tokens that is found in the cache, 0 to below 1; not needed if the service
+      knows its prefixes.
     - ``name``: name of the scenario in results.
 
     With a ``hit_ratio`` each prompt finds the same share. Of prefixes the share is computed, for a cache that forgets

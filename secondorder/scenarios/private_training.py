@@ -15,7 +15,7 @@ Clipping = Literal["per_sample", "ghost"]
 class PrivateTraining(Checked):
     """A step of DP-SGD: each sample's gradient is clipped before they are added and noise is put on top.
 
-    - ``model``: network that is trained, of the zoo (llama_3_1_8b, resnet50).
+    - ``model``: network that is trained, from the zoo (llama_3_1_8b, resnet50).
     - ``batch_size``: samples whose gradients are held at once.
     - ``sequence_length``: tokens of a sample of a language model; none for other networks.
     - ``clipping``: how gradients are clipped: each written out and its norm taken (per_sample), or norms without

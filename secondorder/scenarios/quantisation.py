@@ -61,10 +61,10 @@ class Quantisation(Checked):
     - ``serving``: the service as it is; its step time must be a Roofline, for a measured one holds for one precision.
     - ``weight_precision``: number format that the weights of the layers are stored in, such as int4.
     - ``compute_precision``: number format of the arithmetic (bf16); the accelerator must have a rate for it.
-    - ``kv_precision``: number format of the quantised service's KV cache; that of the service as it is if not given.
+    - ``kv_precision``: number format of the quantised service's KV cache; that of the original service if not given.
     - ``embedding_precision``: number format of embedding and output head, which are seldom quantised; the service's own
       if not given.
-    - ``tensor_parallel_size``: accelerators of the quantised service; as many as of the service as it is if not given.
+    - ``tensor_parallel_size``: accelerators of the quantised service; as many as the original service has if not given.
     - ``name``: name of the scenario in results.
 
     Scales of quantised groups are not counted: 3 % more bytes for int4 in groups of 128.

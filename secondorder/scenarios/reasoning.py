@@ -35,7 +35,7 @@ class Reasoning(Checked):
     - ``prefill``: time until the prompt is read ("50 ms").
     - ``token_time``: time of one output token while this many answers are made together ("10 ms").
     - ``success``: probability that one answer is right, above 0.
-    - ``wrong_answers``: different wrong answers that there are, all as likely; for majority only.
+    - ``wrong_answers``: number of different wrong answers, all equally likely; for majority only.
     - ``input_price``: price of a prompt token ("3e-6 USD/token"); both prices or none.
     - ``output_price``: price of an output token ("15e-6 USD/token"); both prices or none.
     - ``name``: name of the scenario in results.

@@ -97,9 +97,9 @@ class ScalingLaw(Checked):
 
     - ``compute``: floating-point operations of the training run ("5.76e23 FLOP").
     - ``fit``: constants of the parametric loss: besiroglu_2024, hoffmann_2022 or hoffmann_2022_unrounded.
-    - ``errors``: how the published errors of the constants are taken: as of curves that are known where the
-      experiments were (pivoted), or each by itself, which is far too wide (independent).
-    - ``inference_tokens``: tokens that the model is to process after its training ("2e12 token").
+    - ``errors``: how the published errors of the constants are read: as errors of curves that are known
+      near the experiments (pivoted), or each constant by itself, which is far too wide (independent).
+    - ``inference_tokens``: tokens that the model will process after its training ("2e12 token").
     - ``accelerators``: accelerators that train; with peak and mfu.
     - ``peak``: peak rate of one accelerator ("989 TFLOP/s"); with accelerators and mfu.
     - ``mfu``: share of the peak that the model's own FLOPs reach; with accelerators and peak.

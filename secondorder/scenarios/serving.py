@@ -47,10 +47,10 @@ class Serving(Checked):
 
     The settings have vLLM's names and meaning. What is not given, the engine chooses (``settings``).
 
-    - ``model``: language model, of the zoo (llama_3_1_8b) or from a Hugging Face config.json.
-    - ``accelerator``: accelerator that the engine runs on, of the zoo (h100_sxm).
+    - ``model``: language model, from the zoo (llama_3_1_8b) or from a Hugging Face config.json.
+    - ``accelerator``: accelerator that the engine runs on, from the zoo (h100_sxm).
     - ``arrivals``: law of the arrivals ("poisson 8 request/s"), or a trace, which has its own lengths (trace.csv).
-    - ``lengths``: prompt and output tokens, of the zoo (azure_conv_2023) or by their laws ("input=1024 output=geometric
+    - ``lengths``: prompt and output tokens: from the zoo (azure_conv_2023) or laws ("input=1024 output=geometric
       256"), required unless the arrivals are a trace.
     - ``prefixes``: prefixes that prompts share ("100 tokens=1024 share=0.8 exponent=0.9"); none if not given, and none
       with a trace, which has its own.
@@ -218,9 +218,9 @@ class Serving(Checked):
         if beyond > RARE:
             raise InputError(
                 "lengths",
-                given=f"prompt plus output beyond it with probability {beyond:.2g}",
+                given=f"requests longer than that with probability {beyond:.2g}",
                 expected=f"at most max_model_len {self.context_limit}",
-                remedy="raise max_model_len or cut the lengths with a maximum",
+                remedy='raise max_model_len, or cut the law: "lognormal 1500 cv=1 maximum=30000"',
             )
         too_big = self.offered.expect(lambda i, o: np.asarray(i + o - 1 > room + 0.5, float))
         if too_big > RARE:
@@ -417,9 +417,9 @@ class Serving(Checked):
         if int((too_long := total > self.context_limit).sum()):
             raise InputError(
                 "lengths",
-                given=f"{int(too_long.sum())} of {len(drawn)} requests over it, the longest {total.max()} tokens",
+                given=f"{int(too_long.sum())} of {len(drawn):,} requests longer, up to {total.max():,} tokens",
                 expected=f"prompt plus output of at most max_model_len {self.context_limit}",
-                remedy="raise max_model_len or cut the lengths with a maximum",
+                remedy='raise max_model_len, or cut the law: "lognormal 1500 cv=1 maximum=30000"',
             )
         if int((too_big := total > self.kv_tokens + 1).sum()):  # the last token is never cached
             raise DoesNotFit(

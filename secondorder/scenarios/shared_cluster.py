@@ -30,13 +30,13 @@ class SharedCluster(Timed):
 
     - ``accelerators``: accelerators of the cluster; any of them serve any job.
     - ``arrivals``: mean rate of jobs, which come as a Poisson stream ("6 job/hour").
-    - ``sizes``: accelerators that a job wants, with the share of jobs that do ("1:0.5 8:0.4 32:0.1"); one number where
-      all want as many.
+    - ``sizes``: accelerators that a job wants, with the share of jobs that do ("1:0.5 8:0.4 32:0.1"); one number if
+      all want the same.
     - ``duration``: time that a job holds its accelerators, or its law ("1 h", "lognormal 1 h scv=9").
     - ``policy``: who goes next: first come, first served (fcfs), with backfilling that delays no reservation (easy), or
       the shortest first (shortest).
     - ``overestimate``: factor by which users overstate durations, for easy only; 1 is the truth.
-    - ``slowdown_floor``: duration that shorter jobs count as in the mean slowdown; it changes no other metric ("10 s").
+    - ``slowdown_floor``: duration that shorter jobs count as in the mean slowdown; used by no other metric ("10 s").
     - ``name``: name of the scenario in results.
 
     With fcfs the first that does not fit holds up all behind it. With easy (EASY backfilling) who fits may pass, unless

@@ -36,7 +36,7 @@ class Speculative(Checked):
     one of its own.
 
     - ``serving``: the service, with the large model; its arrivals are the load.
-    - ``draft``: small model that proposes tokens, of the zoo (llama_3_1_8b); it shares the large one's vocabulary.
+    - ``draft``: small model that proposes tokens (llama_3_1_8b); it must share the large one's vocabulary.
     - ``gamma``: tokens that the draft proposes in a round; 0 is decoding without a draft.
     - ``acceptance``: probability that a proposed token is accepted, each independently of the others (0.8).
     - ``draft_precision``: number format of the draft's weights and arithmetic; the service's if not given.

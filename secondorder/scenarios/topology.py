@@ -369,7 +369,7 @@ class Topology(Checked):
     - ``shape``: wiring: "fat-tree 48" (ports of a switch), "leaf-spine leaves=8 hosts=16 spines=4 uplink=1", "rails
       nodes=32 rails=8 spines=4", "torus 8x8x4" or "dragonfly routers=4 hosts=2 global_links=2".
     - ``link_bandwidth``: bandwidth of an endpoint's link, one way ("50 GB/s").
-    - ``size``: size of the collective whose least times are asked for: the vector of each endpoint ("1 GB").
+    - ``size``: size of the collective whose least times are shown: the vector of each endpoint ("1 GB").
     - ``name``: name of the scenario in results.
 
     In Python a ``shape`` may be the value itself: ``FatTree``, ``LeafSpine``, ``Rails``, ``Torus``, ``Dragonfly``.

@@ -147,9 +147,9 @@ CheckpointPolicy: TypeAlias = Checkpoint | AsyncCheckpoint | TwoLevelCheckpoint 
 class Recovery(Checked):
     """What lies between a failure and work.
 
-    - ``restart``: time from the repair to work, in which failures strike too ("5 min").
-    - ``detection``: time until a failure is noticed, in which nothing fails ("30 s").
-    - ``replacement``: time to replace what failed, in which nothing fails ("30 s").
+    - ``restart``: time from the end of the repair until work resumes, in which failures can strike ("5 min").
+    - ``detection``: time until a failure is noticed; nothing fails during it ("30 s").
+    - ``replacement``: time to replace what failed; nothing fails during it ("30 s").
     - ``misdiagnosed``: share of diagnoses that name a healthy node; the run then restarts without need.
 
     First a downtime in which nothing runs and nothing fails: ``detection`` until the failure is
@@ -219,8 +219,8 @@ class Spares(Timed):
 class Training(Checked):
     """A run that works, checkpoints, fails and comes back.
 
-    - ``failures``: when it fails: "exponential 3 h", "stationary 2048 weibull 6000 h shape=0.7", or rates of the zoo
-      for the step's cluster (llama_3); the cluster's own if not given.
+    - ``failures``: when the run fails: "exponential 3 h", "stationary 2048 weibull 6000 h shape=0.7", or rates of the
+      zoo for the step's cluster (llama_3); the cluster's own if not given.
     - ``checkpoint``: what is written and when: "blocking 30 min write=60 s", "async 30 min pause=5 s drain=3 min", or a
       kind of two levels or with verification.
     - ``recovery``: times of detection, replacement and restart after a failure ("300 s detection=30 s").
@@ -232,7 +232,7 @@ class Training(Checked):
       not given.
     - ``step``: time of a step or its law ("lognormal 4 s scv=0.01"), or a training step by its table; work is done
       continuously if not given.
-    - ``storage``: storage that checkpoints go to, of the zoo (tectonic_llama_3), if writing times are to follow from
+    - ``storage``: storage that checkpoints go to, from the zoo (tectonic_llama_3), if writing times are to follow from
       their size; the cluster's own if not given.
     - ``duration``: length of the run ("54 day"); 30 days if no work is given either.
     - ``work``: work of the run instead of a duration, as time without failures and checkpoints ("20 day").

@@ -130,12 +130,12 @@ class TrainingStep(Timed):
     """One step of ``job`` on ``cluster``.
 
     - ``job``: training job: model, batch and layout.
-    - ``cluster``: cluster that runs it, of the zoo (llama_3_16k), or one of them changed
+    - ``cluster``: cluster that runs it, from the zoo (llama_3_16k), or one of them changed
       ({like = "llama_3_16k", nodes = 64}).
     - ``compute_efficiency``: share of the peak that the arithmetic reaches by itself, without bubbles and
       communication; measured, not derived.
     - ``network_efficiency``: share of the links' bandwidth that collectives reach.
-    - ``jitter``: law of a factor of mean 1 on each pass of each microbatch on each stage ("lognormal scv=0.01").
+    - ``jitter``: law of a factor of mean 1, drawn for each microbatch's pass on each stage ("lognormal scv=0.01").
     - ``slow_ranks``: factors on the arithmetic of replicas that are always slow, by their index ({"3": 1.2}).
     - ``buckets``: buckets in which a stage's gradients go out.
     - ``reserved_memory``: memory of each accelerator for what the formulas do not count ("2 GiB").

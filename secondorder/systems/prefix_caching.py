@@ -1,10 +1,10 @@
-"""What is saved where a share of the prompt tokens is cached already."""
+"""What is saved if a share of the prompt tokens is already cached."""
 
 from secondorder.systems.system import System
 
 SYSTEM = System(
     kind="secondorder.scenarios.prefix_caching:PrefixCaching",
-    title="What is saved where a share of the prompt tokens is cached already.",
+    title="What is saved if a share of the prompt tokens is already cached.",
     example=(
         "--model llama_3_1_8b --accelerator h100_sxm "
         '--arrivals "poisson 8 request/s" --lengths "input=2048 output=256" '

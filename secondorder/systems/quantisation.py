@@ -1,10 +1,10 @@
-"""A service with its weights, arithmetic and cache at other precisions."""
+"""A service with weights, arithmetic and cache at other precisions."""
 
 from secondorder.systems.system import System
 
 SYSTEM = System(
     kind="secondorder.scenarios.quantisation:Quantisation",
-    title="A service with its weights, arithmetic and cache at other precisions.",
+    title="A service with weights, arithmetic and cache at other precisions.",
     example=(
         "--model llama_3_1_8b --accelerator h100_sxm "
         '--arrivals "poisson 8 request/s" --lengths "input=1024 output=256" '

@@ -1,11 +1,11 @@
-"""Gangs of jobs that wait for accelerators: first come, backfilled, shortest first."""
+"""Jobs that each wait for several accelerators: first come, backfilled, shortest first."""
 
 from secondorder.answers.declared import SHARED_CLUSTER
 from secondorder.systems.system import System
 
 SYSTEM = System(
     kind="secondorder.scenarios.shared_cluster:SharedCluster",
-    title="Gangs of jobs that wait for accelerators: first come, backfilled, shortest first.",
+    title="Jobs that each wait for several accelerators: first come, backfilled, shortest first.",
     example=(
         '--accelerators 64 --arrivals "6 job/hour" --sizes "1:0.5 8:0.4 32:0.1" '
         '--duration "exponential 1 h" --policy easy'

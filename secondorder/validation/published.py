@@ -1,6 +1,6 @@
 """Published figures of training compared with ours: what is claimed, by whom, and whether our models agree.
 
-Ours is computed from what the source states, and from the failure rates of the zoo where it states
+Ours is computed from what the source states, and from the failure rates from the zoo where it states
 none; an assumption is named in the note. A mismatch is reported as one and not fitted away.
 """
 

@@ -39,7 +39,7 @@ class Layout(Checked):
     - ``data_parallel``: replicas of the model.
     - ``tensor_parallel``: accelerators that share each layer.
     - ``pipeline_parallel``: stages that the layers are split into.
-    - ``expert_parallel``: data-parallel ranks that the experts are dealt out among; divides them.
+    - ``expert_parallel``: data-parallel ranks that the experts are distributed over; divides them.
     - ``micro_batch_size``: sequences that pass through the pipeline together.
     - ``schedule``: order of forward and backward passes in the pipeline.
     - ``interleaving``: chunks of the model on a stage, for interleaved only.
@@ -48,7 +48,7 @@ class Layout(Checked):
     - ``recomputation``: activations computed again in the backward pass: none, attention's part that is quadratic in
       the sequence (selective), or all but the layers' inputs (full).
     - ``sequence_parallel``: whether tensor-parallel ranks also share what lies between the split matrices.
-    - ``stage_layers``: layers of each chunk in the model's order, where they are not equally many (7,14x8,7).
+    - ``stage_layers``: layers of each chunk, in the model's order, if the chunks differ (7,14x8,7).
 
     Fused attention kernels recompute as selective does. 0 in ``stage_layers`` leaves a chunk with only the embedding or
     the head.
@@ -118,7 +118,7 @@ class Layout(Checked):
 class TrainingJob(Checked):
     """What a step of training has to do: ``global_batch`` sequences of ``sequence_length`` tokens through the model.
 
-    - ``model``: language model that is trained, of the zoo (llama_3_1_8b) or from a Hugging Face config.json.
+    - ``model``: language model that is trained, from the zoo (llama_3_1_8b) or from a Hugging Face config.json.
     - ``global_batch``: sequences of a step, all replicas together.
     - ``sequence_length``: tokens of a sequence.
     - ``layout``: how the job is spread over accelerators.

@@ -109,8 +109,8 @@ REFUSED = {
         "request_rate: got nan",
         "a finite quantity",
     ),
-    "no rate": (["serve", *WHERE, *LENGTHS], 2, "request_rate: got nothing", 'such as "8 request/s"'),
-    "no lengths": (["serve", *WHERE, *RATE], 2, "lengths: got nothing", "expected lengths, input_len and output_len"),
+    "no rate": (["serve", *WHERE, *LENGTHS], 2, "arrivals: got nothing", '--request-rate "8 request/s"'),
+    "no lengths": (["serve", *WHERE, *RATE], 2, "lengths: got nothing", "--lengths azure_conv_2023, --input-len"),
     "one length": (["serve", *WHERE, *RATE, "--input-len", "9"], 2, "output_len: got nothing", "expected a length"),
     "lengths twice": (
         [*SERVE, "--lengths", "azure_conv_2023"],
