@@ -4,8 +4,9 @@
 
 All the labs if none is named. "opens" is the time from the start of the command to the figure in the page, in a browser
 that runs already; "reacts" is the time from a key on a slider to the new figure, over moves to places not shown before.
-The seconds of the processor (two processes, which share the work of opening) stand beside those of the clock, for
-machines that are shared. ``--shots`` keeps a picture of each lab on the screen of a laptop and of a projector.
+The seconds of the processor stand in brackets beside those of the clock, for machines that are shared. For "opens" they
+are those of the busier of two processes, the server and the one that draws for it; for "reacts" those of both.
+``--shots`` keeps a picture of each lab on the screen of a laptop and of a projector.
 """
 
 import argparse
@@ -36,7 +37,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """Seconds of the clock and of the processor, for the server and the process that draws for it."""
+    """Seconds of the clock and of the processor."""
 
     clock: float
     processor: float
@@ -64,7 +65,7 @@ def _measure(browser: Any, lab: Lab, shots: Path | None) -> None:
     page = browser.new_page(viewport={"width": width, "height": height})
     with _served(lab) as (process, port, begun):
         _goto(page, f"http://127.0.0.1:{port}")
-        opened = Taken(clock=time.perf_counter() - begun, processor=_processor(process))
+        opened = Taken(clock=time.perf_counter() - begun, processor=max(_used(process)))
         print(f"{lab.number:2} {lab.name:<14} opens  {_told([opened], OPENS)}", flush=True)
         if shots is not None:
             _keep(page, lab, shots)
@@ -111,24 +112,24 @@ def _goto(page: Any, address: str) -> None:
 def _move(page: Any, place: int, key: str, process: "subprocess.Popen[bytes]") -> Taken:
     """Move a slider by one step with a key, and wait for the new figure."""
     slider, before = page.locator("[role=slider]").nth(place), page.evaluate(SRC)
-    own, begun = _processor(process), time.perf_counter()
+    own, begun = sum(_used(process)), time.perf_counter()
     slider.press(key)
     script = f"before => {SRC} && {SRC} !== before && document.querySelector('img[alt]').complete"
     page.wait_for_function(script, arg=before, timeout=90_000)
-    return Taken(clock=time.perf_counter() - begun, processor=_processor(process) - own)
+    return Taken(clock=time.perf_counter() - begun, processor=sum(_used(process)) - own)
 
 
-def _processor(process: "subprocess.Popen[bytes]") -> float:
+def _used(process: "subprocess.Popen[bytes]") -> list[float]:
     """Seconds of processor time of the server and of the process that draws for it."""
-    used = 0
+    used = []
     for each in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = each.read_text(encoding="utf-8").rpartition(")")[2].split()
         except OSError:  # it has ended
             continue
         if int(fields[2]) == process.pid:  # its process group
-            used += int(fields[11]) + int(fields[12])
-    return used / TICKS
+            used.append((int(fields[11]) + int(fields[12])) / TICKS)
+    return used
 
 
 def _told(taken: list[Taken], bar: float) -> str:

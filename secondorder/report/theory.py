@@ -27,7 +27,7 @@ def theory_grid(judged: Sequence[Judged], *, wide: bool = False) -> Grid:
     return Grid(
         header=header if wide else ["", "claim", "number", "simulated", "verdict"],
         rows=rows,
-        above=[f"theory: {foretold} of {len(groups)} claims as foretold, counterexamples included", *ABOVE],
+        above=[f"theory: {foretold} of {len(groups)} claims as predicted, counterexamples included", *ABOVE],
         numbers=frozenset({3, 4, 5} if wide else {2, 3}),
     )
 

@@ -1,4 +1,4 @@
-"""A service over its load: where the closed forms and the simulation part.
+"""A service over its load: where the closed forms and the simulation differ.
 
 The loads are shares of the saturation rate. Between the simulated points the closed forms
 are drawn on a finer grid, and the knee is where the tail crosses the objective.

@@ -148,7 +148,7 @@ def some() -> list[Judged]:
 def test_the_table_has_theorem_formula_number_simulation_and_verdict() -> None:
     judged = some()
     lines = markdown(theory_grid(judged, wide=True)).splitlines()
-    assert lines[0].startswith("theory: 2 of 2 claims as foretold")
+    assert lines[0].startswith("theory: 2 of 2 claims as predicted")
     assert "| T1 | peak reserved, law | M/(b g) | 1.2821 | 5 % | 0.95329 | breaks |" in lines
     record = judged_record(judged[0])
     assert (record["verdict"], record["expected"], record["unit"]) == ("breaks", "breaks", "request/step")

@@ -1,1 +1,1 @@
-"""Why a closed form and the simulation part: the gap between them, effect by effect."""
+"""Why a closed form and the simulation differ: the gap between them, effect by effect."""
