@@ -46,13 +46,13 @@ def quotes(accelerator: str) -> dict[str, Quote]:
 
     >>> quotes("stm32f407")
     Traceback (most recent call last):
-    secondorder.errors.InputError: accelerator: got 'stm32f407', of which no price is known, expected one of ... that
+    secondorder.errors.InputError: accelerator: got 'stm32f407', whose price is not known, expected one of ... that
     have a price
     """
     if found := {name: quote for name, quote in prices.items() if quote.accelerator == accelerator}:
         return found
     known = {quote.accelerator for _, quote in prices.items()}
-    given, expected = f"{accelerator!r}, of which no price is known", f"one of {len(known)} that have a price"
+    given, expected = f"{accelerator!r}, whose price is not known", f"one of {len(known)} that have a price"
     raise InputError("accelerator", given=given, expected=expected)
 
 

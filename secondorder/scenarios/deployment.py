@@ -49,7 +49,7 @@ class Deployment(Checked):
     - ``autoscaler``: how many replicas are on ("20 most=8 start=2 min"), the target of outstanding requests first;
       ``replicas`` are on at the start.
     - ``clients``: clients who wait for their answers: a number of users ("users 32 think=10 s") or sessions of several
-      turns ("sessions 5 think=10 s"); requests that come by themselves if not given.
+      turns ("sessions 5 think=10 s"); independent requests if not given.
     - ``faults``: what goes wrong ("kill 0 at=60 s restart=2 min"); several are separated by a semicolon.
     - ``after_failure``: what becomes of a failed replica's requests: lost to their clients, retried from the start, or
       moved to another replica, which computes their tokens so far again.
@@ -175,7 +175,7 @@ class Deployment(Checked):
             raise InputError(
                 "clients",
                 given=f"{self.clients}, whose rate follows from the answers",
-                expected="requests or sessions that come by themselves where a rate is asked for",
+                expected="independent requests or sessions, whose rate can vary",
                 remedy="leave out clients, or give sessions",
             )
 

@@ -18,7 +18,7 @@ from secondorder.quantities import Checked, Count, Duration
 class Elastic(Checked):
     """A failure of one replica does not stop the others, which do their share of the work.
 
-    - ``replicas``: data-parallel replicas, each of which fails as often as any other.
+    - ``replicas``: data-parallel replicas, all of which fail equally often.
     - ``shared``: share of failures that stop all replicas at once (software, network, storage); these send the run
       back to its last checkpoint.
     - ``regroup``: time for which the other replicas stop when one leaves or comes back ("10 s").

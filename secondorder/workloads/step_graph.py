@@ -231,6 +231,6 @@ def _sorted(groups: Sequence[Group], after: Sequence[set[int]]) -> tuple[Group, 
             if not left[user]:
                 ready.append(user)
     if len(found) != len(groups):
-        expected = "operations of which none waits for itself"
+        expected = "operations that do not wait for each other in a circle"
         raise InputError("step trace", given="operations that wait for each other", expected=expected)
     return tuple(found)

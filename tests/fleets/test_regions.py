@@ -67,7 +67,7 @@ def test_prices_are_of_this_decade_and_of_known_parts():
 
 def test_quotes_are_found_by_accelerator():
     assert {"aws_p5", "buy_h100_server"} <= set(quotes("h100_sxm"))
-    with pytest.raises(InputError, match="accelerator: got 'abacus', of which no price is known"):
+    with pytest.raises(InputError, match="accelerator: got 'abacus', whose price is not known"):
         quotes("abacus")
 
 
