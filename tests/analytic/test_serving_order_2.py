@@ -220,12 +220,35 @@ def test_a_run_law_keeps_the_moments_that_it_is_given(quiet, shape, scale):
     mean, variance = least + raw[0], raw[1] - raw[0] ** 2
     third = raw[2] - 3 * raw[0] * raw[1] + 2 * raw[0] ** 3
     moments = {"mean": mean, "variance": variance, "third": third, "quiet": quiet, "least": least, "most": 1e9}
+    moments["deviation"] = 0.0
     law = RunLaw.of(**{name: np.array([value]) for name, value in moments.items()})
     assert law.shape[0] == pytest.approx(shape, rel=1e-4)
     assert law.scale[0] == pytest.approx(scale, rel=1e-4)
     for x in (0.5, 1.0, 3.0):
         exact = rest * gammaincc(shape, x * shape)
         assert law.beyond(np.array([least + x * shape * scale]))[0] == pytest.approx(exact, abs=0.005)
+
+
+def test_a_run_without_prompts_is_spread_by_what_has_nothing_to_do_with_prompts():
+    """Half of the runs are quiet and last 1 s, more or less by a tenth; the others last 3 s or so."""
+    values = {"mean": 2.0, "variance": 1.09, "third": 0.0, "quiet": 0.5, "least": 1.0, "most": 9.0, "deviation": 0.1}
+    law = RunLaw.of(**{name: np.array([value]) for name, value in values.items()})
+    found = [float(law.beyond(np.array([t]))[0]) for t in (0.9, 1.0, 1.1, 1.5)]
+    assert found == pytest.approx([0.5 + 0.5 * 0.841, 0.75, 0.5 + 0.5 * 0.159, 0.5], abs=0.002)
+    assert law.quantiles(np.array([0.25, 0.5 * 0.159]))[0] == pytest.approx([1.0, 0.9], abs=0.002)
+
+
+def test_decodes_average_out_over_a_run_as_in_a_queue_without_end():
+    """Where steps are alike a request of 40 steps makes a covariance that falls straight to 0 at a lag of 40."""
+    one = np.ones(1)
+    noise = Fluctuations(
+        prompt=0 * one, decode=0 * one, steps=40 * one, weight=one, rate=2.0, mean_step=0.01,
+        dispersion=lambda w: np.ones_like(w), burst=1.0,
+    )  # fmt: skip
+    lags = np.arange(-39, 40)
+    for steps in (1, 10, 25):
+        exact = float((np.maximum(steps - np.abs(lags), 0) * (1 - np.abs(lags) / 40)).sum()) / steps**2
+        assert noise.mean_variance(np.array([float(steps)]))[0] == pytest.approx(exact, rel=1e-6)
 
 
 def test_binned_atoms_keep_mass_and_mean():

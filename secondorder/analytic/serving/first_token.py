@@ -8,14 +8,21 @@ import numpy as np
 from secondorder.analytic.serving.asynchronous import Ahead
 from secondorder.analytic.serving.bulk_service import TiltedArrivals
 from secondorder.analytic.serving.bursts import burst, rest_of_burst
-from secondorder.analytic.serving.runs import binned, parts
+from secondorder.analytic.serving.time_grid import BINS, TimeGrid
 from secondorder.analytic.serving.transforms import exp
-from secondorder.analytic.serving.under_way import NEGLIGIBLE, WITHIN, Steps, UnderWay, asynchronous, synchronous
-from secondorder.arrays import Booleans, Complexes, Floats
+from secondorder.analytic.serving.under_way import (
+    AGES,
+    NEGLIGIBLE,
+    NONE,
+    TINY,
+    Steps,
+    UnderWay,
+    asynchronous,
+    synchronous,
+)
+from secondorder.arrays import Booleans, Complexes, Floats, Integers
 
-EVERYWHERE = (np.arange(8) - 3.5) / 8  # of a step in which a request may arrive anywhere
 SOON = 2  # steps in which most prompts end
-LATER = (0.0, 0.5, 0.75, 0.9, 0.97, 1.0)  # cuts of the law of the step that was scheduled on arrival
 WAITS = 12  # groups of waits by which the backlog behind a prompt is found
 ALIKE = 1e-9  # of the longest time: times as near as this are one, whatever rounding makes of them
 DAMPING = 20.0  # powers of e by which what wraps around a short transform is damped
@@ -69,7 +76,7 @@ class FirstToken:
     def _under_way(self) -> UnderWay:
         """What an arriving request finds."""
         waiting = np.where(self.idle, self.backlog[:, 0] * self.burst / self.rate, 0.0)
-        steps = Steps(seconds=self.steps, backlog=self.backlog, waiting=waiting, alone=self.last[:, 0])
+        steps = Steps(seconds=self.steps, backlog=self.backlog, waiting=waiting)
         if self.ahead is None:
             return synchronous(steps)
         return asynchronous(steps, self.ahead)
@@ -110,32 +117,40 @@ class FirstToken:
 
     @cached_property
     def laws(self) -> list[tuple[Floats, Floats]]:
-        """For each queue, atoms (s, rising) of the time to first token, and their weights, of sum 1.
+        """For each queue, times to first token (s, rising) and their weights, of sum 1.
 
-        Of a prompt that waits for full steps, the two halves of the step under way are taken together.
+        A request arrives anywhere in a step or, where prompts need no full steps before their last, in half of one; a
+        step that is scheduled already is independent of it. Of a prompt that waits for full steps, the two halves of
+        the step under way are taken together.
         """
         own, seen = self._own[0].sum(axis=1), self._own[1]
-        found = self._under_way
-        waited = found.rest[..., None] + np.arange(own.shape[2]) * self.steps[:, -1, None, None]
-        duration = (found.elapsed + found.rest)[..., None]
-        spread = found.late + WITHIN * duration
-        parts_of = [self._ends(own[:, :, :SOON], waited[:, :, :SOON], seen[:, :, :SOON], spread)]
+        found, delays = self._under_way, self._under_way.scheduled.seconds
+        begin = found.rest[..., None] + np.arange(own.shape[2]) * self.steps[:, -1, None, None]
+        half = (found.elapsed + found.rest) / len(AGES)
+        parts = [self._ends(own[:, :, :SOON], begin[:, :, :SOON], seen[:, :, :SOON], half, found.case)]
         if own.shape[2] > SOON:
-            cells, wait, behind = _halves_together(own[:, :, SOON:], waited[:, :, SOON:], seen[:, :, SOON:])
-            spread = np.tile(found.late[:, ::2], 2) + EVERYWHERE * duration[:, ::2]
-            parts_of.append(self._ends(cells, wait, behind, spread))
-        atoms, weight = (np.concatenate(part, axis=1) for part in zip(*parts_of, strict=True))
-        return [binned(row, mass / mass.sum()) for row, mass in zip(atoms, weight, strict=True)]
+            cells, wait, behind = _halves_together(own[:, :, SOON:], begin[:, :, SOON:], seen[:, :, SOON:])
+            parts.append(self._ends(cells, wait, behind, 2 * half[:, ::2], found.case[::2]))
+        first, last, weight, case = (np.concatenate(each, axis=-1) for each in zip(*parts, strict=True))
+        grid = TimeGrid.over(first.min(axis=1), np.where(weight > 0, last, 0.0).max(axis=1) + delays[:, -1])
+        mass = np.zeros((len(first), BINS))
+        for at in range(NONE, found.scheduled.laws.shape[1]):
+            some = grid.anywhere(first[:, case == at], last[:, case == at], weight[:, case == at])
+            mass += some if at == NONE else grid.later(some, delays, found.scheduled.laws[:, at])
+        mass /= mass.sum(axis=1, keepdims=True)
+        return [(times[row > TINY], row[row > TINY]) for times, row in zip(grid.times, mass, strict=True)]
 
-    def _ends(self, own: Floats, waited: Floats, seen: Floats, spread: Floats) -> tuple[Floats, Floats]:
-        """When the step ends that ends the prompt, s, and weights: all of a queue in a row.
+    def _ends(
+        self, own: Floats, begin: Floats, seen: Floats, length: Floats, case: Integers
+    ) -> tuple[Floats, Floats, Floats, Integers]:
+        """When the step ends that ends the prompt, s: first and last time of each part of the law, weight and case.
 
         In that step, cells that arrived behind the prompt fill the room; how many is a convolution,
         done on sequences damped by ``e^(-damping k / size)`` so that what wraps around does not count.
-        ``waited``: the time until that step begins, s, more or less by ``spread``; ``seen``: the time in which what
-        arrives is still computed in it.
+        ``begin``: when that step begins, s, but for a step that is scheduled already, the middle of a time of this
+        ``length``; ``seen``: the time in which what arrives is still computed in it.
         """
-        cap, shape = self._cap, waited.shape
+        cap, shape = self._cap, begin.shape
         size = 1 << int(np.ceil(np.log2(3 * cap + 2)))
         damped = np.exp(-DAMPING / (size - cap) * np.arange(size))
         prompt = self.prompts.sum(axis=1)[:, :size]
@@ -151,10 +166,10 @@ class FirstToken:
         law = np.maximum(together[..., : cap + 1] / damped[: cap + 1], 0.0)
         law[..., -1] = np.maximum(own.sum(axis=-1) - law[..., :-1].sum(axis=-1), 0.0)
         law[law < NEGLIGIBLE**2] = 0.0
-        atoms = waited[..., None] + self.last[:, None, None]
-        atoms = atoms[..., None] + spread[:, :, None, None]
-        weight = np.broadcast_to(law[..., None] / spread.shape[-1], atoms.shape)
-        return atoms.reshape(shape[0], -1), weight.reshape(shape[0], -1)
+        middle = begin[..., None] + self.last[:, None, None]
+        half = length[..., None, None] / 2
+        begins, ends = ((middle + side).reshape(shape[0], -1) for side in (-half, half))
+        return begins, ends, law.reshape(shape[0], -1), np.repeat(case, law.shape[2] * law.shape[3])
 
     @cached_property
     def backlog_behind(self) -> Floats:
@@ -169,44 +184,40 @@ class FirstToken:
         return np.asarray(laws / laws.sum(axis=-1, keepdims=True))
 
     def decodes_begin(self, arrivals: TiltedArrivals) -> tuple[Floats, Floats]:
-        """Laws of the cells of the first two steps after a prompt's last, where steps are scheduled ahead.
+        """What the first two steps after a prompt's last take, where steps are scheduled ahead.
 
         With ``B`` the cells of the prompt's last step, and those that did not fit in it: the first step takes
-        ``max(B - cap, 0)`` and what arrived in the step before the last, the second one what arrived in the last, and
-        what the first left over. By queue and group of prompts.
+        ``V = max(B - cap, 0)`` and what arrived in the step before the last, the second one ``Y``, what arrived in the
+        last, and what the first left over. Found: masses of ``V`` and laws of ``Y``, by queue, group of prompts,
+        whether ``B > cap``, and cells; given that, the two are independent.
         """
-        behind, length = self.backlog_behind, self.backlog.shape[1]
-        scheduled = self._before_last
-        left = self._left(behind) + behind[..., : self._cap + 1].sum(axis=-1, keepdims=True)
-        first = np.maximum(np.fft.irfft(left * scheduled, n=self._size)[..., :length], 0.0)
-        last = np.concatenate([behind[..., : self._cap], behind[..., self._cap :].sum(axis=-1, keepdims=True)], axis=-1)
-        during = np.fft.rfft(arrivals.untilt(np.einsum("qgi,qif->qgf", last, arrivals.rows), length), n=self._size)
-        left = self._left(first) + first[..., : self._cap + 1].sum(axis=-1, keepdims=True)
-        second = np.maximum(np.fft.irfft(left * during, n=self._size)[..., :length], 0.0)
-        return first / first.sum(axis=-1, keepdims=True), second / second.sum(axis=-1, keepdims=True)
+        behind, length, cap = self.backlog_behind, self.backlog.shape[1], self._cap
+        fits = behind[..., : cap + 1]
+        left = np.zeros((*behind.shape[:-1], 2, length))
+        left[..., 0, 0], left[..., 1, 1 : length - cap] = fits.sum(axis=-1), behind[..., cap + 1 :]
+        first = np.fft.rfft(left, n=self._size) * self._before_last(arrivals)[:, :, None]
+        first = np.maximum(np.fft.irfft(first, n=self._size)[..., :length], 0.0)
+        taken = np.zeros((*behind.shape[:-1], 2, cap + 1))
+        taken[..., 0, :], taken[..., 1, -1] = fits / np.maximum(fits.sum(axis=-1, keepdims=True), TINY), 1.0
+        rows = taken.reshape(len(taken), -1, cap + 1) @ arrivals.rows
+        during = np.maximum(arrivals.untilt(rows, length), 0.0).reshape(first.shape)
+        return first / first.sum(axis=(-1, -2), keepdims=True), during
 
-    def _left(self, laws: Floats) -> Complexes:
-        """Transforms of what steps leave over where they leave any; the masses are kept."""
-        found = np.zeros((*laws.shape[:-1], self._size))
-        found[..., 1 : laws.shape[-1] - self._cap] = laws[..., self._cap + 1 :]
-        return np.fft.rfft(found)
-
-    @cached_property
-    def _before_last(self) -> Complexes:
+    def _before_last(self, arrivals: TiltedArrivals) -> Complexes:
         """Transform of what arrives in the step before the one that ends a prompt, by queue and group of prompts.
 
         It is the step that was scheduled on arrival, or a full one where the prompt or those ahead of it need more.
         """
         own = self._own[0].sum(axis=-1)
-        at_once, later = own[..., 0], own[..., 1:].sum(axis=(2, 3))[..., None]
-        late = self._under_way.late.mean(axis=2)
-        groups = [parts(row, mass.sum(axis=0) + 1e-300, LATER) for row, mass in zip(late, at_once, strict=True)]
-        seconds, shares = (np.array(each) for each in zip(*groups, strict=True))
-        prompt = self._prompt_transform
-        scheduled = (shares[..., None] * self._arriving(seconds[..., None], prompt[:, None])).sum(axis=1)[:, None]
-        full = self._arriving(self.steps[:, -1:], prompt)[:, None]
-        total = at_once.sum(axis=2)[..., None]
-        return np.asarray((total * scheduled + later * full) / np.maximum(total + later, 1e-300))
+        scheduled, case = self._under_way.scheduled.laws, self._under_way.case
+        full = np.zeros_like(scheduled[:, :1])
+        full[..., -1] = 1.0
+        cases = [own[..., case == at, 0].sum(axis=2) for at in range(scheduled.shape[1])]
+        at_once = np.stack([*cases, own[..., 1:].sum(axis=(2, 3))], axis=2)
+        taken = at_once @ np.concatenate([scheduled, full], axis=1)
+        taken /= np.maximum(taken.sum(axis=-1, keepdims=True), TINY)
+        during = arrivals.untilt(taken @ arrivals.rows, self.backlog.shape[1])
+        return np.fft.rfft(during, n=self._size)
 
 
 def _halves_together(own: Floats, *times: Floats) -> list[Floats]:

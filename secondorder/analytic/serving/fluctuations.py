@@ -171,16 +171,25 @@ class Fluctuations:
 
         The latter, ``m rate E[T] E[s^2] / (1 - rate E[s])^2``, is found better by the chain of the backlog.
         """
-        half = self._size // 2
-        blocks = np.arange(1, half)
-        lags = self._covariances[0][1:half].cumsum() * 2
-        variance = self._covariances[0][0] + np.concatenate([[0.0], lags[:-1]])
-        variance = variance.cumsum()
+        variance = self._of_sums(self._covariances[0])
+        blocks = np.arange(1, len(variance) + 1)
         bunched = 2 * (self.burst - 1) * (self.weight * self.prompt).sum() ** 2
         alone = self.rate * self.mean_step * ((self.weight * self.prompt**2).sum() + bunched)
         alone /= self._block * (1 - self.rate * (self.weight * self.prompt).sum()) ** 2
         share = np.maximum(variance - alone * blocks, 0.0) / blocks**2
         return np.asarray(np.interp(steps, blocks * self._block, share) * steps**2)
+
+    def mean_variance(self, steps: Floats) -> Floats:
+        """Variance of the mean number of decodes over runs of this many steps, over that of the number in one."""
+        variance = self._of_sums(np.fft.irfft(self._spectra[1], n=self._size))
+        blocks = np.arange(1, len(variance) + 1)
+        return np.asarray(np.interp(steps, blocks * self._block, variance / blocks**2) / variance[0])
+
+    def _of_sums(self, covariances: Floats) -> Floats:
+        """Variances of sums over 1, 2, ... blocks, from the covariances by lag."""
+        half = self._size // 2
+        lags = covariances[1 : half - 1].cumsum() * 2
+        return np.asarray((covariances[0] + np.concatenate([[0.0], lags])).cumsum())
 
     def run_covariance(self, steps: Floats) -> Floats:
         """Covariance of the number of decodes now and the duration of the next steps, s."""

@@ -21,7 +21,7 @@ from secondorder.analytic.serving.bulk_service import TiltedArrivals, stationary
 from secondorder.analytic.serving.bursts import burst
 from secondorder.analytic.serving.first_token import FirstToken
 from secondorder.analytic.serving.length_groups import prompt_groups
-from secondorder.analytic.serving.run_moments import run_moments, together
+from secondorder.analytic.serving.run_moments import run_moments, run_moments_of_two
 from secondorder.analytic.serving.transforms import cells_of, exp, exp_along
 from secondorder.arrays import Booleans, Floats
 from secondorder.scenarios.serving import Serving
@@ -359,12 +359,10 @@ class PrefillQueue:
             moments = run_moments(arrivals, law, durations, starts, steps)
             quiet = starts[..., 0, None] * np.exp(-prompts * (steps - 1))
         else:
-            first, second = first_token.decodes_begin(arrivals)
-            half, count = np.floor(steps / 2), first.shape[1]
-            starts, each = np.concatenate([first, second], axis=1), np.concatenate([steps - half, half])
-            runs = run_moments(arrivals, law, durations, starts, each, by_start=True)
-            moments = together(runs[:, :count, :, : len(steps)], runs[:, count:, :, len(steps) :])
-            quiet = (first[..., 0] * second[..., 0])[..., None] * np.exp(-prompts * np.maximum(steps - 2, 0))
+            first, during = first_token.decodes_begin(arrivals)
+            moments = run_moments_of_two(arrivals, law, durations, first, during, steps)
+            quiet = (first[..., 0] * during[..., 0]).sum(axis=2)
+            quiet = quiet[..., None] * np.exp(-prompts * np.maximum(steps - 2, 0))
         found = np.concatenate([moments, quiet[:, :, None]], axis=2)
         found[self.fill[which] >= 1] = 0.0
         return found

@@ -172,13 +172,9 @@ class Replica:
         (``Fluctuations``).
         """
         steps, _, _ = self.batch.lengths
-        levels, (least, usual, full) = self._levels[0], self.batch.steps
+        least, usual, full = self.batch.steps
         numbers, moments = self.batch.solved
-        noise, variance = self.batch.fluctuations, self.batch.fluctuations.decodes_variance
-        covariance = noise.run_covariance(steps)
-        rise = float(noise.run_covariance(np.ones(1))[0])
-        kept = np.clip(covariance / steps / rise, 0, 1) if rise > 0 else np.ones_like(steps)
-        met = np.clip(self._long_run + kept * (levels[:, None] - self._long_run) + 1, 1, self.batch.slots)
+        met, fluctuating, prompts = self._met
         low, part = _between(met, numbers)
         column = np.arange(len(steps))
         bias, second, third, quiet = (
@@ -186,11 +182,10 @@ class Replica:
             + moments[np.minimum(low + 1, len(numbers) - 1), order, column] * part
             for order in range(4)
         )
-        mean = steps * np.interp(met, self.batch.numbers, usual) + bias
+        alone = np.interp(met, self.batch.numbers, usual)
+        mean = steps * (alone - self._levels[1] @ alone + self._usual_step) + bias
         fixed = np.maximum(second - bias**2, (1e-6 * mean) ** 2)
-        open_ = np.maximum(noise.run_variance(steps) - covariance**2 / max(variance, 1e-300), 0.0)
-        open_ = open_ * self._bend(met, usual) ** 2 * min(1.0, self.batch.variance / max(variance, 1e-300))
-        more = 1 + open_ / fixed
+        more = 1 + prompts / fixed
         law = RunLaw.of(
             least=steps * np.interp(met, self.batch.numbers, least),
             most=steps * np.interp(met, self.batch.numbers, full),
@@ -198,28 +193,64 @@ class Replica:
             variance=fixed * more,
             third=(third - 3 * bias * second + 2 * bias**3) * more**1.5,
             quiet=np.clip(quiet, 0, 1 - 1e-9),
+            deviation=np.sqrt(fluctuating),
         )
         return law, mean
+
+    @cached_property
+    def _met(self) -> tuple[Floats, Floats, Floats]:
+        """Decodes that a request meets on average, itself among them, and variances of its run of steps, s^2.
+
+        The mean over the run, regressed on the number that it finds; the variance of what the regression leaves open;
+        and what the variance has beyond that, as prompts bunch. By ``_levels`` and lengths.
+        """
+        steps, _, _ = self.batch.lengths
+        noise, variance = self.batch.fluctuations, self.batch.fluctuations.decodes_variance
+        covariance = noise.run_covariance(steps)
+        rise = float(noise.run_covariance(np.ones(1))[0])
+        kept = np.clip(covariance / steps / rise, 0, 1) if rise > 0 else np.ones_like(steps)
+        met = np.clip(self._long_run + kept * (self._levels[0][:, None] - self._long_run) + 1, 1, self.batch.slots)
+        averaged = np.clip(noise.mean_variance(steps), kept**2, 1.0)
+        steeper = self._bend(met, self.batch.steps[1]) ** 2 * min(1.0, self.batch.variance / max(variance, 1e-300))
+        each = variance * (self._slope * steps) ** 2
+        prompts = np.maximum(noise.run_variance(steps) - averaged * each, 0.0)
+        return met, steeper * (averaged - kept**2) * each, steeper * prompts
 
     def _bend(self, met: Floats, usual: Floats) -> Floats:
         """How steeply the mean step rises with the decodes that are met, over how steeply it does at their mean."""
         numbers = self.batch.numbers
         if len(numbers) < 3:
             return np.ones_like(met)
-        slope = np.maximum(np.gradient(usual, numbers), 0.0)
-        mean = float(np.interp(self.decoding + 1, numbers, slope))
+        slope, mean = np.maximum(np.gradient(usual, numbers), 0.0), self._slope
         return np.asarray(np.interp(met, numbers, slope) / mean) if mean > 0 else np.ones_like(met)
 
     @cached_property
+    def _slope(self) -> float:
+        """How steeply the mean step rises with the decodes about their mean, s."""
+        numbers, usual = self.batch.numbers, self.batch.steps[1]
+        if len(numbers) < 3:
+            return 0.0
+        slope = np.maximum(np.gradient(usual, numbers), 0.0)
+        return float(np.interp(self.decoding + 1, numbers, slope))
+
+    @cached_property
     def _long_run(self) -> float:
-        """Other decodes that stand for all that a long run of steps meets: with its own, in a step of ``1/E[1/T]``."""
-        usual = self.batch.steps[1]
-        numbers = np.minimum(np.arange(len(self.decodes)) + 1.0, self.batch.slots)
-        step = 1 / float((self.decodes / np.interp(numbers, self.batch.numbers, usual)).sum())
+        """Other decodes that stand for all that a long run of steps meets: with its own, in a step of ``E[T(N + 1)]``.
+
+        A request that stays slows the others: it meets ``n`` of them in proportion to ``pi(n) T(n + 1)``, and a step
+        is weighted by ``1/T`` (Cohen 1979).
+        """
+        usual, step = self.batch.steps[1], self._usual_step
         here, there = (float(np.interp(x, self.batch.numbers, usual)) for x in (self.decoding + 1, self.decoding))
         if usual[-1] <= usual[0] or here <= there:
             return self.decoding
         return float(np.interp(step, np.maximum.accumulate(usual), self.batch.numbers)) - 1
+
+    @cached_property
+    def _usual_step(self) -> float:
+        """Mean step that a request sees, ``E[T(N + 1)]``, s; the same for every length (Cohen 1979)."""
+        numbers = np.minimum(np.arange(len(self.decodes)) + 1.0, self.batch.slots)
+        return float((self.decodes * np.interp(numbers, self.batch.numbers, self.batch.steps[1])).sum())
 
     @cached_property
     def tpot_mean(self) -> float:

@@ -1,7 +1,10 @@
 """Moments of the duration of a run of steps, from a backlog chain on few states."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 
@@ -11,20 +14,13 @@ from secondorder.arrays import Floats, Integers
 EVERY = 8  # cells up to which each is a knot
 LOW_KNOTS = 12
 HIGH_KNOTS = 32
-MOST_STEPS = 48  # steps that are followed one by one; then the chain has forgotten its start
+MOST_STEPS = 48  # steps of a chain that are followed one by one; then it has forgotten its start
 CHECKED = 8  # steps after which it is seen whether it has already
 FORGOTTEN = 1e-4
+FACTORIALS = np.array([1.0, 2.0, 6.0])
 
 
-def run_moments(
-    arrivals: TiltedArrivals,
-    backlog: Floats,
-    durations: Floats,
-    starts: Floats,
-    steps: Floats,
-    *,
-    by_start: bool = False,
-) -> Floats:
+def run_moments(arrivals: TiltedArrivals, backlog: Floats, durations: Floats, starts: Floats, steps: Floats) -> Floats:
     """First three moments about ``steps`` mean steps of the duration of runs, from each law of the backlog.
 
     With ``g = T(W) - E[T]`` and ``S_m`` the sum over ``m`` steps, ``E_W[S_{m+1}] = g + P E[S_m]``, and likewise
@@ -32,48 +28,104 @@ def run_moments(
     backlog, piecewise linear between few knots: close together up to a full step, in proportion beyond.
 
     A first axis for the queues. ``backlog``: their stationary laws. ``starts``: several laws of the first backlog of
-    each. Found: by queue, law, moment (s, s^2, s^3) and number of steps; ``by_start``: after them the second and third
-    moment of ``E_W[S_m]`` over the first backlogs ``W``.
+    each. Found: by queue, law, moment (s, s^2, s^3) and number of steps.
     """
-    knots, low = _knots(arrivals.cap, durations.shape[1])
-    laws = arrivals.untilt(arrivals.rows[:, low], arrivals.size // 2)
-    above = np.arange(len(low), len(knots))  # a row past the cap is that of the cap, moved
-    row = np.concatenate([np.arange(len(low)), np.full(len(above), len(low) - 1)])
-    moves = np.maximum(on_knots(laws, knots, row, np.maximum(knots - arrivals.cap, 0)), 0.0)
-    moves /= moves.sum(axis=-1, keepdims=True)
-    still = np.zeros(1, int)
-    usual = on_knots(backlog[:, None], knots, still, still)[:, 0]
-    g = durations[:, knots] - (usual * durations[:, knots]).sum(axis=1, keepdims=True)
-    count = np.arange(starts.shape[1])
-    begin = on_knots(starts, knots, count, 0 * count)
-    return _at(steps, _by_step(g, moves, begin, int(min(MOST_STEPS, np.ceil(steps.max()))), by_start))
+    chain = Chain.of(arrivals, backlog, durations)
+    begin = chain.laws(starts).swapaxes(1, 2)
+    found = chain.follow(steps, lambda states: np.moveaxis(states[1:] @ begin, -1, 2))
+    return _at(steps, found)
 
 
-def together(one: Floats, other: Floats) -> Floats:
-    """The first three moments of sums of two runs, from those ``by_start`` of each.
+def run_moments_of_two(
+    arrivals: TiltedArrivals, backlog: Floats, durations: Floats, first: Floats, during: Floats, steps: Floats
+) -> Floats:
+    """The same of runs whose steps are of two chains in turn, as where a step is scheduled while another runs.
 
-    *Approximation*: what the first backlogs make of the two runs is large together, so that standard deviations and
-    cube roots of third central moments add. What chance adds later is independent: variances and third central moments
-    add.
+    ``first``: laws of the cells ``V`` that wait for the first step, in several cases, masses of sum 1 in all; the
+    second step has ``max(V - cap, 0) + Y``, ``during`` the law of ``Y`` in each case. By queue, law, case and cells.
+
+    With ``S_m(V)`` the sum over ``m`` steps of one chain from ``V``, a run of ``2 m`` steps lasts
+    ``S_m(V) + S_m(max(V - cap, 0) + Y)``: the two are as independent as ``V`` and ``Y``, unless ``V`` leaves cells
+    over. *Approximation*: what steps leave over later is computed in the same chain.
     """
-    (mean, *whole), (others, *with_other) = _central(one), _central(other)
-    start = [(_root(a, n) + _root(b, n)) ** n for n, a, b in zip((2, 3), whole[2:], with_other[2:], strict=True)]
-    later = [a - c + b - d for a, c, b, d in zip(whole[:2], whole[2:], with_other[:2], with_other[2:], strict=True)]
-    mean, variance, third = mean + others, np.maximum(start[0] + later[0], 0.0), start[1] + later[1]
-    return np.stack([mean, variance + mean**2, third + 3 * mean * variance + mean**3], axis=2)
+    chain = Chain.of(arrivals, backlog, durations)
+    shape, knots = first.shape, chain.knots
+    begin = chain.laws(first.reshape(shape[0], -1, shape[-1])).reshape(*shape[:3], len(knots))
+    moved = np.tile(np.maximum(knots - arrivals.cap, 0), shape[1] * shape[2])
+    row = np.repeat(np.arange(shape[1] * shape[2]), len(knots))
+    after = on_knots(during.reshape(shape[0], -1, shape[-1]), knots, row, moved)
+    after = np.maximum(after, 0.0).reshape(*shape[:3], len(knots), len(knots)).swapaxes(-1, -2)
+
+    def both(states: Floats) -> Floats:
+        """Moments of one and two steps more, from each of the states."""
+        one, other = states[1:, :, None, None], states[:, :, None, None] @ after
+        found = [_summed(one, other[:-1]), _summed(one, other[1:])]
+        means = [(each * begin[..., None, :]).sum(axis=(-1, -3)) for each in found]
+        return np.stack(means, axis=1).reshape(-1, *means[0].shape[1:])
+
+    return _at(steps, chain.follow(steps, both))
 
 
-def _central(moments: Floats) -> list[Floats]:
-    """The mean; variance and third central moment of runs, and of their means by start."""
-    mean, *rest = np.moveaxis(moments, 2, 0)
-    found = [mean]
-    for second, third in (rest[:2], rest[2:]):
-        found += [second - mean**2, third - 3 * mean * second + 2 * mean**3]
+def _summed(one: Floats, other: Floats) -> Floats:
+    """Moments of a sum of two independent times, from those of each, all over the factorials of their orders."""
+    found = one + other
+    found[..., 1, :] += one[..., 0, :] * other[..., 0, :]
+    found[..., 2, :] += one[..., 1, :] * other[..., 0, :] + one[..., 0, :] * other[..., 1, :]
     return found
 
 
-def _root(central: Floats, order: int) -> Floats:
-    return np.asarray(np.sqrt(np.maximum(central, 0.0)) if order == 2 else np.cbrt(central))
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """The backlog of queues on few values, ``knots``: how it ``moves`` in a step, and how long that lasts.
+
+    ``g``, the duration over the mean one, by queue and knot, s; ``moves`` by queue, knot and the next knot.
+    """
+
+    knots: Integers
+    g: Floats
+    moves: Floats
+
+    @classmethod
+    def of(cls, arrivals: TiltedArrivals, backlog: Floats, durations: Floats) -> Self:
+        """From the stationary laws of the backlog and the durations of a step by backlog."""
+        knots, low = _knots(arrivals.cap, durations.shape[1])
+        laws = arrivals.untilt(arrivals.rows[:, low], arrivals.size // 2)
+        above = np.arange(len(low), len(knots))  # a row past the cap is that of the cap, moved
+        row = np.concatenate([np.arange(len(low)), np.full(len(above), len(low) - 1)])
+        moves = np.maximum(on_knots(laws, knots, row, np.maximum(knots - arrivals.cap, 0)), 0.0)
+        moves /= moves.sum(axis=-1, keepdims=True)
+        still = np.zeros(1, int)
+        usual = on_knots(backlog[:, None], knots, still, still)[:, 0]
+        g = durations[:, knots] - (usual * durations[:, knots]).sum(axis=1, keepdims=True)
+        return cls(knots=knots, g=g, moves=moves)
+
+    def laws(self, laws: Floats) -> Floats:
+        """Several laws of each queue on the knots."""
+        return on_knots(laws, self.knots, np.arange(laws.shape[1]), np.zeros(1, int))
+
+    def follow(self, steps: Floats, read: Callable[[Floats], Floats]) -> Floats:
+        """What is ``read`` from the moments from each knot of 0, 1, ... steps, until it grows evenly.
+
+        Moments are over the factorial of their order: those of a sum are then a product of two series. By number of
+        steps, queue, order and knot; read: by number, queue, law and order. Found: by queue, law, order and number.
+        """
+        g, back = self.g, np.ascontiguousarray(self.moves.swapaxes(1, 2))
+        here = np.stack([g, g * g / 2, g**3 / 6], axis=1)
+        once, twice = here[:, :1], here[:, 1]
+        states = np.zeros((CHECKED + 1, len(g), 3, g.shape[1]))
+        parts: list[Floats] = []
+        for _ in range(0, MOST_STEPS, CHECKED):
+            states[0] = states[-1]
+            for later, following in pairwise(states):
+                rest = later @ back
+                np.add(here, rest, out=following)
+                following[:, 1:] += once * rest[:, :2]
+                following[:, 2] += twice * rest[:, 0]
+            parts.append(read(states))
+            if sum(map(len, parts)) >= steps.max() or _settled(parts[-1][-3:]):
+                break
+        found = np.concatenate([np.zeros_like(parts[0][:1]), *parts])
+        return np.asarray(np.moveaxis(found * FACTORIALS, 0, -1))
 
 
 @lru_cache(maxsize=64)
@@ -83,35 +135,6 @@ def _knots(cap: int, length: int) -> tuple[Integers, Integers]:
     low = np.unique(np.append(np.arange(few), np.round(np.geomspace(few, cap, LOW_KNOTS)))).astype(int)
     high = np.unique(np.round(np.geomspace(cap, length - 1, HIGH_KNOTS))).astype(int)
     return np.union1d(low, high), low
-
-
-def _by_step(g: Floats, moves: Floats, begin: Floats, most: int, by_start: bool = False) -> Floats:
-    """Moments by queue, law of the first backlog, order and 0, 1, ... steps, until they grow evenly.
-
-    Each over the factorial of its order: those of a sum are then a product of two series.
-    """
-    orders = np.array([1.0, 2.0, 6.0, 1.0, 1.0][: 5 if by_start else 3])
-    found = np.zeros((most + 1, len(g), len(orders), begin.shape[1]))
-    back, starts = np.ascontiguousarray(moves.swapaxes(1, 2)), begin.swapaxes(1, 2)
-    here = np.stack([g, g * g / 2, g**3 / 6], axis=1)
-    once, twice = here[:, :1], here[:, 1]
-    states = np.zeros((CHECKED + 1, len(g), 3, g.shape[1]))
-    for m in range(0, most, CHECKED):
-        states[0] = states[-1]
-        for later, following in pairwise(states):
-            rest = later @ back
-            np.add(here, rest, out=following)
-            following[:, 1:] += once * rest[:, :2]
-            following[:, 2] += twice * rest[:, 0]
-        count = min(CHECKED, most - m)
-        some, reached = slice(m + 1, m + 1 + count), states[1 : 1 + count]
-        found[some, :, :3] = reached @ starts
-        if by_start:
-            found[some, :, 3:] = reached[:, :, :1] ** [[2], [3]] @ starts
-        if count == CHECKED and _settled(found[m + CHECKED - 2 : m + CHECKED + 1, :, :3]):
-            found = found[: m + CHECKED + 1]
-            break
-    return np.asarray(np.moveaxis(found, 0, -1) * orders[:, None, None]).swapaxes(1, 2)
 
 
 def _at(steps: Floats, found: Floats) -> Floats:

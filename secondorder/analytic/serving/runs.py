@@ -21,6 +21,8 @@ ON_BORDER = 1e-6
 """Share of an interval: what lies on its border, up to rounding, belongs to it."""
 CUBE_ROOT = 2.0
 """Shape of a gamma law from which its cube root is near enough to normal."""
+MOST_DEVIATIONS = 3.0
+"""Standard deviations by which what is normal may lengthen or shorten a run."""
 LEAST_LOG = -600.0
 """Logarithm of a gamma quantile below which it is as good as 0."""
 
@@ -31,8 +33,9 @@ class RunLaw:
 
     With probability ``quiet`` no step has a prompt, and the run lasts ``least``. Otherwise Pearson's type III, a gamma
     law moved and scaled to the mean, the variance and the skewness, cut at the ends; where its shape is 2 or more by
-    the cube root of Wilson and Hilferty. *Source*: Johnson, Kotz, Balakrishnan, Continuous univariate distributions 1
-    (1994), sections 12.4.1 and 17.5.
+    the cube root of Wilson and Hilferty. Either is more or less by a normal ``deviation`` (s) that has nothing to do
+    with prompts. *Source*: Johnson, Kotz, Balakrishnan, Continuous univariate distributions 1 (1994), sections 12.4.1
+    and 17.5.
     """
 
     least: Floats
@@ -41,15 +44,27 @@ class RunLaw:
     scale: Floats
     shape: Floats
     quiet: Floats
+    deviation: Floats
 
     @classmethod
-    def of(cls, *, least: Floats, most: Floats, mean: Floats, variance: Floats, third: Floats, quiet: Floats) -> Self:
-        """From the mean, the variance and the third central moment."""
+    def of(
+        cls,
+        *,
+        least: Floats,
+        most: Floats,
+        mean: Floats,
+        variance: Floats,
+        third: Floats,
+        quiet: Floats,
+        deviation: Floats,
+    ) -> Self:
+        """From the mean, and the variance and the third central moment without what is normal."""
         mean, variance, third = _without(least, quiet, mean, variance, third)
-        variance = np.maximum(variance, (1e-6 * mean) ** 2)
+        variance = np.maximum(variance + deviation**2, (1e-6 * mean) ** 2)
         scale = np.maximum(third, 1e-3 * variance**1.5) / (2 * variance)
         shape = variance / scale**2
-        return cls(least=least, most=most, start=mean - shape * scale, scale=scale, shape=shape, quiet=quiet)
+        start = mean - shape * scale
+        return cls(least=least, most=most, start=start, scale=scale, shape=shape, quiet=quiet, deviation=deviation)
 
     def beyond(self, t: Floats) -> Floats:
         """Probability of more than ``t``, an entry for each law."""
@@ -57,22 +72,33 @@ class RunLaw:
 
         k, x = self.shape, np.maximum(t - self.start, 0.0) / self.scale
         found = ndtr(-3 * np.sqrt(k) * (np.cbrt(x / k) - 1 + 1 / (9 * k)))
-        rough = (k < CUBE_ROOT) & (self.least <= t) & (t < self.most)
+        first, last = self._ends
+        rough = (k < CUBE_ROOT) & (first <= t) & (t < last)
         found[rough] = gammaincc(k[rough], x[rough])
-        return np.where(t < self.least, 1.0, np.where(t < self.most, (1 - self.quiet) * found, 0.0))
+        found = np.where(t < first, 1.0, np.where(t < last, found, 0.0))
+        alone = ndtr((self.least - t) / np.maximum(self.deviation, 1e-12 * self.least))
+        return np.asarray(found + self.quiet * (alone - found))
+
+    @property
+    def _ends(self) -> tuple[Floats, Floats]:
+        """Shortest and longest runs with prompts, s."""
+        return self.least - MOST_DEVIATIONS * self.deviation, self.most + MOST_DEVIATIONS * self.deviation
 
     def quantiles(self, levels: Floats) -> Floats:
         """Quantiles: along a new last axis, for each level; near enough for atoms of a known mean."""
         from scipy.special import ndtri
 
         k, quiet = self.shape[..., None], self.quiet[..., None]
+        alone = levels / np.maximum(quiet, 1e-300)
         levels = np.clip((levels - quiet) / (1 - quiet), 1e-12, 1 - 1e-12)
         x = k * np.maximum(1 - 1 / (9 * k) + ndtri(levels) / (3 * np.sqrt(k)), 0.0) ** 3
         rough = self.shape < CUBE_ROOT
         if rough.any():
             x[rough] = _nearer(x[rough], k[rough], levels[rough])
-        x = np.where(levels > 1e-12, x, -np.inf)
-        return np.clip(self.start[..., None] + self.scale[..., None] * x, self.least[..., None], self.most[..., None])
+        first, last = (each[..., None] for each in self._ends)
+        x = np.clip(self.start[..., None] + self.scale[..., None] * x, first, last)
+        normal = self.least[..., None] + self.deviation[..., None] * ndtri(np.clip(alone, 1e-12, 1 - 1e-12))
+        return np.where(alone < 1, normal, x)
 
 
 def _nearer(x: Floats, shape: Floats, levels: Floats) -> Floats:

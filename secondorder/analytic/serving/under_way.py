@@ -1,26 +1,40 @@
 """What an arriving request finds under way: the rest of a step, the step scheduled after it, the tokens before it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 
 from secondorder.analytic.serving.asynchronous import Ahead
 from secondorder.analytic.serving.runs import parts
-from secondorder.arrays import Complexes, Floats
+from secondorder.arrays import Complexes, Floats, Integers
 
 AGES = np.array([0.25, 0.75])  # share of the step under way that has passed when a request arrives
-WITHIN = (np.arange(4) - 1.5) / 8  # by how much it may be less or more
-LATE = (0.0, 0.25, 0.5, 0.75, 1.0)  # cuts of the law of the step that is already scheduled: an atom for each of WITHIN
-PAIRED = [
-    1,
-    3,
-    0,
-    2,
-]  # atoms of that step in the order of WITHIN: the two are independent, so neither may follow the other
 DURATIONS = (0.0, 0.4, 0.7, 0.85, 0.93, 0.98, 1.0)  # cuts of the law of the step under way
 NEGLIGIBLE = 1e-5  # share of the requests, against quantiles up to 1e-3
 TINY = 1e-300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheduled:
+    """The step that is already scheduled when a request arrives: laws of its cells, in each of several cases.
+
+    ``seconds``: its duration with ``0 .. cap`` cells, by queue; ``laws``: by queue and case. No case where the
+    next step takes the request.
+    """
+
+    seconds: Floats
+    laws: Floats
+
+    @cached_property
+    def mean(self) -> Floats:
+        """Mean duration, s, by queue and case."""
+        return np.asarray((self.laws * self.seconds[:, None]).sum(axis=2))
+
+
+NONE, FREE, BUSY, FULL = -1, 0, 1, 2
+"""Cases of a step that is scheduled already: none is; it fits, beside one that fits or a full one; it is full."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,19 +42,21 @@ class UnderWay:
     """Situations that a request finds on arrival: pairs of one step at each of ``AGES``, at last an idle engine.
 
     By queue and situation: ``elapsed`` and ``rest`` of the step under way (s), the ``weight`` of the situation.
-    ``late``: durations of the step that is already scheduled when the request arrives (s), four equally likely ones of
-    each situation; 0 where the next step takes the request. ``left``: transform of the cells that waited before the
-    step under way and are in no scheduled step.
+    ``case``: which of the cases of ``scheduled`` each situation is, or ``NONE``. ``left``: transform of the cells that
+    waited before the step under way and are in no scheduled step.
     """
 
     elapsed: Floats
     rest: Floats
     weight: Floats
-    late: Floats
+    case: Integers
+    scheduled: Scheduled
     left: Complexes
 
     @classmethod
-    def of(cls, seconds: Floats, weight: Floats, late: Floats, left: Complexes, waiting: Floats) -> Self:
+    def of(
+        cls, seconds: Floats, weight: Floats, case: list[int], scheduled: Scheduled, left: Complexes, waiting: Floats
+    ) -> Self:
         """From the durations of the step under way, by queue; ``waiting``: weights of an idle engine."""
         count, none = len(AGES), np.zeros((len(seconds), 1))
         weight = np.concatenate([np.repeat(weight / count, count, axis=1), waiting[:, None]], axis=1)
@@ -51,9 +67,15 @@ class UnderWay:
             elapsed=ages * seconds,
             rest=(1 - ages) * seconds,
             weight=weight / weight.sum(axis=1, keepdims=True),
-            late=np.concatenate([np.repeat(late, count, axis=1), np.zeros((len(seconds), 1, len(WITHIN)))], axis=1),
+            case=np.append(np.repeat(case, count), NONE),
+            scheduled=scheduled,
             left=np.concatenate([np.repeat(left, count, axis=1), np.ones_like(left[:, :1])], axis=1),
         )
+
+    @cached_property
+    def late(self) -> Floats:
+        """Mean duration, s, of the step that is already scheduled, by queue and situation."""
+        return np.concatenate([self.scheduled.mean, np.zeros((len(self.rest), 1))], axis=1)[:, self.case]
 
     def seen(self, full: Floats, count: int, *, ahead: bool) -> Floats:
         """Time in which what arrives is computed with the last tokens of a prompt or before them, s.
@@ -64,8 +86,7 @@ class UnderWay:
         steps = np.arange(count) * full[:, None, None]
         if not ahead:
             return np.asarray(self.rest[..., None] + steps)
-        late = self.late.mean(axis=2, keepdims=True)
-        found = self.rest[..., None] + late + steps - full[:, None, None]
+        found = self.rest[..., None] + self.late[..., None] + steps - full[:, None, None]
         found[..., :1] = self.rest[..., None]
         return np.asarray(found)
 
@@ -74,14 +95,12 @@ class UnderWay:
 class Steps:
     """The steps of queues of prompts: their ``seconds`` with ``0 .. cap`` cells, and the stationary ``backlog``.
 
-    ``waiting``: what an idle engine counts for, s a step. ``alone``: the least duration of a step that is scheduled
-    while another runs, s.
+    ``waiting``: what an idle engine counts for, s a step.
     """
 
     seconds: Floats
     backlog: Floats
     waiting: Floats
-    alone: Floats
 
     @property
     def cap(self) -> int:
@@ -121,7 +140,8 @@ def synchronous(steps: Steps) -> UnderWay:
     weight = np.concatenate([shares * low.sum(axis=1, keepdims=True), high], axis=1)
     left = np.ones((*seconds.shape, steps.size // 2 + 1), complex)
     left[:, -1] = _normed(steps.left_over(steps.met))
-    return UnderWay.of(seconds, weight, np.zeros((*seconds.shape, len(WITHIN))), left, steps.waiting)
+    none = Scheduled(seconds=steps.seconds, laws=np.zeros((len(seconds), 0, cap + 1)))
+    return UnderWay.of(seconds, weight, [NONE] * seconds.shape[1], none, left, steps.waiting)
 
 
 def asynchronous(steps: Steps, ahead: Ahead) -> UnderWay:
@@ -131,49 +151,27 @@ def asynchronous(steps: Steps, ahead: Ahead) -> UnderWay:
     that waited when step ``k`` began: what is left over is computed in the scheduled step, so that a queue delays a
     request by less than a whole step.
     """
-    whole = steps.seconds[:, -1:]
+    whole, cap = steps.seconds[:, -1:], steps.cap
     met = ahead.taken * steps.seconds[:, None]
-    waiting = (met.sum(axis=2)[..., None] * ahead.waiting).sum(axis=1)
-    free = _Scheduled.of(steps, waiting)
-    high = _Scheduled.of(steps, whole * ahead.full)
-    met = met.sum(axis=1)
-    durations, shares = steps.groups(met)
-    mean, always = (durations * shares).sum(axis=1, keepdims=True), np.repeat(whole[:, :, None], len(WITHIN), axis=2)
-    count, none = durations.shape[1], np.ones((len(met), 1, steps.size // 2 + 1), complex)
+    free = (met.sum(axis=2)[..., None] * ahead.waiting).sum(axis=1)
+    high = whole * ahead.full
+    durations, shares = steps.groups(met.sum(axis=1))
+    mean, count = (durations * shares).sum(axis=1, keepdims=True), durations.shape[1]
+    within, beyond = zip(*((law[:, : cap + 1], law[:, cap + 1 :].sum(axis=1)) for law in (free, high)), strict=True)
+    fit = [each.sum(axis=1, keepdims=True) for each in within]
+    full = np.zeros_like(within[0])
+    full[:, -1] = 1.0
+    laws = np.stack([*(law / np.maximum(mass, TINY) for law, mass in zip(within, fit, strict=True)), full], axis=1)
+    left = np.ones((len(met), count + 3, steps.size // 2 + 1), complex)
+    left[:, -3], left[:, -1] = _normed(steps.left_over(free)), _normed(steps.left_over(high))
     return UnderWay.of(
         np.concatenate([durations, mean, whole, whole], axis=1),
-        np.concatenate([shares * free.within, free.beyond, high.within, high.beyond], axis=1),
-        np.concatenate([np.repeat(free.late, count, axis=1), always, high.late, always], axis=1),
-        np.concatenate([np.repeat(none, count, axis=1), free.left, none, high.left], axis=1),
+        np.concatenate([shares * fit[0], beyond[0][:, None], fit[1], beyond[1][:, None]], axis=1),
+        [FREE] * count + [FULL, BUSY, FULL],
+        Scheduled(seconds=steps.seconds, laws=laws),
+        left,
         steps.waiting,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Scheduled:
-    """The step that is scheduled when another begins, by queue.
-
-    ``within``, ``beyond``: masses of a step that takes all cells that wait, and of one that leaves some over; ``late``:
-    durations of the former, s; ``left``: transform of what the latter leaves.
-    """
-
-    within: Floats
-    beyond: Floats
-    late: Floats
-    left: Complexes
-
-    @classmethod
-    def of(cls, steps: Steps, law: Floats) -> Self:
-        """From the masses of the cells that wait."""
-        seconds = np.maximum(steps.seconds, steps.alone[:, None])
-        taken = law[:, : steps.cap + 1]
-        late = [parts(each, mass + TINY, LATE)[0] for each, mass in zip(seconds, taken, strict=True)]
-        return cls(
-            within=taken.sum(axis=1, keepdims=True),
-            beyond=law[:, steps.cap + 1 :].sum(axis=1, keepdims=True),
-            late=np.array(late)[:, None, PAIRED],
-            left=_normed(steps.left_over(law))[:, None],
-        )
 
 
 def _normed(transform: Complexes) -> Complexes:
