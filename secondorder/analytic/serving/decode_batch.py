@@ -22,6 +22,7 @@ from secondorder.workloads.traces import Trace
 
 NUMBERS = 6  # numbers of decodes at which steps are solved, where they do not bend
 BEND = 0.01  # share of a step that a straight line between two numbers of decodes may miss
+FEWER = 4  # square roots of the guess by which they may be fewer: steps that bend make the number of decodes vary more
 GUESSES = 16  # numbers of decodes among which Little's law is first looked for
 LIKELY = 2.5  # standard deviations about the mean number of decodes within which it is likely
 MOST_WAITING = 100_000
@@ -93,7 +94,8 @@ class DecodeBatch:
 
         About the likely ones; closer together where a step bends, as where arithmetic takes over from memory.
         """
-        low, high = max(1.0, self._guess / 3), min(3 * self._guess + 12, float(self.slots))
+        few = min(self._guess / 3, self._guess - FEWER * self._guess**0.5)
+        low, high = max(1.0, few), min(3 * self._guess + 12, float(self.slots))
         found = np.unique(np.round(np.geomspace(low, max(low, high), NUMBERS)))
         while True:
             middles = np.asarray(np.round(np.sqrt(found[:-1] * found[1:])), float)
