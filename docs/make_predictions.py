@@ -17,8 +17,8 @@ HEAD = """\
 Each expectation was committed before the data that it speaks of was looked at. The pages of prose are the originals
 ([step times](predictions/step_times.md), [theory](predictions/theory.md),
 [prefix routing](predictions/prefix_routing.md), [training runs](predictions/training_runs.md), [asynchronous
-scheduling](predictions/asynchronous_order_2.md)). The TOML files of the same names hold each expectation as numbers,
-with the words that it was taken from and the commit that froze it.
+scheduling](predictions/asynchronous_order_2.md), [its lean](predictions/order_2_lean.md)). The TOML files of the same
+names hold each expectation as numbers, with the words that it was taken from and the commit that froze it.
 `python docs/make_predictions.py > docs/predictions.md` prints this page.
 
 A *hit* lies in the range, or has the verdict that was expected. The score of a range from l to u is that of Gneiting
@@ -32,6 +32,7 @@ TITLES = {
     "prefix_routing.toml": "Prefix routing",
     "training_runs.toml": "Training runs",
     "asynchronous_order_2.toml": "Order 2 with asynchronous scheduling",
+    "order_2_lean.toml": "Order 2 without its lean",
     "theory.toml": "The theory of LLM serving",
 }
 
