@@ -103,7 +103,7 @@ class DecodeBatch:
             apart = np.abs(np.interp(middles, found, usual) / between - 1)
             bent = middles[(found[:-1] < middles) & (middles < found[1:]) & (apart > BEND)]
             if not len(bent):
-                return found
+                return np.asarray(found, float)
             found = np.sort(np.concatenate([found, bent]))
 
     def _plain_step(self, decodes: float) -> float:
