@@ -203,5 +203,5 @@ def test_recorded_requests_do_not_wait_and_no_rate_is_asked_of_users():
     trace = so.Trace(name="recorded", requests=shifted)
     with pytest.raises(InputError, match=r"arrivals=trace\.arrivals"):
         deployment("users 4", serving=replace(SERVING, arrivals=trace, lengths=None))
-    with pytest.raises(InputError, match="where a rate is asked for"):
+    with pytest.raises(InputError, match="whose rate follows from the answers"):
         so.MaxRate(deployment=deployment("users 4"), ttft_p99="500 ms")
