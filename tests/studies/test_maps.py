@@ -194,7 +194,7 @@ def test_no_cell_is_halved_between_whole_numbers():
 
 def test_a_map_made_twice_is_the_same():
     row = next(row for row in ROWS if row.field.name == "bursts")
-    one, other = build(row, most=130), build(row, most=130)
+    one, other = build(row, most=90), build(row, most=130)
     assert one.corners == other.corners
     assert one.splits == other.splits
     assert isinstance(row.field, Field)
@@ -213,8 +213,8 @@ def test_an_interrupted_map_goes_on_where_it_stopped_and_is_the_same(tmp_path, m
     monkeypatch.setattr(build_module, "truth_at", truth)
     keeping = Keeping(store=tmp_path / "map.db")
     with pytest.raises(KeyboardInterrupt):
-        build(row, most=130, keeping=keeping)
-    resumed = build(row, most=130, keeping=replace(keeping, resume=True))
+        build(row, most=90, keeping=keeping)
+    resumed = build(row, most=90, keeping=replace(keeping, resume=True))
     assert len(asked) == len(set(asked)) + 1  # only the one that was interrupted is asked twice
-    alone = build(row, most=130)
+    alone = build(row, most=90)
     assert (resumed.corners, resumed.splits, resumed.noise) == (alone.corners, alone.splits, alone.noise)

@@ -165,13 +165,13 @@ def test_what_was_not_varied_reads_as_a_sentence() -> None:
 
 
 def test_interactions_have_an_interval_and_are_not_claimed_from_few_samples() -> None:
-    """Of a wait near saturation .295 is of two fields together; of a sum, and of one field, nothing is."""
-    ranges = {"arrivals.rate": ("5 request/s", "9.5 request/s"), "service.mean": ("60 ms", "100 ms")}
+    """Of this wait .421 is of two fields together, by summation on a grid; of a sum, and of one field, nothing is."""
+    ranges = {"arrivals.rate": ("2 request/s", "9.5 request/s"), "service.mean": ("20 ms", "100 ms")}
     few = sobol(MM1, "wait_mean", ranges, samples=16)
     assert few.interactions_low < 0.2 < few.interactions_high
     assert sobol_grid(few).below[0].startswith("too few samples to say whether fields act together")
-    many = sobol(MM1, "wait_mean", ranges, samples=1024)
-    assert 0.1 < many.interactions_low < many.interactions < many.interactions_high
+    many = sobol(MM1, "wait_mean", ranges, samples=512)
+    assert 0.1 < many.interactions_low < 0.421 < many.interactions_high
     assert re.match(r"\d+% ± \d+% of the variance is no field's alone", sobol_grid(many).below[0])
     plus = {"forward.mean": ("10 ms", "20 ms"), "backward.mean": ("10 ms", "20 ms")}
     pipe = Pipeline(stages=4, microbatches=32, forward="10 ms", backward="20 ms")
