@@ -22,7 +22,7 @@ FEWEST, MOST = 12, 24
 TRUTHS = 12
 """Constants near the fit that are replayed as if they were the truth, in opposite pairs."""
 THINNED = 2
-"""Of the rounds, one in so many is fitted to each of these truths."""
+"""Each truth is fitted in every second round only."""
 CLOSEST = 1e-4
 """Relative scatter of a measured time that is assumed at least, and change of the times that is none."""
 
@@ -142,7 +142,7 @@ def _together(seen: Sequence[Equations]) -> Equations:
 
 
 def _corrected(seen: Sequence[Equations]) -> float:
-    """Of a variance from the residuals of so many requests, for the constants that were fitted to them."""
+    """The factor by which a variance of residuals is too small: the constants were fitted to the same requests."""
     requests, constants = len(np.unique(seen[0].request)), int(seen[0].matrix.shape[1])
     return requests / max(requests - constants, 1)
 

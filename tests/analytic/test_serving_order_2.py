@@ -254,7 +254,7 @@ def test_a_run_without_prompts_is_spread_by_what_has_nothing_to_do_with_prompts(
 
 
 def test_decodes_average_out_over_a_run_as_in_a_queue_without_end():
-    """Where steps are alike a request of 40 steps makes a covariance that falls straight to 0 at a lag of 40."""
+    """If all steps are equal, a request of 40 steps makes a covariance that falls linearly to 0 at a lag of 40."""
     one = np.ones(1)
     noise = Fluctuations(
         prompt=0 * one, decode=0 * one, steps=40 * one, weight=one, rate=2.0, mean_step=0.01,

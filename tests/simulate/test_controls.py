@@ -11,7 +11,7 @@ import secondorder as so
 from secondorder.errors import InputError
 from secondorder.simulate.serving.source import ServingSource
 from secondorder.simulate.statistics.controls import Control, spread_of
-from secondorder.simulate.statistics.histogram import histogram
+from secondorder.simulate.statistics.histogram import histogram, pooled
 from secondorder.simulate.statistics.outcome import intervals
 from secondorder.simulate.statistics.quantiles import quantile_interval
 from secondorder.simulate.statistics.runs import section
@@ -58,6 +58,13 @@ def test_a_control_whose_known_mean_is_wrong_is_not_used():
     for shift, used in ((0.0, True), (100.0, False)):
         found = spread_of(3 + 2 * luck, np.full(20, 1 / 20), [Control(each, 1, shift) for each in luck])
         assert (found.luck != 0) is used
+
+
+def test_a_run_without_its_share_of_long_waits_is_corrected():
+    """The mean of its control is eight standard errors off, as the spread that a lucky run shows is too small."""
+    luck = 8 / math.sqrt(20) + np.random.default_rng(1).normal(size=20)
+    found = spread_of(5 + 2 * luck, EVEN, [Control(each, 1, 0.0) for each in luck])
+    assert np.mean(5 + 2 * luck) - found.luck == pytest.approx(5)
 
 
 def test_the_wait_of_constant_services_has_the_law_of_crommelin():
@@ -166,6 +173,18 @@ def test_a_controlled_quantile_of_one_queue_is_that_of_its_law():
     exact = math.log(load / 0.01) / (1 - load)
     assert controlled.interval.mean == pytest.approx(exact, rel=2e-3)
     assert controlled.interval.relative_half_width < plain.interval.relative_half_width / 10
+
+
+def test_a_quantile_past_all_that_was_seen_has_no_upper_bound():
+    """The control says that 1.5 % more of the values should be long than were: the p99 lies past the longest."""
+    rng = np.random.default_rng(5)
+    parts = [histogram(rng.exponential(size=400)) for _ in range(20)]
+    together = pooled(parts)
+    q = int(together.bins[together.place(0.99)])
+    controls = [Control(each.share_up_to(q) + 0.015, 1, 0.99) for each in parts]
+    found = quantile_interval(parts, 0.99, controls=controls).interval
+    assert found.high == math.inf
+    assert found.low > 0
 
 
 # The reference of a service

@@ -33,7 +33,7 @@ SHARED = ("request_throughput", "running_mean")
 """Metrics of all replicas together, of which one replica has its share."""
 OF_ONE = ("saturation_rate", "utilisation", "output_throughput")
 """Metrics of one replica for which the deployment has a value of its own."""
-BY_THEMSELVES = "requests are taken to come by themselves, each with the law of the lengths"
+BY_THEMSELVES = "requests are taken as independent, each with the law of the lengths"
 RENEWAL, SUM = "alternating renewal", "sum of the replicas' saturation rates"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from secondorder.arrays import Floats
 
 BINS = 4096
-"""Of a law, from its least to its longest time."""
+"""Bins of a law, from its shortest to its longest time."""
 MARGIN = 2
 """Bins that are left free on either side."""
 
@@ -44,7 +44,7 @@ class TimeGrid:
         return np.asarray(np.maximum(slope.cumsum(axis=1), 0.0))
 
     def later(self, masses: Floats, delays: Floats, weight: Floats) -> Floats:
-        """Masses by law and bin of times that come by an independent delay (s) later, of this law."""
+        """Masses by law and bin after an independent delay, which takes each of ``delays`` (s) with this weight."""
         delay = self._shared(delays / self.width[:, None], weight)
         found = np.fft.irfft(np.fft.rfft(masses) * np.fft.rfft(delay), n=BINS)
         return np.asarray(np.maximum(found, 0.0))

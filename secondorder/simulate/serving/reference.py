@@ -23,7 +23,7 @@ MOST_LOAD = 0.997
 POINTS = 256
 """Points of the law of each length, where the two are independent."""
 NEAR = 1e-4
-"""Relative error of the time that a share of requests has ended by: the chance of any time is known."""
+"""Relative error of the times in ``ends``: the control of any such time has a known mean, so a rough one will do."""
 RENEWAL = (Poisson, Gamma, Deterministic)
 """Arrivals with independent gaps, for which the wait is known."""
 

@@ -73,7 +73,7 @@ Outcome = Steady | TooShort | NotSteady
 
 
 def joined(sections: Sequence[Section]) -> list[Section]:
-    """Join neighbours so that 20 to 39 are left: longer sections are more alike, and show their spread better."""
+    """Join neighbours so that 20 to 39 are left: the shares of longer sections are closer to normal."""
     parts = len(sections) // max(1, len(sections) // SECTIONS)
     edges = [round(part * len(sections) / parts) for part in range(parts + 1)]
     return [join(sections[first:last]) for first, last in pairwise(edges)]

@@ -39,9 +39,6 @@ FEWEST_SECTIONS = 10
 """Sections below which a search whose budget ends has no interval."""
 LEAST_GROWTH, MOST_AT_ONCE = 1.5, 4
 """Times that the sections are multiplied before their width is looked at again: many looks would pick a lucky one."""
-MOST_LONGER = 4
-"""Times the relaxation time that was thought, beyond which longer sections have a longer warm-up: with 2.5 relaxation
-times cut and 100 kept, what is left of an empty start is under .1 % of the mean."""
 PRECISION = 0.05
 """Relative half-width that is sought where none is given."""
 
@@ -105,25 +102,15 @@ def two_starts(source: Source, length: int) -> Starts:
 
 @dataclass(frozen=True)
 class Pilot:
-    """The ``relaxation`` time and the ``end`` that must be cut, in requests; the ``length`` of runs if it is given.
-
-    ``begun``: the warm-up of sections that were too short, which longer ones keep so that they contain them whole:
-    it was too short because of what these sections saw, and to cut more would throw away just that.
-    """
+    """The ``relaxation`` time and the ``end`` that must be cut, in requests; the ``length`` of runs if it is given."""
 
     relaxation: float
     end: int
     length: int | None = None
-    begun: int | None = None
 
     @property
     def warm_up(self) -> int:
-        return math.ceil(WARM_UP * self.relaxation) if self.begun is None else self.begun
-
-    def longer(self, relaxation: float) -> "Pilot":
-        """For a longer relaxation time than was thought."""
-        kept = self.warm_up if relaxation <= MOST_LONGER * self.relaxation else None
-        return Pilot(relaxation, self.end, begun=kept)
+        return math.ceil(WARM_UP * self.relaxation)
 
     @property
     def kept(self) -> int:
@@ -274,7 +261,7 @@ class _Search:
         """A longer pilot's worth where the sections show that the relaxation time was taken too short."""
         relaxation = relaxation_of(found, pilot.kept)
         short = pilot.kept < FEWEST * relaxation or 2 * pilot.relaxation < relaxation
-        return pilot.longer(relaxation) if short else None
+        return Pilot(relaxation, pilot.end) if short else None
 
     def _more(self, width: float) -> float:
         """Times the sections that the precision takes: as the square of the half-width; at most 400."""

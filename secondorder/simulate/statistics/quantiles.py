@@ -70,7 +70,7 @@ def quantile_interval(
     low = float(together.least[together.place(level - reach)])
     high = float(together.greatest[together.place(level + reach)])
     interval = Interval(float(together.means[place]), low, high)
-    if level + reach >= 1 and error:  # nothing lies past the largest value, but its bound is unknown
+    if level + reach >= 1:  # past the largest value that was seen
         interval = Interval(interval.mean, low, math.inf)
     return Quantile(interval, _jumps(together, level, 2 * reach))
 

@@ -221,7 +221,7 @@ def _queues() -> tuple[Twin, ...]:
 
 
 def _caches() -> tuple[Twin, ...]:
-    """One replica whose prompts begin alike: what it finds in its cache."""
+    """One replica whose prompts share a beginning: how much of it is found in the cache."""
     return (
         twin(
             "prefixes of 200 agents",
