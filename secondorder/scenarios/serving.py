@@ -149,7 +149,8 @@ class Serving(Checked):
         ):
             raise InputError("priorities", given="shares with a trace that has its own", expected="one of the two")
         if not isinstance(self.arrivals, Trace) and self.lengths is None:
-            raise InputError("lengths", given="none", expected="a law of prompt and output lengths")
+            expected = 'lengths of prompts and outputs, such as "azure_conv_2023" or "input=512 output=256"'
+            raise InputError("lengths", given="none", expected=expected)
         if self.context_limit > self.model.max_context:
             raise InputError(
                 "max_model_len",
