@@ -67,13 +67,15 @@ class Reference:
         not affect its wait, so the mean is 0 whatever the law of outputs.
         """
         prompts, outputs = _lengths(drawn)
+        which = np.asarray(drawn.output_tokens)
+        lasting = np.arange(which.max() + 1.0)
         wait = waits(np.asarray(drawn.arrival), self.work.of(prompts, outputs), self.law.sample(rng))
         found: dict[str, Known] = {"mean": (wait, self.law.mean)}
         for label, level in QUANTILES.items():
             most, share = self.law.level(level)
             found[label] = (wait <= most, share)
-            left = self.ends[label] - self.pace * outputs
-            found[value_name("e2el", label)] = ((wait <= left) - self.law.share_up_to(left), 0.0)
+            left = self.ends[label] - self.pace * lasting
+            found[value_name("e2el", label)] = ((wait <= left[which]) - self.law.share_up_to(left)[which], 0.0)
         return found
 
 

@@ -232,11 +232,16 @@ def _values(sections: Sequence[Section]) -> dict[str, Truth]:
 
 
 def _astray(sections: Sequence[Section]) -> float:
-    """Standard errors by which the mean of a control lies from the one it is said to have: the worst of all."""
+    """Standard errors by which the sum of a control lies from the one expected: the worst of all.
+
+    Sums and not means, one a run: a run without long waits is precise enough to end early, so the mean over runs of
+    such means is too low, and the sum over a run that ends by what it saw is not (Wald 1944).
+    """
     worst = 0.0
     for statistic in sections[0].controls if len(sections) > FEW else ():
-        gaps = np.array([each.controls[statistic].deviation for each in sections])
-        worst = max(worst, abs(float(gaps.mean())) * math.sqrt(len(gaps)) / max(float(gaps.std(ddof=1)), TINY))
+        controls = [each.controls[statistic] for each in sections]
+        sums = np.array([each.size * each.deviation for each in controls])
+        worst = max(worst, abs(float(sums.mean())) * math.sqrt(len(sums)) / max(float(sums.std(ddof=1)), TINY))
     return worst
 
 
