@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 LEAST, MOST = 1 / 32, 32.0
 """Ratios at the ends of the axis; values beyond them are drawn there, as arrows."""
+HOLLOW = "hollow: outside its domain, or undecided"
 TICKS = tuple(2.0**power for power in range(-5, 6))
 
 
@@ -107,11 +108,14 @@ def _row(axes: "Axes", row: int, judged: Sequence[Judged]) -> None:
         _, colour, _ = ORDERS[order]
         ratio, place = one.formula.amount / truth.amount, _place(one)
         marker = MARKERS[order] if place == ratio else "<" if ratio < place else ">"
-        trusted = one.verdict in (Verdict.AGREES, Verdict.BREAKS) and one.formula.in_domain
-        axes.plot(
-            [place], [row], marker, color=colour, markerfacecolor=colour if trusted else "white", markersize=7, zorder=4
-        )
+        face = colour if _trusted(one) else "white"
+        axes.plot([place], [row], marker, color=colour, markerfacecolor=face, markersize=7, zorder=4)
     axes.annotate(_shown(truth), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+
+
+def _trusted(one: Judged) -> bool:
+    """Whether the verdict counts: it is reached, and the closed form is inside its domain."""
+    return one.verdict in (Verdict.AGREES, Verdict.BREAKS) and one.formula.in_domain
 
 
 def _place(one: Judged) -> float:
@@ -136,8 +140,19 @@ def _ratio_axis(axes: "Axes", margin: float, groups: Mapping[str, Sequence[Judge
     axes.set_ylim(len(groups) - 0.4, -0.6)
     axes.set_xlabel("closed form / simulated")
     axes.annotate("simulated", (1.01, 1.0), xycoords="axes fraction", va="bottom", fontsize=9, color=ORANGE)
+    _explain_marks(axes, [one for judged in groups.values() for one in judged])
+
+
+def _explain_marks(axes: "Axes", every: Sequence[Judged]) -> None:
+    """Entries of the legend, for the marks that this figure has."""
     axes.plot([], [], "o-", color=ORANGE, label=SIMULATED)
-    for order, (label, colour, _) in ORDERS.items():
+    shown = {one.formula.order or 0 for one in every}
+    for order in sorted(shown):
+        label, colour, _ = ORDERS[order]
         axes.plot([], [], MARKERS[order], color=colour, label=label)
-    axes.plot([], [], "D", color=INK, markerfacecolor="white", label="hollow: outside its domain, or undecided")
-    axes.plot([], [], " ", label="?: simulated too briefly for an interval")
+    if not all(_trusted(one) for one in every):
+        axes.plot([], [], MARKERS[max(shown)], color=INK, markerfacecolor="white", label=HOLLOW)
+    if any(_place(one) != one.formula.amount / one.simulated.amount for one in every):
+        axes.plot([], [], ">", color=INK, markerfacecolor="white", label="arrow: beyond the axis")
+    if not all(one.simulated.steady for one in every):
+        axes.plot([], [], " ", label="?: no interval: simulated too briefly, or unstable")

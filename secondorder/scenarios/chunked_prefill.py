@@ -33,7 +33,7 @@ class ChunkedPrefill(Checked):
 
     serving: Serving
     itl: Annotated[Quantity | str, Unit("s", positive=True)] | None = None
-    name: str = "chunked_prefill"
+    name: str = "chunked prefill"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -39,7 +39,7 @@ class ClosedLoop(Checked):
     max_concurrency: Count
     offered: bool = False
     think_time: Duration = "0 s"
-    name: str = "closed_loop"
+    name: str = "closed loop"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -53,7 +53,7 @@ class DataLoading(Timed):
     prefetch: Count
     step: Time
     storage_jitter: Service | str | None = None
-    name: str = "data_loading"
+    name: str = "data loading"
 
     def __post_init__(self) -> None:
         super().__post_init__()

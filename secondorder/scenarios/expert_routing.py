@@ -49,7 +49,7 @@ class ExpertRouting(Checked):
     capacity_factor: Positive | None = None
     zipf: NonNegative | None = None
     weights: Sequence[float] | None = None
-    name: str = "expert_routing"
+    name: str = "expert routing"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -40,7 +40,7 @@ class InverseRoofline(Checked):
     compute_efficiency: Efficiency = 1.0
     memory_efficiency: Efficiency = 1.0
     kernel_overhead: Duration = "10 µs"
-    name: str = "inverse_roofline"
+    name: str = "inverse roofline"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -74,7 +74,7 @@ class PrefixCaching(Checked):
 
     serving: Serving
     hit_ratio: Annotated[float, Ge(0)] | None = None
-    name: str = "prefix_caching"
+    name: str = "prefix caching"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -32,7 +32,7 @@ class PrivateTraining(Checked):
     sequence_length: Count | None = None
     clipping: Clipping = "per_sample"
     gradient_bytes: Count = 4
-    name: str = "private_training"
+    name: str = "private training"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -120,7 +120,7 @@ class ScalingLaw(Checked):
     peak: ComputeRate | None = None
     mfu: Efficiency | None = None
     price: Annotated[Quantity | str, Unit("USD/hour", positive=True)] | None = None
-    name: str = "scaling_law"
+    name: str = "scaling law"
 
     def __post_init__(self) -> None:
         super().__post_init__()

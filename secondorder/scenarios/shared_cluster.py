@@ -59,7 +59,7 @@ class SharedCluster(Timed):
     policy: Policy
     overestimate: Positive = 1.0
     slowdown_floor: Shortest = "10 s"
-    name: str = "shared_cluster"
+    name: str = "shared cluster"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sizes", _read_sizes(self.sizes))
@@ -134,7 +134,7 @@ class SharedCluster(Timed):
         >>> SharedCluster(
         ...     accelerators=8, arrivals="3 job/hour", sizes=8, duration="30 min", policy="fcfs").check_stable()
         Traceback (most recent call last):
-        secondorder.errors.Unstable: shared_cluster: 1.5 times the work that 8 accelerators can do: the queue grows
+        secondorder.errors.Unstable: shared cluster: 1.5 times the work that 8 accelerators can do: the queue grows
         without limit; use an arrival rate below 2 job/hour
         """
         load = self.rate / self.work_bound

@@ -203,7 +203,7 @@ def backfill(jobs: Jobs, accelerators: int, overestimate: float = 1.0) -> Floats
 def _check_line(line: Sized) -> None:
     if len(line) > LONGEST_LINE:
         raise Unstable(
-            f"shared_cluster: {LONGEST_LINE:,} jobs wait: the queue grows without limit, or is too near to "
+            f"shared cluster: {LONGEST_LINE:,} jobs wait: the queue grows without limit, or is too near to "
             f"that to be simulated; use a lower arrival rate"
         )
 

@@ -157,6 +157,19 @@ def test_names_with_dollars_and_tags_are_drawn_as_they_are(service):
     assert "<b>" not in inline_svg(figure)
 
 
+def test_the_legend_of_a_comparison_explains_the_marks_that_it_has_and_no_others():
+    queue = so.Queue(arrivals="poisson 5 request/s", service="exponential 100 ms")
+    found = so.compare(queue, seed=1)
+
+    def legend(metrics):
+        kept = tuple(each for each in found.solved.estimates if each.metric in metrics)
+        (shown,) = comparison_figure(replace(found, solved=replace(found.solved, estimates=kept))).legends
+        return [text.get_text().split(":")[0] for text in shown.get_texts()][1:]
+
+    assert legend(["utilisation"]) == ["simulated, 95 % interval", "order 1"]
+    assert legend(["utilisation", "wait_p99"])[1:] == ["order 0", "order 1", "order 2", "arrow"]
+
+
 def test_the_figure_of_a_pipeline_marks_its_slow_stage():
     pipeline = so.Pipeline(stages=4, microbatches=8, forward="10 ms", backward="20 ms", slow_stages={"2": 1.5})
     (axes,) = figure_of(pipeline, so.solve(pipeline)).axes
