@@ -89,11 +89,13 @@ def simulate(
         return _finite(found.in_units_of(system.metrics).with_band(step_band(scenario)))
 
 
-def _check_engines(scenario: object) -> None:
-    """Refuse data-parallel ranks inside another scenario."""
+def _check_engines(scenario: Scenario) -> None:
+    """Refuse, inside another scenario, data-parallel ranks and lower tiers of the cache where it does not know them."""
     for engine in engines_in(scenario):
         if engine is not scenario:
             engine.check_one_scheduler(f"a {type(scenario).__name__}")
+            if not system_of(scenario).has_tiers:
+                engine.check_one_cache(f"a {type(scenario).__name__}")
 
 
 @contextmanager

@@ -2,6 +2,14 @@
 
 from secondorder.answers.metric import EXTREMES, LATENCIES, MEAN_AND_QUANTILES, REQUEST_LATENCIES, Metric
 
+TIERS = (
+    Metric(name="fetch", unit="s", statistics=MEAN_AND_QUANTILES),
+    Metric(name="link_utilisation"),
+    Metric(name="write_utilisation"),
+    Metric(name="clairvoyant_hit_rate"),
+)
+"""Of the cache's lower tiers; each has its own share of the hits and its own links."""
+
 CAPACITY = (
     Metric(name="replicas"),
     Metric(name="saturation_rate", unit="request/s"),
@@ -39,6 +47,7 @@ DEPLOYMENT = (
     Metric(name="request_goodput", unit="request/s"),
     Metric(name="running", statistics=("mean",)),
     Metric(name="prefix_hit_rate"),
+    *TIERS,
     Metric(name="preemptions_per_request"),
     Metric(name="imbalance"),
     Metric(name="attempts", statistics=("mean",)),
@@ -156,6 +165,7 @@ SERVING = (
     Metric(name="kv_usage", statistics=("mean",)),
     Metric(name="preemptions_per_request"),
     Metric(name="prefix_hit_rate"),
+    *TIERS,
     Metric(name="saturation_rate", unit="request/s"),
     Metric(name="utilisation"),
 )

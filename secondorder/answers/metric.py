@@ -19,7 +19,7 @@ MEAN_AND_QUANTILES = ("mean", *QUANTILES)
 class Metric:
     """Something that is measured: its ``name``, its SI ``unit`` (empty for shares and counts) and its ``statistics``.
 
-    A metric with statistics has one value for each; each class of customers, or station, may have its own.
+    A metric with statistics has one value for each; each class of customers, station or tier may have its own.
 
     >>> Metric(name="wait", unit="s", statistics=("mean", "p99")).names
     ('wait_mean', 'wait_p99')
@@ -65,7 +65,7 @@ def metric_of(metrics: Iterable[Metric], value: str) -> Metric:
 
 def declared(metrics: Iterable[Metric], value: str) -> Metric | None:
     """The metric that a value of an answer belongs to; None where it is not declared."""
-    name = value.partition("_class_")[0].partition("_station_")[0]
+    name = value.partition("_class_")[0].partition("_station_")[0].partition("_tier_")[0]
     return next((metric for metric in metrics if name in metric.names), None)
 
 

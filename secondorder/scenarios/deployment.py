@@ -95,6 +95,7 @@ class Deployment(Checked):
             given = "others" if self.others is not None else f"{self.replicas} replicas at the start"
             raise InputError("autoscaler", given=given, expected=f"at most {self.autoscaler.most} replicas, all alike")
         self._check_clients()
+        self._check_shared_tiers()
         number = len(self.engines)
         beyond = [place for place in (self.faults.replicas if self.faults else ()) if place >= number]
         if beyond:
@@ -118,6 +119,17 @@ class Deployment(Checked):
                 given="sessions of a service with prefixes",
                 expected="prompts that share what their own session said",
                 remedy="leave out the prefixes of the service",
+            )
+
+    def _check_shared_tiers(self) -> None:
+        """Refuse a store that replicas share whose blocks have not the same bytes, and so not the same tokens."""
+        tiers = self.serving.cache_tiers.tiers if self.serving.cache_tiers else ()
+        if any(tier.shared for tier in tiers) and len({engine.block_bytes for engine in self.engines}) > 1:
+            raise InputError(
+                "others",
+                given="replicas whose cache blocks have other bytes, with a shared tier of the cache",
+                expected="blocks of one size",
+                remedy="give all one kv_precision, or each replica a tier of its own",
             )
 
     @property

@@ -39,6 +39,7 @@ from secondorder.fleets.regions import Facility, Region, facilities, regions
 from secondorder.laws import LAWS, EmpiricalLaw, time_law
 from secondorder.scenarios.allocation import Allocation
 from secondorder.scenarios.autoscaler import Autoscaler
+from secondorder.scenarios.cache_tiers import CacheTiers, read_tiers
 from secondorder.scenarios.clients import Sessions, Users
 from secondorder.scenarios.compression import METHODS, read_method
 from secondorder.scenarios.elastic import Elastic
@@ -333,6 +334,13 @@ FAMILIES: tuple[Family, ...] = (
         read=read_priorities,
         expected='"0=0.2 1=0.8"',
         types=(PriorityShares,),
+    ),
+    Family(
+        name="cache tiers",
+        example="host 200 GB 25 GB/s, disk 2 TB 5 GB/s",
+        read=read_tiers,
+        expected='"host 200 GB 25 GB/s, disk 2 TB 5 GB/s"',
+        types=(CacheTiers,),
     ),
     # several replicas
     _by_word(

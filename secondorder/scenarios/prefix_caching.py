@@ -83,6 +83,9 @@ class PrefixCaching(Checked):
             most = f"at most {1 - 1 / mean:.9g} with prompts of {mean:,.6g} tokens"
             why = "the last token of a prompt is always computed"
             raise InputError("hit_ratio", given=self.hit_ratio, expected=f"below 1, {most}: {why}")
+        if self.hit_ratio is not None and self.serving.cache_tiers is not None:
+            given = "a ratio with cache_tiers, whose hits follow from their sizes"
+            raise InputError("hit_ratio", given=given, expected="prefixes, or a trace with hash_ids")
         known = self.serving.prefixes is not None or (self.recorded is not None and self.recorded.hash_ids is not None)
         if known == (self.hit_ratio is not None):
             given = (
@@ -117,6 +120,7 @@ class PrefixCaching(Checked):
             step_time=CachedPrompts(step_time=serving.step_time, hit_ratio=hit_ratio),
             max_num_batched_tokens=round(serving.settings.max_num_batched_tokens / (1 - hit_ratio)),
             enable_prefix_caching=False,
+            cache_tiers=None,
             prefixes=None,
             name=self.name,
         )

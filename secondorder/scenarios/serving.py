@@ -22,6 +22,7 @@ from annotated_types import Ge, Lt
 from secondorder.errors import DoesNotFit, InputError, UnknownName
 from secondorder.fleets.accelerators import Accelerator, bytes_per_value
 from secondorder.quantities import Checked, Count, DataSize, Efficiency, Quantity, Unit, pretty, si
+from secondorder.scenarios.cache_tiers import CacheTiers
 from secondorder.scenarios.engine_defaults import EngineSettings, engine_defaults
 from secondorder.scenarios.engine_memory import EngineMemory, engine_memory, rank_weights
 from secondorder.scenarios.engines import NEWEST, EngineVersion, engine_version
@@ -83,6 +84,8 @@ class Serving(Checked):
     - ``enable_chunked_prefill``: whether a prompt may be spread over several steps.
     - ``enable_prefix_caching``: whether blocks of finished requests are kept; the least recently used go first. On if
       not given, unless the engine's version does not keep those of the model.
+    - ``cache_tiers``: tiers below the cache, which take the blocks that it reuses and bring them back over their link
+      ("host 200 GB 25 GB/s, disk 2 TB 5 GB/s"); none if not given.
     - ``async_scheduling``: whether a step is scheduled while the one before it runs; on if not given.
     - ``engine``: engine and version whose rules hold: "vllm 0.19", "vllm 0.24" or "vllm 0.33".
     - ``step_time``: how long a step takes: "roofline compute_efficiency=0.6 memory_efficiency=0.8", or measured,
@@ -123,6 +126,7 @@ class Serving(Checked):
     prefill_schedule_interval: Count = 1
     enable_chunked_prefill: bool = True
     enable_prefix_caching: bool | None = None
+    cache_tiers: CacheTiers | None = None
     async_scheduling: bool | None = None
     engine: str = NEWEST
     step_time: StepTime = field(default_factory=Roofline)
@@ -132,6 +136,8 @@ class Serving(Checked):
     def __post_init__(self) -> None:
         if isinstance(self.priorities, Mapping):
             object.__setattr__(self, "priorities", PriorityShares(shares=self.priorities))
+        if isinstance(self.cache_tiers, tuple | list):
+            object.__setattr__(self, "cache_tiers", CacheTiers(tiers=tuple(self.cache_tiers)))
         super().__post_init__()
         if isinstance(self.arrivals, Trace) and self.lengths is not None:
             raise InputError(
@@ -177,6 +183,7 @@ class Serving(Checked):
             )
         self.step_seconds  # an engine that cannot run (precision, link) is refused here  # noqa: B018
         self.kv_blocks  # and so is a model that does not fit  # noqa: B018
+        self._check_tiers()
         if isinstance(self.arrivals, Trace):
             self.check(self.arrivals.requests)
 
@@ -198,6 +205,33 @@ class Serving(Checked):
                     expected="one that knows where experts lie",
                     remedy='take step_time="measured-roofline"',
                 )
+
+    def _check_tiers(self) -> None:
+        """Refuse tiers that would never be asked, and tiers too small for a block."""
+        if self.cache_tiers is None:
+            return
+        if not self.settings.enable_prefix_caching:
+            raise InputError(
+                "cache_tiers",
+                given="tiers below a cache that keeps no prefixes",
+                expected="prefix caching",
+                remedy="set enable_prefix_caching=True, or leave out the tiers",
+            )
+        self.check_one_scheduler("a service with cache_tiers")
+        for tier, blocks in zip(self.cache_tiers.tiers, self.tier_blocks, strict=True):
+            if not blocks:
+                expected = f"room for a block of {pretty(self.block_bytes, 'byte')}"
+                raise InputError(f"cache_tiers.{tier.name}", given=pretty(si(tier.capacity), "byte"), expected=expected)
+
+    def check_one_cache(self, what: str) -> None:
+        """Refuse tiers of the cache in ``what``, which knows of the engine's own cache alone."""
+        if self.cache_tiers is not None:
+            raise InputError(
+                "cache_tiers",
+                given=f"{self.cache_tiers} in {what}",
+                expected="none: lower tiers are known of a service, its prefix caching and deployments",
+                remedy="leave out cache_tiers",
+            )
 
     def check_one_scheduler(self, what: str) -> None:
         """Refuse data-parallel ranks in ``what``, which knows of one scheduler."""
@@ -388,6 +422,16 @@ class Serving(Checked):
     def reserved(self) -> float:
         """Bytes of each accelerator that neither weights nor cache may have."""
         return self.memory.reserved if self.reserved_memory is None else si(self.reserved_memory)
+
+    @property
+    def block_bytes(self) -> float:
+        """Of a block of the cache, on all its accelerators together."""
+        return self.placement.kv_bytes_per_token * self.block_size
+
+    @property
+    def tier_blocks(self) -> tuple[int, ...]:
+        """Blocks that each tier below the cache holds."""
+        return tuple(tier.blocks(self.block_bytes) for tier in self.cache_tiers.tiers) if self.cache_tiers else ()
 
     @property
     def kv_tokens(self) -> int:

@@ -62,6 +62,9 @@ class Engine(Protocol):
     def check_one_scheduler(self, what: str) -> None:
         """Refuse data-parallel ranks."""
 
+    def check_one_cache(self, what: str) -> None:
+        """Refuse tiers below the cache."""
+
 
 def _band_of(engine: Engine) -> StepBand | None:
     """That of its step time, which was measured on engines of one rank."""

@@ -13,4 +13,5 @@ SYSTEM = System(
     closed_form="secondorder.analytic.serving.prefix_caching:solve_prefix_caching",
     simulator="secondorder.simulate.prefix_caching:simulate_prefix_caching",
     has_requests=True,
+    has_tiers=True,
 )

@@ -12,6 +12,7 @@ SYSTEM = System(
     has_requests=True,
     has_precision=True,
     has_kernel=True,
+    has_tiers=True,
     own_command=True,
     metrics=SERVING,
     effects=effects(

@@ -22,11 +22,8 @@ from secondorder.analytic.serving.disaggregated import limits, matched_split, so
 from secondorder.analytic.serving.idle import weighted_quantile
 from secondorder.analytic.serving.mean_value import mean_value
 from secondorder.analytic.serving.prefix_caching import (
-    hit_ratios,
-    hit_tokens,
     prompt_seconds,
     solve_prefix_caching,
-    stack_depths,
 )
 from secondorder.analytic.serving.quantisation import decode_bound, solve_quantisation
 from secondorder.analytic.serving.saturation import saturation
@@ -42,6 +39,7 @@ from secondorder.analytic.serving.speculative import (
     speedup_at,
     tokens_per_round,
 )
+from secondorder.analytic.serving.stack_distances import hit_ratios, hit_tokens, stack_depths
 from secondorder.errors import DoesNotFit, InfeasibleError, InputError, UnknownName, Unstable
 from secondorder.fleets.clusters import Link
 from secondorder.scenarios.chunked_prefill import ChunkedPrefill

@@ -8,7 +8,7 @@ import pytest
 
 import secondorder as so
 from secondorder.analytic.serving.least_recently_used import characteristic_time, hit_ratio
-from secondorder.analytic.serving.prefix_caching import hit_tokens
+from secondorder.analytic.serving.stack_distances import hit_tokens
 from secondorder.plans.read import read_plan
 from secondorder.simulate import serving
 from secondorder.simulate.deployment import run

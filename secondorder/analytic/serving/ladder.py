@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from secondorder.analytic.remember import itself, remembered
+from secondorder.analytic.serving.cache_tiers import recorded_rungs, tier_rungs
 from secondorder.analytic.serving.domain import short_answers
 from secondorder.analytic.serving.idle import Idle, idle, weighted_quantile
 from secondorder.analytic.serving.length_groups import engine_and_lengths
@@ -14,7 +15,7 @@ from secondorder.analytic.serving.mean_value import MeanValue, mean_value
 from secondorder.analytic.serving.overload import overload_wait
 from secondorder.analytic.serving.ranks import rank_of
 from secondorder.analytic.serving.replica import Replica
-from secondorder.analytic.serving.saturation import Saturation, saturation
+from secondorder.analytic.serving.saturation import Saturation, demand, saturation
 from secondorder.answers.answer import Answer, ranked
 from secondorder.answers.declared import SERVING
 from secondorder.answers.estimate import Claim, Rung, bound, rung, rungs
@@ -66,6 +67,8 @@ def _of_one(scenario: Serving, limit: Saturation) -> Answer:
     else:
         Replica.of(scenario, rate, limit)
     estimates += _saturation(scenario, limit, rate)
+    if scenario.cache_tiers is not None and scenario.shares_prefixes:
+        estimates += _tiers(scenario, estimates)
     how = f"closed forms at {rate:.4g} request/s, {rate / limit.rate:.0%} of saturation"
     return Answer(scenario=scenario.name, estimates=ranked(estimates), how=how)
 
@@ -158,6 +161,15 @@ def _saturation(scenario: Serving, limit: Saturation, rate: float) -> Iterator[R
         note += f"; down to {limit.waves:.4g} request/s if requests of one length run in phase"
     for metric, amount in (("saturation_rate", limit.rate), ("utilisation", rate / limit.rate)):
         yield _rung(metric, amount, BALANCE, 2, outside=outside, note=note)
+
+
+def _tiers(scenario: Serving, found: list[Rung]) -> Iterator[Rung]:
+    """What the tiers of the cache find; requests that run take room of the first."""
+    if isinstance(scenario.arrivals, Trace):
+        yield from recorded_rungs(scenario, scenario.arrivals.requests)
+        return
+    running = max((e.amount for e in found if e.metric == "running_mean"), default=0.0)
+    yield from tier_rungs(scenario, held=running * demand(scenario).held)
 
 
 def _overload(scenario: Serving, limit: Saturation) -> Iterator[Rung]:

@@ -43,25 +43,39 @@ def characteristic_time(*, rates: Floats, sizes: Floats, capacity: float, own_ra
 
 
 def hit_ratio(serving: Serving, *, held: float = 0.0) -> float:
-    """Share of the prompt tokens of a service with shared prefixes that is found in its cache.
+    """Share of the prompt tokens of a service with shared prefixes that is found in its cache and the tiers below it.
 
     ``sum_k p_k (1 - e^(-r_k T)) E[tokens of the prefix in a prompt] / E[I]``, whole blocks only, with the rest of each
     prompt and its answer used once. *Approximation*, see ``characteristic_time``; requests that run hold ``held``
     tokens on average, which are not there for others. Errors: ``InputError`` for a service without prefixes.
     """
-    prefixes, law, block = serving.prefixes, serving.offered, serving.block_size
+    assert serving.prefixes is not None
+    chosen = serving.prefixes.share * serving.prefixes.popularity
+    below = sum(serving.tier_blocks) * serving.block_size
+    found = found_within(serving, serving.kv_tokens + below - held)
+    return float(chosen @ found) * shared_tokens(serving) / serving.offered.mean_input
+
+
+def shared_tokens(serving: Serving, power: int = 1) -> float:
+    """``E[s^power]`` of the tokens ``s`` that a prompt with a prefix shares, in whole blocks and without the last."""
+    prefixes, block = serving.prefixes, serving.block_size
     assert prefixes is not None
-    chosen = prefixes.share * prefixes.popularity
+    tokens = prefixes.tokens
+    return serving.offered.expect(lambda i, _: (np.minimum(tokens, i - 1) // block * block) ** power)
 
-    def shared(prompts: Floats) -> Floats:
-        return np.asarray(np.minimum(prefixes.tokens, prompts - 1) // block * block)
 
-    common = law.expect(lambda i, _: shared(i))
-    own = law.mean_input + law.mean_output - prefixes.share * common
-    rates, sizes = serving.rate * chosen, np.full(prefixes.count, float(min(prefixes.tokens, common)))
+def found_within(serving: Serving, capacity: float) -> Floats:
+    """Probability, for each prefix, that a cache of so many tokens holds it: ``1 - e^(-r_k T)``."""
+    prefixes, law, common = serving.prefixes, serving.offered, shared_tokens(serving)
+    assert prefixes is not None
     if not common:
-        return 0.0
+        return np.zeros(prefixes.count)
+    rates = serving.rate * prefixes.share * prefixes.popularity
+    own = law.mean_input + law.mean_output - prefixes.share * common
     time = characteristic_time(
-        rates=rates, sizes=sizes, capacity=max(1.0, serving.kv_tokens - held), own_rate=serving.rate * own
+        rates=rates,
+        sizes=np.full(prefixes.count, float(min(prefixes.tokens, common))),
+        capacity=max(1.0, capacity),
+        own_rate=serving.rate * own,
     )
-    return float(chosen @ -np.expm1(-rates * time)) * common / law.mean_input
+    return np.asarray(-np.expm1(-rates * time))

@@ -90,6 +90,7 @@ def without_prefill_interference(scenario: Serving) -> Serving:
         max_num_batched_tokens=MANY_TOKENS,
         long_prefill_token_threshold=None,
         enable_prefix_caching=False,
+        cache_tiers=None,
     )
 
 
@@ -106,7 +107,7 @@ def without_cache_limit(scenario: Serving) -> Serving:
 
 def without_prefix_reuse(scenario: Serving) -> Serving:
     """No block is kept for another request."""
-    return replace(scenario, enable_prefix_caching=False)
+    return replace(scenario, enable_prefix_caching=False, cache_tiers=None)
 
 
 def with_steps_in_turn(scenario: Serving) -> Serving:

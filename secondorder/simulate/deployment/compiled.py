@@ -47,6 +47,7 @@ def by_events(scenario: Deployment) -> str:
         "time-outs": scenario.timeout is not None,
         "refusals": scenario.max_outstanding is not None,
         "replicas that are not alike": not scenario.alike,
+        "lower tiers of the cache": scenario.serving.cache_tiers is not None,
         "a router that the kernel does not know": type(scenario.router) not in _rule.registry,
     }
     found = [reason for reason, holds in reasons.items() if holds]

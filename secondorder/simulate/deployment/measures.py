@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from secondorder.answers.metric import value_name
+from secondorder.scenarios.cache_tiers import OWN
 from secondorder.scenarios.deployment import Deployment
 from secondorder.simulate.deployment.fate import Fate
 from secondorder.simulate.deployment.run import DeploymentRun
@@ -36,6 +37,7 @@ def measure(scenario: Deployment, run: DeploymentRun, start: int, end: int) -> d
     if scenario.shares_prefixes:
         served = kept[kept["fate"] == Fate.SERVED]
         found["prefix_hit_rate"] = float(served["cached_tokens"].sum() / max(1, served["input_tokens"].sum()))
+        found |= of_tiers(scenario, served)
     found["preemptions_per_request"] = float(kept["preemptions"].mean())
     found["imbalance"] = imbalance(kept["replica"].to_numpy(), len(scenario.engines))
     found["attempts_mean"] = float(kept["attempts"].mean())
@@ -47,6 +49,18 @@ def measure(scenario: Deployment, run: DeploymentRun, start: int, end: int) -> d
     if scenario.autoscaler is not None:
         found |= {"replicas_mean": run.paid / lasted, "replica_hours": run.paid / 3600}
     return found
+
+
+def of_tiers(scenario: Deployment, served: pd.DataFrame) -> dict[str, float]:
+    """Share of the prompt tokens that each tier of the caches had, and the time of requests for lower ones."""
+    if scenario.serving.cache_tiers is None:
+        return {}
+    asked, names = max(1, served["input_tokens"].sum()), scenario.serving.cache_tiers.names
+    below = {name: served[f"{name}_tokens"].sum() for name in names}
+    tokens = {OWN: served["cached_tokens"].sum() - sum(below.values()), **below}
+    away = served["fetch"].to_numpy()
+    rates = {f"prefix_hit_rate_tier_{name}": float(amount / asked) for name, amount in tokens.items()}
+    return rates | latency("fetch", away[away > 0])
 
 
 def latency(name: str, values: npt.NDArray[np.float64]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """A replica: an engine that can be taken away, and comes back cold; and the attempts that it has."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import simpy
@@ -11,6 +12,7 @@ from secondorder.simulate.serving.policies import Policies
 from secondorder.simulate.serving.recorder import Recorder
 from secondorder.simulate.serving.request import Ask, Slot
 from secondorder.simulate.serving.single_run import engine_for
+from secondorder.simulate.serving.tiers import Tier
 
 
 @dataclass(slots=True, eq=False)
@@ -43,9 +45,10 @@ class Replica:
         *,
         on: bool = True,
         policies: Policies | None = None,
+        shared: Mapping[str, Tier] | None = None,
     ) -> None:
         self.env, self.number, self.scenario, self.recorder = env, number, scenario, recorder
-        self.policies = policies
+        self.policies, self.shared = policies, shared
         self.attempts: dict[Attempt, None] = {}
         self.tokens = 0  # of the prompts of its attempts
         self.starts = 0
@@ -132,7 +135,9 @@ class Replica:
     def _cold_engine(self) -> Engine:
         name = f"replica {self.number}" if not self.starts else f"replica {self.number}, restart {self.starts}"
         self.starts += 1
-        self.engines.append(engine_for(self.scenario, self.env, self.recorder, policies=self.policies, name=name))
+        self.engines.append(
+            engine_for(self.scenario, self.env, self.recorder, policies=self.policies, name=name, shared=self.shared)
+        )
         return self.engines[-1]
 
     @property

@@ -22,6 +22,8 @@ from secondorder.simulate.deployment.router import Reports, Rule, outstanding_no
 from secondorder.simulate.deployment.waiting import Plan, begin, plan_of
 from secondorder.simulate.serving.asks import PICO
 from secondorder.simulate.serving.policies import Policies
+from secondorder.simulate.serving.single_run import tier_columns
+from secondorder.simulate.serving.tiers import shared_tiers
 from secondorder.simulate.serving.unnamed import until_preempted
 from secondorder.simulate.streams import stream
 from secondorder.workloads.requests import Requests
@@ -33,7 +35,8 @@ class DeploymentRun:
 
     ``requests`` has a row per request in order of arrival: ``arrival, first_token, finish, ended`` (s),
     ``input_tokens, output_tokens, cached_tokens, preemptions``, its ``fate``, ``attempts`` and last ``replica`` (-1:
-    none), the ``session`` that it is a turn of, if there are any, and, for those that were served, the metrics ``ttft,
+    none), the ``session`` that it is a turn of, if there are any, with lower tiers of the cache those of a
+    ``ServingRun``, and, for those that were served, the metrics ``ttft,
     tpot, e2el`` (s). ``series`` has for each replica a row for each look at its engine: ``time`` (s), ``running`` since
     the look before, ``waiting``. ``computed`` tokens are those ``delivered``, those ``wasted`` by fate, and those
     ``recomputed`` after preemptions. ``downtime``, and how long replicas were ``paid`` for, are those of all replicas
@@ -91,14 +94,19 @@ def _run(
         Scaling(env, scenario.autoscaler, replicas, clients)
     begin(env, scenario, plan, clients)
     _run_to_the_end(env, clients, reports)
-    return _result(requests, plan, replicas, clients, ledger)
+    return _result(scenario, requests, plan, replicas, clients, ledger)
 
 
 def _replicas(scenario: Deployment, env: simpy.Environment, ledger: Ledger, policies: Policies | None) -> list[Replica]:
     """The replicas that are there from the start, and those that an autoscaler may start."""
-    found = [Replica(env, number, engine, ledger, policies=policies) for number, engine in enumerate(scenario.engines)]
+    shared = shared_tiers(scenario.serving)
+
+    def replica(number: int, engine: Serving, on: bool) -> Replica:
+        return Replica(env, number, engine, ledger, on=on, policies=policies, shared=shared)
+
+    found = [replica(number, engine, True) for number, engine in enumerate(scenario.engines)]
     more = range(len(found), scenario.autoscaler.most if scenario.autoscaler else 0)
-    return found + [Replica(env, number, scenario.serving, ledger, on=False, policies=policies) for number in more]
+    return found + [replica(number, scenario.serving, False) for number in more]
 
 
 def _reports(scenario: Deployment, env: simpy.Environment, replicas: Sequence[Replica]) -> Reports | None:
@@ -126,10 +134,16 @@ def _run_to_the_end(env: simpy.Environment, clients: Clients, reports: Reports |
 
 
 def _result(
-    requests: Requests, plan: Plan, replicas: Sequence[Replica], clients: Clients, ledger: Ledger
+    scenario: Deployment,
+    requests: Requests,
+    plan: Plan,
+    replicas: Sequence[Replica],
+    clients: Clients,
+    ledger: Ledger,
 ) -> DeploymentRun:
     computed = sum(log.tokens for log in ledger.logs.values())
     frame = request_frame(replace(requests, input_tokens=plan.prompts), _columns(clients, ledger))
+    frame = frame.assign(**tier_columns(scenario.serving, ledger))
     if plan.sessions:
         frame.insert(0, "session", plan.session)
     if not frame["arrival"].is_monotonic_increasing:

@@ -11,7 +11,7 @@ from secondorder.answers.metric import REQUEST_LATENCIES
 from secondorder.arrays import Floats, Integers
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.asks import clocked, seconds
-from secondorder.simulate.serving.single_run import ServingRun, latencies
+from secondorder.simulate.serving.single_run import Busy, ServingRun, latencies
 from secondorder.workloads.requests import Requests
 
 Counts: TypeAlias = npt.NDArray[np.int64 | np.int32]
@@ -39,6 +39,10 @@ class Columns:
     kv_usage: Floats = field(repr=False)
     priority: Integers | None = field(default=None, repr=False)
     """Of each request, where they have some."""
+    below: Mapping[str, Counts] = field(default_factory=dict, repr=False)
+    """Tokens of each request that each lower tier of the cache had."""
+    links: Mapping[str, Busy] = field(default_factory=dict, repr=False)
+    writes: Mapping[str, Busy] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.arrival)
@@ -56,13 +60,24 @@ def columns(run: ServingRun) -> Columns:
         output_tokens=requests["output_tokens"].to_numpy(),
         cached_tokens=requests["cached_tokens"].to_numpy(),
         preemptions=requests["preemptions"].to_numpy(),
-        latencies={name: requests[name].to_numpy() for name in REQUEST_LATENCIES},
+        latencies={name: requests[name].to_numpy() for name in REQUEST_LATENCIES} | _fetches(run),
         found=in_system(arrival, finish),
         end=series["time"].to_numpy(),
         running=series["running"].to_numpy(),
         kv_usage=series["kv_usage"].to_numpy(),
         priority=requests["priority"].to_numpy() if "priority" in requests else None,
+        below={name: requests[f"{name}_tokens"].to_numpy() for name in run.links},
+        links=run.links,
+        writes=run.writes,
     )
+
+
+def _fetches(run: ServingRun) -> dict[str, Floats]:
+    """How long requests were away for blocks of lower tiers; NaN for those that were not."""
+    if not run.links:
+        return {}
+    away = run.requests["fetch"].to_numpy()
+    return {"fetch": np.where(away > 0, away, np.nan)}
 
 
 def compiled_columns(scenario: Serving, drawn: Requests) -> Columns:

@@ -168,10 +168,10 @@ class Engine:
 
     def sleep(self) -> Process:
         """Until requests arrive: all of one instant are there when the engine looks."""
-        self.idle = self.env.event()
+        self.idle, used = self.env.event(), self.used()
         yield self.idle
         yield StepEnd(self.env, 0)
-        self.log.span(int(self.env.now), 0, len(self.scheduler.waiting), 0)
+        self.log.span(int(self.env.now), 0, self.scheduler.not_running, used + self.used())
 
     def let_go(self) -> None:
         """Of the requests that were cancelled during the step that has ended."""
@@ -234,7 +234,7 @@ class Engine:
         now, scheduler = int(self.env.now), self.scheduler
         ended = alive(finishing) if finishing else finishing
         ran = len(scheduler.running) + sum(slot not in scheduler.running for slot in ended)
-        self.log.span(now, ran, len(scheduler.waiting), used_before + self.used())
+        self.log.span(now, ran, scheduler.not_running, used_before + self.used())
         self.log.steps += steps
         if first:
             self.recorder.answer(alive(first), now)

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secondorder.answers.metric import QUANTILES, value_name
+from secondorder.scenarios.cache_tiers import OWN
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving.asks import PICO
 from secondorder.simulate.serving.by_priority import latencies_by_priority, ratios_by_priority
@@ -49,7 +50,23 @@ def totals(scenario: Serving, run: Columns, start: int, end: int) -> dict[str, t
     if scenario.shares_prefixes:
         cached, asked = run.cached_tokens[start:end].sum(), run.input_tokens[start:end].sum()
         found["prefix_hit_rate"] = (float(cached), float(asked))
+        found |= of_tiers(run, slice(start, end), since, until)
     return found | ratios_by_priority(run, scenario.priority_levels, slice(start, end), good, span)
+
+
+def of_tiers(run: Columns, part: slice, since: float, until: float) -> dict[str, tuple[float, float]]:
+    """Share of the prompt tokens that each tier of the cache had, and how busy the links to the lower ones were."""
+    if not run.below:
+        return {}
+    asked, cached = float(run.input_tokens[part].sum()), float(run.cached_tokens[part].sum())
+    tokens = {name: float(each[part].sum()) for name, each in run.below.items()}
+    tokens = {OWN: cached - sum(tokens.values()), **tokens}
+    found = {f"prefix_hit_rate_tier_{name}": (amount, asked) for name, amount in tokens.items()}
+    for metric, links in (("link_utilisation", run.links), ("write_utilisation", run.writes)):
+        for name, (starts, ends) in links.items():
+            busy = float((ends.clip(since, until) - starts.clip(since, until)).sum())
+            found[f"{metric}_tier_{name}"] = (busy, max(until - since, PICO))
+    return found
 
 
 def _tokens(run: Columns, done: Bools, since: float, until: float) -> float:

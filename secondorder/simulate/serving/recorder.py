@@ -17,7 +17,8 @@ class EngineLog:
 
     ``series`` has a row for each span of time between two looks at the engine: when it ended,
     the requests that ran in it, those that waited at its end, and twice the blocks in use.
-    ``tokens``: computed in all steps, of prompts and of answers.
+    ``tokens``: computed in all steps, of prompts and of answers. ``links``: by lower tier, the times at which its link
+    began and ceased to be busy with fetches; ``writes``: the same of what is written to it.
     """
 
     number: int
@@ -25,6 +26,8 @@ class EngineLog:
     steps: int = 0
     tokens: int = 0
     series: tuple["array[int]", ...] = field(default_factory=_columns)
+    links: dict[str, tuple["array[int]", "array[int]"]] = field(default_factory=dict)
+    writes: dict[str, tuple["array[int]", "array[int]"]] = field(default_factory=dict)
 
     def span(self, end: int, running: int, waiting: int, used_twice: int) -> None:
         """A look at the engine."""
@@ -39,7 +42,8 @@ class Recorder:
     """Times of each request of a run in picoseconds (-1: not yet), whichever engine serves it.
 
     A request that is moved or retried keeps its first ``scheduled`` and ``first_token``; ``engine`` is the number of
-    the last engine that had it, ``cached`` what it found there; preemptions add up.
+    the last engine that had it, ``cached`` what it found there, ``below`` how much of that lower tiers had;
+    preemptions and the time for blocks of lower tiers (``fetch``) add up.
     """
 
     def __init__(self, count: int) -> None:
@@ -47,7 +51,8 @@ class Recorder:
         self.scheduled, self.first_token, self.finish, self.cancelled, self.engine = (
             array("q", [-1]) * count for _ in range(5)
         )
-        self.preemptions, self.cached = (array("q", [0]) * count for _ in range(2))
+        self.preemptions, self.cached, self.fetch = (array("q", [0]) * count for _ in range(3))
+        self.below: dict[str, array[int]] = {}
 
     def log(self, name: str) -> EngineLog:
         """A new engine's; each has a name of its own."""
@@ -88,3 +93,9 @@ class Recorder:
     def _count(self, slot: Slot) -> None:
         self.preemptions[slot.ask.index] += slot.preemptions
         self.cached[slot.ask.index] = slot.cached
+        self.fetch[slot.ask.index] += slot.fetch
+        for tier, _ in slot.below:
+            if tier not in self.below:
+                self.below[tier] = array("q", [0]) * len(self.cached)
+        for tier, tokens in self.below.items():
+            tokens[slot.ask.index] = dict(slot.below).get(tier, 0)

@@ -46,6 +46,12 @@ class Slot:
     """Whether its last step left some of its prompt, or of what is computed again, for later."""
     cached: int = 0
     preemptions: int = 0
+    left: int = 0
+    """When it left the line for blocks of a lower tier, in ps."""
+    fetch: int = 0
+    """How long it was away for such blocks, in ps."""
+    below: tuple[tuple[str, int], ...] = ()
+    """Tokens that each lower tier had for it when it was first admitted."""
     cancelled: bool = False
 
     @property

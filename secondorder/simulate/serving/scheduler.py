@@ -69,6 +69,16 @@ class Scheduler:
 
     # What the engine calls
 
+    @property
+    def in_line(self) -> int:
+        """Requests that wait for their admission."""
+        return len(self.waiting)
+
+    @property
+    def not_running(self) -> int:
+        """Requests that are here and do not run."""
+        return len(self.waiting)
+
     def submit(self, ask: Ask, emitted: int = 0) -> Slot:
         """A request arrives, with ``emitted`` tokens where it comes from elsewhere; its slot."""
         slot = Slot(ask, emitted)
@@ -114,7 +124,7 @@ class Scheduler:
         The last of them is the one in which the next request finishes; 0 if the next step may
         bring anything else: a prefill, an admission, a preemption.
         """
-        if self.apart or not self.decodes or (self.waiting and (self.cadence or not self.blocked)):
+        if self.apart or not self.decodes or (self.in_line and (self.cadence or not self.blocked)):
             return 0
         while not self._is_due(*self.finishes[0]):
             heapq.heappop(self.finishes)
@@ -146,10 +156,10 @@ class Scheduler:
             self._run_all(draft)
         else:
             self._run_one_by_one(draft)
-        if self.waiting:
+        if self.in_line:
             draft.held_up = Cause.CACHE if draft.preempted else self._admit(draft)
         if self.cadence and not self.held and not draft.preempted:
-            self.cadence.saturated = bool(self.waiting)
+            self.cadence.saturated = bool(self.in_line)
         return draft
 
     def _limit(self) -> None:
@@ -272,26 +282,39 @@ class Scheduler:
         """Admit those that wait, in order; returns what the first of the rest waits for."""
         self.blocked = False
         while self.waiting and draft.budget > 0:
-            slot = self.waiting.head()
-            if len(self.running) >= self.max_num_seqs:
-                self.blocked = True
-                return Cause.SLOTS
-            hits = self.blocks.hits(slot, (slot.length - 1) // self.block_size)
-            tokens = slot.length - hits * self.block_size
-            if self.held and tokens > 1:
-                return Cause.BUDGET
-            tokens = min(tokens, self.cap)
-            if not self.chunked_prefill and tokens > draft.budget:
-                return Cause.BUDGET
-            tokens = min(tokens, draft.budget)
-            if not self.policies.admits(self._candidate(slot, hits, tokens)):
-                self.blocked = self.policies.until_an_end
-                return Cause.CACHE
-            self.waiting.take()
-            self._start(slot, hits, draft)
-            draft.prefilled |= slot.length - slot.computed > 1
-            self._compute(slot, tokens, draft)
+            if (lacks := self._admit_one(self.waiting.head(), draft)) is not None:
+                return lacks
         return Cause.BUDGET if self.waiting else None
+
+    def _admit_one(self, slot: Slot, draft: Draft) -> Cause | None:
+        """Admit the first in line; returns what it has to wait for, if it has."""
+        if len(self.running) >= self.max_num_seqs:
+            self.blocked = True
+            return Cause.SLOTS
+        hits = self._found(slot)
+        tokens = slot.length - hits * self.block_size
+        if self.held and tokens > 1:
+            return Cause.BUDGET
+        tokens = min(tokens, self.cap)
+        if not self.chunked_prefill and tokens > draft.budget:
+            return Cause.BUDGET
+        tokens = min(tokens, draft.budget)
+        if not self.policies.admits(self._candidate(slot, hits, tokens)):
+            self.blocked = self.policies.until_an_end
+            return Cause.CACHE
+        self._take(slot)
+        self._start(slot, hits, draft)
+        draft.prefilled |= slot.length - slot.computed > 1
+        self._compute(slot, tokens, draft)
+        return None
+
+    def _found(self, slot: Slot) -> int:
+        """Leading blocks of a request that need not be computed."""
+        return self.blocks.hits(slot, (slot.length - 1) // self.block_size)
+
+    def _take(self, slot: Slot) -> None:
+        """The first in line waits no more."""
+        self.waiting.take()
 
     def _candidate(self, slot: Slot, hits: int, tokens: int) -> Candidate:
         return Candidate(

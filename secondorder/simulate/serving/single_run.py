@@ -1,7 +1,9 @@
 """One run of a service: requests arrive, one engine serves them, each leaves its record."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -17,8 +19,14 @@ from secondorder.simulate.serving.policies import Policies
 from secondorder.simulate.serving.ranks import Ranks
 from secondorder.simulate.serving.recorder import Recorder
 from secondorder.simulate.serving.scheduler import Scheduler
+from secondorder.simulate.serving.tiered_engine import TieredEngine
+from secondorder.simulate.serving.tiered_scheduler import TieredScheduler
+from secondorder.simulate.serving.tiers import Tier, tiers_of
 from secondorder.simulate.serving.unnamed import until_preempted
 from secondorder.workloads.requests import Requests
+
+Busy: TypeAlias = tuple[Floats, Floats]
+"""When something began and ceased to be busy, in s."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +36,19 @@ class ServingRun:
     ``requests`` has a row per request in order of arrival: ``arrival, scheduled, first_token,
     finish`` (s), ``input_tokens, output_tokens, cached_tokens, preemptions`` and the metrics
     ``ttft, tpot, e2el`` (s; ``tpot`` is absent for a single output token), and ``priority``
-    where they have one. ``series`` has a row for each step, or leap over steps with the same
-    requests, or idle time: its end ``time`` (s), the sequences ``running`` in it, those
-    ``waiting`` at its end, and the mean ``kv_usage`` in it (share of the blocks).
+    where they have one; with lower tiers of the cache also ``fetch``, the time for blocks from
+    there (s), and how many of the ``cached_tokens`` each had (``host_tokens``). ``series`` has a
+    row for each step, or leap over steps with the same requests, or idle time: its end ``time``
+    (s), the sequences ``running`` in it, those ``waiting`` at its end, and the mean ``kv_usage``
+    in it (share of the blocks). ``links`` are by tier the times (s) at which its link began and
+    ceased to be busy with fetches, ``writes`` with what is written to it.
     """
 
     requests: pd.DataFrame
     series: pd.DataFrame
     steps: int
+    links: Mapping[str, Busy] = field(default_factory=dict)
+    writes: Mapping[str, Busy] = field(default_factory=dict)
 
 
 def run(scenario: Serving, requests: Requests, *, leaps: bool = True, policies: Policies | None = None) -> ServingRun:
@@ -45,7 +58,21 @@ def run(scenario: Serving, requests: Requests, *, leaps: bool = True, policies: 
     """
     arrivals, recorder = record(scenario, requests, leaps=leaps, policies=policies)
     (log,) = recorder.logs.values()
-    columns = {
+    frame = request_frame(requests, np.array(arrivals), **request_columns(recorder))
+    frame = frame.assign(**tier_columns(scenario, recorder))
+    series = [np.frombuffer(column, dtype=np.int64) for column in log.series]
+    return ServingRun(
+        frame,
+        series_frame(series, scenario.data_parallel_size * (scenario.kv_blocks - 1)),
+        recorder.steps,
+        busy_of(log.links),
+        busy_of(log.writes),
+    )
+
+
+def request_columns(recorder: Recorder) -> dict[str, Integers]:
+    """What was recorded of each request."""
+    return {
         name: np.frombuffer(column, dtype=np.int64)
         for name, column in {
             "scheduled": recorder.scheduled,
@@ -55,12 +82,22 @@ def run(scenario: Serving, requests: Requests, *, leaps: bool = True, policies: 
             "preemptions": recorder.preemptions,
         }.items()
     }
-    series = [np.frombuffer(column, dtype=np.int64) for column in log.series]
-    return ServingRun(
-        request_frame(requests, np.array(arrivals), **columns),
-        series_frame(series, scenario.data_parallel_size * (scenario.kv_blocks - 1)),
-        recorder.steps,
-    )
+
+
+def tier_columns(scenario: Serving, recorder: Recorder) -> dict[str, Floats | Integers]:
+    """Of each request: the time for blocks of lower tiers in s, and the tokens that each tier had."""
+    if scenario.cache_tiers is None:
+        return {}
+    none = array("q", [0]) * len(recorder.cached)
+    found = {name: recorder.below.get(name, none) for name in scenario.cache_tiers.names}
+    tokens = {f"{name}_tokens": np.frombuffer(each, dtype=np.int64) for name, each in found.items()}
+    return {"fetch": seconds(np.frombuffer(recorder.fetch, dtype=np.int64)), **tokens}
+
+
+def busy_of(links: Mapping[str, tuple["array[int]", "array[int]"]]) -> dict[str, Busy]:
+    """The times in s at which each of some links began and ceased to be busy."""
+    both = {name: [np.frombuffer(each, dtype=np.int64) for each in times] for name, times in links.items()}
+    return {name: (seconds(starts), seconds(ends)) for name, (starts, ends) in both.items()}
 
 
 def record(
@@ -113,9 +150,13 @@ def engine_for(
     policies: Policies | None = None,
     name: str = "engine",
     accounts: Accounts | None = None,
+    shared: Mapping[str, Tier] | None = None,
 ) -> Engine:
-    """A replica of the scenario, idle."""
+    """A replica of the scenario, idle; ``shared`` tiers of its cache are those of other replicas too."""
     scheduler, ahead = scheduler_for(scenario, policies), scenario.settings.async_scheduling
+    if isinstance(scheduler, TieredScheduler):
+        scheduler.put_above(tiers_of(scenario, shared), lambda: int(env.now))
+        return TieredEngine(env, scheduler, scenario.step_seconds, recorder, ahead=ahead, name=name)
     how = {"ahead": ahead, "leaps": leaps}
     return Engine(env, scheduler, scenario.step_seconds, recorder, **how, name=name, accounts=accounts)
 
@@ -125,7 +166,8 @@ def scheduler_for(scenario: Serving, policies: Policies | None = None) -> Schedu
 
     One block is the null block, never used.
     """
-    return Scheduler(
+    kind = TieredScheduler if scenario.cache_tiers else Scheduler
+    return kind(
         blocks=scenario.kv_blocks - 1,
         block_size=scenario.block_size,
         max_num_seqs=scenario.settings.max_num_seqs,

@@ -34,7 +34,8 @@ def until_preempted(
     ``StepFunction`` may remember what it was asked, and is asked once.
     """
     pure = isinstance(scenario.step_seconds, StepFunction)
-    if requests.hash_ids is not None or not scenario.settings.enable_prefix_caching or not pure:
+    keeps = scenario.settings.enable_prefix_caching
+    if requests.hash_ids is not None or not keeps or not pure or scenario.cache_tiers:
         return run(scenario, policies)
     try:
         return run(unnamed(scenario), replace(policies or policies_of(scenario), victim=_nobody))

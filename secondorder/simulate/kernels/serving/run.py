@@ -88,7 +88,7 @@ class How(TypedDict):
 
 def supports(scenario: Serving) -> bool:
     """Whether the kernel knows all that a scenario uses."""
-    return step_times(scenario) is not None
+    return step_times(scenario) is not None and scenario.cache_tiers is None
 
 
 def record(
