@@ -48,6 +48,9 @@ VARIED: dict[str, Scenario] = {
         goodput={"ttft": "200 ms", "e2el": "9 s"},
         lengths=so.Lengths(input=so.LogNormal(512, cv=1.2), output=so.Geometric(256, maximum=1024)),
     ),
+    "tiers of the cache": replace(
+        SERVING, cache_tiers="host 200 GB 25 GB/s, store 2 TB 5 GB/s latency=1 ms shared=true duplex=false"
+    ),
     "a measured step time": replace(
         SERVING,
         step_time=so.Table(prefill=[(1, 0.01), (4096, 0.2)], decode=[(1, 1, 0.01), (256, 1, 0.02)]),

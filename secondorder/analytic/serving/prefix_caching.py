@@ -89,20 +89,27 @@ def solve_prefix_caching(scenario: PrefixCaching) -> Answer:
     source = GIVEN if scenario.hit_ratio is not None else CHE if serving.prefixes is not None else STACK
     mean = serving.offered.mean_input
     told = {e.metric for e in rows}
+    most, binds = min([(kept.rate, kept.binds), *_link_limits(serving.rate, rows)])
     rows = [e for e in rows if e.metric not in ("saturation_rate", "utilisation")]
     if "prefix_hit_rate" not in told:
         rows.append(_row("prefix_hit_rate", ratio, "", source, 1))
     rows += [
         _row("prefill_tokens_mean", float(effective_prefill(prompt=mean, hit_ratio=ratio)), "token", source, 1),
         replace(
-            _row("saturation_rate", kept.rate, "request/s", "balance of slots and tokens", 2),
-            outside="; ".join(doubts), note=f"bound by the {kept.binds}",
+            _row("saturation_rate", most, "request/s", "balance of slots and tokens", 2),
+            outside="; ".join(doubts), note=f"bound by the {binds}",
         ),
         _row("uncached_saturation_rate", bare.rate, "request/s", "balance of slots and tokens", 2),
-        _row("utilisation", serving.rate / kept.rate, "", "balance of slots and tokens", 2),
+        _row("utilisation", serving.rate / most, "", "balance of slots and tokens", 2),
     ]  # fmt: skip
     how = f"closed forms at {serving.rate:.4g} request/s, {ratio:.1%} of the prompt tokens found"
     return Answer(scenario=scenario.name, estimates=tuple(rows), how=how)
+
+
+def _link_limits(rate: float, rows: list[Estimate]) -> list[tuple[float, str]]:
+    """The rates that each link to a lower tier can carry, whose load grows with the rate."""
+    loads = [(e.amount, e.metric.partition("_tier_")[2]) for e in rows if "_utilisation_tier_" in e.metric]
+    return [(rate / load, f"link to {name}") for load, name in loads if load]
 
 
 def _drawn(scenario: PrefixCaching) -> tuple[float, list[Estimate]]:
