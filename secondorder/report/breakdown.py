@@ -9,7 +9,7 @@ from secondorder.breakdown.axes import Axis
 from secondorder.breakdown.breakdown_map import LEVELS, BreakdownMap
 from secondorder.breakdown.consult import in_words
 from secondorder.breakdown.rows import ROWS
-from secondorder.report.style import INK, blank, outlined, styled, title
+from secondorder.report.style import INK, blank, styled, title
 from secondorder.report.tables import Grid
 
 if TYPE_CHECKING:
@@ -115,16 +115,17 @@ def map_figure(found: BreakdownMap, point: Point | None = None) -> "Figure":
     bands = None
     for axes, third in zip(panels, thirds, strict=True):
         bands = _panel(axes, found, third)
-        axes.set_title(f"{z.name} = {third:.3g}")
+        axes.set_title(f"{z.meaning} = {third:.3g}")
         axes.set_xlabel(x.meaning)
         if point is not None and third == point[z.name]:
             axes.plot(
                 point[x.name], point[y.name], "*", markersize=17, color="white", markeredgecolor=INK, clip_on=False
             )
-            error = found.error_at(**point)
+            error, right = found.error_at(**point), x.place(point[x.name]) > 0.5
             axes.annotate(
-                f"you: {100 * error:+.0f} %", (point[x.name], point[y.name]), (9, 8), textcoords="offset points",
-                fontweight="bold", bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": INK},
+                f"you: {100 * error:+.0f} %", (point[x.name], point[y.name]), (-9 if right else 9, 8),
+                textcoords="offset points", ha="right" if right else "left", fontweight="bold",
+                bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": INK},
             )  # fmt: skip
     panels[0].set_ylabel(y.meaning)
     if bands is not None:
@@ -132,7 +133,24 @@ def map_figure(found: BreakdownMap, point: Point | None = None) -> "Figure":
         bar.ax.set_yticklabels([f"{100 * level:+.0f} %" for level in _levels()])
         bar.set_label("formula against truth")
     title(figure, f"{found.row.title}: {found.row.metric}\n{found.row.field.given}")
+    figure.draw_without_rendering()
+    for axes in panels:
+        _thin(axes)
     return figure
+
+
+def _thin(axes: Any) -> None:
+    """Take away labels of lines that are cut at the edge or cover another; those of 10 % stay first."""
+    first = {f"{sign}{level} %": rank for rank, level in enumerate((10, 25, 5)) for sign in "+-"}
+    labels = [text for text in axes.texts if text.get_text() in first]
+    whole, kept = axes.get_window_extent(), [t.get_window_extent() for t in axes.texts if t.get_text() not in first]
+    for label in sorted(labels, key=lambda text: first[text.get_text()]):
+        box = label.get_window_extent()
+        inside = whole.x0 <= box.x0 and box.x1 <= whole.x1 and whole.y0 <= box.y0 and box.y1 <= whole.y1
+        if inside and not any(box.overlaps(other) for other in kept):
+            kept.append(box)
+        else:
+            label.remove()
 
 
 def _panels(axis: Axis, point: Point | None) -> list[float]:
@@ -159,7 +177,8 @@ def _panel(axes: Any, found: BreakdownMap, third: float) -> Any:
     bands = axes.contourf(*grid, errors, levels=levels, colors=BANDS, extend="both")
     widths: Sequence[float] = [1.0, 2.4, 0.8, 0.8, 2.4, 1.0]
     lines = axes.contour(*grid, errors, levels=levels, colors=INK, linewidths=widths, linestyles="solid")
-    outlined(axes.clabel(lines, fmt={level: f"{100 * level:+.0f} %" for level in levels}, fontsize=9))
+    for label in axes.clabel(lines, fmt={level: f"{100 * level:+.0f} %" for level in levels}, fontsize=9, inline=False):
+        label.set_bbox({"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85})
     for axis, scale, ticks in ((x, axes.set_xscale, axes.xaxis), (y, axes.set_yscale, axes.yaxis)):
         if axis.scale == "log":
             scale("log")
