@@ -9,7 +9,7 @@ from secondorder.breakdown.axes import Axis
 from secondorder.breakdown.breakdown_map import LEVELS, BreakdownMap
 from secondorder.breakdown.consult import in_words
 from secondorder.breakdown.rows import ROWS
-from secondorder.report.style import INK, blank, styled, title
+from secondorder.report.style import INK, blank, label_lines, styled, thin, title
 from secondorder.report.tables import Grid
 
 if TYPE_CHECKING:
@@ -134,23 +134,11 @@ def map_figure(found: BreakdownMap, point: Point | None = None) -> "Figure":
         bar.set_label("formula against truth")
     title(figure, f"{found.row.title}: {found.row.metric}\n{found.row.field.given}")
     figure.draw_without_rendering()
+    first = [f"{sign}{level} %" for level in (10, 25, 5) for sign in "+-"]
     for axes in panels:
-        _thin(axes)
+        labels = [text for text in axes.texts if text.get_text() in first]
+        thin(axes, sorted(labels, key=lambda text: first.index(text.get_text())))
     return figure
-
-
-def _thin(axes: Any) -> None:
-    """Take away labels of lines that are cut at the edge or cover another; those of 10 % stay first."""
-    first = {f"{sign}{level} %": rank for rank, level in enumerate((10, 25, 5)) for sign in "+-"}
-    labels = [text for text in axes.texts if text.get_text() in first]
-    whole, kept = axes.get_window_extent(), [t.get_window_extent() for t in axes.texts if t.get_text() not in first]
-    for label in sorted(labels, key=lambda text: first[text.get_text()]):
-        box = label.get_window_extent()
-        inside = whole.x0 <= box.x0 and box.x1 <= whole.x1 and whole.y0 <= box.y0 and box.y1 <= whole.y1
-        if inside and not any(box.overlaps(other) for other in kept):
-            kept.append(box)
-        else:
-            label.remove()
 
 
 def _panels(axis: Axis, point: Point | None) -> list[float]:
@@ -177,8 +165,7 @@ def _panel(axes: Any, found: BreakdownMap, third: float) -> Any:
     bands = axes.contourf(*grid, errors, levels=levels, colors=BANDS, extend="both")
     widths: Sequence[float] = [1.0, 2.4, 0.8, 0.8, 2.4, 1.0]
     lines = axes.contour(*grid, errors, levels=levels, colors=INK, linewidths=widths, linestyles="solid")
-    for label in axes.clabel(lines, fmt={level: f"{100 * level:+.0f} %" for level in levels}, fontsize=9, inline=False):
-        label.set_bbox({"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85})
+    label_lines(axes, lines, {level: f"{100 * level:+.0f} %" for level in levels}, 9)
     for axis, scale, ticks in ((x, axes.set_xscale, axes.xaxis), (y, axes.set_yscale, axes.yaxis)):
         if axis.scale == "log":
             scale("log")

@@ -10,7 +10,7 @@ from secondorder.answers.answer import COLUMNS, row
 from secondorder.answers.estimate import Estimate
 from secondorder.answers.metric import EXTREMES
 from secondorder.quantities import pretty
-from secondorder.report.style import BLUE, INK, ORANGE, blank, dots, outlined, styled, tidy, title
+from secondorder.report.style import BLUE, INK, ORANGE, blank, dots, label_lines, styled, thin, tidy, title
 from secondorder.report.tables import Grid, agreement, ladder, line
 from secondorder.report.training import heading, round_ticks
 from secondorder.studies.recovery import MEANINGS, RecoveryStudy, Way
@@ -139,6 +139,8 @@ def recovery_figure(study: RecoveryStudy) -> "Figure":
     if surface:
         _draw_surface(panels[1], study)
     title(figure, heading(study.scenario), 9)
+    figure.draw_without_rendering()
+    thin(panels[-1], list(panels[-1].texts))
     return figure
 
 
@@ -165,7 +167,7 @@ def _draw_surface(axes: Any, study: RecoveryStudy) -> None:
     hours, counts = [tau / 3600 for tau in study.intervals], [one.count for one in study.surface]
     levels = np.array([one.goodput for one in study.surface])
     drawn = axes.contour(hours, counts, levels, levels=12, colors=BLUE, linewidths=1)
-    outlined(axes.clabel(drawn, fmt="%.3g", fontsize=8, colors=INK))
+    label_lines(axes, drawn, "%.3g", 8)
     best = [one.interval / 3600 for one in study.surface]
     axes.plot(best, counts, "*", color=INK, markersize=9, label="best interval", zorder=4)
     within = [one for one in study.surface if one.low is not None and one.high is not None]

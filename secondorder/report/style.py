@@ -1,7 +1,7 @@
 """The look of every figure: colours that the colour-blind can distinguish, sizes for a lecture hall and for print."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import wraps
 from io import StringIO
@@ -15,6 +15,7 @@ from secondorder.quantities import readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.contour import ContourSet
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
@@ -89,6 +90,27 @@ def outlined(texts: "Iterable[Text]") -> None:
 
     for text in texts:
         text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+
+
+def label_lines(axes: "Axes", lines: "ContourSet", told: str | Mapping[float, str], size: float) -> "list[Text]":
+    """Write the value of each line of equal height onto it."""
+    labels = list(axes.clabel(lines, fmt=told, fontsize=size, colors=INK, inline=False))
+    for label in labels:
+        label.set_bbox({"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85})
+    return labels
+
+
+def thin(axes: "Axes", labels: "Sequence[Text]") -> None:
+    """Take away each label that is cut at the edge, or covers an earlier one or another text, once all is laid out."""
+    whole = axes.get_window_extent()
+    kept = [text.get_window_extent() for text in axes.texts if text not in labels]
+    for label in labels:
+        box = label.get_window_extent()
+        inside = whole.x0 <= box.x0 and box.x1 <= whole.x1 and whole.y0 <= box.y0 and box.y1 <= whole.y1
+        if inside and not any(box.overlaps(other) for other in kept):
+            kept.append(box)
+        else:
+            label.remove()
 
 
 def tidy(axes: "Axes", where: Corner = "upper left") -> None:
