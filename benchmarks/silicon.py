@@ -1,6 +1,7 @@
 """Rows of the shared silicon sample as closed loops of the project's own scenarios."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,7 +95,7 @@ def _outside(row: "pd.Series[float]") -> str:
 
 def _row(row: "pd.Series[float]") -> Row:
     name = next(zoo for part, zoo in MODELS.items() if part in row.model.lower())
-    model, precision = _stored(so.models[name], name, row)
+    model, precision = stored_as(name, row.gemm_precision)
     engine = ENGINES[row.engine]
     known = row.attention_data_parallel_size == row.attention_data_parallel_size  # it is no number where none is stated
     ranks = int(row.attention_data_parallel_size) if known else 1
@@ -134,13 +135,14 @@ def _row(row: "pd.Series[float]") -> Row:
     )
 
 
-def _stored(model: Transformer, name: str, row: "pd.Series[float]") -> tuple[Transformer, str]:
+@cache
+def stored_as(name: str, gemm_precision: str) -> tuple[Transformer, str]:
     """The model as its checkpoint stores it, and the format of the arithmetic."""
-    precision = PRECISIONS[row.gemm_precision]
+    model, precision = so.models[name], PRECISIONS[gemm_precision]
     if name == "gpt_oss_120b":
         return model, "bf16"
-    four_bits = INT4 if row.gemm_precision == "int4_wo" else NVFP4
-    if row.gemm_precision in ("nvfp4", "int4_wo"):
+    four_bits = INT4 if gemm_precision == "int4_wo" else NVFP4
+    if gemm_precision in ("nvfp4", "int4_wo"):
         experts = bool(model.counted.choices)
         chosen = stored(
             model.counted,

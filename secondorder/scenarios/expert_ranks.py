@@ -60,6 +60,7 @@ def rank_coefficients(step_time: MeasuredRoofline, placement: Placement) -> Rank
     apart = model.moe_layers if ranks > 1 else 0  # layers whose results no all-reduce of the rank itself sums
     reductions = whole.reductions - apart * bool(whole.reductions)
     bandwidth = si(device.memory_bandwidth) * step_time.memory_efficiency * accelerators
+    exchanged = model.hidden * ACTIVATION_BYTES
     link = si(device.link_bandwidth) if device.link_bandwidth is not None else np.inf
     return RankCoefficients(
         own=whole._replace(per_token=dense, weights=weights, reductions=reductions),
@@ -71,8 +72,9 @@ def rank_coefficients(step_time: MeasuredRoofline, placement: Placement) -> Rank
         ),
         per_token=routed / step_time.grouped_efficiency / speed / accelerators,
         exchanges=float(apart),
-        exchange=2 * step_time.latency_of(device),
-        exchanged_per_token=all_reduce_bytes(accelerators, model.hidden * ACTIVATION_BYTES) / link,
+        exchange=2 * step_time.latency_of(device, accelerators),
+        exchanged_per_token=all_reduce_bytes(accelerators, exchanged) / link
+        + step_time.network_seconds(device, accelerators, all_reduce_bytes(accelerators, exchanged)),
     )
 
 

@@ -44,6 +44,7 @@ from secondorder.scenarios.clients import Sessions, Users
 from secondorder.scenarios.compression import METHODS, read_method
 from secondorder.scenarios.elastic import Elastic
 from secondorder.scenarios.measured_roofline import MeasuredRoofline
+from secondorder.scenarios.pool import Pool
 from secondorder.scenarios.profiles import step_time_of
 from secondorder.scenarios.queue import (
     BatchService,
@@ -237,6 +238,7 @@ FAMILIES: tuple[Family, ...] = (
     _named("region", Region, regions, "poland"),
     _named("facility", Facility, facilities, "microsoft"),
     _without_word("link", Link, "50 GB/s latency=5 us"),
+    _without_word("pool", Pool, "8 max_num_seqs=64"),
     # laws
     Family(
         name="law of a time",

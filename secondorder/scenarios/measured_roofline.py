@@ -4,7 +4,8 @@ Where ``Roofline`` takes the slower of arithmetic and memory, this one adds up w
 loading, arithmetic, attention, the floor of each layer's kernels, collectives, and the engine's own work.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,8 @@ import numpy as np
 from secondorder.arrays import Real
 from secondorder.errors import InputError, UnknownName
 from secondorder.fleets.accelerators import Accelerator
-from secondorder.quantities import Checked, Duration, Efficiency, si
+from secondorder.fleets.clusters import nodes
+from secondorder.quantities import Bandwidth, Checked, Duration, Efficiency, si
 from secondorder.scenarios.step_band import UNKNOWN, StepBand
 from secondorder.scenarios.steptime import (
     Placement,
@@ -63,22 +65,28 @@ class MeasuredRoofline(Checked):
     - each weight that the step's tokens touch is read once; arithmetic adds to it, at the efficiency of its precision,
       and routed experts at ``grouped_efficiency`` of that (few rows an expert);
     - attention reads the cache at ``attention_memory_efficiency``, or computes at ``attention_compute_efficiency`` of
-      the 16-bit peak if that takes longer; a prompt's pairs are computed at the latter;
+      the peak if that takes longer: that of 8 bits where decodes read a cache of 8 bits, else of 16; a prompt's pairs
+      are computed in 16 bits;
     - floors: ``layers layer_floor + layers with experts expert_floor``, and ``layers prefill_floor`` where there is a
       prompt, whose launches no graph hides;
     - two all-reduces a layer over ``n`` ranks within one NVLink domain, of ``V = 2 hidden tokens`` bytes:
       ``reduce_latency + min((n - 1) V/(.6 link), second_phase + 2 (n - 1)/n V/(.75 link))``: each rank reads all
       others' values (one-shot), or reduces a part of them (two-shot); ``reduce_latency`` is that of the links'
-      generation if not given: 4.5 us on H100 and H200, 7.6 us on B200 and B300, 5.3 us elsewhere;
+      generation if not given: 4.5 us on H100 and H200, 7.6 us on B200 and B300, 5.3 us elsewhere; ranks on several
+      nodes (of 8, or of the zoo) add ``network_latency`` to each, and each token's values cross at
+      ``network_bandwidth``;
     - host: ``engine`` adds ``per_step + per_sequence decodes`` (vllm, vllm-0.11 for versions up to it, sglang or
       tensorrt-llm), or what is given as ``per_step`` and ``per_sequence``; vllm-0.11 also has a higher floor
       of 8-bit experts.
 
-    *Valid for* engines of 2025 and 2026 on H100 to B300, tensor parallelism within a node, no speculation. A step of
-    a system and model left out of the fit was between .64 and 1.43 times this in 90 of 100 cases, of vLLM 0.11 between
-    .57 and 1.74: ``band``.
+    *Valid for* engines of 2025 and 2026 on H100 to B300, no speculation; the network's two numbers are of H100. A step
+    of a system and model left out of the fit was between .64 and 1.43 times this in 90 of 100 cases, of vLLM 0.11
+    between .57 and 1.74: ``band``. Workers that compute prompts alone give each expert more rows: ``for_prefill`` takes
+    ``prefill_grouped_efficiency``.
     *Source*: fitted on 2,045 medians of vLLM, SGLang and TensorRT-LLM (silicon sample of aiconfigurator-core 0.12.0);
-    memory, attention and 16-bit efficiencies from public kernel tables, not fitted.
+    memory, attention and 16-bit efficiencies from public kernel tables, not fitted. The network's numbers and
+    ``prefill_grouped_efficiency`` were fitted on 417 medians with prefill and decode apart
+    (``benchmarks/disaggregated.py``).
 
     >>> import secondorder as so
     >>> placement = Placement(model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm, precision="bf16",
@@ -94,6 +102,7 @@ class MeasuredRoofline(Checked):
     fp8_efficiency: Efficiency = 0.47
     fp4_efficiency: Efficiency = 0.7
     grouped_efficiency: Efficiency = 0.19
+    prefill_grouped_efficiency: Efficiency = 0.27
     attention_memory_efficiency: Efficiency = 0.8
     attention_compute_efficiency: Efficiency = 0.5
     layer_floor: Duration = "26 µs"
@@ -101,6 +110,8 @@ class MeasuredRoofline(Checked):
     prefill_floor: Duration = "5.2 µs"
     reduce_latency: Duration | None = None
     second_phase: Duration = "5 µs"
+    network_latency: Duration = "61 µs"
+    network_bandwidth: Bandwidth = "64 GB/s"
     per_step: Duration | None = None
     per_sequence: Duration | None = None
 
@@ -134,12 +145,12 @@ class MeasuredRoofline(Checked):
         bandwidth = si(device.memory_bandwidth) * self.memory_efficiency * ranks
         expert_floor = si(self.expert_floor) + (host.per_fp8_expert_layer if placement.precision == "fp8" else 0.0)
         floors = model.layers * si(self.layer_floor) + model.moe_layers * expert_floor
-        one_shot, two_shot = _links(placement)
+        one_shot, two_shot = self._links(placement)
         return MeasuredCoefficients(
             per_token=per_token,
             weights=touched_weights(model, placement.precision, bandwidth),
             reductions=float(REDUCTIONS_PER_LAYER * model.layers) if ranks > 1 else 0.0,
-            reduce_latency=self.latency_of(device),
+            reduce_latency=self.latency_of(device, ranks),
             one_shot_per_token=one_shot,
             second_phase=si(self.second_phase),
             two_shot_per_token=two_shot,
@@ -162,14 +173,41 @@ class MeasuredRoofline(Checked):
     def _attention(self, placement: Placement) -> tuple[float, float]:
         """Seconds of a pair in prefill, and of a cached token that is read."""
         device, ranks = placement.accelerator, placement.tensor_parallel_size
-        prefill, decode = placement.pair_flops
+        prefill, _ = placement.pair_flops
         speed = _peak_16(device) * self.attention_compute_efficiency * ranks
-        bandwidth = si(device.memory_bandwidth) * self.attention_memory_efficiency * ranks
-        return prefill / speed, max(placement.kv_bytes_per_token / bandwidth, decode / speed)
+        return prefill / speed, self.cached_token_seconds(placement)
 
-    def latency_of(self, device: Accelerator) -> float:
-        """Seconds of a small all-reduce: as given, or by the generation of the links."""
-        return reduce_latency(device) if self.reduce_latency is None else si(self.reduce_latency)
+    def cached_token_seconds(self, placement: Placement, queries: int = 1) -> float:
+        """Seconds of a cached token that is read once and compared with ``queries`` tokens of its sequence."""
+        device, ranks = placement.accelerator, placement.tensor_parallel_size
+        eight = placement.kv_precision == "fp8" and "fp8" in device.peak
+        peak = device.peak_flops("fp8") if eight else _peak_16(device)
+        bandwidth = si(device.memory_bandwidth) * self.attention_memory_efficiency * ranks
+        _, decode = placement.pair_flops
+        computed = queries * decode / (peak * self.attention_compute_efficiency * ranks)
+        return max(placement.kv_bytes_per_token / bandwidth, computed)
+
+    def for_prefill(self) -> "MeasuredRoofline":
+        """The step time of a worker that computes prompts alone, whose experts have many rows each."""
+        return replace(self, grouped_efficiency=self.prefill_grouped_efficiency)
+
+    def latency_of(self, device: Accelerator, ranks: int = 1) -> float:
+        """Seconds of a small all-reduce: as given, or by the generation of the links; across nodes more."""
+        within = reduce_latency(device) if self.reduce_latency is None else si(self.reduce_latency)
+        return within + (si(self.network_latency) if ranks > node_size(device) else 0.0)
+
+    def network_seconds(self, device: Accelerator, ranks: int, size: float) -> float:
+        """Seconds in which ``size`` bytes cross from node to node; 0 where all ranks are on one."""
+        return size / si(self.network_bandwidth) if ranks > node_size(device) else 0.0
+
+    def _links(self, placement: Placement) -> tuple[float, float]:
+        """Seconds per token of a one-shot and of a two-shot all-reduce; across nodes there is no one-shot."""
+        ranks, device = placement.tensor_parallel_size, placement.accelerator
+        one, two = _links(placement)
+        if ranks <= node_size(device):
+            return one, two
+        two += self.network_seconds(device, ranks, placement.model.hidden * ACTIVATION_BYTES)
+        return two, two
 
     def efficiency_of(self, precision: str) -> float:
         """Share of the peak that large products reach, by the bytes of a value."""
@@ -201,6 +239,25 @@ def _links(placement: Placement) -> tuple[float, float]:
 
 LATENCIES = ((900e9, 7.6e-6), (450e9, 4.5e-6), (0.0, 5.3e-6))
 """Seconds of a small all-reduce by the least bandwidth of a link (byte/s): NVLink 5, NVLink 4, what is slower."""
+
+
+def node_size(device: Accelerator) -> int:
+    """Accelerators that one scale-up network joins: of the largest node of the zoo with this one, or 8.
+
+    >>> import secondorder as so
+    >>> node_size(so.accelerators.gb200), node_size(so.accelerators.b300)
+    (72, 8)
+    """
+    return _node_sizes().get(device.name, 8)
+
+
+@cache
+def _node_sizes() -> dict[str, int]:
+    """By the name of the accelerator."""
+    sizes: dict[str, int] = {}
+    for _, node in nodes.items():
+        sizes[node.accelerator.name] = max(node.accelerators, sizes.get(node.accelerator.name, 0))
+    return sizes
 
 
 def reduce_latency(device: Accelerator) -> float:

@@ -13,6 +13,7 @@ from secondorder.arrays import Floats, Integers
 from secondorder.scenarios.disaggregated import Disaggregated
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.deployment.ledger import Ledger
+from secondorder.simulate.disaggregated_loop import simulate_loop
 from secondorder.simulate.estimates import Amounts, estimates
 from secondorder.simulate.replicate import replicated
 from secondorder.simulate.serving.asks import PICO, asks
@@ -35,8 +36,10 @@ def simulate_disaggregated(scenario: Disaggregated, *, seed: int = 0, replicatio
 
     A prefill replica at random computes the prompt and the first token; the cache crosses the replica's own link, first
     come first served; a decode replica at random goes on. The time to first token ends when the cache has arrived.
-    ``transfer_mean`` has the wait for the link.
+    ``transfer_mean`` has the wait for the link. With ``users``: ``disaggregated_loop``.
     """
+    if scenario.users is not None:
+        return simulate_loop(scenario, seed=seed, replications=replications, jobs=jobs)
     found = replicated(partial(_one, scenario, seed), replications, jobs, least=2)
     how = f"simulated: {replications} replications of {LENGTH:,} requests, an eighth at each end cut"
     return Answer(scenario=scenario.name, estimates=estimates(found, METRICS), how=how)

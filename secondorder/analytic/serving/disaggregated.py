@@ -12,6 +12,7 @@ import numpy as np
 
 from secondorder.analytic.arguments import Floats, Real, one_whole, positive
 from secondorder.analytic.queues.single_server import mean_wait
+from secondorder.analytic.serving.disaggregated_loop import solve_loop
 from secondorder.analytic.serving.idle import weighted_quantile
 from secondorder.analytic.serving.replica import Replica
 from secondorder.analytic.serving.saturation import Saturation, saturation
@@ -106,8 +107,10 @@ def solve_disaggregated(scenario: Disaggregated) -> Answer:
 
     ``ttft = wait + prefill + transfer``; its p99 takes the three as rising together, as they do with the prompt's
     length. ``tpot`` is that of a decode replica, ``e2el`` the sum with the wait to join it. ``collocated_...`` are
-    the metrics of as many engines that do both. ``Unstable`` names the part that cannot carry the load.
+    the metrics of as many engines that do both. With ``users``: ``disaggregated_loop``. ``Unstable`` names the part that cannot carry the load.
     """
+    if scenario.users is not None:
+        return solve_loop(scenario)
     scenario.serving.check_law()
     found, rate = limits(scenario), scenario.rate
     parts = (
