@@ -52,6 +52,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/questions.py
 	$(BIN)/python benchmarks/real_engine.py
 	$(BIN)/python benchmarks/step_times.py
+	$(BIN)/python benchmarks/disaggregated.py
 	$(BIN)/python benchmarks/decode_steps.py
 	$(BIN)/python benchmarks/serving_accuracy.py
 	$(BIN)/python benchmarks/solve_speed.py

@@ -21,6 +21,8 @@ from secondorder.arrays import Floats
 if TYPE_CHECKING:
     import pandas as pd
 
+BEFORE = Constants(acceptance=0.7, network_latency=20e-6, network_bandwidth=50e9, prefill_grouped=0.19)
+"""What docs/predictions/disaggregated.md speaks of: the closed loops' constants and public figures alone."""
 GUESS = Constants(acceptance=0.7, network_latency=25e-6, network_bandwidth=50e9, prefill_grouped=0.28)
 """From public tables, before any fit; the fit is held near it, loosely: one standard deviation is a factor 1.5."""
 STEP = 0.05
@@ -40,6 +42,7 @@ def main() -> None:
         return
     rows, refused = read(options.data)
     print(f"{len(rows)} rows; left aside: {', '.join(f'{n} ({why})' for why, n in refused.items()) or 'none'}")
+    before(frame(rows, BEFORE))
     table = frame(rows, Constants())
     summary("published constants", table)
     by_layout(table)
@@ -73,6 +76,19 @@ def summary(title: str, table: "pd.DataFrame") -> None:
     parts += [(f"layout {known}", part) for known, part in table.groupby("known")]
     for name, part in parts:
         print(f"| {name} | {len(part)} | {_size(part['tpot error'])} | {_size(part['ttft error'])} |")
+
+
+def before(table: "pd.DataFrame") -> None:
+    """Parts of the rows, with nothing fitted on any of them."""
+    across = table.decode.str.endswith("16")
+    parts = {
+        "workers stated": table.known == "stated",
+        "H100, 16 cards a worker": (table.system == "h100_sxm") & across,
+        "with drafts": table.drafts > 0,
+        "all": table.drafts >= 0,
+    }
+    found = [f"{name}, {_line(table[chosen])}" for name, chosen in parts.items()]
+    print("nothing fitted on these rows, median absolute errors:", "; ".join(found))
 
 
 def by_layout(table: "pd.DataFrame") -> None:

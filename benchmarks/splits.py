@@ -3,7 +3,7 @@
 import csv
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -30,8 +30,8 @@ PROMPT_TOKENS = 8192
 """Prompt tokens of a rank's step (recipes: 2,048 to 65,536)."""
 LINK = "400 GB/s latency=1 ms"
 """Eight links of 400 Gbit/s of a node."""
-INTERVALS = {("h100_sxm", "trtllm"): 100, ("h200_sxm", "trtllm"): 100, ("trtllm",): 20, ("sglang",): 10}
-"""Steps from one message to the next, by the recipes that were read (B200's stand for later systems)."""
+INTERVALS = {("b200_sxm", "trtllm"): 20, ("b300_sxm", "trtllm"): 20, ("trtllm",): 100, ("sglang",): 10}
+"""Steps from one message to the next, by the recipes of H100, H200, B200 and GB200; B300 is taken as B200."""
 
 
 class Layout(NamedTuple):
@@ -116,9 +116,29 @@ def _settings(row: "pd.Series[float]") -> tuple[list[Setting], str]:
         return [replace_model(same[0], own.model) if same else own], "stated"
     if recipes:
         return [replace_model(r, _model(row)) for r in recipes], "recipe" if len(recipes) == 1 else "matched"
-    near = min(_recipes(), key=lambda recipe: _distance(recipe, row))
-    own = near._replace(system=row.system, model=_model(row), precision=row.gemm_precision, users=_users(row, near))
-    return [own._replace(input=int(row.input_len), output=int(row.output_len))], "nearest"
+    return [nearest(row, _recipes())], "nearest"
+
+
+def nearest(row: "pd.Series[float]", recipes: Sequence[Setting]) -> Setting:
+    """The row's columns with the workers of the nearest recipe, which are as wide as the row says."""
+    near = min(recipes, key=lambda recipe: _distance(recipe, row))
+
+    def wide(kind: str, layout: Layout) -> Layout:
+        width = getattr(row, f"{kind}_tensor_parallel_size") * getattr(row, f"{kind}_attention_data_parallel_size")
+        return layout._replace(kind=f"{layout.kind.rstrip('0123456789')}{int(width)}")
+
+    return Setting(
+        system=row.system,
+        engine=row.engine,
+        model=_model(row),
+        precision=row.gemm_precision,
+        input=int(row.input_len),
+        output=int(row.output_len),
+        users=_users(row, near),
+        prefill=wide("prefill", near.prefill),
+        decode=wide("decode", near.decode),
+        drafted=near.drafted,
+    )
 
 
 def replace_model(setting: Setting, model: str) -> Setting:
@@ -216,9 +236,9 @@ class Constants:
     """What was fitted on these rows."""
 
     acceptance: float = so.Disaggregated.acceptance
-    network_latency: float = 61e-6
-    network_bandwidth: float = 64e9
-    prefill_grouped: float = 0.27
+    network_latency: float = 73e-6
+    network_bandwidth: float = 62e9
+    prefill_grouped: float = 0.28
 
 
 PUBLISHED = Constants()

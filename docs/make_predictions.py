@@ -15,7 +15,8 @@ HEAD = """\
 # Predictions before looking
 
 Each expectation was committed before the data that it speaks of was looked at. The pages of prose are the originals
-([step times](predictions/step_times.md), [theory](predictions/theory.md),
+([step times](predictions/step_times.md), [prefill apart](predictions/disaggregated.md),
+[theory](predictions/theory.md),
 [prefix routing](predictions/prefix_routing.md), [training runs](predictions/training_runs.md), [asynchronous
 scheduling](predictions/asynchronous_order_2.md), [its lean](predictions/order_2_lean.md)). The TOML files of the same
 names hold each expectation as numbers, with the words that it was taken from and the commit that froze it.
@@ -29,6 +30,7 @@ range with one end has no score. What was expected with data already in view say
 """
 TITLES = {
     "step_times.toml": "Step times",
+    "disaggregated.toml": "Prefill and decode apart",
     "prefix_routing.toml": "Prefix routing",
     "training_runs.toml": "Training runs",
     "asynchronous_order_2.toml": "Order 2 with asynchronous scheduling",

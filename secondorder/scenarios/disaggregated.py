@@ -31,8 +31,7 @@ from secondorder.scenarios.steptime import Placement, StepFunction, StepSeconds,
 from secondorder.workloads.arrivals import Poisson
 from secondorder.workloads.lengths import Empirical, Lengths
 
-
-ACCEPTANCE = 0.59
+ACCEPTANCE = 0.6
 """Share of DeepSeek R1's own drafts that it accepts, fitted (``benchmarks/disaggregated.py``)."""
 
 

@@ -102,7 +102,7 @@ class MeasuredRoofline(Checked):
     fp8_efficiency: Efficiency = 0.47
     fp4_efficiency: Efficiency = 0.7
     grouped_efficiency: Efficiency = 0.19
-    prefill_grouped_efficiency: Efficiency = 0.27
+    prefill_grouped_efficiency: Efficiency = 0.28
     attention_memory_efficiency: Efficiency = 0.8
     attention_compute_efficiency: Efficiency = 0.5
     layer_floor: Duration = "26 µs"
@@ -110,8 +110,8 @@ class MeasuredRoofline(Checked):
     prefill_floor: Duration = "5.2 µs"
     reduce_latency: Duration | None = None
     second_phase: Duration = "5 µs"
-    network_latency: Duration = "61 µs"
-    network_bandwidth: Bandwidth = "64 GB/s"
+    network_latency: Duration = "73 µs"
+    network_bandwidth: Bandwidth = "62 GB/s"
     per_step: Duration | None = None
     per_sequence: Duration | None = None
 
@@ -255,7 +255,7 @@ def node_size(device: Accelerator) -> int:
 def _node_sizes() -> dict[str, int]:
     """By the name of the accelerator."""
     sizes: dict[str, int] = {}
-    for _, node in nodes.items():
+    for node in map(nodes.__getitem__, nodes):
         sizes[node.accelerator.name] = max(node.accelerators, sizes.get(node.accelerator.name, 0))
     return sizes
 

@@ -68,7 +68,7 @@ def _one(scenario: Disaggregated, seed: int, replication: int, requests: int = 0
     found = {
         **_latency("ttft", ttft),
         **_latency("tpot", tpot[outputs > 1]),
-        **_latency("e2el", (times.done - times.sent) * PICO),
+        **_latency("e2el", np.asarray((times.done - times.sent) * PICO, np.float64)),
         "transfer_mean": float((times.moved - times.computed).mean() * PICO),
         "throughput": float(count / (times.done.max() * PICO)),
     }

@@ -107,7 +107,8 @@ def solve_disaggregated(scenario: Disaggregated) -> Answer:
 
     ``ttft = wait + prefill + transfer``; its p99 takes the three as rising together, as they do with the prompt's
     length. ``tpot`` is that of a decode replica, ``e2el`` the sum with the wait to join it. ``collocated_...`` are
-    the metrics of as many engines that do both. With ``users``: ``disaggregated_loop``. ``Unstable`` names the part that cannot carry the load.
+    the metrics of as many engines that do both. With ``users``: ``disaggregated_loop``. ``Unstable`` names the part
+    that cannot carry the load.
     """
     if scenario.users is not None:
         return solve_loop(scenario)

@@ -151,5 +151,3 @@ def _times(scenario: Disaggregated, found: Balance, users: int) -> dict[str, flo
     later = max(scenario.serving.offered.mean_output - 1, 1.0)
     times = {"ttft_mean": found.prefill + found.waiting + step + late, "e2el_mean": users / found.throughput}
     return times | {"tpot_mean": (rest - step - late) / later}
-
-

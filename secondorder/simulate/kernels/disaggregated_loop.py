@@ -12,7 +12,7 @@ import numpy as np
 from secondorder.arrays import Floats, Integers
 from secondorder.simulate.kernels.compilation import announced, called, compiled
 
-NEVER = np.int64(2**62)
+NEVER = 2**62
 
 
 class SplitLoad(NamedTuple):
@@ -131,7 +131,7 @@ def _serve(load: SplitLoad, times: SplitTimes, state: State) -> int:
             _prefill(load, state, now)
             _place(load, state, now)
             _step(load, state, worker, now)
-    return counts[DONE]
+    return int(counts[DONE])
 
 
 @called
