@@ -59,6 +59,7 @@ from .scenarios.max_rate import MaxRate as MaxRate
 from .scenarios.measured_roofline import MeasuredRoofline as MeasuredRoofline
 from .scenarios.ownership import Ownership as Ownership
 from .scenarios.pipeline import Pipeline as Pipeline
+from .scenarios.pool import Pool as Pool
 from .scenarios.prefix_caching import PrefixCaching as PrefixCaching
 from .scenarios.private_training import PrivateTraining as PrivateTraining
 from .scenarios.quantisation import Quantisation as Quantisation
