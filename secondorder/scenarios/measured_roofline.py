@@ -245,7 +245,7 @@ def node_size(device: Accelerator) -> int:
     """Accelerators that one scale-up network joins: of the largest node of the zoo with this one, or 8.
 
     >>> import secondorder as so
-    >>> node_size(so.accelerators.gb200), node_size(so.accelerators.b300)
+    >>> node_size(so.accelerators.gb300), node_size(so.accelerators.b300)
     (72, 8)
     """
     return _node_sizes().get(device.name, 8)

@@ -48,6 +48,7 @@ EXPECTED = {
         "dgx_h200",
         "dgx_b200",
         "gb200_nvl72",
+        "gb300_nvl72",
         "grand_teton",
         "jean_zay_a100",
         "mi300x_8",
