@@ -7,7 +7,7 @@ export MPLBACKEND := Agg
 # Small matrices, two test processes: threads of the linear algebra would only wait for each other.
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: demo test lint types layers units validate bench labs oracle docs clean
+.PHONY: demo test checks lint types layers units validate bench labs oracle docs clean
 
 ORACLE_PIP := .venv-oracle/bin/pip install --quiet --disable-pip-version-check --no-deps
 CPU_TORCH := torch==2.13.0+cpu
@@ -15,10 +15,15 @@ WORKLOADS ?= 10000
 # Seed of the mutated inputs.
 INPUTS ?= 16
 
-demo: .venv/installed
+demo: .venv/compiled
 	$(BIN)/secondorder demo
 
-test: lint types layers units
+# One core checks the types while the other compiles the kernels; then both run the tests.
+test: .venv/installed
+	$(MAKE) --no-print-directory -j 2 .venv/compiled checks
+	$(MAKE) --no-print-directory units
+
+checks: types lint layers
 
 lint: .venv/installed
 	$(BIN)/ruff check secondorder tests benchmarks docs
@@ -30,10 +35,10 @@ types: .venv/installed
 layers: .venv/installed
 	$(BIN)/lint-imports
 
-units: .venv/installed
+units: .venv/compiled
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-validate: .venv/installed
+validate: .venv/compiled
 	SECONDORDER_KERNEL_EXAMPLES=5000 $(BIN)/python -m pytest -n 2 tests/simulate/test_kernels.py tests/simulate/test_compiled_models.py
 	SECONDORDER_TWINS=all $(BIN)/python -m pytest -n 2 tests/validation/test_catalogue.py
 	$(BIN)/secondorder validate
@@ -42,7 +47,7 @@ validate: .venv/installed
 	$(BIN)/python benchmarks/kills.py
 	$(BIN)/python benchmarks/fuzz.py --count 10000 --seed $(INPUTS)
 
-bench: .venv/installed
+bench: .venv/compiled
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/kernel_speed.py
 	$(BIN)/python benchmarks/partition.py
@@ -67,7 +72,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/first_order.py
 
-labs: .venv/installed
+labs: .venv/compiled
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[labs,browser]"
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/labs
 	$(BIN)/python benchmarks/lab_speed.py
@@ -91,9 +96,14 @@ docs: .venv/installed
 	$(BIN)/python benchmarks/first_order.py --markdown > docs/first_order.md
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+# Of 7,000 modules of the libraries most are never imported: the others are compiled when they are.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check \
+	    --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	touch $@
+
+.venv/compiled: .venv/installed
 	$(BIN)/python -m secondorder.simulate.kernels
 	touch $@
 

@@ -338,9 +338,9 @@ def test_the_tail_has_the_moments_of_the_wait(law):
         return single_server.wait_tail(t, **queue)
 
     end = single_server.wait_quantile(1 - 1e-7, **queue)
-    t = end * np.linspace(0, 1, 1201) ** 2
+    t = end * np.linspace(0, 1, 601) ** 2
     tails = np.asarray(tail(t))
-    left = tails[-1] * (end - t[-200]) / math.log(tails[-200] / tails[-1])  # past the end it is near exponential
+    left = tails[-1] * (end - t[-100]) / math.log(tails[-100] / tails[-1])  # past the end it is near exponential
     assert integrate.simpson(tails, x=t) + left == pytest.approx(
         single_server.mean_wait(arrival_rate=rate, mean_service=1.0, service_scv=law.scv), rel=2e-5
     )
@@ -417,16 +417,13 @@ def test_mdc_has_the_mean_of_spitzer(c, rho):
 
     At a load of 752 the empty system has a probability below the least double.
     """
-    load, total = c * rho, mpmath.mpf(0)
-    for n in range(1, 4000):
-        mean, least = n * load, n * c
-        excess = mean * stats.poisson.sf(least - 1, mean) - least * stats.poisson.sf(least, mean)
-        total += excess / n
-        if excess < 1e-15 * total and n > 30:
-            break
+    load, n = c * rho, np.arange(1, 4000)
+    mean, least = n * load, n * c
+    excess = mean * stats.poisson.sf(least - 1, mean) - least * stats.poisson.sf(least, mean)
+    total = math.fsum(excess / n)
     # the difference costs the sum digits where waits are rare
     assert multiserver_deterministic.mean_wait(arrival_rate=load, mean_service=1.0, servers=c) * load == pytest.approx(
-        float(total), rel=1e-6
+        total, rel=1e-6
     )
 
 

@@ -12,6 +12,7 @@ from secondorder.analytic.queues.orders.means import _repair
 from secondorder.answers.estimate import Claim
 from secondorder.errors import Unstable
 from secondorder.simulate.queues import after, cut, measure, replicate
+from secondorder.simulate.queues.run import COMPILED_FROM, has_recursion
 from secondorder.simulate.statistics.intervals import student
 
 
@@ -57,7 +58,15 @@ SYSTEMS = {
 }
 
 
-def simulated(scenario, customers=30_000, replications=20):
+def customers_of(scenario):
+    """What costs about a second: fewer where SimPy simulates, 100,000 for the kernel of processor sharing."""
+    if isinstance(scenario.discipline, so.ProcessorSharing):
+        return COMPILED_FROM
+    quick = has_recursion(scenario) or isinstance(scenario.discipline, so.BatchService)
+    return 30_000 if quick else 8_000
+
+
+def simulated(scenario, customers, replications=20):
     runs = replicate(scenario, replications=replications, customers=customers, seed=11)
     start, end = after(scenario, customers, cut(scenario, runs))
     assert start < customers / 2
@@ -67,7 +76,7 @@ def simulated(scenario, customers=30_000, replications=20):
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_what_is_called_exact_is_covered_by_the_simulation(name):
-    found, claims = simulated(SYSTEMS[name]), 0
+    found, claims = simulated(SYSTEMS[name], customers_of(SYSTEMS[name])), 0
     for estimate in solve_queue(SYSTEMS[name]).estimates:
         if estimate.order == 0 or not estimate.in_domain or estimate.claim is not Claim.EXACT:
             continue

@@ -33,15 +33,16 @@ from secondorder.scenarios.training_step import TrainingStep
 from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.training import Causes, measure, run, simulate_training, tell
 from secondorder.simulate.training import job as job_module
-from secondorder.simulate.training import runs as runs_by_any_witness
+from secondorder.simulate.training import runs as many_runs
 from secondorder.simulate.training.answer import order_ranks
 from secondorder.simulate.training.failures import gaps, replace_nodes
 from secondorder.validation.equivalence import equivalence
 from secondorder.validation.verdicts import Verdict
 from secondorder.workloads.training import Layout, TrainingJob
 
-runs = partial(runs_by_any_witness, witness="events")
-"""The simulator that is tried here against theory; the kernel gives the same stories."""
+runs = partial(many_runs, witness="events")
+"""The simulator that is tried here against theory. The kernel gives the same stories (``test_compiled_models.py``):
+where thousands of failures are claims about their law, it tells them (``many_runs``)."""
 
 CONFIDENCE = 0.999
 DAY = 86_400.0
@@ -478,7 +479,7 @@ def test_renewal_failures_of_any_law_keep_what_their_survival_says(law):
     ends = restart + (tau + delta) * np.arange(1, 20_000)
     exact = tau / 1500 * float(gap.survival(ends).sum())
     scenario = training(f"renewal {law}", interval="600 s", write="60 s", restart="300 s", duration="100 day")
-    values = [story.goodput for story in runs(scenario, replications=10)]
+    values = [story.goodput for story in many_runs(scenario, replications=10)]
     assert equivalence(exact, values, margin=0.02).verdict() == Verdict.AGREES
     poisson = tau / (1500 * math.exp(restart / 1500) * math.expm1((tau + delta) / 1500))
     assert equivalence(poisson, values, margin=0.02).verdict() == Verdict.BREAKS
@@ -563,7 +564,7 @@ def test_spares_make_a_run_available_as_erlang_b_says_whatever_the_law_of_repair
     scenario = training(
         "exponential 2 h", interval="1000 day", write="0 s", duration="120 day", spares=Spares(count=2, repair=repair)
     )
-    stories = runs(scenario, replications=30)
+    stories = many_runs(scenario, replications=30)
     waiting = [1 - story.availability for story in stories]
     assert covers(waiting, erlang_b(1.5, 3), 0.10)
     assert equivalence(erlang_b(1.5, 2), waiting, margin=0.10).verdict() == Verdict.BREAKS
@@ -577,7 +578,7 @@ def test_a_single_crew_is_the_queue_with_a_finite_room():
         duration="120 day",
         spares=Spares(count=2, repair="exponential 1.5 h", crews=1),
     )
-    waiting = [1 - story.availability for story in runs(scenario, replications=30)]
+    waiting = [1 - story.availability for story in many_runs(scenario, replications=30)]
     assert covers(waiting, 0.75**3 * (1 - 0.75) / (1 - 0.75**4), 0.10)
     assert (
         equivalence(erlang_b(0.75, 3), waiting, margin=0.10).verdict() == Verdict.BREAKS
@@ -623,7 +624,7 @@ def test_other_jobs_keep_the_storage_busy_as_long_as_stated():
 
 def counts(failures, replications=250, days=54, **options):
     scenario = training(failures, interval="1000 day", write="0 s", duration=f"{days} day", **options)
-    return np.array([len(story.failures) for story in runs(scenario, replications=replications)])
+    return np.array([len(story.failures) for story in many_runs(scenario, replications=replications)])
 
 
 def dispersion_p_value(sample):
@@ -671,7 +672,7 @@ def test_weibull_lifetimes_of_one_mean_give_three_answers():
     found = {}
     for name, line in lines.items():
         scenario = training(line, interval="30 min", write="60 s", restart="300 s", duration="54 day")
-        found[name] = runs(scenario, replications=80)
+        found[name] = many_runs(scenario, replications=80)
     goodput = {name: student([told.goodput for told in each], CONFIDENCE) for name, each in found.items()}
     assert goodput["new"].high < goodput["stationary"].low
     assert goodput["stationary"].high < goodput["renewal"].low

@@ -34,7 +34,7 @@ SERVICE = Service(
         **PLAIN,
     ),
 )
-SEEDS = 8
+SEEDS = 5
 KILLED = """
 import sys
 sys.path[:0] = ["tests", "tests/studies"]

@@ -11,7 +11,7 @@ from secondorder.errors import InputError
 from secondorder.report.recovery import recovery_figure, recovery_frame, recovery_grids
 from secondorder.scenarios.training import Checkpoint, Recovery, Spares, Training
 from secondorder.studies.points import Keeping
-from secondorder.studies.recovery import COLD, HOT, NEAR, WHOLE, recovery_study
+from secondorder.studies.recovery import COLD, HOT, NEAR, WHOLE, RecoveryStudy, recovery_study
 
 RUN = Training(
     failures="exponential 8240 s",
@@ -23,8 +23,12 @@ RUN = Training(
 )
 
 
-def test_each_way_has_its_own_best_interval_and_less_is_lost_from_way_to_way() -> None:
-    study = recovery_study(RUN, simulated=False)
+@pytest.fixture(scope="module")
+def study() -> RecoveryStudy:
+    return recovery_study(RUN, simulated=False)
+
+
+def test_each_way_has_its_own_best_interval_and_less_is_lost_from_way_to_way(study: RecoveryStudy) -> None:
     assert [way.who for way in study.ways] == [WHOLE, HOT, COLD, NEAR]
     goodputs = [way.solved.best("goodput").amount for way in study.ways]
     assert goodputs == sorted(goodputs)
@@ -34,8 +38,7 @@ def test_each_way_has_its_own_best_interval_and_less_is_lost_from_way_to_way() -
     assert study.ways[2].interval > 2 * study.ways[0].interval  # few failures lose work
 
 
-def test_a_spare_breaks_even_at_the_ends_of_its_intervals() -> None:
-    study = recovery_study(RUN, simulated=False)
+def test_a_spare_breaks_even_at_the_ends_of_its_intervals(study: RecoveryStudy) -> None:
     for fewer, one in zip(study.surface, study.surface[1:], strict=False):
         assert one.low is not None
         assert one.high is not None

@@ -16,6 +16,8 @@ import pandas as pd
 import pytest
 
 import secondorder as so
+import secondorder.studies.sweep as sweep_module
+from secondorder.answers.answer import Answer
 from secondorder.cli import main
 from secondorder.errors import FileError, InputError, UnknownName
 from secondorder.studies.points import Keeping, Point, work_out
@@ -44,8 +46,34 @@ QUEUE = so.Queue(arrivals="poisson 8 request/s", service="exponential 100 ms", s
 GRID = {"servers": list(range(1, POINTS + 1))}
 
 
+def forked(store: Path) -> int:
+    """A sweep in a copy of this process, which needs no imports: its number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        os.setsid()
+        solve = sweep_module.solve
+
+        def slowly(scenario: so.Queue) -> Answer:
+            time.sleep(0.05)
+            return solve(scenario)
+
+        sweep_module.solve = slowly
+        so.sweep(QUEUE, GRID, simulated=False, store=store, resume=True)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def ended(pid: int) -> int:
+    """The exit code of a copy."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
 def begun(store: Path, jobs: int) -> subprocess.Popen[str]:
-    """A sweep in a process of its own, past its imports."""
+    """A sweep in a process of its own, past its imports: workers cannot be those of a copy."""
     study = subprocess.Popen(
         [sys.executable, "-c", STUDY, str(store), str(jobs)],
         stdout=subprocess.PIPE,
@@ -72,15 +100,25 @@ def same(one: Path, other: Path) -> bool:
         return len(rows) == POINTS and rows == right.execute(asked).fetchall()
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_sweep_killed_at_random_moments_ends_as_an_undisturbed_one(jobs: int, tmp_path: Path) -> None:
-    store, chance = tmp_path / "killed.db", random.Random(jobs)
+def test_a_sweep_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+    store, chance = tmp_path / "killed.db", random.Random(1)
     for _ in range(KILLS):
-        study = begun(store, jobs)
+        study = forked(store)
         time.sleep(chance.uniform(0, 1.0))
+        os.kill(study, signal.SIGKILL)
+        assert ended(study) == -signal.SIGKILL
+    assert ended(forked(store)) == 0
+    assert same(store, undisturbed(tmp_path))
+
+
+def test_a_sweep_with_workers_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+    store, chance = tmp_path / "killed.db", random.Random(2)
+    for _ in range(KILLS // 2):
+        study = begun(store, 2)
+        time.sleep(chance.uniform(0, 2.0))
         study.kill()
         study.wait()
-    study = begun(store, jobs)
+    study = begun(store, 2)
     assert study.wait(120) == 0
     assert same(store, undisturbed(tmp_path))
 
@@ -113,8 +151,8 @@ def _command(pid: int) -> bytes:
 
 def test_two_processes_share_one_store(tmp_path: Path) -> None:
     store = tmp_path / "shared.db"
-    both = [begun(store, 1), begun(store, 1)]
-    assert [study.wait(120) for study in both] == [0, 0]
+    both = [forked(store), forked(store)]
+    assert [ended(study) for study in both] == [0, 0]
     assert same(store, undisturbed(tmp_path))
 
 

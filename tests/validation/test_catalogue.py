@@ -234,6 +234,7 @@ def test_coverage_is_printed_in_80_columns_and_lists_what_is_left_out(
         return [reference.Covered(row=row, coverage=Coverage(957, 1000)) for system in systems for row in system.rows]
 
     monkeypatch.setattr(coverage, "covered_queues", at_once)
+    monkeypatch.setattr(reference, "read_reference", lambda _: known)
     asked = ["validate", "--coverage", "--suite", "queueing", "--reference", str(REFERENCE)]
     assert main(asked) == 0
     printed = capsys.readouterr().out

@@ -722,21 +722,18 @@ def test_what_is_worth_improving_depends_on_the_batch(batch: int, binds: str, id
 
 
 def test_exit_codes_have_one_meaning_each(capsys: pytest.CaptureFixture[str]) -> None:
-    """Run as a script would: what does not fit, what is unknown, what is unstable, what is fine."""
+    """What does not fit, run as a script would; what is unknown, what is unstable, what is fine."""
     code = "import sys; from secondorder.cli import main; sys.exit(main())"
-
-    def ends(line: str) -> tuple[int, str]:
-        done = subprocess.run([sys.executable, "-c", code, *line.split()], capture_output=True, text=True, check=False)
-        return done.returncode, done.stderr
-
     claimed = {"does not fit": 0, "unknown command": 3}  # FAIL and 0; one code for both
-    found, said = ends("roofline llama_3_1_70b t4 --input-tokens 1")
-    assert (found, "takes 141 GB" in said) == (3, True)
-    assert found != claimed["does not fit"]
-    found, said = ends("rooflin llama_3_1_70b t4 --input-tokens 1")
-    assert (found, "command: got 'rooflin'" in said) == (2, True)
+    large = ["roofline", "llama_3_1_70b", "t4", "--input-tokens", "1"]
+    done = subprocess.run([sys.executable, "-c", code, *large], capture_output=True, text=True, check=False)
+    assert (done.returncode, "takes 141 GB" in done.stderr) == (3, True)
+    assert done.returncode != claimed["does not fit"]
+    found = main(["rooflin", *large[1:]])
+    assert (found, "command: got 'rooflin'" in capsys.readouterr().err) == (2, True)
     assert found != claimed["unknown command"]
-    assert ends("roofline llama_3_1_8b h100_sxm --input-tokens 1") == (0, "")
+    assert main(["roofline", "llama_3_1_8b", "h100_sxm", "--input-tokens", "1"]) == 0
+    assert capsys.readouterr().err == ""
     assert main(["queue", "--arrivals", "poisson 12 request/s", "--service", "exponential 100 ms"]) == 3
     assert "utilisation 1.2" in capsys.readouterr().err
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+from secondorder.analytic.remember import itself, remembered
 from secondorder.errors import FileError, InputError
 from secondorder.files import read_text
 from secondorder.scenarios.queue import BatchService, Closed, ForkJoin, ProcessorSharing, Queue
@@ -212,8 +213,14 @@ def _rarity(queue: Queue, row: Row) -> float:
     if row.metric in ("prob_wait", "blocking_prob", "utilisation"):
         return min(row.truth, 1 - row.truth)
     if row.metric.startswith("wait_"):
-        return ladder_top(queue).get("prob_wait", 1.0)
+        return _waits(queue)
     return 1.0
+
+
+@remembered(itself)
+def _waits(queue: Queue) -> float:
+    """How likely a customer is to wait; rows of one queue stand together in the file."""
+    return ladder_top(queue).get("prob_wait", 1.0)
 
 
 def _degenerate(queue: Queue, row: Row) -> str:
