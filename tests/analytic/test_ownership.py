@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from secondorder.analytic.ownership import (
     replicas_for_objective,
     solve_ownership,
 )
+from secondorder.analytic.remember import itself, remembered
 from secondorder.errors import InputError, Unstable
 from secondorder.fleets.accelerators import accelerators
 from secondorder.fleets.prices import prices
@@ -305,15 +305,16 @@ def test_arrivals_are_poisson_with_the_rate_of_the_hour():
 # Simulation against the closed forms
 
 
-@cache
-def measured(scenario, replication):
-    """Each run once, for all tests that ask for it."""
-    return measure(scenario, seed=2, replication=replication)
+@remembered(itself)
+def measured(asked):
+    """The runs of a scenario, once for all tests that ask for them."""
+    scenario, replications = asked
+    return [measure(scenario, seed=2, replication=r) for r in range(replications)]
 
 
 def simulated(scenario, metrics, replications=12):
     """99.9 % intervals."""
-    found = [measured(scenario, r) for r in range(replications)]
+    found = measured((scenario, replications))
     return {metric: student([each[metric] for each in found], 0.999) for metric in metrics}
 
 

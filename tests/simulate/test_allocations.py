@@ -99,13 +99,13 @@ def test_endless_allocations_have_the_goodput_of_daly():
     ids=["grace", "no grace", "downtime"],
 )
 def test_the_run_on_simpy_has_the_goodput_of_the_closed_form(changed):
-    """A form without the last checkpoint is off by .006 in allocations of a day, by .02 in those of 6 h."""
-    run = replace(RUN, **changed, duration="100 day")
-    found, simulated = so.solve(run).best("goodput"), so.simulate(run, seed=4, replications=30).best("goodput")
+    """A form without the last checkpoint is off by .007 in allocations of a day, by .02 in those of 6 h."""
+    run = replace(RUN, **changed)
+    found, simulated = so.solve(run).best("goodput"), so.simulate(run, seed=4, replications=10).best("goodput")
     assert found.claim == "exact"
-    half = (simulated.high - simulated.low) / 2 * 3.66 / 2.05  # of Student's interval, to one in a thousand
-    assert half < (0.004 if changed else 0.003)
-    assert abs(found.amount - simulated.amount) < half + 6e-5  # the first allocation starts without a restart
+    half = (simulated.high - simulated.low) / 2 * 4.78 / 2.26  # of Student's interval, to one in a thousand
+    assert half < (0.006 if "recovery" in changed else 0.004)
+    assert abs(found.amount - simulated.amount) < half + 2e-5  # the first allocation starts without a restart
 
 
 def test_a_notice_in_work_a_write_and_a_downtime_is_told_by_hand():

@@ -83,12 +83,12 @@ EXACT = {
     ),
     "M/M/4/20": (
         queue(3.8, servers=4, room=20),
-        15_000,
+        30_000,
         {"blocking_prob": (0.03127291868, 0.12), "wait_mean": (1.523969597, 0.05), "throughput": (3.681162909, 0.01)},
     ),
     "M/G/10/10": (
         queue(8, "lognormal 1 s scv=4", servers=10, room=10),
-        10_000,
+        30_000,
         {"blocking_prob": (0.1216610643, 0.05)},
     ),
     "M/M/1-PS": (  # of 100,000 customers, which a kernel simulates

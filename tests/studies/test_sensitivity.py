@@ -3,6 +3,8 @@
 import io
 import math
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from rich.console import Console
 from secondorder.cli import main
 from secondorder.errors import InfeasibleError, InputError, UnknownName
 from secondorder.fleets.clusters import Link
+from secondorder.quantities import si
 from secondorder.report.sensitivity import sensitivity_grid, sobol_grid, tornado_figure
 from secondorder.report.tables import WIDTH, render
 from secondorder.scenarios.collective import Collective
@@ -164,18 +167,31 @@ def test_what_was_not_varied_reads_as_a_sentence() -> None:
     assert not any("of which a share is nothing" in line for line in below)
 
 
-def test_interactions_have_an_interval_and_are_not_claimed_from_few_samples() -> None:
-    """Of this wait .421 is of two fields together, by summation on a grid; of a sum, and of one field, nothing is."""
+def test_interactions_have_an_interval_and_are_not_claimed_from_few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of this wait .421 is of two fields together, by summation on a grid; of a sum, and of one field, nothing is.
+
+    Thousands of points take their formulas, written out here; that ``sobol`` solves each point, the next tests say.
+    """
+
+    def answers(formula: Callable[..., float]) -> None:
+        def answered(scenario: object, changes: dict[str, object], *_: object) -> float:
+            return formula(*map(si, changes.values()))
+
+        monkeypatch.setattr(sys.modules[sobol.__module__], "_answered", answered)
+
     ranges = {"arrivals.rate": ("2 request/s", "9.5 request/s"), "service.mean": ("20 ms", "100 ms")}
     few = sobol(MM1, "wait_mean", ranges, samples=16)
     assert few.interactions_low < 0.2 < few.interactions_high
     assert sobol_grid(few).below[0].startswith("too few samples to say whether fields act together")
+    answers(lambda rate, mean: rate * mean**2 / (1 - rate * mean))
     many = sobol(MM1, "wait_mean", ranges, samples=512)
     assert 0.1 < many.interactions_low < 0.421 < many.interactions_high
     assert re.match(r"\d+% ± \d+% of the variance is no field's alone", sobol_grid(many).below[0])
     plus = {"forward.mean": ("10 ms", "20 ms"), "backward.mean": ("10 ms", "20 ms")}
     pipe = Pipeline(stages=4, microbatches=32, forward="10 ms", backward="20 ms")
+    answers(lambda forward, backward: (4 + 32 - 1) * (forward + backward))
     assert sobol_grid(sobol(pipe, "time_mean", plus, samples=1024)).below[0].startswith("fields that act together are")
+    monkeypatch.undo()
     assert not sobol_grid(sobol(MM1, "wait_mean", {"arrivals.rate": ranges["arrivals.rate"]}, samples=16)).below
 
 
