@@ -39,6 +39,7 @@ units: .venv/compiled
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 validate: .venv/compiled
+	SECONDORDER_EXAMPLES=20 $(BIN)/python -m pytest -n 2 tests/simulate/test_engine.py tests/simulate/test_policies.py
 	SECONDORDER_KERNEL_EXAMPLES=5000 $(BIN)/python -m pytest -n 2 tests/simulate/test_kernels.py tests/simulate/test_compiled_models.py
 	SECONDORDER_TWINS=all $(BIN)/python -m pytest -n 2 tests/validation/test_catalogue.py
 	$(BIN)/secondorder validate

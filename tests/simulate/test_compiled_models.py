@@ -26,7 +26,7 @@ from secondorder.simulate.training import job
 from secondorder.simulate.training.causes import Causes, draw, step_of
 from secondorder.simulate.training.work import work_of
 
-EXAMPLES = int(os.environ.get("SECONDORDER_KERNEL_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("SECONDORDER_KERNEL_EXAMPLES", "90"))
 
 
 # Queues

@@ -23,31 +23,31 @@ from secondorder.simulate.serving.step import Step
 
 
 @given(cases(caching=False, ahead=False))
-@examples(400)
+@examples(200)
 def test_agrees_with_a_naive_engine_to_the_bit(case: Case) -> None:
     assert_agrees(case)
 
 
 @given(cases(caching=True, ahead=False))
-@examples(400)
+@examples(200)
 def test_agrees_with_a_naive_engine_to_the_bit_when_it_caches_prefixes(case: Case) -> None:
     assert_agrees(case)
 
 
 @given(cases(caching=False, ahead=True))
-@examples(300)
+@examples(150)
 def test_agrees_with_a_naive_engine_to_the_bit_when_it_schedules_ahead(case: Case) -> None:
     assert_agrees(case)
 
 
 @given(cases(caching=True, ahead=True))
-@examples(300)
+@examples(150)
 def test_agrees_with_a_naive_engine_to_the_bit_with_prefixes_and_scheduling_ahead(case: Case) -> None:
     assert_agrees(case)
 
 
 @given(cases(caching=True, most_requests=16, output=3))
-@examples(400)
+@examples(200)
 def test_agrees_with_a_naive_engine_to_the_bit_when_much_is_cached_and_evicted(case: Case) -> None:
     assert_agrees(case)
 
@@ -124,7 +124,7 @@ def scheduled_by(kind: type[Scheduler]) -> Iterator[None]:
 
 
 @given(cases(ahead=False, most_requests=6, output=120))
-@examples(150)
+@examples(75)
 def test_leaping_changes_no_time_by_a_bit(case: Case) -> None:
     leaping = case.record()
     with scheduled_by(Stepwise):
@@ -134,7 +134,7 @@ def test_leaping_changes_no_time_by_a_bit(case: Case) -> None:
 
 
 @given(cases())
-@examples(200)
+@examples(100)
 def test_no_block_is_lost_or_used_twice_and_no_request_is_lost_or_served_twice(case: Case) -> None:
     with scheduled_by(Watched):
         case.record()
@@ -142,7 +142,7 @@ def test_no_block_is_lost_or_used_twice_and_no_request_is_lost_or_served_twice(c
 
 
 @given(cases())
-@examples(200)
+@examples(100)
 def test_a_request_is_scheduled_then_answered_then_finished(case: Case) -> None:
     recorder, outputs = case.record(), case.requests.output_tokens
     for arrival, scheduled, first, finish, output in zip(
@@ -153,14 +153,14 @@ def test_a_request_is_scheduled_then_answered_then_finished(case: Case) -> None:
 
 
 @given(cases())
-@examples(200)
+@examples(100)
 def test_requests_are_first_scheduled_in_the_order_of_their_arrival(case: Case) -> None:
     scheduled = case.record().scheduled
     assert all(a <= b for a, b in pairwise(scheduled))
 
 
 @given(cases())
-@examples(200)
+@examples(100)
 def test_littles_law_holds_exactly(case: Case) -> None:
     """The integral of the number in the system is the sum of the residences."""
     recorder = case.record()

@@ -25,7 +25,7 @@ from secondorder.simulate.kernels.serving.run import record, supports
 from secondorder.simulate.serving import draw
 from secondorder.workloads.requests import Requests
 
-EXAMPLES = int(os.environ.get("SECONDORDER_KERNEL_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("SECONDORDER_KERNEL_EXAMPLES", "90"))
 """Random services of each kind; more by `make validate`."""
 
 

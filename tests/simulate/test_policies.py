@@ -47,19 +47,19 @@ def with_patience(draw: st.DrawFn, ahead: bool) -> Case:
 
 
 @given(st.booleans().flatmap(with_priorities))
-@examples(400)
+@examples(200)
 def test_the_most_urgent_go_first_as_in_the_naive_engine(case: Case) -> None:
     assert_agrees(case)
 
 
 @given(cases(caching=True))
-@examples(300)
+@examples(150)
 def test_another_rule_of_eviction_agrees_with_the_naive_engine(case: Case) -> None:
     assert_agrees(replace(case, policies=EVICTS_UNNAMED_FIRST))
 
 
 @given(cases())
-@examples(300)
+@examples(150)
 def test_admission_by_the_first_chunk_agrees_with_the_naive_engine(case: Case) -> None:
     assert_agrees(replace(case, policies=ADMITS_BY_CHUNK))
 
@@ -74,13 +74,13 @@ KNOW_THE_OUTPUT = {
 
 
 @given(cases(), st.sampled_from(list(KNOW_THE_OUTPUT)))
-@examples(400)
+@examples(200)
 def test_policies_that_know_the_output_agree_with_the_naive_engine(case: Case, name: str) -> None:
     assert_agrees(replace(case, policies=KNOW_THE_OUTPUT[name]))
 
 
 @given(st.booleans().flatmap(with_patience))
-@examples(400)
+@examples(200)
 def test_requests_that_give_up_leave_as_in_the_naive_engine(case: Case) -> None:
     assert_agrees(case)
 
