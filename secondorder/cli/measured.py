@@ -1,5 +1,6 @@
 """``secondorder calibrate``, ``replay`` and ``emulate``: from real runs to step times, and back."""
 
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,9 +10,10 @@ from secondorder.cli.drawing import NOTHING, Drawn, check_drawn, write_figure, w
 from secondorder.cli.options import OUTPUT, PRINTED, REQUIRED, Output, at_least, efficiency
 from secondorder.cli.output import check_output, emit, patience, records
 from secondorder.cli.plans import Plan, Which
-from secondorder.errors import InputError
+from secondorder.errors import InputError, UnknownName
 
 if TYPE_CHECKING:
+    from secondorder.fleets.accelerators import Accelerator
     from secondorder.validation.measured import MeasuredRun
     from secondorder.validation.measured_loop import MeasuredLoop
 
@@ -41,6 +43,10 @@ Prompts sent as text are counted by characters, because there is no tokenizer.
 Whatever a client measures beyond the times printed at the end is its own time.
 """
 RUN = Group("The run", sort_key=2)
+LINK = "link_bandwidth"
+"""A setting of the card, where the zoo knows none: of its links, or of its host bus."""
+NO_SETTINGS = ("model", "accelerator", "arrivals", "lengths", "name")
+"""Fields of a service that the run itself gives."""
 
 Results = Annotated[
     tuple[str, ...],
@@ -75,15 +81,40 @@ def _runs(results: tuple[str, ...], unit: str | None) -> "tuple[list[MeasuredRun
     return runs, [each for each in found if isinstance(each, MeasuredLoop)]
 
 
-def _changes(settings: list[str] | None) -> dict[str, Any]:
-    """Fields of a service from ``name=value``: numbers where they are ones."""
+def _changes(settings: list[str] | None, apart: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Fields of a service from ``name=value``, but those that the run gives and those ``apart``."""
+    from secondorder.scenarios.serving import Serving
+
+    known = [each.name for each in fields(Serving) if each.name not in NO_SETTINGS + apart]
     found: dict[str, Any] = {}
     for setting in settings or []:
         name, equals, value = setting.partition("=")
         if not equals:
             raise InputError("setting", given=repr(setting), expected="FIELD=VALUE, such as num_gpu_blocks=2588")
-        found[name] = int(value) if value.isdigit() else {"true": True, "false": False}.get(value, value)
+        if name not in (*known, LINK):
+            raise UnknownName.among("setting", name, [*known, LINK])
+        found[name] = _value(value)
     return found
+
+
+def _value(text: str) -> object:
+    """A whole number, a fraction, a truth, or the text."""
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def _card(name: str, changes: dict[str, Any]) -> "tuple[Accelerator, dict[str, Any]]":
+    """The accelerator, with the link that ``--setting link_bandwidth=...`` gives it, and the other settings."""
+    import secondorder as so
+
+    card, rest = so.accelerators[name], {field: value for field, value in changes.items() if field != LINK}
+    return (replace(card, link_bandwidth=changes[LINK]) if LINK in changes else card), rest
 
 
 def calibrate(
@@ -109,13 +140,13 @@ def calibrate(
     from secondorder.validation.profiles import profile_text
 
     check_output(out)
+    card, changes = _card(accelerator, _changes(setting, apart=("step_time", "engine")))
     runs, loops = _runs(results, unit)
     if loops:
         raise InputError("RESULT", given=f"{loops[0].name}, a summary", expected="runs with one row a request")
     with patience("replaying"):
         fit = fit_to(
-            runs, model=so.models[model], accelerator=so.accelerators[accelerator], fitted=fitted, engine=engine,
-            **_changes(setting),
+            runs, model=so.models[model], accelerator=card, fitted=fitted, engine=engine, **changes,
         )  # fmt: skip
     if profile is not None:
         try:
@@ -147,19 +178,18 @@ def replay(
 
     check_output(out)
     check_drawn(drawn)
+    card, changes = _card(accelerator, _changes(setting))
     runs, loops = _runs(results, unit)
     if loops and (drawn.figure is not None or drawn.report is not None or runs):
         raise InputError("RESULT", given=f"{loops[0].name}, a summary", expected="runs with requests to draw, or alone")
     if drawn.figure is not None and len(runs) > 1:
         raise InputError("figure", given=f"{len(runs)} runs", expected="one run; a --report holds the figures of all")
     if loops:
-        _replay_loops(loops, model, accelerator, _changes(setting), out)
+        _replay_loops(loops, model, card, changes, out)
         return
-    changes = {"step_time": step_time, **_changes(setting)}
+    changes = {"step_time": step_time, **changes}
     with patience("replaying"):
-        found = [
-            laid_beside(run, run.scenario(so.models[model], so.accelerators[accelerator], **changes)) for run in runs
-        ]
+        found = [laid_beside(run, run.scenario(so.models[model], card, **changes)) for run in runs]
         rows = records(pd.concat([each.frame for each in found], ignore_index=True))
     emit(rows, [replay_grid(found)], out)
     if drawn.figure is not None:
@@ -170,7 +200,7 @@ def replay(
 
 
 def _replay_loops(
-    loops: "list[MeasuredLoop]", model: str, accelerator: str, changes: dict[str, Any], out: Output
+    loops: "list[MeasuredLoop]", model: str, card: "Accelerator", changes: dict[str, Any], out: Output
 ) -> None:
     """Medians of closed loops, measured and simulated with the step time of their engine."""
     import pandas as pd
@@ -179,7 +209,7 @@ def _replay_loops(
     from secondorder.report.replay import error_grid
 
     with patience("replaying"):
-        tables = [each.replayed(so.models[model], so.accelerators[accelerator], **changes) for each in loops]
+        tables = [each.replayed(so.models[model], card, **changes) for each in loops]
     table = pd.concat(tables, ignore_index=True)
     emit(records(table), [error_grid(table, [])], out)
 

@@ -231,7 +231,9 @@ def _links(placement: Placement) -> tuple[float, float]:
             "tensor_parallel_size",
             given=f"{ranks} with {placement.accelerator.name}, whose link_bandwidth is not known",
             expected="1, or an accelerator with a link",
-            remedy="give it one: dataclasses.replace(accelerator, link_bandwidth='64 GB/s')",
+            remedy="give it one: dataclasses.replace(accelerator, link_bandwidth='64 GB/s'), in a plan "
+            "accelerator = { like = ..., link_bandwidth = '64 GB/s' }, for a measured run "
+            "--setting 'link_bandwidth=64 GB/s'",
         )
     moved = placement.model.hidden * ACTIVATION_BYTES
     return all_reduce_bytes(ranks, moved, one_shot=True) / si(link), all_reduce_bytes(ranks, moved) / si(link)

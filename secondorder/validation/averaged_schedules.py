@@ -45,10 +45,12 @@ class Equations(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class FixedPoint:
-    """``constants``, their standard errors (``spread``), and whether later rounds agree with earlier ones."""
+    """``constants``, their standard errors (``spread``) with the degrees of ``freedom`` that each is known with, and
+    whether later rounds agree with earlier ones."""
 
     constants: Floats
     spread: Floats
+    freedom: Floats
     rounds: int
     settled: bool
 
@@ -64,7 +66,11 @@ def fixed_point(equations: Callable[[Floats], Equations], start: Floats, least: 
     schedules around the fit, fitted to those of 12 such truths, miss them by ``e``, on account of the schedule alone.
     The scatter of the measured times comes from the residuals, which are independent between requests (Huber-White);
     what of them is the schedule's is known from the same truths, and is taken off: ``max(white - independent, 0) +
-    mean(e^2)``. Source: White 1980, eq. 8; Efron and Tibshirani 1993, section 6.5 (parametric bootstrap).
+    mean(e^2)``. The first part is known from all requests, the second from 12 truths: their degrees of freedom are
+    joined by ``nu = (a + b)^2/(a^2/nu_a + b^2/nu_b)``.
+
+    Source: White 1980, eq. 8; Efron and Tibshirani 1993, section 6.5 (parametric bootstrap); Satterthwaite 1946,
+    eq. 17.
     """
     constants = start
     for _ in range(APPROACH):
@@ -84,8 +90,9 @@ def fixed_point(equations: Callable[[Floats], Equations], start: Floats, least: 
             moved = float(np.sqrt(np.mean((seen[-1].matrix @ apart) ** 2)))
             scatter = _scatter(seen, constants, least, np.array(alone))
             settled = bool((np.abs(apart) <= scatter).all()) or moved < CLOSEST
-    spread = _spread(equations, seen, constants, least, np.cov(np.array(alone), rowvar=False))
-    return FixedPoint(constants=constants, spread=spread, rounds=APPROACH + len(seen) + TRUTHS, settled=settled)
+    spread, freedom = _spread(equations, seen, constants, least, np.cov(np.array(alone), rowvar=False))
+    rounds = APPROACH + len(seen) + TRUTHS
+    return FixedPoint(constants=constants, spread=spread, freedom=freedom, rounds=rounds, settled=settled)
 
 
 def _solved(seen: Sequence[Equations], least: Floats) -> Floats:
@@ -166,8 +173,8 @@ def _spread(
     constants: Floats,
     least: Floats,
     between: Floats,
-) -> Floats:
-    """Standard errors: see ``fixed_point``. ``between``: the covariance of single rounds' constants."""
+) -> tuple[Floats, Floats]:
+    """Standard errors and their degrees of freedom: see ``fixed_point``. ``between``: covariance of single rounds."""
     _, missed, weight = _robust(seen, least)
     rows = _together(seen)
     requests = _by_request(rows, _scores(rows, missed, weight))
@@ -183,8 +190,21 @@ def _spread(
         scores = _scores(rows, rows.target - rows.matrix @ truth, weight)
         square += (found - truth) ** 2 / TRUTHS
         independent += (_by_request(rows, scores) ** 2).sum(axis=0) / TRUTHS
-    spread: Floats = np.sqrt(np.maximum(np.diag(white) - independent, 0.0) + square)
-    return spread
+    scatter = np.maximum(np.diag(white) - independent, 0.0)
+    return np.sqrt(scatter + square), _freedom(scatter, square, max(len(requests) - len(constants), 1))
+
+
+def _freedom(scatter: Floats, schedule: Floats, requests: int) -> Floats:
+    """Degrees of freedom of ``scatter + schedule``, known with ``requests`` and ``TRUTHS`` of them.
+
+    >>> _freedom(np.array([1.0, 1.0, 0.0, 0.0]), np.array([0.0, 1.0, 1.0, 0.0]), 74).round(1)
+    array([74. , 41.3, 12. , 12. ])
+    """
+    parts = scatter**2 / requests + schedule**2 / TRUTHS
+    found: Floats = np.divide(
+        (scatter + schedule) ** 2, parts, out=np.full(len(scatter), float(TRUTHS)), where=parts > 0
+    )
+    return found
 
 
 def _draws(covariance: Floats) -> Floats:

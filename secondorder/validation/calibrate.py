@@ -19,7 +19,7 @@ from secondorder.quantities import pretty, si
 from secondorder.scenarios.measured_roofline import MeasuredRoofline, measured_seconds, seconds_by_tokens
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving import draw, run
-from secondorder.validation.averaged_schedules import Equations, fixed_point
+from secondorder.validation.averaged_schedules import Equations, FixedPoint, fixed_point
 from secondorder.validation.measured import MeasuredRun
 from secondorder.validation.replayed_steps import METRICS, StepLog, summary, sums
 from secondorder.workloads.transformer import Transformer
@@ -33,8 +33,8 @@ CONSTANTS = ("memory", "arithmetic", "attention", "per_sequence", "prefill_step"
 """What is fitted: the inverses of three efficiencies, and three times in s."""
 LEAST = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
 """No efficiency is above 1, no time below 0."""
-LEVEL = 2.179
-"""Standard errors on either side: 95 % by Student's t, as 12 truths (``TRUTHS``) tell a standard error."""
+LEVEL = 0.95
+"""Probability with which an interval is to hold the truth."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ def calibrate(
         return _joined([_equations(run, start, constants, each, rows) for run, each, rows in replays])
 
     point = fixed_point(equations, _start(start, scenarios[0]), LEAST)
-    constants = point.constants
+    constants, wide = point.constants, _half_widths(point)
     found = _step_time(start, constants, scenarios[0])
     errors = _errors(runs, [replace(each, step_time=found) for each in scenarios], chosen, float(constants[5]))
     return Fit(
@@ -110,8 +110,8 @@ def calibrate(
         front_end=float(constants[5]),
         constants=dict(zip(CONSTANTS, constants.tolist(), strict=True)),
         intervals={
-            name: (float(max(value - LEVEL * error, low)), float(value + LEVEL * error))
-            for name, value, error, low in zip(CONSTANTS, constants, point.spread, LEAST, strict=True)
+            name: (float(max(value - half, low)), float(value + half))
+            for name, value, half, low in zip(CONSTANTS, constants, wide, LEAST, strict=True)
         },
         settled=point.settled,
         rounds=point.rounds,
@@ -119,6 +119,14 @@ def calibrate(
         accelerator=accelerator.name,
         runs=tuple(each.name for each in runs),
     )
+
+
+def _half_widths(point: FixedPoint) -> Floats:
+    """Of intervals by Student's t."""
+    from scipy.stats import t
+
+    found: Floats = point.spread * t.ppf((1 + LEVEL) / 2, point.freedom)
+    return found
 
 
 def _check_one_scheduler(scenarios: Sequence[Serving]) -> None:

@@ -147,6 +147,7 @@ def _vllm(path: Path, result: dict[str, Any]) -> Records:
     ]
     _check_lost(path, len(lists[0]), len(rows))
     _check_chunks(path, [(len(gaps) + 1, outputs) for outputs, gaps in zip(lists[2], lists[4], strict=True) if outputs])
+    _check_duration(path, result.get("duration"), rows)
     return Records(frame=_frame(path, rows), facts=result, model=str(result.get("model_id", "")))
 
 
@@ -174,6 +175,16 @@ def _check_chunks(path: Path, counts: Sequence[tuple[int, Any]]) -> None:
     if more > LOST * len(counts):
         given = f"{more} of {len(counts)} requests with more chunks than tokens"
         raise FileError(str(path), given=given, expected="times and lengths of the same requests, in the same order")
+
+
+def _check_duration(path: Path, duration: object, rows: Sequence[tuple[Any, ...]]) -> None:
+    """``FileError`` where requests end after the run that the file states: their times are in another unit."""
+    starts, ends = (np.array([_number(row[place]) for row in rows]) for place in (0, 4))
+    if not rows or not np.isfinite(most := _number(duration)):
+        return
+    if (last := float((starts - starts.min() + ends).max())) > 2 * most + 1:
+        given = f"a request that ends {last:.4g} s after the first began, in a run of {most:.4g} s"
+        raise FileError(f"{path}, ttfts", given=given, expected="times in seconds")
 
 
 def _guidellm(path: Path, document: object, chosen: int | None) -> Records:

@@ -4,11 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy.stats import t
 
 from secondorder.arrays import Floats
 from secondorder.validation.averaged_schedules import FEWEST, TRUTHS, Equations, FixedPoint, fixed_point
-from secondorder.validation.calibrate import LEVEL
 
 TRUTH = np.array([1.5, 2.0, 0.3])
 LEAST = np.array([1.0, 1.0, 0.0])
@@ -47,8 +45,16 @@ def test_standard_errors_are_the_scatter_of_repeats() -> None:
     assert abs(np.mean(scores**2) - 1) < 4 * np.sqrt(2 / scores.size)
 
 
-def test_intervals_are_those_of_as_many_degrees_of_freedom_as_truths() -> None:
-    assert pytest.approx(t.ppf(0.975, TRUTHS), abs=5e-4) == LEVEL
+def test_degrees_of_freedom_are_those_of_the_requests_without_a_schedule_and_of_the_truths_with_little_else() -> None:
+    alone = fit(system(np.random.default_rng(3), 0.05))
+    assert alone.freedom == pytest.approx(COUNT - 3)
+    rng = np.random.default_rng(4)
+    base = system(rng, 1e-5)(TRUTH)
+
+    def shifted(_: Floats) -> Equations:
+        return base._replace(target=base.target + 0.1 * rng.standard_normal() * base.matrix[:, 2])
+
+    assert fit(shifted).freedom[2] == pytest.approx(TRUTHS, rel=0.01)
 
 
 def test_a_few_wild_times_change_little() -> None:
