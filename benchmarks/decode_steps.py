@@ -48,6 +48,16 @@ MODELS = {
 }
 PRECISIONS = {"bf16": "bf16", "bfloat16": "bf16", "mxfp4": "bf16", "fp8": "fp8"}
 METRICS = ("TPOT", "median TPOT", "median ITL", "TPOT (=1/speed)")
+OLDEST = "github issue tenstorrent/tt-inference-server#340"
+"""Rows of June 2025."""
+FITTED = "qwen3_30b_a3b"
+"""Their model from which the time a step of vLLM 0.9 was fitted; the others judge it."""
+BURSTS = ((1, 11.75), (50, 18.5), (200, 40.3), (1000, 63.3))
+"""Requests at once, and ms of a step: Qwen2 7B on A100, an engine of 2024; the lengths are not known."""
+BATCH = 256
+"""Sequences that decode at once at most; where more came, prompts stand in the steps too, and are not predicted."""
+SMALL = 4.5e9
+"""Parameters of a small model at most."""
 OLD = ("HF transformers", "SGLang + EAGLE3", "PyTorch")
 """Engines outside the domain: eager mode, speculation."""
 
@@ -61,6 +71,8 @@ def engine_of(row: "pd.Series[float]") -> str:
     """Its name among the engines, by its age."""
     if "SGLang" in str(row.engine):
         return "sglang"
+    if row.source == OLDEST:
+        return "vllm-0.9"
     return "vllm" if "2026)" in str(row.version) and "Mar" in str(row.version) else "vllm-0.11"
 
 
@@ -170,12 +182,13 @@ def decode_steps() -> None:
         ("all", table),
         ("without B200", table[table.card != "B200"]),
         ("vLLM 0.11 on cards without a row in the fit", table[unseen]),
-        ("later engines", table[table.age != "vllm-0.11"]),
+        ("later engines", table[~table.age.str.startswith("vllm-0")]),
     ):
         print(
             f"decode steps, {name}: {len(rows)} rows, median absolute error {rows.error.abs().median():.1%}, "
             f"{rows.inside.mean():.0%} in their band"
         )
+    _kinds(table)
     keys = ["card", "engine", "gpus", "model", "precision"]
     print("\n| " + " | ".join(keys) + " | rows | batch | median error | median absolute |\n" + "|" + " --- |" * 9)
     for key, rows in table.groupby(keys):
@@ -185,6 +198,41 @@ def decode_steps() -> None:
             f"| {' | '.join(map(str, key))} | {len(rows)} | {span} | {rows.error.median():+.0%} "
             f"| {rows.error.abs().median():.0%} |"
         )
+
+
+def _kinds(table: "pd.DataFrame") -> None:
+    """The same rows by kind of model, and idle engines."""
+    import pandas as pd
+
+    model = [so.models[name] for name in map(zoo_name, table.model) if name]
+    small = pd.Series([each.parameters < SMALL for each in model], index=table.index)
+    mixture = pd.Series([each.moe_layers > 0 for each in model], index=table.index)
+    alone, old = pd.to_numeric(table.batch) == 1, table.age == "vllm-0.9"
+    fitted = table.model.map(zoo_name) == FITTED
+    kinds = (
+        ("dense models", ~mixture), ("mixtures", mixture), ("small models", small),
+        ("small models but on H20", small & (table.card != "H20")), ("one sequence on an idle engine", alone),
+        ("the same but on H20", alone & (table.card != "H20")),
+        ("vLLM 0.9, the model of its fit", old & fitted), ("vLLM 0.9, another model", old & ~fitted),
+    )  # fmt: skip
+    print("\n| kind | rows | median error | median absolute | in their band |\n|" + " --- |" * 5)
+    for name, rows in kinds:
+        error = table.error[rows]
+        size, inside = f"{error.abs().median():.0%}", f"{table.inside[rows].mean():.0%}"
+        print(f"| {name} | {len(error)} | {error.median():+.0%} | {size} | {inside} |")
+
+
+def bursts() -> None:
+    """Bursts of an engine of 2024, by the host work of vLLM 0.9."""
+    placement = Placement(
+        model=so.models.qwen2_5_7b, accelerator=so.accelerators.a100_80gb, precision="bf16", kv_precision="bf16"
+    )
+    step = MeasuredRoofline(engine="vllm-0.9").seconds(placement)
+    print("\n| burst of Qwen2 7B on A100 | measured | predicted | error |\n| --- | --- | --- | --- |")
+    for count, measured in BURSTS:
+        decoding = min(count, BATCH)
+        found = 1e3 * float(step(0, 0, 0, decoding, decoding * CHAT_PROMPT, decoding))
+        print(f"| {count} | {measured} ms | {found:.1f} ms | {found / measured - 1:+.0%} |")
 
 
 def all_reduces() -> None:
@@ -259,6 +307,7 @@ def main() -> None:
         print(f"skipped: no tables at {FACTS}")
         return
     decode_steps()
+    bursts()
     all_reduces()
     every_library()
 

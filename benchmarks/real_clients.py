@@ -2,7 +2,8 @@
 And does its file read, replay, and calibrate back?
 
     python benchmarks/real_clients.py --vllm ENV/bin/vllm --guidellm ENV/bin/guidellm --aiperf ENV/bin/aiperf
-        --inference-perf ENV/bin/inference-perf [--requests 80] [--rate 2 | --users 8] [--keep FOLDER] [--realtime]
+        --inference-perf ENV/bin/inference-perf [--requests 80] [--first 240] [--rate 2 | --users 8] [--keep FOLDER]
+        [--realtime]
 
 Each client is installed in an environment of its own; one that is not found on the path or by its flag is skipped. A
 tokenizer of three-letter words is written to the folder, so that nothing is fetched: the endpoint counts four
@@ -12,13 +13,16 @@ Each client runs twice at the same load, with other arrivals and lengths. The fi
 of each request, what the client reports less the time at which the endpoint's engine answered (``emulate --record``).
 The second is held against ``simulate``: if the overhead of every request lies between the least and the most of the
 first run, so does that of the mean and of each quantile; a mean should also lie in the first run's 95 % range.
+
+A p99 of 80 requests is the time of one of the last two. If overheads of both runs are alike, that of one request is
+above the most of ``n`` others once in ``n + 1`` times, so the first run is three times as long as the second. Spells
+of other work make neighbours alike, so the range of a mean comes from means of batches of requests in order.
 """
 
 import argparse
 import itertools
 import json
 import shutil
-import signal
 import string
 import subprocess
 import sys
@@ -36,6 +40,7 @@ import numpy as np
 import pandas as pd
 
 import secondorder as so
+from secondorder.arrays import Floats
 from secondorder.simulate.serving import run as run_engine
 from secondorder.validation.calibrate import told
 from secondorder.validation.measured import MeasuredRun
@@ -242,7 +247,7 @@ def measured(client: Client, program: str, run: Run, *, realtime: bool) -> str:
                 words, env=keep | quiet, cwd=run.folder, stdout=log, stderr=log, timeout=900, check=False
             ).returncode
     finally:
-        endpoint.send_signal(signal.SIGINT)
+        endpoint.terminate()  # a shell's background job ignores SIGINT, and so do its children
         said = endpoint.communicate(timeout=60)[1].strip().splitlines()
     if status:
         raise SystemExit(f"{client.name} ended with {status}: see {run.folder / 'client.log'}")
@@ -307,14 +312,29 @@ def within(client: Client, first: Path, second: Path) -> None:
                 inside = low + overhead.min() <= own[name] <= high + overhead.max()
                 rows.append((name, own[name], low, high, overhead.min(), overhead.max(), inside))
         apart = float(found[metric].mean() + defined - simulated[metric].mean())
-        spread = 1.96 * float(overhead.std()) * (1 / len(overhead) + 1 / len(found)) ** 0.5
+        spread = half_width(overhead.to_numpy(), len(found))
         print(f"{metric} beyond simulate, mean {apart * 1e3:+.2f} ms; overhead of the first run", end=" ")
         print(
             f"{overhead.mean() * 1e3:+.2f} +- {spread * 1e3:.2f} ms, p99 {overhead.quantile(0.99) * 1e3:.2f}", end=" "
         )
         print("ms: inside" if abs(apart - overhead.mean()) <= spread else "ms: OUTSIDE")
     names = ["figure", "client", "simulate", "(next value)", "overhead least", "most", "inside"]
-    print(pd.DataFrame(rows, columns=names).round(5).to_string(index=False))
+    table = pd.DataFrame(rows, columns=names)
+    print(table.round(5).to_string(index=False))
+    print(f"{table['inside'].sum()} of {len(table)} figures inside, by least and most of {len(before)} overheads")
+
+
+def half_width(overhead: Floats, count: int) -> float:
+    """Of the 95 % range of the mean of ``count`` further overheads about that of these, by batch means.
+
+    *Source*: Law 2015, section 9.5.3; Student's t with one degree of freedom less than batches.
+    """
+    from scipy.stats import t
+
+    size = int(len(overhead) ** 0.5)
+    means = overhead[: len(overhead) // size * size].reshape(-1, size).mean(axis=1)
+    deviation = float(means.std(ddof=1)) * size**0.5
+    return float(t.ppf(0.975, len(means) - 1)) * deviation * (1 / len(overhead) + 1 / count) ** 0.5
 
 
 def bounds(values: pd.Series, word: str) -> tuple[float, float]:
@@ -349,7 +369,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for client in CLIENTS:
         parser.add_argument(f"--{client.name}", default=shutil.which(client.name), help="its executable")
-    parser.add_argument("--requests", type=int, default=80)
+    parser.add_argument("--requests", type=int, default=80, help="requests of the second run")
+    parser.add_argument("--first", type=int, default=240, help="requests of the first run")
     parser.add_argument("--rate", type=float, default=2.0)
     parser.add_argument("--users", type=int, help="users of a closed loop, instead of the rate")
     parser.add_argument("--port", type=int, default=8123)
@@ -368,8 +389,9 @@ def main() -> None:
             continue
         for seed, (name, folder) in enumerate(folders.items(), 1):
             if not any(folder.rglob(client.result)):
+                count = options["first"] if name == "first" else options["requests"]
                 run = Run(
-                    url=url, tokenizer=tokenizer, folder=folder, requests=options["requests"], rate=options["rate"],
+                    url=url, tokenizer=tokenizer, folder=folder, requests=count, rate=options["rate"],
                     users=options["users"], seed=seed,
                 )  # fmt: skip
                 said = measured(client, program, run, realtime=options["realtime"])

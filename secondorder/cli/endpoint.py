@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -189,12 +190,17 @@ async def served(
     characters: float = CHARACTERS,
     record: str | None = None,
 ) -> None:
-    """Serve on the loopback address until the task is cancelled; then say how late the endpoint was, and what the
-    engine answered. ``record``: a CSV file of the requests."""
+    """Serve on the loopback address until the task is cancelled, as SIGTERM does; then say how late the endpoint was,
+    and what the engine answered. ``record``: a CSV file of the requests."""
     from secondorder.simulate.serving.live import LiveEngine
 
     engine = LiveEngine(scenario)
     endpoint = Endpoint(engine, model, characters)
+    if (task := asyncio.current_task()) is not None:
+        with contextlib.suppress(
+            NotImplementedError, RuntimeError, ValueError
+        ):  # none on Windows, none outside the main thread
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     server = await asyncio.start_server(endpoint.connection, "127.0.0.1", port, limit=LONGEST_BODY)
     try:
         async with server:

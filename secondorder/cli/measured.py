@@ -125,7 +125,7 @@ def calibrate(
         float, Parameter(group=RUN, metavar="SHARE", converter=efficiency, help="Share of each run that is fitted.")
     ] = 1.0,
     engine: Annotated[
-        str, Parameter(group=RUN, metavar="NAME", help="vllm, vllm-0.11, sglang or tensorrt-llm.")
+        str, Parameter(group=RUN, metavar="NAME", help="vllm, vllm-0.11, vllm-0.9, sglang or tensorrt-llm.")
     ] = "vllm",
     setting: Setting = None,
     unit: Unit = None,
@@ -174,6 +174,7 @@ def replay(
 
     import secondorder as so
     from secondorder.report.replay import replay_figure, replay_grid, replay_section
+    from secondorder.scenarios.profiles import front_end_of
     from secondorder.validation.replay import replay as laid_beside
 
     check_output(out)
@@ -189,7 +190,8 @@ def replay(
         return
     changes = {"step_time": step_time, **changes}
     with patience("replaying"):
-        found = [laid_beside(run, run.scenario(so.models[model], card, **changes)) for run in runs]
+        front_end = front_end_of(step_time)
+        found = [laid_beside(run, run.scenario(so.models[model], card, **changes), front_end) for run in runs]
         rows = records(pd.concat([each.frame for each in found], ignore_index=True))
     emit(rows, [replay_grid(found)], out)
     if drawn.figure is not None:
@@ -247,5 +249,7 @@ def emulate(
     print(f"{services[0].name} on http://127.0.0.1:{port}/v1; Ctrl-C ends it", file=sys.stderr)
     try:
         asyncio.run(served(services[0], port, model=model_name, characters=characters_per_token, record=record))
+    except asyncio.CancelledError:
+        print("ended by SIGTERM", file=sys.stderr)
     except OSError as error:
         raise InputError("port", given=f"{port}: {error.strerror}", expected="a free port") from None

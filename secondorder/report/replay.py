@@ -29,7 +29,9 @@ NAMES = {"ttft": "time to first token", "tpot": "time per output token", "e2el":
 
 def replay_grid(replays: Sequence[Replay]) -> Grid:
     """Measured, simulated and closed form, of one run or of several."""
-    return error_grid(pd.concat([each.frame for each in replays], ignore_index=True), [], BELOW)
+    added = max(each.front_end for each in replays)
+    below = (f"simulated: {pretty(added, 's')} of the profile's front end in each first token",) if added else ()
+    return error_grid(pd.concat([each.frame for each in replays], ignore_index=True), [], (*below, *BELOW))
 
 
 def error_grid(table: "pd.DataFrame", above: Sequence[str], below: Sequence[str] = ()) -> Grid:

@@ -47,13 +47,16 @@ class Engine(NamedTuple):
 ENGINES = {
     "vllm": Engine(1.2e-4, 2.8e-6),
     "vllm-0.11": Engine(1.1e-3, 3.8e-5, 1.3e-4, OLD_BAND),
+    "vllm-0.9": Engine(2.6e-3, 8.5e-5, 1.3e-4, OLD_BAND),
     "sglang": Engine(9.4e-4, 2.4e-5),
     "tensorrt-llm": Engine(9.6e-4, 1.4e-5),
 }
 """Host work of current engines (late 2025 to early 2026), fitted with the constants of ``MeasuredRoofline``.
 
 ``vllm-0.11`` is that of 2025, before asynchronous scheduling hid most of it, with expert kernels that quantise
-activations to 8 bits apart: fitted on decode steps of H100 (``benchmarks/decode_steps.py``)."""
+activations to 8 bits apart: fitted on decode steps of H100 (``benchmarks/decode_steps.py``). ``vllm-0.9`` is that of
+June 2025 and before: its time a step was fitted on one model on A100, that of a sequence is the middle of what older
+engines showed; its band is that of 0.11, as its rows are too few for one of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +78,13 @@ class MeasuredRoofline(Checked):
       generation if not given: 4.5 us on H100 and H200, 7.6 us on B200 and B300, 5.3 us elsewhere; ranks on several
       nodes (of 8, or of the zoo) add ``network_latency`` to each, and each token's values cross at
       ``network_bandwidth``;
-    - host: ``engine`` adds ``per_step + per_sequence decodes`` (vllm, vllm-0.11 for versions up to it, sglang or
-      tensorrt-llm), or what is given as ``per_step`` and ``per_sequence``; vllm-0.11 also has a higher floor
-      of 8-bit experts.
+    - host: ``engine`` adds ``per_step + per_sequence decodes`` (vllm, vllm-0.11 or vllm-0.9 for versions up to
+      them, sglang or tensorrt-llm), or what is given as ``per_step`` and ``per_sequence``; the two older ones also
+      have a higher floor of 8-bit experts.
 
     *Valid for* engines of 2025 and 2026 on H100 to B300, no speculation; the network's two numbers are of H100. A step
     of a system and model left out of the fit was between .64 and 1.43 times this in 90 of 100 cases, of vLLM 0.11
-    between .57 and 1.74: ``band``. Workers that compute prompts alone give each expert more rows: ``for_prefill`` takes
+    and older between .57 and 1.74: ``band``. Workers that compute prompts alone give each expert more rows: ``for_prefill`` takes
     ``prefill_grouped_efficiency``.
     *Source*: fitted on 2,045 medians of vLLM, SGLang and TensorRT-LLM (silicon sample of aiconfigurator-core 0.12.0);
     memory, attention and 16-bit efficiencies from public kernel tables, not fitted. The network's numbers and

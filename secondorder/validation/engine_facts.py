@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from secondorder.errors import FileError, InputError
+from secondorder.scenarios.engines import ENGINES
 from secondorder.workloads.transformer import Transformer
 
 SETTINGS = (
@@ -54,7 +55,25 @@ def settings_of(facts: Mapping[str, Any], where: str) -> dict[str, Any]:
     for name in ("enable_prefix_caching", "async_scheduling"):
         if facts.get(name) is not None:
             found[name] = _value(facts[name])
+    if facts.get("vllm_version"):
+        found["engine"] = _version(str(facts["vllm_version"]))
     return found | _experts(facts, where)
+
+
+def _version(stated: str) -> str:
+    """The latest engine known that is not newer than the one stated, or the oldest.
+
+    >>> _version("0.19.0"), _version("v0.27.1rc2"), _version("0.11.2")
+    ('vllm 0.19', 'vllm 0.24', 'vllm 0.19')
+    """
+    numbers = {name: _numbers(engine.number) for name, engine in ENGINES.items()}
+    older = [name for name, number in numbers.items() if number <= _numbers(stated)]
+    return max(older, key=numbers.__getitem__) if older else min(numbers, key=numbers.__getitem__)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The first two numbers of a version."""
+    return tuple(map(int, re.findall(r"\d+", version)[:2]))
 
 
 def _experts(facts: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def read_measured_run(folder: str | Path) -> MeasuredRun:
         raise FileError(str(folder), given=given, expected="the same requests in trace.jsonl and measured.csv")
     checked(requests.assign(arrival=requests["arrival_s"]), str(folder / "measured.csv"))
     meta = json.loads((folder / "meta.json").read_text())
-    facts = {**meta["engine_kwargs"], "kv_cache": meta.get("kv_cache")}
+    facts = {**meta["engine_kwargs"], "kv_cache": meta.get("kv_cache"), "vllm_version": meta.get("vllm_version")}
     settings = {"precision": "bf16", "enable_prefix_caching": True, "async_scheduling": True}
     settings |= settings_of(facts, str(folder / "meta.json"))
     return MeasuredRun(

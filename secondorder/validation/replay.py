@@ -26,13 +26,15 @@ LOADS = np.linspace(0.7, 1.3, 9)
 class Replay:
     """``measured`` and ``simulated``: frames of the same requests in the same order, with ``ttft, tpot, e2el`` (s).
 
-    ``closed_form``: value of each metric (s) by the closed form of the highest order inside its domain.
+    ``closed_form``: value of each metric (s) by the closed form of the highest order inside its domain. ``front_end``:
+    seconds that a client adds to each first token, in what is simulated and not in the closed form.
     """
 
     run: MeasuredRun
     scenario: Serving
     simulated: "pd.DataFrame"
     closed_form: Mapping[str, float]
+    front_end: float = 0.0
 
     @property
     def measured(self) -> "pd.DataFrame":
@@ -57,7 +59,7 @@ class Replay:
         return {metric: error for metric, error in found.items() if error is not None}
 
     def _replayed(self, rate: str) -> "pd.DataFrame":
-        return served(self.run, replace(self.scenario, arrivals=self.run.trace.at(rate)))
+        return served(self.run, replace(self.scenario, arrivals=self.run.trace.at(rate)), self.front_end)
 
     @cached_property
     def frame(self) -> "pd.DataFrame":
@@ -73,12 +75,16 @@ class Replay:
         return table.rename_axis("metric").reset_index().assign(run=self.run.name)
 
 
-def replay(run: MeasuredRun, scenario: Serving) -> Replay:
+def replay(run: MeasuredRun, scenario: Serving, front_end: float = 0.0) -> Replay:
     """Serve a measured run's requests by a scenario on it (``MeasuredRun.scenario``), and lay both side by side.
 
+    ``front_end``: seconds that a client adds to each first token, as ``Fit.front_end`` states them.
     Errors: those of the simulation; a scenario that no closed form can answer has none here.
     """
-    return Replay(run=run, scenario=scenario, simulated=served(run, scenario), closed_form=_closed_form(scenario))
+    simulated = served(run, scenario, front_end)
+    return Replay(
+        run=run, scenario=scenario, simulated=simulated, closed_form=_closed_form(scenario), front_end=front_end
+    )
 
 
 def _closed_form(scenario: Serving) -> dict[str, float]:

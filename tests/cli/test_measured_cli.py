@@ -155,3 +155,31 @@ def test_a_closed_loop_without_its_requests_is_replayed_and_not_calibrated(
     for arguments in (["calibrate", str(path), *COMMON], ["replay", str(path), *COMMON, "--figure", "x.png"]):
         assert main(arguments) == 2
         assert "agg, 4 users, a summary" in capsys.readouterr().err
+
+
+def test_a_replay_adds_the_front_end_of_its_profile(
+    result: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p.toml").write_text('step_time = "measured-roofline"\nfront_end = "10 ms"\n')
+    found = []
+    for step_time in ("measured-roofline", str(tmp_path / "p.toml")):
+        assert main(["replay", str(result), *COMMON, "--step-time", step_time, "--format", "json"]) == 0
+        rows = {row["metric"]: row["simulated"] for row in json.loads(capsys.readouterr().out)}
+        found.append([rows["ttft_mean"], rows["e2el_mean"], rows["tpot_mean"]])
+    assert np.subtract(*found[::-1]) == pytest.approx([0.01, 0.01, 0.0], abs=1e-9)
+
+
+def test_a_card_without_a_link_is_given_one(result: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    card = ["replay", str(result), "--model", "llama_3_1_8b", "--accelerator", "rtx_pro_6000", "--format", "json"]
+    degree = ["--setting", "tensor_parallel_size=2"]
+    assert main([*card, *degree]) == 2
+    assert "--setting 'link_bandwidth=64 GB/s'" in capsys.readouterr().err
+    assert main([*card, *degree, "--setting", "link_bandwidth=64 GB/s"]) == 0
+
+
+@pytest.mark.parametrize("setting", ["maximum=3", "model=x", "step_time=constant", "engine=vllm 0.19"])
+def test_a_setting_that_the_run_cannot_take_is_refused(
+    result: Path, capsys: pytest.CaptureFixture[str], setting: str
+) -> None:
+    assert main(["calibrate", str(result), *COMMON, "--setting", setting]) == 2
+    assert capsys.readouterr().err.startswith("secondorder: setting: got")

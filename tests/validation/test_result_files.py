@@ -317,6 +317,10 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "no times": (lambda: [{"request": "x", "latency": 3}], "got JSON without the times of requests"),
     "empty": (lambda: "", "expected"),
     "no request": (lambda: {"benchmarks": []}, "got 0 benchmarks"),
+    "times in ms": (
+        lambda: {**vllm(), "ttfts": [1e3 * r[3] for r in REQUESTS], "duration": 9.0},
+        "in a run of 9 s, expected times in seconds",
+    ),
     "two runs": (lambda: {"benchmarks": guidellm()["benchmarks"] * 2}, "got 2 benchmarks"),  # type: ignore[operator]
     "a list of numbers": (lambda: [1, 2, 3], "got JSON without the times of requests"),
     "no columns": (lambda: "a,b\n1,2\n", "also arrival, input_tokens, output_tokens, ttft"),
