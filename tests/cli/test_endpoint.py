@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import signal
 import socket
 import time
 from pathlib import Path
@@ -110,15 +111,21 @@ def test_at_its_end_the_endpoint_tells_and_records_what_it_answered(
 ) -> None:
     async def served_once(port: int, record: str) -> None:
         task = asyncio.create_task(served(scenario(async_scheduling=False), port, model="emulated", record=record))
-        await asyncio.sleep(0.05)
-        await asked(port, "/v1/completions", {"prompt": [1] * 100, "max_tokens": 3, "stream": True})
-        task.cancel()
+        for _ in range(200):
+            with contextlib.suppress(ConnectionRefusedError):
+                await asked(port, "/v1/completions", {"prompt": [1] * 100, "max_tokens": 3, "stream": True})
+                break
+            await asyncio.sleep(0.05)
+        signal.raise_signal(signal.SIGTERM)
         with contextlib.suppress(asyncio.CancelledError):
-            await task
+            await asyncio.wait_for(task, 10)
+        assert task.cancelled()
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     asyncio.run(served_once(port, str(tmp_path / "engine.csv")))
+    signal.signal(signal.SIGTERM, before)
     said = capsys.readouterr().err
     assert "1 requests; steps noticed late by" in said
     assert "the engine answered (ms): ttft mean 10.000, p50 10.000, p99 10.000; tpot mean 8.100" in said
