@@ -83,9 +83,9 @@ class MeasuredRoofline(Checked):
       have a higher floor of 8-bit experts.
 
     *Valid for* engines of 2025 and 2026 on H100 to B300, no speculation; the network's two numbers are of H100. A step
-    of a system and model left out of the fit was between .64 and 1.43 times this in 90 of 100 cases, of vLLM 0.11
-    and older between .57 and 1.74: ``band``. Workers that compute prompts alone give each expert more rows: ``for_prefill`` takes
-    ``prefill_grouped_efficiency``.
+    of a system and model left out of the fit was between .64 and 1.43 times this in 90 of 100 cases, of vLLM 0.11 and
+    older between .57 and 1.74: ``band``. Workers that compute prompts alone give each expert more rows:
+    ``for_prefill`` takes ``prefill_grouped_efficiency``.
     *Source*: fitted on 2,045 medians of vLLM, SGLang and TensorRT-LLM (silicon sample of aiconfigurator-core 0.12.0);
     memory, attention and 16-bit efficiencies from public kernel tables, not fitted. The network's numbers and
     ``prefill_grouped_efficiency`` were fitted on 417 medians with prefill and decode apart
