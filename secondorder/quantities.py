@@ -23,7 +23,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import pint
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from secondorder.errors import InputError, UnitError
 from secondorder.families import Members, family_of, fields_of, members_of, read_text
@@ -307,7 +307,7 @@ def _rule(hint: Any) -> tuple[Unit | None, tuple[Any, ...], Any, bool]:
     if get_origin(hint) is Annotated:
         kind, *extras = get_args(hint)
         unit = next((extra for extra in extras if isinstance(extra, Unit)), None)
-        return unit, tuple(extra for extra in extras if isinstance(extra, (Ge, Gt, Le))), kind, False
+        return unit, tuple(extra for extra in extras if isinstance(extra, (Ge, Gt, Le, Lt))), kind, False
     return None, (), hint, False
 
 
@@ -342,6 +342,8 @@ def _number(name: str, value: object, kind: type, bounds: tuple[Any, ...]) -> in
                 expected += f" above {bound.gt}"
             case Le():
                 expected += f" and at most {bound.le:.7g}"
+            case Lt():
+                expected += f" and below {bound.lt:.7g}"
     good = isinstance(value, (int, float)) or hasattr(value, "__index__") or hasattr(value, "__float__")
     good = good and not isinstance(value, (bool, str))
     if not good or not _finite(value) or (kind is int and value != int(value)):  # type: ignore[call-overload]
@@ -368,5 +370,7 @@ def _holds(bound: Any, number: float) -> bool:
             return number >= float(bound.ge)  # type: ignore[arg-type]
         case Gt():
             return number > float(bound.gt)  # type: ignore[arg-type]
+        case Lt():
+            return bool(number < bound.lt)
         case _:
             return bool(number <= bound.le)

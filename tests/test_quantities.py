@@ -7,7 +7,7 @@ from typing import Annotated
 
 import numpy as np
 import pytest
-from annotated_types import Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,6 +130,7 @@ class Example(Checked):
     wait: Duration | None = None
     servers: Count = 1
     share: Annotated[float, Gt(0), Le(1)] = 0.5
+    free: Annotated[float, Ge(0), Lt(1)] = 0.5
     on: bool = False
     inner: so.Poisson | None = None
     slow: Mapping[int, float] | Mapping[str, float] | None = None
@@ -149,6 +150,7 @@ BAD_FIELDS = [
     ({"servers": 10**400}, r"servers: got 10+\.\.\.0+ \(\d+ characters\), expected an integer"),
     ({"share": float("nan")}, r"share: got nan"),
     ({"share": 1.01}, r"share: got 1.01, expected a number above 0 and at most 1"),
+    ({"free": 1}, r"free: got 1, expected a number of at least 0 and below 1"),
     ({"on": 1}, r"on: got 1, expected true or false"),
     ({"inner": "poisson"}, r"inner: got '' without rate, expected poisson <rate>"),
     ({"slow": "3=2"}, r"slow: got '3=2', expected a table$"),

@@ -20,7 +20,7 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import lru_cache
 from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from secondorder.families import Family, family_of, members_of
 from secondorder.plans.text import listed, plain_value
@@ -153,6 +153,8 @@ def _number(kind: type, bounds: Sequence[object]) -> tuple[str, str]:
                 limits.append(f"above {least}")
             case Le(le=most):
                 limits.append(f"at most {most}")
+            case Lt(lt=most):
+                limits.append(f"below {most}")
     share = kind is float and Le(1) in bounds and (Ge(0) in bounds or Gt(0) in bounds)
     return "SHARE" if share else metavar, f"{expected} {' and '.join(limits)}".strip()
 

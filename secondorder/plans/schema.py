@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from secondorder.plans.fields import ShownField, shown_fields
 from secondorder.plans.text import plain_value
@@ -106,6 +106,8 @@ def _bounds(extras: Sequence[object]) -> Schema:
                 found["exclusiveMinimum"] = extra.gt
             case Le():
                 found["maximum"] = extra.le
+            case Lt():
+                found["exclusiveMaximum"] = extra.lt
     return found
 
 

@@ -19,7 +19,7 @@ from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Le
 
 from secondorder.arrays import Floats, Real
 from secondorder.errors import InputError
@@ -92,7 +92,7 @@ class Disaggregated(Checked):
     decode_pool: Pool | None = None
     users: Count | None = None
     draft_tokens: Annotated[int, Ge(0)] = 0
-    acceptance: Annotated[float, Ge(0), Lt(1)] = ACCEPTANCE
+    acceptance: Annotated[float, Ge(0), Le(1)] = ACCEPTANCE
     stream_interval: Count = 1
     front_end: Annotated[float, Ge(0)] = 0.0
     name: str = "disaggregated"
