@@ -365,12 +365,12 @@ def _finite(value: Any) -> bool:
 
 
 def _holds(bound: Any, number: float) -> bool:
+    if hasattr(bound, "lt"):
+        return bool(number < bound.lt)
     match bound:
         case Ge():
             return number >= float(bound.ge)  # type: ignore[arg-type]
         case Gt():
             return number > float(bound.gt)  # type: ignore[arg-type]
-        case Lt():
-            return bool(number < bound.lt)
         case _:
             return bool(number <= bound.le)
