@@ -27,6 +27,7 @@ GUESSES = 16  # numbers of decodes among which Little's law is first looked for
 LIKELY = 2.5  # standard deviations about the mean number of decodes within which it is likely
 MOST_WAITING = 100_000
 BURST = 4.0  # steps, over the square of the idle share, in which prompts that bunch meet: found by simulation
+NEGLIGIBLE = 1e-6  # share of the requests
 LEAST_DISPERSION = 0.2  # of the number of decodes, under arrivals as steady as they can be
 
 
@@ -44,8 +45,13 @@ class DecodeBatch:
 
     @cached_property
     def queues(self) -> list[PrefillQueue]:
-        """The prompts with each of ``numbers`` of sequences decoding, and at last with none; apart by their grids."""
-        return self._prompts_with(np.append(self.numbers, 0.0), self.burst).by_grid()
+        """The prompts with each of ``numbers`` of sequences decoding; apart by their grids."""
+        return self._prompts_with(self.numbers, self.burst).by_grid()
+
+    @property
+    def idle(self) -> PrefillQueue:
+        """The prompts where none decodes: where none waits either, the engine idles."""
+        return self._prompts_with(np.zeros(1), self.burst)
 
     def _prompts_with(self, decodes: Floats, burst: float = 1.0) -> PrefillQueue:
         context = decodes * self.demand.decode_context
@@ -131,7 +137,7 @@ class DecodeBatch:
     def steps(self) -> tuple[Floats, Floats, Floats]:
         """With each number of decodes: a step without prompts, a mean and a full one, s."""
         found = [(q.step_seconds[:, 0], q.mean_step, q.step_seconds[:, -1]) for q in self.queues]
-        least, usual, full = (np.concatenate(part)[:-1] for part in zip(*found, strict=True))
+        least, usual, full = (np.concatenate(part) for part in zip(*found, strict=True))
         return least, usual, full
 
     @cached_property
@@ -234,17 +240,24 @@ class DecodeBatch:
         return self.rate * (bunched + 2 * departures * first + departures**2 * second) + departures
 
     @cached_property
+    def _by_mean_steps(self) -> Floats:
+        """Law of the number of decodes where every step were a mean one: tells what is likely."""
+        return self._decodes(self._mean_stays, self._dispersion)
+
+    @cached_property
     def _likely(self) -> Booleans:
-        """Which of ``numbers`` are likely; the last entry, for none at all, is always true."""
-        place = np.arange(len(self.numbers) + 1)
-        if self.demand.decode_steps <= 0:
-            return np.asarray(place == len(self.numbers), bool)
-        law = self._decodes(self._mean_stays, self._dispersion)
+        """Which of ``numbers`` are likely."""
+        place, law = np.arange(len(self.numbers)), self._by_mean_steps
         numbers = np.minimum(np.arange(len(law)), self.slots)
         mean = float((numbers * law).sum())
         spread = float(np.sqrt((law * (numbers - mean) ** 2).sum()))
         at = np.searchsorted(self.numbers, (mean - LIKELY * spread, mean + LIKELY * spread))
-        return np.asarray(((place >= at[0] - 1) & (place <= at[1])) | (place == len(self.numbers)), bool)
+        return np.asarray((place >= at[0] - 1) & (place <= at[1]), bool)
+
+    @cached_property
+    def never_idle(self) -> bool:
+        """Whether next to no request finds an engine where none decodes."""
+        return self.demand.decode_steps > 0 and float(self._by_mean_steps[0]) < NEGLIGIBLE
 
     @cached_property
     def _met(self) -> list[tuple[PrefillQueue, FirstToken, Booleans]]:
@@ -255,7 +268,7 @@ class DecodeBatch:
 
     @cached_property
     def first_tokens(self) -> list[tuple[Floats, Floats]]:
-        """Laws of the time to first token with each of the likely numbers of decodes, and at last with none."""
+        """Laws of the time to first token with each of the likely numbers of decodes."""
         return [law for _, first, _ in self._met for law in first.laws]
 
     @cached_property
@@ -265,8 +278,8 @@ class DecodeBatch:
         The moments have an axis for the numbers, one for the order and one for the lengths.
         """
         steps, _, shares = self.lengths
-        moments = np.concatenate([queue.run_moments(steps, first, which) for queue, first, which in self._met])[:-1]
-        return self.numbers[self._likely[:-1]], np.asarray((moments * shares[:, None, :]).sum(axis=1))
+        moments = np.concatenate([queue.run_moments(steps, first, which) for queue, first, which in self._met])
+        return self.numbers[self._likely], np.asarray((moments * shares[:, None, :]).sum(axis=1))
 
     @cached_property
     def decodes(self) -> Floats:

@@ -101,9 +101,8 @@ class PrefillQueue:
         return found
 
     def by_grid(self) -> "list[PrefillQueue]":
-        """Parts that are solved on one grid each, in order; an engine without decodes idles, and is apart."""
-        alike = list(zip(self._grids, self.decodes > 0, strict=True))
-        borders = [at for at in range(1, len(alike)) if alike[at] != alike[at - 1]]
+        """Parts that are solved on one grid each, in order."""
+        borders = [at for at in range(1, len(self._grids)) if self._grids[at] != self._grids[at - 1]]
         if not borders:
             return [self]
         places = [slice(*ends) for ends in pairwise([0, *borders, len(self._grids)])]

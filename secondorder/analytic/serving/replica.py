@@ -16,8 +16,7 @@ import numpy.typing as npt
 
 from secondorder.analytic.serving.decode_batch import DecodeBatch
 from secondorder.analytic.serving.domain import cache_overflow, outside
-from secondorder.analytic.serving.first_token import ALIKE
-from secondorder.analytic.serving.runs import LEVELS, Edges, RunLaw, binned, parts
+from secondorder.analytic.serving.runs import LEVELS, Edges, RunLaw, binned, parts, parts_of_rising
 from secondorder.analytic.serving.saturation import Saturation, saturation
 from secondorder.arrays import Floats
 from secondorder.errors import Unstable
@@ -28,7 +27,7 @@ ABOUT = 0.02  # relative distance within which a first guess of a quantile is mo
 CHORD = 1e-3  # relative width of an interval on which a law is taken for straight
 HIT = 1e-4  # share of a probability that is met as good as exactly
 RUNS: Edges = (*np.arange(108) / 120, *(1 - np.geomspace(0.1, 5e-4, 48)), 1.0)  # cuts of a run of steps
-TIMES: Edges = (*np.arange(90) / 100, *(1 - np.geomspace(0.1, 2e-4, 48)), 1.0)  # cuts of a time to first token
+TIMES: Edges = (*np.arange(1440) / 1600, *(1 - np.geomspace(0.1, 1e-4, 480)), 1.0)  # cuts of a time to first token
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +101,8 @@ class Replica:
     def _levels(self) -> tuple[Floats, Floats]:
         """Numbers of decodes that a request meets, with the share of requests that each stands for.
 
-        None at all is a case of its own: the engine idles. The others are means of parts of the law.
+        None at all is a case of its own, the first, unless next to none meet it: the engine idles. The others are means
+        of parts of the law.
         """
         law = self.decodes
         if len(law) == 1:
@@ -110,33 +110,35 @@ class Replica:
         more = 0.0 if self.batch.burst == 1 else max(self.batch.fluctuations.found_more, 0.0)
         numbers = np.minimum(np.arange(1, len(law)) + more, self.batch.slots)
         means, shares = parts(numbers, law[1:], LEVELS)
+        if self.batch.never_idle:
+            return means, shares
         return np.concatenate([[0.0], means]), np.concatenate([law[:1], shares * (1 - law[0])])
 
     @cached_property
-    def _first_tokens(self) -> tuple[Floats, Floats]:
-        """Atoms (s) of the time to first token, a row for each of ``_levels``, and their common weights.
+    def _idle_law(self) -> tuple[Floats, Floats]:
+        """Law of the time to first token where none decodes: times (s, rising) and weights."""
+        return self.batch.idle.first_token.laws[0]
 
-        Between two numbers of decodes that are solved, quantiles are interpolated.
-        """
-        levels, _ = self._levels
-        if len(levels) == 1:
-            alone, weight = parts(*self.batch.first_tokens[-1], TIMES)
-            return alone[None, :], weight
-        *busy_laws, idle = self.batch.first_tokens
-        alone, weight = parts(*idle, TIMES)
-        numbers, _ = self.batch.solved
-        solved = np.array([parts(*law, TIMES)[0] for law in busy_laws])
-        low, part = _between(levels[1:], numbers)
-        busy = solved[low] * (1 - part[:, None]) + solved[np.minimum(low + 1, len(numbers) - 1)] * part[:, None]
-        return np.concatenate([alone[None, :], busy]), weight
+    def _first_tokens(self, cuts: Edges) -> Floats:
+        """Times to first token (s): a row for each of ``_levels``, the means of parts of the law that lie between cuts."""
+        levels, found = self._levels[0], []
+        if not self.batch.never_idle:
+            levels = levels[1:]
+            found.append(parts_of_rising(*self._idle_law, cuts)[None, :])
+        if len(levels):
+            numbers, _ = self.batch.solved
+            solved = np.array([parts_of_rising(*law, cuts) for law in self.batch.first_tokens])
+            low, part = _between(levels, numbers)
+            above = solved[np.minimum(low + 1, len(numbers) - 1)]
+            found.append(solved[low] * (1 - part[:, None]) + above * part[:, None])
+        return np.concatenate(found)
 
     @cached_property
     def first_token(self) -> tuple[Floats, Floats]:
         """Law of the time to first token without a wait for a slot: atoms (s, rising) and weights."""
-        atoms, weight = self._first_tokens
-        mass, atoms = (self._levels[1][:, None] * weight).ravel(), atoms.ravel()
-        order = np.lexsort((mass, np.round(atoms / atoms.max() / ALIKE)))
-        return atoms[order], mass[order] / mass.sum()
+        atoms = self._first_tokens(TIMES)
+        mass = self._levels[1][:, None] * np.diff(TIMES)
+        return binned(atoms.ravel(), mass.ravel() / mass.sum())
 
     @cached_property
     def ttft_mean(self) -> float:
@@ -297,8 +299,7 @@ class Replica:
     @cached_property
     def _end_to_end(self) -> tuple[Floats, Floats]:
         """Law of the end-to-end latency without a wait for a slot: atoms (s, rising) and weights."""
-        atoms, mass = self._first_tokens
-        atoms, mass = parts(atoms, mass, LEVELS)
+        atoms, mass = self._first_tokens(LEVELS), np.diff(LEVELS)
         shares = self._levels[1]
         found = [(self.first_token[0], self.batch.single * self.first_token[1])]
         if self.batch.single < 1:

@@ -143,17 +143,20 @@ def parts(values: Floats, weight: Floats, edges: Edges = FINE) -> tuple[Floats, 
     (array([1.        , 2.33333333]), array([0.25, 0.75]))
     """
     order = np.argsort(values, axis=-1, kind="stable")
-    values = np.take_along_axis(values, order, axis=-1)
-    weight, cuts = weight[order], np.asarray(edges, float)
-    mass, sums = (np.zeros((*values.shape[:-1], values.shape[-1] + 1)) for _ in range(2))
-    weight.cumsum(axis=-1, out=mass[..., 1:])
-    (values * weight).cumsum(axis=-1, out=sums[..., 1:])
+    values, weight = np.take_along_axis(values, order, axis=-1), weight[order]
     if values.ndim == 1:
-        means = np.diff(np.interp(cuts * mass[-1], mass, sums)) / (np.diff(cuts) * mass[-1])
-        return means, np.diff(cuts)
-    rows = zip(mass, sums, strict=True)
-    ends = np.array([np.interp(cuts * m[-1], m, s) for m, s in rows])
-    return np.diff(ends, axis=-1) / (np.diff(cuts) * mass[:, -1:]), np.diff(cuts)
+        return parts_of_rising(values, weight, edges), np.diff(edges)
+    rows = zip(values, weight, strict=True)
+    return np.array([parts_of_rising(*row, edges) for row in rows]), np.diff(edges)
+
+
+def parts_of_rising(values: Floats, weight: Floats, edges: Edges) -> Floats:
+    """The means of ``parts`` of a law whose values rise."""
+    mass, sums = np.zeros((2, len(values) + 1))
+    weight.cumsum(out=mass[1:])
+    (values * weight).cumsum(out=sums[1:])
+    cuts = np.asarray(edges, float) * mass[-1]
+    return np.asarray(np.diff(np.interp(cuts, mass, sums)) / np.diff(cuts))
 
 
 def binned(atoms: Floats, weight: Floats, bins: int = 4096) -> tuple[Floats, Floats]:
