@@ -126,7 +126,7 @@ class MeasuredRoofline(Checked):
     @property
     def band(self) -> StepBand:
         """Measured over predicted steps of nine in ten rows that were left out of the fit."""
-        return ENGINES[self.engine].band if self == MeasuredRoofline(engine=self.engine) else UNKNOWN
+        return ENGINES[self.engine].band if self == _by_default(self.engine) else UNKNOWN
 
     @property
     def host(self) -> Engine:
@@ -217,6 +217,11 @@ class MeasuredRoofline(Checked):
         if precision in ("fp8", "int8", "fp6"):
             return self.fp8_efficiency
         return self.fp4_efficiency if precision in ("fp4", "int4") else self.bf16_efficiency
+
+
+@cache
+def _by_default(engine: str) -> MeasuredRoofline:
+    return MeasuredRoofline(engine=engine)
 
 
 def _peak_16(device: Accelerator) -> float:

@@ -23,7 +23,7 @@ A step processes prefill chunks and decoding sequences together. What it costs d
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -152,7 +152,7 @@ class Roofline(Checked):
     @property
     def band(self) -> StepBand:
         """Measured over predicted time per token of nine in ten rows (``benchmarks/step_times.py``)."""
-        return ROOFLINE_BAND if self == type(self)() else UNKNOWN
+        return ROOFLINE_BAND if self == _by_default() else UNKNOWN
 
     def seconds(self, placement: Placement) -> "StepFunction[RooflineCoefficients]":
         return StepFunction(roofline_seconds, self.coefficients(placement))
@@ -193,6 +193,11 @@ class Roofline(Checked):
         latency = reductions * 2 * (ranks - 1) * si(self.link_latency)
         moved = reductions * 2 * (ranks - 1) / ranks * model.hidden * bytes_per_value(placement.precision)
         return si(self.host_overhead) + latency, moved / si(link)
+
+
+@cache
+def _by_default() -> Roofline:
+    return Roofline()
 
 
 class TouchedWeights(NamedTuple):

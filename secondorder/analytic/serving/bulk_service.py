@@ -18,6 +18,8 @@ from secondorder.arrays import Booleans, Complexes, Floats
 
 NOISE = 1e-14
 """Probabilities up to this are rounding errors of a transform, which a tilt would make large."""
+SCALED = 16
+"""States after which probabilities are scaled, so that they remain floats."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +163,7 @@ def stationary(moves: Floats) -> Floats:
     law[:, 0] = 1.0
     for n in range(1, last + 1):
         law[:, n] = (law[:, :n] * moves[:, :n, n]).sum(axis=-1)
-        large = (
-            np.frexp(np.maximum(law[:, n], 1.0))[1] - 1
-        )  # by a power of 2, which rounds nothing: state 0 may be rare
-        law[:, : n + 1] = np.ldexp(law[:, : n + 1], -large[:, None])
+        if n % SCALED == 0:  # by a power of 2, which rounds nothing: state 0 may be rare
+            large = np.frexp(law[:, : n + 1].max(axis=-1))[1] - 1
+            law[:, : n + 1] = np.ldexp(law[:, : n + 1], -large[:, None])
     return np.asarray(law / law.sum(axis=-1, keepdims=True))

@@ -12,6 +12,9 @@ from secondorder.analytic.serving.time_grid import BINS, TimeGrid
 from secondorder.analytic.serving.transforms import exp
 from secondorder.analytic.serving.under_way import (
     AGES,
+    BUSY,
+    FREE,
+    FULL,
     NEGLIGIBLE,
     NONE,
     TINY,
@@ -127,16 +130,19 @@ class FirstToken:
         found, delays = self._under_way, self._under_way.scheduled.seconds
         begin = found.rest[..., None] + np.arange(own.shape[2]) * self.steps[:, -1, None, None]
         half = (found.elapsed + found.rest) / len(AGES)
-        parts = [self._ends(own[:, :, :SOON], begin[:, :, :SOON], seen[:, :, :SOON], half, found.case)]
+        ends = [self._ends(own[:, :, :SOON], begin[:, :, :SOON], seen[:, :, :SOON], half, found.case)]
         if own.shape[2] > SOON:
             cells, wait, behind = _halves_together(own[:, :, SOON:], begin[:, :, SOON:], seen[:, :, SOON:])
-            parts.append(self._ends(cells, wait, behind, 2 * half[:, ::2], found.case[::2]))
-        first, last, weight, case = (np.concatenate(each, axis=-1) for each in zip(*parts, strict=True))
+            ends.append(self._ends(cells, wait, behind, 2 * half[:, ::2], found.case[::2]))
+        first, last, weight, case = (np.concatenate(each, axis=-1) for each in zip(*ends, strict=True))
         grid = TimeGrid.over(first.min(axis=1), np.where(weight > 0, last, 0.0).max(axis=1) + delays[:, -1])
-        mass = np.zeros((len(first), BINS))
-        for at in range(NONE, found.scheduled.laws.shape[1]):
-            some = grid.anywhere(first[:, case == at], last[:, case == at], weight[:, case == at])
-            mass += some if at == NONE else grid.later(some, delays, found.scheduled.laws[:, at])
+        whole = np.where(case == FULL, delays[:, -1:], 0.0)
+        known = (case == NONE) | (case == FULL)
+        mass = grid.anywhere(first[:, known] + whole[:, known], last[:, known] + whole[:, known], weight[:, known])
+        some = [(at, case == at) for at in (FREE, BUSY) if at < found.scheduled.laws.shape[1]]
+        if some:
+            parts = [grid.anywhere(first[:, here], last[:, here], weight[:, here]) for _, here in some]
+            mass += grid.later(np.stack(parts, axis=1), delays, found.scheduled.laws[:, : len(some)])
         mass /= mass.sum(axis=1, keepdims=True)
         return [(times[row > TINY], row[row > TINY]) for times, row in zip(grid.times, mass, strict=True)]
 

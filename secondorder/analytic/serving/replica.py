@@ -279,8 +279,8 @@ class Replica:
         """Levels, and about where the quantiles of the time per output token lie, s: from the runs in few atoms."""
         steps, weight, _ = self.batch.lengths
         both = self._levels[1][:, None, None] * weight[:, None] * np.diff(LEVELS)
-        atoms, mass = parts((self._run_atoms / steps[:, None]).ravel(), both.ravel())
-        return mass.cumsum() - mass / 2, atoms
+        atoms, mass = binned((self._run_atoms / steps[:, None]).ravel(), both.ravel())
+        return (mass.cumsum() - mass / 2) / mass.sum(), atoms
 
     def e2el_quantile(self, level: float) -> float:
         """Quantile of the end-to-end latency, s: the time to first token, then the run of steps.

@@ -138,11 +138,25 @@ def saturation(scenario: Serving, *, reserve_full_length: bool = False) -> Satur
     10 % higher); a spread of 10 % dissolves them. Data-parallel ranks: see ``ranks``. *Source*: mean-value balance of
     slots and tokens; held tokens are length-biased.
     """
-    found = _with_full_length if reserve_full_length else _on_demand
-    if scenario.data_parallel_size == 1:
+    return _with_full_length(scenario) if reserve_full_length else _on_demand(scenario)
+
+
+@remembered(engine_and_lengths)
+def _on_demand(scenario: Serving) -> Saturation:
+    return _of_ranks(scenario, partial(_saturation, reserve_full_length=False))
+
+
+@remembered(engine_and_lengths)
+def _with_full_length(scenario: Serving) -> Saturation:
+    return _of_ranks(scenario, partial(_saturation, reserve_full_length=True))
+
+
+def _of_ranks(scenario: Serving, found: Callable[[Serving], Saturation]) -> Saturation:
+    """That of all ranks of a scenario, where ``found`` tells that of one scheduler."""
+    ranks = scenario.data_parallel_size
+    if ranks == 1:
         return found(scenario)
     each, one = _in_lockstep(scenario, found)
-    ranks = scenario.data_parallel_size
     return replace(one, rate=ranks * each, sequences=ranks * one.sequences, decodes=ranks * one.decodes, waves=None)
 
 
@@ -167,16 +181,6 @@ def _rate_among(one: Saturation, rank: Serving, others: float) -> float:
     """Where a rank saturates whose others have this rate (request/s), with the schedule of ``one``."""
     assert one.step_by is not None
     return one.rate * one.step / one.step_by(step_among(rank, others))
-
-
-@remembered(engine_and_lengths)
-def _on_demand(scenario: Serving) -> Saturation:
-    return _saturation(scenario, reserve_full_length=False)
-
-
-@remembered(engine_and_lengths)
-def _with_full_length(scenario: Serving) -> Saturation:
-    return _saturation(scenario, reserve_full_length=True)
 
 
 def _saturation(scenario: Serving, *, reserve_full_length: bool) -> Saturation:

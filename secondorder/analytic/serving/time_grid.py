@@ -44,9 +44,13 @@ class TimeGrid:
         return np.asarray(np.maximum(slope.cumsum(axis=1), 0.0))
 
     def later(self, masses: Floats, delays: Floats, weight: Floats) -> Floats:
-        """Masses by law and bin after an independent delay, which takes each of ``delays`` (s) with this weight."""
-        delay = self._shared(delays / self.width[:, None], weight)
-        found = np.fft.irfft(np.fft.rfft(masses) * np.fft.rfft(delay), n=BINS)
+        """Masses by law and bin after independent delays, of several cases together.
+
+        ``masses`` by law, case and bin; in each case the delay takes each of ``delays`` (s) with the case's ``weight``.
+        """
+        places = delays / self.width[:, None]
+        delay = np.stack([self._shared(places, case) for case in weight.swapaxes(0, 1)], axis=1)
+        found = np.fft.irfft((np.fft.rfft(masses) * np.fft.rfft(delay)).sum(axis=1), n=BINS)
         return np.asarray(np.maximum(found, 0.0))
 
     def _shared(self, places: Floats, weight: Floats) -> Floats:
