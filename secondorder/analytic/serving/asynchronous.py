@@ -51,9 +51,9 @@ class Ahead:
         after_full = _law(arrivals, most)
         second = _normed(after_full[:, low])
         last, later = _normed(backlog[:, low]), _normed(backlog[:, low])
-        in_second, in_later = _during(arrivals, second), _during(arrivals, later)
+        in_second, in_later = arrivals.during(second), arrivals.during(later)
         for _ in range(ROUNDS):
-            in_last = _during(arrivals, last)
+            in_last = arrivals.during(last)
             after_last, after_later = _law(arrivals, in_last), _law(arrivals, in_later)
             few = _beyond(after_full, cap), _beyond(after_last, cap), _beyond(after_later, cap)
             twice = 1 - few[0]  # probabilities relative to the first kind after a full step
@@ -69,7 +69,7 @@ class Ahead:
             later = _normed(more[:, None] * after_later[:, low] + twice[:, None] * after_last[:, low])
             shares = weights[:, :2] * np.stack([1 - few[2], 1 - few[1]], axis=1)
             shares /= shares.sum(axis=1, keepdims=True)
-            in_later = shares[:, :1] * _during(arrivals, later) + shares[:, 1:] * in_second
+            in_later = shares[:, :1] * arrivals.during(later) + shares[:, 1:] * in_second
         taken = weights[..., None] * np.stack([later, second, last], axis=1)
         total = taken.sum(axis=(1, 2)) + full.sum(axis=1)
         return cls(taken=taken / total[:, None, None], waiting=waiting, full=full / total[:, None])
@@ -98,11 +98,6 @@ class Ahead:
 def _law(arrivals: TiltedArrivals, transform: Complexes) -> Floats:
     """Probabilities of ``0 .. size/2 - 1`` cells, from a tilted transform of each queue."""
     return np.maximum(arrivals.untilt(transform[:, None], arrivals.size // 2)[:, 0], 0.0)
-
-
-def _during(arrivals: TiltedArrivals, taken: Floats) -> Complexes:
-    """Tilted transforms of what arrives in a step that takes cells of this law."""
-    return np.asarray(np.einsum("qi,qif->qf", taken, arrivals.rows))
 
 
 def _beyond(law: Floats, cap: int) -> Floats:

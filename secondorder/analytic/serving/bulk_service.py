@@ -57,6 +57,19 @@ class TiltedArrivals:
         """The first probabilities of several laws of each queue, from their tilted transforms."""
         return np.asarray(np.fft.irfft(transform, n=self.size)[..., :length] * self.fall[..., :length])
 
+    def during(self, taken: Floats) -> Complexes:
+        """Tilted transforms of what arrives in a round that takes units of a law, one of each queue."""
+        return np.asarray(np.einsum("qi,qif->qf", taken, self._parts).view(complex))  # by one thread: others wake late
+
+    def in_rounds(self, taken: Floats) -> Complexes:
+        """The same of several laws of each queue."""
+        return np.asarray((taken @ self._parts).view(complex))
+
+    @cached_property
+    def _parts(self) -> Floats:
+        """Real and imaginary parts of ``rows`` in turn: weights are real."""
+        return np.asarray(np.ascontiguousarray(self.rows).view(float))
+
     def left_over(self, laws: Floats) -> Complexes:
         """Tilted transforms of what a round leaves over where it leaves any, from several laws of each queue."""
         cap, length = self.cap, laws.shape[-1]
@@ -69,7 +82,7 @@ class TiltedArrivals:
     def next_backlog(self, laws: Floats) -> Floats:
         """Laws of the backlog a round later, of several of each queue; cut at as many units as they have."""
         cap, length = self.cap, laws.shape[-1]
-        low = laws[..., : cap + 1] @ self.rows
+        low = self.in_rounds(laws[..., : cap + 1])
         found = self.untilt(low + self.left_over(laws) * self.rows[:, None, -1], length)
         found = np.maximum(found, 0.0)
         return np.asarray(found / found.sum(axis=-1, keepdims=True))
@@ -113,36 +126,25 @@ def stationary_backlog(arrivals: TiltedArrivals) -> Floats:
     With ``p(z) = A_cap(z) z^-cap`` the transform of a step of the walk, ``1 - p = F_+ F_-``, where ``F_+`` has powers
     of ``z`` from 0 on and ``F_-`` negative ones: the exponentials of the two halves of the cepstrum of ``1 - p``.
     ``1/F_-`` counts the new minima of the walk at each depth, ``1 - F_-`` is the law of the next one. So the chain
-    watched below ``cap`` alone has the transitions ``a_i(j) + sum_w v_i(w) D(w - j)``, ``v_i = a_i / F_-`` the
-    minima visited above ``cap`` and ``D = 1 - F_-``; and above ``cap`` the law is ``[sum_i pi_i v_i]_+ / F_+``.
+    watched up to ``cap`` alone has the transitions ``a_i(j) + sum_{w > cap} v_i(w) D(w - j)``, ``v_i = a_i / F_-`` the
+    minima visited and ``D = 1 - F_-``; as ``a_i = v_i F_-``, that is ``sum_{w <= cap} v_i(w) F_-(j - w)``; and above ``cap`` the law is ``[sum_i pi_i v_i]_+ / F_+``.
 
     *Exact* apart from what wraps around ``size``. *Source*: Wiener-Hopf factorisation by transforms, Asmussen, Applied
     Probability and Queues (2003), VIII.3; Grübel 1991 (Algorithm AS 265); elimination by Grassmann, Taksar, Heyman
     1985.
     """
-    rows, size, cap, half = arrivals.rows, arrivals.size, arrivals.cap, arrivals.size // 2
+    size, cap, half = arrivals.size, arrivals.cap, arrivals.size // 2
     walk = Walk.of(arrivals)
-    laws = arrivals.untilt(rows, cap + 1)
-    minima = arrivals.untilt(rows / walk.down[:, None], 2 * cap + 1)[..., cap + 1 :]
-    depth = np.arange(1, cap + 1)
-    descent = -np.fft.irfft(walk.down, n=size)[:, size - depth] * arrivals.rise[:, depth]
-    low = stationary(np.maximum(laws + _landing(minima, descent), 0.0))
+    minima = arrivals.untilt(arrivals.rows / walk.down[:, None], cap + 1)
+    units = np.arange(cap + 1)
+    falls = np.fft.irfft(walk.down, n=size)[:, -units] * arrivals.rise[:, : cap + 1]
+    landing = np.tril(falls[:, np.abs(units[:, None] - units)])  # from w to j, w >= j
+    low = stationary(np.maximum(minima @ landing, 0.0))
 
-    law = walk.above(np.einsum("qi,qik->qk", low, rows))  # by one thread: others take longer to wake
+    law = walk.above(arrivals.during(low))
     law[:, : cap + 1] = low[:, :half]
     law = np.maximum(law, 0.0)
     return np.asarray(law / law.sum(axis=1, keepdims=True))
-
-
-def _landing(minima: Floats, descent: Floats) -> Floats:
-    """Where the walk lands at or below ``cap``, from minima ``cap + 1, cap + 2, ...`` by this many units at once."""
-    cap = descent.shape[-1]
-    size = 1 << int(np.ceil(np.log2(2 * cap)))
-    backwards = np.fft.rfft(minima[..., ::-1], n=size)  # the minimum nearest to cap is the last one
-    falls = np.fft.irfft(backwards * np.fft.rfft(descent, n=size)[:, None], n=size)
-    found = np.zeros((*minima.shape[:-1], cap + 1))
-    found[..., 1:] = falls[..., cap - 1 : 2 * cap - 1][..., ::-1]
-    return found
 
 
 def stationary(moves: Floats) -> Floats:

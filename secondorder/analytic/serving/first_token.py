@@ -205,7 +205,7 @@ class FirstToken:
         first = np.maximum(np.fft.irfft(first, n=self._size)[..., :length], 0.0)
         taken = np.zeros((*behind.shape[:-1], 2, cap + 1))
         taken[..., 0, :], taken[..., 1, -1] = fits / np.maximum(fits.sum(axis=-1, keepdims=True), TINY), 1.0
-        rows = taken.reshape(len(taken), -1, cap + 1) @ arrivals.rows
+        rows = arrivals.in_rounds(taken.reshape(len(taken), -1, cap + 1))
         during = np.maximum(arrivals.untilt(rows, length), 0.0).reshape(first.shape)
         return first / first.sum(axis=(-1, -2), keepdims=True), during
 
@@ -222,7 +222,7 @@ class FirstToken:
         at_once = np.stack([*cases, own[..., 1:].sum(axis=(2, 3))], axis=2)
         taken = at_once @ np.concatenate([scheduled, full], axis=1)
         taken /= np.maximum(taken.sum(axis=-1, keepdims=True), TINY)
-        during = arrivals.untilt(taken @ arrivals.rows, self.backlog.shape[1])
+        during = arrivals.untilt(arrivals.in_rounds(taken), self.backlog.shape[1])
         return np.fft.rfft(during, n=self._size)
 
 
