@@ -135,7 +135,7 @@ def stationary_backlog(arrivals: TiltedArrivals) -> Floats:
     """
     size, cap, half = arrivals.size, arrivals.cap, arrivals.size // 2
     walk = Walk.of(arrivals)
-    minima = arrivals.untilt(arrivals.rows / walk.down[:, None], cap + 1)
+    minima = arrivals.untilt(arrivals.rows * (1 / walk.down)[:, None], cap + 1)
     units = np.arange(cap + 1)
     falls = np.fft.irfft(walk.down, n=size)[:, -units] * arrivals.rise[:, : cap + 1]
     landing = np.tril(falls[:, np.abs(units[:, None] - units)])  # from w to j, w >= j

@@ -27,7 +27,7 @@ GUESSES = 16  # numbers of decodes among which Little's law is first looked for
 LIKELY = 2.5  # standard deviations about the mean number of decodes within which it is likely
 MOST_WAITING = 100_000
 BURST = 4.0  # steps, over the square of the idle share, in which prompts that bunch meet: found by simulation
-NEGLIGIBLE = 1e-6  # share of the requests
+NEGLIGIBLE = 1e-5  # share of the requests, against quantiles up to 1e-2
 LEAST_DISPERSION = 0.2  # of the number of decodes, under arrivals as steady as they can be
 
 

@@ -40,7 +40,7 @@ class TimeGrid:
         length = np.maximum((last - first) / self.width[:, None], 1.0)
         rise = weight / length
         begin = middle / self.width[:, None] - length / 2
-        slope = self._shared(begin, rise) - self._shared(begin + length, rise)
+        slope = self._shared(np.concatenate([begin, begin + length], axis=1), np.concatenate([rise, -rise], axis=1))
         return np.asarray(np.maximum(slope.cumsum(axis=1), 0.0))
 
     def later(self, masses: Floats, delays: Floats, weight: Floats) -> Floats:
