@@ -175,7 +175,9 @@ class FirstToken:
         middle = begin[..., None] + self.last[:, None, None]
         half = length[..., None, None] / 2
         begins, ends = ((middle + side).reshape(shape[0], -1) for side in (-half, half))
-        return begins, ends, law.reshape(shape[0], -1), np.repeat(case, law.shape[2] * law.shape[3])
+        law, case = law.reshape(shape[0], -1), np.repeat(case, law.shape[2] * law.shape[3])
+        some = (law > 0).any(axis=0)
+        return begins[:, some], ends[:, some], law[:, some], case[some]
 
     @cached_property
     def backlog_behind(self) -> Floats:
