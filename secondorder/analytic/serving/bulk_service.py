@@ -127,7 +127,8 @@ def stationary_backlog(arrivals: TiltedArrivals) -> Floats:
     of ``z`` from 0 on and ``F_-`` negative ones: the exponentials of the two halves of the cepstrum of ``1 - p``.
     ``1/F_-`` counts the new minima of the walk at each depth, ``1 - F_-`` is the law of the next one. So the chain
     watched up to ``cap`` alone has the transitions ``a_i(j) + sum_{w > cap} v_i(w) D(w - j)``, ``v_i = a_i / F_-`` the
-    minima visited and ``D = 1 - F_-``; as ``a_i = v_i F_-``, that is ``sum_{w <= cap} v_i(w) F_-(j - w)``; and above ``cap`` the law is ``[sum_i pi_i v_i]_+ / F_+``.
+    minima visited and ``D = 1 - F_-``; as ``a_i = v_i F_-``, that is ``sum_{w <= cap} v_i(w) F_-(j - w)``. Above
+    ``cap`` the law is ``[sum_i pi_i v_i]_+ / F_+``.
 
     *Exact* apart from what wraps around ``size``. *Source*: Wiener-Hopf factorisation by transforms, Asmussen, Applied
     Probability and Queues (2003), VIII.3; Grübel 1991 (Algorithm AS 265); elimination by Grassmann, Taksar, Heyman

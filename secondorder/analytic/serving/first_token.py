@@ -8,7 +8,7 @@ import numpy as np
 from secondorder.analytic.serving.asynchronous import Ahead
 from secondorder.analytic.serving.bulk_service import TiltedArrivals
 from secondorder.analytic.serving.bursts import burst, rest_of_burst
-from secondorder.analytic.serving.time_grid import BINS, TimeGrid
+from secondorder.analytic.serving.time_grid import TimeGrid
 from secondorder.analytic.serving.transforms import exp
 from secondorder.analytic.serving.under_way import (
     AGES,

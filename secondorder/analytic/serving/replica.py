@@ -120,7 +120,7 @@ class Replica:
         return self.batch.idle.first_token.laws[0]
 
     def _first_tokens(self, cuts: Edges) -> Floats:
-        """Times to first token (s): a row for each of ``_levels``, the means of parts of the law that lie between cuts."""
+        """Times to first token (s): a row for each of ``_levels``, means of the parts between cuts of the law."""
         levels, found = self._levels[0], []
         if not self.batch.never_idle:
             levels = levels[1:]
