@@ -4,7 +4,7 @@
     python benchmarks/solve_speed.py --against before.json    (with this one)
     python benchmarks/solve_speed.py                          (times alone, in `make bench`)
 
-`--markdown` prints the table of `docs/service_accuracy.md`.
+`--markdown` prints the table of `docs/speed.md`.
 
 The services: those of the README and the documentation, and random ones (`serving_accuracy.service`). Each is solved
 where nothing is cached yet of it, once more at a rate 1 % higher, and once more unchanged. Times are those of the
