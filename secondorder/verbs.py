@@ -11,7 +11,7 @@ from secondorder.scenarios.scenario import Scenario
 from secondorder.scenarios.step_band import engines_in, step_band
 from secondorder.simulate.witness import Witness, chosen
 from secondorder.systems.registry import system_of
-from secondorder.systems.system import loaded
+from secondorder.systems.system import System, loaded
 
 MOST_REQUESTS = 10_000_000
 """Requests of one run, which are all held in memory."""
@@ -25,7 +25,7 @@ def solve(scenario: Scenario) -> Answer:
     Errors: ``Unstable`` when the load is at or past saturation.
     """
     system = system_of(scenario)
-    _check_engines(scenario, system.has_tiers)
+    _check_engines(scenario, system)
     with _within_numbers(scenario):
         answer = _finite(loaded(system.closed_form)(scenario).in_units_of(system.metrics))
     answer = answer.with_band(step_band(scenario))
@@ -63,7 +63,7 @@ def simulate(
     that the scenario uses.
     """
     system = system_of(scenario)
-    _check_engines(scenario, system.has_tiers)
+    _check_engines(scenario, system)
     if requests is not None and not system.has_requests:
         given = f"{requests} for a {type(scenario).__name__}"
         raise InputError("requests", given=given, expected="none: it sets the length of its runs itself")
@@ -89,12 +89,14 @@ def simulate(
         return _finite(found.in_units_of(system.metrics).with_band(step_band(scenario)))
 
 
-def _check_engines(scenario: object, has_tiers: bool) -> None:
-    """Refuse, inside another scenario, data-parallel ranks and lower tiers of the cache where it does not know them."""
+def _check_engines(scenario: object, system: System) -> None:
+    """Refuse, inside another scenario, ranks, stages and lower tiers of the cache that it does not know."""
     for engine in engines_in(scenario):
         if engine is not scenario:
             engine.check_one_scheduler(f"a {type(scenario).__name__}")
-            if not has_tiers:
+            if not system.has_stages:
+                engine.check_one_stage(f"a {type(scenario).__name__}")
+            if not system.has_tiers:
                 engine.check_one_cache(f"a {type(scenario).__name__}")
 
 

@@ -141,6 +141,7 @@ def engine_memory(
     precision: str = "bf16",
     tensor_parallel_size: int = 1,
     data_parallel_size: int = 1,
+    pipeline_parallel_size: int = 1,
     max_num_batched_tokens: int = 2048,
     max_num_seqs: int = 256,
     gpu_memory_utilization: float | None = None,
@@ -149,16 +150,16 @@ def engine_memory(
     """What one rank of an engine of this ``version`` keeps, and what it leaves to the cache.
 
     ``precision`` is that of arithmetic, and of the weights where the checkpoint is not quantised. Experts are spread
-    over ``data_parallel_size`` times the accelerators of a rank. Errors:
+    over ``data_parallel_size`` times the accelerators of a rank, layers over ``pipeline_parallel_size`` stages. Errors:
     ``InputError`` for a version that is none, ``DoesNotFit`` where the weights alone exceed the budget.
     """
     about = _version(version)
     ranks = tensor_parallel_size
-    weights = rank_weights(model, precision, ranks, ranks * data_parallel_size)
+    weights = rank_weights(model, precision, ranks, ranks * data_parallel_size) / pipeline_parallel_size
     activations = _activations(model, about, precision, ranks, max_num_batched_tokens, max_num_seqs)
     graphs = 0.0
     if about.graphs and not enforce_eager:
-        graphs = 2 * _captured(max_num_seqs) * model.layers * GRAPH
+        graphs = 2 * _captured(max_num_seqs) * model.layers / pipeline_parallel_size * GRAPH
     memory = EngineMemory(
         visible=accelerator.visible,
         utilisation=about.utilisation if gpu_memory_utilization is None else gpu_memory_utilization,

@@ -21,15 +21,17 @@ from annotated_types import Ge, Lt
 
 from secondorder.errors import DoesNotFit, InputError, UnknownName
 from secondorder.fleets.accelerators import Accelerator, bytes_per_value
-from secondorder.quantities import Checked, Count, DataSize, Efficiency, Quantity, Unit, pretty, si
+from secondorder.fleets.clusters import Link
+from secondorder.quantities import Checked, Count, DataSize, Efficiency, Quantity, Unit, pretty, registry, si
 from secondorder.scenarios.cache_tiers import CacheTiers
 from secondorder.scenarios.engine_defaults import EngineSettings, engine_defaults
 from secondorder.scenarios.engine_memory import EngineMemory, engine_memory, rank_weights
 from secondorder.scenarios.engines import NEWEST, EngineVersion, engine_version
 from secondorder.scenarios.expert_ranks import Load, RankCoefficients, even_seconds, rank_coefficients, step_of_loads
 from secondorder.scenarios.measured_roofline import MeasuredRoofline
+from secondorder.scenarios.pipeline_stages import PipelineStages
 from secondorder.scenarios.steptime import Placement, Roofline, StepFunction, StepSeconds, StepTime
-from secondorder.workloads.arrivals import Arrivals
+from secondorder.workloads.arrivals import Arrivals, Poisson
 from secondorder.workloads.lengths import Empirical, Lengths
 from secondorder.workloads.prefixes import SharedPrefixes
 from secondorder.workloads.priorities import PriorityShares
@@ -60,6 +62,10 @@ class Serving(Checked):
     - ``precision``: number format of weights and arithmetic, such as bf16 or fp8.
     - ``kv_precision``: number format of the KV cache; the model's own 16 bits if not given, whatever the weights have.
     - ``tensor_parallel_size``: accelerators that share each layer.
+    - ``pipeline_parallel_size``: stages of ``tensor_parallel_size`` accelerators, each with an equal share of the
+      layers; as many batches are under way at once.
+    - ``pipeline_link``: link from one stage to the next ("50 GB/s latency=10 us"); the accelerators' own, without
+      latency, if not given.
     - ``data_parallel_size``: ranks of ``tensor_parallel_size`` accelerators, each with its own cache, slots and
       requests; they share experts and step together.
     - ``enable_expert_parallel``: whether each accelerator has whole experts; else each expert is split over all.
@@ -109,6 +115,8 @@ class Serving(Checked):
     precision: str = "bf16"
     kv_precision: str | None = None
     tensor_parallel_size: Count = 1
+    pipeline_parallel_size: Count = 1
+    pipeline_link: Link | None = None
     data_parallel_size: Count = 1
     enable_expert_parallel: bool = False
     max_num_seqs: Count | None = None
@@ -166,6 +174,7 @@ class Serving(Checked):
         if not hasattr(self.step_time, "seconds"):
             raise InputError("step_time", given=repr(self.step_time), expected="Roofline(), Affine(...) or Table(...)")
         self._check_ranks()
+        self._check_stages()
         self.engine_version.check(self)
         self.model.check_tensor_parallel("tensor_parallel_size", self.tensor_parallel_size)
         unknown = [name for name in self.goodput if name not in ("ttft", "tpot", "e2el")]
@@ -205,6 +214,38 @@ class Serving(Checked):
                     expected="one that knows where experts lie",
                     remedy='take step_time="measured-roofline"',
                 )
+
+    def _check_stages(self) -> None:
+        """Refuse stages beside what they are not known with, and more stages than layers."""
+        stages = self.pipeline_parallel_size
+        if stages == 1:
+            return
+        for name, value in (
+            ("data_parallel_size", self.data_parallel_size > 1),
+            ("enable_expert_parallel", self.enable_expert_parallel),
+            ("cache_tiers", self.cache_tiers is not None),
+            ("async_scheduling", bool(self.async_scheduling)),
+        ):
+            if value:
+                given = f"{getattr(self, name)} with {stages} pipeline stages"
+                raise InputError(name, given=given, expected="one of the two", remedy=f"leave out {name}")
+        if stages > self.model.layers:
+            raise InputError(
+                "pipeline_parallel_size", given=stages, expected=f"at most the {self.model.layers} layers of the model"
+            )
+        if self.pipeline_link is None and self.accelerator.link_bandwidth is None:
+            given = f"none with {self.accelerator.name}, whose link_bandwidth is not known"
+            raise InputError("pipeline_link", given=given, expected='a link such as "50 GB/s latency=10 us"')
+
+    def check_one_stage(self, what: str) -> None:
+        """Refuse pipeline-parallel stages in ``what``, which knows of one batch under way."""
+        if self.pipeline_parallel_size > 1:
+            raise InputError(
+                "pipeline_parallel_size",
+                given=f"{self.pipeline_parallel_size} in {what}",
+                expected="1: stages are known of a service and of deployments",
+                remedy="solve, simulate or compare the service itself",
+            )
 
     def _check_tiers(self) -> None:
         """Refuse tiers that would never be asked, and tiers too small for a block."""
@@ -287,7 +328,41 @@ class Serving(Checked):
         """The step time as a function of the batch, see ``steptime``; of ranks that all have the same to do."""
         if self.placement.spreads_experts:
             return StepFunction(even_seconds, self._ranks)
+        if self.pipeline_parallel_size > 1:
+            return self.stages.seconds(self.placement)
         return self.step_time.seconds(self.placement)
+
+    @cached_property
+    def stages(self) -> PipelineStages:
+        """Its pipeline stages; the slowest has ``ceil(layers / n)`` of the layers."""
+        count, layers = self.pipeline_parallel_size, self.model.layers
+        link = self.pipeline_link
+        if link is None:
+            assert self.accelerator.link_bandwidth is not None
+            link = Link(bandwidth=self.accelerator.link_bandwidth)
+        return PipelineStages(
+            step_time=self.step_time, stages=count, share=math.ceil(layers / count) / layers, hop=link
+        )
+
+    @cached_property
+    def lane(self) -> "Serving":
+        """What one of its batches under way is to closed forms: an engine whose step goes through all stages.
+
+        It has an even share of slots, cache and requests, which are taken for Poisson ones.
+        """
+        count = self.pipeline_parallel_size
+        return replace(
+            self.pinned,
+            arrivals=Poisson(registry.Quantity(self.rate / count, "request/s")),
+            lengths=self.offered,
+            prefixes=None,
+            priorities=None,
+            pipeline_parallel_size=1,
+            pipeline_link=None,
+            step_time=self.stages,
+            max_num_seqs=math.ceil(self.settings.max_num_seqs / count),
+            num_gpu_blocks=(self.kv_blocks - 1) // count + 1,
+        )
 
     def step_of_loads(self, loads: Sequence[Load]) -> float:
         """Seconds of a step of data-parallel ranks with these loads ``(P, A, C, D, K, S)``."""
@@ -302,7 +377,7 @@ class Serving(Checked):
     @property
     def accelerators(self) -> int:
         """Of all ranks."""
-        return self.tensor_parallel_size * self.data_parallel_size
+        return self.tensor_parallel_size * self.data_parallel_size * self.pipeline_parallel_size
 
     @cached_property
     def settings(self) -> EngineSettings:
@@ -316,6 +391,8 @@ class Serving(Checked):
             max_num_seqs=self.max_num_seqs,
             max_num_batched_tokens=self.max_num_batched_tokens,
         )
+        if self.pipeline_parallel_size > 1:  # the next batch is decided while others are under way as it is
+            chosen = replace(chosen, async_scheduling=False)
         given = {each.name: value for each in fields(chosen) if (value := getattr(self, each.name)) is not None}
         return replace(chosen, **given)
 
@@ -385,15 +462,15 @@ class Serving(Checked):
         """
         if self.num_gpu_blocks is not None:
             return self.num_gpu_blocks
-        n = self.tensor_parallel_size
-        weights, reserved = rank_weights(self.model, self.precision, n, self.accelerators), self.reserved
-        left = self.usable_memory - weights - reserved
-        block = self.placement.kv_bytes_per_token * self.block_size / n
+        n, stages = self.tensor_parallel_size, self.pipeline_parallel_size
+        weights, reserved = rank_weights(self.model, self.precision, n, self.accelerators // stages), self.reserved
+        left = self.usable_memory - weights / stages - reserved
+        block = self.placement.kv_bytes_per_token * self.block_size / (n * stages)
         if left < 2 * block:
             raise DoesNotFit(
-                f"{self.model.name} in {self.precision}: weights {pretty(weights, 'byte')} and "
+                f"{self.model.name} in {self.precision}: weights {pretty(weights / stages, 'byte')} and "
                 f"{pretty(reserved, 'byte')} reserved do not fit in "
-                f"{pretty(self.usable_memory, 'byte')} of each of {n} x {self.accelerator.name}; "
+                f"{pretty(self.usable_memory, 'byte')} of each of {n * stages} x {self.accelerator.name}; "
                 "use more accelerators (tensor_parallel_size), a larger one or a smaller precision"
             )
         return math.floor(left / block)
@@ -413,6 +490,7 @@ class Serving(Checked):
             precision=self.precision,
             tensor_parallel_size=self.tensor_parallel_size,
             data_parallel_size=self.data_parallel_size,
+            pipeline_parallel_size=self.pipeline_parallel_size,
             max_num_batched_tokens=self.settings.max_num_batched_tokens,
             max_num_seqs=self.settings.max_num_seqs,
             gpu_memory_utilization=self.settings.gpu_memory_utilization,

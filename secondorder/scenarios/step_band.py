@@ -62,6 +62,9 @@ class Engine(Protocol):
     def check_one_scheduler(self, what: str) -> None:
         """Refuse data-parallel ranks."""
 
+    def check_one_stage(self, what: str) -> None:
+        """Refuse pipeline-parallel stages."""
+
     def check_one_cache(self, what: str) -> None:
         """Refuse tiers below the cache."""
 
@@ -69,7 +72,8 @@ class Engine(Protocol):
 def _band_of(engine: Engine) -> StepBand | None:
     """That of its step time, which was measured on engines of one rank."""
     band: StepBand | None = getattr(engine.step_time, "band", None)
-    return band if band is None or engine.data_parallel_size == 1 else UNKNOWN
+    alone = engine.data_parallel_size == 1 == getattr(engine, "pipeline_parallel_size", 1)
+    return band if band is None or alone else UNKNOWN
 
 
 def engines_in(part: object) -> Iterator[Engine]:

@@ -14,6 +14,7 @@ SYSTEM = System(
     simulator="secondorder.simulate.deployment:simulate_deployment",
     has_requests=True,
     has_tiers=True,
+    has_stages=True,
     has_kernel=True,
     metrics=DEPLOYMENT,
     own_command=True,

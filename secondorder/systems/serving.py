@@ -13,6 +13,7 @@ SYSTEM = System(
     has_precision=True,
     has_kernel=True,
     has_tiers=True,
+    has_stages=True,
     own_command=True,
     metrics=SERVING,
     effects=effects(

@@ -75,7 +75,8 @@ class System:
     ``closed_form(scenario)`` returns an ``Answer``. ``simulator(scenario, seed=, replications=, jobs=)`` does too,
     and also takes ``requests=`` if ``has_requests``, ``precision=`` and ``budget=`` if ``has_precision``, and
     ``witness=`` if ``has_kernel``; without a
-    simulator the scenario has closed forms alone. ``has_tiers``: whether it knows of tiers below an engine's cache.
+    simulator the scenario has closed forms alone. ``has_tiers``: whether it knows of tiers below an engine's cache;
+    ``has_stages``: whether of pipeline-parallel stages.
     ``is_random`` says of a scenario whether a simulation has anything to find. ``replications`` and ``margin`` (a
     share) hold where the user states none; the simulator chooses where ``replications`` is None. A system with a
     command of its own in ``cli/`` sets ``own_command``. ``metrics`` are those of its answers; a value that comes
@@ -94,6 +95,7 @@ class System:
     has_precision: bool = False
     has_kernel: bool = False
     has_tiers: bool = False
+    has_stages: bool = False
     is_random: "Callable[..., bool]" = always
     replications: int | None = REPLICATIONS
     margin: float = MARGIN

@@ -48,6 +48,7 @@ VARIED: dict[str, Scenario] = {
         goodput={"ttft": "200 ms", "e2el": "9 s"},
         lengths=so.Lengths(input=so.LogNormal(512, cv=1.2), output=so.Geometric(256, maximum=1024)),
     ),
+    "pipeline stages": replace(SERVING, pipeline_parallel_size=2, pipeline_link="50 GB/s latency=10 us"),
     "tiers of the cache": replace(
         SERVING, cache_tiers="host 200 GB 25 GB/s, store 2 TB 5 GB/s latency=1 ms shared=true duplex=false"
     ),

@@ -13,6 +13,7 @@ from secondorder.analytic.serving.idle import Idle, idle, weighted_quantile
 from secondorder.analytic.serving.length_groups import engine_and_lengths
 from secondorder.analytic.serving.mean_value import MeanValue, mean_value
 from secondorder.analytic.serving.overload import overload_wait
+from secondorder.analytic.serving.pipeline_stages import of_stages
 from secondorder.analytic.serving.ranks import rank_of
 from secondorder.analytic.serving.replica import Replica
 from secondorder.analytic.serving.saturation import Saturation, demand, saturation
@@ -48,6 +49,8 @@ def ladder(scenario: Serving) -> Answer:
     scenario.check_law()
     if scenario.data_parallel_size > 1:
         return _of_ranks(scenario)
+    if scenario.pipeline_parallel_size > 1:
+        return of_stages(scenario, _order_0(scenario))
     return _of_one(scenario, saturation(scenario))
 
 

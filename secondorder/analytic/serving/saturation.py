@@ -135,8 +135,9 @@ def saturation(scenario: Serving, *, reserve_full_length: bool = False) -> Satur
     prompts of 200 and 16,000 tokens among them. With a cache that binds, preempted work that is computed again is not
     counted, and the engine serves 3 % more to 20 % less. Where every answer has one and the same length, requests that
     began together end together, their prompts come in waves, and the rate is near ``waves`` or beyond (16 % lower to
-    10 % higher); a spread of 10 % dissolves them. Data-parallel ranks: see ``ranks``. *Source*: mean-value balance of
-    slots and tokens; held tokens are length-biased.
+    10 % higher); a spread of 10 % dissolves them. Data-parallel ranks: see ``ranks``. Of pipeline stages as many
+    batches are under way, each of an engine whose step goes through all stages and finds none busy. *Source*:
+    mean-value balance of slots and tokens; held tokens are length-biased.
     """
     return _with_full_length(scenario) if reserve_full_length else _on_demand(scenario)
 
@@ -152,7 +153,11 @@ def _with_full_length(scenario: Serving) -> Saturation:
 
 
 def _of_ranks(scenario: Serving, found: Callable[[Serving], Saturation]) -> Saturation:
-    """That of all ranks of a scenario, where ``found`` tells that of one scheduler."""
+    """That of all ranks or stages of a scenario, where ``found`` tells that of one scheduler."""
+    if (stages := scenario.pipeline_parallel_size) > 1:
+        lane = found(scenario.lane)
+        rate, sequences, decodes = (stages * amount for amount in (lane.rate, lane.sequences, lane.decodes))
+        return replace(lane, rate=rate, sequences=sequences, decodes=decodes, waves=None)
     ranks = scenario.data_parallel_size
     if ranks == 1:
         return found(scenario)

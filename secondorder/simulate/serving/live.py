@@ -55,6 +55,7 @@ class LiveEngine:
     def __init__(self, scenario: Serving) -> None:
         scenario.check_one_scheduler("an engine in real time")
         scenario.check_one_cache("an engine in real time")
+        scenario.check_one_stage("an engine in real time")
         self.scenario = scenario
         self.scheduler: Scheduler = scheduler_for(scenario)
         self.seconds = scenario.step_seconds

@@ -131,6 +131,7 @@ def partition_of(
     """
     scenario.check_one_scheduler("a partition of latencies")
     scenario.check_one_cache("a partition of latencies")
+    scenario.check_one_stage("a partition of latencies")
     if witness == "kernel" and policies is not None:
         raise InputError("witness", given="kernel with policies", expected="events, which runs any policies")
     if policies is None and accountant(scenario, witness) == "kernel":

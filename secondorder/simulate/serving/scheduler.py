@@ -75,6 +75,11 @@ class Scheduler:
         return len(self.waiting)
 
     @property
+    def slots_taken(self) -> int:
+        """Sequences that run."""
+        return len(self.running)
+
+    @property
     def not_running(self) -> int:
         """Requests that are here and do not run."""
         return len(self.waiting)
@@ -288,7 +293,7 @@ class Scheduler:
 
     def _admit_one(self, slot: Slot, draft: Draft) -> Cause | None:
         """Admit the first in line; returns what it has to wait for, if it has."""
-        if len(self.running) >= self.max_num_seqs:
+        if self.slots_taken >= self.max_num_seqs:
             self.blocked = True
             return Cause.SLOTS
         hits = self._found(slot)

@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from secondorder.simulate.serving.accounts import Accounts
 from secondorder.simulate.serving.asks import PICO, asks, seconds
 from secondorder.simulate.serving.engine import Engine, Submit, arrive
 from secondorder.simulate.serving.engine_policies import policies_of
+from secondorder.simulate.serving.pipeline import Lane, PipelineEngine, lanes_of
 from secondorder.simulate.serving.policies import Policies
 from secondorder.simulate.serving.ranks import Ranks
 from secondorder.simulate.serving.recorder import Recorder
@@ -25,6 +26,7 @@ from secondorder.simulate.serving.tiers import Tier, tiers_of
 from secondorder.simulate.serving.unnamed import until_preempted
 from secondorder.workloads.requests import Requests
 
+Kind = TypeVar("Kind", bound=Scheduler)
 Busy: TypeAlias = tuple[Floats, Floats]
 """When something began and ceased to be busy, in s."""
 
@@ -153,6 +155,9 @@ def engine_for(
     shared: Mapping[str, Tier] | None = None,
 ) -> Engine:
     """A replica of the scenario, idle; ``shared`` tiers of its cache are those of other replicas too."""
+    if scenario.pipeline_parallel_size > 1:
+        lanes = lanes_of([lane_for(scenario, policies) for _ in range(scenario.pipeline_parallel_size)])
+        return PipelineEngine(env, lanes, scenario.stages.coefficients(scenario.placement), recorder, name=name)
     scheduler, ahead = scheduler_for(scenario, policies), scenario.settings.async_scheduling
     if isinstance(scheduler, TieredScheduler):
         scheduler.put_above(tiers_of(scenario, shared), lambda: int(env.now))
@@ -166,7 +171,15 @@ def scheduler_for(scenario: Serving, policies: Policies | None = None) -> Schedu
 
     One block is the null block, never used.
     """
-    kind = TieredScheduler if scenario.cache_tiers else Scheduler
+    return _made(TieredScheduler if scenario.cache_tiers else Scheduler, scenario, policies)
+
+
+def lane_for(scenario: Serving, policies: Policies | None = None) -> Lane:
+    """The scheduler of one of several batches under way."""
+    return _made(Lane, scenario, policies)
+
+
+def _made(kind: type[Kind], scenario: Serving, policies: Policies | None) -> Kind:
     return kind(
         blocks=scenario.kv_blocks - 1,
         block_size=scenario.block_size,

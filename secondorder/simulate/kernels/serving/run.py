@@ -88,7 +88,9 @@ class How(TypedDict):
 
 def supports(scenario: Serving) -> bool:
     """Whether the kernel knows all that a scenario uses."""
-    return step_times(scenario) is not None and scenario.cache_tiers is None
+    if scenario.cache_tiers is not None or scenario.pipeline_parallel_size > 1:
+        return False
+    return step_times(scenario) is not None
 
 
 def record(
