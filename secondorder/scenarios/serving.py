@@ -224,7 +224,7 @@ class Serving(Checked):
             ("data_parallel_size", self.data_parallel_size > 1),
             ("enable_expert_parallel", self.enable_expert_parallel),
             ("cache_tiers", self.cache_tiers is not None),
-            ("async_scheduling", bool(self.async_scheduling)),
+            ("async_scheduling", self.settings.async_scheduling),
         ):
             if value:
                 given = f"{getattr(self, name)} with {stages} pipeline stages"
