@@ -632,7 +632,9 @@ VARIANTS = {
 def test_no_variant_answers_past_saturation(name):
     """One line that names the scenario, the load and what to do; exit code 3. Latencies have no steady state there."""
     made = VARIANTS[name](service(arrivals=so.Poisson("300 request/s")))
-    with pytest.raises(Unstable, match=rf"^{name}: .*300 request/s .*(lower the rate|add replicas)") as caught:
+    with pytest.raises(
+        Unstable, match=rf"^{name.replace('_', ' ')}: .*300 request/s .*(lower the rate|add replicas)"
+    ) as caught:
         so.solve(made)
     assert caught.value.exit_code == 3
     assert "\n" not in str(caught.value)
