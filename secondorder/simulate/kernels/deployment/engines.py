@@ -153,10 +153,11 @@ def share_of(engines: State, fleet: Fleet, number: int) -> State:
         engines.outcomes[2 * n * c.slots : 2 * m * c.slots],
         engines.borders[n * c.block_size : m * c.block_size],
         engines.given[n * c.slots : m * c.slots],
-        engines.blocks[n * c.blocks : m * c.blocks],
+        engines.doubles[n * c.blocks : m * c.blocks],
         engines.queue[n * c.queue : m * c.queue],
         engines.held[n * c.held : m * c.held],
-        engines.first[n * c.first : m * c.first],
+        engines.named[n * c.named : m * c.named],
+        engines.doubled[n * c.named : m * c.named],
     )
 
 

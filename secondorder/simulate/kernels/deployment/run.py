@@ -146,8 +146,8 @@ def _fleet(engines: State, router: Router, arrivals: Integers, interval: int, ro
     clock.next_arrival = arrivals[router.sequence[0] if len(router.sequence) else 0] if len(arrivals) else NEVER
     clock.next_report = interval if interval and len(arrivals) else NEVER
     clock.slots, clock.block_size = len(engines.slots) // replicas, len(engines.borders) // replicas
-    clock.blocks, clock.queue = len(engines.blocks) // replicas, len(engines.queue) // replicas
-    clock.held, clock.first = len(engines.held) // replicas, len(engines.first) // replicas
+    clock.blocks, clock.queue = len(engines.doubles) // replicas, len(engines.queue) // replicas
+    clock.held, clock.named = len(engines.held) // replicas, len(engines.named) // replicas
     return fleet
 
 

@@ -79,7 +79,7 @@ class Clock:
     blocks: int
     queue: int
     held: int
-    first: int
+    named: int
     rows: int
     most: int
     """Blocks of prompts that the router remembers of a replica, at most."""

@@ -1,7 +1,7 @@
 """The paged cache of the compiled engine: blocks counted, or kept with their identity (``simulate.serving.blocks``)."""
 
 from secondorder.simulate.kernels.compilation import called, inlined
-from secondorder.simulate.kernels.serving.state import LAST, NONE, Engine, State, Workload
+from secondorder.simulate.kernels.serving.state import DOUBLE, NAMELESS, NONE, Engine, State, Workload
 
 
 @inlined
@@ -54,43 +54,102 @@ def run_of(work: Workload, e: Engine, index: int, place: int) -> tuple[int, int]
 
 
 @inlined
-def cached(state: State, identity: int) -> int:
-    """The first block with this identity, or NONE: a block that was forgotten since no longer has it."""
-    block = int(state.first[identity]) - 1
-    return block if block != NONE and state.blocks[block].content == identity else NONE
+def remember(state: State, at: int, identity: int) -> None:
+    """Give a full block, at this place of ``held``, its identity, behind other blocks with the same one."""
+    if state.named[identity] == 0:
+        state.named[identity] = -2
+        state.held[at] = identity
+    else:
+        add_double(state, at, identity)
 
 
 @inlined
-def remember(state: State, block: int, identity: int) -> None:
-    """Give a full block its identity, behind other blocks with the same one."""
-    blocks, other = state.blocks, cached(state, identity)
-    blocks[block].content, blocks[block].same = identity, NONE
-    if other == NONE:
-        state.first[identity] = block + 1
-        return
-    while blocks[other].same >= 0:
-        other = blocks[other].same
-    blocks[other].same, blocks[block].same = block, LAST
+def forget(state: State, what: int) -> None:
+    """A free block gets a new content."""
+    if what >= 0:
+        if state.named[what] & 1:
+            promote(state, what)
+        else:
+            state.named[what] = 0
+    elif what <= DOUBLE:
+        take_out(state, DOUBLE - what)
 
 
-@inlined
-def forget(state: State, block: int) -> None:
-    if state.blocks[block].content != NONE and state.blocks[block].same != NONE:
-        take_out(state, block)
-    state.blocks[block].content = NONE
+# Blocks with the same content: all but the first are doubles. Nobody but the request that filled it uses a double.
 
 
 @called
-def take_out(state: State, block: int) -> None:
-    """Take a block out of the chain of blocks with its identity."""
-    blocks, identity = state.blocks, state.blocks[block].content
-    other = int(state.first[identity]) - 1
-    if other == block:
-        state.first[identity] = max(blocks[block].same, NONE) + 1
+def add_double(state: State, at: int, identity: int) -> None:
+    """The block at this place of ``held`` has the same content as others."""
+    e, doubles, d = state.engine[0], state.doubles, state.engine[0].spare - 1
+    if d == NONE:
+        d = e.doubles
+        e.doubles += 1
+    else:
+        e.spare = doubles[d].after + 1
+    doubles[d].identity, doubles[d].place, doubles[d].after, doubles[d].first = identity, NONE, NONE, 0
+    state.held[at] = DOUBLE - d
+    if not state.named[identity] & 1:
+        state.named[identity] += 1
+        state.doubled[identity] = d
         return
-    while blocks[other].same != block:
-        other = blocks[other].same
-    blocks[other].same = blocks[block].same
+    other = int(state.doubled[identity])
+    while doubles[other].after != NONE:
+        other = doubles[other].after
+    doubles[other].after = d
+
+
+@inlined
+def drop(state: State, d: int) -> None:
+    """A double is no more."""
+    state.doubles[d].after = state.engine[0].spare - 1
+    state.engine[0].spare = d + 1
+
+
+@called
+def promote(state: State, identity: int) -> None:
+    """The first block with this identity is forgotten: its first double takes its place."""
+    doubles, d = state.doubles, int(state.doubled[identity])
+    state.doubled[identity], more, place = doubles[d].after, doubles[d].after != NONE, doubles[d].place
+    if place == NONE:
+        state.named[identity], doubles[d].first = more - 2, 1
+    else:
+        state.named[identity], state.queue[place] = 2 * (place + 1) + more, identity
+        drop(state, d)
+
+
+@called
+def take_out(state: State, d: int) -> None:
+    """A free double is forgotten."""
+    doubles, identity = state.doubles, state.doubles[d].identity
+    other = int(state.doubled[identity])
+    if other == d:
+        state.doubled[identity] = doubles[d].after
+        state.named[identity] -= doubles[d].after == NONE
+    else:
+        while doubles[other].after != d:
+            other = doubles[other].after
+        doubles[other].after = doubles[d].after
+    drop(state, d)
+
+
+@called
+def free_double(state: State, d: int, place: int) -> int:
+    """A double loses its user; returns what stands for it at this place of the queue, or NONE if others use it now."""
+    doubles, identity = state.doubles, state.doubles[d].identity
+    if not doubles[d].first:
+        doubles[d].place = place
+        return DOUBLE - d
+    drop(state, d)
+    return lose_user(state, identity, place)
+
+
+@inlined
+def lose_user(state: State, identity: int, place: int) -> int:
+    """A block loses a user; returns what stands for it at this place of the queue, or NONE if others use it."""
+    left = int(state.named[identity]) + 2
+    state.named[identity] = left if left < 0 else left + 2 * (place + 1)
+    return NONE if left < 0 else identity
 
 
 @called
@@ -102,12 +161,12 @@ def fill(state: State, work: Workload, k: int, before: int, after: int) -> None:
     while place < shared:
         identity, end = run_of(work, e, slot.index, place)
         for place in range(place, min(end, shared)):  # noqa: B020
-            remember(state, int(state.held[row + place]), identity)
+            remember(state, row + place, identity)
             identity += 1
         place += 1
     if slot.preemptions > 0:
         for place in range(place, full):  # noqa: B020
-            remember(state, int(state.held[row + place]), e.own + row + place)
+            remember(state, row + place, e.own + row + place)
     slot.filled = max(slot.filled, full)
 
 
@@ -119,7 +178,7 @@ def name_own(state: State, k: int) -> None:
     """A request is about to be preempted for the first time: it may ask for its own blocks again."""
     e, slot, row = state.engine[0], state.slots[k], k * state.engine[0].width
     for place in range(slot.prefix, slot.filled):
-        remember(state, int(state.held[row + place]), e.own + row + place)
+        remember(state, row + place, e.own + row + place)
 
 
 @called
@@ -127,8 +186,15 @@ def disown(state: State, k: int) -> None:
     """Forget the identities of a finished request's own blocks, if it was preempted: nobody will ask for them again."""
     e, slot, row = state.engine[0], state.slots[k], k * state.engine[0].width
     for identity in range(e.own + row + slot.prefix, e.own + row + slot.filled):
-        while cached(state, identity) != NONE:
-            forget(state, cached(state, identity))
+        if state.named[identity] != 0:
+            state.queue[(state.named[identity] >> 1) - 1] = NAMELESS
+            d = int(state.doubled[identity]) if state.named[identity] & 1 else NONE
+            while d != NONE:
+                state.queue[state.doubles[d].place] = NAMELESS
+                after = state.doubles[d].after
+                drop(state, d)
+                d = after
+            state.named[identity] = 0
 
 
 # Blocks that are found again
@@ -142,17 +208,16 @@ def hits(state: State, work: Workload, index: int, k: int, limit: int) -> tuple[
     while count < shared:
         identity, end = run_of(work, e, index, count)
         for count in range(count, min(end, shared)):  # noqa: B020
-            block = cached(state, identity)
-            if block == NONE:
+            if state.named[identity] == 0:
                 return count, free
-            free += state.blocks[block].users == 0
+            free += state.named[identity] > 0
             identity += 1
         count += 1
     while k != NONE and count < limit:
-        block = cached(state, e.own + k * e.width + count)
-        if block == NONE:
+        identity = e.own + k * e.width + count
+        if state.named[identity] == 0:
             break
-        free += state.blocks[block].users == 0
+        free += state.named[identity] > 0
         count += 1
     return count, free
 
@@ -165,22 +230,23 @@ def take_hits(state: State, work: Workload, k: int, count: int) -> None:
     while place < shared:
         identity, end = run_of(work, e, slot.index, place)
         for place in range(place, min(end, shared)):  # noqa: B020
-            take(state, k, place, int(state.first[identity]) - 1)
+            take(state, k, place, identity)
             identity += 1
         place += 1
     for place in range(place, count):  # noqa: B020
-        take(state, k, place, int(state.first[e.own + k * e.width + place]) - 1)
+        take(state, k, place, e.own + k * e.width + place)
     slot.held = count
 
 
 @inlined
-def take(state: State, k: int, place: int, block: int) -> None:
-    e, blocks = state.engine[0], state.blocks
-    if blocks[block].users == 0:
-        state.queue[blocks[block].queued] = NONE
+def take(state: State, k: int, place: int, identity: int) -> None:
+    e, named = state.engine[0], int(state.named[identity])
+    if named > 0:
+        state.queue[(named >> 1) - 1] = NONE
         e.free -= 1
-    blocks[block].users += 1
-    state.held[k * e.width + place] = block
+        named &= 1
+    state.named[identity] = named - 2
+    state.held[k * e.width + place] = identity
 
 
 # The free blocks are a queue in order of reuse, in a ring of 2^k places: a block that leaves the middle leaves a gap.
@@ -189,16 +255,14 @@ def take(state: State, k: int, place: int, block: int) -> None:
 @called
 def take_fresh(state: State, k: int, held: int) -> None:
     """Give a request the blocks that were released longest ago; what they held is forgotten."""
-    e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
+    e, slot = state.engine[0], state.slots[k]
     head, last, row = e.head, state.queue.size - 1, k * e.width
     for place in range(slot.held, held):
         while state.queue[head & last] == NONE:
             head += 1
-        block = int(state.queue[head & last])
+        forget(state, int(state.queue[head & last]))
         head += 1
-        forget(state, block)
-        blocks[block].users = 1
-        state.held[row + place] = block
+        state.held[row + place] = NAMELESS
     e.head = head
     e.free -= held - slot.held
 
@@ -206,33 +270,40 @@ def take_fresh(state: State, k: int, held: int) -> None:
 @called
 def give_back(state: State, k: int) -> None:
     """Free the blocks that nobody else uses, the last first: at the queue's end, or at its front if unnamed."""
-    e, blocks, slot = state.engine[0], state.blocks, state.slots[k]
+    e, slot = state.engine[0], state.slots[k]
     if e.tail - e.head + slot.held > state.queue.size:
         close_gaps(state)
-    last, row, tail, free, unnamed_first = state.queue.size - 1, k * e.width, e.tail, e.free, e.unnamed_first
+    last, row, head, tail, unnamed_first = state.queue.size - 1, k * e.width, e.head, e.tail, e.unnamed_first
+    free = e.free
     known = slot.filled if slot.preemptions == 0 else slot.prefix  # its own blocks up to there have names
     for place in range(slot.held - 1, -1, -1):
-        block = int(state.held[row + place])
-        users = blocks[block].users - 1
-        blocks[block].users = users
-        if users > 0:
+        what = int(state.held[row + place])
+        if what >= 0:
+            what = lose_user(state, what, tail & last)
+        elif what <= DOUBLE:
+            what = free_double(state, DOUBLE - what, tail & last)
+        elif unnamed_first and (place < slot.prefix or place >= known):
+            head -= 1
+            free += 1
+            state.queue[head & last] = NAMELESS
             continue
-        free += 1
-        if unnamed_first and blocks[block].content == NONE and (place < slot.prefix or place >= known):
-            e.head -= 1
-            state.queue[e.head & last], blocks[block].queued = block, e.head & last
-        else:
-            state.queue[tail & last], blocks[block].queued = block, tail & last
+        if what != NONE:
+            state.queue[tail & last] = what
             tail += 1
-    e.tail, e.free = tail, free
+            free += 1
+    e.head, e.tail, e.free = head, tail, free
 
 
 @called
 def close_gaps(state: State) -> None:
     e, last, kept = state.engine[0], state.queue.size - 1, state.engine[0].head
     for place in range(e.head, e.tail):
-        block = int(state.queue[place & last])
-        if block != NONE:
-            state.queue[kept & last], state.blocks[block].queued = block, kept & last
+        what = int(state.queue[place & last])
+        if what != NONE:
+            state.queue[kept & last] = what
+            if what >= 0:
+                state.named[what] = 2 * ((kept & last) + 1) + (state.named[what] & 1)
+            elif what <= DOUBLE:
+                state.doubles[DOUBLE - what].place = kept & last
             kept += 1
     e.tail = kept

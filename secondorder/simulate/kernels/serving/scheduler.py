@@ -14,7 +14,7 @@ from secondorder.simulate.kernels.serving.blocks import (
     take_hits,
 )
 from secondorder.simulate.kernels.serving.finishes import push, remove
-from secondorder.simulate.kernels.serving.state import CHUNKED, NEVER, NONE, STALLED, Engine, State, Workload
+from secondorder.simulate.kernels.serving.state import CHUNKED, NAMELESS, NEVER, NONE, STALLED, Engine, State, Workload
 from secondorder.simulate.kernels.serving.urgency import leave_line, sooner, stand_in_line
 
 
@@ -504,8 +504,8 @@ def name(state: State, k: int, computed: int) -> None:
 @called
 def name_last(state: State, k: int, place: int) -> None:
     slot, row = state.slots[k], k * state.engine[0].width
-    if slot.preemptions > 0 and state.blocks[state.held[row + place]].content == NONE:
-        remember(state, int(state.held[row + place]), state.engine[0].own + row + place)
+    if slot.preemptions > 0 and state.held[row + place] == NAMELESS:
+        remember(state, row + place, state.engine[0].own + row + place)
     slot.filled = max(slot.filled, place + 1)
 
 
@@ -518,7 +518,7 @@ def fill_at(state: State, border: int) -> None:
         place = (slot.computed + e.step - slot.joined) // e.block_size
         row = k * e.width
         if slot.preemptions > 0:
-            remember(state, int(state.held[row + place]), e.own + row + place)
+            remember(state, row + place, e.own + row + place)
         slot.filled = place + 1
         k = slot.after
 

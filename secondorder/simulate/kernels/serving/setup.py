@@ -5,10 +5,11 @@ import numpy as np
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.kernels.records import filled, records
 from secondorder.simulate.kernels.serving.state import (
+    NAMELESS,
     NEVER,
     NONE,
-    Block,
     Border,
+    Double,
     Draft,
     Engine,
     Entry,
@@ -28,7 +29,7 @@ def new_state(scenario: Serving, requests: Requests, identities: int, *, leaps: 
     if scenario.settings.enable_prefix_caching:
         blocks, width = scenario.kv_blocks - 1, -(-_longest(requests) // scenario.block_size)
     queue = np.full(1 << (2 * blocks).bit_length(), NONE, np.int32)
-    queue[:blocks] = np.arange(blocks)
+    queue[:blocks] = NAMELESS
     state = State(
         engine=records(Engine, replicas),
         slots=records(Slot, replicas * slots),
@@ -37,10 +38,11 @@ def new_state(scenario: Serving, requests: Requests, identities: int, *, leaps: 
         outcomes=records(Outcome, replicas * 2 * slots),
         given=records(Given, replicas * slots),
         borders=filled(Border, replicas * scenario.block_size, first=NONE, last=NONE),
-        blocks=filled(Block, replicas * blocks, queued=np.tile(np.arange(blocks), replicas), content=NONE),
+        doubles=records(Double, replicas * blocks),
         queue=np.tile(queue, replicas),
         held=np.zeros(replicas * slots * width, np.int32),
-        first=np.zeros(replicas * (identities + slots * width), np.int32),
+        named=np.zeros(replicas * (identities + slots * width), np.int32),
+        doubled=np.zeros(replicas * (identities + slots * width), np.int32),
     )
     for e in state.engine:
         _settings(e, scenario)

@@ -18,8 +18,10 @@ NEVER = 2**62
 """Time later than any other, and length longer than any other."""
 PICO = 1e-12
 """Seconds in a tick of the clock."""
-NONE, LAST, AGAIN = -1, -2, -3
-"""Index of nothing; end of a chain of several blocks; no step yet, but perhaps when asked once more."""
+NONE, AGAIN = -1, -3
+"""Index of nothing; no step yet, but perhaps when asked once more."""
+NAMELESS, DOUBLE = -2, -3
+"""What stands for a block without identity, and for the first double; for the next doubles, the numbers below it."""
 CHUNKED, STALLED = 1, 2
 """Why a request is apart."""
 DONE, PAUSED, FULL, OUTSIDE = range(4)
@@ -105,6 +107,10 @@ class Engine:
     """Blocks that a request may hold, at most."""
     own: int
     """The first identity of the slots' own blocks."""
+    doubles: int
+    """Lines of ``doubles`` that were ever used."""
+    spare: int
+    """One more than the first of those that are unused again, which are a chain."""
     # What is recorded
     steps: int
     rows: int
@@ -307,25 +313,29 @@ class Border:
     last: int
 
 
-class Block:
-    """A block with identity: its users, its place in the queue of free ones, and its content.
+class Double:
+    """A block with the same content as another one that was filled before it.
 
-    ``same`` is the next block with the same content, or LAST; NONE for a block that was the only one when it was
-    filled and has none behind it.
+    ``place``: in the queue of free blocks, NONE while a request uses it. ``after``: the next double of this identity.
+    ``first``: whether it is a double no more, while a request still has it down as one.
     """
 
-    users: Int32
-    queued: Int32
-    content: Int32
-    same: Int32
+    identity: Int32
+    place: Int32
+    after: Int32
+    first: Int32
 
 
 class State(NamedTuple):
-    """All that the engine keeps from one step to the next; the last four only if prefixes are cached.
+    """All that the engine keeps from one step to the next; the last five only if prefixes are cached.
 
-    ``outcomes`` has the lines of the first draft, then those of the second. ``queue`` has the free blocks; ``held``
-    the blocks of each slot, ``width`` places per slot; ``first`` one more than the first block with each identity, 0
-    for none, those of prompts before those of the slots' own blocks.
+    ``outcomes`` has the lines of the first draft, then those of the second.
+
+    A block is its content: no number of its own is needed, and what is found, taken and released together lies
+    together in memory. ``queue`` has the free blocks and ``held`` those of each slot, ``width`` places per slot: an
+    identity, NAMELESS or a double. ``named`` says of each identity, those of prompts before those of the slots' own
+    blocks, where its first block is: 0 nowhere, ``2 (place + 1)`` free in the queue, ``-2 users`` in use; one more if
+    it has doubles. ``doubled`` then has the first of these.
     """
 
     engine: list[Engine]
@@ -335,7 +345,8 @@ class State(NamedTuple):
     outcomes: list[Outcome]
     borders: list[Border]
     given: list[Given]
-    blocks: list[Block]
+    doubles: list[Double]
     queue: Small
     held: Small
-    first: Small
+    named: Small
+    doubled: Small
