@@ -15,6 +15,7 @@ from secondorder.scenarios.router import LeastOutstanding, LeastTokens, PrefixAw
 from secondorder.simulate import serving
 from secondorder.simulate.deployment.compiled import by_events, run_compiled, serve, witness_of
 from secondorder.simulate.deployment.router import Load, Rule, rule_of
+from secondorder.simulate.kernels.coefficients import shortest_step, step_times
 from secondorder.simulate.kernels.deployment import run as kernel
 from secondorder.workloads.requests import Requests
 
@@ -85,6 +86,27 @@ def test_the_kernel_gives_the_integers_of_busy_replicas(router, changes):
     agents = replace(AGENTS, **changes)
     deployment = so.Deployment(serving=agents, replicas=3, router=router, report_interval="200 ms")
     assert_same(deployment, serving.draw(agents, 500, 3), seed=5)
+
+
+@given(cases(most_requests=1), *[st.integers(0, 40)] * 3, st.integers(0, 5_000), st.integers(0, 5_000))
+@examples(2 * EXAMPLES)
+def test_no_step_is_shorter_than_the_shortest(case, tokens, decodes, rows, before, context):
+    """A load that cannot have changed is not looked at: that rests on this bound."""
+    times, decodes = step_times(case.scenario), max(decodes, tokens == 0)
+    assert times is not None
+    pairs, after = tokens * before + tokens * (tokens + 1) // 2, (before + tokens) * (tokens > 0)
+    try:
+        seconds = case.scenario.step_seconds(tokens, pairs, after, decodes, decodes + context * (decodes > 0), rows)
+    except InputError:
+        return  # outside the grids of a table
+    assert round(seconds * 1e12) >= shortest_step(times)
+
+
+def test_the_shortest_step_is_that_of_one_token():
+    alone = SERVING.step_seconds(0, 0, 0, 1, 1, 0)
+    times = step_times(SERVING)
+    assert times is not None
+    assert 0.99 * alone < shortest_step(times) * 1e-12 <= alone
 
 
 def test_the_prefixes_that_a_router_remembers_are_as_many_as_a_cache_holds():

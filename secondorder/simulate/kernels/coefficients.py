@@ -19,6 +19,7 @@ from secondorder.scenarios.steptime import (
     table_seconds,
     weight_seconds,
 )
+from secondorder.simulate.kernels.serving.state import PICO
 from secondorder.simulate.kernels.step_seconds import AFFINE, MEASURED, ROOFLINE, TABLE, StepTimes
 
 NOTHING = np.zeros(0)
@@ -30,6 +31,27 @@ def step_times(scenario: Serving) -> StepTimes | None:
         both = _times_of(step_time.step_time.seconds(scenario.placement), scenario.settings.max_num_seqs)
         return None if both is None else both._replace(elsewhere=1)
     return _times_of(scenario.step_seconds, scenario.settings.max_num_batched_tokens)
+
+
+def shortest_step(times: StepTimes) -> int:
+    """A time in ps that no step is shorter than: that of one token with nothing before it; 0 where none is known.
+
+    Sums of rounded numbers, none negative, do not fall as a number grows: no step is shorter by a rounding either.
+    """
+    c, by_tokens = times.numbers, times.weights[1:] if len(times.weights) > 1 else times.weights
+    if times.elsewhere or min(c.min(initial=0.0), by_tokens.min(initial=0.0)) < 0:
+        return 0
+    if times.kind == ROOFLINE:
+        seconds = max(c[0], by_tokens.min() + c[4]) + c[5] + c[6]
+    elif times.kind == AFFINE:
+        seconds = c[0] + min(c[1] + c[2], c[4])
+    elif times.kind == MEASURED:
+        seconds = by_tokens.min()
+    else:
+        decode = times.decode.reshape(len(times.sequences), len(times.contexts))
+        further = (decode - decode[:, :1]).min()  # what decodes add to a prefill
+        seconds = min(decode.min(), times.prefill.min() + further) * (1 - 1e-9)
+    return max(0, int(seconds / PICO))
 
 
 def _times_of(step: StepSeconds, most: int) -> StepTimes | None:

@@ -1,11 +1,12 @@
-"""Several compiled engines behind a router, each on its own from one arrival to the next.
+"""Several compiled engines behind a router, each on its own for as long as its load cannot change.
 
-Between two arrivals nothing passes from one engine to another: each advances to the instant at which the router looks
-at its load. Where several things happen at one instant, arrivals and reports come before the ends of steps, as on
-SimPy.
+What is sent to an engine waits in its inbox with the time at which it came. The load of a replica changes when a
+request completes. So its engine is advanced only where the router looks at its load after the earliest time at which
+one can have completed: mostly once or twice a request, since an engine that has not run for a while has left the
+processor's caches. Where several things happen at one instant, arrivals and reports come before the ends of steps, as
+on SimPy.
 """
 
-from secondorder.arrays import Integers
 from secondorder.simulate.kernels.compilation import called, compiled, inlined, merged
 from secondorder.simulate.kernels.deployment.router import among, ask, tell
 from secondorder.simulate.kernels.deployment.state import (
@@ -39,6 +40,7 @@ from secondorder.simulate.kernels.serving.state import (
     NONE,
     OUTSIDE,
     PAUSED,
+    Engine,
     Results,
     State,
     Workload,
@@ -55,7 +57,6 @@ def serve_all(
     results: Results,
     fleet: Fleet,
     router: Router,
-    arrivals: Integers,
     until: int,
 ) -> int:
     """Serve until this many requests have arrived, or all are served; says why it stopped.
@@ -86,13 +87,13 @@ def serve_all(
         index = next_request(fleet, router)
         if everyone:
             ask(fleet, router, work, engines.engine[0], index)
-        send(engines, work, times, fleet, router, index, among(fleet, router))
+        send(fleet, router, work, index, among(fleet, router))
         clock.asked = 0
         clock.arrived += 1
         clock.serial += 1
         clock.arrival_serial = clock.serial
-        if clock.arrived < len(arrivals):
-            clock.next_arrival = arrivals[next_request(fleet, router)]
+        if clock.arrived < len(work.arrival):
+            clock.next_arrival = work.arrival[next_request(fleet, router)]
         else:
             clock.next_arrival = clock.next_report = NEVER
 
@@ -106,12 +107,12 @@ def next_request(fleet: Fleet, router: Router) -> int:
 
 @inlined
 def due(fleet: Fleet, router: Router, until: int) -> int:
-    """Move the replicas that finish something before an instant to the front of ``order``; returns how many."""
+    """Move the replicas whose load may change before an instant to the front of ``order``; returns how many."""
     count = 0
-    for heat in range(len(fleet.ends.least)):
-        if fleet.ends.least[heat] < until:
+    for heat in range(len(fleet.quiet.least)):
+        if fleet.quiet.least[heat] < until:
             for number in range(heat * HEAT, (heat + 1) * HEAT):
-                if fleet.ends.numbers[number] < until:
+                if fleet.quiet.numbers[number] < until:
                     router.order[count] = number
                     count += 1
     return count
@@ -128,13 +129,15 @@ def advance_one(
     number: int,
     until: int,
 ) -> int:
-    """Advance one engine to an instant; DONE where nothing stopped it."""
-    if fleet.ends.numbers[number] >= until:
+    """Advance one engine to an instant, if its load may change before; DONE where nothing stopped it."""
+    if fleet.quiet.numbers[number] >= until:
         return DONE
     e, replica = engines.engine[number], fleet.replicas[number]
-    stopped = advance(share_of(engines, fleet, number), work, times, rows_of(results, fleet, number), replica, until)
-    change(fleet.ends, number, replica.ends)
-    replica.outstanding = e.arrived - e.completed
+    state = share_of(engines, fleet, number)
+    stopped = advance(state, work, times, rows_of(results, fleet, number), fleet, replica, until)
+    if stopped == DONE:
+        change(fleet.quiet, number, quiet_until(state, replica, fleet.clock[0].shortest))
+    replica.outstanding = replica.sent - e.completed
     replica.prompts = replica.sent_prompts - e.completed_prompts
     if fleet.clock[0].interval == 0:
         tell(fleet, router, number)
@@ -181,10 +184,17 @@ def rows_of(results: Results, fleet: Fleet, number: int) -> Results:
 
 
 @called
-def advance(state: State, work: Workload, times: StepTimes, results: Results, replica: Replica, until: int) -> int:
-    """End what ends before an instant, and begin what follows; DONE where nothing stopped it."""
+def advance(
+    state: State, work: Workload, times: StepTimes, results: Results, fleet: Fleet, replica: Replica, until: int
+) -> int:
+    """Receive what was sent, end what ends before an instant, and begin what follows; DONE where nothing stopped it."""
     e = state.engine[0]
-    while replica.ends < until:
+    while True:
+        if replica.inbox != NONE and work.arrival[replica.inbox] <= replica.ends:
+            receive(e, work, times, fleet, replica)
+            continue
+        if replica.ends >= until:
+            return DONE
         if replica.doing != IDLE:
             if len(results.series) > 0 and e.rows == len(results.series):
                 return FULL
@@ -192,7 +202,41 @@ def advance(state: State, work: Workload, times: StepTimes, results: Results, re
         begin(state, work, times, results, replica)
         if e.failed:
             return OUTSIDE
-    return DONE
+
+
+@inlined
+def quiet_until(state: State, replica: Replica, shortest: int) -> int:
+    """The earliest time at which a request can complete: each has to be computed in as many steps as it lacks tokens.
+
+    No step is shorter than the shortest one, whatever arrives or is preempted.
+    """
+    e = state.engine[0]
+    if replica.doing == IDLE:
+        replica.if_sent = NEVER
+        return NEVER
+    if replica.doing == LEAP:  # until it ends nothing completes, unless it is cut short
+        replica.if_sent = replica.ends if not replica.interruptible else e.now + fewest_steps(state) * shortest
+        return replica.ends
+    further = 0
+    if replica.doing == STEP and state.drafts[replica.which].finishing == 0:
+        further = fewest_steps(state)
+        if e.following:
+            further = 1 if state.drafts[1 - replica.which].finishing > 0 else further + 1
+    replica.if_sent = replica.ends + further * shortest
+    return replica.if_sent
+
+
+@inlined
+def fewest_steps(state: State) -> int:
+    """In how many steps from those that are decided the first request can complete."""
+    e = state.engine[0]
+    if waiting(e) > 0:
+        return 1
+    fewest = state.slots[state.entries[0].heap].last - e.step + 1 if e.finishes > 0 else NEVER
+    for i in range(e.apart):
+        slot = state.slots[state.entries[i].apart]
+        fewest = min(fewest, slot.output - slot.emitted)
+    return int(max(1, fewest)) if fewest < NEVER else 1
 
 
 @merged
@@ -235,34 +279,45 @@ def begin(state: State, work: Workload, times: StepTimes, results: Results, repl
 
 
 @inlined
-def send(
-    engines: State, work: Workload, times: StepTimes, fleet: Fleet, router: Router, index: int, number: int
-) -> None:
-    """A request arrives, and joins the queue of a replica."""
-    now = fleet.clock[0].next_arrival
-    e, replica = engines.engine[number], fleet.replicas[number]
-    first = True
-    if e.urgent:
-        first = stand_in_line(e, work, index)
-        e.blocked = 0 if first else e.blocked
-    elif e.arrived == e.taken:
-        e.queued = index
+def send(fleet: Fleet, router: Router, work: Workload, index: int, number: int) -> None:
+    """A request arrives, and goes to the inbox of a replica."""
+    replica = fleet.replicas[number]
+    if replica.inbox == NONE:
+        replica.inbox = index
     else:
-        work.behind[replica.last] = index
+        fleet.follows[replica.last] = index
     replica.last = index
-    e.arrived += 1
+    replica.sent += 1
     replica.sent_prompts += work.prompt[index]
     replica.outstanding += 1
     replica.prompts += work.prompt[index]
     if fleet.clock[0].interval == 0:
         tell(fleet, router, number)
     fleet.picked[index] = number
+    done = fleet.clock[0].next_arrival + work.output[index] * fleet.clock[0].shortest
+    change(fleet.quiet, number, min(done, replica.if_sent, fleet.quiet.numbers[number]))
+
+
+@inlined
+def receive(e: Engine, work: Workload, times: StepTimes, fleet: Fleet, replica: Replica) -> None:
+    """The first request of the inbox joins the queue of the engine, at the time at which it came."""
+    index, first = replica.inbox, True
+    now = int(work.arrival[index])
+    replica.inbox = int(fleet.follows[index]) if index != replica.last else NONE
+    if e.urgent:
+        first = stand_in_line(e, work, index)
+        e.blocked = 0 if first else e.blocked
+    elif e.arrived == e.taken:
+        e.queued = index
+    else:
+        work.behind[replica.received] = index
+    replica.received = index
+    e.arrived += 1
     if replica.doing == IDLE:
         replica.doing, replica.ends = WOKEN, now
     elif replica.doing == LEAP and replica.interruptible and first:
         replica.interruptible = 0
         replica.ends, replica.steps = leap_until(e, times, replica.steps, now)
-    change(fleet.ends, number, replica.ends)
 
 
 @inlined

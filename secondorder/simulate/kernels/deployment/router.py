@@ -3,10 +3,10 @@
 import numpy as np
 
 from secondorder.simulate.kernels.compilation import called, inlined
-from secondorder.simulate.kernels.deployment.state import BITS, CHOICES, FIXED, PREFIX, Fleet, Router
+from secondorder.simulate.kernels.deployment.state import BITS, CHOICES, FIXED, PREFIX, Fleet, Memory, Router
 from secondorder.simulate.kernels.deployment.tournament import change, final, place_of
 from secondorder.simulate.kernels.serving.blocks import run_of, shared_places
-from secondorder.simulate.kernels.serving.state import NONE, Engine, Workload
+from secondorder.simulate.kernels.serving.state import NONE, Engine, Small, Workload
 
 
 @inlined
@@ -155,41 +155,43 @@ def mark(fleet: Fleet, router: Router, replica: int, identity: int) -> None:
 @inlined
 def remember(fleet: Fleet, router: Router, replica: int, identity: int) -> None:
     """Note that a block is sent; forget the one that was sent longest ago if there are too many."""
-    clock, memory, sent = fleet.clock[0], router.memory[replica], router.sent
-    row, lines = replica * (len(router.places) // clock.replicas), replica * clock.most
-    line = int(router.places[row + identity])
-    if line == memory.newest and line != NONE:
-        return
-    if line != NONE:
-        unlink(router, replica, line)
+    clock, memory = fleet.clock[0], router.memory[replica]
+    places = router.places[replica * clock.identities : (replica + 1) * clock.identities]
+    sent = router.sent[replica * clock.sent : (replica + 1) * clock.sent]
+    if places[identity] != NONE:
+        sent[places[identity]] = NONE
     else:
         mark(fleet, router, replica, identity)
-        if memory.count < clock.most:
-            line = lines + memory.count
-            memory.count += 1
-        else:
-            line = memory.oldest
-            unlink(router, replica, line)
-            router.places[row + sent[line].identity] = NONE
-            mark(fleet, router, replica, sent[line].identity)
-    router.places[row + identity] = line
-    sent[line].identity, sent[line].older, sent[line].newer = identity, memory.newest, NONE
-    if memory.newest == NONE:
-        memory.oldest = line
-    else:
-        sent[memory.newest].newer = line
-    memory.newest = line
+        memory.count += 1
+        if memory.count > clock.most:
+            mark(fleet, router, replica, forget_oldest(memory, places, sent))
+    if memory.tail - memory.head == len(sent):
+        close_gaps(memory, places, sent)
+    places[identity] = memory.tail & (len(sent) - 1)
+    sent[places[identity]] = identity
+    memory.tail += 1
 
 
 @inlined
-def unlink(router: Router, replica: int, line: int) -> None:
-    memory, sent = router.memory[replica], router.sent
-    older, newer = sent[line].older, sent[line].newer
-    if older == NONE:
-        memory.oldest = newer
-    else:
-        sent[older].newer = newer
-    if newer == NONE:
-        memory.newest = older
-    else:
-        sent[newer].older = older
+def forget_oldest(memory: Memory, places: Small, sent: Small) -> int:
+    """Forget the block that was sent longest ago; returns its identity."""
+    last = len(sent) - 1
+    while sent[memory.head & last] == NONE:
+        memory.head += 1
+    oldest = int(sent[memory.head & last])
+    memory.head += 1
+    memory.count -= 1
+    places[oldest] = NONE
+    return oldest
+
+
+@called
+def close_gaps(memory: Memory, places: Small, sent: Small) -> None:
+    last, kept = len(sent) - 1, memory.head
+    for place in range(memory.head, memory.tail):
+        identity = int(sent[place & last])
+        if identity != NONE:
+            sent[kept & last] = identity
+            places[identity] = kept & last
+            kept += 1
+    memory.tail = kept

@@ -7,7 +7,7 @@ import numpy as np
 from secondorder.arrays import Integers
 from secondorder.executor import check_wanted
 from secondorder.scenarios.serving import Serving
-from secondorder.simulate.kernels.coefficients import step_times
+from secondorder.simulate.kernels.coefficients import shortest_step, step_times
 from secondorder.simulate.kernels.compilation import announced
 from secondorder.simulate.kernels.deployment.engines import serve_all
 from secondorder.simulate.kernels.deployment.state import (
@@ -22,7 +22,6 @@ from secondorder.simulate.kernels.deployment.state import (
     Replica,
     Router,
     Rule,
-    Sent,
 )
 from secondorder.simulate.kernels.deployment.tournament import tournament
 from secondorder.simulate.kernels.records import filled, records
@@ -91,18 +90,19 @@ def recorded_fleet(
     times, results = step_times(scenario), results_of(len(requests), records, ROWS * replicas)
     assert times is not None, f"{scenario.step_time} is not for the kernel"
     work, identities = workload_of(scenario, requests)
-    work = work._replace(behind=np.full(len(requests), NONE))
+    work = work._replace(arrival=arrivals, behind=np.full(len(requests), NONE))
     engines = new_state(scenario, requests, identities, leaps=True, replicas=replicas)
     for e in engines.engine:
         e.next_arrival = NEVER  # the router sends
     longest = int(np.diff(work.starts).max(initial=0)) * work.hash_block
     router = _router(scenario, rule, replicas, identities, longest)
-    fleet = _fleet(engines, router, arrivals, 0 if rule.kind == FIXED else report_interval, ROWS if records else 0)
+    interval = 0 if rule.kind == FIXED else report_interval
+    fleet = _fleet(engines, router, arrivals, interval, ROWS if records else 0, shortest_step(times))
     parts: list[list[Integers]] = [[] for _ in range(replicas)]
     with announced(serve_all):
         while True:
             until = fleet.clock[0].arrived + PORTION
-            stopped = serve_all(engines, work, times, results, fleet, router, arrivals, until)
+            stopped = serve_all(engines, work, times, results, fleet, router, until)
             check_wanted()
             if stopped == OUTSIDE:
                 refuse(scenario, next(e for e in engines.engine if e.failed))
@@ -131,17 +131,21 @@ def _take_rows(engines: State, series: Integers, parts: list[list[Integers]]) ->
         e.rows = 0
 
 
-def _fleet(engines: State, router: Router, arrivals: Integers, interval: int, rows: int) -> Fleet:
+def _fleet(engines: State, router: Router, arrivals: Integers, interval: int, rows: int, shortest: int) -> Fleet:
     """Idle replicas, and the first arrival and report to come."""
-    replicas, most = len(engines.engine), len(router.sent) // len(engines.engine)
+    replicas = len(engines.engine)
     fleet = Fleet(
         clock=records(Clock, 1),
-        replicas=filled(Replica, replicas, ends=NEVER, last=NONE),
-        ends=tournament(replicas, NEVER, NEVER),
+        replicas=filled(Replica, replicas, ends=NEVER, if_sent=NEVER, inbox=NONE),
+        quiet=tournament(replicas, NEVER, NEVER),
         picked=np.full(len(arrivals), NONE),
+        follows=np.zeros(len(arrivals), np.int32),
     )
     clock = fleet.clock[0]
-    clock.replicas, clock.interval, clock.rows, clock.most = replicas, interval, rows, most
+    clock.replicas, clock.interval, clock.rows = replicas, interval, rows
+    clock.most, clock.sent = engines.engine[0].blocks, len(router.sent) // replicas
+    clock.identities = len(router.places) // replicas
+    clock.shortest = shortest
     clock.report_serial, clock.arrival_serial, clock.serial = 1, 2, 2
     clock.next_arrival = arrivals[router.sequence[0] if len(router.sequence) else 0] if len(arrivals) else NEVER
     clock.next_report = interval if interval and len(arrivals) else NEVER
@@ -154,7 +158,7 @@ def _fleet(engines: State, router: Router, arrivals: Integers, interval: int, ro
 def _router(scenario: Serving, rule: Rule, replicas: int, identities: int, longest: int) -> Router:
     """The rule, with nothing sent yet; prompts share ``longest`` tokens at most."""
     remembers = rule.kind == PREFIX
-    most = scenario.kv_blocks - 1 if remembers else 0
+    ring = 1 << (2 * scenario.kv_blocks).bit_length() if remembers else 0
     words = -(-replicas // BITS)
     return Router(
         kind=LEAST if rule.kind == CHOICES and rule.choices >= replicas else rule.kind,
@@ -167,8 +171,8 @@ def _router(scenario: Serving, rule: Rule, replicas: int, identities: int, longe
         loads=tournament(replicas, 0.0, np.inf),
         places=np.full(replicas * identities if remembers else 0, NONE, np.int32),
         holders=np.zeros(words * identities if remembers else 0, np.int64),
-        sent=filled(Sent, replicas * most, older=NONE, newer=NONE),
-        memory=filled(Memory, replicas, newest=NONE, oldest=NONE),
+        sent=np.zeros(replicas * ring, np.int32),
+        memory=records(Memory, replicas),
         prefix=np.zeros(longest // scenario.block_size + 1, np.int32),
         order=np.arange(replicas, dtype=np.int32),
         matched=np.zeros(words * BITS, np.int32),

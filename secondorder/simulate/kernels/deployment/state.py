@@ -7,7 +7,6 @@ import numpy as np
 
 from secondorder.arrays import Floats, Integers
 from secondorder.simulate.kernels.deployment.tournament import Tournament
-from secondorder.simulate.kernels.records import Int32
 from secondorder.simulate.kernels.serving.state import Small
 
 FIXED, LEAST, CHOICES, PREFIX = range(4)
@@ -34,8 +33,22 @@ class Rule:
 
 
 class Replica:
-    """What one replica does, and what has been sent to it."""
+    """What has been sent to one replica, and what it does: up to the last time at which its engine was advanced."""
 
+    # What the router knows
+    outstanding: int
+    prompts: int
+    sent: int
+    """Requests sent to it."""
+    sent_prompts: int
+    """Prompt tokens of all requests sent."""
+    inbox: int
+    """The first request that was sent since its engine was advanced, or NONE."""
+    last: int
+    """The last request that was sent."""
+    if_sent: int
+    """As ``quiet`` of the fleet, if another request is sent."""
+    # What it does
     doing: int
     ends: int
     """When that ends; NEVER while it is idle."""
@@ -49,13 +62,8 @@ class Replica:
     """The draft of a step."""
     tokens: int
     """Tokens computed so far."""
-    sent_prompts: int
-    """Prompt tokens of all requests sent."""
-    last: int
-    """The last request of its queue."""
-    # Its load
-    outstanding: int
-    prompts: int
+    received: int
+    """The last request that its engine received."""
 
 
 class Clock:
@@ -74,6 +82,8 @@ class Clock:
     """Random numbers that are used up."""
     replicas: int
     interval: int
+    shortest: int
+    """The shortest step that there can be."""
     slots: int
     block_size: int
     blocks: int
@@ -83,23 +93,20 @@ class Clock:
     rows: int
     most: int
     """Blocks of prompts that the router remembers of a replica, at most."""
+    sent: int
+    identities: int
     asked: int
     """Replicas at the front of ``order`` among which the router picks next; 0 while they are not known."""
 
 
-class Sent:
-    """A block of a prompt that was sent to a replica, and its neighbours in order of use."""
-
-    identity: Int32
-    older: Int32
-    newer: Int32
-
-
 class Memory:
-    """Blocks that the router remembers of a replica: the most and the least recently sent one, and how many."""
+    """The blocks that the router remembers of a replica, in order of use: a ring, from ``head`` to before ``tail``.
 
-    newest: int
-    oldest: int
+    A block that is sent again leaves a gap; ``count`` are the others.
+    """
+
+    head: int
+    tail: int
     count: int
 
 
@@ -108,9 +115,9 @@ class Router(NamedTuple):
 
     ``chance`` are random numbers between 0 and 1, used one after the other. Where the replica of each request is
     ``fixed`` beforehand, the requests come in ``sequence``, those of one replica after those of another. ``loads`` are
-    the replicas' loads as the router knows them. ``places`` has for each replica and each identity the line of
-    ``sent`` that holds it; ``holders`` has a bit per replica for each identity, 64 to a word. ``prefix``, ``order``
-    and ``matched`` belong to the decision under way.
+    the replicas' loads as the router knows them. ``sent`` has a ring of identities for each replica, ``places`` for
+    each replica and each identity its place there; ``holders`` has a bit per replica for each identity, 64 to a word.
+    ``prefix``, ``order`` and ``matched`` belong to the decision under way.
     """
 
     kind: int
@@ -123,7 +130,7 @@ class Router(NamedTuple):
     loads: Tournament
     places: Small
     holders: Integers
-    sent: list[Sent]
+    sent: Small
     memory: list[Memory]
     prefix: Small
     order: Small
@@ -131,9 +138,13 @@ class Router(NamedTuple):
 
 
 class Fleet(NamedTuple):
-    """The replicas, their clock, when each one finishes what it does, and the replica of each request."""
+    """The replicas and their clock, and of each request its replica and the one sent to that replica after it.
+
+    ``quiet``: no request of a replica completes before this time, whatever is sent to it; NEVER if it has none.
+    """
 
     clock: list[Clock]
     replicas: list[Replica]
-    ends: Tournament
+    quiet: Tournament
     picked: Integers
+    follows: Small
