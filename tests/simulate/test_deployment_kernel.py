@@ -118,9 +118,10 @@ def test_the_prefixes_that_a_router_remembers_are_as_many_as_a_cache_holds():
 @pytest.mark.parametrize("interval", ["0 s", "50 ms"])
 @pytest.mark.parametrize("router", ["round-robin", "least-outstanding", "power-of-d 2", "prefix-aware 50"])
 def test_a_run_that_stops_often_is_the_same_run(monkeypatch, router, interval):
-    """Also where it stops between the choice of some replicas and that of one of them."""
+    """Also where it stops between the choice of some replicas and that of one of them, or gets more slots."""
     monkeypatch.setattr(kernel, "PORTION", 7)
     monkeypatch.setattr(kernel, "ROWS", 3)
+    monkeypatch.setattr(kernel, "SLOTS", 1)
     deployment = so.Deployment(serving=AGENTS, replicas=3, router=router, report_interval=interval)
     assert_same(deployment, serving.draw(AGENTS, 100, 1))
 

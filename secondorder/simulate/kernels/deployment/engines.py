@@ -34,6 +34,7 @@ from secondorder.simulate.kernels.serving.engine import (
 )
 from secondorder.simulate.kernels.serving.scheduler import waiting
 from secondorder.simulate.kernels.serving.state import (
+    CROWDED,
     DONE,
     FULL,
     NEVER,
@@ -195,6 +196,8 @@ def advance(
             continue
         if replica.ends >= until:
             return DONE
+        if e.unused < min(e.arrived - e.taken, e.max_num_seqs - e.running) and e.slots < e.enough:
+            return CROWDED
         if replica.doing != IDLE:
             if len(results.series) > 0 and e.rows == len(results.series):
                 return FULL

@@ -26,13 +26,15 @@ from secondorder.simulate.kernels.deployment.state import (
 from secondorder.simulate.kernels.deployment.tournament import tournament
 from secondorder.simulate.kernels.records import filled, records
 from secondorder.simulate.kernels.serving.run import PORTION, refuse, results_of, workload_of
-from secondorder.simulate.kernels.serving.setup import new_state
-from secondorder.simulate.kernels.serving.state import DONE, FULL, NEVER, NONE, OUTSIDE, Small, State
+from secondorder.simulate.kernels.serving.setup import new_state, ring_of, with_more_slots
+from secondorder.simulate.kernels.serving.state import CROWDED, DONE, FULL, NEVER, NONE, OUTSIDE, Small, State
 from secondorder.simulate.serving.unnamed import unnamed
 from secondorder.workloads.requests import Requests
 
 ROWS = 8_192
 """Rows of each replica's series that are recorded at a time."""
+SLOTS = 32
+"""Slots of each replica to begin with: most engines never run as many requests as they may, and memory costs time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +93,7 @@ def recorded_fleet(
     assert times is not None, f"{scenario.step_time} is not for the kernel"
     work, identities = workload_of(scenario, requests)
     work = work._replace(arrival=arrivals, behind=np.full(len(requests), NONE))
-    engines = new_state(scenario, requests, identities, leaps=True, replicas=replicas)
+    engines = new_state(scenario, requests, identities, leaps=True, replicas=replicas, slots=SLOTS)
     for e in engines.engine:
         e.next_arrival = NEVER  # the router sends
     longest = int(np.diff(work.starts).max(initial=0)) * work.hash_block
@@ -106,6 +108,9 @@ def recorded_fleet(
             check_wanted()
             if stopped == OUTSIDE:
                 refuse(scenario, next(e for e in engines.engine if e.failed))
+            if stopped == CROWDED:
+                engines = with_more_slots(engines)
+                _measure(fleet, engines)
             if stopped in (FULL, DONE):
                 _take_rows(engines, results.series, parts)
             if stopped == DONE:
@@ -149,16 +154,22 @@ def _fleet(engines: State, router: Router, arrivals: Integers, interval: int, ro
     clock.report_serial, clock.arrival_serial, clock.serial = 1, 2, 2
     clock.next_arrival = arrivals[router.sequence[0] if len(router.sequence) else 0] if len(arrivals) else NEVER
     clock.next_report = interval if interval and len(arrivals) else NEVER
+    _measure(fleet, engines)
+    return fleet
+
+
+def _measure(fleet: Fleet, engines: State) -> None:
+    """Write down how much of the arrays is each engine's."""
+    clock, replicas = fleet.clock[0], len(fleet.replicas)
     clock.slots, clock.block_size = len(engines.slots) // replicas, len(engines.borders) // replicas
     clock.blocks, clock.queue = len(engines.doubles) // replicas, len(engines.queue) // replicas
     clock.held, clock.named = len(engines.held) // replicas, len(engines.named) // replicas
-    return fleet
 
 
 def _router(scenario: Serving, rule: Rule, replicas: int, identities: int, longest: int) -> Router:
     """The rule, with nothing sent yet; prompts share ``longest`` tokens at most."""
     remembers = rule.kind == PREFIX
-    ring = 1 << (2 * scenario.kv_blocks).bit_length() if remembers else 0
+    ring = ring_of(scenario.kv_blocks) if remembers else 0
     words = -(-replicas // BITS)
     return Router(
         kind=LEAST if rule.kind == CHOICES and rule.choices >= replicas else rule.kind,

@@ -1,5 +1,7 @@
 """The state of a compiled engine that is idle."""
 
+from typing import TypeVar, cast
+
 import numpy as np
 
 from secondorder.scenarios.serving import Serving
@@ -21,14 +23,22 @@ from secondorder.simulate.kernels.serving.state import (
 )
 from secondorder.workloads.requests import Requests
 
+Array = TypeVar("Array")
 
-def new_state(scenario: Serving, requests: Requests, identities: int, *, leaps: bool, replicas: int = 1) -> State:
-    """Engines with a scenario's settings, one after the other, as before the first of these requests arrives."""
-    slots = max(1, min(scenario.settings.max_num_seqs * _classes(scenario, requests), len(requests)))
+
+def new_state(
+    scenario: Serving, requests: Requests, identities: int, *, leaps: bool, replicas: int = 1, slots: int = NEVER
+) -> State:
+    """Engines with a scenario's settings, one after the other, as before the first of these requests arrives.
+
+    They have this many ``slots`` to begin with, at most.
+    """
+    enough = max(1, min(scenario.settings.max_num_seqs * _classes(scenario, requests), len(requests)))
+    slots = min(slots, enough)
     blocks = width = 0
     if scenario.settings.enable_prefix_caching:
         blocks, width = scenario.kv_blocks - 1, -(-_longest(requests) // scenario.block_size)
-    queue = np.full(1 << (2 * blocks).bit_length(), NONE, np.int32)
+    queue = np.full(ring_of(blocks), NONE, np.int32)
     queue[:blocks] = NAMELESS
     state = State(
         engine=records(Engine, replicas),
@@ -46,8 +56,42 @@ def new_state(scenario: Serving, requests: Requests, identities: int, *, leaps: 
     )
     for e in state.engine:
         _settings(e, scenario)
-        e.leaps, e.slots, e.unused, e.width, e.own = leaps, slots, slots, width, identities
+        e.leaps, e.slots, e.unused, e.width, e.own, e.enough = leaps, slots, slots, width, identities, enough
         e.requests = len(requests)
+    return state
+
+
+def ring_of(count: int) -> int:
+    """Places of a ring, a power of 2, for this many entries and half as many gaps at least."""
+    return 1 << (3 * count // 2).bit_length()
+
+
+def with_more_slots(state: State) -> State:
+    """The same engines, each with four times as many slots, or as many as it can need."""
+    replicas, old, width = len(state.engine), int(state.engine[0].slots), int(state.engine[0].width)
+    slots = min(4 * old, int(state.engine[0].enough))
+
+    def wider(array: Array, lines: int, more: int) -> Array:
+        rows = np.asarray(array).reshape(replicas * lines, -1)
+        found = np.zeros((len(rows), rows.shape[1] + more), rows.dtype)
+        found[:, : rows.shape[1]] = rows
+        return cast(Array, found.reshape(-1).view(type(array)))
+
+    more = slots - old
+    state = state._replace(
+        slots=wider(state.slots, 1, more),
+        entries=wider(state.entries, 1, more),
+        outcomes=wider(state.outcomes, 2, more),
+        given=wider(state.given, 1, more),
+        held=wider(state.held, 1, more * width),
+        named=wider(state.named, 1, more * width),
+        doubled=wider(state.doubled, 1, more * width),
+    )
+    for number, e in enumerate(state.engine):
+        for slot in range(old, slots):
+            state.entries[number * slots + e.unused].unused = slot
+            e.unused += 1
+        e.slots = slots
     return state
 
 

@@ -24,8 +24,8 @@ NAMELESS, DOUBLE = -2, -3
 """What stands for a block without identity, and for the first double; for the next doubles, the numbers below it."""
 CHUNKED, STALLED = 1, 2
 """Why a request is apart."""
-DONE, PAUSED, FULL, OUTSIDE = range(4)
-"""Why the engine stopped: all served, as many arrived as asked for, series full, or no time for a step."""
+DONE, PAUSED, FULL, OUTSIDE, CROWDED = range(5)
+"""Why the engine stopped: all served, as many arrived as asked for, series full, no time for a step, or no slot."""
 
 
 class Engine:
@@ -94,6 +94,8 @@ class Engine:
     apart: int
     finishes: int
     slots: int
+    enough: int
+    """Slots that it can need, at most."""
     unused: int
     """Slots without a request."""
     current: int
