@@ -47,7 +47,7 @@ from secondorder.simulate.kernels.serving.state import (
     Workload,
 )
 from secondorder.simulate.kernels.serving.urgency import stand_in_line
-from secondorder.simulate.kernels.step_seconds import StepTimes
+from secondorder.simulate.kernels.step_seconds import StepTimes, duration
 
 
 @compiled
@@ -137,7 +137,7 @@ def advance_one(
     state = share_of(engines, fleet, number)
     stopped = advance(state, work, times, rows_of(results, fleet, number), fleet, replica, until)
     if stopped == DONE:
-        change(fleet.quiet, number, quiet_until(state, replica, fleet.clock[0].shortest))
+        change(fleet.quiet, number, quiet_until(state, times, replica, fleet.clock[0].shortest))
     replica.outstanding = replica.sent - e.completed
     replica.prompts = replica.sent_prompts - e.completed_prompts
     if fleet.clock[0].interval == 0:
@@ -208,24 +208,26 @@ def advance(
 
 
 @inlined
-def quiet_until(state: State, replica: Replica, shortest: int) -> int:
+def quiet_until(state: State, times: StepTimes, replica: Replica, shortest: int) -> int:
     """The earliest time at which a request can complete: each has to be computed in as many steps as it lacks tokens.
 
-    No step is shorter than the shortest one, whatever arrives or is preempted.
+    What is decided already lasts as long as it will; no later step is shorter than the shortest one, whatever arrives
+    or is preempted.
     """
-    e = state.engine[0]
+    e, decided = state.engine[0], replica.ends
     if replica.doing == IDLE:
         replica.if_sent = NEVER
         return NEVER
     if replica.doing == LEAP:  # until it ends nothing completes, unless it is cut short
-        replica.if_sent = replica.ends if not replica.interruptible else e.now + fewest_steps(state) * shortest
-        return replica.ends
-    further = 0
-    if replica.doing == STEP and state.drafts[replica.which].finishing == 0:
-        further = fewest_steps(state)
-        if e.following:
-            further = 1 if state.drafts[1 - replica.which].finishing > 0 else further + 1
-    replica.if_sent = replica.ends + further * shortest
+        replica.if_sent = decided if not replica.interruptible else e.now + fewest_steps(state) * shortest
+        return decided
+    completes = replica.doing == WOKEN or state.drafts[replica.which].finishing > 0
+    if not completes and e.following:
+        draft = state.drafts[1 - replica.which]
+        D, K = draft.decodes, draft.decode_context  # noqa: N806
+        decided += max(shortest, duration(times, draft.tokens, draft.pairs, draft.context, D, K, D + draft.ended))
+        completes = draft.finishing > 0
+    replica.if_sent = decided if completes else decided + fewest_steps(state) * shortest
     return replica.if_sent
 
 
