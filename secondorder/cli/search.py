@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 TITLE = """Find the cheapest layout of a service that keeps objectives at a rate.
 
-Varies accelerator, tensor parallel size, precision and replicas. Closed forms
-size every candidate; the cheapest ones are simulated.
+Varies accelerator, tensor parallel size, precision, the token budget of a step
+and replicas. Closed forms size every candidate; the cheapest ones are
+simulated.
 """
 EXAMPLE = """\
 Example:
@@ -77,6 +78,9 @@ def _command() -> Callable[..., None]:
             str, _candidates("Accelerators that share each layer, with commas.", "NUMBERS")
         ] = "1,2,4,8",
         precisions: Annotated[str, _candidates("Number formats, with commas.", "NAMES")] = "bf16",
+        token_budgets: Annotated[
+            str, _candidates("Tokens of a step at most, with commas; the service's own if not given.", "NUMBERS")
+        ] = "",
         price: Annotated[
             str | None, _candidates("Price of every accelerator; the lowest quote on file if not given.", "PRICE")
         ] = None,
@@ -113,7 +117,8 @@ def _command() -> Callable[..., None]:
             found = found_by(
                 serving,
                 rate=rate, ttft_p99=ttft_p99, tpot_p99=tpot_p99, e2el_p99=e2el_p99, accelerators=names,
-                tensor_parallel_sizes=_numbers(tensor_parallel_sizes), precisions=_listed(precisions),
+                tensor_parallel_sizes=_numbers("tensor_parallel_sizes", tensor_parallel_sizes, "1,2,4"),
+                precisions=_listed(precisions), token_budgets=_numbers("token_budgets", token_budgets, "2048,8192"),
                 rentals=None if price is None else dict.fromkeys(names or _rented(), price),
                 budget=budget, contenders=contenders, requests=num_prompts, replications=replications,
                 seed=seed, jobs=jobs, keeping=stored.keeping(1),
@@ -147,13 +152,13 @@ def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _numbers(text: str) -> list[int]:
+def _numbers(what: str, text: str, example: str) -> list[int]:
     from secondorder.errors import InputError
 
     try:
         return [int(part) for part in _listed(text)]
     except ValueError:
-        raise InputError("tensor_parallel_sizes", given=repr(text), expected="integers such as 1,2,4") from None
+        raise InputError(what, given=repr(text), expected=f"integers such as {example}") from None
 
 
 def _rented() -> list[str]:
@@ -178,7 +183,7 @@ def _grid(found: "Found", rate: str, top: int) -> "Grid":
     metrics = list(found.best.p99s)
     rows = [
         [
-            f"{each.replicas} x {each.tensor_parallel_size} {each.accelerator} {each.precision}",
+            found.label(each),
             f"{each.cost:.4g}",
             *(f"{1e6 * amount:.3g}" for amount in each.token_costs.values()),
             *(pretty(each.p99s[metric], "s") for metric in metrics),
@@ -189,7 +194,7 @@ def _grid(found: "Found", rate: str, top: int) -> "Grid":
     header = ["layout", "USD/hour", "in", "out", *metrics, "by"]
     above = [f"{len(found.candidates)} layouts keep the objectives at {rate}, {len(found.refused)} do not"]
     below = [
-        "layout: replicas x accelerators of each",
+        "layout: replicas x accelerators of each, precision, and tokens of a step if these differ",
         "in, out: USD per million tokens of that kind, all of the cost over them",
         f"the first rests on: {found.best.rests_on}",
     ]

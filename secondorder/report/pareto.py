@@ -28,9 +28,8 @@ def pareto_figure(found: Found, title: str) -> "Figure":
         line = [each.cost for each in front], [each.p99s[metric] / scale for each in front]
         axes.step(*line, where="post", color=BLUE, linewidth=1.2, label="not beaten in both", zorder=0)
         for each in front[:NAMED]:
-            name = f"{each.replicas} x {each.tensor_parallel_size} {each.accelerator} {each.precision}"
             at = (each.cost, each.p99s[metric] / scale)
-            outlined([axes.annotate(name, at, (5, 5), textcoords="offset points", fontsize=8, color=INK)])
+            outlined([axes.annotate(found.label(each), at, (5, 5), textcoords="offset points", fontsize=8, color=INK)])
         axes.set(xlabel="cost (USD/hour)", ylabel=f"{metric} ({unit})", ylim=(0, None))
         axes.margins(x=0.12)
     panels[-1].legend(loc="best")

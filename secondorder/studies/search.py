@@ -1,4 +1,4 @@
-"""The cheapest layout of a service: which card, how many share a layer, which precision, how many replicas.
+"""The cheapest layout of a service: which card, how many share a layer, precision, tokens of a step, replicas.
 
 Every candidate is sized by the closed forms; the cheapest ones are then simulated, all replicas behind the router and
 with the same draws for each, and the number of replicas is corrected until they keep the objectives and one fewer does
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from secondorder.answers.answer import Answer
 from secondorder.answers.costs import token_costs
@@ -37,17 +37,43 @@ CONTENDERS = 3
 """Candidates that are simulated: the cheapest by the closed forms."""
 
 
+class Layout(NamedTuple):
+    """What a candidate is made of; without a ``token_budget`` that of the service."""
+
+    accelerator: str
+    tensor_parallel_size: int
+    precision: str
+    token_budget: int | None = None
+
+    def __str__(self) -> str:
+        what = f"{self.tensor_parallel_size} {self.accelerator} in {self.precision}"
+        return what if self.token_budget is None else f"{what}, {self.token_budget} tokens a step"
+
+    def of(self, serving: Serving) -> Serving:
+        """The service in this layout."""
+        budget = serving.max_num_batched_tokens if self.token_budget is None else self.token_budget
+        return replace(
+            serving,
+            accelerator=cards[self.accelerator],
+            tensor_parallel_size=self.tensor_parallel_size,
+            precision=self.precision,
+            max_num_batched_tokens=budget,
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """One layout that keeps the objectives: what it is, what it costs, and its p99s.
 
-    ``source`` says where ``replicas`` and ``p99s`` (s) come from: the closed forms, or the simulation. ``sized`` is the
-    number of replicas by the closed forms. ``rests_on``: the price, and what else the answer rests on.
+    ``max_num_batched_tokens`` is the token budget of a step. ``source`` says where ``replicas`` and ``p99s`` (s) come
+    from: the closed forms, or the simulation. ``sized`` is the number of replicas by the closed forms. ``rests_on``:
+    the price, and what else the answer rests on.
     """
 
     accelerator: str
     tensor_parallel_size: int
     precision: str
+    max_num_batched_tokens: int
     replicas: int
     cost: float
     p99s: Mapping[str, float]
@@ -63,8 +89,14 @@ class Candidate:
         found = token_costs(self.cost / 3600, rate, law.mean_input, law.mean_output, self.source, None)
         return {each.metric: each.amount for each in found}
 
+    @property
+    def worst_share(self) -> float:
+        """The largest p99 over its objective."""
+        return max(self.p99s[metric] / most for metric, most in self.scenario.objectives.items())
+
     def __str__(self) -> str:
         what = f"{self.replicas} x {self.tensor_parallel_size} {self.accelerator} in {self.precision}"
+        what += f", {self.max_num_batched_tokens} tokens a step"
         told = ", ".join(f"{metric} {pretty(amount, 's')}" for metric, amount in self.p99s.items())
         return f"{what}: {pretty(self.cost, 'USD/hour')}, {told} ({self.source})"
 
@@ -89,6 +121,12 @@ class Found:
                 kept.append(each)
         return tuple(kept)
 
+    def label(self, each: Candidate) -> str:
+        """A candidate in few words: with the tokens of a step only where the candidates differ in them."""
+        what = f"{each.replicas} x {each.tensor_parallel_size} {each.accelerator} {each.precision}"
+        budgets = {c.max_num_batched_tokens for c in self.candidates}
+        return f"{what} {each.max_num_batched_tokens}" if len(budgets) > 1 else what
+
     @property
     def frame(self) -> "pd.DataFrame":
         """One row a candidate; costs in USD/hour and USD/token, p99s in s."""
@@ -103,6 +141,7 @@ def record(each: Candidate) -> dict[str, object]:
         "accelerator": each.accelerator,
         "tensor_parallel_size": each.tensor_parallel_size,
         "precision": each.precision,
+        "max_num_batched_tokens": each.max_num_batched_tokens,
         "replicas": each.replicas,
     }
     rest = {"source": each.source, "replicas_closed_form": each.sized, "rests_on": each.rests_on}
@@ -119,6 +158,7 @@ def search(
     accelerators: Sequence[str] = (),
     tensor_parallel_sizes: Sequence[int] = (1, 2, 4, 8),
     precisions: Sequence[str] = (),
+    token_budgets: Sequence[int] = (),
     rentals: Mapping[str, Quantity | str] | None = None,
     budget: Quantity | str | None = None,
     router: Router | None = None,
@@ -131,35 +171,33 @@ def search(
 ) -> Found:
     """The layouts of a service that keep the objectives at ``rate``, the cheapest first.
 
-    Every ``accelerators`` (those of ``rentals``, or with a known rental, if not given), tensor parallel size and
-    precision (the service's own if not given) is sized by the closed forms; ``contenders`` of them, the cheapest, are
-    simulated behind ``router`` (least-outstanding); none for the closed forms alone. ``rentals`` gives prices of an
-    accelerator-hour; else it is the lowest quote on file. ``budget``: USD/hour at most. ``keeping`` says in which store
-    each finished simulation is kept, and whether those that are there are taken over.
+    Every ``accelerators`` (those of ``rentals``, or with a known rental, if not given), tensor parallel size,
+    precision and token budget of a step (``max_num_batched_tokens``; both the service's own if not given) is sized by
+    the closed forms; ``contenders`` of them, the cheapest, are simulated behind ``router`` (least-outstanding); none
+    for the closed forms alone. Of two that cost the same, the one farther below its objectives is first. ``rentals``
+    gives prices of an accelerator-hour; else it is the lowest quote on file. ``budget``: USD/hour at most. ``keeping``
+    says in which store each finished simulation is kept, and whether those that are there are taken over.
 
     Errors: ``InputError`` without an objective or a price; ``InfeasibleError`` where no candidate keeps the objectives.
     """
     priced = dict(_priced(accelerators, rentals))
     rule = router or LeastOutstanding()
     ask = partial(Capacity, rate=rate, router=rule, ttft_p99=ttft_p99, tpot_p99=tpot_p99, e2el_p99=e2el_p99)
-    layouts = list(product(priced, tensor_parallel_sizes, precisions or (serving.precision,)))
+    choices = product(priced, tensor_parallel_sizes, precisions or (serving.precision,), token_budgets or (None,))
+    layouts = [Layout(*choice) for choice in choices]
 
-    def size(layout: tuple[str, int, str]) -> Candidate | str:
-        card, accelerators_each, precision = layout
-        price, rests_on = priced[card]
+    def size(layout: Layout) -> Candidate | str:
+        price, rests_on = priced[layout.accelerator]
         try:
-            served = replace(
-                serving, accelerator=cards[card], tensor_parallel_size=accelerators_each, precision=precision
-            )
-            question = ask(serving=served, price=price, name=_label(layout))
-            return _sized(question, card, rests_on)
+            question = ask(serving=layout.of(serving), price=price, name=str(layout))
+            return _sized(question, layout.accelerator, rests_on)
         except (InfeasibleError, InputError) as error:
             if isinstance(error, InputError) and error.what in OBJECTIVES:
                 raise
             return str(error)
 
     sized = list(zip(layouts, run_each(size, layouts, jobs), strict=True))
-    refused = {_label(layout): each for layout, each in sized if isinstance(each, str)}
+    refused = {str(layout): each for layout, each in sized if isinstance(each, str)}
     found = [each for _, each in sized if isinstance(each, Candidate)]
     most = None if budget is None else si(quantity(budget, "USD/hour", "budget"))
     found = sorted((each for each in found if most is None or each.cost <= most), key=_by_cost)
@@ -171,13 +209,8 @@ def search(
     return Found((*sorted(kept, key=_by_cost), *found[contenders:]), refused)
 
 
-def _label(layout: tuple[str, int, str]) -> str:
-    card, size, precision = layout
-    return f"{size} {card} in {precision}"
-
-
-def _by_cost(each: Candidate) -> tuple[float, str]:
-    return each.cost, str(each)
+def _by_cost(each: Candidate) -> tuple[float, float, str]:
+    return each.cost, each.worst_share, str(each)
 
 
 def _priced(
@@ -217,6 +250,7 @@ def _candidate(
         accelerator=card,
         tensor_parallel_size=question.serving.tensor_parallel_size,
         precision=question.serving.precision,
+        max_num_batched_tokens=question.serving.settings.max_num_batched_tokens,
         replicas=replicas,
         cost=spent * 3600,
         p99s={metric: answer.best(metric).amount for metric in question.objectives},

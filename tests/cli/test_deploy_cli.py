@@ -68,6 +68,10 @@ def test_search_prints_the_cheapest_layout_first(tmp_path, capsys):
     assert "no objective" in capsys.readouterr().err
     assert run(f"{line} --ttft-p99 '1 ms' --accelerators h100_sxm --tensor-parallel-sizes 1") == 3
     assert run(f"{line} --ttft-p99 '1 s' --tensor-parallel-sizes one") == 2
+    assert run(f"{line} --ttft-p99 '1 s' --token-budgets many") == 2
+    assert "token_budgets" in capsys.readouterr().err
+    assert run(f"{line} {found} --token-budgets 512,4096") == 0
+    assert "a100_80gb bf16 512 " in capsys.readouterr().out
 
 
 def test_max_rate_says_what_binds(capsys):

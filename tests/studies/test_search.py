@@ -53,6 +53,42 @@ def vars_of(serving):
     return {name: getattr(serving, name) for name in ("model", "arrivals", "lengths", "max_num_seqs")}
 
 
+def test_token_budgets_are_candidates_of_their_own():
+    """A small budget cuts prompts, and each further step of a first token takes its time."""
+    long = replace(CHAT, lengths="input=3000 output=geometric 64")
+    found = so.search(
+        long,
+        rate="8 request/s",
+        ttft_p99="2 s",
+        rentals={"h100_sxm": "3 USD/hour"},
+        tensor_parallel_sizes=(1,),
+        token_budgets=(512, 8192, 0),
+        contenders=0,
+    )
+    by_budget = {each.max_num_batched_tokens: each for each in found.candidates}
+    assert set(by_budget) == {512, 8192}
+    assert list(found.refused) == ["1 h100_sxm in bf16, 0 tokens a step"]
+    for budget, each in by_budget.items():
+        served = replace(long, max_num_batched_tokens=budget)
+        sized = so.solve(so.Capacity(serving=served, rate="8 request/s", ttft_p99="2 s", price="3 USD/hour"))
+        assert (each.replicas, each.cost) == (sized.best("replicas").amount, sized.best("cost").amount)
+        assert found.label(each).endswith(f" bf16 {budget}")
+    costs = [(each.cost, each.p99s["ttft_p99"]) for each in found.candidates]
+    assert costs == sorted(costs)
+
+
+def test_a_contender_is_simulated_with_its_own_budget():
+    layouts = {"rentals": {"h100_sxm": "3 USD/hour"}, "tensor_parallel_sizes": (1,), "token_budgets": (256,)}
+    runs = {"requests": 1_000, "replications": 2}
+    best = so.search(CHAT, rate="5 request/s", ttft_p99="2 s", **layouts, contenders=1, **runs).best
+    alone = replace(CHAT, arrivals="poisson 5 request/s")
+    own, usual = (
+        so.simulate(so.Deployment(serving=replace(alone, max_num_batched_tokens=budget), replicas=1), **runs)
+        for budget in (256, 8192)
+    )
+    assert best.p99s["ttft_p99"] == own.best("ttft_p99").amount > 1.2 * usual.best("ttft_p99").amount
+
+
 def test_the_front_of_cost_and_p99_has_no_candidate_that_another_beats(closed):
     front = closed.pareto("ttft_p99")
     for each in front:
