@@ -14,7 +14,7 @@ from secondorder.analytic.arguments import Floats, Real, non_negative, plain, po
 from secondorder.answers.answer import Answer
 from secondorder.answers.estimate import Claim, Rung, rung
 from secondorder.errors import InputError
-from secondorder.fleets.regions import Region
+from secondorder.fleets.regions import Region, one_basis
 from secondorder.quantities import pretty, si
 from secondorder.scenarios.footprint import JOULES_PER_KWH, Footprint
 
@@ -111,12 +111,7 @@ def carbon_by_region(scenario: Footprint, regions: Mapping[str, Region]) -> dict
     >>> {name: round(kg / 1e3) for name, kg in found.items()}
     {'quebec': 15, 'norway': 16, 'poland': 356}
     """
-    bases = {region.basis for region in regions.values()}
-    if len(bases) > 1:
-        remedy = "compare US states with one another"
-        raise InputError(
-            "regions", given=f"intensities by {', '.join(sorted(bases))}", expected="one basis", remedy=remedy
-        )
+    one_basis(regions)
     answers = {name: solve_footprint(replace(scenario, region=region)) for name, region in regions.items()}
     found = {
         name: (a.best("carbon") if "carbon" in a else a.best("carbon_operational")).amount

@@ -25,12 +25,12 @@ from secondorder.systems.registry import SYSTEMS
 if TYPE_CHECKING:
     from secondorder.report.tables import Grid
     from secondorder.scenarios.serving import Serving
-    from secondorder.studies.search import Found
+    from secondorder.studies.candidates import Found
 
 TITLE = """Find the cheapest layout of a service that keeps objectives at a rate.
 
-Varies accelerator, tensor parallel size, precision, the token budget of a step
-and replicas. Closed forms size every candidate; the cheapest ones are
+Varies accelerator, tensor parallel size, precision, the token budget of a
+step, replicas and region. Closed forms size every candidate; the cheapest ones are
 simulated.
 """
 EXAMPLE = """\
@@ -84,6 +84,17 @@ def _command() -> Callable[..., None]:
         price: Annotated[
             str | None, _candidates("Price of every accelerator; the lowest quote on file if not given.", "PRICE")
         ] = None,
+        regions: Annotated[
+            str,
+            _candidates(
+                'Regions with commas, each perhaps with a factor on prices ("poland,quebec=1.1"): gives carbon.',
+                "NAMES",
+            ),
+        ] = "",
+        facility: Annotated[str, _candidates("Site whose PUE is taken in the regions.", "NAME")] = "survey_average",
+        power_overhead: Annotated[
+            float, _candidates("Rated power of a server over that of its accelerators, in the regions.", "NUMBER")
+        ] = 1.8,
         budget: Annotated[str | None, _candidates("Most that all replicas may cost.", "PRICE")] = None,
         contenders: Annotated[
             int, Parameter(group=SIMULATION, converter=at_least(0), help="Candidates that are simulated.")
@@ -106,7 +117,7 @@ def _command() -> Callable[..., None]:
         drawn: Drawn = NOTHING,
         out: Output = PRINTED,
     ) -> None:
-        from secondorder.studies.search import record
+        from secondorder.studies.candidates import record
         from secondorder.studies.search import search as found_by
 
         check_output(out)
@@ -120,6 +131,7 @@ def _command() -> Callable[..., None]:
                 tensor_parallel_sizes=_numbers("tensor_parallel_sizes", tensor_parallel_sizes, "1,2,4"),
                 precisions=_listed(precisions), token_budgets=_numbers("token_budgets", token_budgets, "2048,8192"),
                 rentals=None if price is None else dict.fromkeys(names or _rented(), price),
+                regions=_factors(regions), facility=facility, power_overhead=power_overhead,
                 budget=budget, contenders=contenders, requests=num_prompts, replications=replications,
                 seed=seed, jobs=jobs, keeping=stored.keeping(1),
             )  # fmt: skip
@@ -161,6 +173,17 @@ def _numbers(what: str, text: str, example: str) -> list[int]:
         raise InputError(what, given=repr(text), expected=f"integers such as {example}") from None
 
 
+def _factors(text: str) -> dict[str, float]:
+    """Regions and their factors on prices."""
+    from secondorder.errors import InputError
+
+    parts = [part.partition("=") for part in _listed(text)]
+    try:
+        return {name.strip(): float(factor) if equals else 1.0 for name, equals, factor in parts}
+    except ValueError:
+        raise InputError("regions", given=repr(text), expected="names such as poland,quebec=1.1") from None
+
+
 def _rented() -> list[str]:
     """Accelerators that have a rental on file."""
     from secondorder.fleets.prices import prices
@@ -180,22 +203,23 @@ def _grid(found: "Found", rate: str, top: int) -> "Grid":
     from secondorder.quantities import pretty
     from secondorder.report.tables import Grid
 
-    metrics = list(found.best.p99s)
+    metrics, carbon = list(found.best.p99s), found.best.carbon is not None
     rows = [
         [
             found.label(each),
             f"{each.cost:.4g}",
             *(f"{1e6 * amount:.3g}" for amount in each.token_costs.values()),
+            *([f"{each.carbon:.3g}"] if each.carbon is not None else []),
             *(pretty(each.p99s[metric], "s") for metric in metrics),
             each.source,
         ]
         for each in found.candidates[:top]
     ]
-    header = ["layout", "USD/hour", "in", "out", *metrics, "by"]
+    header = ["layout", "USD/hour", "in", "out", *(["kgCO2e/hour"] if carbon else []), *metrics, "by"]
     above = [f"{len(found.candidates)} layouts keep the objectives at {rate}, {len(found.refused)} do not"]
     below = [
-        "layout: replicas x accelerators of each, precision, and tokens of a step if these differ",
+        "layout: replicas x accelerators of each, precision, and tokens of a step if these vary",
         "in, out: USD per million tokens of that kind, all of the cost over them",
         f"the first rests on: {found.best.rests_on}",
     ]
-    return Grid(header=header, rows=rows, above=above, below=below, numbers=frozenset(range(1, 4 + len(metrics))))
+    return Grid(header=header, rows=rows, above=above, below=below, numbers=frozenset(range(1, len(header) - 1)))

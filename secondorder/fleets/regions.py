@@ -13,7 +13,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from secondorder.errors import UnknownName
+from secondorder.errors import InputError, UnknownName
 from secondorder.quantities import Checked, Count, Quantity, Unit
 from secondorder.zoo import Source, Zoo, read_entries
 
@@ -60,6 +60,16 @@ class Facility(Checked):
     wue: WaterUse | None = None
     note: str = ""
     sources: Mapping[str, Source] = field(default_factory=dict, repr=False, compare=False)
+
+
+def one_basis(compared: Mapping[str, Region]) -> None:
+    """Errors: ``InputError`` where the regions' intensities are on different bases, and do not compare."""
+    bases = {region.basis for region in compared.values()}
+    if len(bases) > 1:
+        remedy = "compare US states with one another"
+        raise InputError(
+            "regions", given=f"intensities by {', '.join(sorted(bases))}", expected="one basis", remedy=remedy
+        )
 
 
 def _regions() -> dict[str, Region]:

@@ -1,4 +1,4 @@
-"""The cheapest layout of a service: which card, how many share a layer, precision, tokens of a step, replicas.
+"""The cheapest layout of a service: card, how many share a layer, precision, tokens of a step, replicas, region.
 
 Every candidate is sized by the closed forms; the cheapest ones are then simulated, all replicas behind the router and
 with the same draws for each, and the number of replicas is corrected until they keep the objectives and one fewer does
@@ -6,146 +6,32 @@ not.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
-from typing import TYPE_CHECKING, NamedTuple
 
 from secondorder.answers.answer import Answer
-from secondorder.answers.costs import token_costs
 from secondorder.errors import InfeasibleError, InputError
 from secondorder.executor import run_each
-from secondorder.fleets.accelerators import accelerators as cards
 from secondorder.fleets.prices import Quote, prices, quotes
-from secondorder.quantities import Quantity, Rate, pretty, quantity, si
+from secondorder.quantities import Quantity, Rate, quantity, si
 from secondorder.scenarios.capacity import Capacity
 from secondorder.scenarios.deployment import Deployment
 from secondorder.scenarios.objectives import NAMES as OBJECTIVES
 from secondorder.scenarios.router import LeastOutstanding, Router
 from secondorder.scenarios.serving import Serving
+from secondorder.studies.candidates import Candidate, Found, Layout, by_cost
+from secondorder.studies.places import OVERHEAD, SITE, placed, places_of
 from secondorder.studies.points import HERE, Keeping, Point, key_of, records
 from secondorder.studies.records import Record, answer_of, record_of
 from secondorder.verbs import simulate, solve
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LONGEST = 128_000
 """Requests of a replication at most."""
 CONTENDERS = 3
 """Candidates that are simulated: the cheapest by the closed forms."""
-
-
-class Layout(NamedTuple):
-    """What a candidate is made of; without a ``token_budget`` that of the service."""
-
-    accelerator: str
-    tensor_parallel_size: int
-    precision: str
-    token_budget: int | None = None
-
-    def __str__(self) -> str:
-        what = f"{self.tensor_parallel_size} {self.accelerator} in {self.precision}"
-        return what if self.token_budget is None else f"{what}, {self.token_budget} tokens a step"
-
-    def of(self, serving: Serving) -> Serving:
-        """The service in this layout."""
-        budget = serving.max_num_batched_tokens if self.token_budget is None else self.token_budget
-        return replace(
-            serving,
-            accelerator=cards[self.accelerator],
-            tensor_parallel_size=self.tensor_parallel_size,
-            precision=self.precision,
-            max_num_batched_tokens=budget,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """One layout that keeps the objectives: what it is, what it costs, and its p99s.
-
-    ``max_num_batched_tokens`` is the token budget of a step. ``source`` says where ``replicas`` and ``p99s`` (s) come
-    from: the closed forms, or the simulation. ``sized`` is the number of replicas by the closed forms. ``rests_on``:
-    the price, and what else the answer rests on.
-    """
-
-    accelerator: str
-    tensor_parallel_size: int
-    precision: str
-    max_num_batched_tokens: int
-    replicas: int
-    cost: float
-    p99s: Mapping[str, float]
-    source: str
-    sized: int
-    scenario: Capacity
-    rests_on: str
-
-    @property
-    def token_costs(self) -> dict[str, float]:
-        """USD per input token and per output token, each as if the other were free."""
-        law, rate = self.scenario.serving.offered, self.scenario.total_rate
-        found = token_costs(self.cost / 3600, rate, law.mean_input, law.mean_output, self.source, None)
-        return {each.metric: each.amount for each in found}
-
-    @property
-    def worst_share(self) -> float:
-        """The largest p99 over its objective."""
-        return max(self.p99s[metric] / most for metric, most in self.scenario.objectives.items())
-
-    def __str__(self) -> str:
-        what = f"{self.replicas} x {self.tensor_parallel_size} {self.accelerator} in {self.precision}"
-        what += f", {self.max_num_batched_tokens} tokens a step"
-        told = ", ".join(f"{metric} {pretty(amount, 's')}" for metric, amount in self.p99s.items())
-        return f"{what}: {pretty(self.cost, 'USD/hour')}, {told} ({self.source})"
-
-
-@dataclass(frozen=True)
-class Found:
-    """``candidates``, those that were simulated first, and the cheapest first. ``refused``: why some are none."""
-
-    candidates: tuple[Candidate, ...]
-    refused: Mapping[str, str]
-
-    @property
-    def best(self) -> Candidate:
-        """The cheapest one that was simulated, or the cheapest of all."""
-        return self.candidates[0]
-
-    def pareto(self, metric: str) -> tuple[Candidate, ...]:
-        """Those that no other one beats in both cost and a p99, the cheapest first."""
-        kept: list[Candidate] = []
-        for each in sorted(self.candidates, key=lambda c: (c.cost, c.p99s[metric])):
-            if not kept or each.p99s[metric] < kept[-1].p99s[metric]:
-                kept.append(each)
-        return tuple(kept)
-
-    def label(self, each: Candidate) -> str:
-        """A candidate in few words: with the tokens of a step only where the candidates differ in them."""
-        what = f"{each.replicas} x {each.tensor_parallel_size} {each.accelerator} {each.precision}"
-        budgets = {c.max_num_batched_tokens for c in self.candidates}
-        return f"{what} {each.max_num_batched_tokens}" if len(budgets) > 1 else what
-
-    @property
-    def frame(self) -> "pd.DataFrame":
-        """One row a candidate; costs in USD/hour and USD/token, p99s in s."""
-        import pandas as pd
-
-        return pd.DataFrame([record(each) for each in self.candidates])
-
-
-def record(each: Candidate) -> dict[str, object]:
-    """A candidate as a row."""
-    layout = {
-        "accelerator": each.accelerator,
-        "tensor_parallel_size": each.tensor_parallel_size,
-        "precision": each.precision,
-        "max_num_batched_tokens": each.max_num_batched_tokens,
-        "replicas": each.replicas,
-    }
-    rest = {"source": each.source, "replicas_closed_form": each.sized, "rests_on": each.rests_on}
-    return {**layout, "cost": each.cost, **each.token_costs, **each.p99s, **rest}
 
 
 def search(
@@ -160,6 +46,9 @@ def search(
     precisions: Sequence[str] = (),
     token_budgets: Sequence[int] = (),
     rentals: Mapping[str, Quantity | str] | None = None,
+    regions: Sequence[str] | Mapping[str, float] = (),
+    facility: str = SITE,
+    power_overhead: float = OVERHEAD,
     budget: Quantity | str | None = None,
     router: Router | None = None,
     contenders: int = CONTENDERS,
@@ -178,18 +67,26 @@ def search(
     gives prices of an accelerator-hour; else it is the lowest quote on file. ``budget``: USD/hour at most. ``keeping``
     says in which store each finished simulation is kept, and whether those that are there are taken over.
 
-    Errors: ``InputError`` without an objective or a price; ``InfeasibleError`` where no candidate keeps the objectives.
+    ``regions`` of the zoo put each layout into each of them; numbers with them are factors on the price of an
+    accelerator there. A candidate then has its operational carbon, of a site like ``facility`` whose servers are rated
+    at ``power_overhead`` times their accelerators (``places``).
+
+    Errors: ``InputError`` without an objective or a price, or for regions whose intensities do not compare;
+    ``InfeasibleError`` where no candidate keeps the objectives.
     """
     priced = dict(_priced(accelerators, rentals))
     rule = router or LeastOutstanding()
     ask = partial(Capacity, rate=rate, router=rule, ttft_p99=ttft_p99, tpot_p99=tpot_p99, e2el_p99=e2el_p99)
     choices = product(priced, tensor_parallel_sizes, precisions or (serving.precision,), token_budgets or (None,))
     layouts = [Layout(*choice) for choice in choices]
+    places = places_of(regions, facility, power_overhead)
 
     def size(layout: Layout) -> Candidate | str:
         price, rests_on = priced[layout.accelerator]
         try:
             question = ask(serving=layout.of(serving), price=price, name=str(layout))
+            for place in places:
+                place.check(question.serving.accelerator)
             return _sized(question, layout.accelerator, rests_on)
         except (InfeasibleError, InputError) as error:
             if isinstance(error, InputError) and error.what in OBJECTIVES:
@@ -199,18 +96,18 @@ def search(
     sized = list(zip(layouts, run_each(size, layouts, jobs), strict=True))
     refused = {str(layout): each for layout, each in sized if isinstance(each, str)}
     found = [each for _, each in sized if isinstance(each, Candidate)]
-    most = None if budget is None else si(quantity(budget, "USD/hour", "budget"))
-    found = sorted((each for each in found if most is None or each.cost <= most), key=_by_cost)
+    most = math.inf if budget is None else si(quantity(budget, "USD/hour", "budget"))
+    cheapest = min((place.factor for place in places), default=1.0)
+    found = sorted((each for each in found if each.cost * cheapest <= most), key=by_cost)
     if not found:
         why = "; ".join(list(refused.values())[:2]) or f"the cheapest costs more than {budget}"
         raise InfeasibleError(f"no layout keeps the objectives: {why}")
     runs = _Runs(replications=replications, seed=seed, jobs=jobs, keeping=keeping)
     kept = [c for each in found[:contenders] if (c := _simulated(each, rule, requests, runs))]
-    return Found((*sorted(kept, key=_by_cost), *found[contenders:]), refused)
-
-
-def _by_cost(each: Candidate) -> tuple[float, float, str]:
-    return each.cost, each.worst_share, str(each)
+    put = [each for part in (kept, found[contenders:]) for each in placed(part, places) if each.cost <= most]
+    if not put:
+        raise InfeasibleError(f"no layout keeps the objectives in the simulation: {contenders} were tried; try more")
+    return Found(tuple(put), refused)
 
 
 def _priced(
@@ -238,27 +135,32 @@ def _sized(question: Capacity, card: str, rests_on: str) -> Candidate:
     replicas = answer.best("replicas")
     found = round(replicas.amount)
     doubt = f"; {replicas.outside}" if replicas.outside else ""
-    return _candidate(question, card, found, found, answer, "closed form", rests_on + doubt)
-
-
-def _candidate(
-    question: Capacity, card: str, replicas: int, sized: int, answer: Answer, source: str, rests_on: str
-) -> Candidate:
-    spent = question.cost_rate(replicas)
-    assert spent is not None
+    serving = question.serving
     return Candidate(
         accelerator=card,
-        tensor_parallel_size=question.serving.tensor_parallel_size,
-        precision=question.serving.precision,
-        max_num_batched_tokens=question.serving.settings.max_num_batched_tokens,
-        replicas=replicas,
-        cost=spent * 3600,
-        p99s={metric: answer.best(metric).amount for metric in question.objectives},
-        source=source,
-        sized=sized,
+        tensor_parallel_size=serving.tensor_parallel_size,
+        precision=serving.precision,
+        max_num_batched_tokens=serving.settings.max_num_batched_tokens,
+        replicas=found,
+        cost=_cost(question, found),
+        p99s=_p99s(question, answer),
+        source="closed form",
+        sized=found,
+        work=answer.best("utilisation").amount * found * serving.tensor_parallel_size,
         scenario=question,
-        rests_on=rests_on,
+        rests_on=rests_on + doubt,
     )
+
+
+def _cost(question: Capacity, replicas: int) -> float:
+    """USD/hour."""
+    spent = question.cost_rate(replicas)
+    assert spent is not None
+    return spent * 3600
+
+
+def _p99s(question: Capacity, answer: Answer) -> dict[str, float]:
+    return {metric: answer.best(metric).amount for metric in question.objectives}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,7 +213,14 @@ def _simulated(each: Candidate, router: Router, requests: int, runs: _Runs) -> C
         return None
     replicas, answer = found
     rests_on = f"{each.rests_on}; {runs.replications} runs of {requests:,} requests or more, one replica fewer misses"
-    return _candidate(each.scenario, each.accelerator, replicas, each.sized, answer, "simulated", rests_on)
+    return replace(
+        each,
+        replicas=replicas,
+        cost=_cost(each.scenario, replicas),
+        p99s=_p99s(each.scenario, answer),
+        source="simulated",
+        rests_on=rests_on,
+    )
 
 
 def _least(at: Callable[[int], Answer | None], start: int) -> tuple[int, Answer] | None:

@@ -72,6 +72,12 @@ def test_search_prints_the_cheapest_layout_first(tmp_path, capsys):
     assert "token_budgets" in capsys.readouterr().err
     assert run(f"{line} {found} --token-budgets 512,4096") == 0
     assert "a100_80gb bf16 512 " in capsys.readouterr().out
+    assert run(f"{line} {found} --regions poland,norway=1.1 --format json --figure {pareto}") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {"region", "carbon", "carbon_per_output_token"} <= rows[0].keys()
+    assert "kgCO2e/hour" in pareto.read_text()
+    assert run(f"{line} {found} --regions poland=cheap") == 2
+    assert "poland,quebec=1.1" in capsys.readouterr().err
 
 
 def test_max_rate_says_what_binds(capsys):

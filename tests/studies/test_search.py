@@ -89,6 +89,75 @@ def test_a_contender_is_simulated_with_its_own_budget():
     assert best.p99s["ttft_p99"] == own.best("ttft_p99").amount > 1.2 * usual.best("ttft_p99").amount
 
 
+@pytest.fixture(scope="module")
+def regional():
+    layouts = {"rentals": {**PRICES, "tpu_v6e": "1 USD/hour"}, "tensor_parallel_sizes": (1, 2)}
+    return so.search(CHAT, **ASKED, **layouts, regions={"poland": 1.0, "norway": 1.3, "france": 1.1}, contenders=0)
+
+
+def test_carbon_is_that_of_a_fleet_by_hand_and_prices_have_their_factor(regional, closed):
+    """700 W an H100 and 400 W an A100, 1.8 times for servers, 1.56 for the site, 30 % of it at rest."""
+    rated, grid = {"h100_sxm": 700.0, "a100_80gb": 400.0}, {"poland": 0.662, "norway": 0.0302, "france": 0.0562}
+    base = {(c.accelerator, c.tensor_parallel_size): c for c in closed.candidates}
+    assert len(regional.candidates) == 3 * len(base)
+    for each in regional.candidates:
+        alike = base[each.accelerator, each.tensor_parallel_size]
+        factor = {"poland": 1.0, "norway": 1.3, "france": 1.1}[each.region]
+        assert each.cost == pytest.approx(factor * alike.cost)
+        assert each.scenario.cost_rate(each.replicas) * 3600 == pytest.approx(each.cost)
+        busy = so.solve(alike.scenario).best("utilisation").amount
+        watt = each.accelerators * rated[each.accelerator] * 1.8 * 1.56 * (0.3 + 0.7 * busy)
+        assert each.carbon == pytest.approx(watt / 1e3 * grid[each.region], rel=1e-2)
+        assert each.carbon_per_output_token == pytest.approx(each.carbon / 3600 / 40 / 64, rel=1e-3)
+        assert f"{each.region}" in each.rests_on
+    assert "its maximum" in regional.refused["1 tpu_v6e in bf16"]
+
+
+def test_the_front_of_cost_p99_and_carbon_is_that_of_all_pairs(regional):
+    def values(each):
+        return each.cost, each.p99s["ttft_p99"], each.carbon
+
+    def beats(a, b):
+        return a != b and all(x <= y for x, y in zip(a, b, strict=True))
+
+    every = {values(each) for each in regional.candidates}
+    unbeaten = {b for b in every if not any(beats(a, b) for a in every)}
+    front = regional.pareto("ttft_p99", "carbon")
+    assert {values(each) for each in front} == unbeaten
+    assert len(front) == len(unbeaten) > len(regional.pareto("ttft_p99"))
+    assert {each.region for each in regional.pareto("carbon")} == {"poland", "norway", "france"}
+    assert regional.label(front[0]).endswith(front[0].region)
+
+
+def test_a_layout_is_simulated_once_for_all_regions(monkeypatch):
+    ran = []
+    monkeypatch.setattr(search_module, "simulate", lambda *a, **more: ran.append(a) or so.simulate(*a, **more))
+    layouts = {"rentals": {"h100_sxm": "3 USD/hour"}, "tensor_parallel_sizes": (1,), "contenders": 1}
+    asked = {"rate": "5 request/s", "ttft_p99": "2 s", "requests": 1_000, "replications": 2}
+    found = so.search(CHAT, **asked, **layouts, regions=["norway", "poland"])
+    assert len(ran) == 1
+    assert [(each.region, each.source) for each in found.candidates] == [
+        ("norway", "simulated"),
+        ("poland", "simulated"),
+    ]
+
+
+def test_regions_that_cannot_be_are_refused(closed):
+    ask = {**ASKED, "rentals": PRICES, "tensor_parallel_sizes": (1,), "contenders": 0}
+    with pytest.raises(InputError, match="one basis"):
+        so.search(CHAT, **ask, regions=["poland", "us_iowa"])
+    with pytest.raises(InputError, match=r"regions\.poland"):
+        so.search(CHAT, **ask, regions={"poland": 0.0})
+    with pytest.raises(InputError, match="regions"):
+        so.search(CHAT, **ask, regions=["atlantis"])
+    with pytest.raises(InputError, match="no region"):
+        closed.pareto("carbon")
+    with pytest.raises(InputError, match="tpot_p99"):
+        closed.pareto("tpot_p99")
+    dear = so.search(CHAT, **ask, regions={"poland": 1.0, "norway": 50.0}, budget="100 USD/hour")
+    assert {each.region for each in dear.candidates} == {"poland"}
+
+
 def test_the_front_of_cost_and_p99_has_no_candidate_that_another_beats(closed):
     front = closed.pareto("ttft_p99")
     for each in front:
