@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 TITLE = """Find the cheapest layout of a service that keeps objectives at a rate.
 
 Varies accelerator, tensor parallel size, precision, the token budget of a
-step, replicas and region. Closed forms size every candidate; the cheapest ones are
+step, replicas, prefill apart from decode, and region. Closed forms size every candidate; the cheapest ones are
 simulated.
 """
 EXAMPLE = """\
@@ -84,6 +84,12 @@ def _command() -> Callable[..., None]:
         price: Annotated[
             str | None, _candidates("Price of every accelerator; the lowest quote on file if not given.", "PRICE")
         ] = None,
+        splits: Annotated[
+            str | None,
+            _candidates(
+                'Try prefill and decode apart too, with caches sent over this link ("50 GB/s latency=10 us").', "LINK"
+            ),
+        ] = None,
         regions: Annotated[
             str,
             _candidates(
@@ -131,7 +137,7 @@ def _command() -> Callable[..., None]:
                 tensor_parallel_sizes=_numbers("tensor_parallel_sizes", tensor_parallel_sizes, "1,2,4"),
                 precisions=_listed(precisions), token_budgets=_numbers("token_budgets", token_budgets, "2048,8192"),
                 rentals=None if price is None else dict.fromkeys(names or _rented(), price),
-                regions=_factors(regions), facility=facility, power_overhead=power_overhead,
+                splits=splits, regions=_factors(regions), facility=facility, power_overhead=power_overhead,
                 budget=budget, contenders=contenders, requests=num_prompts, replications=replications,
                 seed=seed, jobs=jobs, keeping=stored.keeping(1),
             )  # fmt: skip
@@ -218,7 +224,7 @@ def _grid(found: "Found", rate: str, top: int) -> "Grid":
     header = ["layout", "USD/hour", "in", "out", *(["kgCO2e/hour"] if carbon else []), *metrics, "by"]
     above = [f"{len(found.candidates)} layouts keep the objectives at {rate}, {len(found.refused)} do not"]
     below = [
-        "layout: replicas x accelerators of each, precision, and tokens of a step if these vary",
+        "layout: replicas (prefill+decode if apart) x accelerators of each, precision, tokens of a step if these vary",
         "in, out: USD per million tokens of that kind, all of the cost over them",
         f"the first rests on: {found.best.rests_on}",
     ]

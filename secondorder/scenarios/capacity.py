@@ -80,11 +80,15 @@ class Capacity(Checked):
         share = registry.Quantity(self.total_rate / replicas, "request/s")
         return replace(self.serving, arrivals=self.serving.arrivals.at(share), name=self.name)
 
+    @property
+    def whole(self) -> Serving:
+        """The service with the load of all replicas."""
+        return replace(self.serving, arrivals=self.serving.arrivals.at(self.rate))
+
     def deployment(self, replicas: int) -> Deployment:
         """A number of replicas behind the router, with the whole load."""
         assert self.router is not None
-        whole = replace(self.serving, arrivals=self.serving.arrivals.at(self.rate))
-        return Deployment(serving=whole, replicas=replicas, router=self.router, name=self.name)
+        return Deployment(serving=self.whole, replicas=replicas, router=self.router, name=self.name)
 
     def cost_rate(self, replicas: int) -> float | None:
         """USD/s of this many replicas; None where no price is given."""

@@ -26,13 +26,15 @@ from secondorder.simulate.streams import stream
 from secondorder.workloads.requests import Requests
 
 LENGTH = 2_000
-"""Requests of a replication; an eighth at each end is cut."""
+"""Requests of a replication if not given."""
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 METRICS = (*LATENCIES, Metric(name="transfer", unit="s", statistics=("mean",)), Metric(name="link_utilisation"))
 
 
-def simulate_disaggregated(scenario: Disaggregated, *, seed: int = 0, replications: int = 10, jobs: int = 1) -> Answer:
-    """Independent replications of the whole path of each request.
+def simulate_disaggregated(
+    scenario: Disaggregated, *, seed: int = 0, replications: int = 10, requests: int = LENGTH, jobs: int = 1
+) -> Answer:
+    """Independent replications of the whole path of each of ``requests``, of which an eighth at each end is cut.
 
     A prefill replica at random computes the prompt and the first token; the cache crosses the replica's own link, first
     come first served; a decode replica at random goes on. The time to first token ends when the cache has arrived.
@@ -40,8 +42,8 @@ def simulate_disaggregated(scenario: Disaggregated, *, seed: int = 0, replicatio
     """
     if scenario.users is not None:
         return simulate_loop(scenario, seed=seed, replications=replications, jobs=jobs)
-    found = replicated(partial(_one, scenario, seed), replications, jobs, least=2)
-    how = f"simulated: {replications} replications of {LENGTH:,} requests, an eighth at each end cut"
+    found = replicated(partial(_one, scenario, seed, requests), replications, jobs, least=2)
+    how = f"simulated: {replications} replications of {requests:,} requests, an eighth at each end cut"
     return Answer(scenario=scenario.name, estimates=estimates(found, METRICS), how=how)
 
 
@@ -122,9 +124,9 @@ class Told:
         """Nobody gives up here."""
 
 
-def _one(scenario: Disaggregated, seed: int, replication: int) -> Amounts:
+def _one(scenario: Disaggregated, seed: int, length: int, replication: int) -> Amounts:
     requests = scenario.serving.requests(
-        LENGTH, *(stream(seed, replication, cause) for cause in ("arrivals", "lengths"))
+        length, *(stream(seed, replication, cause) for cause in ("arrivals", "lengths"))
     )
 
     def once(serving: Serving, policies: Policies | None) -> Path:
@@ -133,7 +135,7 @@ def _one(scenario: Disaggregated, seed: int, replication: int) -> Amounts:
         return path
 
     path = until_preempted(scenario.serving, requests, once)
-    cut = slice(LENGTH // 8, -LENGTH // 8)
+    cut = slice(length // 8, -length // 8)
     arrival = np.array([ask.arrival for ask in path.asked])
     later = np.asarray(requests.output_tokens) - 1
     answered = later[cut] > 0

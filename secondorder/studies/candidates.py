@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from secondorder.answers.answer import Answer
 from secondorder.answers.costs import token_costs
 from secondorder.errors import InputError, UnknownName
 from secondorder.fleets.accelerators import accelerators as cards
 from secondorder.quantities import pretty
 from secondorder.scenarios.capacity import Capacity
+from secondorder.scenarios.disaggregated import Disaggregated
 from secondorder.scenarios.serving import Serving
 
 if TYPE_CHECKING:
@@ -16,16 +18,18 @@ if TYPE_CHECKING:
 
 
 class Layout(NamedTuple):
-    """What a candidate is made of; without a ``token_budget`` that of the service."""
+    """What a candidate is made of; without a ``token_budget`` that of the service; ``split``: prefill apart."""
 
     accelerator: str
     tensor_parallel_size: int
     precision: str
     token_budget: int | None = None
+    split: bool = False
 
     def __str__(self) -> str:
         what = f"{self.tensor_parallel_size} {self.accelerator} in {self.precision}"
-        return what if self.token_budget is None else f"{what}, {self.token_budget} tokens a step"
+        what += "" if self.token_budget is None else f", {self.token_budget} tokens a step"
+        return f"{what}, prefill apart" if self.split else what
 
     def of(self, serving: Serving) -> Serving:
         """The service in this layout."""
@@ -46,7 +50,8 @@ class Candidate:
     ``max_num_batched_tokens`` is the token budget of a step. ``source`` says where ``replicas`` and ``p99s`` (s) come
     from: the closed forms, or the simulation. ``sized`` is the number of replicas by the closed forms, and ``work``
     that of accelerators which the load would keep busy at saturation. ``carbon`` (kgCO2e/hour) is known in a
-    ``region``. ``rests_on``: the price, and what else the answer rests on.
+    ``region``. ``split`` is the system where prefill and decode are apart: ``replicas`` counts both kinds.
+    ``rests_on``: the price, and what else the answer rests on.
     """
 
     accelerator: str
@@ -63,11 +68,29 @@ class Candidate:
     rests_on: str
     region: str = ""
     carbon: float | None = None
+    split: Disaggregated | None = None
+
+    @property
+    def prefill_replicas(self) -> int:
+        """Replicas that compute prompts alone; 0 where all do both."""
+        return 0 if self.split is None else self.split.prefill_replicas
+
+    @property
+    def counted(self) -> str:
+        """Replicas: "3", or "2+1" for two of prefill and one of decode."""
+        return str(self.replicas) if self.split is None else f"{self.prefill_replicas}+{self.split.decode_replicas}"
 
     @property
     def accelerators(self) -> int:
         """Of all replicas."""
         return self.replicas * self.tensor_parallel_size
+
+    def by_simulation(self, replicas: int, answer: Answer, rests_on: str) -> "Candidate":
+        """The same layout with as many replicas as a simulation found, and its p99s."""
+        cost = self.scenario.cost_rate(replicas)
+        assert cost is not None
+        p99s = {metric: answer.best(metric).amount for metric in self.p99s}
+        return replace(self, replicas=replicas, cost=cost * 3600, p99s=p99s, source="simulated", rests_on=rests_on)
 
     @property
     def utilisation(self) -> float:
@@ -104,7 +127,7 @@ class Candidate:
         return max(self.p99s[metric] / most for metric, most in self.scenario.objectives.items())
 
     def __str__(self) -> str:
-        what = f"{self.replicas} x {self.tensor_parallel_size} {self.accelerator} in {self.precision}"
+        what = f"{self.counted} x {self.tensor_parallel_size} {self.accelerator} in {self.precision}"
         what += f", {self.max_num_batched_tokens} tokens a step"
         what += f", {self.region}" if self.region else ""
         told = ", ".join(f"{metric} {pretty(amount, 's')}" for metric, amount in self.p99s.items())
@@ -138,7 +161,7 @@ class Found:
 
     def label(self, each: Candidate) -> str:
         """A candidate in few words: with the tokens of a step only where those of its accelerator differ."""
-        parts = [f"{each.replicas} x {each.tensor_parallel_size} {each.accelerator} {each.precision}"]
+        parts = [f"{each.counted} x {each.tensor_parallel_size} {each.accelerator} {each.precision}"]
         if len({c.max_num_batched_tokens for c in self.candidates if c.accelerator == each.accelerator}) > 1:
             parts.append(str(each.max_num_batched_tokens))
         return " ".join([*parts, each.region]).strip()
@@ -159,6 +182,7 @@ def record(each: Candidate) -> dict[str, object]:
         "precision": each.precision,
         "max_num_batched_tokens": each.max_num_batched_tokens,
         "replicas": each.replicas,
+        "prefill_replicas": each.prefill_replicas,
     }
     air: dict[str, object] = {}
     if each.carbon is not None:

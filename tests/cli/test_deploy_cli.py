@@ -76,6 +76,11 @@ def test_search_prints_the_cheapest_layout_first(tmp_path, capsys):
     rows = json.loads(capsys.readouterr().out)
     assert {"region", "carbon", "carbon_per_output_token"} <= rows[0].keys()
     assert "kgCO2e/hour" in pareto.read_text()
+    one = "--ttft-p99 '200 ms' --accelerators h100_sxm --tensor-parallel-sizes 1 --contenders 0"
+    assert run(f"{line} {one} --splits '50 GB/s'") == 0
+    assert "1+1 x 1 h100_sxm" in capsys.readouterr().out
+    assert run(f"{line} {found} --splits '50 GB'") == 2
+    assert "splits.bandwidth" in capsys.readouterr().err
     assert run(f"{line} {found} --regions poland=cheap") == 2
     assert "poland,quebec=1.1" in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ import secondorder as so
 from secondorder.errors import InfeasibleError, InputError
 from secondorder.studies.points import Keeping
 
-search_module = import_module("secondorder.studies.search")
+runs_module = import_module("secondorder.studies.layout_runs")
 
 CHAT = so.Serving(
     model="llama_3_1_8b",
@@ -131,7 +131,7 @@ def test_the_front_of_cost_p99_and_carbon_is_that_of_all_pairs(regional):
 
 def test_a_layout_is_simulated_once_for_all_regions(monkeypatch):
     ran = []
-    monkeypatch.setattr(search_module, "simulate", lambda *a, **more: ran.append(a) or so.simulate(*a, **more))
+    monkeypatch.setattr(runs_module, "simulate", lambda *a, **more: ran.append(a) or so.simulate(*a, **more))
     layouts = {"rentals": {"h100_sxm": "3 USD/hour"}, "tensor_parallel_sizes": (1,), "contenders": 1}
     asked = {"rate": "5 request/s", "ttft_p99": "2 s", "requests": 1_000, "replications": 2}
     found = so.search(CHAT, **asked, **layouts, regions=["norway", "poland"])
@@ -209,5 +209,5 @@ def test_a_search_that_was_kept_is_taken_over_and_finds_the_same(tmp_path, monke
     assert first == so.search(CHAT, **ASKED, **layouts, **runs)
     with pytest.raises(InputError, match="--resume"):
         so.search(CHAT, **ASKED, **layouts, **runs, keeping=keeping)
-    monkeypatch.setattr(search_module, "simulate", None)
+    monkeypatch.setattr(runs_module, "simulate", None)
     assert so.search(CHAT, **ASKED, **layouts, **runs, keeping=replace(keeping, resume=True)) == first
