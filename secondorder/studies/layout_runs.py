@@ -88,7 +88,8 @@ def simulated(each: Candidate, router: Router, requests: int, runs: Runs) -> Can
     found = _least(cache(at), each.sized)
     if found is None:
         return None
-    rests_on = f"{each.rests_on}; {runs.replications} runs of {requests:,} requests or more, one replica fewer misses"
+    fewer = "one replica fewer misses" if found[0] > 1 else "one replica is enough"
+    rests_on = f"{each.rests_on}; {runs.replications} runs of {requests:,} requests or more, {fewer}"
     return each.by_simulation(*found, rests_on)
 
 

@@ -6,7 +6,7 @@ not.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
 
@@ -23,7 +23,7 @@ from secondorder.scenarios.serving import Serving
 from secondorder.studies.candidates import Candidate, Found, Layout, by_cost
 from secondorder.studies.layout_runs import Runs, simulated
 from secondorder.studies.layout_sizes import sized, sized_split
-from secondorder.studies.places import OVERHEAD, SITE, placed, places_of
+from secondorder.studies.places import OVERHEAD, SITE, Place, placed, places_of
 from secondorder.studies.points import HERE, Keeping
 
 CONTENDERS = 3
@@ -78,24 +78,17 @@ def search(
     priced = dict(_priced(accelerators, rentals))
     rule = router or LeastOutstanding()
     ask = partial(Capacity, rate=rate, router=rule, ttft_p99=ttft_p99, tpot_p99=tpot_p99, e2el_p99=e2el_p99)
-    choices = product(priced, tensor_parallel_sizes, precisions or (serving.precision,), token_budgets or (None,))
-    link = _link(splits)
-    layouts = [Layout(*c, split=s) for c in choices for s in ((False,) if link is None else (False, True))]
-    places = places_of(regions, facility, power_overhead)
+    link, places = _link(splits), places_of(regions, facility, power_overhead)
+    kinds = (False,) if link is None else (False, True)
+    choices = product(
+        priced, tensor_parallel_sizes, precisions or (serving.precision,), token_budgets or (None,), kinds
+    )
+    layouts = [Layout(*choice) for choice in choices]
 
     def size(layout: Layout) -> Candidate | str:
         price, rests_on = priced[layout.accelerator]
-        try:
-            question = ask(serving=layout.of(serving), price=price, name=str(layout))
-            for place in places:
-                place.check(question.serving.accelerator)
-            if layout.split and link is not None:
-                return sized_split(question, layout.accelerator, rests_on, link)
-            return sized(question, layout.accelerator, rests_on)
-        except (InfeasibleError, InputError) as error:
-            if isinstance(error, InputError) and error.what in OBJECTIVES:
-                raise
-            return str(error)
+        asked = partial(ask, price=price, name=str(layout))
+        return _sized(lambda: asked(serving=layout.of(serving)), layout, rests_on, places, link)
 
     sizes = list(zip(layouts, run_each(size, layouts, jobs), strict=True))
     refused = {str(layout): each for layout, each in sizes if isinstance(each, str)}
@@ -107,11 +100,33 @@ def search(
         why = "; ".join(list(refused.values())[:2]) or f"the cheapest costs more than {budget}"
         raise InfeasibleError(f"no layout keeps the objectives: {why}")
     runs = Runs(replications=replications, seed=seed, jobs=jobs, keeping=keeping)
-    kept = [c for each in found[:contenders] if (c := simulated(each, rule, requests, runs))]
+    tried = [(each.scenario.name, simulated(each, rule, requests, runs)) for each in found[:contenders]]
+    refused |= {name: _MISSED for name, each in tried if each is None}
+    kept = [each for _, each in tried if each is not None]
     put = [each for part in (kept, found[contenders:]) for each in placed(part, places) if each.cost <= most]
     if not put:
         raise InfeasibleError(f"no layout keeps the objectives in the simulation: {contenders} were tried; try more")
     return Found(tuple(put), refused)
+
+
+_MISSED = "misses the objectives in the simulation, with twice the replicas of the closed form too"
+
+
+def _sized(
+    ask: Callable[[], Capacity], layout: Layout, rests_on: str, places: Iterable[Place], link: Link | None
+) -> Candidate | str:
+    """A layout by the closed forms, or why it is none."""
+    try:
+        question = ask()
+        for place in places:
+            place.check(question.serving.accelerator)
+        if layout.split and link is not None:
+            return sized_split(question, layout.accelerator, rests_on, link)
+        return sized(question, layout.accelerator, rests_on)
+    except (InfeasibleError, InputError) as error:
+        if isinstance(error, InputError) and error.what in OBJECTIVES:
+            raise
+        return str(error)
 
 
 def _link(splits: Link | str | None) -> Link | None:

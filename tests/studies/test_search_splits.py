@@ -10,6 +10,7 @@ import secondorder as so
 from secondorder.answers.answer import Answer
 from secondorder.answers.estimate import Estimate
 from secondorder.errors import InputError, Unstable
+from secondorder.studies.points import Keeping
 
 runs_module = import_module("secondorder.studies.layout_runs")
 
@@ -93,7 +94,9 @@ def test_the_simulation_sets_both_kinds(monkeypatch, first, later, pair):
 
     monkeypatch.setattr(runs_module, "simulate_disaggregated", fake)
     monkeypatch.setattr(runs_module, "simulate", fake_of_none)
-    best = apart(so.search(CODE, **ASKED, **LAYOUTS, contenders=2))
+    found = so.search(CODE, **ASKED, **LAYOUTS, contenders=2)
+    best = apart(found)
+    assert "in the simulation" in found.refused["1 h100_sxm in bf16"]
     assert (best.split.prefill_replicas, best.split.decode_replicas) == pair
     assert best.cost == 3 * sum(pair)
     assert best.p99s["tpot_p99"] == pytest.approx(later / pair[1])
@@ -101,6 +104,16 @@ def test_the_simulation_sets_both_kinds(monkeypatch, first, later, pair):
 
 def fake_of_none(*_, **__):
     raise Unstable("not of interest here")
+
+
+def test_a_split_that_was_kept_is_taken_over(tmp_path, monkeypatch):
+    keeping = Keeping(store=tmp_path / "search.db")
+    more = {"contenders": 2, "requests": 400, "replications": 2}
+    asked = {"rate": "5 request/s", "tpot_p99": "50 ms"}
+    first = so.search(CODE, **asked, **LAYOUTS, **more, keeping=keeping)
+    assert apart(first).source == "simulated"
+    monkeypatch.setattr(runs_module, "simulate_disaggregated", None)
+    assert so.search(CODE, **asked, **LAYOUTS, **more, keeping=replace(keeping, resume=True)) == first
 
 
 def test_what_has_no_split_says_why():
