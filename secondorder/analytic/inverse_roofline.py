@@ -162,7 +162,7 @@ def implied_efficiency(
     """
     for name in _EFFICIENCIES:
         if name in options:
-            raise InputError(name, given=options.get(name), expected="none: it is what is asked for")
+            raise InputError(name, given=options.get(name), expected="none: the answer gives it")
     found, most = roofline(model, accelerator, batch_size=batch_size, **options), _latency(latency)
     if found.latency > most:
         raise InfeasibleError(

@@ -54,7 +54,7 @@ def read_job(given: Given) -> "tuple[TrainingJob, Cluster, StepOptions]":
 
     every, tables = flags(), Tables()
     if stray := next((flag.name for flag in every if not flag.shown and flag.name in given), None):
-        raise InputError(stray, given="a layout", expected="none: it is what is sought")
+        raise InputError(stray, given="a layout", expected="none: the search finds it")
     try:
         found = {name: tables.field(TrainingStep, name, value) for name, value in step_table(given).items()}
     except InputError as error:

@@ -121,7 +121,7 @@ def _break_even(study: RecoveryStudy) -> Grid:
         header=["spares", "best interval", "goodput", "better from", "to"],
         rows=rows,
         above=["spares against the interval, by closed form"],
-        below=["better from, to: intervals with which it beats one spare fewer at that one's best interval"],
+        below=["better from, to: the intervals with which this number of spares beats one spare fewer at its best"],
         numbers=frozenset(range(5)),
     )
 

@@ -12,9 +12,9 @@ from secondorder.validation.verdicts import Verdict
 
 ABOVE = (
     "number: of the formula, stated before it was simulated; after the simulated value its 95 % interval",
-    "a formula agrees if it is within the margin of the truth, with 95 % confidence for all claims at once; stable and "
-    "diverges tell whether more than the margin of the late requests is left over, two states that it depends on "
-    "the start",
+    "a formula agrees if it is within the margin of the truth, with 95 % confidence for all claims at once; a system "
+    "is stable if at most the margin of the late requests is left over, and diverges if more is; with two states "
+    "this depends on the start",
 )
 
 

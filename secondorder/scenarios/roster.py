@@ -87,7 +87,7 @@ class Roster(Timed):
         if self.utilisation >= 1:
             load = si(self.rate) * self.mean_service
             raise Unstable(
-                f"{self.name}: {load:.4g} servers' work for {self.mean_servers:.4g} on duty on average: the queue "
+                f"{self.name}: work for {load:.4g} servers, and {self.mean_servers:.4g} on duty on average: the queue "
                 f"grows from cycle to cycle; use more server hours, or a rate below "
                 f"{3600 * self.mean_servers / self.mean_service:.4g} request/hour"
             )

@@ -97,7 +97,7 @@ def test_llama_3_needs_writes_of_at_most_33_seconds_for_its_90_percent():
         for tau in np.linspace(700, 1000, 3001)
     )
     assert best == pytest.approx(0.9, abs=1e-8)
-    with pytest.raises(InputError, match="what restarts leave"):
+    with pytest.raises(InputError, match="restarts take the rest"):
         interval.largest_write(goodput=0.99, mtbf=mtbf, restart=300.0)
 
 

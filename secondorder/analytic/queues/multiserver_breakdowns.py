@@ -58,7 +58,7 @@ def solve(*, arrival_rate: float, service_rate: float, servers: int, mtbf: float
     most = c * mu * up / (up + down)
     if rate >= most:
         raise Unstable(
-            f"{rate:.6g} request/s offered to servers that serve {most:.6g} as often as they are up: the queue grows "
+            f"{rate:.6g} request/s offered, but breakdowns leave the servers {most:.6g} request/s: the queue grows "
             f"without limit; use at least {int(rate * c / most) + 1} servers"
         )
     phases = np.arange(c + 1)

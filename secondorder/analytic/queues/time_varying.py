@@ -49,7 +49,7 @@ def solve(*, arrival_rates: npt.ArrayLike, service_rate: float, servers: npt.Arr
     if rates.shape != count.shape or rates.min() < 0 or not rates.sum():
         raise InputError("arrival_rates", given=rates.tolist(), expected="one from 0 on an hour, as servers")
     if rates.sum() >= mu * count.sum():
-        raise Unstable(f"{rates.sum() / mu:.6g} servers' work for {count.sum():.6g} in a cycle")
+        raise Unstable(f"work for {rates.sum() / mu:.6g} servers in a cycle that has {count.sum():.6g}")
     leaving = int(max(np.roll(count, 1) - count).clip(0))
     speed = float((rates + count * mu).max()) + leaving * mu
     if speed * hour > MOST_TERMS:

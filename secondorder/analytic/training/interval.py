@@ -126,7 +126,9 @@ def largest_write(*, goodput: Real, mtbf: Real, restart: Real = 0.0, downtime: R
     y = 1 - g * (1 + down / m) * np.exp(r / m)
     if (y <= 0).any():
         most = float(np.min(np.exp(-r / m) * m / (m + down)))
-        raise InputError("goodput", given=f"{float(np.max(g)):.6g}", expected=f"below {most:.6g}, what restarts leave")
+        raise InputError(
+            "goodput", given=f"{float(np.max(g)):.6g}", expected=f"below {most:.6g}: restarts take the rest"
+        )
     return plain(m * (-np.log1p(-y) - y))
 
 

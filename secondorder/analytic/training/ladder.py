@@ -149,7 +149,7 @@ def _beyond_first_order(writes: float, size: float, aside: float) -> Iterator[st
     """
     alone = {
         f"checkpoints take {writes:.3g} of an interval": writes**2 / (1 + writes),
-        f"what a failure costs is {size:.3g} of it": (size**2 + aside**2) / 2,
+        f"a failure costs {size:.3g} of the time between failures": (size**2 + aside**2) / 2,
     }
     if sum(alone.values()) + writes * size / (1 + writes) > SHORT:
         yield from (reason for reason, left_out in alone.items() if left_out >= max(alone.values()) / 4)

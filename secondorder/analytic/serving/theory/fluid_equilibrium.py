@@ -35,5 +35,5 @@ def held_tokens(*, offered: Real, base: Real, per_token: Real) -> Real:
 def _load(offered: Real, per_token: Real) -> Floats:
     load = np.asarray(positive("offered", offered) * non_negative("per_token", per_token))
     if (load >= 1).any():
-        raise Unstable(f"what is held lengthens the steps by {load.max():.4g} of themselves; it must be below 1")
+        raise Unstable(f"held tokens lengthen a step by {load.max():.4g} times its length; this must be below 1")
     return load
