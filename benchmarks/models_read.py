@@ -189,7 +189,7 @@ def memory_rows(folder: Path) -> Iterator[str]:
     median = statistics.median(abs(line.error) for line in found)
     inside = sum(line.inside for line in found)
     yield ""
-    yield f"{len(found)} set-ups: median error {median:.1%}, {inside} inside the band."
+    yield f"Of {len(found)} set-ups {inside} are inside the band, with a median error of {median:.1%}."
 
 
 def main() -> None:

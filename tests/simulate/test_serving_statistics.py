@@ -127,6 +127,8 @@ def test_a_compiled_run_as_arrays_is_the_run_as_tables() -> None:
         if each.name == "priority":
             assert one is None
             assert other is None
+        elif each.name in {"below", "links", "writes"}:  # of the lower tiers of a cache, which has none here
+            assert one == other == {}
         else:
             assert np.array_equal(one, other, equal_nan=True), each.name
     assert expected.preemptions.sum() > 0

@@ -102,11 +102,14 @@ def same(one: Path, other: Path) -> bool:
 
 def test_a_sweep_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     store, chance = tmp_path / "killed.db", random.Random(1)
+    ends = []
     for _ in range(KILLS):
         study = forked(store)
         time.sleep(chance.uniform(0, 1.0))
         os.kill(study, signal.SIGKILL)
-        assert ended(study) == -signal.SIGKILL
+        ends.append(ended(study))
+    assert ends[0] == -signal.SIGKILL  # later ones find most points in the store, and may end before they are killed
+    assert set(ends) <= {-signal.SIGKILL, 0}
     assert ended(forked(store)) == 0
     assert same(store, undisturbed(tmp_path))
 

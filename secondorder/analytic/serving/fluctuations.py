@@ -163,8 +163,12 @@ class Fluctuations:
         return self._variance(alone + 2 * caused.real * pairs + np.abs(caused) ** 2 * squares)
 
     def _variance(self, spectrum: Floats) -> float:
-        """The covariance at lag 0: the sum of a spectrum over both signs of the frequency."""
-        return self._arriving * float(2 * spectrum.sum() - spectrum[0] - spectrum[-1]) / self._size
+        """The covariance at lag 0: the sum of a spectrum over both signs of the frequency.
+
+        Where nothing varies, as with equal requests at equal gaps, rounding may take the sum below zero.
+        """
+        both_signs = float(2 * spectrum.sum() - spectrum[0] - spectrum[-1])
+        return self._arriving * max(both_signs, 0.0) / self._size
 
     def run_variance(self, steps: Floats) -> Floats:
         """Variance of the duration of runs of this many steps, s^2, less that of prompts with the decodes held fixed.
@@ -180,8 +184,13 @@ class Fluctuations:
         return np.asarray(np.interp(steps, blocks * self._block, share) * steps**2)
 
     def mean_variance(self, steps: Floats) -> Floats:
-        """Variance of the mean number of decodes over runs of this many steps, over that of the number in one."""
+        """Variance of the mean number of decodes over runs of this many steps, over that of the number in one.
+
+        One where the number does not vary.
+        """
         variance = self._of_sums(np.fft.irfft(self._spectra[1], n=self._size))
+        if variance[0] <= 0:
+            return np.ones_like(steps)
         blocks = np.arange(1, len(variance) + 1)
         return np.asarray(np.interp(steps, blocks * self._block, variance / blocks**2) / variance[0])
 
