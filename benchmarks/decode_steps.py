@@ -17,7 +17,14 @@ import secondorder as so
 from secondorder.arrays import Floats
 from secondorder.errors import SecondOrderError
 from secondorder.quantities import si
-from secondorder.scenarios.measured_roofline import ENGINES, MeasuredRoofline, all_reduce_bytes, reduce_latency
+from secondorder.scenarios.measured_roofline import (
+    ENGINES,
+    PCIE_LATENCY,
+    MeasuredRoofline,
+    all_reduce_bytes,
+    pcie_bytes,
+    reduce_latency,
+)
 from secondorder.scenarios.step_band import StepBand
 from secondorder.scenarios.steptime import Placement
 
@@ -25,6 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FACTS = Path(__file__).parents[2] / "shared" / "data" / "engine_facts"
+PCIE = Path(__file__).parent / "pcie_all_reduces.csv"
 CHAT_PROMPT = 300
 """Tokens of a prompt where the table has none: conversations."""
 CARDS = {"A100": "a100_80gb", "H100": "h100_sxm", "H20": "h20", "B200": "b200"}
@@ -302,7 +310,27 @@ def _latency(bare: Floats, measured: Floats) -> float:
     return float(np.exp(found.x[0]))
 
 
+def over_pcie() -> None:
+    """All-reduces over PCIe against the two forms of ``pcie_bytes``; which rows gave the latency, the table says."""
+    import pandas as pd
+
+    table = pd.read_csv(PCIE)
+    print("\n| over PCIe | library | ranks | bytes | measured | predicted | error |\n|" + " --- |" * 7)
+    errors: dict[str, list[float]] = {}
+    for row in table[table.part != "outside"].itertuples():
+        latency = PCIE_LATENCY if row.ranks > 2 else reduce_latency(so.accelerators.rtx_pro_6000)
+        found = 1e6 * (latency + pcie_bytes(int(row.ranks), row.bytes) / row.pcie)
+        errors.setdefault(row.part, []).append(abs(found / row.microseconds - 1))
+        measured = f"{row.ranks} | {row.bytes:,} | {row.microseconds} us"
+        error = f"{found / row.microseconds - 1:+.0%}"
+        print(f"| {row.hardware} | {row.library} | {measured} | {found:.1f} us | {error} |")
+    for part, found_errors in errors.items():
+        median, most = pd.Series(found_errors).agg(["median", "max"])
+        print(f"over PCIe, {part}: {len(found_errors)} rows, median absolute error {median:.0%}, most {most:.0%}")
+
+
 def main() -> None:
+    over_pcie()
     if not FACTS.is_dir():
         print(f"skipped: no tables at {FACTS}")
         return

@@ -63,6 +63,9 @@ class Accelerator(Checked):
     ``power`` is the maximum board or module power; it is absent where none is published, and
     ``rated_power`` is then an error. ``link_bandwidth`` is that of the device's scale-up links
     together, in one direction; it is absent where none was found (PCIe alone, or a bridge that is bought apart).
+    ``peer_bandwidth`` is that of the host's bus, in one direction, of cards that reach each other's memory over it
+    (not those of GeForce); ``shared_link`` is the former where the
+    card has it, else the latter.
     ``released`` is the year of the announcement.
     """
 
@@ -75,6 +78,7 @@ class Accelerator(Checked):
     visible_memory: DataSize | None = None
     power: Power | None = None
     link_bandwidth: Bandwidth | None = None
+    peer_bandwidth: Bandwidth | None = None
     note: str = ""
     sources: Mapping[str, Source] = field(default_factory=dict, repr=False, compare=False)
 
@@ -94,6 +98,16 @@ class Accelerator(Checked):
             return si(self.peak[precision])
         except KeyError:
             raise UnknownName.among(f"precision of {self.name}", precision, self.peak) from None
+
+    @property
+    def shared_link(self) -> float | None:
+        """Bytes a second, in one direction, by which devices of a node exchange values; None where it is not known.
+
+        >>> accelerators.h100_sxm.shared_link, accelerators.rtx_pro_6000.shared_link, accelerators.rtx_4090.shared_link
+        (450000000000.0, 63000000000.0, None)
+        """
+        link = self.peer_bandwidth if self.link_bandwidth is None else self.link_bandwidth
+        return None if link is None else si(link)
 
     @property
     def visible(self) -> float:

@@ -19,7 +19,10 @@ from secondorder.scenarios.measured_roofline import (
     MeasuredCoefficients,
     MeasuredRoofline,
     all_reduce_bytes,
+    link_of,
     measured_seconds,
+    over_pcie,
+    pcie_bytes,
 )
 from secondorder.scenarios.steptime import Placement, TouchedWeights
 
@@ -61,7 +64,8 @@ def rank_coefficients(step_time: MeasuredRoofline, placement: Placement) -> Rank
     reductions = whole.reductions - apart * bool(whole.reductions)
     bandwidth = si(device.memory_bandwidth) * step_time.memory_efficiency * accelerators
     exchanged = model.hidden * ACTIVATION_BYTES
-    link = si(device.link_bandwidth) if device.link_bandwidth is not None else np.inf
+    carried = (pcie_bytes if over_pcie(device) else all_reduce_bytes)(accelerators, exchanged)
+    link = link_of(device, "data_parallel_size", ranks) if accelerators > 1 else np.inf
     return RankCoefficients(
         own=whole._replace(per_token=dense, weights=weights, reductions=reductions),
         ranks=ranks,
@@ -73,8 +77,7 @@ def rank_coefficients(step_time: MeasuredRoofline, placement: Placement) -> Rank
         per_token=routed / step_time.grouped_efficiency / speed / accelerators,
         exchanges=float(apart),
         exchange=2 * step_time.latency_of(device, accelerators),
-        exchanged_per_token=all_reduce_bytes(accelerators, exchanged) / link
-        + step_time.network_seconds(device, accelerators, all_reduce_bytes(accelerators, exchanged)),
+        exchanged_per_token=carried / link + step_time.network_seconds(device, accelerators, carried),
     )
 
 

@@ -75,7 +75,8 @@ class MeasuredRoofline(Checked):
     - two all-reduces a layer over ``n`` ranks within one NVLink domain, of ``V = 2 hidden tokens`` bytes:
       ``reduce_latency + min((n - 1) V/(.6 link), second_phase + 2 (n - 1)/n V/(.75 link))``: each rank reads all
       others' values (one-shot), or reduces a part of them (two-shot); ``reduce_latency`` is that of the links'
-      generation if not given: 4.5 us on H100 and H200, 7.6 us on B200 and B300, 5.3 us elsewhere; ranks on several
+      generation if not given: 4.5 us on H100 and H200, 7.6 us on B200 and B300, 5.3 us elsewhere; over PCIe two ranks
+      take ``reduce_latency + V/(.68 link)``, more of them 24 us and ``2 (n - 1)/n V/(.6 link)``; ranks on several
       nodes (of 8, or of the zoo) add ``network_latency`` to each, and each token's values cross at
       ``network_bandwidth``;
     - host: ``engine`` adds ``per_step + per_sequence decodes`` (vllm, vllm-0.11 or vllm-0.9 for versions up to
@@ -196,7 +197,7 @@ class MeasuredRoofline(Checked):
 
     def latency_of(self, device: Accelerator, ranks: int = 1) -> float:
         """Seconds of a small all-reduce: as given, or by the generation of the links; across nodes more."""
-        within = reduce_latency(device) if self.reduce_latency is None else si(self.reduce_latency)
+        within = reduce_latency(device, ranks) if self.reduce_latency is None else si(self.reduce_latency)
         return within + (si(self.network_latency) if ranks > node_size(device) else 0.0)
 
     def network_seconds(self, device: Accelerator, ranks: int, size: float) -> float:
@@ -231,20 +232,52 @@ def _peak_16(device: Accelerator) -> float:
 
 def _links(placement: Placement) -> tuple[float, float]:
     """Seconds per token of a one-shot and of a two-shot all-reduce, at the shares of the link that they reach."""
-    ranks, link = placement.tensor_parallel_size, placement.accelerator.link_bandwidth
+    ranks, device = placement.tensor_parallel_size, placement.accelerator
     if ranks == 1:
         return 0.0, 0.0
-    if link is None:
+    link = link_of(device, "tensor_parallel_size", ranks)
+    moved = placement.model.hidden * ACTIVATION_BYTES
+    if over_pcie(device):
+        one = pcie_bytes(ranks, moved) / link
+        return one, one
+    return all_reduce_bytes(ranks, moved, one_shot=True) / link, all_reduce_bytes(ranks, moved) / link
+
+
+def link_of(device: Accelerator, field: str, ranks: int) -> float:
+    """Bytes a second of the links between ranks. Errors: ``InputError`` where the card has none that is known."""
+    if device.shared_link is None:
         raise InputError(
-            "tensor_parallel_size",
-            given=f"{ranks} with {placement.accelerator.name}, whose link_bandwidth is not known",
+            field,
+            given=f"{ranks} with {device.name}, whose link_bandwidth is not known",
             expected="1, or an accelerator with a link",
             remedy="give it one: dataclasses.replace(accelerator, link_bandwidth='64 GB/s'), in a plan "
             "accelerator = { like = ..., link_bandwidth = '64 GB/s' }, for a measured run "
             "--setting 'link_bandwidth=64 GB/s'",
         )
-    moved = placement.model.hidden * ACTIVATION_BYTES
-    return all_reduce_bytes(ranks, moved, one_shot=True) / si(link), all_reduce_bytes(ranks, moved) / si(link)
+    return device.shared_link
+
+
+PCIE = 64e9
+"""Bytes a second, in one direction, up to which a link is one of PCIe: 5.0 with 16 lanes."""
+PCIE_LATENCY = 24e-6
+"""Seconds of a small all-reduce of NCCL over PCIe: 24.1 to 24.6 us for 256 B to 64 KiB on eight RTX PRO 6000.
+
+*Source*: rtx6kpro, March 2026 (``benchmarks/pcie_all_reduces.csv``)."""
+
+
+def over_pcie(device: Accelerator) -> bool:
+    """Whether its ranks reduce over the host's bus."""
+    return device.shared_link is not None and device.shared_link <= PCIE
+
+
+def pcie_bytes(ranks: int, size: float) -> float:
+    """Bytes that a rank's link carries over PCIe, divided by the share of its bandwidth that is reached.
+
+    Two ranks read each other's values at .68 of the link (43 of 63 GB/s), as vLLM's own kernel does up to 8 MiB; more
+    of them use NCCL, at .6 (38 of 63 GB/s), and so do two beyond 8 MiB. *Source*: vLLM issue 56128, September 2026;
+    rtx6kpro, March 2026.
+    """
+    return size / 0.68 if ranks == 2 else 2 * (ranks - 1) / ranks * size / 0.6
 
 
 LATENCIES = ((900e9, 7.6e-6), (450e9, 4.5e-6), (0.0, 5.3e-6))
@@ -270,8 +303,8 @@ def _node_sizes() -> dict[str, int]:
     return sizes
 
 
-def reduce_latency(device: Accelerator) -> float:
-    """Seconds of a small all-reduce in a CUDA graph, whatever the ranks up to eight.
+def reduce_latency(device: Accelerator, ranks: int = 2) -> float:
+    """Seconds of a small all-reduce in a CUDA graph, whatever the ranks up to eight; over PCIe more of three and more.
 
     *Source*: fitted on all-reduces of vLLM 0.20.0 on A100, H100 and B200, one number each; numbers of ranks left out of
     the fit are met within 5 to 9 % in the median (``benchmarks/decode_steps.py``).
@@ -280,6 +313,8 @@ def reduce_latency(device: Accelerator) -> float:
     >>> reduce_latency(so.accelerators.h100_sxm), reduce_latency(so.accelerators.b200)
     (4.5e-06, 7.6e-06)
     """
+    if ranks > 2 and over_pcie(device):
+        return PCIE_LATENCY
     bandwidth = 0.0 if device.link_bandwidth is None else si(device.link_bandwidth)
     return next(seconds for least, seconds in LATENCIES if bandwidth >= least)
 

@@ -180,7 +180,7 @@ class Roofline(Checked):
         ranks, model = placement.tensor_parallel_size, placement.model
         if ranks == 1:
             return si(self.host_overhead), 0.0
-        link = placement.accelerator.link_bandwidth
+        link = placement.accelerator.shared_link
         if link is None:
             raise InputError(
                 "tensor_parallel_size",
@@ -192,7 +192,7 @@ class Roofline(Checked):
         reductions = 2 * model.layers
         latency = reductions * 2 * (ranks - 1) * si(self.link_latency)
         moved = reductions * 2 * (ranks - 1) / ranks * model.hidden * bytes_per_value(placement.precision)
-        return si(self.host_overhead) + latency, moved / si(link)
+        return si(self.host_overhead) + latency, moved / link
 
 
 @cache

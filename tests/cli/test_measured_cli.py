@@ -170,7 +170,7 @@ def test_a_replay_adds_the_front_end_of_its_profile(
 
 
 def test_a_card_without_a_link_is_given_one(result: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    card = ["replay", str(result), "--model", "llama_3_1_8b", "--accelerator", "rtx_pro_6000", "--format", "json"]
+    card = ["replay", str(result), "--model", "llama_3_1_8b", "--accelerator", "rtx_4090", "--format", "json"]
     degree = ["--setting", "tensor_parallel_size=2"]
     assert main([*card, *degree]) == 2
     assert "--setting 'link_bandwidth=64 GB/s'" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import secondorder as so
 from secondorder.errors import InputError, UnknownName
+from secondorder.scenarios.expert_ranks import rank_coefficients
 from secondorder.scenarios.steptime import Placement
 
 
@@ -50,6 +51,28 @@ def test_an_all_reduce_is_the_faster_of_one_shot_and_two_shot(ranks: int, tokens
     spent = (seconds_by_tokens(roofline, tokens) - seconds_by_tokens(without, tokens)) / 64
     second = 5e-6 if tokens == 4096 else 0.0
     assert spent == pytest.approx(4.5e-6 + second + moved * 8192 * tokens / 450e9, rel=1e-9)
+
+
+@pytest.mark.parametrize(("ranks", "latency", "moved"), [(2, 5.3e-6, 1 / 0.68), (4, 24e-6, 2 * 3 / 4 / 0.6)])
+@pytest.mark.parametrize("tokens", [1, 4096])
+def test_an_all_reduce_over_pcie_is_one_shot_or_a_ring(ranks: int, latency: float, moved: float, tokens: int) -> None:
+    """By hand: PCIe 5.0 of 63 GB/s; two ranks by the engine's kernel, more by NCCL."""
+    from secondorder.scenarios.measured_roofline import seconds_by_tokens
+
+    card = so.accelerators.rtx_pro_6000
+    c = so.MeasuredRoofline().coefficients(placement(accelerator=card, tensor_parallel_size=ranks))
+    spent = (seconds_by_tokens(c, tokens) - seconds_by_tokens(c._replace(reductions=0.0), tokens)) / 64
+    assert spent == pytest.approx(latency + moved * 8192 * tokens / 63e9, rel=1e-9)
+
+
+def test_ranks_whose_link_is_not_known_are_refused() -> None:
+    """An unknown link once counted as an infinite one for ranks of attention."""
+    card = so.accelerators.rtx_4090
+    with pytest.raises(InputError, match="link_bandwidth is not known"):
+        so.MeasuredRoofline().coefficients(placement(accelerator=card, tensor_parallel_size=2))
+    mixture = {"model": so.models.qwen3_30b_a3b, "accelerator": card, "data_parallel_size": 2}
+    with pytest.raises(InputError, match="data_parallel_size: got 2 with NVIDIA GeForce RTX 4090"):
+        rank_coefficients(so.MeasuredRoofline(), placement(**mixture))
 
 
 def test_the_latency_of_a_small_all_reduce_does_not_grow_with_the_ring() -> None:
