@@ -31,7 +31,9 @@ def replay_grid(replays: Sequence[Replay]) -> Grid:
     """Measured, simulated and closed form, of one run or of several."""
     added = max(each.front_end for each in replays)
     below = (f"simulated: {pretty(added, 's')} of the profile's front end in each first token",) if added else ()
-    return error_grid(pd.concat([each.frame for each in replays], ignore_index=True), [], (*below, *BELOW))
+    several = len(replays) > 1
+    notes = [f"{each.run.name}: {note}" if several else note for each in replays for note in each.notes]
+    return error_grid(pd.concat([each.frame for each in replays], ignore_index=True), [], (*below, *notes, *BELOW))
 
 
 def error_grid(table: "pd.DataFrame", above: Sequence[str], below: Sequence[str] = ()) -> Grid:

@@ -21,6 +21,7 @@ from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving import draw, run
 from secondorder.validation.averaged_schedules import Equations, FixedPoint, fixed_point
 from secondorder.validation.measured import MeasuredRun
+from secondorder.validation.misfits import FAR, told_misfits
 from secondorder.validation.replayed_steps import METRICS, StepLog, summary, sums
 from secondorder.workloads.transformer import Transformer
 
@@ -33,6 +34,8 @@ CONSTANTS = ("memory", "arithmetic", "attention", "per_sequence", "prefill_step"
 """What is fitted: the inverses of three efficiencies, and three times in s."""
 LEAST = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
 """No efficiency is above 1, no time below 0."""
+FEWEST = 10
+"""Requests that a fit needs."""
 LEVEL = 0.95
 """Probability with which an interval is to hold the truth."""
 
@@ -44,7 +47,7 @@ class Fit:
     ``step_time`` is what plans use; ``front_end`` the seconds that a client adds to the first token; ``constants`` and
     their ``intervals`` (95 %); ``settled``: whether further replays leave the constants as they are, within their
     standard errors, after ``rounds`` of them;
-    ``errors``: of mean, median and p99, on the rows fitted and on those held out.
+    ``errors``: of mean, median and p99, on the rows fitted and on those held out; ``notes``: what they do not show.
     """
 
     step_time: MeasuredRoofline
@@ -56,6 +59,7 @@ class Fit:
     errors: "pd.DataFrame"
     accelerator: str
     runs: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
 
     def worst(self, rows: str = "held out") -> float:
         """Largest relative error of a mean, median or p99 on the ``fitted`` or ``held out`` rows."""
@@ -83,7 +87,8 @@ def calibrate(
     *Valid for* the card and the engine; other models, precisions and tensor-parallel degrees take the efficiencies
     over. Intervals hold if the misfits of requests are independent; those of a slow minute are not.
     Errors: ``InputError`` for a run of another model or setting, of several schedulers or expert parallelism (their
-    steps are no sum of these constants: they can be replayed), or fewer than 10 requests to fit.
+    steps are no sum of these constants: they can be replayed), fewer than 10 requests to fit or 10 with several output
+    tokens, or a run that is faster than the card can be.
     """
     runs = [runs] if isinstance(runs, MeasuredRun) else list(runs)
     if not runs:
@@ -94,8 +99,9 @@ def calibrate(
     scenarios = [each.scenario(model, accelerator, step_time=start, **changes) for each in runs]
     _check_one_scheduler(scenarios)
     chosen = [np.arange(len(each.requests)) < fitted * len(each.requests) for each in runs]
-    if sum(rows.sum() for rows in chosen) < 10:
-        raise InputError("fitted", given=f"{sum(rows.sum() for rows in chosen)} requests", expected="at least 10")
+    _check_enough(runs, chosen)
+
+    pairs = list(zip(runs, scenarios, strict=True))
 
     def equations(constants: Floats) -> Equations:
         replays = zip(runs, scenarios, chosen, strict=True)
@@ -104,10 +110,13 @@ def calibrate(
     point = fixed_point(equations, _start(start, scenarios[0]), LEAST)
     constants, wide = point.constants, _half_widths(point)
     found = _step_time(start, constants, scenarios[0])
-    errors = _errors(runs, [replace(each, step_time=found) for each in scenarios], chosen, float(constants[5]))
+    front_end = float(constants[5])
+    replays = [replay(each, replace(scenario, step_time=found), front_end) for each, scenario in pairs]
+    errors = _errors(runs, replays, chosen)
+    _check_possible(constants, errors, scenarios[0])
     return Fit(
         step_time=found,
-        front_end=float(constants[5]),
+        front_end=front_end,
         constants=dict(zip(CONSTANTS, constants.tolist(), strict=True)),
         intervals={
             name: (float(max(value - half, low)), float(value + half))
@@ -118,7 +127,39 @@ def calibrate(
         errors=errors,
         accelerator=accelerator.name,
         runs=tuple(each.name for each in runs),
+        notes=tuple(_notes(runs, replays)),
     )
+
+
+def _check_enough(runs: Sequence[MeasuredRun], chosen: Sequence[Rows]) -> None:
+    """Refuse a fit of too few requests, or of too few that have a time between tokens."""
+    several = [rows & (each.requests["output_tokens"] > 1).to_numpy() for each, rows in zip(runs, chosen, strict=True)]
+    for counts, what in ((chosen, "requests"), (several, "requests with several output tokens")):
+        if (count := sum(int(rows.sum()) for rows in counts)) < FEWEST:
+            raise InputError("fitted", given=f"{count} {what}", expected=f"at least {FEWEST}")
+
+
+def _check_possible(constants: Floats, errors: "pd.DataFrame", scenario: Serving) -> None:
+    """Refuse a run that is faster than loading and arithmetic at the card's peaks allow."""
+    tokens = errors[(errors["metric"] == "tpot_mean") & (errors["rows"] == "fitted")]["error"].mean()
+    if (constants[:2] <= LEAST[:2]).all() and tokens > FAR:
+        card = f"{scenario.model.name} on {scenario.tensor_parallel_size} x {scenario.accelerator.name}"
+        raise InputError(
+            "runs",
+            given=f"times per token that {card} at its peaks exceeds by {tokens:.0%}",
+            expected="a run of this model, card, precision and tensor_parallel_size",
+            remedy="state what the file does not: tensor_parallel_size=2 (--setting tensor_parallel_size=2)",
+        )
+
+
+def _notes(runs: Sequence[MeasuredRun], replays: "Sequence[pd.DataFrame]") -> list[str]:
+    """What the errors of the runs do not show."""
+    found = zip(runs, replays, strict=True)
+    lines = [
+        (each.name, told_misfits(np.asarray(each.trace.requests.arrival), each.requests, ours, each.lost))
+        for each, ours in found
+    ]
+    return [f"{name}: {line}" if len(runs) > 1 else line for name, told in lines for line in told]
 
 
 def _half_widths(point: FixedPoint) -> Floats:
@@ -220,15 +261,12 @@ def _features(step_time: MeasuredRoofline, scenario: Serving, steps: Floats) -> 
     return np.column_stack([loading, matrices, cache, D, P > 0, others])
 
 
-def _errors(
-    runs: Sequence[MeasuredRun], scenarios: Sequence[Serving], chosen: Sequence[Rows], front_end: float
-) -> "pd.DataFrame":
+def _errors(runs: Sequence[MeasuredRun], replays: "Sequence[pd.DataFrame]", chosen: Sequence[Rows]) -> "pd.DataFrame":
     """Mean, median and p99 of each metric, by run and by rows fitted or held out."""
     import pandas as pd
 
     tables = []
-    for measured, scenario, rows in zip(runs, scenarios, chosen, strict=True):
-        replayed = replay(measured, scenario, front_end)
+    for measured, replayed, rows in zip(runs, replays, chosen, strict=True):
         for name, mask in (("fitted", rows), ("held out", ~rows)):
             if mask.any():
                 found = {"measured": summary(measured.requests[mask]), "simulated": summary(replayed[mask])}
@@ -253,5 +291,7 @@ def told(fit: Fit) -> str:
             text = f"efficiency {1 / value:.3f} [{1 / high:.3f}, {1 / low:.3f}]"
         else:
             text = f"{pretty(value, 's')} [{pretty(low, 's')}, {pretty(high, 's')}]"
-        lines.append(f"  {name:<13} {text}")
+        least = fit.constants[name] <= LEAST[CONSTANTS.index(name)]
+        lines.append(f"  {name:<13} {text}{', at its bound' if least else ''}")
+    lines += fit.notes
     return "\n".join(lines)

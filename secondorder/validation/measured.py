@@ -37,13 +37,15 @@ _COLUMNS = {"ttft_s": "ttft", "tpot_s": "tpot", "e2el_s": "e2el"}
 @dataclass(frozen=True, kw_only=True)
 class MeasuredRun:
     """``trace`` as offered; ``requests`` as served, in the trace's order, with columns
-    ``ttft, tpot, e2el`` (s); ``settings`` of the engine as fields of ``Serving``; ``model`` as the file names it."""
+    ``ttft, tpot, e2el`` (s); ``settings`` of the engine as fields of ``Serving``; ``model`` as the file names it;
+    ``lost``: requests without an answer, which the file has and the trace has not."""
 
     name: str
     trace: Trace
     requests: "pd.DataFrame"
     settings: Mapping[str, Any]
     model: str = ""
+    lost: int = 0
 
     def scenario(self, model: Transformer, accelerator: Accelerator, **changes: Any) -> Serving:
         """The same run as a scenario: the engine's settings, on the given model and card.
@@ -93,7 +95,9 @@ def read_run(
     settings = {"enable_prefix_caching": True, "async_scheduling": True, **settings_of(records.facts, str(path))}
     frame, requests = _as_requests(records)
     trace = Trace(name=path.stem, requests=requests)
-    return MeasuredRun(name=path.stem, trace=trace, requests=frame, settings=settings, model=records.model)
+    return MeasuredRun(
+        name=path.stem, trace=trace, requests=frame, settings=settings, model=records.model, lost=records.lost
+    )
 
 
 def _as_requests(records: Records) -> tuple["pd.DataFrame", Requests]:

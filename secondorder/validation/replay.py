@@ -12,6 +12,7 @@ from secondorder.quantities import si
 from secondorder.scenarios.serving import Serving
 from secondorder.validation.calibrate import replay as served
 from secondorder.validation.measured import MeasuredRun
+from secondorder.validation.misfits import told_misfits
 from secondorder.validation.replayed_steps import METRICS, summary
 from secondorder.verbs import solve
 
@@ -57,6 +58,12 @@ class Replay:
             metric: _crossing([c[metric] for c in curves], value) for metric, value in summary(self.measured).items()
         }
         return {metric: error for metric, error in found.items() if error is not None}
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """Requests that set a p99 wrong, a limit that the file does not state, and lost requests, in words."""
+        arrival = np.asarray(self.run.trace.requests.arrival)
+        return tuple(told_misfits(arrival, self.measured, self.simulated, self.run.lost))
 
     def _replayed(self, rate: str) -> "pd.DataFrame":
         return served(self.run, replace(self.scenario, arrivals=self.run.trace.at(rate)), self.front_end)

@@ -7,7 +7,7 @@ BLIS TraceV2, and CSV files whose columns are named. A summary without requests 
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,11 +37,13 @@ LOST = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Records:
-    """``frame`` with a row a request and the columns of ``COLUMNS`` (s); ``facts`` of the engine; ``model`` by name."""
+    """``frame`` with a row a request and the columns of ``COLUMNS`` (s); ``facts`` of the engine; ``model`` by name;
+    ``lost``: requests without an answer, which have no row."""
 
     frame: "pd.DataFrame"
     facts: Mapping[str, Any] = field(default_factory=dict)
     model: str = ""
+    lost: int = 0
 
 
 def read_records(
@@ -55,7 +57,7 @@ def read_records(
         found = _of_lines(path, document)
     else:
         found = _of_table(read_rows(path), columns, unit)
-    return Records(frame=checked(found.frame, str(path)), facts=found.facts, model=found.model)
+    return replace(found, frame=checked(found.frame, str(path)))
 
 
 def without_result(folder: Path, name: str) -> FileError:
@@ -145,10 +147,10 @@ def _vllm(path: Path, result: dict[str, Any]) -> Records:
         for start, inputs, outputs, first, gaps in zip(*lists, strict=True)
         if outputs
     ]
-    _check_lost(path, len(lists[0]), len(rows))
+    lost = _lost(path, len(lists[0]), len(rows))
     _check_chunks(path, [(len(gaps) + 1, outputs) for outputs, gaps in zip(lists[2], lists[4], strict=True) if outputs])
     _check_duration(path, result.get("duration"), rows)
-    return Records(frame=_frame(path, rows), facts=result, model=str(result.get("model_id", "")))
+    return Records(frame=_frame(path, rows), facts=result, model=str(result.get("model_id", "")), lost=lost)
 
 
 def _listed(path: Path, name: str, value: object, kind: type) -> list[Any]:
@@ -162,11 +164,12 @@ def _listed(path: Path, name: str, value: object, kind: type) -> list[Any]:
     return value
 
 
-def _check_lost(path: Path, offered: int, answered: int) -> None:
-    """``FileError`` where so many requests failed that the rest would be replayed under too little load."""
+def _lost(path: Path, offered: int, answered: int) -> int:
+    """Requests without an answer. ``FileError`` for so many that the rest would be replayed under too little load."""
     if offered and answered and offered - answered > LOST * offered:
         given = f"{offered - answered} of {offered} requests without an answer"
         raise FileError(str(path), given=given, expected=f"at most {LOST:.0%}, as they are left out of a replay")
+    return offered - answered
 
 
 def _check_chunks(path: Path, counts: Sequence[tuple[int, Any]]) -> None:
@@ -198,10 +201,10 @@ def _guidellm(path: Path, document: object, chosen: int | None) -> Records:
         _listed(path, kind, _inside(run, "requests", kind) or [], dict)
         for kind in ("successful", "errored", "incomplete")
     )
-    _check_lost(path, len(good) + sum(map(len, others)), len(good))
+    lost = _lost(path, len(good) + sum(map(len, others)), len(good))
     rows = [_of_guidellm(row) for row in good]
     model = _inside(run, "config", "backend", "model") or _inside(run, "args", "model") or ""
-    return Records(frame=_frame(path, rows), model=str(model))
+    return Records(frame=_frame(path, rows), model=str(model), lost=lost)
 
 
 def _of_guidellm(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -222,16 +225,17 @@ def _of_lines(path: Path, lines: object) -> Records:
     rows = [row for row in lines if isinstance(row, dict)] if isinstance(lines, list) else []
     rows = [row for row in rows if _inside(row, "metadata", "benchmark_phase") in (None, "profiling")]
     good = [row for row in rows if not row.get("error") and not _inside(row, "metadata", "was_cancelled")]
-    _check_lost(path, len(rows), len(good))
+    lost = _lost(path, len(rows), len(good))
     if good and "metrics" in good[0] and "metadata" in good[0]:
-        return Records(frame=_frame(path, [_aiperf(row) for row in good]), model=_aiperf_model(path))
+        return Records(frame=_frame(path, [_aiperf(row) for row in good]), model=_aiperf_model(path), lost=lost)
     if good and "info" in good[0] and "start_time" in good[0]:
         if adapter := next((found for row in good if (found := _inside(row, "info", "lora_adapter"))), None):
             raise FileError(
                 f"{path}, lora_adapter", given=repr(adapter), expected="none, as a replay has no such thing"
             )
         _check_chunks(path, [(len(_token_times(row)), _answer(row).get("output_tokens")) for row in good])
-        return Records(frame=_frame(path, [_inference_perf(row) for row in good]), model=_inference_perf_model(good[0]))
+        frame = _frame(path, [_inference_perf(row) for row in good])
+        return Records(frame=frame, model=_inference_perf_model(good[0]), lost=lost)
     expected = "a result of vLLM bench, GuideLLM, AIPerf, inference-perf or BLIS, or a CSV file"
     raise FileError(str(path), given="JSON without the times of requests", expected=expected)
 
@@ -344,7 +348,7 @@ def _blis(rows: Rows) -> Records:
     """
     status = rows.columns.get("status", ["ok"] * len(rows))
     good = [place for place, word in enumerate(status) if str(word) in ("ok", "")]
-    _check_lost(rows.path, len(rows), len(good))
+    lost = _lost(rows.path, len(rows), len(good))
     _check_blis(rows)
     names = ("send_time_us", "input_tokens", "output_tokens", "first_chunk_time_us", "last_chunk_time_us")
     sent, inputs, outputs, first, last = (rows.numbers(name, "a number")[good] for name in names)
@@ -354,7 +358,7 @@ def _blis(rows: Rows) -> Records:
     table = zip(sent * 1e-6, inputs, outputs, (first - sent) * 1e-6, (last - sent) * 1e-6, strict=True)
     found = dict(re.findall(r"^\s*(\w+):\s*(\S+)\s*$", _blis_header(rows.path), re.MULTILINE))
     facts = {"tensor_parallel_size" if name == "tensor_parallel" else name: value for name, value in found.items()}
-    return Records(frame=_frame(rows.path, list(table)), facts=facts, model=found.get("model", ""))
+    return Records(frame=_frame(rows.path, list(table)), facts=facts, model=found.get("model", ""), lost=lost)
 
 
 def _blis_header(data: Path) -> str:

@@ -5,12 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import secondorder as so
 from secondorder.cli import main
 from secondorder.errors import InputError
 from secondorder.simulate.serving import draw, run
+from secondorder.validation.calibrate import LEAST, _check_possible
 from secondorder.validation.replay import replay
 
 TRUTH = so.MeasuredRoofline(memory_efficiency=0.7, bf16_efficiency=0.6, per_sequence="60 µs", prefill_floor="40 µs")
@@ -126,6 +128,26 @@ def test_a_run_with_too_few_requests_to_fit_is_refused(result: Path) -> None:
     measured = so.read_run(result)
     with pytest.raises(InputError, match="fitted: got 3 requests, expected at least 10"):
         so.calibrate(measured, model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm, fitted=0.05)
+
+
+def test_a_run_without_times_between_tokens_is_refused(result: Path) -> None:
+    """It once gave 100 ms a sequence, and attention at a hundredth of the bandwidth."""
+    measured = so.read_run(result)
+    requests = measured.requests.assign(output_tokens=1)
+    with pytest.raises(InputError, match="fitted: got 0 requests with several output tokens, expected at least 10"):
+        so.calibrate(
+            replace(measured, requests=requests), model=so.models.llama_3_1_8b, accelerator=so.accelerators.h100_sxm
+        )
+
+
+def test_a_run_that_is_faster_than_its_card_can_be_is_refused(result: Path) -> None:
+    """Two cards were taken for one: every efficiency was 1, and the replay still a third too slow."""
+    scenario = so.read_run(result).scenario(so.models.llama_3_1_8b, so.accelerators.h100_sxm)
+    errors = pd.DataFrame({"metric": ["tpot_mean"], "rows": ["fitted"], "error": [0.4]})
+    _check_possible(np.array([1.0, 1.2, 1.0, 0, 0, 0]), errors, scenario)
+    _check_possible(LEAST, errors.assign(error=0.05), scenario)
+    with pytest.raises(InputError, match=r"at its peaks exceeds by 40%, expected .* state what the file does not"):
+        _check_possible(LEAST, errors, scenario)
 
 
 def test_most_constants_lie_in_their_intervals_when_times_scatter(result: Path) -> None:
