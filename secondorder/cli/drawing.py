@@ -114,7 +114,7 @@ def write_report(title: str, sections: "Sequence[Section]", folder: str) -> None
     from secondorder.report.page import Page, write_page
 
     command = shlex.join(["secondorder", *TYPED.get()])
-    subtitle = "Closed forms of order 0 (alone), 1 (means) and 2 (variability), and the simulation of the same scenario"
+    subtitle = "Closed forms of order 0 (alone), 1 (means) and 2 (variability); what is random is simulated too"
     page = Page(title=title, subtitle=subtitle, sections=sections, command=command)
     print(f"report: {write_page(page, folder)}", file=sys.stderr)
 

@@ -5,6 +5,9 @@ import marimo as mo
 from secondorder.labs.lab import Lab, Values, judged
 from secondorder.labs.pictures import shown
 
+ON_ONE_SCREEN = "min(100%, max(600px, (100vh - 390px) * 2.47))"
+"""Width of a figure: that of the page, or less where the figure would end below the screen of a laptop."""
+
 
 def opening(lab: Lab) -> mo.Html:
     """Title, story and question."""
@@ -53,7 +56,7 @@ def view(lab: Lab, values: Values) -> mo.Html:
     """The figure, what it shows, and the assumptions: red where one does not hold."""
     picture, sentence = shown(lab.name, tuple(values.items()))
     conditions = [_condition(each.text, each.holds(values)) for each in lab.conditions]
-    image = mo.image(picture, alt=sentence, width="100%")
+    image = mo.image(picture, alt=sentence, style={"width": ON_ONE_SCREEN})
     return mo.vstack([image, mo.md(sentence), mo.md("\n".join(conditions))])
 
 

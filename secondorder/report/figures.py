@@ -29,6 +29,10 @@ LEAST, MOST = 1 / 32, 32.0
 """Ratios at the ends of the axis; values beyond them are drawn there, as arrows."""
 HOLLOW = "hollow: outside its domain, or undecided"
 TICKS = tuple(2.0**power for power in range(-5, 6))
+CLOSE = 0.8, 0.9, 1.0, 1.1, 1.25
+"""Ticks where all ratios are near 1."""
+COUNTS = (1e12, " trillion"), (1e9, " billion"), (1e6, " million")
+"""Words of large counts, which have no unit."""
 
 
 @singledispatch
@@ -71,7 +75,7 @@ def comparison_figure(comparison: Comparison) -> "Figure":
     groups = _groups(comparison)
     series = _engine_series(comparison.simulated)
     height = max(0.34 * len(groups) + 1.7, 4.6 if series is not None else 0)
-    figure = blank(12.5 if series is not None else 8, height)
+    figure = blank(11 if series is not None else 8, height)
     left: Figure | SubFigure = figure
     if series is not None:
         left, right = np.asarray(figure.subfigures(1, 2, width_ratios=(1.45, 1)))
@@ -101,7 +105,7 @@ def _row(axes: "Axes", row: int, judged: Sequence[Judged]) -> None:
     low, high = (1.0 if edge is None else edge / truth.amount for edge in (truth.low, truth.high))
     filled = ORANGE if truth.steady else "none"
     if truth.steady and math.isfinite(high):
-        axes.plot([max(low, LEAST), min(high, MOST)], [row, row], color=ORANGE, linewidth=5, alpha=0.45, zorder=2)
+        axes.plot([max(low, LEAST), min(high, MOST)], [row, row], color=ORANGE, linewidth=3, zorder=2)
     axes.plot([1], [row], "o", color=ORANGE, markerfacecolor=filled, markersize=4, zorder=5)
     for one in judged:
         order = one.formula.order or 0
@@ -124,7 +128,8 @@ def _place(one: Judged) -> float:
 
 
 def _shown(truth: Estimate) -> str:
-    value = pretty(truth.amount, truth.unit).replace("request", "req").replace("token", "tok")
+    scale, word = next(((s, w) for s, w in COUNTS if not truth.unit and truth.amount >= s), (1.0, ""))
+    value = f"{pretty(truth.amount / scale, truth.unit)}{word}".replace("request", "req").replace("token", "tok")
     return value if truth.steady else f"{value} ?"
 
 
@@ -132,14 +137,18 @@ def _ratio_axis(axes: "Axes", margin: float, groups: Mapping[str, Sequence[Judge
     axes.set_xscale("log", base=2)
     axes.axvline(1, color=INK, linewidth=0.8)
     axes.axvspan(1 - margin, 1 + margin, color="#BBBBBB", alpha=0.35, linewidth=0, label=f"± {100 * margin:g} %")
-    axes.set_xticks(TICKS, [f"{tick:g}" if tick >= 1 else f"1/{1 / tick:.0f}" for tick in TICKS])
-    axes.set_xticks([], minor=True)
     places = [_place(one) for judged in groups.values() for one in judged]
-    axes.set_xlim(min(0.5, *places) / 1.25, max(2.0, *places) * 1.25)
+    if CLOSE[0] < min(places) and max(places) < CLOSE[-1]:
+        axes.set_xticks(CLOSE, [f"{tick:g}" for tick in CLOSE])
+        axes.set_xlim(CLOSE[0] / 1.05, CLOSE[-1] * 1.05)
+    else:
+        axes.set_xticks(TICKS, [f"{tick:g}" if tick >= 1 else f"1/{1 / tick:.0f}" for tick in TICKS])
+        axes.set_xlim(min(0.5, *places) / 1.25, max(2.0, *places) * 1.25)
+    axes.set_xticks([], minor=True)
     axes.set_yticks(range(len(groups)), list(groups))
     axes.set_ylim(len(groups) - 0.4, -0.6)
     axes.set_xlabel("closed form / simulated")
-    axes.annotate("simulated", (1.01, 1.0), xycoords="axes fraction", va="bottom", fontsize=9, color=ORANGE)
+    axes.annotate("simulated", (1.01, 1.0), xycoords="axes fraction", va="bottom", fontsize=9)
     _explain_marks(axes, [one for judged in groups.values() for one in judged])
 
 

@@ -84,7 +84,7 @@ def _gantt(bars: list[tuple[Floats, Floats, str, str]], places: Integers, count:
     marked = late if row == "rank" else int(work.argmax())
     told = "done last" if row == "rank" else f"the busiest: {100 * work[marked] / end:.0f} % of the time"
     label = f"{row} {marked}, {told}"
-    axes.axhspan(marked - 0.5, marked + 0.5, color=ORANGE, alpha=0.22, linewidth=0, zorder=0, label=label)
+    axes.axhspan(marked - 0.5, marked + 0.5, facecolor="none", edgecolor=ORANGE, linewidth=2, zorder=4, label=label)
     axes.axvline(end / scale, color=RED, linewidth=1)
     axes.annotate(
         f"{row} {late} is done last, after {end / scale:.3g} {unit}", (end / scale, -0.55), (-4, 2),

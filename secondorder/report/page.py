@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from secondorder.answers.answer import Answer
 from secondorder.answers.estimate import Estimate
 from secondorder.errors import FileError, InputError
+from secondorder.families import fields_of
 from secondorder.report.style import inline_svg
 from secondorder.report.tables import Grid, answer_grid, comparison_grid, priority_grids
 from secondorder.scenarios.scenario import Scenario
+from secondorder.spelling import is_default
 from secondorder.validation.comparison import Comparison
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 NAME = "index.html"
 """Name of the page in the folder of a report."""
+UNSPELT = "(no plan file: it cannot hold recorded times; these are the fields that differ from their defaults)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +81,20 @@ def section_of(scenario: Scenario, result: Answer | Comparison) -> Section:
 
 
 def plan_of(scenario: Scenario) -> str:
-    """The plan file of a scenario, or its fields if no plan can express it."""
+    """The plan file of a scenario; if no plan can express it, a line for each field that differs from its default."""
     from secondorder.plans.write import write_plan
 
     try:
         return write_plan(scenario)
     except InputError:
-        return repr(scenario)
+        given = [(field, getattr(scenario, field.name)) for field in fields_of(scenario) if field.init]
+        shown = [f"{field.name}: {_in_short(value)}" for field, value in given if not is_default(field, value)]
+        return "\n".join([UNSPELT, *shown])
+
+
+def _in_short(value: object) -> str:
+    """A value by its name, if it has one."""
+    return str(getattr(value, "name", "")) or str(value)
 
 
 def assumptions_of(solved: Answer) -> list[Assumption]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from secondorder.quantities import pretty, readable
-from secondorder.report.style import BLUE, INK, ORANGE, blank, styled
+from secondorder.report.style import BLUE, INK, ORANGE, blank, labelled, scale_of, styled
 from secondorder.report.tables import Grid, digits, superscript
 from secondorder.studies.numeric_fields import Skipped, short_unit
 from secondorder.studies.sensitivity import Effect, Sensitivity, described
@@ -112,11 +112,12 @@ def tornado_figure(study: Sensitivity, most: int = MOST_BARS) -> "Figure":
     shown = [row for row in study.rows if row.swing][:most][::-1]
     figure = blank(8.4, 1.7 + 0.36 * max(len(shown), 1))
     axes = figure.subplots()
+    scale, unit = scale_of([end for row in shown for end in (row.at_low, row.at_high)], study.unit)
     for place, row in enumerate(shown):
-        _bar(axes, place, row, study.base, first=place == len(shown) - 1)
-    axes.axvline(study.base, color=INK, linewidth=1)
+        _bar(axes, place, row, study.base, scale, first=place == len(shown) - 1)
+    axes.axvline(study.base / scale, color=INK, linewidth=1)
     axes.set_yticks(range(len(shown)), [f"{row.path} {row.step}" for row in shown])
-    axes.set_xlabel(f"{study.metric} ({study.unit})" if study.unit else study.metric)
+    axes.set_xlabel(labelled(study.metric, unit))
     axes.margins(x=0.2)
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
@@ -128,15 +129,17 @@ def tornado_figure(study: Sensitivity, most: int = MOST_BARS) -> "Figure":
     return figure
 
 
-def _bar(axes: object, place: int, row: Effect, base: float, *, first: bool) -> None:
+def _bar(axes: object, place: int, row: Effect, base: float, scale: float, *, first: bool) -> None:
     folded = (row.at_low - base) * (row.at_high - base) > 0  # both ends on one side: a peak or a valley lies between
     for end, colour, label, side in (
         (row.at_low, BLUE, "field lower", 1),
         (row.at_high, ORANGE, "field higher", -1),
     ):
         middle, height = (place + 0.155 * side, 0.31) if folded else (place, 0.62)
-        axes.barh(middle, end - base, left=base, height=height, color=colour, label=label if first else None)  # type: ignore[attr-defined]
-    right = max(row.at_low, row.at_high, base)
+        axes.barh(  # type: ignore[attr-defined]
+            middle, (end - base) / scale, left=base / scale, height=height, color=colour, label=label if first else None
+        )
+    right = max(row.at_low, row.at_high, base) / scale
     axes.annotate(  # type: ignore[attr-defined]
         f"elasticity {_slope(row.elasticity)}",
         (right, place),

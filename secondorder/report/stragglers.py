@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from secondorder.report.style import INK, ORANGE, blank, styled, title
+from secondorder.report.style import BLUE, INK, ORANGE, blank, styled, title
 from secondorder.report.tables import Grid
 from secondorder.studies.stragglers import Part, StragglerStudy
 
@@ -70,19 +70,22 @@ def straggler_figure(study: StragglerStudy) -> "Figure":
     left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
     shown = left.imshow(ranks, aspect="auto", cmap="cividis", vmin=min(1.0, float(ranks.min())), origin="lower")
     left.set(xlabel="replica", ylabel="stage", yticks=range(trace.stages), title="slowdown of a step by rank")
+    left.locator_params(axis="x", integer=True)
     left.grid(visible=False)
     for stage, replica in study.slowest:
-        left.plot(replica, stage, "s", markerfacecolor="none", markeredgecolor=ORANGE, markersize=12, markeredgewidth=2)
+        for colour, width in (("white", 5), (INK, 2)):  # seen on the dark and on the bright end of the colours
+            mark = {"markersize": 12, "markeredgecolor": colour, "markeredgewidth": width}
+            left.plot(replica, stage, "s", markerfacecolor="none", **mark)
     figure.colorbar(shown, ax=left, label="time of a step over the ideal")
     parts = [c for c in study.parts if c.kind in ("type", "stage")][::-1]
     names = [f"stage {c.name}" if c.kind == "stage" else c.name for c in parts]
     places = np.arange(len(parts))
-    right.barh(places + 0.2, [100 * study.added(c) for c in parts], 0.38, color="#0072B2", label="added alone")
-    right.barh(places - 0.2, [100 * study.removed(c) for c in parts], 0.38, color="#E69F00", label="removed")
+    right.barh(places + 0.2, [100 * study.added(c) for c in parts], 0.38, color=BLUE, label="added alone")
+    right.barh(places - 0.2, [100 * study.removed(c) for c in parts], 0.38, color=ORANGE, label="removed")
     right.set_yticks(places, names)
     right.axvline(0, color=INK, linewidth=0.8)
     right.set(xlabel="share of the slowdown (%)", title="what makes a step slow")
     right.legend(loc="center right")
-    times = f"{study.undelayed:.3g} s a step, {study.ideal:.3g} s ideal: {study.slowdown:.3f} times"
+    times = f"a step takes {study.undelayed:.2f} s, {study.slowdown:.3f} times the ideal {study.ideal:.2f} s"
     title(figure, f"{trace.name}: {times}; the slowest ranks are marked")
     return figure

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST = 4
-"""Metrics, or values of a second field, that one figure shows."""
+MOST, MOST_OF_TWO = 4, 2
+"""Metrics, or values of a second field, that one figure shows; metrics if a second field varies and none is chosen."""
 
 
 @styled
@@ -29,6 +29,8 @@ def sweep_figure(points: Sequence[SweepPoint], metrics: Sequence[str] | None = N
     if len(varied) > 2:
         raise InputError("figure", given=f"{len(varied)} fields", expected="one field that varies, or two")
     shown = _metrics(points, metrics)
+    if len(varied) == 2 and not metrics:  # more columns would be too small to read
+        shown = shown[:MOST_OF_TWO]
     rows = list(dict.fromkeys(point.values[varied[1]] for point in points))[:MOST] if len(varied) == 2 else [""]
     wrapped = len(rows) == 1 and len(shown) > 2  # two rows of panels rather than one that is too wide for a screen
     down, across = (math.ceil(len(shown) / 2), 2) if wrapped else (len(rows), len(shown))

@@ -413,7 +413,15 @@ def _shade(axes: "Axes", xs: Sequence[float], study: Study) -> None:
     """The range of nine of ten runs."""
     if places := _spread_places(study):
         lows, highs = [low.amount for _, low, _, _ in places], [high.amount for _, _, _, high in places]
-        axes.fill_between(xs[: len(lows)], lows, highs, color=BLUE, alpha=0.15, linewidth=0, label="nine of ten runs")
+        axes.fill_between(
+            xs[: len(lows)],
+            lows,
+            highs,
+            facecolor=(BLUE, 0.15),
+            edgecolor=BLUE,
+            linewidth=0.7,
+            label="nine of ten runs",
+        )
 
 
 def _interval_figure(study: IntervalStudy) -> "Figure":
