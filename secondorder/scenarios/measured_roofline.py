@@ -12,7 +12,7 @@ import numpy as np
 
 from secondorder.arrays import Real
 from secondorder.errors import InputError, UnknownName
-from secondorder.fleets.accelerators import Accelerator
+from secondorder.fleets.accelerators import Accelerator, bytes_per_value
 from secondorder.fleets.clusters import nodes
 from secondorder.quantities import Bandwidth, Checked, Duration, Efficiency, si
 from secondorder.scenarios.step_band import UNKNOWN, StepBand
@@ -28,6 +28,13 @@ ACTIVATION_BYTES = 2.0
 """Bytes of an activation on the links: 16 bits, whatever the weights are stored in."""
 REDUCTIONS_PER_LAYER = 2
 """All-reduces of a layer under tensor parallelism: after attention and after the feed-forward network."""
+TILE = 64
+"""Rows that tensor cores compute at least: on H20 a product of 16 rows takes as long as one of 64.
+
+*Source*: 92.9 and 91.6 us for 16 and 64 rows, N = 24,576, K = 7,168, 8 bits, DeepGEMM (vLLM pull 49932); 64 rows are
+those of Hopper's instruction."""
+WHOLE = 0.9
+"""Share of the plain bytes from which weights count as stored as wide as they are computed on."""
 BAND = StepBand(0.64, 1.43)
 """Measured over predicted time per output token: 5th and 95th percentile of rows whose system and model were left out
 of the fit (``benchmarks/step_times.py`` prints them again)."""
@@ -66,7 +73,8 @@ class MeasuredRoofline(Checked):
     ``t = bytes/(bandwidth memory_efficiency) + FLOPs/(peak efficiency) + attention + floors + all-reduces + host``:
 
     - each weight that the step's tokens touch is read once; arithmetic adds to it, at the efficiency of its precision,
-      and routed experts at ``grouped_efficiency`` of that (few rows an expert);
+      and routed experts at ``grouped_efficiency`` of that (few rows an expert); both together take at least the
+      arithmetic of a tile of 64 rows at ``bf16_efficiency`` of the peak, routed experts left out (this binds on H20);
     - attention reads the cache at ``attention_memory_efficiency``, or computes at ``attention_compute_efficiency`` of
       the peak if that takes longer: that of 8 bits where decodes read a cache of 8 bits, else of 16; a prompt's pairs
       are computed in 16 bits;
@@ -151,6 +159,7 @@ class MeasuredRoofline(Checked):
         floors = model.layers * si(self.layer_floor) + model.moe_layers * expert_floor
         one_shot, two_shot = self._links(placement)
         return MeasuredCoefficients(
+            tile=self._tile(placement, bandwidth),
             per_token=per_token,
             weights=touched_weights(model, placement.precision, bandwidth),
             reductions=float(REDUCTIONS_PER_LAYER * model.layers) if ranks > 1 else 0.0,
@@ -173,6 +182,19 @@ class MeasuredRoofline(Checked):
         routed = 2.0 * sum(used * size for _, used, size in model.counted.choices)
         per_token = (model.flops_per_token - routed + routed / self.grouped_efficiency) / speed
         return per_token, model.flops_per_row / (_peak_16(device) * self.bf16_efficiency * ranks)
+
+    def _tile(self, placement: Placement, bandwidth: float) -> float:
+        """Seconds of a tile of rows through layers and head; 0 where loading takes longer, or weights are narrower."""
+        model, device, precision = placement.model, placement.accelerator, placement.precision
+        always = float(model.touched_bytes(0, precision))
+        plain = float(replace(model, stored=None).touched_bytes(0, precision))
+        if "fp8" not in device.peak or bytes_per_value(precision) < 1 or always < WHOLE * plain:
+            return 0.0  # older cards have smaller tiles, or none
+        routed = 2.0 * sum(used * size for _, used, size in model.counted.choices)
+        layers = (model.flops_per_token - routed) / device.peak_flops(precision)
+        speed = self.bf16_efficiency * placement.tensor_parallel_size
+        tile = float(TILE * (layers + model.flops_per_row / _peak_16(device)) / speed)
+        return tile if tile > always / bandwidth else 0.0
 
     def _attention(self, placement: Placement) -> tuple[float, float]:
         """Seconds of a pair in prefill, and of a cached token that is read."""
@@ -344,11 +366,15 @@ class MeasuredCoefficients(NamedTuple):
     per_cached_token: float
     per_decode: float
     per_prefill_step: float
+    tile: float = 0.0
 
 
 def seconds_by_tokens(c: MeasuredCoefficients, tokens: Real) -> Real:
     """The part of a step that depends on its number of tokens alone, which a kernel tabulates."""
-    time: Real = weight_seconds(c.weights, tokens) + c.per_token * tokens + c.fixed
+    time: Real = weight_seconds(c.weights, tokens) + c.per_token * tokens
+    if c.tile:
+        time = _greater(time, c.tile)
+    time = time + c.fixed
     if not c.reductions:
         return time
     one, two = c.one_shot_per_token * tokens, c.second_phase + c.two_shot_per_token * tokens
@@ -362,6 +388,12 @@ def measured_seconds(c: MeasuredCoefficients, P: Real, A: Real, C: Real, D: Real
     time = time + (c.per_prefill_pair * A + c.per_cached_token * (C + K))
     prefills = np.sign(P) if isinstance(P, np.ndarray) else float(P > 0)
     return time + (c.per_row * S + c.per_decode * D + c.per_prefill_step * prefills)
+
+
+def _greater(one: Real, two: float) -> Real:
+    if isinstance(one, float | int):
+        return one if one > two else two
+    return np.asarray(np.maximum(one, two), np.float64)
 
 
 def _lesser(one: Real, two: Real) -> Real:

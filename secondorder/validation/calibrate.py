@@ -256,8 +256,10 @@ def _features(step_time: MeasuredRoofline, scenario: Serving, steps: Floats) -> 
     )
     cache = c.per_cached_token * (C + K) * step_time.attention_memory_efficiency
     rest = c._replace(per_token=0.0, per_row=0.0, per_cached_token=0.0, per_decode=0.0, per_prefill_step=0.0)
-    rest = rest._replace(weights=rest.weights._replace(bandwidth=np.inf, least=0.0))
+    rest = rest._replace(weights=rest.weights._replace(bandwidth=np.inf, least=0.0), tile=0.0)
     others = np.asarray(measured_seconds(rest, P, A, C, D, K, S))
+    if c.tile:
+        others = others + np.maximum(c.tile - loading / step_time.memory_efficiency - c.per_token * (P + D), 0.0)
     return np.column_stack([loading, matrices, cache, D, P > 0, others])
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import secondorder as so
 from secondorder.errors import InputError, UnknownName
 from secondorder.scenarios.expert_ranks import rank_coefficients
+from secondorder.scenarios.measured_roofline import seconds_by_tokens
 from secondorder.scenarios.steptime import Placement
 
 
@@ -46,8 +47,6 @@ def test_an_all_reduce_is_the_faster_of_one_shot_and_two_shot(ranks: int, tokens
     """By hand: 64 of them in Llama 3.1 8B, of 8,192 bytes a token, over 450 GB/s."""
     roofline = so.MeasuredRoofline().coefficients(placement(tensor_parallel_size=ranks))
     without = roofline._replace(reductions=0.0)
-    from secondorder.scenarios.measured_roofline import seconds_by_tokens
-
     spent = (seconds_by_tokens(roofline, tokens) - seconds_by_tokens(without, tokens)) / 64
     second = 5e-6 if tokens == 4096 else 0.0
     assert spent == pytest.approx(4.5e-6 + second + moved * 8192 * tokens / 450e9, rel=1e-9)
@@ -57,12 +56,29 @@ def test_an_all_reduce_is_the_faster_of_one_shot_and_two_shot(ranks: int, tokens
 @pytest.mark.parametrize("tokens", [1, 4096])
 def test_an_all_reduce_over_pcie_is_one_shot_or_a_ring(ranks: int, latency: float, moved: float, tokens: int) -> None:
     """By hand: PCIe 5.0 of 63 GB/s; two ranks by the engine's kernel, more by NCCL."""
-    from secondorder.scenarios.measured_roofline import seconds_by_tokens
-
     card = so.accelerators.rtx_pro_6000
     c = so.MeasuredRoofline().coefficients(placement(accelerator=card, tensor_parallel_size=ranks))
     spent = (seconds_by_tokens(c, tokens) - seconds_by_tokens(c._replace(reductions=0.0), tokens)) / 64
     assert spent == pytest.approx(latency + moved * 8192 * tokens / 63e9, rel=1e-9)
+
+
+def test_products_take_a_tile_of_rows_at_least_on_a_card_with_little_arithmetic() -> None:
+    """H20 by hand: 64 rows through Qwen3 8B's matrices at .8 of 148 TFLOP/s; on H100 loading takes longer."""
+    model = so.models.qwen3_8b
+    found = {}
+    for name in ("h20", "h100_sxm"):
+        c = so.MeasuredRoofline().coefficients(placement(model=model, accelerator=so.accelerators[name]))
+        plain = seconds_by_tokens(c._replace(tile=0.0), 1)
+        found[name] = seconds_by_tokens(c, 1) - c.fixed, plain - c.fixed
+        assert np.all(seconds_by_tokens(c, np.array([1.0, 200.0])) == [seconds_by_tokens(c, t) for t in (1.0, 200.0)])
+    flops = model.flops_per_token + model.flops_per_row
+    assert found["h20"][0] == pytest.approx(64 * flops / (148e12 * 0.8), rel=1e-9)
+    assert found["h20"][0] > 1.8 * found["h20"][1]
+    assert found["h100_sxm"][0] == found["h100_sxm"][1]
+    narrow = so.MeasuredRoofline().coefficients(
+        placement(model=model, accelerator=so.accelerators.a100_80gb, precision="int4")
+    )
+    assert narrow.tile == 0.0
 
 
 def test_ranks_whose_link_is_not_known_are_refused() -> None:
