@@ -24,8 +24,8 @@ from secondorder.studies.points import Keeping, Point, work_out
 from secondorder.studies.refine import refined_points
 from secondorder.studies.store import Found, Key, Store, differences
 
-KILLS = int(os.environ.get("SECONDORDER_KILLS", "4"))
-"""Moments at which the sweep, and one of its workers, are killed."""
+KILLS = int(os.environ.get("SECONDORDER_KILLS", "2"))
+"""Moments at which the sweep, and one of its workers, are killed; many more by `benchmarks/kills.py`."""
 POINTS = 24
 STUDY = f"""
 import sys, time
