@@ -28,7 +28,11 @@ def told_misfits(arrival: Floats, measured: "pd.DataFrame", simulated: "pd.DataF
     ``measured`` and ``simulated`` have a row a request, with ``ttft, tpot, e2el`` (s), in the order of ``arrival`` (s);
     ``lost``: requests without an answer, which the replay leaves out.
     """
-    lines = [f"{lost} of {lost + len(measured)} requests without an answer are left out"] if lost else []
+    lines = (
+        [f"{lost} of {lost + len(measured)} requests without an answer are left out, whatever the engine did for them"]
+        if lost
+        else []
+    )
     if limit := suspected_limit(arrival, measured, simulated):
         at_once, replayed = limit
         lines.append(

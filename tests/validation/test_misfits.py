@@ -39,4 +39,5 @@ def test_a_limit_on_sequences_is_suspected_where_fewer_decoded_and_first_tokens_
 
 
 def test_lost_requests_are_counted() -> None:
-    assert told_misfits(ARRIVAL, requests(), requests(), lost=3) == ["3 of 83 requests without an answer are left out"]
+    (note,) = told_misfits(ARRIVAL, requests(), requests(), lost=3)
+    assert note.startswith("3 of 83 requests without an answer are left out")
