@@ -13,7 +13,7 @@ import numpy as np
 from timing import seconds
 
 import secondorder as so
-from secondorder.report.style import BLUE, GREEN, GREY, ORANGE, blank, save
+from secondorder.report.style import BLUE, GREEN, ORANGE, blank, save, styled
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate import serving
 from secondorder.simulate.kernels.ring import finish
@@ -88,6 +88,7 @@ def cost(action: Callable[[], object]) -> float:
     return seconds(lambda: [action() for _ in range(calls)], repeats=2) / calls
 
 
+@styled
 def draw(panels: dict[str, dict[str, Line]], file: str) -> None:
     figure = blank(10.5, 3.6)
     colours = {"kernel": BLUE, "kernel, prefix cache": GREEN, "SimPy engine": ORANGE}
@@ -98,7 +99,7 @@ def draw(panels: dict[str, dict[str, Line]], file: str) -> None:
         axes.set_ylabel("hops per second" if "ranks" in name else "requests per second")
         rates = [rate for line in lines.values() for rate in line.values()]
         axes.set_ylim(10 ** np.floor(np.log10(min(rates))) / 2, 10 ** np.ceil(np.log10(max(rates))))
-        axes.grid(which="major", color=GREY, alpha=0.3)
+        axes.yaxis.set_minor_formatter("")
         axes.legend()
     save(figure, file)
 

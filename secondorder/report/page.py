@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pint
+
 from secondorder.answers.answer import Answer
 from secondorder.answers.estimate import Estimate
 from secondorder.errors import FileError, InputError
@@ -87,14 +89,23 @@ def plan_of(scenario: Scenario) -> str:
     try:
         return write_plan(scenario)
     except InputError:
-        given = [(field, getattr(scenario, field.name)) for field in fields_of(scenario) if field.init]
-        shown = [f"{field.name}: {_in_short(value)}" for field, value in given if not is_default(field, value)]
-        return "\n".join([UNSPELT, *shown])
+        return "\n".join([UNSPELT, *(f"{name}: {value}" for name, value in _given(scenario))])
+
+
+def _given(owner: object) -> list[tuple[str, str]]:
+    """The fields that differ from their defaults, and their values in short."""
+    given = [(field, getattr(owner, field.name)) for field in fields_of(owner) if field.init]
+    return [(field.name, _in_short(value)) for field, value in given if not is_default(field, value)]
 
 
 def _in_short(value: object) -> str:
-    """A value by its name, if it has one."""
-    return str(getattr(value, "name", "")) or str(value)
+    """A value by its name, if it has one; of a dataclass what differs from its defaults."""
+    if name := getattr(value, "name", ""):
+        return str(name)
+    if is_dataclass(value):
+        inner = ", ".join(f"{name}={text}" for name, text in _given(value))
+        return f"{type(value).__name__}({inner})"
+    return f"{value:~}" if isinstance(value, pint.Quantity) else str(value)
 
 
 def assumptions_of(solved: Answer) -> list[Assumption]:

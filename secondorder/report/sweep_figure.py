@@ -39,10 +39,11 @@ def sweep_figure(points: Sequence[SweepPoint], metrics: Sequence[str] | None = N
     for axes in grid.flat[len(rows) * len(shown) :]:
         axes.set_axis_off()
     panels = [grid.flat[: len(shown)]] if wrapped else grid
+    scales = {metric: _scale(points, metric) for metric in shown}
     for line, value in zip(panels, rows, strict=True):
         mine = [point for point in points if not value or point.values[varied[1]] == value]
         for axes, metric in zip(line, shown, strict=True):
-            _panel(axes, mine, varied[0], metric)
+            _panel(axes, mine, varied[0], metric, scales[metric])
             axes.set_title(f"{varied[1]} = {value}" if value else "", parse_math=False)
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
@@ -61,14 +62,20 @@ def _metrics(points: Sequence[SweepPoint], wanted: Sequence[str] | None) -> list
     return shown[:MOST]
 
 
-def _panel(axes: "Axes", points: Sequence[SweepPoint], field: str, metric: str) -> None:
+def _scale(points: Sequence[SweepPoint], metric: str) -> tuple[float, str]:
+    """How many SI units one unit of the axes of a metric is, and its symbol: the same in all its panels."""
+    every = [estimate for point in points for estimate in _estimates(point, metric)]
+    return scale_of([e.amount for e in every], every[0].unit) if every else (1.0, "")
+
+
+def _panel(axes: "Axes", points: Sequence[SweepPoint], field: str, metric: str, scaled: tuple[float, str]) -> None:
     places, ticks, unit = _places([point.values[field] for point in points])
     found = [(place, _estimates(point, metric)) for place, point in zip(places, points, strict=True)]
     every = [estimate for _, estimates in found for estimate in estimates]
     if not every:
         axes.annotate("infeasible", (0.5, 0.5), xycoords="axes fraction", ha="center", color=GREY)
         return
-    scale, shown = scale_of([e.amount for e in every], every[0].unit)
+    scale, shown = scaled
     for order, (label, colour, style) in ORDERS.items():
         line = [(place, e.amount / scale) for place, estimates in found for e in estimates if e.order == order]
         if line:

@@ -484,6 +484,8 @@ def _scaling_figure(study: ScalingStudy) -> "Figure":
         panels[2].set(ylabel="USD for an accelerator's hour of work kept")
     for axes in panels:
         axes.set(xscale="log", xlabel="accelerators")
+        for axis in (axes.xaxis, axes.yaxis) if axes is panels[1] else (axes.xaxis,):
+            axis.set_major_formatter(lambda value, _: f"{value:,g}")
         tidy(axes, "best")
     title(figure, _of_sizes(study), 9)
     return figure

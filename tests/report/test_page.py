@@ -8,14 +8,18 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import matplotlib
+import numpy as np
+import pandas as pd
 import pytest
 
 import secondorder as so
 from secondorder.cli import main
+from secondorder.report.deployment import story_figure
 from secondorder.report.figures import comparison_figure, figure_of
-from secondorder.report.page import assumptions_of, sources_of
+from secondorder.report.page import assumptions_of, plan_of, sources_of
 from secondorder.report.style import inline_svg, save
 from secondorder.report.timeline import trace_events
+from secondorder.workloads.requests import Requests
 
 HOSTILE = "<script>alert(1)</script>"
 PLAN = """
@@ -209,3 +213,25 @@ def test_a_timeline_has_each_stay_once_and_no_two_at_once_on_a_track(service):
         mine = sorted((each["ts"], each["ts"] + each["dur"]) for each in stays if each["tid"] == track)
         assert all(end <= start * (1 + 1e-12) for (_, end), (start, _) in pairwise(mine))
     assert max(each["args"]["running"] for each in events if each["name"] == "running") == series["running"].max()
+
+
+def test_a_scenario_that_no_plan_holds_is_told_by_the_fields_that_were_given(service):
+    requests = Requests(arrival=np.arange(3.0), input_tokens=np.full(3, 9), output_tokens=np.full(3, 2))
+    measured = so.MeasuredRoofline(memory_efficiency=0.7)
+    given = replace(service[0], arrivals=so.Trace(name="run", requests=requests), lengths=None, step_time=measured)
+    note, *told = plan_of(given).splitlines()
+    assert note.startswith("(no plan file")
+    assert told[:3] == ["model: Llama 3.1 8B", "accelerator: NVIDIA H100 SXM", "arrivals: run"]
+    assert told[-1] == "step_time: MeasuredRoofline(memory_efficiency=0.7)"
+
+
+def test_a_replica_that_a_fault_strikes_has_a_line_of_its_own_and_the_others_a_band(service):
+    scenario = so.Deployment(serving=service[0], replicas=3, faults="kill 1 at=2 s restart=1 s")
+    rows = [(replica, time, 1 + replica, 0) for time in (2.0, 4.0) for replica in range(3)]
+    series = pd.DataFrame(rows, columns=["replica", "time", "running", "waiting"])
+    requests = pd.DataFrame({"arrival": [0.5], "ttft": [0.1], "fate": ["served"]})
+    above, _ = story_figure(scenario, so.Answer(scenario="d", estimates=(), requests=requests, series=series)).axes
+    lines = {line.get_label(): line.get_ydata() for line in above.lines}
+    assert set(lines["replica 1"]) == {2}
+    assert set(lines["other replicas, mean"]) == {2}
+    assert {text.get_text() for text in above.get_legend().texts} >= {"other replicas, all", "replica 1", "restart"}
