@@ -158,13 +158,13 @@ def plain() -> str:
 HEAD = f"""\
 # The first-order suite
 
-Every workflow that a user of a first-order calculator expects, with the physics corrected, and simulated where
+Every workflow that a user of a first-order calculator expects, with corrected physics, and with a simulation where
 something is random. Printed by `python benchmarks/first_order.py --markdown`; `tests/test_docs.py` holds the numbers.
 
 The reference system is MLSys·im (Janapa Reddi, 2026), closed forms only. Its numbers are what {REFERENCE} gave
-on {RECORDED} to the calls listed at the end; figures of its page are those of version 0.1.2. Simulated numbers are
-means with 95 % intervals. *Refused* is an error in one line that says what was given, what was expected and what to
-do.
+on {RECORDED} to the calls listed at the end; figures quoted from its web page are those of version 0.1.2. Simulated
+numbers are means with 95 % intervals. *Refused* means an error of one line that says what was given, what was expected
+and what to do.
 
 ## What the calls are about
 
@@ -204,9 +204,9 @@ def table(found: list[Numbers]) -> str:
 FAULTS_HEAD = """\
 ## Known faults, and the tests that show them
 
-Each test writes the wrong form out, and judges it and ours by a simulation, an execution that counts, or a measurement.
-Numbers are those of the table above: its page's where it prints one, else its call's; ours simulated where there is a
-twin.
+Each test states the wrong form, and judges it and ours by a simulation, an execution that counts, or a measurement.
+Numbers are those of the table above. MLSys·im's are from its web page where that prints one, else from its call; ours
+are simulated where the table has a simulation.
 
 """
 

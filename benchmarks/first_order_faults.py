@@ -29,7 +29,7 @@ FAULTS = (
         ),
     ),
     Fault(
-        what="small models are not called overhead-bound",
+        what="small models are not reported as overhead-bound",
         row="what binds it",
         tests=(
             KNOWN + "small_models_are_bound_by_overhead",
@@ -44,7 +44,7 @@ FAULTS = (
         tests=(KNOWN + "macs_are_not_flops_in_a_network", KNOWN + "macs_are_not_flops_in_a_transformer"),
     ),
     Fault(
-        what="a precision that the part lacks runs at the rate of fp16",
+        what="a precision that the accelerator lacks runs at the rate of fp16",
         row="fp8 on an A100, which has none",
         tests=(
             KNOWN + "a_precision_that_the_part_lacks_is_refused",
@@ -52,7 +52,7 @@ FAULTS = (
         ),
     ),
     Fault(
-        what="time to first token of 128 tokens, read as of any prompt",
+        what="time to first token of 128 tokens, given for any prompt",
         row="time to first token, prompt of 2,048, idle, half the peak",
         tests=(
             KNOWN + "the_printed_latencies_of_a_single_request_are_impossible",
@@ -60,7 +60,7 @@ FAULTS = (
         ),
     ),
     Fault(
-        what="tokens faster than the weights are read",
+        what="tokens come faster than the weights can be read",
         row="time per output token, batch 1, at 2,048 tokens",
         tests=(
             KNOWN + "no_request_of_a_real_engine_was_as_fast_as_printed",
@@ -68,7 +68,7 @@ FAULTS = (
         ),
     ),
     Fault(
-        what="cache of 16,384 tokens, read as of 2,048",
+        what="cache of 16,384 tokens, given for 2,048",
         row="cache of a sequence of 2,048 tokens",
         tests=(KNOWN + "the_printed_cache_is_that_of_16384_tokens",),
     ),
@@ -87,7 +87,7 @@ FAULTS = (
         tests=("test_capacity.py::test_the_p99_of_a_sum_is_not_the_p99_of_the_wait_and_a_mean",),
     ),
     Fault(
-        what="layouts that do not fit pass; one microbatch counts",
+        what="layouts that do not fit pass; only one microbatch is counted",
         row="GPT-3 on 256 H100 (DP 32, TP 4, PP 2) without ZeRO",
         tests=(
             KNOWN + "a_layout_that_does_not_fit_has_no_step_time",
@@ -100,12 +100,12 @@ FAULTS = (
         tests=(KNOWN + "sends_of_a_pipeline_take_time",),
     ),
     Fault(
-        what="85 % of the gradients' way is hidden, whatever the fabric",
+        what="85 % of the gradient communication is hidden, whatever the fabric",
         row="the same with ZeRO 2: a step, half the peak",
         tests=(KNOWN + "no_fixed_share_of_the_communication_is_hidden",),
     ),
     Fault(
-        what="imbalance of experts is the user's to know",
+        what="the imbalance of experts is an input",
         row="fullest expert over the mean: 16 tokens, 2 of 8",
         tests=(KNOWN + "the_fullest_expert_takes_more_than_the_mean",),
     ),
@@ -115,7 +115,7 @@ FAULTS = (
         tests=(KNOWN + "a_price_that_is_missing_is_not_nothing",),
     ),
     Fault(
-        what="energy of 64 H100 for 3 years",
+        what="energy cost of 64 H100 for 3 years",
         row="of which energy, at $0.12/kWh",
         tests=(KNOWN + "the_printed_energy_of_64_h100_would_cost_90_cents_a_kilowatt_hour",),
     ),
@@ -126,7 +126,7 @@ FAULTS = (
         tests=(KNOWN + "a_region_in_a_file_counts",),
     ),
     Fault(
-        what="intensity is constant",
+        what="carbon intensity is constant",
         theirs="mean power x mean intensity",
         ours="mean of the product",
         tests=("test_footprint.py::test_simulation_covers_the_mean_of_the_product_and_not_the_product_of_the_means",),
@@ -137,7 +137,7 @@ FAULTS = (
         tests=(KNOWN + "the_printed_41_times_the_carbon_is_a_ratio_of_grids",),
     ),
     Fault(
-        what="goodput omits rework",
+        what="goodput omits lost work",
         row="goodput at it, restarts of 300 s",
         tests=(
             KNOWN + "goodput_counts_the_work_done_anew",
@@ -157,12 +157,12 @@ FAULTS = (
         ),
     ),
     Fault(
-        what="what does not fit exits with 0; unknown commands with the code of physics",
+        what="a model that does not fit exits with 0; an unknown command exits with the code of an infeasible system",
         row="a model that does not fit: exit code",
         tests=(KNOWN + "exit_codes_have_one_meaning_each",),
     ),
     Fault(
-        what="figures of the registry: Trainium2 in bf16",
+        what="wrong figures in the registry: Trainium2 in bf16",
         theirs="380 TFLOP/s",
         ours="667 TFLOP/s",
         tests=("test_accelerators.py::test_figures_that_circulate_wrong_are_right_here",),

@@ -72,7 +72,7 @@ ROWS = (
         theirs=lambda m: m.SingleNodeModel().solve(m.Models.Vision.ResNet50, m.Hardware.Cloud.A100).bottleneck.lower(),
         recorded="compute",
         page="memory",
-        why="91 % of the time is launching kernels; 0.3.0 says so in a flag beside the word.",
+        why="91 % of the time is launching kernels; 0.3.0 says so in a separate flag.",
     ),
     Row(
         workflow="Roofline",
@@ -110,7 +110,7 @@ ROWS = (
             .magnitude
         ),
         recorded=0.005454583064,
-        why="It has no compute term in decode; at 512 sequences the step is bound by arithmetic.",
+        why="Its decode has no compute term; at 512 sequences the step is bound by arithmetic.",
     ),
     Row(
         workflow="LLM serving",
@@ -125,7 +125,7 @@ ROWS = (
         ),
         recorded=0.07097037058756726,
         page="4.2 ms",
-        why="It counts the embedding as a matrix product, logits for every token, and pairs that the mask hides.",
+        why="It counts the embedding as a matrix product, logits for every token, and masked pairs in attention.",
         derivation="4.2 ms is a prompt of 128 tokens without reading the weights (ours: 4.49 ms); a prompt of 2,048 is"
         " 29.7 TFLOP over half of 989 TFLOP/s.",
         band=(
@@ -147,7 +147,7 @@ ROWS = (
         ),
         recorded=0.005194159837611941,
         page="0.8 ms",
-        why="It reads the whole embedding for one row, and adds .32 ms of launching.",
+        why="It reads the whole embedding table for one row, and adds 0.32 ms for launching kernels.",
         derivation="16.06 GB of weights less 1.05 GB of embedding and .27 GB of cache over 3.35 TB/s; .8 ms would take"
         " a memory of 20 TB/s.",
         band=(
@@ -191,7 +191,7 @@ ROWS = (
             .magnitude
         ),
         recorded=0.2249502772791795,
-        why="It silently takes the rate of fp16.",
+        why="It silently uses the rate of fp16.",
     ),
     Row(
         workflow="LLM serving",
@@ -206,7 +206,7 @@ ROWS = (
             .magnitude
         ),
         recorded=0.03893560828958544,
-        why="Its engine is idle: prompts of the mean length, and nobody waits.",
+        why="Its engine is idle: all prompts have the mean length, and no request waits.",
     ),
     Row(
         workflow="LLM serving",
@@ -220,7 +220,7 @@ ROWS = (
             .magnitude
         ),
         recorded=0.01657619579534884,
-        why="It scales the whole prompt by the share; new tokens still attend to the cached ones.",
+        why="It scales the whole prompt by the uncached share; but new tokens still attend to the cached ones.",
     ),
     Row(
         workflow="LLM serving",
@@ -234,7 +234,7 @@ ROWS = (
             .magnitude
         ),
         recorded=0.018861833423207283,
-        why="Its figure is an eighth of the prefill; our last chunk attends to the whole prompt, beside decodes.",
+        why="Its figure is an eighth of the prefill; our last chunk attends to all of it, in a step with decodes.",
     ),
     Row(
         workflow="LLM serving",
@@ -254,7 +254,7 @@ ROWS = (
             .magnitude
         ),
         recorded=0.0763390797,
-        why="It adds prefill and transfer of one prompt; prompts queue for both.",
+        why="It adds the prefill and the transfer of one prompt; in fact prompts queue for both.",
     ),
     Row(
         workflow="LLM serving",
@@ -273,7 +273,7 @@ ROWS = (
             .itl.magnitude
         ),
         recorded=2.3270387,
-        why="The draft's steps are launched one by one too; in a large enough batch a draft costs more than it saves.",
+        why="The draft's steps must be launched one by one too; in a large batch a draft costs more than it saves.",
     ),
     Row(
         workflow="Capacity",
@@ -298,8 +298,8 @@ ROWS = (
         ),
         recorded=33.975749382791705,
         page="34 request/s",
-        why="It forgets the prompts. Offered 12 request/s the twin carries them; offered 13 it serves 12.6.",
-        derivation="A request takes 56 ms of prefill and 128 of 32 slots' steps; by the steps alone it would be 34/s.",
+        why="It omits prefill. The simulation carries 12 request/s; offered 13, it serves 12.6.",
+        derivation="A request takes 56 ms of prefill and 128 steps of one of 32 slots; the steps alone give 34/s.",
         band=(
             lambda: saturation(replace(replica, step_time=replace(replica.step_time, compute_efficiency=0.4))).rate,
             lambda: saturation(replace(replica, step_time=replace(replica.step_time, compute_efficiency=0.7))).rate,
@@ -326,7 +326,7 @@ ROWS = (
             .required_replicas
         ),
         recorded=2,
-        why="Two replicas serve 25 request/s; the queue of the other 25 grows.",
+        why="Two replicas serve 25 request/s; the other 25 request/s add to the queue.",
     ),
     Row(
         workflow="Capacity",
@@ -383,7 +383,7 @@ ROWS = (
             .magnitude
         ),
         recorded=11.455514543290477,
-        why="It sends gradients once, and hides none; those of ZeRO 2 are sent for every microbatch.",
+        why="It sends gradients once and overlaps none of them; ZeRO 2 sends them for every microbatch.",
     ),
     Row(
         workflow="Parallelism",
@@ -405,7 +405,7 @@ ROWS = (
             .bubble_fraction
         ),
         recorded=0.1794871794871795,
-        why="(p - 1)/(m + p - 1): its sends take no time. Our form counts them; only the twin sees the jitter of 10 %.",
+        why="(p - 1)/(m + p - 1): its sends take no time. Our form counts them; the jitter of 10 % is only simulated.",
     ),
     Row(
         workflow="Training memory",
@@ -430,8 +430,8 @@ ROWS = (
         ],
         recorded=[362555819488.0, 108258944488.0, 63756991363.0, 21374178863.0],
         page="362, 108, 64, 21 GB",
-        why="They agree within 2 %, its buffers.",
-        derivation="18 bytes a parameter over 8 ranks, of which ZeRO shares 12, 14 and all among 32; 10.3 GB of"
+        why="They agree within 2 %: its extra buffers.",
+        derivation="18 bytes a parameter over 8 ranks; ZeRO 1, 2 and 3 shard 12, 14 and all 18 of them over 32; 10.3 GB of"
         " activations.",
     ),
     Row(
@@ -453,7 +453,7 @@ ROWS = (
             .routing_imbalance_factor
         ),
         recorded=1.0,
-        why="It leaves the factor to its user, with 1 as the default. Counting all routings gives 1.689.",
+        why="It asks the user for the factor; the default is 1. Counting all routings gives 1.689.",
     ),
     Row(
         workflow="Economics",
@@ -463,12 +463,12 @@ ROWS = (
         theirs=lambda m: m.EconomicsModel().solve(m.Systems.Clusters.Lab_64_H100, 3 * 365, kwh_price=0.12).tco_usd,
         recorded=1998235.0336,
         page="3.7M USD, 1.2M of it energy",
-        why="Ours counts the power of whole servers and the upkeep of a dearer H100, which it spreads over four years.",
+        why="Ours counts the power of whole servers, and a dearer H100 with maintenance, spread over four years.",
         derivation="64 x 33,600 USD x 3/4 + 5 % a year of maintenance + energy.",
         band=(
             lambda: so.solve(replace(fleet, service_life="6 year", utilisation=0.3)).best("total_cost"),
             lambda: so.solve(replace(fleet, service_life="3 year", server_overhead=1.3)).best("total_cost"),
-            "6 years and 30 % of work, to 3 years and 30 % for the network",
+            "from 6 years and 30 % utilisation to 3 years and 30 % more for the network",
         ),
     ),
     Row(
@@ -486,7 +486,7 @@ ROWS = (
         band=(
             lambda: so.solve(replace(fleet, power_overhead=1, pue=1.12)).best("energy_cost"),
             lambda: so.solve(replace(fleet, pue=1.56)).best("energy_cost"),
-            "accelerators alone, to whole servers at the average site",
+            "from accelerators alone to whole servers at the average site",
         ),
     ),
     Row(
@@ -511,7 +511,7 @@ ROWS = (
             .capex_usd
         ),
         recorded=0.0,
-        why="What has no price costs nothing there; 41 of its 52 accelerators have none.",
+        why="There, an accelerator without a price costs nothing; 41 of its 52 accelerators have none.",
     ),
     Row(
         workflow="Economics",
@@ -520,7 +520,7 @@ ROWS = (
         unit="USD/Mtok",
         digits=4,
         twin=lambda: so.simulate(daily, seed=1, replications=5).best("cost_per_token"),
-        why="Its costs do not depend on a load; ours are divided by the requests of the day, with their queues.",
+        why="Its costs do not depend on the load; ours are divided by the tokens of the day's requests.",
     ),
     Row(
         workflow="Sustainability",
@@ -534,9 +534,9 @@ ROWS = (
         ),
         recorded=41.0,
         page="41x",
-        why="820 and 20 g/kWh stand in no primary source; Ember has 662 for 2023 and Quebec's mix computes to 27.5.",
+        why="820 and 20 g/kWh are in no primary source; Ember has 662 for 2023 and Quebec's mix computes to 27.5.",
         derivation="662/27.5; both life cycle.",
-        band=(lambda: 629 / 27.5, lambda: 662 / 27, "later editions' 629; Quebec's mix at 27 to 27.5"),
+        band=(lambda: 629 / 27.5, lambda: 662 / 27, "629 g/kWh in later editions; Quebec's mix at 27 to 27.5"),
     ),
     Row(
         workflow="Sustainability",
@@ -554,7 +554,7 @@ ROWS = (
             .carbon_footprint_kg
         ),
         recorded=330496.15872,
-        why="Ours: whole servers, 662 g/kWh, load and intensity that rise together. Its: 820 g/kWh and a PUE of 1.58.",
+        why="Ours: whole servers, 662 g/kWh, load and intensity correlated. Theirs: 820 g/kWh and a PUE of 1.58.",
     ),
     Row(
         workflow="Reliability",
@@ -572,7 +572,7 @@ ROWS = (
         band=(
             lambda: rates.mtbf(16_384),
             lambda: 54 * 86_400 / 419,
-            "assumed rates, and the 419 failures that Llama 3 saw in 54 days",
+            "from the assumed rates to the 419 failures of Llama 3 in 54 days",
         ),
     ),
     Row(
@@ -602,7 +602,7 @@ ROWS = (
             m.ReliabilityModel().solve(m.Systems.Clusters.Meta_Llama3_16K_H100, 54 * 24, 60, 300).goodput_ratio
         ),
         recorded=0.903251332449859,
-        why="1 - write/interval - restart/MTBF omits the work that is lost, half an interval for each failure.",
+        why="1 - write/interval - restart/MTBF omits the lost work, half an interval for each failure.",
     ),
     Row(
         workflow="Sensitivity",
@@ -615,7 +615,7 @@ ROWS = (
             / 0.1
         ),
         recorded=-0.8555523500293008,
-        why="It knows batch 1 only, where memory binds; at 512 sequences bandwidth is worth nothing.",
+        why="It covers batch 1 only, where memory binds; at 512 sequences more bandwidth gains nothing.",
     ),
     Row(
         workflow="Sensitivity",
@@ -627,7 +627,7 @@ ROWS = (
             .rows[0]
             .elasticity
         ),
-        why="1/(1 - rho): a tenth more load makes the wait half as long again. It has no such sensitivity.",
+        why="1/(1 - rho): 1 % more load makes the wait 5 % longer. It has no such sensitivity.",
     ),
     Row(
         workflow="Inverse roofline",
@@ -639,7 +639,7 @@ ROWS = (
             m.SynthesisSolver().solve(m.Models.Language.Llama3_8B, m.Q_("10 ms")).required_bw.to("byte/s").magnitude
         ),
         recorded=1606000000000.0,
-        why="It reads all weights and no cache; ours reads the cache, and of the embedding one row.",
+        why="It reads all weights and no cache; ours reads the cache and one row of the embedding.",
     ),
     Row(
         workflow="Scaling laws",
@@ -664,7 +664,7 @@ ROWS = (
         call=lambda: so.solve(law).best("parameters"),
         unit="G",
         twin=lambda: so.simulate(law, seed=1).best("parameters"),
-        why="Ours is the optimum of a fitted loss, with the errors of its constants; it has only the rule of thumb.",
+        why="Ours is the optimum of a fitted loss, with the errors of its constants; theirs is only the rule of thumb.",
     ),
     Row(
         workflow="Compression",
@@ -676,7 +676,7 @@ ROWS = (
             .inference_speedup
         ),
         recorded=4.0,
-        why="Its gain is the ratio of the bits; arithmetic in 16 bits takes as long as before.",
+        why="Its gain is the ratio of the bits; the arithmetic of a prefill is still in 16 bits.",
     ),
     Row(
         workflow="Compression",
@@ -690,7 +690,7 @@ ROWS = (
             .inference_speedup
         ),
         recorded=4.0,
-        why="The cache keeps its bits, and every step reads it.",
+        why="The cache stays in 16 bits, and every step reads it.",
     ),
     Row(
         workflow="Reasoning",
@@ -705,7 +705,7 @@ ROWS = (
             .magnitude
         ),
         recorded=2.07054122604973,
-        why="400 tokens each time; the longest of eight random answers is 2.7 times the mean.",
+        why="Its answers all have 400 tokens; the longest of eight random answers is 2.7 times the mean.",
     ),
     Row(
         workflow="Data loading",
@@ -731,7 +731,7 @@ ROWS = (
             .magnitude
         ),
         recorded=3200000000000.0,
-        why="The middle of a torus is cut twice, as its ends are joined: 128 links and not 64.",
+        why="A bisection cuts each ring of a torus twice: 128 links, not 64.",
     ),
     Row(
         workflow="Multi-tenant queue",
@@ -743,7 +743,7 @@ ROWS = (
             m.OrchestrationModel().solve(m.Systems.Clusters.Lab_64_H100, 0.5, 1.0).avg_wait_time_days.to("s").magnitude
         ),
         recorded=43200.0,
-        why="M/D/1: it takes all jobs to be equally long. The wait is in proportion to 1 + cv^2: ten times that.",
+        why="M/D/1: it assumes that all jobs are equally long. The wait is proportional to 1 + cv^2: ten times that.",
     ),
     Row(
         workflow="Privacy overhead",
@@ -751,14 +751,14 @@ ROWS = (
         call=lambda: so.solve(private).best("compute_overhead"),
         theirs=lambda m: m.ResponsibleEngineeringModel().solve(m.Q_("1 day"), epsilon=1.0).dp_slowdown_factor,
         recorded=3.0,
-        why="1 + 2/epsilon is a constant without a source; the work is a second backward pass, whatever epsilon is.",
+        why="1 + 2/epsilon is a constant without a source; the cost is a second backward pass, whatever epsilon is.",
     ),
     Row(
         workflow="Registries",
         what="accelerators, models, regions, prices",
         call=lambda: [len(zoo) for zoo in (so.accelerators, so.models, so.regions, so.prices)],
         digits=0,
-        why="Each figure has its source and date; what is not known is an error that names it.",
+        why="Each figure has its source and date; a missing figure is an error that names it.",
     ),
     Row(
         workflow="Command line",
@@ -767,6 +767,6 @@ ROWS = (
         digits=0,
         recorded=0,
         theirs="$ mlsysim eval Llama3_70B T4",
-        why="It prints FAIL and exits 0; scripts go on.",
+        why="It prints FAIL and exits with 0, so a script goes on.",
     ),
 )

@@ -119,7 +119,7 @@ class DoesNotFit(InfeasibleError):
 
 
 class Unstable(InfeasibleError):
-    """The offered load is at or past what the system can serve."""
+    """The offered load reaches or exceeds what the system can serve."""
 
 
 class ConstraintNotMet(SecondOrderError):

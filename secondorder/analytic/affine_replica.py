@@ -13,7 +13,7 @@ from secondorder.errors import InputError, Unstable
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """All in s: a step, each sequence in it, each cached token read; a prompt, each of its tokens."""
+    """Times in s: of a step, per sequence in it, per cached token read; of a prompt, per token of it."""
 
     step_base: float
     step_each: float
@@ -79,7 +79,7 @@ def saturation_rate(costs: Costs, *, prompt: float, output: float, batch: float,
 
 
 def tokens_read(*, prompt: float, output: float, output_second: float) -> float:
-    """Mean context that a decode step reads a sequence, in tokens: ``E[I] + E[O(O+1)] / (2 E[O])``.
+    """Mean context that a decode step reads for each sequence, in tokens: ``E[I] + E[O(O+1)] / (2 E[O])``.
 
     Long requests are met more often (the inspection paradox). *Exact* for prompt and output
     independent. It is also what a sequence holds when cache is taken on demand. ``prompt`` (E[I])
@@ -95,7 +95,7 @@ def tokens_read(*, prompt: float, output: float, output_second: float) -> float:
 
 
 def tokens_reserved(*, prompt: float, output: float, output_second: float) -> float:
-    """Mean tokens held a sequence when its full length is reserved: ``E[(I+O)O]/E[O] = E[I] + E[O^2]/E[O]``.
+    """Mean tokens held for each sequence when its full length is reserved: ``E[(I+O)O]/E[O] = E[I] + E[O^2]/E[O]``.
 
     *Exact* for prompt and output independent; length-biased as ``tokens_read``. ``prompt`` (E[I])
     and ``output`` (E[O]) in tokens, ``output_second`` (E[O^2]) in tokens^2. Errors: ``InputError``.

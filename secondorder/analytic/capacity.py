@@ -1,4 +1,4 @@
-"""How many replicas a load takes, with prompts counted and the tail of the sum instead of a sum of tails.
+"""How many replicas a load needs, with prefill counted and the p99 of a sum instead of a sum of p99s.
 
 =====  ===================================================================================================
 order  replicas
@@ -78,7 +78,7 @@ class Tail:
 
 
 def tail(scenario: Capacity, replicas: int, limit: Saturation) -> Tail:
-    """The p99s of one replica out of this many; ``Unstable`` at or past its saturation."""
+    """The p99s of one of this many replicas; ``Unstable`` at or past its saturation."""
     serving = scenario.replica(replicas)
     found = Replica.of(serving, serving.rate, limit)
     quantiles = {"ttft_p99": found.ttft_quantile, "tpot_p99": found.tpot_quantile, "e2el_p99": found.e2el_quantile}
@@ -86,7 +86,7 @@ def tail(scenario: Capacity, replicas: int, limit: Saturation) -> Tail:
 
 
 def solve_capacity(scenario: Capacity) -> Answer:
-    """The replicas that keep every objective, what binds, how busy they are, and what they cost.
+    """The replicas that meet every objective, what binds, how busy they are, and what they cost.
 
     ``replicas`` of orders 0 to 2; ``saturation_rate`` of a replica, order 0 without prompts; ``utilisation``; the p99s
     at that number; with a ``price`` also ``cost`` (USD/hour), ``cost_per_request`` and ``cost_per_token`` (an output

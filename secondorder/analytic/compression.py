@@ -46,7 +46,7 @@ SCALE_BYTES = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class CompressionAnswer:
-    """A pass before and after; ``why_not`` says why there is none before: the model did not fit.
+    """A pass before and after; where the original model does not fit, there is no pass before, and ``why_not`` says so.
 
     ``weights_before`` and ``weights_after`` in byte. Accuracy is not in it.
     """
@@ -83,7 +83,7 @@ def compress(
     kernel_overhead: Quantity | str = "10 µs",
     **work: Unpack[Work],
 ) -> CompressionAnswer:
-    """A pass before and after ``method``: options are those of ``roofline``, and mean the same.
+    """A forward pass before and after ``method``; the options are those of ``roofline``.
 
     ``latency = max(matrix FLOPs/(peak s e_c) + pair FLOPs/(peak e_c), bytes/(bandwidth e_m)) + overhead``, with the
     method's bytes and its ``peak`` and ``s``; all matrices are compressed unless the method leaves some out.
@@ -141,7 +141,7 @@ def _if_it_fits(run: Callable[[], RooflineAnswer]) -> tuple[RooflineAnswer | Non
 
 
 def sparse_speed(accelerator: Accelerator, precision: str) -> float:
-    """Speed of 2:4 sparse over dense arithmetic by the datasheet: 2 or, where the part does not have it, 1.
+    """Speed of 2:4 sparse over dense arithmetic by the datasheet: 2, or 1 where the accelerator lacks it.
 
     NVIDIA's data-centre and desktop parts have it from Ampere (2020) on, AMD's from CDNA 3 (2023) on, at the
     precisions of matrix units. ``InputError`` for other vendors: no source was read.

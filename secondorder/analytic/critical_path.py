@@ -1,4 +1,4 @@
-"""When a pipeline's stages are done, in mean and spread: Clark's maxima along its passes.
+"""Mean and spread of the times at which a pipeline's stages are done: Clark's maxima along its passes.
 
 A pass begins when its stage is free and its input has come, ``end = max(free, input + send) + pass``. With passes of
 known mean and variance the ends are taken as jointly normal, and the maximum of two normals is replaced by
@@ -25,7 +25,7 @@ Pass = tuple[bool, int, int]
 
 
 class Durations(NamedTuple):
-    """Of the passes of one microbatch, a mean and a variance for each chunk, in s and s^2.
+    """Mean and variance of the passes of one microbatch, for each chunk, in s and s^2.
 
     ``last`` are those of the last microbatch's backward passes.
     """

@@ -1,4 +1,4 @@
-"""A data loader before an accelerator, in closed form: the slowest part alone, then what chance costs beside it.
+"""A data loader before an accelerator, in closed form: the slowest part alone, then what variability costs.
 
 =====  ===================================================================================================
 order  batches a second

@@ -79,7 +79,7 @@ def noise_factor(*, load_scv: Real, intensity_scv: Real, correlation: Real) -> R
 
 
 def overflow(*, utilisation: Real, load_scv: Real) -> Real:
-    """Mean share of an hour's capacity that is asked for beyond it: ``E[max(u X - 1, 0)]``, ``X`` lognormal of mean 1.
+    """Mean demand beyond an hour's capacity, as a share of it: ``E[max(u X - 1, 0)]``, ``X`` lognormal of mean 1.
 
     ``u Phi(d) - Phi(d - s)``, ``s^2 = ln(1 + scv)``, ``d = ln(u)/s + s/2``. *Exact*. Both broadcast. Errors:
     ``InputError``. *Source*: Black and Scholes (1973), equation 13, without interest.
@@ -97,7 +97,7 @@ def overflow(*, utilisation: Real, load_scv: Real) -> Real:
 
 
 def carbon_by_region(scenario: Footprint, regions: Mapping[str, Region]) -> dict[str, float]:
-    """Carbon of the same fleet in each region, in kgCO2e, the least first: operation, and making it where known.
+    """Carbon of the same fleet in each region, in kgCO2e, the least first: operational, and embodied where it is known.
 
     The order-2 figure of ``solve_footprint``. Errors: ``InputError`` where the regions' intensities are on
     different bases, and do not compare.

@@ -1,4 +1,4 @@
-"""The roofline read backwards: what a latency or a throughput asks of the hardware, the batch, the efficiency.
+"""The roofline inverted: the hardware, the batch or the efficiency that a latency or a throughput requires.
 
 >>> from secondorder.fleets.accelerators import accelerators
 >>> from secondorder.workloads.models import models
@@ -33,7 +33,8 @@ _EFFICIENCIES = ("compute_efficiency", "memory_efficiency")
 
 @dataclass(frozen=True, kw_only=True)
 class Required:
-    """The least of a part that meets an objective: ``peak`` in FLOP/s, ``bandwidth`` in byte/s, ``capacity`` in byte.
+    """The least that an accelerator needs to meet an objective: ``peak`` in FLOP/s, ``bandwidth`` in byte/s,
+    ``capacity`` in byte.
 
     Each is needed, and all three together are enough. ``latency`` (s) is the most that a pass may take.
     """
@@ -174,7 +175,7 @@ def implied_efficiency(
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A part beside an objective: its pass where there is one, and in ``why`` what speaks against it, if anything."""
+    """An accelerator against an objective: its pass where there is one, and in ``why`` the reason if it fails."""
 
     accelerator: Accelerator
     answer: RooflineAnswer | None
@@ -194,7 +195,8 @@ def candidates(
     batch_size: int = 1,
     **options: Unpack[RooflineOptions],
 ) -> tuple[Candidate, ...]:
-    """Each part of the zoo (or of ``among``) beside an objective at this batch size; those that meet it first.
+    """Each accelerator of the zoo (or of ``among``) against an objective at this batch size; those that meet it come
+    first.
 
     In each group the fastest first; then those that lack the precision or the memory. Errors: ``InputError``.
 
@@ -264,7 +266,7 @@ def _throughput(value: Objective | None) -> float:
 
 
 def solve_inverse_roofline(scenario: InverseRoofline) -> Answer:
-    """The peak, bandwidth and memory that the objective takes, and which parts of the zoo have them.
+    """The peak, bandwidth and memory that the objective requires, and which accelerators of the zoo have them.
 
     >>> from secondorder.workloads.models import models
     >>> answer = solve_inverse_roofline(InverseRoofline(

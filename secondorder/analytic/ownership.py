@@ -1,4 +1,4 @@
-"""The cost of a fleet in closed form, when owning pays, and what waits under a load that follows the day.
+"""The cost of a fleet in closed form, when owning pays, and the waits under a load that varies through the day.
 
 Money in USD, times in s, rates in 1/s.
 """
@@ -21,7 +21,7 @@ from secondorder.scenarios.ownership import Ownership
 
 
 def cost_per_request(*, cost_rate: Real, arrival_rate: Real) -> Real:
-    """USD for a request: ``cost_rate / arrival_rate``, at the load there is and not at full work.
+    """USD for a request: ``cost_rate / arrival_rate``, at the actual load, not at full utilisation.
 
     *Exact*. ``cost_rate`` in USD/s, ``arrival_rate`` in 1/s; broadcast. Errors: ``InputError``. *Source*: definition.
 
@@ -47,7 +47,7 @@ def break_even_utilisation(*, fixed: Real, proportional: Real, rental: Real) -> 
 
 
 def break_even_horizon(*, outlay: Real, running: Real, rental: Real) -> Real:
-    """Time in s after which what was paid for renting exceeds purchase and running: ``outlay / (rental - running)``.
+    """Time in s after which renting has cost more than purchase and running costs: ``outlay / (rental - running)``.
 
     *Exact* for steady rates and without resale; infinite where ``rental <= running``. ``outlay`` in USD, ``running``
     (energy, maintenance) and ``rental`` in USD/s of the whole fleet; broadcast. Errors: ``InputError``. *Source*:
@@ -139,7 +139,7 @@ def pointwise_wait_quantile(
 
 
 def relaxation_time(*, arrival_rate: Real, service_rate: Real, servers: Real) -> Real:
-    """Time in s in which an M/M/c forgets where it started, at most: ``1 / (sqrt(c mu) - sqrt(lambda))^2``.
+    """Upper bound in s of the relaxation time of M/M/c: ``1 / (sqrt(c mu) - sqrt(lambda))^2``.
 
     *Bound*, exact for one server and near it for a heavy load. Rates in 1/s; all broadcast. Errors: ``Unstable``.
     *Source*: Morse, Queues, Inventories and Maintenance (1958); Karlin and McGregor 1958.

@@ -1,4 +1,4 @@
-"""What it costs to let a model think, several times over: tokens, time, money, and the chance of a right answer."""
+"""What sampling several answers costs: tokens, time, money; and the probability of a right answer."""
 
 import math
 from typing import TypeAlias

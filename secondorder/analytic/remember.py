@@ -1,4 +1,4 @@
-"""Results of a function of a frozen value, kept for the values seen last."""
+"""A cache of the results of a function of one frozen value, for the values used last."""
 
 from collections import deque
 from collections.abc import Callable
@@ -13,7 +13,7 @@ KEPT = 8
 
 
 def itself(argument: Argument) -> object:
-    """The key of an argument of which every field matters."""
+    """The key of an argument whose every field matters."""
     return argument
 
 

@@ -1,4 +1,4 @@
-"""Laws by which the loss of a language model falls with its parameters and its training tokens.
+"""Laws of how the loss of a language model falls with its parameters and its training tokens.
 
 ``N`` parameters, ``D`` tokens, ``C = 6 N D`` FLOP of training.
 """

@@ -1,4 +1,4 @@
-"""A shared cluster in closed form: as one queue with this many servers, and how much of it gangs can fill.
+"""A shared cluster in closed form: as one queue with this many servers, and the share that gang scheduling can fill.
 
 =====  ===================================================================================================
 order  wait
@@ -55,7 +55,8 @@ def solve_shared_cluster(scenario: SharedCluster) -> Answer:
 
 
 def saturation_rate(*, mean_duration: float, side_by_side: Real) -> float:
-    """Jobs a second past which first come, first served grows without limit: ``1 / (E[duration] E[1 / J])``.
+    """Jobs a second past which the queue grows without limit under first come, first served: ``1 / (E[duration] E[1 /
+    J])``.
 
     ``J`` is how many jobs of a long line run side by side: as many as fit before the first that does not.
     ``side_by_side`` holds ``P(J = j)``, j from 0 on (``SharedCluster.fit_law``); ``mean_duration`` in s.

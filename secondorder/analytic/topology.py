@@ -1,4 +1,4 @@
-"""What a wiring allows: the least time of a collective by what endpoints can send and what can cross the middle.
+"""What a topology allows: the least time of a collective by what endpoints can send and what can cross the bisection.
 
 Half of the endpoints can send the other half no more than the bisection carries. Traffic is counted on average and
 without contention on the way: a bound from below on every algorithm, which a real one reaches only where its routes
@@ -81,7 +81,7 @@ def _out_of_a_leaf(scenario: Topology) -> float:
 
 
 def all_to_all_injection(*, size: Real, endpoints: Whole, injection: Real) -> Real:
-    """Least time in s to send ``size`` bytes, an equal part to each other: ``size (1 - 1/n) / injection``.
+    """Least time in s to send ``size`` bytes, an equal part to each other endpoint: ``size (1 - 1/n) / injection``.
 
     *Bound* from below. ``size`` in byte, of one of the ``n`` ``endpoints``, its own part included; ``injection`` the
     bandwidth of its links in byte/s, one way; all broadcast. Errors: ``InputError``. *Source*: counting bytes.
@@ -93,7 +93,7 @@ def all_to_all_injection(*, size: Real, endpoints: Whole, injection: Real) -> Re
 
 
 def all_to_all_crossing(*, size: Real, endpoints: Whole, bisection: Real) -> Real:
-    """Least time in s for what has to cross the middle one way: ``n size / (4 bisection)``.
+    """Least time in s for what has to cross the bisection one way: ``n size / (4 bisection)``.
 
     Each of ``n/2`` endpoints has ``n/2`` beyond the middle, and ``size / n`` for each. *Bound* from below.
     ``bisection`` in byte/s, one way; all broadcast. Errors: ``InputError``. *Source*: Dally and Towles, Principles and
@@ -120,7 +120,7 @@ def all_reduce_injection(*, size: Real, endpoints: Whole, injection: Real) -> Re
 
 
 def all_reduce_crossing(*, size: Real, bisection: Real) -> Real:
-    """Least time in s for what has to cross the middle one way: ``size / bisection``.
+    """Least time in s for what has to cross the bisection one way: ``size / bisection``.
 
     Each half has to learn the other half's sum, ``size`` bytes. *Bound* from below. ``size`` in byte, ``bisection`` in
     byte/s, one way; both broadcast. Errors: ``InputError``. *Source*: counting bytes.

@@ -223,7 +223,7 @@ def row_of(name: str) -> Row:
 
 @cache
 def breakdown_map(name: str) -> BreakdownMap:
-    """The map of an approximation, as it comes with the package.
+    """The map of an approximation, from the package's own data.
 
     Errors: ``UnknownName``.
 

@@ -52,7 +52,7 @@ class Node(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Fabric(Checked):
-    """What joins the nodes: the ``link`` of one accelerator to it, and how far its upper levels are thinned.
+    """The network between nodes: the ``link`` of one accelerator to it, and the oversubscription of its upper levels.
 
     ``oversubscription`` is the bandwidth into the fabric over that across its bisection: 1 is a full
     bisection, 7 leaves a seventh.
@@ -72,7 +72,7 @@ class Fabric(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Storage(Checked):
-    """Where checkpoints go: what all nodes together write and read, and what one node can.
+    """Where checkpoints go: the bandwidth of writes and reads for all nodes together, and for one node.
 
     Other jobs may write through the same path: Poisson, each for ``other_write``, so that the path is
     busy a share ``busy`` of the time; writes are served one after the other in the order they come.

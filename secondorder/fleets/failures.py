@@ -30,7 +30,7 @@ from secondorder.zoo import Source, Zoo, read_entries
 
 @dataclass(frozen=True, kw_only=True)
 class PlatformRenewal(Timed):
-    """The whole platform is as new after each failure: independent gaps of one law.
+    """The whole platform is as good as new after each failure: independent gaps of one law.
 
     >>> PlatformRenewal(gap="weibull 3 h shape=0.7").mtbf
     10800.0
@@ -128,7 +128,8 @@ class Bursts(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class ReplicatedPairs(Checked):
-    """``pairs`` of nodes that do the same work; the platform fails when both of a pair have, and is then as new.
+    """``pairs`` of nodes that do the same work; the platform fails when both nodes of a pair have failed, then is as
+    good as new.
 
     Lifetimes are exponential of mean ``lifetime``. The mean time to interruption is
     ``(1 + 4^b / C(2b, b)) lifetime / (2b)`` for ``b`` pairs.

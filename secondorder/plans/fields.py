@@ -7,7 +7,7 @@ list. Its text is shown by ``--help`` and in the JSON schema as it is.
 >>> from secondorder.scenarios.footprint import Footprint
 >>> one = shown_fields(Footprint)["power_overhead"]
 >>> one.text
-'Rated power of a server over that of its accelerators (1.8); 1 counts these alone.'
+'Rated power of a server over that of its accelerators (1.8); 1 counts the accelerators alone.'
 >>> one.metavar, one.expected, one.required
 ('FLOAT', 'a number of at least 1', True)
 """

@@ -12,7 +12,7 @@ from secondorder.quantities import Checked, Duration, si
 
 @dataclass(frozen=True, kw_only=True)
 class Allocation(Checked):
-    """The run has its nodes for a time, over and over; between two allocations it waits in the queue.
+    """The run holds its nodes for a limited time, again and again; between two allocations it waits in the queue.
 
     - ``ends_after``: time from the start of an allocation to its planned end ("24 h").
     - ``grace``: notice before the end, in which a last checkpoint is written ("5 min"); none if not given: what is done

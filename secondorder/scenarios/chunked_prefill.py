@@ -21,7 +21,7 @@ from secondorder.scenarios.serving import Serving
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkedPrefill(Checked):
-    """A service whose prompts are cut into chunks; a step takes ``max_num_batched_tokens`` less its decodes of them.
+    """A service that computes prompts in chunks: up to ``max_num_batched_tokens`` in a step, less its decodes.
 
     - ``serving``: the service; its ``max_num_batched_tokens`` is the budget of a step.
     - ``itl``: longest gap that is allowed between two tokens of a sequence ("30 ms"); the budget that keeps it is

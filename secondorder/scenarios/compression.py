@@ -114,7 +114,7 @@ def read_method(text: str) -> Method:
 
 @dataclass(frozen=True, kw_only=True)
 class Compression(Checked):
-    """One forward pass before and after a method of compression. Nothing is said of accuracy.
+    """One forward pass before and after a method of compression. Accuracy is not modelled.
 
     - ``model``: network that is compressed, from the zoo (llama_3_1_8b).
     - ``accelerator``: accelerator that runs it, from the zoo (h100_sxm).

@@ -52,9 +52,10 @@ class Deployment(Checked):
       turns ("sessions 5 think=10 s"); independent requests if not given.
     - ``faults``: what goes wrong ("kill 0 at=60 s restart=2 min"); several are separated by a semicolon.
     - ``after_failure``: what becomes of a failed replica's requests: lost to their clients, retried from the start, or
-      moved to another replica, which computes their tokens so far again.
+      moved to another replica, which recomputes their tokens so far.
     - ``timeout``: time after which a client gives up an attempt; never if not given.
-    - ``withdraw``: whether the replica stops at once; otherwise it computes the rest, which is discarded.
+    - ``withdraw``: whether the replica stops as soon as the client gives up; otherwise it computes the rest, which is
+      discarded.
     - ``retries``: further attempts after a refusal, a failure or a time-out.
     - ``backoff``: mean pause before the first retry, twice as long before each further one; each is drawn
       between half and one and a half times its mean.

@@ -74,7 +74,7 @@ class Disaggregated(Checked):
     - ``draft_tokens``: tokens that the model itself proposes in a decode step (multi-token prediction).
     - ``acceptance``: probability that a proposed token is accepted, each independently of the others.
     - ``stream_interval``: decode steps from one message to the client to the next.
-    - ``front_end``: decode steps until a request is taken up, as of a busy host.
+    - ``front_end``: decode steps that pass before the front end hands a request on, for a busy host.
     - ``name``: name of the scenario in results.
 
     With ``users`` a prompt goes to the first prefill replica that is free and then to the decode replica with the

@@ -16,7 +16,7 @@ from secondorder.quantities import Checked, Count, Duration
 
 @dataclass(frozen=True, kw_only=True)
 class Elastic(Checked):
-    """A failure of one replica does not stop the others, which do their share of the work.
+    """When one replica fails, the others continue with their shares of the work.
 
     - ``replicas``: data-parallel replicas, all of which fail equally often.
     - ``shared``: share of failures that stop all replicas at once (software, network, storage); these send the run

@@ -21,7 +21,7 @@ from secondorder.quantities import Checked, Count, NonNegative, Positive
 
 @dataclass(frozen=True, kw_only=True)
 class ExpertRouting(Checked):
-    """``tokens`` that each pick ``top_k`` different ones of ``experts``, independently of one another.
+    """``tokens`` that each pick ``top_k`` different experts of ``experts``, independently of one another.
 
     A token picks one expert after the other, each time by the popularity of those that are left (as the
     greatest of log popularity plus Gumbel noise do). All experts are equally popular unless ``zipf`` or

@@ -98,7 +98,7 @@ class Footprint(Checked):
 
     - ``accelerator``: kind of accelerator, from the zoo (h100_sxm).
     - ``accelerators``: accelerators of the fleet.
-    - ``power_overhead``: rated power of a server over that of its accelerators (1.8); 1 counts these alone.
+    - ``power_overhead``: rated power of a server over that of its accelerators (1.8); 1 counts the accelerators alone.
     - ``utilisation``: mean share of the capacity that is busy, 0 to 1.
     - ``horizon``: time that totals are for ("1 year").
     - ``region``: region whose electricity it draws, from the zoo (poland).

@@ -1,4 +1,4 @@
-"""The highest rate that a deployment serves within objectives on p99.
+"""The highest rate at which a deployment meets objectives on p99.
 
 >>> from secondorder.scenarios.serving import Serving
 >>> chat = Serving(
@@ -23,7 +23,7 @@ Requests = Annotated[int, Ge(400)]
 
 @dataclass(frozen=True, kw_only=True)
 class MaxRate(Checked):
-    """The highest rate of a deployment whose p99s keep objectives.
+    """The highest rate at which the p99s of a deployment meet objectives.
 
     - ``deployment``: the deployment; the rate of its arrivals is what is sought, their law is kept.
     - ``ttft_p99``: limit on the p99 of the time to first token ("500 ms"); one of the three objectives

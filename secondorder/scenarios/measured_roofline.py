@@ -68,7 +68,7 @@ engines showed; its band is that of 0.11, as its rows are too few for one of the
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredRoofline(Checked):
-    """Datasheet rates, efficiencies by kind of kernel, and the floors that small models and small batches meet.
+    """Datasheet rates, efficiencies by kind of kernel, and least times, which bind small models and small batches.
 
     ``t = bytes/(bandwidth memory_efficiency) + FLOPs/(peak efficiency) + attention + floors + all-reduces + host``:
 

@@ -54,7 +54,7 @@ class Ownership(Timed):
     - ``purchase``: price of one accelerator ("30000 USD"); some are in the zoo's prices.
     - ``server_overhead``: price of all (servers, network) over that of the accelerators (1.4); 1 if the price
       includes it.
-    - ``power_overhead``: rated power of a server over that of its accelerators (1.8); 1 counts these alone.
+    - ``power_overhead``: rated power of a server over that of its accelerators (1.8); 1 counts the accelerators alone.
     - ``pue``: energy of the whole site over that of the computers (1.2).
     - ``electricity_price``: price of electricity ("0.12 USD/kWh").
     - ``maintenance``: share of the purchase that each year's maintenance costs (0.05).

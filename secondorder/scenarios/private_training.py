@@ -13,7 +13,7 @@ Clipping = Literal["per_sample", "ghost"]
 
 @dataclass(frozen=True, kw_only=True)
 class PrivateTraining(Checked):
-    """A step of DP-SGD: each sample's gradient is clipped before they are added and noise is put on top.
+    """A step of DP-SGD: each sample's gradient is clipped, the gradients are summed, and noise is added.
 
     - ``model``: network that is trained, from the zoo (llama_3_1_8b, resnet50).
     - ``batch_size``: samples whose gradients are held at once.

@@ -56,7 +56,7 @@ class QuantisedRoofline(Roofline):
 
 @dataclass(frozen=True, kw_only=True)
 class Quantisation(Checked):
-    """A service, and the same with other precisions.
+    """A service, and the same service with other precisions.
 
     - ``serving``: the service as it is; its step time must be a Roofline, for a measured one holds for one precision.
     - ``weight_precision``: number format that the weights of the layers are stored in, such as int4.

@@ -179,7 +179,7 @@ def read_queue_arrivals(text: str, what: str = "arrivals") -> QueueArrivals:
 
 @dataclass(frozen=True)
 class FirstCome:
-    """First come, first served; a service begun is finished."""
+    """First come, first served, without preemption."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class ProcessorSharing:
 
 @dataclass(frozen=True, kw_only=True)
 class Priorities(Checked):
-    """Classes: class 1 goes first, within a class first come first served.
+    """Priority classes: class 1 goes first; within a class, first come, first served.
 
     ``shares`` of the arrivals by class, the most urgent first, which sum to 1; ``services`` a law
     for each class, or none where all have the queue's. ``preemptive``: the more urgent
@@ -262,17 +262,17 @@ Discipline: TypeAlias = FirstCome | ProcessorSharing | Priorities | BatchService
 
 @dataclass(frozen=True)
 class Shared:
-    """One line before all servers."""
+    """One queue for all servers."""
 
 
 @dataclass(frozen=True)
 class Random:
-    """Each server has a line of its own; a customer picks one blindly."""
+    """Each server has its own queue; a customer joins one at random."""
 
 
 @dataclass(frozen=True)
 class JoinShortest(Checked):
-    """Each server has a line of its own; a customer looks at ``d`` of them and joins the shortest.
+    """Each server has its own queue; a customer looks at ``d`` of them and joins the shortest.
 
     The number in the system counts, the one in service with it; ties are broken by chance.
     """
@@ -282,7 +282,7 @@ class JoinShortest(Checked):
 
 @dataclass(frozen=True)
 class ForkJoin:
-    """Each server has a line of its own; a customer leaves a task in every one and is done when all are."""
+    """Each server has its own queue; a customer puts one task in each and is done when all tasks are."""
 
 
 Routing: TypeAlias = Shared | Random | JoinShortest | ForkJoin
@@ -293,7 +293,7 @@ Routing: TypeAlias = Shared | Random | JoinShortest | ForkJoin
 
 @dataclass(frozen=True, kw_only=True)
 class Patience(Timed):
-    """How long an attempt lasts before the customer gives it up, and what comes then.
+    """How long a customer waits before giving up an attempt, and what happens then.
 
     - ``withdrawn``: the customer leaves the line if the service has not begun within ``limit``
       (reneging, as in Erlang-A). Otherwise ``limit`` is a time-out on the answer, and the server
@@ -318,7 +318,7 @@ class Patience(Timed):
 
 @dataclass(frozen=True, kw_only=True)
 class Outage(Checked):
-    """No service begins from ``begin`` for ``duration``; one under way is finished."""
+    """No service begins from ``begin`` for ``duration``; a service under way is finished."""
 
     begin: Duration
     duration: Duration
@@ -330,14 +330,14 @@ class Queue(Timed):
 
     - ``arrivals``: law of the arrivals ("poisson 8 request/s", "renewal erlang 125 ms stages=4"), or a closed
       population ("closed 20 exponential 10 s").
-    - ``service``: time of a service, or its law ("100 ms", "lognormal 100 ms scv=4"); none where the discipline brings
+    - ``service``: time of a service, or its law ("100 ms", "lognormal 100 ms scv=4"); omit it where the discipline has
       its own times.
     - ``servers``: number of identical servers.
     - ``room``: customers that the system holds, in service and waiting; others are turned away; no limit if not given.
     - ``discipline``: order in which work is done: fcfs, ps, "priorities 0.2,0.8" or "batch per_batch=5ms per_item=1ms
       most=32".
     - ``setup``: time that a server that idled needs before it serves again, or its law ("1 s").
-    - ``routing``: which server a customer goes to: one line for all (shared), or one each: random, "jsq d=2",
+    - ``routing``: which server a customer goes to: one queue for all (shared), or one per server: random, "jsq d=2",
       fork-join.
     - ``patience``: time after which customers give up, and how often they try again ("5 s retries=3").
     - ``outage``: time in which no service begins ({"begin": "60 s", "duration": "10 s"}); the run is then a transient.

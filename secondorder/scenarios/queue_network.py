@@ -84,7 +84,7 @@ class Stations(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class QueueNetwork(Checked):
-    """An open network of queues: Poisson arrivals from outside, and a choice by chance where to go after each service.
+    """An open network of queues: Poisson arrivals from outside, and random routing after each service.
 
     - ``stations``: stations, separated by a semicolon ("web service=50 ms rate=8 request/s to=app:0.5; app
       service=80 ms"): name, mean service, rate from outside, servers, and where customers go next.

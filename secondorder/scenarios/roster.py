@@ -16,7 +16,7 @@ from secondorder.spelling import read_numbers
 
 @dataclass(frozen=True, kw_only=True)
 class Roster(Timed):
-    """One line, first come, first served; Poisson arrivals and servers that change with the hour, in a cycle.
+    """One queue, first come, first served; the rate of Poisson arrivals and the servers change by the hour, in a cycle.
 
     - ``rate``: mean rate over the cycle ("20 request/hour").
     - ``profile``: hourly profile of the rate: flat, "sinusoid swing=0.6 peak=15", or the values themselves (24 make a

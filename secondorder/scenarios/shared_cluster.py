@@ -26,14 +26,15 @@ Shortest = Annotated[Quantity | str, Unit("s", positive=True)]
 
 @dataclass(frozen=True, kw_only=True)
 class SharedCluster(Timed):
-    """``accelerators`` shared by jobs that hold all theirs from the start to the end (gang scheduling).
+    """``accelerators`` shared by jobs, each of which holds all that it needs from start to end (gang scheduling).
 
     - ``accelerators``: accelerators of the cluster; any of them serve any job.
     - ``arrivals``: mean rate of jobs, which come as a Poisson stream ("6 job/hour").
     - ``sizes``: accelerators that a job wants, with the share of jobs that do ("1:0.5 8:0.4 32:0.1"); one number if
       all want the same.
     - ``duration``: time that a job holds its accelerators, or its law ("1 h", "lognormal 1 h scv=9").
-    - ``policy``: who goes next: first come, first served (fcfs), with backfilling that delays no reservation (easy), or
+    - ``policy``: which job starts next: first come, first served (fcfs), with backfilling that delays no reservation
+      (easy), or
       the shortest first (shortest).
     - ``overestimate``: factor by which users overstate durations, for easy only; 1 is the truth.
     - ``slowdown_floor``: duration that shorter jobs count as in the mean slowdown; used by no other metric ("10 s").

@@ -29,7 +29,7 @@ from secondorder.workloads.transformer import Transformer
 
 @dataclass(frozen=True, kw_only=True)
 class Speculative(Checked):
-    """A service whose model checks ``gamma`` tokens at a time that a smaller ``draft`` model proposes.
+    """A service whose model verifies ``gamma`` tokens at a time, proposed by a smaller ``draft`` model.
 
     In a round the draft decodes ``gamma`` tokens one after the other, on the same accelerators; the model then
     computes ``gamma + 1`` positions of every sequence in one step, keeps the longest run of accepted tokens and adds

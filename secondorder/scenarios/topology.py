@@ -364,7 +364,7 @@ def read_shape(text: str) -> Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class Topology(Checked):
-    """A fabric by its wiring, and a collective that goes over all of it.
+    """The topology of a network, and a collective among all its endpoints.
 
     - ``shape``: wiring: "fat-tree 48" (ports of a switch), "leaf-spine leaves=8 hosts=16 spines=4 uplink=1", "rails
       nodes=32 rails=8 spines=4", "torus 8x8x4" or "dragonfly routers=4 hosts=2 global_links=2".

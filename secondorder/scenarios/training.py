@@ -62,7 +62,7 @@ class Checkpoint(_Checkpoint):
 
 @dataclass(frozen=True, kw_only=True)
 class AsyncCheckpoint(_Checkpoint):
-    """Training stops for ``pause`` (a copy to host memory); then a ``drain`` writes it while training goes on.
+    """Training stops for ``pause`` (a copy to host memory); then a ``drain`` writes the copy while training goes on.
 
     - ``interval``: work between two checkpoints ("30 min").
     - ``pause``: asynchronous: time of the copy to host memory ("5 s").
@@ -114,8 +114,8 @@ class TwoLevelCheckpoint(_Checkpoint):
 
 @dataclass(frozen=True, kw_only=True)
 class VerifiedCheckpoint(_Checkpoint):
-    """Silent errors, Poisson with mean time ``silent_mtbf`` between them, strike in work only; a ``verify`` before each
-    write finds them, and the run goes back to the checkpoint before, which was verified.
+    """Silent errors, Poisson with mean time ``silent_mtbf`` between them, occur only during work; a ``verify`` before
+    each write finds them, and the run returns to the previous checkpoint, which was verified.
 
     - ``interval``: work between two checkpoints ("30 min").
     - ``verify``: silent errors: time of the verification before each write ("5 s").
@@ -145,7 +145,7 @@ CheckpointPolicy: TypeAlias = Checkpoint | AsyncCheckpoint | TwoLevelCheckpoint 
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery(Checked):
-    """What lies between a failure and work.
+    """What happens between a failure and the return to work.
 
     - ``restart``: time from the end of the repair until work resumes, in which failures can strike ("5 min").
     - ``detection``: time until a failure is noticed; nothing fails during it ("30 s").
@@ -217,12 +217,12 @@ class Spares(Timed):
 
 @dataclass(frozen=True, kw_only=True)
 class Training(Checked):
-    """A run that works, checkpoints, fails and comes back.
+    """A run that works, writes checkpoints, fails and recovers.
 
     - ``failures``: when the run fails: "exponential 3 h", "stationary 2048 weibull 6000 h shape=0.7", or rates of the
       zoo for the step's cluster (llama_3); the cluster's own if not given.
-    - ``checkpoint``: what is written and when: "blocking 30 min write=60 s", "async 30 min pause=5 s drain=3 min", or a
-      kind of two levels or with verification.
+    - ``checkpoint``: what is written and when: "blocking 30 min write=60 s", "async 30 min pause=5 s drain=3 min", or
+      one with two levels or with verification.
     - ``recovery``: times of detection, replacement and restart after a failure ("300 s detection=30 s").
     - ``spares``: spare nodes and their repair ({"count": 4, "repair": "lognormal 8 h scv=1"}); a failed node is
       replaced at once if not given.

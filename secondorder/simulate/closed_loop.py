@@ -202,7 +202,8 @@ def simulate_closed_loop(
     jobs: int = 1,
     witness: Witness | None = None,
 ) -> Answer:
-    """Independent replications, with intervals at 95 %; the start of each is cut, and its end with fewer users.
+    """Independent replications, with intervals at 95 %; the start of each is cut, and its end, where fewer users are
+    left.
 
     ``throughput`` (request/s): answers; ``concurrency``: requests sent and not answered, on average over the time.
     Errors: ``InputError`` for fewer requests than twice ``max_concurrency``.

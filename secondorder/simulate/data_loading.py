@@ -1,4 +1,4 @@
-"""A data loader before an accelerator: batch by batch as a recursion, and the same story on SimPy.
+"""A data loader before an accelerator: batch by batch as a recursion, and the same on SimPy.
 
 In order of their turns, with ``W`` the workers, ``K`` the places of the buffer: read ``n`` is asked for when a worker
 is free and begins at ``max(that, end of read n-1)``; its batch is ready a ``decode`` after its end. The ``n``-th batch
@@ -179,7 +179,7 @@ class _Story:
 
 
 def measure(scenario: DataLoading, told: LoadingRun, first: int = 0) -> dict[str, float]:
-    """The metrics from the ``first`` batch on, taken between the takings of the first and the last."""
+    """The metrics from the ``first`` batch on, over the time in which these are taken from the buffer."""
     last = len(told.taken) - 1
     span = float(told.taken[last] - told.taken[first])
     each = span / (last - first)

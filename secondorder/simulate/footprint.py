@@ -1,4 +1,4 @@
-"""A fleet's footprint hour by hour: loads and intensities that fluctuate, requests that come by chance, work left over.
+"""A fleet's footprint hour by hour: loads and intensities that fluctuate, random requests, and work carried over.
 
 Each hour draws its load and its intensity around the profiles; with a ``rate`` the hour's requests are Poisson.
 What an hour has no room for is left for the next.

@@ -150,7 +150,7 @@ def plan(scenario: Ownership, *, first: int = 0) -> tuple[int, Iterator[Change]]
 
 
 class OwnershipRun(NamedTuple):
-    """When each service starts; of the slots taken away, when that was ordered and how much longer each worked."""
+    """When each service starts; for each slot taken away, when that was ordered and how much longer it worked."""
 
     start: Floats
     overruns: list[tuple[float, float]]

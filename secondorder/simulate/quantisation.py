@@ -24,7 +24,7 @@ SPEEDUPS = (
 
 
 def simulate_quantisation(scenario: Quantisation, *, seed: int = 0, replications: int = 10, jobs: int = 1) -> Answer:
-    """By which factors prompts and decodes of a request alone are faster, and the rate of a flooded service higher."""
+    """Speed-ups of prefill and decode of a request alone, and of the rate of a flooded service."""
     found = replicated(partial(_speedups, scenario, seed), replications, jobs, least=2)
     how = (
         f"simulated with the same draws before and after: {replications} replications of {ALONE:,} requests one by one "

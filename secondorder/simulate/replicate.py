@@ -18,7 +18,7 @@ def replicated(
     least: int = 1,
     threads: bool = False,
 ) -> list[Result]:
-    """``measure`` of each replication, ``first`` on, by ``jobs`` processes; the result does not depend on ``jobs``.
+    """``measure`` of each replication from ``first`` on, by ``jobs`` processes; the result does not depend on ``jobs``.
 
     With ``threads`` by this many threads instead: for compiled runs.
 

@@ -1,4 +1,4 @@
-"""The best training run by constants drawn from their published errors: an interval for what is read off a fit."""
+"""The best training run with constants drawn from their published errors: an interval for the optimum of a fit."""
 
 import numpy as np
 

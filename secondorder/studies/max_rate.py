@@ -19,7 +19,7 @@ def max_rate(
     replications: int = 10,
     jobs: int = 1,
 ) -> Comparison:
-    """The highest rate whose p99s keep the objectives: the closed form and the simulation, with its interval.
+    """The highest rate at which the p99s meet the objectives: by the closed form, and by simulation with its interval.
 
     The law of the arrivals is kept, and its rate is what is sought. Every rate is simulated with the same draws:
     ``replications`` of ``requests`` each; if not given they grow until the rate is known within 1 %.

@@ -55,7 +55,7 @@ def search(
     jobs: int = 1,
     keeping: Keeping = HERE,
 ) -> Found:
-    """The layouts of a service that keep the objectives at ``rate``, the cheapest first.
+    """The layouts of a service that meet the objectives at ``rate``, the cheapest first.
 
     Every ``accelerators`` (those of ``rentals``, or with a known rental, if not given), tensor parallel size,
     precision and token budget of a step (``max_num_batched_tokens``; both the service's own if not given) is sized by

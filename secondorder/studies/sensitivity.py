@@ -118,7 +118,7 @@ def sensitivity(
     requests: int | None = None,
     jobs: int = 1,
 ) -> Sensitivity:
-    """Change each numeric field of a scenario alone, by a share ``by`` both ways, and see what a metric does.
+    """Change one numeric field of a scenario at a time, up and down by a share ``by``, and report how a metric changes.
 
     ``fields``: dotted paths; all that are found where none are given. Whole numbers move by whole steps, at least
     1; ``Effect.step`` says by how much. Fields that cannot move are listed in ``skipped`` with the reason.

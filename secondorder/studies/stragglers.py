@@ -47,7 +47,7 @@ class Part:
 @dataclass(frozen=True, kw_only=True)
 class StragglerStudy:
     """Mean times of a step (s): ``measured``, ``undelayed`` (no launch delays), ``ideal`` (every operation of a kind
-    takes the same), and the ``parts`` by type of operation, stage, replica and for the slowest ranks.
+    takes the same time), and the ``parts`` by type of operation, stage, replica and for the slowest ranks.
 
     ``launch_delay``: mean launch delay of an operation (s), by its kind. ``slowest``: stage and replica of each.
     """
@@ -116,7 +116,7 @@ class StragglerStudy:
 
 
 def straggler_study(trace: StepTrace) -> StragglerStudy:
-    """Ask of recorded steps what stragglers cost: by type of operation, stage, replica, and the slowest ranks.
+    """What stragglers cost in recorded steps: by type of operation, stage, replica, and the slowest ranks.
 
     ``S = T / T_ideal``, with ``T`` the mean time of a step replayed without launch delays and ``T_ideal`` the same with
     each computation at the mean of its type and each transfer at the median of its type, over ranks and steps. A part

@@ -1,11 +1,11 @@
-"""How many replicas a rate needs to keep objectives on p99, and what limits it."""
+"""How many replicas a rate needs to meet objectives on p99, and what limits it."""
 
 from secondorder.answers.declared import CAPACITY
 from secondorder.systems.system import System
 
 SYSTEM = System(
     kind="secondorder.scenarios.capacity:Capacity",
-    title="How many replicas a rate needs to keep objectives on p99, and what limits it.",
+    title="How many replicas a rate needs to meet objectives on p99, and what limits it.",
     example=(
         "--model llama_3_1_8b --accelerator h100_sxm "
         '--arrivals "poisson 1 request/s" --lengths "input=1920 output=128" '

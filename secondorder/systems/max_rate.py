@@ -1,11 +1,11 @@
-"""The highest rate that a deployment serves within objectives on p99."""
+"""The highest rate at which a deployment meets objectives on p99."""
 
 from secondorder.answers.declared import MAX_RATE
 from secondorder.systems.system import System
 
 SYSTEM = System(
     kind="secondorder.scenarios.max_rate:MaxRate",
-    title="The highest rate that a deployment serves within objectives on p99.",
+    title="The highest rate at which a deployment meets objectives on p99.",
     example=(
         "--model llama_3_1_8b --accelerator h100_sxm "
         '--arrivals "poisson 20 request/s" --lengths "input=512 output=geometric 64" --max-num-seqs 32 --replicas 1 '

@@ -1,4 +1,4 @@
-"""Where approximations break: over the utilisation, the borders past which they are off by more than a given share.
+"""Where approximations break: the utilisations past which they are off by more than a given share.
 
 Against the exact closed form where there is one, else against the simulation, whose border lies
 between two loads that its intervals tell apart.
@@ -72,7 +72,7 @@ class Border:
 
 
 def region(loads: Sequence[float], beyond: Sequence[bool | None]) -> str:
-    """Where something holds, from where it does, does not, or may: its borders lie between the two.
+    """The intervals of load in which something holds, as text, from whether it does at each load (None: unknown).
 
     >>> region([0.1, 0.2, 0.3, 0.4], [True, True, False, False]), region([0.1, 0.2], [False, False])
     ('< 0.25', 'nowhere')

@@ -1,4 +1,4 @@
-"""How long a queue must be simulated for a wanted precision, before a single customer is."""
+"""How long a queue must be simulated for a wanted precision, planned before the simulation."""
 
 import math
 

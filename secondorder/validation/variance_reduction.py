@@ -99,7 +99,7 @@ def _ratio(without: float, reduced: float) -> float:
 
 
 def exponential_twin(services: Floats, mean: float, rng: np.random.Generator) -> Floats:
-    """Exponential services in the order of others: long where they are long.
+    """Exponential services in the order of the given ones: long where those are long.
 
     Independent exponential draws, put in the order of the ranks of ``services``. *Exact* for
     independent services of any law (ties in random order): their ranks are a random

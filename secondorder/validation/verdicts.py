@@ -10,7 +10,7 @@ from secondorder.errors import InputError
 
 
 class Verdict(StrEnum):
-    """What an interval says of a formula."""
+    """What an interval says about a formula."""
 
     AGREES = "agrees"
     BREAKS = "breaks"

@@ -419,7 +419,7 @@ def _marginal(name: str, law: object) -> Marginal:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Empirical(EqualByValue, _Joint):
-    """Recorded pairs, each as likely as its ``weight``: input and output stay as correlated as they were.
+    """Recorded pairs of lengths, each as likely as its ``weight``: the correlation of input and output is kept.
 
     Without ``weight`` all pairs are equally likely. Integrals are weighted means over the
     pairs, exact; ``points`` is not used.

@@ -1,4 +1,4 @@
-"""What a pipeline loses to its bubble, and what it holds in memory meanwhile.
+"""What a pipeline loses to its bubble, and how many microbatches it holds in memory.
 
 ``p`` stages, ``m`` microbatches, ``v`` chunks of the model a stage (``interleaving``). All formulas are exact
 *when* every stage takes the same time for every microbatch, without jitter, and sends take none.
@@ -71,7 +71,7 @@ def time(
 
 
 def send_delays(*, stages: Whole, microbatches: Whole, schedule: str = "1f1b", interleaving: Whole = 1) -> Real:
-    """How many times a send lies on the critical path of a step; a send delays, and keeps no stage busy.
+    """How many sends lie on the critical path of a step; a send is a delay that keeps no stage busy.
 
     forward: ``p-1``; gpipe: ``2(p-1)``; 1f1b: ``2(p-1)(q+1) + 2 max(0, r-1)`` with ``m-1 = q p + r``, since a
     stage that holds all it may waits for the way there and back: about ``2(p-1)/p`` sends a microbatch;
@@ -110,7 +110,7 @@ def uneven_time(*, forward: npt.ArrayLike, backward: npt.ArrayLike, microbatches
 
 
 def in_flight(*, stages: Whole, microbatches: Whole, schedule: str = "1f1b", interleaving: Whole = 1) -> Real:
-    """Microbatches whose activations the first stage holds at most.
+    """The largest number of microbatches whose activations the first stage holds at once.
 
     gpipe: ``m``; 1f1b: ``min(p, m)``; interleaved: ``min(p + (p-1)/v, m)`` (counted in chunks of ``1/v``);
     forward: 1, since nothing is kept. *Exact*, whatever the times: the order of work decides it. Whole

@@ -1,4 +1,4 @@
-"""The longest path through a collective whose hops do not jitter: what slow links and ranks cost any algorithm."""
+"""The longest path through a collective without jitter: what slow links and ranks cost, for any algorithm."""
 
 from secondorder.scenarios.collective import Collective
 

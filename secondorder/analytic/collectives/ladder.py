@@ -60,7 +60,7 @@ class _Sent(TypedDict):
 
 
 def ideal_seconds(collective: Collective) -> float:
-    """By the alpha-beta formula of the algorithm, or as measured; nothing slow, no jitter."""
+    """Time in s by the alpha-beta formula of the algorithm, or as measured; nothing slow, no jitter."""
     if collective.measured is not None:
         sizes, times = np.array(collective.measured, dtype=np.float64).T
         return float(np.interp(si(collective.size), sizes, times))
@@ -194,7 +194,8 @@ def solve_pipeline(pipeline: Pipeline) -> Answer:
     """The closed forms of a pipeline, every order.
 
     ``time_mean``, ``time_p99`` (s): of a step; ``bubble_fraction``: the share of it that a stage idles, over all
-    stages; ``in_flight``: microbatches whose activations the first stage holds at most. Errors: ``InputError``.
+    stages; ``in_flight``: the largest number of microbatches whose activations the first stage holds at once. Errors:
+    ``InputError``.
 
     >>> wave = Pipeline(stages=2, microbatches=2, schedule="forward", forward="exponential 1 s")
     >>> [str(rung) for rung in solve_pipeline(wave)["time_mean"]]

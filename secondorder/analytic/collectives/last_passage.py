@@ -57,7 +57,7 @@ def exponential_cdf(t: Real, *, stages: int, microbatches: int) -> Real:
 
 
 def asymptotic_mean(*, stages: Whole, microbatches: Whole) -> Real:
-    """``(sqrt p + sqrt m)^2``: what the mean with exponential passes, in mean passes, grows like.
+    """``(sqrt p + sqrt m)^2``: the asymptotic mean with exponential passes, in mean passes.
 
     *Upper bound*; 19 % high at 8 x 32, 3 % at 100 x 400. Use ``exponential_mean``. Whole numbers, broadcast.
     Errors: ``InputError``. *Source*: Rost, Non-equilibrium behaviour of a many particle process (1981).

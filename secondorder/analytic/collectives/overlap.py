@@ -1,4 +1,4 @@
-"""Communication that hides behind computation: buckets of gradients go out while the backward pass goes on.
+"""Communication hidden behind computation: buckets of gradients are sent while the backward pass goes on.
 
 Bucket ``k`` is ready when the computation before it is done, and goes when the one before it has gone:
 ``ready_k = compute_1 + ... + compute_k``, ``finish_k = max(finish_{k-1}, ready_k) + comm_k``.

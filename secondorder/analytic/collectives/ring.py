@@ -53,7 +53,7 @@ def uneven_exponential_stage_cost(*, means: Floats) -> float:
 
 
 def lead(*, ranks: Whole) -> Real:
-    """How much later the last rank is than the steady cost says, in mean hops, at the most: ``sqrt(n)``.
+    """Upper bound in mean hops of how much later the last rank ends than the steady cost predicts: ``sqrt(n)``.
 
     *Approximation*: with exponential hops ``0.6 sqrt(n)`` to ``sqrt(n)`` was measured for 8 to 128 ranks, from a common
     start; less with less jitter. It is spent once, however many stages follow. ``ranks`` whole, any shape. Errors:
@@ -106,7 +106,7 @@ def approximate_stage_cost(*, scv: Real, ranks: Whole) -> Real:
 
 
 def slow_link(*, factors: Floats) -> float:
-    """How many times longer the ring takes with links that are slow for good: the largest of ``factors``.
+    """How many times longer the ring takes with links that are always slow: the largest of ``factors``.
 
     *Exact* without jitter: the slowest path stays at the rank behind that link. An array. Errors: ``InputError``.
     *Source*: the recursion of the module.

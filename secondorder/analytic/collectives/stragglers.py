@@ -71,7 +71,7 @@ def normal(*, mean: Real, deviation: Real, count: Whole) -> Real:
 
 
 def standard_normal_asymptotic(*, count: Whole) -> Real:
-    """``sqrt(2 ln n)``, what ``E[Zmax]`` grows like.
+    """``sqrt(2 ln n)``, the asymptote of ``E[Zmax]``.
 
     *Upper bound*, and far from it at any size that exists: 43 % high at ``n`` = 8, 15 % at 1,024, 11 % at 16,384.
     Use ``standard_normal``. ``count`` whole, any shape. Errors: ``InputError``. *Source*: Cramér, Mathematical
@@ -108,7 +108,7 @@ def factor(law: Service, *, count: Whole) -> Real:
 
 
 def persistent(*, factors: Floats) -> float:
-    """What a barrier costs where ranks differ for good, in times of a rank of factor 1: the largest of ``factors``.
+    """What a barrier costs where ranks always differ, in times of a rank of factor 1: the largest of ``factors``.
 
     *Exact* without jitter. An array of any shape. Errors: ``InputError``. *Source*: the definition.
 

@@ -47,7 +47,7 @@ class Grid(NamedTuple):
 
 
 def on_grid(law: Service, *, longest: float, points: int = POINTS) -> Grid:
-    """A law, each time at the nearest point of a grid that ends at ``longest`` s."""
+    """A law with each time moved to the nearest point of a grid that ends at ``longest`` s."""
     step = longest / points
     edges = (np.arange(points) + 0.5) * step
     return Grid(step, np.diff(1 - law.survival(edges), prepend=0.0))

@@ -1,4 +1,4 @@
-"""The ladder of a deployment: one replica at its share of the requests, and what is known of the whole.
+"""The ladder of a deployment: one replica at its share of the requests, and what is known about the whole.
 
 =====  ==========================================================================================================
 order  what is counted
@@ -96,7 +96,7 @@ class Limits:
 
 
 def limits(scenario: Deployment) -> Limits:
-    """What the replicas can serve together, as often as they are up."""
+    """What the replicas can serve together, given the share of time in which they are up."""
     kinds = {id(engine): engine for engine in scenario.engines}
     count = Counter(id(engine) for engine in scenario.engines)
     found = {key: saturation(scenario.with_share(1 / len(scenario.engines), engine)) for key, engine in kinds.items()}
@@ -106,7 +106,7 @@ def limits(scenario: Deployment) -> Limits:
 
 
 def availability(scenario: Deployment) -> float:
-    """Share of the time that a replica is up: ``mtbf / (mtbf + restart)`` under failures at random.
+    """Share of the time that a replica is up: ``mtbf / (mtbf + restart)`` under random failures.
 
     *Exact* in the long run. *Source*: alternating renewal processes, Cox, Renewal Theory (1962), chapter 7.
     """
@@ -131,7 +131,7 @@ def _of_all(rung: Estimate, times: float, why: str) -> Estimate:
 
 
 def outside(scenario: Deployment) -> str:
-    """Why a replica alone, at its share, does not stand for all."""
+    """Why one replica, at its share of the load, does not represent all of them."""
     reasons = []
     if len(scenario.engines) == 1:
         pass  # nothing is split

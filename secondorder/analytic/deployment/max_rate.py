@@ -43,7 +43,7 @@ def highest(meets: Callable[[float], bool], low: float, high: float, tolerance: 
 
 
 def solve_max_rate(scenario: MaxRate) -> Answer:
-    """The highest rate of every order, the p99s there, and with a ``price`` what a token costs there.
+    """The highest rate of every order, the p99s at that rate, and with a ``price`` the cost of a token.
 
     The search relies on p99s that rise with the load. Errors: ``InfeasibleError`` where a replica that is nearly idle
     misses an objective.

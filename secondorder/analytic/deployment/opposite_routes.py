@@ -1,4 +1,4 @@
-"""The virtual station of two engines in opposite order: a network may be unstable with both engines far from full."""
+"""The virtual station of two engines in opposite order: the network may be unstable with both engines far from full."""
 
 from secondorder.errors import Unstable
 from secondorder.scenarios.opposite_routes import OppositeRoutes

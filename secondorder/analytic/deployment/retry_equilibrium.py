@@ -66,7 +66,7 @@ def _crossing(function: Callable[[float], float], low: float, high: float) -> fl
 
 
 def refused(*, service_rate: float, servers: int, room: int) -> Callable[[float], float]:
-    """The probability that an attempt finds ``room`` others in M/M/c/K, by the rate of attempts.
+    """The probability that an attempt finds ``room`` others in M/M/c/K, as a function of the rate of attempts.
 
     *Exact* for Poisson attempts. ``service_rate`` in 1/s. *Source*: Kleinrock, Queueing Systems I (1975), section 3.6.
 
@@ -83,7 +83,7 @@ def refused(*, service_rate: float, servers: int, room: int) -> Callable[[float]
 
 
 def late(*, service_rate: float, deadline: float) -> Callable[[float], float]:
-    """The probability that an attempt at M/M/1 takes longer than ``deadline``, by the rate of attempts.
+    """The probability that an attempt at M/M/1 takes longer than ``deadline``, as a function of the rate of attempts.
 
     ``exp(-(mu - a) d)`` below ``mu``, and 1 from there on. *Exact* for Poisson attempts that are served to the end
     though nobody waits any more. ``service_rate`` in 1/s, ``deadline`` in s. *Source*: Kleinrock (1975), section 5.6.

@@ -16,7 +16,7 @@ from secondorder.errors import Unstable
 
 
 def mean_batch(*, arrival_rate: Real, item_time: Real, batch_time: Real) -> Real:
-    """Mean size of a batch when all that waits is taken.
+    """Mean size of a batch when each batch takes all that wait.
 
     ``E[B] = (lambda tau0 + p0) / (1 - lambda alpha)``, ``p0`` the probability that nothing comes
     during a batch. With ``z_0 = exp(-lambda alpha)``, ``z_{j+1} = exp(-lambda alpha (1 - z_j))``
@@ -36,7 +36,7 @@ def mean_batch(*, arrival_rate: Real, item_time: Real, batch_time: Real) -> Real
 
 
 def mean_response(*, arrival_rate: Real, item_time: Real, batch_time: Real) -> Real:
-    """Mean response (wait and service) in s when all that waits is taken.
+    """Mean response (wait and service) in s when each batch takes all that wait.
 
     ``alpha + tau0 + (1 + 2 lambda alpha)(E[B^2] - E[B]) / (2 lambda E[B])``, with ``E[B^2] =
     ((1 + 2 lambda^2 alpha tau0) E[B] + lambda^2 tau0^2) / (1 - lambda^2 alpha^2)``. *Exact*. *Valid
@@ -56,7 +56,7 @@ def mean_response(*, arrival_rate: Real, item_time: Real, batch_time: Real) -> R
 
 
 def utilisation(*, arrival_rate: Real, item_time: Real, batch_time: Real) -> Real:
-    """Fraction of the time the server works when all that waits is taken: ``lambda alpha + lambda tau0 / E[B]``.
+    """Fraction of the time the server works when each batch takes all that wait: ``lambda alpha + lambda tau0 / E[B]``.
 
     *Exact*. *Valid when* arrivals are Poisson. ``arrival_rate`` (lambda) in 1/s, ``item_time``
     (alpha) and ``batch_time`` (tau0) in s; all broadcast. Errors: ``Unstable`` where
@@ -70,7 +70,7 @@ def utilisation(*, arrival_rate: Real, item_time: Real, batch_time: Real) -> Rea
 
 
 def mean_response_bound(*, arrival_rate: Real, item_time: Real, batch_time: Real) -> Real:
-    """Upper bound in s of the mean response when all that waits is taken: ``min(phi0, phi1)``.
+    """Upper bound in s of the mean response when each batch takes all that wait: ``min(phi0, phi1)``.
 
     ``phi0 = (alpha+tau0)/(2(1-x)) (1 + 2 lambda tau0 + (1 - lambda tau0)/(1+x))``,
     ``phi1 = 3 tau0/(2(1-x)) + (alpha/2)(x+2)/(1-x^2)``, ``x = lambda alpha``: ``phi0`` is the response

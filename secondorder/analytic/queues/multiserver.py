@@ -121,7 +121,7 @@ def response_tail_given(t: Floats, waits: Floats, theta: Floats, mu: Floats) -> 
 
 
 def two_exponentials_tail(t: Floats, one: Floats, other: Floats) -> Floats:
-    """``P(X + Y > t)`` for independent exponential times of these rates: a sum of positive terms, also where equal."""
+    """``P(X + Y > t)`` for independent exponential times of these rates: positive terms, also for equal rates."""
     slow, fast = np.minimum(one, other), np.maximum(one, other)
     gap = (fast - slow) * t
     averaged = np.where(gap == 0, 1.0, -np.expm1(-gap) / np.where(gap == 0, 1.0, gap))

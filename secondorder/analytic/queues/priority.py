@@ -14,7 +14,7 @@ from secondorder.errors import InputError, Unstable
 def non_preemptive_mean_wait(
     *, arrival_rate: npt.ArrayLike, mean_service: npt.ArrayLike, service_scv: npt.ArrayLike = 1.0
 ) -> Floats:
-    """Mean wait of each class in s in M/G/1 when a service begun is finished.
+    """Mean wait of each class in s in M/G/1 without preemption.
 
     ``W_k = W0 / ((1 - sigma_{k-1}) (1 - sigma_k))``, ``W0 = sum_i lambda_i E[S_i^2] / 2``. *Exact*.
     *Valid when* arrivals are Poisson. ``arrival_rate`` in 1/s and ``mean_service`` in s, one entry
@@ -33,7 +33,7 @@ def non_preemptive_mean_wait(
 
 
 def non_preemptive_mean_wait_servers(*, arrival_rate: npt.ArrayLike, service_rate: float, servers: int) -> Floats:
-    """Mean wait of each class in s in M/M/c when a service begun is finished.
+    """Mean wait of each class in s in M/M/c without preemption.
 
     ``W_k = C/(c mu) / ((1 - sigma_{k-1}) (1 - sigma_k))``, ``C`` Erlang's probability of waiting and
     ``sigma_k = (lambda_0 + ... + lambda_k)/(c mu)``. *Exact*. *Valid when* arrivals are Poisson and
@@ -57,7 +57,7 @@ def non_preemptive_mean_wait_servers(*, arrival_rate: npt.ArrayLike, service_rat
 def preemptive_mean_response(
     *, arrival_rate: npt.ArrayLike, mean_service: npt.ArrayLike, service_scv: npt.ArrayLike = 1.0
 ) -> Floats:
-    """Mean response of each class in s in M/G/1 when the more urgent interrupts, and work is resumed.
+    """Mean response of each class in s in M/G/1 with preemptive resume.
 
     ``T_k = E[S_k]/(1 - sigma_{k-1}) + sum_{i <= k} lambda_i E[S_i^2] / (2 (1 - sigma_{k-1})(1 - sigma_k))``.
     *Exact*. *Valid when* arrivals are Poisson. ``arrival_rate`` in 1/s and ``mean_service`` in s,

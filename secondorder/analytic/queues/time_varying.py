@@ -16,7 +16,7 @@ NEGLIGIBLE = 1e-9
 
 
 class Cycle(NamedTuple):
-    """What ``solve`` finds: over the cycle the mean wait (s) and the share who wait; the mean number hour by hour."""
+    """What ``solve`` finds: mean wait (s) and share of those who wait over the cycle; mean number hour by hour."""
 
     mean_wait: float
     prob_wait: float

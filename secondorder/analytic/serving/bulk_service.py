@@ -149,7 +149,7 @@ def stationary_backlog(arrivals: TiltedArrivals) -> Floats:
 
 
 def stationary(moves: Floats) -> Floats:
-    """Stationary laws of finite Markov chains by elimination of states, without a subtraction; a first axis for them.
+    """Stationary laws of finite Markov chains, one along the first axis, by elimination of states without subtractions.
 
     Rows need not sum to 1: what a row lacks is shared in proportion. *Source*: Grassmann, Taksar, Heyman 1985.
 

@@ -1,4 +1,4 @@
-"""Arrivals that are not Poisson: how strongly they bunch, by frequency, and bursts that have the same effect.
+"""Arrivals that are not Poisson: their dispersion by frequency, and bursts that have the same effect.
 
 >>> from secondorder.workloads.arrivals import Gamma
 >>> dispersion(Gamma("8 request/s", burstiness=0.25), np.array([1e-3, 1e3])).round(2).tolist()
@@ -38,7 +38,7 @@ def dispersion(arrivals: object, frequency: Floats) -> Floats:
 
 
 def mean_burst(scenario: Serving, seconds: float) -> float:
-    """Mean size of bursts, geometric, that disperse counts over a time as much as the arrivals do.
+    """Mean size of geometric bursts whose counts over a time are as dispersed as those of the arrivals.
 
     Geometric bursts of mean ``g`` at Poisson moments have the index ``2 g - 1``; arrivals steadier than
     Poisson's have none.
@@ -52,5 +52,5 @@ def burst(prompt: Complexes, mean: float) -> Complexes:
 
 
 def rest_of_burst(prompt: Complexes, mean: float) -> Complexes:
-    """Transform of the cells of those of a burst that come before a request of it, or after it."""
+    """Transform of the cells of the requests of a burst that precede, or follow, a given one of it."""
     return np.asarray(1 / (mean - (mean - 1) * prompt))

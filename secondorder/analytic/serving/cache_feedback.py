@@ -1,4 +1,4 @@
-"""The states of a prefix cache that a backlog empties: a good one, a bad one, and at some rates both.
+"""The states of a prefix cache that a backlog empties: a good state, a bad state, and at some rates both.
 
 Requests in the engine hold room, the rest of the cache keeps each context for about the same time (Che's
 approximation), and a shorter time means fewer hits, longer prompts and more requests in the engine.
@@ -51,7 +51,7 @@ def good_state(scenario: CacheFeedback) -> tuple[float, float]:
 
 
 def recovery_rate(scenario: CacheFeedback) -> float:
-    """Up to this rate, in request/s, a backlog of any length is worked off: ``1 / miss``.
+    """The highest rate, in request/s, at which a backlog of any length is worked off: ``1 / miss``.
 
     *Exact*: while more requests wait than the cache has contexts, none is found again.
 

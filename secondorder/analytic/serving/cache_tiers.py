@@ -1,4 +1,4 @@
-"""Tiers below the cache in closed form: what each finds, how long it takes to come, and when a link is too slow.
+"""Tiers below the cache in closed form: the hits of each, the time to fetch them, and when a link is too slow.
 
 Each tier takes what the one above forgets, so the first ``k`` together hold what one cache of their joint size would:
 the share of tier ``k`` is the difference of two caches. The link to a tier is a queue of its own.
@@ -33,7 +33,7 @@ COPIES = "a shared tier keeps copies of what it hands out: less than the joint s
 
 @dataclass(frozen=True, kw_only=True)
 class TierLoad:
-    """What a tier is asked for.
+    """The load on a tier.
 
     ``probability`` that a request fetches from it; ``transfer``: mean time in s of such a fetch on an idle link;
     ``wait``: mean time in s for the link before; ``busy``, ``writing``: shares of the time that the link fetches and
@@ -132,14 +132,14 @@ def _check(serving: Serving, name: str, load: float) -> None:
 
 
 def fetch_mean(loads: tuple[TierLoad, ...], *, waits: bool) -> float:
-    """Mean time in s of a request that fetches, with the waits for the links or on idle ones; 0 where none does."""
+    """Mean fetch time in s of the requests that fetch, with waits for links or on idle links; 0 if none fetches."""
     total = sum(load.probability for load in loads)
     away = sum(load.probability * (load.transfer + load.wait * waits) for load in loads)
     return away / total if total else 0.0
 
 
 def tier_rungs(serving: Serving, *, held: float = 0.0) -> Iterator[Rung]:
-    """What a service with lower tiers finds in each, and how long that takes: of prefixes drawn by a law.
+    """Hits and fetch times of each tier of a service whose prefixes are drawn from a law.
 
     Errors: as ``tier_loads``.
     """
@@ -161,7 +161,7 @@ def tier_rungs(serving: Serving, *, held: float = 0.0) -> Iterator[Rung]:
 
 
 def recorded_rungs(serving: Serving, requests: Requests) -> Iterator[Rung]:
-    """The same of a trace: what each tier finds of requests served one after the other, and what any rule could."""
+    """The same for a trace: hits of each tier, requests served one by one, and the most of any eviction rule."""
     names = (OWN, *(serving.cache_tiers.names if serving.cache_tiers else ()))
     blocks = [serving.kv_blocks - 1, *serving.tier_blocks]
     joint = [total * serving.block_size // requests.hash_block for total in accumulate(blocks)]

@@ -36,7 +36,7 @@ def decode_only_rate(scenario: Serving) -> float:
 
 
 def textbook_capacity(scenario: Serving, rate: float, *, p99: float) -> Capacity:
-    """Replicas for ``rate`` request/s and a p99 latency (s), as textbooks would have it.
+    """Replicas for ``rate`` request/s and a p99 latency (s), as a textbook computes them.
 
     Least ``c`` with ``ln(100 C)/(c mu - rate) + E[S] <= p99``, ``mu`` the decode-only rate,
     ``C`` Erlang's probability of waiting, ``E[S]`` the mean latency of an idle replica.

@@ -1,4 +1,4 @@
-"""Chunked prefill: a small budget makes even gaps between tokens, a large one a short time to first token.
+"""Chunked prefill: a small budget keeps gaps between tokens even; a large budget shortens the time to first token.
 
 A step of budget ``b`` beside ``D`` decodes takes ``b - D`` prompt tokens and lasts ``T(b - D, D)``; that is the
 longest gap that a decoding sequence sees. A prompt of ``I`` tokens takes ``ceil(I / (b - D))`` such steps, each of
@@ -39,7 +39,7 @@ def time_to_first_token(serving: Serving, prompt: float, *, budget: int, decodes
 
 
 def longest_gap(serving: Serving, prompt: float, *, budget: int | None, decodes: float) -> float:
-    """The longest step in s that a decoding sequence sees while a prompt is computed, alone among the prompts.
+    """The longest step in s that a decoding sequence sees while one prompt, and no other, is computed.
 
     ``max_k T(chunk_k after the chunks before it, D)``. ``budget`` None is no chunking: one step for all of it.
     *Exact* for the step time. Errors: as ``time_to_first_token``.
@@ -80,7 +80,7 @@ def budget_for(serving: Serving, prompt: float, *, itl: float, decodes: float) -
 
 
 def gap_law(serving: Serving, *, rate: float, decodes: float) -> tuple[Floats, Floats]:
-    """Law of the gaps between tokens beside a steady number of decodes: steps (s) and how often each is met.
+    """Law of the gaps between tokens with a constant number of decodes: step times (s) and how often each occurs.
 
     The steps of ``PrefillQueue``; its domain. ``Unstable`` where prompts arrive faster than the budget takes them.
     """

@@ -41,7 +41,7 @@ def solve_closed_loop(scenario: ClosedLoop) -> Answer:
 
 
 def at_level(scenario: ClosedLoop, requests: int) -> Saturation:
-    """The engine with this many requests, always."""
+    """The engine with this many requests at all times."""
     slots = min(requests, scenario.serving.settings.max_num_seqs)
     return saturation(replace(scenario.serving.pinned, max_num_seqs=slots))
 

@@ -33,7 +33,7 @@ LEAST_DISPERSION = 0.2  # of the number of decodes, under arrivals as steady as 
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeBatch:
-    """The sequences of a scenario at a rate (request/s) that decode, ``limit`` its saturation."""
+    """The decoding sequences of a scenario at a rate (request/s); ``limit`` is its saturation."""
 
     scenario: Serving
     rate: float
@@ -325,7 +325,7 @@ class DecodeBatch:
 
 
 def added_seconds(scenario: Serving, prompts: Floats, decodes: float, context: float) -> Floats:
-    """Time, s, that each prompt adds to the steps that it is computed in, beside decodes of this much context."""
+    """Time in s that each prompt adds to the steps in which it is computed, with this many decodes of this context."""
     tokens, place = np.unique(prompts, return_inverse=True)
     alone = float(scenario.step_seconds(0.0, 0.0, 0.0, decodes, context, decodes))
     chunks = prefill_chunks(scenario, tokens, decodes)
@@ -334,7 +334,7 @@ def added_seconds(scenario: Serving, prompts: Floats, decodes: float, context: f
 
 @remembered(engine_and_lengths)
 def added_by_decodes(scenario: Serving) -> tuple[Floats, Floats]:
-    """Numbers of decodes, and the mean time (s) that a prompt adds to steps with as many; whatever the rate."""
+    """Numbers of decodes, and the mean time (s) that a prompt adds to steps with as many; independent of the rate."""
     tokens, weight = prompt_groups(scenario)
     prompts, share = parts(tokens, weight.sum(axis=0))
     context, most = demand(scenario).decode_context, max(sequences_that_fit(scenario), 1.0)

@@ -30,7 +30,7 @@ BUSY_LINK = 0.3
 
 
 def matched_split(*, prefill_rate: Real, decode_rate: Real, replicas: int) -> tuple[int, int]:
-    """The split of ``replicas`` into prefill and decode replicas at which the slower kind is fastest.
+    """The split of ``replicas`` into prefill and decode replicas with the highest rate of the slower kind.
 
     ``max over p of min(p prefill_rate, (n - p) decode_rate)``, both kinds at least one; rates in request/s of one
     replica. *Exact*. Errors: ``InputError``. *Source*: balance of a tandem.
@@ -85,7 +85,7 @@ class Limits:
 
 
 def limits(scenario: Disaggregated) -> Limits:
-    """What each part can carry: ``replicas saturation`` of either kind, and ``replicas / E[transfer]`` of the links.
+    """What each part can carry: ``replicas saturation`` of each kind, and ``replicas / E[transfer]`` of the links.
 
     *Valid* as ``serving.saturation`` is, of which it takes the rates of a replica of each kind.
     """
@@ -103,7 +103,7 @@ def _decode_limit(scenario: Disaggregated) -> Saturation:
 
 
 def solve_disaggregated(scenario: Disaggregated) -> Answer:
-    """Orders 0 and 2 of a split system, and the same number of collocated replicas beside it.
+    """Orders 0 and 2 of a split system, and of the same number of collocated replicas.
 
     ``ttft = wait + prefill + transfer``; its p99 takes the three as rising together, as they do with the prompt's
     length. ``tpot`` is that of a decode replica, ``e2el`` the sum with the wait to join it. ``collocated_...`` are

@@ -1,4 +1,4 @@
-"""Users of prefill and decode apart, by mean values: what is in each part, and what a request waits for.
+"""A closed loop of users over separate prefill and decode, by mean values: requests and waits in each part.
 
 ``N`` users are in prefill, on the link, in line for a place, or decode. With ``n`` of them decoding on ``d`` replicas
 a request takes ``D(n) = r t(n/d)``: its ``r`` steps of that many sequences, and the system completes ``X(n) = n/D(n)``.

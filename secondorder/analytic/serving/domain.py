@@ -21,7 +21,7 @@ SPENT = 0.9  # of their dispersion: bursts that end while the backlog that they 
 
 
 def cache_overflow(batch: DecodeBatch) -> float:
-    """Probability that the cache, were it without end, would hold too much to take in an arriving prompt.
+    """Probability that an unlimited cache would hold so much that the real one had no room for an arriving prompt.
 
     What the running sequences and the prompt hold together has a gamma law of its mean and variance,
     ``E[N] Var[m] + Var[N] E[m]^2`` for ``N`` sequences of ``m`` tokens each (Campbell's theorem, and the spread of
@@ -75,7 +75,7 @@ def outside(batch: DecodeBatch, waits: float, overflow: float) -> list[str]:
 
 
 def short_answers(batch: DecodeBatch) -> str:
-    """Why times per token are outside their domain: bursts, and answers that end before these have passed."""
+    """Why times per token are outside their domain: bursts, and answers that end before the bursts have passed."""
     steps, weight, _ = batch.lengths
     share = (1 - batch.single) * float(weight[steps <= FEW_STEPS].sum())
     if batch.burst == 1 or share <= MANY_SHORT:

@@ -33,7 +33,7 @@ DAMPING = 20.0  # powers of e by which what wraps around a short transform is da
 
 @dataclass(frozen=True, kw_only=True)
 class FirstToken:
-    """The time to first token in bulk-service queues of prompts, counted in cells; a first axis for the queues.
+    """The time to first token in bulk-service queues of prompts, counted in cells; the first axis is the queue.
 
     ``steps``: duration (s) of a step with ``0 .. cap`` cells; ``last``: of one that ends a prompt. ``rate`` of the
     requests, request/s, which arrive in geometric bursts of mean ``burst``. ``backlog``: its stationary law.

@@ -1,4 +1,4 @@
-"""Order 0: a request alone on an idle engine. What remains is the spread of the lengths."""
+"""Order 0: a request alone on an idle engine. Only lengths vary."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The hit ratio of a cache that forgets the least recently used: Che's approximation.
+"""The hit ratio of a cache that evicts the least recently used: Che's approximation.
 
 Whatever is used stays for about the same time ``T``, unless it is used again. ``T`` is the time in which as much is
 used as the cache holds.
@@ -65,7 +65,7 @@ def shared_tokens(serving: Serving, power: int = 1) -> float:
 
 
 def found_within(serving: Serving, capacity: float) -> Floats:
-    """Probability, for each prefix, that a cache of so many tokens holds it: ``1 - e^(-r_k T)``."""
+    """Probability, for each prefix, that a cache of `capacity` tokens holds it: ``1 - e^(-r_k T)``."""
     prefixes, law, common = serving.prefixes, serving.offered, shared_tokens(serving)
     assert prefixes is not None
     if not common:

@@ -1,4 +1,4 @@
-"""Requests in groups: prompts of like length, and answers of like length with the prompts that go with them."""
+"""Requests in groups: prompts of similar length, and answers of similar length with their prompts."""
 
 from dataclasses import fields
 
@@ -18,7 +18,7 @@ WITHIN = 4
 
 
 def engine_and_lengths(scenario: Serving) -> tuple[object, ...]:
-    """All of a scenario except its arrivals: what is found from it holds for every rate."""
+    """All of a scenario except its arrivals: results that depend on nothing else hold at every rate."""
     apart = ("arrivals", "lengths", "goodput", "name")
     return (scenario.offered, *(getattr(scenario, field.name) for field in fields(scenario) if field.name not in apart))
 
@@ -52,7 +52,8 @@ def _group_of(mass: Floats) -> Floats:
 
 @remembered(lengths_of)
 def decode_steps(scenario: Serving) -> tuple[Floats, Floats, Floats, Floats]:
-    """Decode steps of the requests that have any, in parts of like length: steps, weights, shares of the groups.
+    """Decode steps of the requests that have any, in groups of similar length: steps, weights, shares of the prompt
+    groups.
 
     The shares have a row for each group of ``prompt_groups``, a column for each part. At last, a row for each part, its
     lengths in ``WITHIN`` smaller ones, over their mean.

@@ -1,10 +1,10 @@
-"""A load past saturation over a finite window: nothing is steady, and a fluid tells what waits."""
+"""A load past saturation over a finite window: there is no steady state, and a fluid model gives the backlog."""
 
 from secondorder.errors import InputError
 
 
 def overload_amplification(utilisation: float) -> float:
-    """How much of a relative error of the step time shows in the latency of an overload.
+    """The factor by which an overload amplifies a relative error of the step time in the latency.
 
     With offered load ``rho > 1`` over a window the k-th request waits
     ``k (1/mu - 1/rate)``: an error ``e`` of ``1/mu`` is an error ``e rho/(rho - 1)`` of the

@@ -50,7 +50,7 @@ def of_stages(scenario: Serving, alone: Iterable[Rung]) -> Answer:
 
 
 def uneven_batches(scenario: Serving, limit: Saturation) -> str:
-    """Why batches under way are not alike at saturation; nothing where they are, or where it does not matter."""
+    """Why batches under way differ at saturation; empty where they do not, or where it does not matter."""
     lane, law = scenario.lane, scenario.offered
     decodes = max(1.0, limit.decodes / scenario.pipeline_parallel_size)
     context = law.mean_input + law.mean_output / 2

@@ -65,7 +65,7 @@ def prompt_seconds(serving: Serving, prompts: Floats, cached: Floats) -> Floats:
 
 
 def solve_prefix_caching(scenario: PrefixCaching) -> Answer:
-    """The metrics of a service with its hits, and what it would be without them.
+    """The metrics of a service with its hits, and without them.
 
     With a ratio given: the ladder of the service whose prompts each hit that share. With a trace: order 0 with each
     request's own hits, and orders 1 and 2 for Poisson arrivals of its rate, each prompt with the mean share.

@@ -1,4 +1,4 @@
-"""Data-parallel ranks in closed form: one rank, whose steps the prompts of the others stretch.
+"""Data-parallel ranks in closed form: one rank, whose steps take longer because of the prompts of the others.
 
 The ranks of an engine meet in every layer of experts (``scenarios.expert_ranks``). One of ``R`` ranks at the rate
 ``lambda`` sees the others as it is itself, decoding as many sequences, and in a step of length ``t`` there is a prompt
@@ -62,7 +62,7 @@ class Lockstep(Checked):
 
 
 def lockstep_seconds(c: LockstepCoefficients, P: Real, A: Real, C: Real, D: Real, K: Real, S: Real) -> Real:
-    """The mean step of a rank with this load, whose others decode as many and have prompts of their own."""
+    """The mean step of a rank with this load, where the other ranks decode as many and compute prompts of their own."""
     alone = measured_seconds(c.ranks.own, P, A, C, D, K, S)
     chunk = c.chunk
     prompt = measured_seconds(c.ranks.own, chunk, chunk * (chunk + 1) / 2, chunk, D, K, np.asarray(D) + 1)
@@ -101,7 +101,7 @@ def rank_of(scenario: Serving, rate: float) -> Serving:
 
 
 def step_among(rank: Serving, others: float) -> StepFunction[LockstepCoefficients]:
-    """The step time of a rank (``rank_of``) whose others have another rate (request/s)."""
+    """The step time of a rank (``rank_of``) where the other ranks have another rate (request/s)."""
     known = rank.step_seconds
     assert isinstance(known, StepFunction)
     return StepFunction(lockstep_seconds, known.coefficients._replace(rate=others))

@@ -153,7 +153,8 @@ def _settled(last: Floats) -> bool:
 
 
 def on_knots(laws: Floats, knots: Integers, row: Integers, moved: Integers) -> Floats:
-    """Laws on few values: the mass between two knots is shared so that the mean is kept; past the last it lies on it.
+    """Laws on few values: mass between two knots is shared so that the mean is kept; mass past the last knot is put on
+    it.
 
     Several laws of each queue. Found for each entry of ``row`` and ``moved``: the law in that row, moved up by as many
     cells.

@@ -54,7 +54,7 @@ def tokens_per_round(*, acceptance: Real, gamma: Whole) -> Real:
 
 
 def round_law(*, acceptance: float, gamma: int) -> Floats:
-    """Probabilities that a round yields 1, 2, ... ``gamma + 1`` tokens: a geometric law, cut.
+    """Probabilities that a round yields 1, 2, ... ``gamma + 1`` tokens: a truncated geometric law.
 
     *Exact* for independent acceptances; one round at a time. Errors: ``InputError``. *Source*: as
     ``tokens_per_round``.
@@ -142,7 +142,7 @@ def token_seconds(
 
 
 def speedup_at(scenario: Speculative, batch: Real, *, gamma: int | None = None) -> Real:
-    """Speed-up of the decoding of ``batch`` sequences, with the check as the step that it is. ``batch`` broadcasts."""
+    """Speed-up of the decoding of ``batch`` sequences, with the check as long as its step. ``batch`` broadcasts."""
     return plain(token_seconds(scenario, batch, gamma=0) / np.asarray(token_seconds(scenario, batch, gamma=gamma)))
 
 

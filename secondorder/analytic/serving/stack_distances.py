@@ -1,4 +1,4 @@
-"""What caches of every size find of recorded requests: Mattson's stack distances, one pass for all sizes."""
+"""The hits of caches of every size on recorded requests: Mattson's stack distances, one pass for all sizes."""
 
 import numpy as np
 

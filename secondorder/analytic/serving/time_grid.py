@@ -1,4 +1,4 @@
-"""Laws of times in bins of equal width: what lasts anywhere between two times, and sums of independent times."""
+"""Laws of times in bins of equal width: times uniform between two limits, and sums of independent times."""
 
 from dataclasses import dataclass
 from typing import Self

@@ -1,4 +1,4 @@
-"""What an arriving request finds under way: the rest of a step, the step scheduled after it, the tokens before it."""
+"""What an arriving request finds: the rest of the step under way, the step scheduled next, the tokens ahead of it."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,7 +39,7 @@ NONE, FREE, BUSY, FULL = -1, 0, 1, 2
 
 @dataclass(frozen=True, kw_only=True)
 class UnderWay:
-    """Situations that a request finds on arrival: pairs of one step at each of ``AGES``, at last an idle engine.
+    """Situations that a request finds on arrival: a pair for a step at each of ``AGES``, and last an idle engine.
 
     By queue and situation: ``elapsed`` and ``rest`` of the step under way (s), the ``weight`` of the situation.
     ``case``: which of the cases of ``scheduled`` each situation is, or ``NONE``. ``left``: transform of the cells that

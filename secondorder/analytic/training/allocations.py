@@ -88,7 +88,7 @@ def work_of_allocation(
     downtime: float = 0.0,
     last_write: bool = True,
 ) -> float:
-    """Mean work in s that an allocation keeps whose nodes are ``usable`` for so long, under Poisson failures.
+    """Mean work in s kept by an allocation whose nodes are there for ``usable`` seconds, under Poisson failures.
 
     With ``f(h)`` the work kept before the first failure, or before the stop at ``h``, the mean work is
     ``K(h) = f(h) + J(h - D)``, ``M J'(h) = f(h) + J(h - D) - J(h)``: a failure at ``x`` is followed by a downtime ``D``
@@ -117,7 +117,7 @@ def work_of_allocation(
 def work_without_failures(
     *, usable: float, interval: float, write: float, restart: float = 0.0, last_write: bool = True
 ) -> float:
-    """Work in s that an allocation keeps in which nothing fails: whole intervals, and what the last checkpoint saves.
+    """Work in s kept by an allocation without failures: whole intervals, and what the last checkpoint saves.
 
     A bound on ``work_of_allocation``. All in s.
 

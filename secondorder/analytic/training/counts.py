@@ -1,4 +1,4 @@
-"""How many failures a run meets: the mean, and how far single runs lie from it.
+"""How many failures a run meets: the mean, and the spread of single runs.
 
 Clocks: the failures' clock runs in work, writes and restarts, and stands still for a ``downtime`` after each
 failure. So ``n`` failures fit into a horizon ``T`` exactly if they fit into ``T - (n - 1) downtime`` of running time.
@@ -189,7 +189,7 @@ def quantile(reached: Callable[[int], float], p: float, near: float) -> float:
 
 
 def burst_counts(*, process: Bursts, t: float) -> Floats:
-    """Probabilities of 0, 1, 2, ... failures of bursts in a time ``t``, found in either phase as often as it lasts.
+    """Probabilities of 0, 1, 2, ... failures of a bursty process in a time ``t``, from a stationary start.
 
     From the generating function ``theta exp((D0 + z D1) t) 1`` on the unit circle, by fast Fourier transform. *Exact*
     to 1e-12. ``t`` in s. *Source*: Fischer and Meier-Hellstern 1993; Abate and Whitt 1992 for the transform.

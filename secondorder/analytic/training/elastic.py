@@ -1,4 +1,4 @@
-"""Elastic data parallelism: what is left of the work while replicas heal, and of the time while the others regroup.
+"""Elastic data parallelism: the work lost while replicas heal, and the time lost while the others regroup.
 
 Each of ``replicas`` is up for an exponential time of mean ``lifetime`` and then down for ``heal``, independently of
 the others. All times in s.

@@ -1,4 +1,4 @@
-"""An elastic run read for its closed forms: whole-run failures send it back, the others only thin it out.
+"""An elastic run read for its closed forms: failures of the whole run roll it back; the others only slow it down.
 
 - Order 1: means; a failure of one replica costs its share of the work while it recovers, and twice the time to regroup.
 - Order 2: the replicas that are up are binomial; between failures of the whole run an interval takes the longer for

@@ -1,4 +1,4 @@
-"""The interval between checkpoints: Young, Daly, the exact optimum, what another one costs.
+"""The interval between checkpoints: Young's, Daly's, the exact optimum, and the cost of any other.
 
 ``write`` is the time for which a checkpoint stops the work, ``mtbf`` the mean time between failures,
 both in s. No optimum here depends on the restart or the downtime: both follow each failure whatever

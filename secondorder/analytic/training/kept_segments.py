@@ -1,4 +1,4 @@
-"""Intervals of varying steps that a checkpoint holds: their time and its spread, and how often they were redrawn."""
+"""Intervals of varying steps that a checkpoint holds: mean and spread of their time, and how often redrawn."""
 
 import math
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ from secondorder.analytic.training.gap_survival import Gap
 
 
 def goodput_without_rework(*, interval: Real, write: Real, mtbf: Real, restart: Real = 0.0) -> Real:
-    """What is left of a second beside writes and restarts: ``1 - write/interval - restart/mtbf``.
+    """Share of the time left by writes and restarts: ``1 - write/interval - restart/mtbf``.
 
     *First order, and too high*: the work that a failure destroys is left out. May be negative: not
     clamped. All in s; broadcast. Errors: ``InputError``. *Source*: common practice; see
@@ -104,7 +104,7 @@ def expected_time(
 
 
 def segments(work: float, interval: float) -> tuple[int, float]:
-    """How many whole intervals ``work`` is, and what is left; a rest below a billionth of an interval is none.
+    """Whole intervals in ``work``, and the remainder; one below a billionth of an interval counts as none.
 
     >>> segments(10.0, 3.0), segments(0.3, 0.1)
     ((3, 1.0), (3, 0.0))

@@ -6,7 +6,7 @@ from secondorder.quantities import registry
 
 
 def fleet_mtbf(*, count: Real, mttf: Real) -> Real:
-    """Mean time between failures in s of ``count`` parts that each fail after ``mttf`` in the mean: ``mttf / count``.
+    """Mean time between failures in s of ``count`` parts that each fail after ``mttf`` on average: ``mttf / count``.
 
     Rates add; parts of several kinds: ``1 / (1/M1 + 1/M2)`` (``together``). *Exact* in the long run for any law of
     lifetimes. Broadcast. Errors: ``InputError``. *Source*: superposition of renewal processes, Cox 1962.
@@ -18,7 +18,7 @@ def fleet_mtbf(*, count: Real, mttf: Real) -> Real:
 
 
 def together(*mtbf: Real) -> Real:
-    """Of several kinds of failures together: ``1 / sum 1/M_k``. All in s; broadcast. *Exact*.
+    """Mean time between failures of several kinds together: ``1 / sum 1/M_k``. All in s; broadcast. *Exact*.
 
     *Source*: as ``fleet_mtbf``.
 

@@ -105,7 +105,7 @@ def classic_intervals(scenario: Training) -> dict[str, float]:
 
 
 def classic_note(scenario: Training) -> str:
-    """What Young's and Daly's intervals leave out, in words; empty where they have all that they take.
+    """What Young's and Daly's intervals leave out, in words; empty where they leave out nothing.
 
     >>> slow = AsyncCheckpoint(interval="600 s", pause="1 s", drain="600 s")
     >>> classic_note(Training(failures="exponential 8240 s", checkpoint=slow))

@@ -126,7 +126,7 @@ def wait_for_repair(
     detection: float = 0.0,
     replacement: float = 0.0,
 ) -> float:
-    """Mean time in s that a failure makes the run wait for a repair; most failures none.
+    """Mean time in s that a failure makes the run wait for a repair; 0 for most failures.
 
     The chain of the nodes in repair, seen whenever the run starts: it runs for an exponential time, stands still for
     the ``detection``, sends a node to repair, waits if none is left, and stands still for the ``replacement``; repairs

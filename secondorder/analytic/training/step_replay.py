@@ -1,4 +1,4 @@
-"""A recorded training step, replayed: when each operation ends if nothing delays it but what it waits for."""
+"""A recorded training step, replayed: when each operation ends if it is delayed only by what it waits for."""
 
 import numpy as np
 

@@ -19,7 +19,7 @@ SMALLEST = 1e-7
 
 @dataclass(frozen=True, kw_only=True)
 class StepFactors:
-    """Factors on the mean time of a step: ``met`` by failures, and ``kept``; both 1 for steps of one length.
+    """Factors on the mean time of a step under failures; all are 1 where steps do not vary.
 
     - ``met``: the certain time that outlasts the failures as often as a step does, ``-M ln E[e^(-X/M)]``.
     - ``kept``: the mean time of a step in an attempt that succeeds, ``E[X e^(-X/M)] / E[e^(-X/M)]``.
@@ -61,7 +61,7 @@ def step_factors(step: Service | None, *, mtbf: float, silent_mtbf: float = math
 
 
 def error_at_mean(step: Service, *, mtbf: float) -> float:
-    """How much too high a goodput is, relatively, with every step at its mean: ``scv E[X] / (2 M)``.
+    """Relative overestimate of the goodput with every step at its mean: ``scv E[X] / (2 M)``.
 
     *First order*; whatever the interval. Infinite where the law has no variance. *Source*: the mean of
     ``step_factors`` to the second moment.

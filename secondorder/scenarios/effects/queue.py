@@ -46,7 +46,7 @@ def with_one_fast_server(queue: Queue) -> Queue:
 
 
 def with_one_line(queue: Queue) -> Queue:
-    """One line before all servers."""
+    """One queue for all servers."""
     return queue if isinstance(queue.routing, Shared) else replace(queue, routing=Shared())
 
 

@@ -139,7 +139,8 @@ def simulate_pipeline(scenario: Pipeline, *, seed: int = 0, replications: int = 
     """Independent replications of a pipeline, with intervals at 95 %.
 
     ``time_mean``, ``time_p99`` (s): of a step; ``bubble_fraction``: the share of it that a stage idles, over all
-    stages; ``in_flight``: microbatches whose activations the first stage holds at most. ``jobs`` processes share
+    stages; ``in_flight``: the largest number of microbatches whose activations the first stage holds at once. ``jobs``
+    processes share
     the replications. Errors: ``InputError``.
     """
     passes = 2 * scenario.stages * scenario.microbatches * scenario.interleaving

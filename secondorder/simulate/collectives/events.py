@@ -16,7 +16,7 @@ Process = Generator[simpy.Event, object, None]
 
 
 class Box:
-    """What came over one way and has not been taken."""
+    """Messages that arrived over one link and are not yet taken."""
 
     __slots__ = ("env", "inside", "waiting")
 

@@ -1,4 +1,4 @@
-"""From runs of a deployment to an answer: in steady state, or a story with a beginning and an end."""
+"""From runs of a deployment to an answer: in steady state, or of a transient with a beginning and an end."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -13,7 +13,7 @@ from secondorder.simulate.streams import stream
 
 @dataclass(frozen=True)
 class CacheRun:
-    """For each request: when it came and was computed (s), whether it found its context, and how many were there."""
+    """For each request: when it came and was computed (s), whether its context was there, and the requests inside."""
 
     arrival: Floats
     computed: Floats
@@ -30,7 +30,7 @@ def serve_contexts(
     replication: int = 0,
     rates: Floats | None = None,
 ) -> CacheRun:
-    """Serve ``count`` requests after ``flood`` others that are there at the start; ``rates``: at each, if it changes.
+    """Serve ``count`` requests after ``flood`` others that are there at the start; ``rates`` of each, if they vary.
 
     A request looks for the context of a turn that ended an exponential time ago. It is there if the turns that have
     ended since, each with a context of its own, and the requests inside leave room for it.

@@ -1,4 +1,4 @@
-"""The clients and the router between them and the replicas: requests are sent, given up, tried again, and end once."""
+"""The clients and the router between them and the replicas: a request is sent, given up, tried again; it ends once."""
 
 from array import array
 from collections import Counter, deque

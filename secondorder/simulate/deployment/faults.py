@@ -1,4 +1,4 @@
-"""Faults as processes: each kind does to a replica what it says."""
+"""Faults as processes: what each kind does to a replica."""
 
 from collections.abc import Iterator, Sequence
 from functools import singledispatch

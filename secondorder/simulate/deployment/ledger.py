@@ -8,7 +8,7 @@ from secondorder.simulate.serving.request import Slot
 
 
 class Listener(Protocol):
-    """Who is told."""
+    """What is told of the ends of slots."""
 
     def expects(self, slot: Slot) -> bool:
         """Whether a client still waits for what a slot brings."""

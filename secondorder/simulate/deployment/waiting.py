@@ -21,7 +21,8 @@ from secondorder.workloads.traces import Trace
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What clients will ask: ``asked`` in the order of its places, and its prompts with all that came before.
+    """What clients will ask: ``asked`` in the order of the request table, and ``prompts`` that include all earlier
+    turns.
 
     ``thoughts`` are times in ps: of users in the order in which they begin, of sessions before each turn (before the
     first one, from 0 on). ``session`` of each request, -1 where it is of none.

@@ -204,7 +204,7 @@ def _mser(means: Floats) -> int:
 
 
 def after(queue: Queue, customers: int, cut: int) -> tuple[int, int]:
-    """Which customers to measure: those past the cut, and before the end where later arrivals would have mattered.
+    """Which customers to measure: those past the cut, without those at the end whom later arrivals would have affected.
 
     In order of arrival nobody is delayed by those who come later; elsewhere as many are left out
     at the end as the empty start takes.
@@ -333,7 +333,7 @@ class Measured:
 
 
 def measured(queue: Queue, run: Run, start: int = 0, end: int | None = None) -> Measured:
-    """The metrics of the customers ``start`` to ``end``, and the laws of what they met."""
+    """The metrics of the customers ``start`` to ``end``, and the laws of their waits and responses."""
     metrics = measure(queue, run, start, end)
     values = {"wait": run.wait[start:end], "response": run.response[start:end]}
     return Measured(metrics, {name: histogram(each) for name, each in values.items() if f"{name}_p50" in metrics})

@@ -1,4 +1,4 @@
-"""From a run to numbers: what the customers of a part of it met, and what the servers did meanwhile."""
+"""From a run to numbers: what the customers of one part of it experienced, and what the servers did meanwhile."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""One replication of a queue, by whichever program its rules ask for."""
+"""One replication of a queue, by the program that its rules require."""
 
 from typing import Literal
 

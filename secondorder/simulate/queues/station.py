@@ -49,7 +49,8 @@ class Ranked:
 
 
 class Station:
-    """``servers`` alike; ``join`` puts a customer in the line, ``left`` is told who has been served.
+    """Identical ``servers``; ``join`` puts a customer in the queue, ``left`` is called with each one who has been
+    served.
 
     ``inside`` counts those waiting and in service. ``start`` and ``finish`` take the times of each.
     """

@@ -7,13 +7,14 @@ from secondorder.simulate.serving.policies import Candidate
 
 
 def peak_reserved(candidate: Candidate) -> bool:
-    """Whether it and all that run fit in the cache at their longest, all at once."""
+    """Whether it and all running requests would fit in the cache if all were at their longest at once."""
     lasts = [candidate.own.last, *(each.last for each in candidate.residents())]
     return sum(-(-last // candidate.block_size) for last in lasts) <= candidate.total
 
 
 def look_ahead(candidate: Candidate) -> bool:
-    """Whether it and all that run fit in the cache at each later step, each holding a token more until it ends.
+    """Whether it and all running requests fit in the cache at each later step; each grows by a token a step until it
+    ends.
 
     The most is held just before one of them ends. A policy of this admission has ``until_an_end=False``: room may come
     with time alone.

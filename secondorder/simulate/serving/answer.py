@@ -109,7 +109,7 @@ def _check_options(
 def budget_of(
     scenario: Serving, precision: float, given: Quantity | str | None, witness: Witness | None = None
 ) -> Budget:
-    """The one given, in time; else requests that grow with the precision as the intervals need them."""
+    """The given time; otherwise a number of requests that grows with the inverse square of the precision."""
     if given is not None:
         seconds = float(Unit("s", positive=True).read(given, "budget").magnitude)
         return Budget(requests=UNLIMITED, seconds=seconds)

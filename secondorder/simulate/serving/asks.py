@@ -1,4 +1,4 @@
-"""The requests of one replication: drawn from the scenario, and as an engine is asked them."""
+"""The requests of one replication: drawn from the scenario, and in the form that an engine takes."""
 
 from collections.abc import Iterator
 

@@ -16,7 +16,7 @@ def idle_share(
     seed: int = 0,
     replication: int = 0,
 ) -> float:
-    """Share of the replicas' time that they wait, over ``steps`` steps whose time goes with the tokens held.
+    """Share of the replicas' time that they wait, over ``steps`` steps whose time is proportional to the tokens held.
 
     Each of ``batch`` requests on each replica has ``prompt`` tokens and grows by one with each step until it ends, with
     probability ``1/output``, and another begins. With ``correlation`` the requests of a replica deviate together:

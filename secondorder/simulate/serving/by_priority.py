@@ -1,4 +1,4 @@
-"""What is measured of the requests of each priority: the same as of all, under names that end in ``_class_0``."""
+"""What is measured of the requests of each priority: the same as of all, with names that end in ``_class_0``."""
 
 from collections.abc import Sequence
 

@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class Cause(IntEnum):
-    """Causes, each with the place of its part.
+    """The causes of latency; the value of each is the column of its part.
 
     A request waits for the end of the step under way, then for a slot (``max_num_seqs``), for blocks of the cache, or
     for the token budget of a step (``max_num_batched_tokens``). What the first in line waits for, those behind it wait

@@ -28,7 +28,8 @@ PICO = 1e-12
 
 @dataclass(eq=False)
 class Call:
-    """A request under way: what was asked, the times at which its tokens came out (s), those to hand on.
+    """A request under way: what was asked, the times at which its tokens came out (s), and those not yet handed on
+    (`due`).
 
     ``slot``: its place at the scheduler, once the engine has looked at it.
     """

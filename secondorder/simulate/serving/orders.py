@@ -7,7 +7,7 @@ from secondorder.simulate.serving.request import Slot
 
 
 class SmallestVolumeFirst(Ranked):
-    """The least tokens held over the steps of a life first: ``prompt output + output (output + 1)/2``."""
+    """The request with the fewest tokens held over all its steps first: ``prompt output + output (output + 1)/2``."""
 
     def rank(self, slot: Slot) -> Rank:
         ask = slot.ask

@@ -1,4 +1,4 @@
-"""What an engine may decide in one way or another: four small policies.
+"""The decisions in which engines differ, as four small policies.
 
 - The order of waiting: a ``Waiting`` collection (``FirstCome``, ``MostUrgent``; ``SmallestVolumeFirst`` and
   ``ShortestPredictedFirst`` in ``orders``).
@@ -194,17 +194,17 @@ NO_CAP = maxsize
 
 
 def fixed_cap(threshold: int, budget: int, requests: int) -> int:
-    """The threshold, whoever else is there."""
+    """The threshold, whatever other requests there are."""
     return threshold
 
 
 def cap_beside_others(threshold: int, budget: int, requests: int) -> int:
-    """The threshold, but none for a request that is alone (vLLM 0.33)."""
+    """The threshold, but no limit for a request that is alone (vLLM 0.33)."""
     return threshold if requests > 1 else NO_CAP
 
 
 def adaptive_cap(threshold: int, budget: int, requests: int) -> int:
-    """At least an even share of the budget, and none for a request that is alone (vLLM 0.33)."""
+    """At least an even share of the budget, and no limit for a request that is alone (vLLM 0.33)."""
     return max(threshold, budget // requests) if requests > 1 else NO_CAP
 
 
@@ -212,7 +212,7 @@ def adaptive_cap(threshold: int, budget: int, requests: int) -> int:
 
 
 class Holding(NamedTuple):
-    """Tokens that a request holds in this step, the whole of its prompt at least, and in its last one.
+    """Tokens that a request holds in this step (at least its whole prompt), and in its last step.
 
     It holds one more with each step.
     """
@@ -241,18 +241,18 @@ class Candidate(NamedTuple):
 
 
 def whole_length(candidate: Candidate) -> bool:
-    """Whether there are blocks for all tokens that it has to compute."""
+    """Whether there are blocks for all tokens that the request has to compute."""
     return candidate.fresh <= candidate.free
 
 
 def first_chunk(candidate: Candidate) -> bool:
-    """Whether there are blocks for the tokens that it would compute now."""
+    """Whether there are blocks for the tokens that the request would compute now."""
     return candidate.fresh_now <= candidate.free
 
 
 @dataclass(frozen=True, kw_only=True)
 class Watermark(Checked):
-    """As ``rule`` says, and while others run a ``share`` of all blocks (and the null block), rounded down, is free."""
+    """As ``rule`` says, and while others run, a ``share`` of all blocks (null block too), rounded down, stays free."""
 
     share: Annotated[float, Ge(0), Lt(1)]
     rule: Callable[[Candidate], bool] = whole_length

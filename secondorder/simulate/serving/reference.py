@@ -1,4 +1,5 @@
-"""The single-server queue that a service resembles: its waits are known exactly, and tell the luck of a run's draws.
+"""The single-server queue that a service resembles: its waits are known exactly, and show how lucky the draws of a run
+were.
 
 A request brings the time that it takes of a full engine. One server who does that work, first come first served, has
 its long waits when the service has its own: at 97 % load it explains three quarters of the variance of a p99.

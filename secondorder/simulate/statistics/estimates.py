@@ -46,7 +46,7 @@ def doubt_of(outcome: Outcome) -> Doubt:
 
 
 def simulated(metric: str, interval: Interval, unit: str, why: str = "") -> Estimate:
-    """The estimate of one metric from its interval, which is without ends where there is not enough data: ``why``."""
+    """The estimate of one metric from its interval, which has no ends where there is not enough data (``why``)."""
     return Estimate(
         metric=metric,
         amount=interval.mean,

@@ -18,7 +18,7 @@ SECTIONS = 20
 
 
 class Unsteady(StrEnum):
-    """Why there is no steady state to tell of."""
+    """Why there is no steady state."""
 
     UNSTABLE = "unstable"
     TRANSIENT = "transient"

@@ -45,7 +45,7 @@ PRECISION = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What a search may cost: ``requests`` in all, and ``seconds``, with which the result depends on the machine."""
+    """What a search may cost: ``requests`` in all, and ``seconds``, which make the result depend on the machine."""
 
     requests: int
     seconds: float | None = None

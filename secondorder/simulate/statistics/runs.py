@@ -39,7 +39,7 @@ class Observed:
 
 
 class Source(Protocol):
-    """A simulated system, run after run.
+    """A simulated system as a source of runs.
 
     ``full``: requests that fill it, so that more must wait; a flooded start has at least twice as many.
     """

@@ -147,7 +147,7 @@ def _how(scenario: Training, replications: int) -> str:
 
 
 def in_days(seconds: float) -> str:
-    """A time in days, and one below two days in the unit that it is best read in.
+    """A time in days, or below two days in the unit that reads best.
 
     >>> in_days(2_592_000.0), in_days(600.0)
     ('30 days', '600 s')
@@ -219,7 +219,7 @@ def order_ranks(n: int, level: float, confidence: float = 0.95) -> tuple[int, in
 
 
 def replications_for(level: float, confidence: float = 0.95) -> int:
-    """How many it takes for ``order_ranks``.
+    """How many replications ``order_ranks`` needs.
 
     >>> replications_for(0.05), replications_for(0.95)
     (72, 72)

@@ -77,7 +77,7 @@ def replace_nodes(first: Floats, lifetime: Service, rng: np.random.Generator) ->
 
 @gaps.register
 def alternate(bursts: Bursts, rng: np.random.Generator) -> Iterator[float]:
-    """Calm and storm in turn, found in either as often as it lasts; Poisson failures in each."""
+    """Calm and storm in turn, from a stationary start; Poisson failures in each."""
     lengths = si(bursts.calm), si(bursts.storm)
     means = si(bursts.mtbf_calm), si(bursts.mtbf_storm)
     state = int(rng.random() * sum(lengths) >= lengths[0])

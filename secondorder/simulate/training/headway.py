@@ -1,4 +1,4 @@
-"""When a run that gets nowhere is given up."""
+"""When a run that makes no progress is given up."""
 
 from secondorder.errors import InfeasibleError
 

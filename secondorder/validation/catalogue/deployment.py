@@ -62,7 +62,7 @@ def agents() -> Serving:
 
 
 def one_deployment(scenario: Deployment, customers: int, seed: int, replication: int) -> Amounts:
-    """A replication: the requests past an eighth and before the last eighth, when others still came."""
+    """A replication: the requests between the first and the last eighth; others still arrived after them."""
     arrivals, lengths = (stream(seed, replication, cause) for cause in ("arrivals", "lengths"))
     drawn = scenario.serving.requests(customers, arrivals, lengths)
     kept = serve(scenario, drawn, seed=seed, replication=replication).requests.iloc[customers // 8 : -customers // 8]
@@ -138,7 +138,7 @@ def one_cache(scenario: CacheFeedback, customers: int, seed: int, replication: i
 
 
 def opposite(load: float) -> OppositeRoutes:
-    """Two engines in opposite order, each asked for this share of its budget."""
+    """Two engines in opposite order, each with a load of this share of its budget."""
     return OppositeRoutes(rate=load * 768 / 608)
 
 

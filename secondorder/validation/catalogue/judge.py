@@ -76,7 +76,7 @@ class Judged:
 
 
 def label(left_over: float, threshold: float) -> Verdict:
-    """What a share of the work that is left over says."""
+    """The label that a share of work left over gives."""
     return Verdict.DIVERGES if left_over > threshold else Verdict.STABLE
 
 

@@ -1,4 +1,4 @@
-"""Coverage: how often simulated 95 % intervals hold exact values computed elsewhere, over a file of them.
+"""Coverage: how often simulated 95 % intervals contain the exact values in a file.
 
 The file (CSV) has the columns ``name, parameters, quantity, value, how_computed``, ``parameters`` in
 JSON. Rows of one system and parameters share their simulations. Each row is simulated, or excluded for

@@ -1,4 +1,4 @@
-"""Services on which the intervals of ``simulate`` are tried: how often they hold a truth from far longer runs."""
+"""Services on which the intervals of ``simulate`` are tried: how often they contain a truth from far longer runs."""
 
 import math
 from collections import Counter

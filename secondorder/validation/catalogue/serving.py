@@ -20,7 +20,7 @@ from secondorder.workloads.models import models
 
 
 def serving(rate: float, law: Lengths | Empirical) -> Serving:
-    """An 8B model on one H100, whose engine is as textbooks have it: decided step by step, and nothing is kept."""
+    """An 8B model on an H100 with a textbook engine: a step is decided when the last has ended, no prefix is kept."""
     return Serving(
         model=models.llama_3_1_8b,
         accelerator=accelerators.h100_sxm,
@@ -34,7 +34,7 @@ def serving(rate: float, law: Lengths | Empirical) -> Serving:
 
 
 def one_service(scenario: Serving, customers: int, seed: int, replication: int) -> Amounts:
-    """A replication: the requests past an eighth and before the last eighth, when others still came."""
+    """A replication: the requests between the first and the last eighth; others still arrived after them."""
     requests = run(scenario, draw(scenario, customers, seed, replication)).requests
     kept = requests.iloc[customers // 8 : -customers // 8]
     found: dict[str, float] = {}
@@ -59,7 +59,7 @@ def one_at_a_time(rho: float, law: Lengths) -> Serving:
 
 
 def plain(scenario: Serving) -> Serving:
-    """An engine as the textbook has it: a step is decided when the one before it has ended, and nothing is kept."""
+    """A textbook engine: a step is decided when the one before it has ended, and no prefix is kept."""
     return replace(scenario, enable_prefix_caching=False, async_scheduling=False)
 
 
@@ -91,7 +91,7 @@ def constant_services(scenario: Serving) -> Amounts:
 
 
 def no_limit(rate: float, outputs: int) -> Serving:
-    """A slot for everybody, and steps of one length."""
+    """A slot for every request, and steps of one length."""
     return replace(
         plain(serving(rate, Lengths(input=64, output=Geometric(outputs)))),
         max_num_seqs=100_000,

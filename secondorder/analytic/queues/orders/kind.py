@@ -83,7 +83,7 @@ def is_markov(queue: Queue) -> bool:
 
 
 def has_wait(queue: Queue) -> bool:
-    """Whether services have a beginning of their own."""
+    """Whether a customer waits until a service begins and then runs without interruption."""
     match queue.discipline, queue.routing:
         case (ProcessorSharing() | Priorities(preemptive=True), _) | (_, ForkJoin()):
             return False
@@ -110,7 +110,7 @@ def with_waits(queue: Queue, wait: float) -> dict[str, float]:
 
 
 def quantiles(name: str, function: Callable[[float], Real]) -> dict[str, float]:
-    """The quantiles of a time; none where an inversion is refused for want of accuracy."""
+    """The quantiles of a time; none where the inversion is not accurate enough."""
     try:
         return {f"{name}_{label}": float(function(level)) for label, level in QUANTILES.items()}
     except InputError:

@@ -41,7 +41,7 @@ def max_rate(*, memory: Real, step: Real, token_steps: Real) -> Real:
 
 
 def full_cache_rate(*, memory: Real, step: Real, token_steps: Real, peak: Real) -> Real:
-    """Requests per second up to which every policy is stable that fills the cache within one peak and loses nothing.
+    """Requests per second up to which a policy is stable that keeps the cache full to within a peak and loses no work.
 
     ``mu (1 - peak/M)``, ``peak`` the most tokens that any request holds. *Bound* from below, by our reading of the same
     source: a policy must lose no progress.
@@ -54,7 +54,7 @@ def full_cache_rate(*, memory: Real, step: Real, token_steps: Real, peak: Real) 
 
 
 def peak_reserved_rate(*, memory: Real, step: Real, peak: Real, steps: Real) -> Real:
-    """Requests per second of an engine that keeps room for each one's longest from its first step on.
+    """Requests per second of an engine that reserves the peak of each request from its first step on.
 
     ``floor(M/peak)/(steps b)``: as many at once as fit, each for its ``steps``. *Exact* where all requests are equal.
 

@@ -1,4 +1,4 @@
-"""Several classes of requests in one cache: rates that are necessary, and a rule that suffices."""
+"""Several classes of requests in one cache: a necessary condition on their rates, and a rule that suffices."""
 
 import math
 from collections.abc import Sequence

@@ -8,7 +8,8 @@ from secondorder.errors import InputError
 
 
 def idle_share(*, batch: int, mean: float, sd: float, replicas: int, correlation: float = 0.0) -> float:
-    """Share of the replicas' time that they wait for the slowest, where a step takes as long as its tokens are many.
+    """Share of the replicas' time spent waiting for the slowest, where the time of a step is proportional to its
+    tokens.
 
     ``s z_G/(B mu + s z_G)``, ``s = sigma sqrt(B (1 + (B - 1) r))``: ``batch`` requests of ``mean`` tokens with ``sd``
     on each of ``replicas``, correlated by ``r`` inside a replica. *Approximation* by the central limit theorem: ages

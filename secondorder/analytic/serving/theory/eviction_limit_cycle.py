@@ -1,4 +1,4 @@
-"""The limit cycle of an engine whose evicted requests begin again."""
+"""The limit cycle of an engine whose evicted requests restart from nothing."""
 
 from secondorder.analytic.arguments import Real, plain, positive
 

@@ -30,7 +30,8 @@ def least_completion_sum(volumes: npt.ArrayLike, *, memory: float) -> float:
 
 
 def competitive_ratio(largest_share: Real) -> Real:
-    """Sum of completion times of smallest volume first over the best one's, at most: ``1 + 2/(1 - alpha)``.
+    """Upper bound of the sum of completion times of smallest volume first over that of the best order: ``1 + 2/(1 -
+    alpha)``.
 
     ``alpha``: the largest peak of a request over the memory. *Bound*. *Source*: as for ``least_completion_sum``.
 

@@ -252,7 +252,7 @@ def alone(results: Results, context: int, steps: int) -> int:
 
 @inlined
 def timed(e: Engine, times: StepTimes, P: int, A: int, C: int, D: int, K: int, S: int) -> int:
-    """Time of a step that is only imagined; if the model has no time for it, the engine stops."""
+    """Time of a hypothetical step; if the model has no time for it, the engine stops."""
     lasts = duration(times, P, A, C, D, K, S)
     if lasts < 0:
         e.failed = 1

@@ -293,7 +293,7 @@ def end(state: State, work: Workload, results: Results, which: int, steps: int, 
 
 @inlined
 def complete(state: State, results: Results, k: int, steps: int) -> None:
-    """Let a request leave, which has its last token after this many more steps."""
+    """Let a request leave whose last token comes after this many more steps."""
     e, slot = state.engine[0], state.slots[k]
     if e.accounts:
         end_request(state, results, k, e.steps + steps)

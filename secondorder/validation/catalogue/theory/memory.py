@@ -82,7 +82,7 @@ def completions(case: Cached, customers: int, seed: int, replication: int) -> Am
 
 
 def left_over(case: Cached, customers: int, seed: int, replication: int) -> Amounts:
-    """Share of the requests of the second half of the time that are more inside at its end than at its beginning."""
+    """Growth of the number inside over the second half of the time, as a share of the requests that arrive in it."""
     assert case.rate is not None
     arrivals, lengths = (stream(seed, replication, cause) for cause in ("arrivals", "lengths"))
     arrival = arrivals.exponential(STEP / case.rate, customers).cumsum()
@@ -122,7 +122,7 @@ def beyond_the_cache(case: Cached) -> Amounts:
 
 
 def beyond_the_reserve(case: Cached) -> Amounts:
-    """Where ages fall in step: no more than with the peak reserved."""
+    """Where the ages of requests synchronise: no more than with the peak reserved."""
     assert case.rate is not None
     return {"left_over": max(0.0, 1 - reserved(case)["completions"] / case.rate)}
 

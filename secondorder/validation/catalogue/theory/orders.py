@@ -63,7 +63,7 @@ def _volumes(prompts: Integers, outputs: Integers) -> Integers:
 
 @dataclass(frozen=True, kw_only=True)
 class Watermarks:
-    """An engine on demand near its limit, whose admissions leave these shares of the cache free.
+    """An engine near its limit that allocates blocks on demand; its admissions leave these shares of the cache free.
 
     - ``strictly``: whether neighbours that are equal are out of order.
     """

@@ -19,7 +19,7 @@ def virtual_station(scenario: OppositeRoutes) -> Amounts:
 
 
 def network(scenario: OppositeRoutes, steps: int, seed: int, replication: int) -> Amounts:
-    """Share of the requests of the second half of the steps that are more inside at the end than at its beginning."""
+    """Growth of the number inside over the second half of the steps, as a share of the requests that arrive in it."""
     inside = numbers(scenario, steps, seed=seed, replication=replication)
     half = steps // 2
     return {"left_over": (inside[-1] - inside[half]) / (2 * scenario.rate * (steps - half))}
@@ -54,7 +54,7 @@ def two_branches(scenario: CacheFeedback) -> Amounts:
 
 
 def both_starts(scenario: CacheFeedback, requests: int, seed: int, replication: int) -> Amounts:
-    """Of both starts the share of the requests of the second half of the time that are more inside at its end.
+    """For both starts, the growth of the number inside over the second half of the time, as a share of its arrivals.
 
     The bad start is a backlog that fills the cache.
     """
