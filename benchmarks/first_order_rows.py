@@ -148,8 +148,8 @@ ROWS = (
         recorded=0.005194159837611941,
         page="0.8 ms",
         why="It reads the whole embedding table for one row, and adds 0.32 ms for launching kernels.",
-        derivation="16.06 GB of weights less 1.05 GB of embedding and .27 GB of cache over 3.35 TB/s; .8 ms would take"
-        " a memory of 20 TB/s.",
+        derivation="16.06 GB of weights less 1.05 GB of embedding and 0.27 GB of cache over 3.35 TB/s; 0.8 ms would"
+        " need a bandwidth of 20 TB/s.",
         band=(
             lambda: so.roofline(llama, h100, input_tokens=1, context_tokens=2047, **whole).latency,
             lambda: (
@@ -431,8 +431,8 @@ ROWS = (
         recorded=[362555819488.0, 108258944488.0, 63756991363.0, 21374178863.0],
         page="362, 108, 64, 21 GB",
         why="They agree within 2 %: its extra buffers.",
-        derivation="18 bytes a parameter over 8 ranks; ZeRO 1, 2 and 3 shard 12, 14 and all 18 of them over 32; 10.3 GB of"
-        " activations.",
+        derivation="18 bytes a parameter over 8 ranks; ZeRO 1, 2 and 3 shard 12, 14 and all 18 of them over 32; 10.3 GB"
+        " of activations.",
     ),
     Row(
         workflow="Training memory",

@@ -150,7 +150,7 @@ def _in_processes(
             if losses == LOSSES:
                 given = f"workers that were killed {LOSSES} times in succession"
                 remedy = "take fewer of them if the memory is short"
-                raise InputError("jobs", given=given, expected="workers that run on", remedy=remedy) from None
+                raise InputError("jobs", given=given, expected="workers that keep running", remedy=remedy) from None
 
 
 @contextmanager
@@ -257,7 +257,7 @@ def _on_cluster(action: Callable[[Item], Result], items: Sequence[Item], address
                     raise OSError  # the scheduler is gone
                 yield result
         except (CancelledError, KilledWorker, OSError):
-            expected = "a scheduler and workers that run on"
+            expected = "a scheduler and workers that keep running"
             raise InputError("cluster", given=f"{address}, which was lost", expected=expected) from None
 
 

@@ -140,7 +140,7 @@ def _search(scenario: Capacity, known: Callable[[int], Tail], first: int) -> int
         amount, allowed = known(most).amounts[missed[0]], objectives[missed[0]]
         raise InfeasibleError(
             f"{scenario.name}: {missed[0]} is {pretty(amount, 's')} on a replica that is nearly idle, "
-            f"{pretty(allowed, 's')} are allowed; no number of replicas keeps the objective: "
+            f"{pretty(allowed, 's')} are allowed; no number of replicas meets the objective: "
             "use a faster replica, or allow more"
         )
     found = least(lambda replicas: not known(replicas).missed(objectives), start=first, most=most)

@@ -81,7 +81,7 @@ def required(
     if most <= overhead:
         raise InfeasibleError(
             f"{model.name} in {pretty(most, 's')}: its {count.layers} layers' overhead alone takes "
-            f"{pretty(overhead, 's')} on any part; use a larger objective, or a smaller kernel_overhead"
+            f"{pretty(overhead, 's')} on any accelerator; use a larger objective, or a smaller kernel_overhead"
         )
     left = most - overhead
     return Required(
@@ -239,7 +239,7 @@ def _last(at: Callable[[int], RooflineAnswer | None], good: Callable[[RooflineAn
     low, high = 1, 2
     while (found := at(high)) is not None and good(found):
         if high >= LARGEST_BATCH:
-            raise InputError("batch_size", given="no limit", expected="a part whose memory or latency sets one")
+            raise InputError("batch_size", given="no limit", expected="an accelerator that limits it")
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2

@@ -190,8 +190,8 @@ def _second(scenario: SharedCluster) -> Iterator[Rung]:
     if scenario.rate >= saturation:
         if in_order and isinstance(law, Exponential):
             raise Unstable(
-                f"{scenario.name}: {3600 * scenario.rate:.4g} job/hour, where gangs that block each other get "
-                f"through {3600 * saturation:.4g}, {saturation / scenario.work_bound:.1%} of what the accelerators "
+                f"{scenario.name}: {3600 * scenario.rate:.4g} job/hour offered, but gangs that block each other "
+                f"saturate at {3600 * saturation:.4g}, {saturation / scenario.work_bound:.1%} of what the accelerators "
                 f"could: the queue grows without limit; use a lower arrival rate or the policy easy"
             )
         return

@@ -166,7 +166,7 @@ def _document(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise Refused("400 Bad Request", "the body is no JSON object")
+        raise Refused("400 Bad Request", "the body is not a JSON object")
     return found
 
 

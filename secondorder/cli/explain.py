@@ -53,7 +53,7 @@ def explain(
             metavar="EFFECT",
             negative="",
             show_default=False,
-            help="Effect that stays on, since the formula is for a system that has it; may be given more than once.",
+            help="Effect that stays on, because the formula includes it; may be repeated.",
         ),
     ] = (),
     longest_prompt: Annotated[

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 TITLE = """List the layouts of a training job that fit a cluster, fastest first.
 
-Ranks them by the closed form of the mean step time, over
-tensor, pipeline and
-data parallelism, microbatch, ZeRO stage and recomputation.
+Varies tensor, pipeline and data parallelism, microbatch, ZeRO stage and
+recomputation; ranks layouts by the closed form of the mean step time.
 """
 EXAMPLE = """\
 Example:

@@ -57,7 +57,7 @@ def _command() -> Callable[..., None]:
     points = _points()
 
     def map(
-        name: Annotated[str, Parameter(help="The map to show, mm1.", show_default="a list of all")] = "",
+        name: Annotated[str, Parameter(help="The map to show, such as mm1.", show_default="a list of all")] = "",
         plan: Annotated[
             str | None, Parameter(help="Plan whose scenario is the point; - for standard input.", show_default="none")
         ] = None,

@@ -48,20 +48,20 @@ LINK = "link_bandwidth"
 NO_SETTINGS = ("model", "accelerator", "arrivals", "lengths", "name")
 """Fields of a service that the run itself gives."""
 
-Results = Annotated[
-    tuple[str, ...],
+Result = Annotated[
+    str,
     Parameter(
         metavar="RESULT",
-        help="Results of vLLM bench, GuideLLM, AIPerf, inference-perf, InferenceX or BLIS, CSV, folders.",
+        help="Results of vLLM bench, GuideLLM, AIPerf, inference-perf, InferenceX or BLIS; CSV files; folders.",
     ),
 ]
-Model = Annotated[str, Parameter(group=REQUIRED, metavar="NAME", help="Language model that ran, llama_3_1_8b.")]
-Card = Annotated[str, Parameter(group=REQUIRED, metavar="NAME", help="Accelerator that it ran on, h100_sxm.")]
+Model = Annotated[str, Parameter(group=REQUIRED, metavar="NAME", help="Language model that ran (llama_3_1_8b).")]
+Card = Annotated[str, Parameter(group=REQUIRED, metavar="NAME", help="Accelerator that it ran on (h100_sxm).")]
 Setting = Annotated[
     list[str] | None,
     Parameter(
         group=RUN, metavar="FIELD=VALUE", negative="",
-        help="Setting of the engine that the file does not state, num_gpu_blocks=2588; may be repeated.",
+        help="Setting of the engine that the file does not state, such as num_gpu_blocks=2588; may be repeated.",
     ),
 ]  # fmt: skip
 Unit = Annotated[
@@ -118,7 +118,7 @@ def _card(name: str, changes: dict[str, Any]) -> "tuple[Accelerator, dict[str, A
 
 
 def calibrate(
-    *results: str,
+    *results: Result,
     model: Model,
     accelerator: Card,
     fitted: Annotated[
@@ -158,7 +158,7 @@ def calibrate(
 
 
 def replay(
-    *results: str,
+    *results: Result,
     model: Model,
     accelerator: Card,
     step_time: Annotated[
@@ -222,7 +222,9 @@ def emulate(
     *,
     which: Which = None,
     port: Annotated[int, Parameter(group=RUN, converter=at_least(1), help="Port on 127.0.0.1.")] = 8000,
-    model_name: Annotated[str, Parameter(group=RUN, metavar="NAME", help="Name that clients ask for.")] = "emulated",
+    model_name: Annotated[
+        str, Parameter(group=RUN, metavar="NAME", help="Model name that clients ask for.")
+    ] = "emulated",
     characters_per_token: Annotated[
         float, Parameter(group=RUN, metavar="NUMBER", help="Characters of a text prompt that count as one token.")
     ] = 4.0,

@@ -137,7 +137,7 @@ def _replications(default: str) -> Parameter:
 
 
 def _margin(default: str) -> Parameter:
-    text = "How far off a formula may be and still agree, as a share."
+    text = "Largest relative error with which a formula agrees, as a share."
     return Parameter(group=SIMULATION, converter=share, metavar="SHARE", help=text, show_default=default)
 
 

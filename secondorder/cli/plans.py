@@ -52,7 +52,7 @@ Example:
 
   secondorder {verb} {" ".join(["plan.toml", options]).strip()}
 
-where plan.toml holds
+where plan.toml contains
 
   [serving]
   model = "llama_3_1_8b"
@@ -169,7 +169,7 @@ def check(
         bool,
         Parameter(
             group=SIMULATION,
-            help="Judge by simulation where there is one; else by closed forms.",
+            help="Judge by simulation where there is one, otherwise by closed forms.",
             show_default=truth,
         ),
     ] = True,
@@ -254,7 +254,9 @@ def sweep(
     which: Which = None,
     metric: Annotated[
         list[str] | None,
-        Parameter(group=OUTPUT, metavar="NAME", help="Only this metric, ttft_p99; may be repeated.", negative=""),
+        Parameter(
+            group=OUTPUT, metavar="NAME", help="Only this metric, such as ttft_p99; may be repeated.", negative=""
+        ),
     ] = None,
     simulate: Annotated[
         bool,

@@ -39,7 +39,7 @@ markov, "renewal LAW", "closed 20 exponential 10s".
 QUEUE = Group("Queue", sort_key=2)
 Metrics = Annotated[
     list[str] | None,
-    Parameter(group=OUTPUT, metavar="NAME", help="Only this metric, wait_p99; may be repeated.", negative=""),
+    Parameter(group=OUTPUT, metavar="NAME", help="Only this metric, such as wait_p99; may be repeated.", negative=""),
 ]
 
 

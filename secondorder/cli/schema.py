@@ -20,7 +20,8 @@ Examples:
 def schema(
     *,
     table: Annotated[
-        str | None, Parameter(metavar="NAME", help="Only the schema of this table, training.", show_default="all")
+        str | None,
+        Parameter(metavar="NAME", help="Only the schema of this table, such as training.", show_default="all"),
     ] = None,
     output: Annotated[
         str | None, Parameter(group=OUTPUT, metavar="FILE", help="File to write instead of standard output.")

@@ -1,4 +1,4 @@
-"""``secondorder search``: the cheapest layout of a service that keeps objectives at a rate."""
+"""``secondorder search``: the cheapest layout of a service that meets objectives at a rate."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from secondorder.scenarios.serving import Serving
     from secondorder.studies.candidates import Found
 
-TITLE = """Find the cheapest layout of a service that keeps objectives at a rate.
+TITLE = """Find the cheapest layout of a service that meets objectives at a rate.
 
-Varies accelerator, tensor parallel size, precision, the token budget of a
-step, replicas, prefill apart from decode, and region. Closed forms size every candidate; the cheapest ones are
-simulated.
+Varies accelerator, tensor-parallel size, precision, the token budget of a
+step, replicas, prefill apart from decode, and region. Closed forms size every
+candidate; the cheapest ones are simulated.
 """
 EXAMPLE = """\
 Example:
@@ -97,13 +97,13 @@ def _command() -> Callable[..., None]:
                 "NAMES",
             ),
         ] = "",
-        facility: Annotated[str, _candidates("Site whose PUE is taken in the regions.", "NAME")] = "survey_average",
+        facility: Annotated[str, _candidates("Site whose PUE is used in all regions.", "NAME")] = "survey_average",
         power_overhead: Annotated[
             float, _candidates("Rated power of a server over that of its accelerators, in the regions.", "NUMBER")
         ] = 1.8,
-        budget: Annotated[str | None, _candidates("Most that all replicas may cost.", "PRICE")] = None,
+        budget: Annotated[str | None, _candidates("Limit on the cost of all replicas together.", "PRICE")] = None,
         contenders: Annotated[
-            int, Parameter(group=SIMULATION, converter=at_least(0), help="Candidates that are simulated.")
+            int, Parameter(group=SIMULATION, converter=at_least(0), help="Candidates to simulate.")
         ] = 3,
         num_prompts: Annotated[
             int,

@@ -36,7 +36,9 @@ def sensitivity(
     which: Which = None,
     field: Annotated[
         list[str] | None,
-        Parameter(group=CHOICE, metavar="FIELD", help="Only this field, arrivals.rate; may be repeated.", negative=""),
+        Parameter(
+            group=CHOICE, metavar="FIELD", help="Only this field, such as arrivals.rate; may be repeated.", negative=""
+        ),
     ] = None,
     by: Annotated[
         float,

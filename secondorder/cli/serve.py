@@ -217,12 +217,9 @@ def _with_log(given: Given, engine_log: str | None) -> Given:
 
 
 def _command() -> Callable[..., None]:
-    from secondorder.plans.fields import shown_fields
-    from secondorder.scenarios.serving import Serving
-
     own, aliases = flags()
     every = [*own, *aliases]
-    help = shown_fields(Serving)["goodput"].text
+    help = "Latency limit of a good request, such as ttft:200ms; also tpot and e2el; may be repeated."
     objectives = Parameter(group=WORKLOAD, metavar="METRIC:TIME...", help=help, negative="")
 
     def serve(

@@ -46,7 +46,7 @@ def zoo(
         ),
     ] = "",
     name: Annotated[
-        str, Parameter(help="An entry to show, h100_sxm, or a part of the names to list, h100.", show_default="all")
+        str, Parameter(help="An entry to show (h100_sxm), or a part of the names to list (h100).", show_default="all")
     ] = "",
     /,
     *,
@@ -63,7 +63,9 @@ def zoo(
     sort: Annotated[
         str | None,
         Parameter(
-            group=CHOICE, metavar="FIGURE", help="Figure to sort by, memory_bandwidth; numbers in descending order."
+            group=CHOICE,
+            metavar="FIGURE",
+            help="Figure to sort by, such as memory_bandwidth; numbers in descending order.",
         ),
     ] = None,
     out: Output = PRINTED,

@@ -108,7 +108,7 @@ class Bursts(Checked):
         """Set the mean time between failures in calm so that the one of all is as stated."""
         calm, storm, fastest = si(self.calm), si(self.storm), si(self.mtbf_storm)
         if si(self.mtbf_calm) > 0:
-            raise InputError("overall", given="one beside mtbf_calm", expected="one of the two")
+            raise InputError("overall", given="a value together with mtbf_calm", expected="one of the two")
         if 0 in (calm, storm, fastest, overall):
             raise InputError("overall", given="a time of 0 s", expected="positive times beside it")
         rest = (calm + storm) / overall - storm / fastest

@@ -74,7 +74,7 @@ class PlanFile:
 def read_plan(name: str | PathLike[str]) -> PlanFile:
     """The scenarios of a plan file, and what must hold of them.
 
-    Errors: ``FileError`` for a file that is no TOML, ``InputError``, which names the file and the key, for what no
+    Errors: ``FileError`` for a file that is not TOML, ``InputError``, which names the file and the key, for what no
     scenario can have.
 
     >>> from tempfile import TemporaryDirectory
@@ -136,6 +136,6 @@ def _tables(name: str) -> dict[str, object]:
         given = reasons.get(type(error), error.strerror or "an unreadable file")
         raise FileError(name, given=given, expected=expected) from None
     except RecursionError:
-        raise FileError(name, given="brackets within brackets without end", expected=expected) from None
+        raise FileError(name, given="too many brackets within brackets", expected=expected) from None
     except ValueError as error:  # not TOML, or not even text
-        raise FileError(name, given=f"no TOML ({error})", expected=expected) from None
+        raise FileError(name, given=f"text that is not TOML ({error})", expected=expected) from None

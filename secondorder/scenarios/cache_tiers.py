@@ -68,7 +68,7 @@ class CacheTier(Checked):
 class CacheTiers(Spelled):
     """Tiers, the fastest first; lines of text become the tiers that they spell.
 
-    A block that one tier reuses goes down to the next one; from the last it is gone.
+    A block that one tier evicts goes down to the next one; one that the last tier evicts is gone.
 
     - ``tiers``: the tiers.
 

@@ -36,7 +36,7 @@ class Capacity(Checked):
     - ``tpot_p99``: limit on the p99 of the time per output token after the first ("50 ms").
     - ``e2el_p99``: limit on the p99 of the time to the last token ("5 s").
     - ``price``: price of one accelerator ("2 USD/hour"); without it no cost is shown.
-    - ``router``: rule that picks a replica (least-outstanding); each request goes to one at random if not given.
+    - ``router``: rule that picks a replica (least-outstanding); random if not given.
     - ``name``: name of the scenario in results.
 
     At least one of the three objectives is required. A random split of Poisson arrivals is Poisson, so that a replica

@@ -46,7 +46,7 @@ class Deployment(Checked):
     - ``report_interval``: time between two reports of the replicas' load to the router; 0 s is always up to date.
     - ``max_outstanding``: requests that a replica takes at once, queued ones included; it refuses more; no limit if not
       given.
-    - ``autoscaler``: how many replicas are on ("20 most=8 start=2 min"), the target of outstanding requests first;
+    - ``autoscaler``: target of outstanding requests for each replica, and its limits ("20 most=8 start=2 min");
       ``replicas`` are on at the start.
     - ``clients``: clients who wait for their answers: a number of users ("users 32 think=10 s") or sessions of several
       turns ("sessions 5 think=10 s"); independent requests if not given.

@@ -32,5 +32,5 @@ def _read(path: str | Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(path, encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        given = getattr(error, "strerror", None) or "a file that is no TOML"
+        given = getattr(error, "strerror", None) or "a file that is not TOML"
         raise InputError("step_time", given=f"{path}: {given}", expected="a profile of secondorder calibrate") from None

@@ -60,7 +60,8 @@ class Serving(Checked):
     - ``priorities``: share of the requests of each priority, the lower the more urgent ("0=0.2 1=0.8"); 0 for all if
       not given, or those of a trace.
     - ``precision``: number format of weights and arithmetic, such as bf16 or fp8.
-    - ``kv_precision``: number format of the KV cache; the model's own 16 bits if not given, whatever the weights have.
+    - ``kv_precision``: number format of the KV cache; if not given, the model's own 16 bits, whatever the precision of
+      the weights.
     - ``tensor_parallel_size``: accelerators that share each layer.
     - ``pipeline_parallel_size``: stages of ``tensor_parallel_size`` accelerators, each with an equal share of the
       layers; as many batches are under way at once.
@@ -85,12 +86,12 @@ class Serving(Checked):
     - ``watermark``: share of the blocks that an admission leaves free while others run.
     - ``scheduler_reserve_full_isl``: whether a prompt is admitted only if all of it fits in the free blocks; else only
       what the step computes must.
-    - ``scheduling_policy``: "fcfs" or "priority": the lowest priority goes first, and the last is preempted first.
+    - ``scheduling_policy``: "fcfs" or "priority": the lowest number goes first, the highest is preempted first.
     - ``prefill_schedule_interval``: steps from one with prefill to the next, unless requests are left waiting.
     - ``enable_chunked_prefill``: whether a prompt may be spread over several steps.
     - ``enable_prefix_caching``: whether blocks of finished requests are kept; the least recently used go first. On if
       not given, unless the engine's version does not keep those of the model.
-    - ``cache_tiers``: tiers below the cache, which take the blocks that it reuses and bring them back over their link
+    - ``cache_tiers``: tiers below the cache, which take the blocks that it evicts and bring them back over their link
       ("host 200 GB 25 GB/s, disk 2 TB 5 GB/s"); none if not given.
     - ``async_scheduling``: whether a step is scheduled while the one before it runs; on if not given.
     - ``engine``: engine and version whose rules hold: "vllm 0.19", "vllm 0.24" or "vllm 0.33".

@@ -92,7 +92,7 @@ class TwoLevelCheckpoint(_Checkpoint):
     - ``write``: time that a light write stops the work ("2 s").
     - ``every``: two levels: every N-th checkpoint is durable.
     - ``durable_write``: two levels: time of the durable write ("60 s"); what the storage takes if not given.
-    - ``light_share``: two levels: share of failures that the light checkpoint mends.
+    - ``light_share``: two levels: share of failures from which the light checkpoint can recover.
     - ``light_restart``: two levels: time of a restart from the light checkpoint ("30 s").
 
     A share ``light_share`` of the failures can be made good from the light one, with ``light_restart``;

@@ -123,7 +123,7 @@ def _search(scenario: Capacity, run: Runs) -> int:
             }
             told = ", ".join(f"{metric} {pretty(amount, 's')}" for metric, amount in missed.items())
             raise InfeasibleError(
-                f"{scenario.name}: {told} on a replica that is nearly idle; no number of replicas keeps the objective: "
+                f"{scenario.name}: {told} on a replica that is nearly idle; no number of replicas meets the objective: "
                 "use a faster replica, or allow more"
             )
         low, high = high, 2 * high

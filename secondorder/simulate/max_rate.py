@@ -131,7 +131,7 @@ def _refuse(scenario: MaxRate, answer: Answer) -> None:
     missed = {m: answer.best(m).amount for m, most in scenario.objectives.items() if answer.best(m).amount > most}
     said = ", ".join(f"{metric} {pretty(amount, 's')}" for metric, amount in missed.items())
     raise InfeasibleError(
-        f"{scenario.name}: {said} on replicas that are nearly idle; no rate keeps the objectives: "
+        f"{scenario.name}: {said} on replicas that are nearly idle; no rate meets the objectives: "
         "use a faster replica, or allow more"
     )
 

@@ -75,8 +75,8 @@ def simulate_shared_cluster(scenario: SharedCluster, *, seed: int = 0, replicati
     saturation = saturation_rate(scenario, seed=seed, replications=replications) if in_order else None
     if saturation is not None and saturation.high is not None and scenario.rate >= saturation.high:
         raise Unstable(
-            f"{scenario.name}: {3600 * scenario.rate:.4g} job/hour, where gangs that block each other get "
-            f"through {3600 * saturation.mean:.4g}, {saturation.mean / scenario.work_bound:.1%} of what the "
+            f"{scenario.name}: {3600 * scenario.rate:.4g} job/hour offered, but gangs that block each other "
+            f"saturate at {3600 * saturation.mean:.4g}, {saturation.mean / scenario.work_bound:.1%} of what the "
             f"accelerators could: the queue grows without limit; use a lower arrival rate or the policy easy"
         )
     relaxation = _relaxation(scenario, scenario.work_bound if saturation is None else saturation.mean)
@@ -203,8 +203,8 @@ def backfill(jobs: Jobs, accelerators: int, overestimate: float = 1.0) -> Floats
 def _check_line(line: Sized) -> None:
     if len(line) > LONGEST_LINE:
         raise Unstable(
-            f"shared cluster: {LONGEST_LINE:,} jobs wait: the queue grows without limit, or is too near to "
-            f"that to be simulated; use a lower arrival rate"
+            f"shared cluster: {LONGEST_LINE:,} jobs wait: the queue grows without limit, or the load is too near to "
+            f"saturation to be simulated; use a lower arrival rate"
         )
 
 

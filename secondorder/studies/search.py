@@ -98,14 +98,14 @@ def search(
     found = sorted((each for each in found if each.cost * cheapest <= most), key=by_cost)
     if not found:
         why = "; ".join(list(refused.values())[:2]) or f"the cheapest costs more than {budget}"
-        raise InfeasibleError(f"no layout keeps the objectives: {why}")
+        raise InfeasibleError(f"no layout meets the objectives: {why}")
     runs = Runs(replications=replications, seed=seed, jobs=jobs, keeping=keeping)
     tried = [(each.scenario.name, simulated(each, rule, requests, runs)) for each in found[:contenders]]
     refused |= {name: _MISSED for name, each in tried if each is None}
     kept = [each for _, each in tried if each is not None]
     put = [each for part in (kept, found[contenders:]) for each in placed(part, places) if each.cost <= most]
     if not put:
-        raise InfeasibleError(f"no layout keeps the objectives in the simulation: {contenders} were tried; try more")
+        raise InfeasibleError(f"no layout meets the objectives in the simulation: {contenders} were tried; try more")
     return Found(tuple(put), refused)
 
 

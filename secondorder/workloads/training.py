@@ -43,11 +43,12 @@ class Layout(Checked):
     - ``micro_batch_size``: sequences that pass through the pipeline together.
     - ``schedule``: order of forward and backward passes in the pipeline.
     - ``interleaving``: chunks of the model on a stage, for interleaved only.
-    - ``zero_stage``: what data-parallel ranks share out: nothing (0), the optimiser's state (1), also gradients (2),
+    - ``zero_stage``: what is sharded over data-parallel ranks: nothing (0), the optimiser's state (1), also gradients
+      (2),
       also weights (3).
-    - ``recomputation``: activations computed again in the backward pass: none, attention's part that is quadratic in
+    - ``recomputation``: activations recomputed in the backward pass: none, attention's part that is quadratic in
       the sequence (selective), or all but the layers' inputs (full).
-    - ``sequence_parallel``: whether tensor-parallel ranks also share what lies between the split matrices.
+    - ``sequence_parallel``: whether tensor-parallel ranks also split the activations between the split matrices.
     - ``stage_layers``: layers of each chunk, in the model's order, if the chunks differ (7,14x8,7).
 
     Fused attention kernels recompute as selective does. 0 in ``stage_layers`` leaves a chunk with only the embedding or

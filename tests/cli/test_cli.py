@@ -200,7 +200,12 @@ REFUSED = {
     "a plan that is not there": (["solve", "no.toml"], 2, "no.toml: got no such file", "expected a plan (TOML)"),
     "a directory for a plan": (["solve", "."], 2, ".: got a directory", "expected a plan (TOML)"),
     "an empty plan": (["compare", "empty.toml"], 2, "empty.toml: got an empty plan", "a table [serving]"),
-    "a plan that is no TOML": (["simulate", "broken.toml"], 2, "broken.toml: got no TOML", "expected a plan (TOML)"),
+    "a plan that is not TOML": (
+        ["simulate", "broken.toml"],
+        2,
+        "broken.toml: got text that is not TOML",
+        "expected a plan (TOML)",
+    ),
     "no plan": (["solve"], 2, "solve: PLAN: got nothing", "expected a plan file such as plan.toml"),
     "a sweep of nothing": (
         ["sweep", "plan.toml"],

@@ -86,7 +86,7 @@ def test_what_is_no_plan_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
         (tmp_path / "pipe", "a pipe that brings nothing"),
         (Path("/dev/zero"), "a device"),
         (tmp_path, "a directory"),
-        (tmp_path / "nested.toml", "brackets within brackets without end"),
+        (tmp_path / "nested.toml", "too many brackets within brackets"),
         (tmp_path / "large.toml", "more than 10 MB"),
         (tmp_path / ("x" * 300), "File name too long"),
     ):

@@ -271,5 +271,5 @@ def test_a_plan_names_its_system(text: str, said: str, tmp_path: Path, monkeypat
 
 def test_bytes_that_are_no_text_are_no_plan(tmp_path: Path) -> None:
     (tmp_path / "plan.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match=r"got no TOML \("):
+    with pytest.raises(InputError, match=r"got text that is not TOML \("):
         read_plan(str(tmp_path / "plan.toml")).one()

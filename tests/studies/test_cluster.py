@@ -81,7 +81,7 @@ def test_a_cluster_gives_the_same_bits_and_a_lost_scheduler_loses_nothing_finish
     work = as_they_come(slow, range(20), cluster=address)
     next(work)
     processes[0].send_signal(signal.SIGKILL)
-    with pytest.raises(InputError, match="which was lost, expected a scheduler and workers that run on"):
+    with pytest.raises(InputError, match="which was lost, expected a scheduler and workers that keep running"):
         list(work)
 
 

@@ -56,7 +56,7 @@ def test_an_objective_below_an_idle_replica_is_infeasible():
     question = so.MaxRate(deployment=so.Deployment(serving=SMALL, replicas=2), ttft_p99="2 ms", requests=400)
     with pytest.raises(InfeasibleError, match=r"ttft_p99 is .* nearly idle"):
         so.solve(question)
-    with pytest.raises(InfeasibleError, match="nearly idle; no rate keeps the objectives"):
+    with pytest.raises(InfeasibleError, match="nearly idle; no rate meets the objectives"):
         so.simulate(question, replications=2)
 
 

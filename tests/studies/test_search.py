@@ -191,7 +191,7 @@ def test_prices_on_file_are_named_with_their_day():
 
 
 def test_what_cannot_be_is_said():
-    with pytest.raises(InfeasibleError, match=r"no layout keeps the objectives: .*nearly idle"):
+    with pytest.raises(InfeasibleError, match=r"no layout meets the objectives: .*nearly idle"):
         so.search(CHAT, rate="40 request/s", ttft_p99="1 ms", rentals=PRICES, tensor_parallel_sizes=(1,))
     with pytest.raises(InfeasibleError, match="the cheapest costs more than 1 USD/hour"):
         so.search(CHAT, **ASKED, rentals=PRICES, tensor_parallel_sizes=(1,), budget="1 USD/hour")

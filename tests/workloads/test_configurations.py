@@ -355,7 +355,7 @@ def test_a_file_that_is_absent_or_no_json_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "config.json"
     for content in (b"", b"{'model_type': 'llama'}", b"\xff\xfe\x00"):
         file.write_bytes(content)
-        with pytest.raises(FileError, match="got no JSON"):
+        with pytest.raises(FileError, match="got text that is not JSON"):
             from_config(file)
 
 

@@ -101,7 +101,7 @@ def _refuse(scenario: MaxRate, found: Mapping[str, float]) -> None:
     metric = max(found, key=lambda each: found[each] / scenario.objectives[each])
     raise InfeasibleError(
         f"{scenario.name}: {metric} is {pretty(found[metric], 's')} on a replica that is nearly idle, "
-        f"{pretty(scenario.objectives[metric], 's')} are allowed; no rate keeps the objectives: "
+        f"{pretty(scenario.objectives[metric], 's')} are allowed; no rate meets the objectives: "
         "use a faster replica, or allow more"
     )
 

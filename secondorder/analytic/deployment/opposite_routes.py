@@ -20,7 +20,7 @@ def throughput(scenario: OppositeRoutes) -> float:
     (1.0, 1.411765)
     """
     if scenario.load >= 1:
-        raise Unstable(f"{scenario.name}: each engine is asked for {scenario.load:.4g} of its budget; lower the rate")
+        raise Unstable(f"{scenario.name}: each engine has a load of {scenario.load:.4g} of its budget; lower the rate")
     offered = 2 * scenario.rate
     return min(offered, scenario.budget / sum(scenario.last)) if scenario.last_first else offered
 

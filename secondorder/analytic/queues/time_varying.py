@@ -47,9 +47,12 @@ def solve(*, arrival_rates: npt.ArrayLike, service_rate: float, servers: npt.Arr
     rates, count = np.asarray(arrival_rates, float), np.asarray(servers, float)
     mu, hour = one("service_rate", service_rate), one("hour", hour)
     if rates.shape != count.shape or rates.min() < 0 or not rates.sum():
-        raise InputError("arrival_rates", given=rates.tolist(), expected="one from 0 on an hour, as servers")
+        raise InputError("arrival_rates", given=rates.tolist(), expected="a rate of at least 0 an hour, as servers")
     if rates.sum() >= mu * count.sum():
-        raise Unstable(f"work for {rates.sum() / mu:.6g} servers in a cycle that has {count.sum():.6g}")
+        raise Unstable(
+            f"work of {rates.sum() / mu:.6g} server-hours in a cycle of {count.sum():.6g}: the queue grows without "
+            "limit; add servers or lower the rates"
+        )
     leaving = int(max(np.roll(count, 1) - count).clip(0))
     speed = float((rates + count * mu).max()) + leaving * mu
     if speed * hour > MOST_TERMS:

@@ -40,7 +40,7 @@ def good_state(scenario: CacheFeedback) -> tuple[float, float]:
         if scenario.rate * mean >= 1:
             raise Unstable(
                 f"{scenario.name}: {scenario.rate:.4g} request/s, of which {hit:.0%} find their context, are more than "
-                "the engine computes; lower the rate or use a larger cache"
+                "the engine can compute; lower the rate or use a larger cache"
             )
         scv = (hit * scenario.hit**2 + (1 - hit) * scenario.miss**2) / mean**2 - 1
         wait = float(single_server.mean_wait(arrival_rate=scenario.rate, mean_service=mean, service_scv=scv))

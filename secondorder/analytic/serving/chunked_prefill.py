@@ -88,7 +88,7 @@ def gap_law(serving: Serving, *, rate: float, decodes: float) -> tuple[Floats, F
     context = number * demand(serving).decode_context
     queue = PrefillQueue(scenario=serving, rate=rate, decodes=number, decode_context=context)
     if queue.fill[0] >= 1:
-        raise Unstable(f"{serving.name}: more prompt tokens arrive in a step than the budget takes; raise it")
+        raise Unstable(f"{serving.name}: more prompt tokens arrive in a step than its budget; raise the budget")
     law = queue.backlog[0]
     return queue.step_seconds[0, np.minimum(np.arange(len(law)), queue.cap)], law
 

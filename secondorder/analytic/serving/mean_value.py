@@ -115,7 +115,9 @@ class _Means:
             rows = batch + tokens / self.need.prompt
             following = float(self.scenario.step_seconds(tokens, pairs * tokens, tokens, batch, context, rows))
             if tokens > self.scenario.settings.max_num_batched_tokens:
-                raise Unstable(f"{self.scenario.name}: more prompt tokens arrive in a step than the budget takes")
+                raise Unstable(
+                    f"{self.scenario.name}: more prompt tokens arrive in a step than its budget; use a lower rate"
+                )
             if abs(following - seconds) < 1e-9 * seconds:
                 break
             seconds = following

@@ -178,7 +178,7 @@ def read_json(path: Path, expected: str) -> Mapping[str, object]:
         remedy = "download it from the model's page, or take a model of the zoo"
         raise FileError(str(path), given=reason, expected=expected, remedy=remedy) from None
     except (ValueError, RecursionError) as error:
-        raise FileError(str(path), given=f"no JSON ({error})", expected=expected) from None
+        raise FileError(str(path), given=f"text that is not JSON ({error})", expected=expected) from None
     if not isinstance(values, dict):
         raise FileError(str(path), given=f"a JSON {type(values).__name__}", expected="a JSON object of keys")
     return values
