@@ -21,7 +21,7 @@ from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving import draw, run
 from secondorder.validation.averaged_schedules import Equations, FixedPoint, fixed_point
 from secondorder.validation.measured import MeasuredRun
-from secondorder.validation.misfits import FAR, told_misfits
+from secondorder.validation.misfits import told_misfits
 from secondorder.validation.replayed_steps import METRICS, StepLog, summary, sums
 from secondorder.workloads.transformer import Transformer
 
@@ -32,6 +32,8 @@ Rows = npt.NDArray[np.bool_]
 
 CONSTANTS = ("memory", "arithmetic", "attention", "per_sequence", "prefill_step", "front_end")
 """What is fitted: the inverses of three efficiencies, and three times in s."""
+FLOOR = "expert_floor"
+"""What is fitted for a mixture in the place of ``per_sequence``: its experts' floor is the larger part of a step."""
 LEAST = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
 """No efficiency is above 1, no time below 0."""
 FEWEST = 10
@@ -79,7 +81,8 @@ def calibrate(
 
     ``t = memory w + arithmetic a + attention c + per_sequence D + prefill_step [P > 0] + rest``: ``w``, ``a`` and ``c``
     are the seconds of loading, matrix products and cache reads at the datasheet's rates; floors, all-reduces and the
-    arithmetic of attention (``rest``) stay as published. ``front_end`` is added to each first token.
+    arithmetic of attention (``rest``) stay as published. ``front_end`` is added to each first token. Of a mixture
+    ``expert_floor`` times its layers with experts is fitted instead of ``per_sequence D``: fused kernels differ most.
 
     ``fitted``: share of each run's requests, in order of arrival, that the loss counts; the whole run is replayed, and
     the others are held out. ``changes``: settings of the engine that the files do not state.
@@ -110,17 +113,18 @@ def calibrate(
     point = fixed_point(equations, _start(start, scenarios[0]), LEAST)
     constants, wide = point.constants, _half_widths(point)
     found = _step_time(start, constants, scenarios[0])
-    front_end = float(constants[5])
+    front_end, names = float(constants[5]), _names(model)
     replays = [replay(each, replace(scenario, step_time=found), front_end) for each, scenario in pairs]
     errors = _errors(runs, replays, chosen)
-    _check_possible(constants, errors, scenarios[0])
+    if (constants[:2] <= LEAST[:2]).all():
+        _check_possible(runs, scenarios)
     return Fit(
         step_time=found,
         front_end=front_end,
-        constants=dict(zip(CONSTANTS, constants.tolist(), strict=True)),
+        constants=dict(zip(names, constants.tolist(), strict=True)),
         intervals={
             name: (float(max(value - half, low)), float(value + half))
-            for name, value, half, low in zip(CONSTANTS, constants, wide, LEAST, strict=True)
+            for name, value, half, low in zip(names, constants, wide, LEAST, strict=True)
         },
         settled=point.settled,
         rounds=point.rounds,
@@ -139,17 +143,23 @@ def _check_enough(runs: Sequence[MeasuredRun], chosen: Sequence[Rows]) -> None:
             raise InputError("fitted", given=f"{count} {what}", expected=f"at least {FEWEST}")
 
 
-def _check_possible(constants: Floats, errors: "pd.DataFrame", scenario: Serving) -> None:
-    """Refuse a run that is faster than loading and arithmetic at the card's peaks allow."""
-    tokens = errors[(errors["metric"] == "tpot_mean") & (errors["rows"] == "fitted")]["error"].mean()
-    if (constants[:2] <= LEAST[:2]).all() and tokens > FAR:
-        card = f"{scenario.model.name} on {scenario.tensor_parallel_size} x {scenario.accelerator.name}"
-        raise InputError(
-            "runs",
-            given=f"times per token that {card} at its peaks exceeds by {tokens:.0%}",
-            expected="a run of this model, card, precision and tensor_parallel_size",
-            remedy="state what the file does not: tensor_parallel_size=2 (--setting tensor_parallel_size=2)",
-        )
+def _check_possible(runs: Sequence[MeasuredRun], scenarios: Sequence[Serving]) -> None:
+    """Refuse runs that are faster than loading and arithmetic at the card's peaks, without any floor."""
+    peaks = MeasuredRoofline(
+        memory_efficiency=1, bf16_efficiency=1, fp8_efficiency=1, fp4_efficiency=1, grouped_efficiency=1,
+        attention_memory_efficiency=1, attention_compute_efficiency=1, layer_floor="0 s", expert_floor="0 s",
+        prefill_floor="0 s", reduce_latency="0 s", second_phase="0 s", per_step="0 s", per_sequence="0 s",
+    )  # fmt: skip
+    for measured, scenario in zip(runs, scenarios, strict=True):
+        least = replay(measured, replace(scenario, step_time=peaks))["tpot"].mean()
+        if (over := float(least / measured.requests["tpot"].mean()) - 1) > 0:
+            card = f"{scenario.model.name} on {scenario.tensor_parallel_size} x {scenario.accelerator.name}"
+            raise InputError(
+                "runs",
+                given=f"times per token that {card} at its peaks exceeds by {over:.0%}",
+                expected="a run of this model, card, precision and tensor_parallel_size",
+                remedy="state what the file does not: tensor_parallel_size=2 (--setting tensor_parallel_size=2)",
+            )
 
 
 def _notes(runs: Sequence[MeasuredRun], replays: "Sequence[pd.DataFrame]") -> list[str]:
@@ -183,31 +193,39 @@ def _check_one_scheduler(scenarios: Sequence[Serving]) -> None:
             )
 
 
+def _names(model: Transformer) -> tuple[str, ...]:
+    """Of the constants that are fitted."""
+    return tuple(FLOOR if name == "per_sequence" and model.moe_layers else name for name in CONSTANTS)
+
+
 def _start(step_time: MeasuredRoofline, scenario: Serving) -> Floats:
     """The published constants."""
-    efficiency = step_time.efficiency_of(scenario.precision)
+    efficiency, model = step_time.efficiency_of(scenario.precision), scenario.model
+    fourth = si(step_time.expert_floor) if model.moe_layers else step_time.host.per_sequence
     return np.array(
         [
             1 / step_time.memory_efficiency, 1 / efficiency, 1 / step_time.attention_memory_efficiency,
-            step_time.host.per_sequence, scenario.model.layers * si(step_time.prefill_floor), 0.0,
+            fourth, model.layers * si(step_time.prefill_floor), 0.0,
         ]
     )  # fmt: skip
 
 
 def _step_time(start: MeasuredRoofline, constants: Floats, scenario: Serving) -> MeasuredRoofline:
     """The step time with these constants; other precisions keep their ratio to the run's."""
-    memory, arithmetic, attention, sequence, prefill, _ = constants.tolist()
+    memory, arithmetic, attention, fourth, prefill, _ = constants.tolist()
     ratio = 1 / arithmetic / start.efficiency_of(scenario.precision)
-    return replace(
+    found = replace(
         start,
         memory_efficiency=1 / memory,
         bf16_efficiency=min(start.bf16_efficiency * ratio, 1.0),
         fp8_efficiency=min(start.fp8_efficiency * ratio, 1.0),
         fp4_efficiency=min(start.fp4_efficiency * ratio, 1.0),
         attention_memory_efficiency=1 / attention,
-        per_sequence=f"{sequence!r} s",
         prefill_floor=f"{prefill / scenario.model.layers!r} s",
     )
+    if scenario.model.moe_layers:
+        return replace(found, expert_floor=f"{fourth!r} s")
+    return replace(found, per_sequence=f"{fourth!r} s")
 
 
 def _equations(
@@ -255,12 +273,17 @@ def _features(step_time: MeasuredRoofline, scenario: Serving, steps: Floats) -> 
         c.per_row * S * step_time.bf16_efficiency
     )
     cache = c.per_cached_token * (C + K) * step_time.attention_memory_efficiency
-    rest = c._replace(per_token=0.0, per_row=0.0, per_cached_token=0.0, per_decode=0.0, per_prefill_step=0.0)
+    mixture = scenario.model.moe_layers
+    rest = c._replace(per_token=0.0, per_row=0.0, per_cached_token=0.0, per_prefill_step=0.0)
+    if mixture:
+        rest = rest._replace(fixed=c.fixed - mixture * si(step_time.expert_floor))
+    else:
+        rest = rest._replace(per_decode=0.0)
     rest = rest._replace(weights=rest.weights._replace(bandwidth=np.inf, least=0.0), tile=0.0)
     others = np.asarray(measured_seconds(rest, P, A, C, D, K, S))
     if c.tile:
         others = others + np.maximum(c.tile - loading / step_time.memory_efficiency - c.per_token * (P + D), 0.0)
-    return np.column_stack([loading, matrices, cache, D, P > 0, others])
+    return np.column_stack([loading, matrices, cache, np.full(len(D), mixture) if mixture else D, P > 0, others])
 
 
 def _errors(runs: Sequence[MeasuredRun], replays: "Sequence[pd.DataFrame]", chosen: Sequence[Rows]) -> "pd.DataFrame":
@@ -287,13 +310,12 @@ def told(fit: Fit) -> str:
     """The fit in lines of text."""
     state = f"settled after {fit.rounds} replays" if fit.settled else f"NOT settled after {fit.rounds} replays"
     lines = [f"{len(fit.runs)} run(s) on {fit.accelerator}: {state}"]
-    for name, value in fit.constants.items():
+    for (name, value), bound in zip(fit.constants.items(), LEAST, strict=True):
         low, high = fit.intervals[name]
         if name in ("memory", "arithmetic", "attention"):
             text = f"efficiency {1 / value:.3f} [{1 / high:.3f}, {1 / low:.3f}]"
         else:
             text = f"{pretty(value, 's')} [{pretty(low, 's')}, {pretty(high, 's')}]"
-        least = fit.constants[name] <= LEAST[CONSTANTS.index(name)]
-        lines.append(f"  {name:<13} {text}{', at its bound' if least else ''}")
+        lines.append(f"  {name:<13} {text}{', at its bound' if value <= bound else ''}")
     lines += fit.notes
     return "\n".join(lines)

@@ -5,14 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import secondorder as so
 from secondorder.cli import main
 from secondorder.errors import InputError
 from secondorder.simulate.serving import draw, run
-from secondorder.validation.calibrate import LEAST, _check_possible
+from secondorder.validation.calibrate import _check_possible
+from secondorder.validation.measured import MeasuredRun
 from secondorder.validation.replay import replay
 
 TRUTH = so.MeasuredRoofline(memory_efficiency=0.7, bf16_efficiency=0.6, per_sequence="60 µs", prefill_floor="40 µs")
@@ -142,12 +142,34 @@ def test_a_run_without_times_between_tokens_is_refused(result: Path) -> None:
 
 def test_a_run_that_is_faster_than_its_card_can_be_is_refused(result: Path) -> None:
     """Two cards were taken for one: every efficiency was 1, and the replay still a third too slow."""
-    scenario = so.read_run(result).scenario(so.models.llama_3_1_8b, so.accelerators.h100_sxm)
-    errors = pd.DataFrame({"metric": ["tpot_mean"], "rows": ["fitted"], "error": [0.4]})
-    _check_possible(np.array([1.0, 1.2, 1.0, 0, 0, 0]), errors, scenario)
-    _check_possible(LEAST, errors.assign(error=0.05), scenario)
-    with pytest.raises(InputError, match=r"at its peaks exceeds by 40%, expected .* state what the file does not"):
-        _check_possible(LEAST, errors, scenario)
+    measured = so.read_run(result)
+    scenario = measured.scenario(so.models.llama_3_1_8b, so.accelerators.h100_sxm)
+    _check_possible([measured], [scenario])
+    slower = replace(scenario, accelerator=so.accelerators.l40s)
+    with pytest.raises(
+        InputError, match=r"on 1 x NVIDIA L40S at its peaks exceeds by \d+%, expected .* state what the"
+    ):
+        _check_possible([measured], [slower])
+
+
+def test_the_experts_floor_of_a_mixture_is_found() -> None:
+    """Fused kernels: a tenth of the published floor, which no efficiency could make up for."""
+    truth = so.MeasuredRoofline(memory_efficiency=0.8, expert_floor="5 µs")
+    scenario = so.Serving(
+        model=so.models.qwen3_30b_a3b,
+        accelerator=so.accelerators.h100_sxm,
+        arrivals=so.Poisson("8 request/s"),
+        lengths=so.Lengths(input=so.Uniform(100, high=1000), output=so.Uniform(5, high=60)),
+        step_time=truth,
+    )
+    offered = draw(scenario, 40, seed=2)
+    trace = so.Trace(name="mixture", requests=replace(offered, arrival=offered.arrival - offered.arrival[0]))
+    known = replace(scenario, arrivals=trace, lengths=None)
+    run_ = MeasuredRun(name="mixture", trace=trace, requests=run(known, draw(known, 40)).requests, settings={})
+    fit = so.calibrate(run_, model=scenario.model, accelerator=scenario.accelerator)
+    assert fit.constants["expert_floor"] == pytest.approx(5e-6, abs=1e-6)
+    assert fit.constants["memory"] == pytest.approx(1 / 0.8, rel=0.01)
+    assert "per_sequence" not in fit.constants
 
 
 def test_most_constants_lie_in_their_intervals_when_times_scatter(result: Path) -> None:
