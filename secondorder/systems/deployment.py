@@ -13,6 +13,7 @@ SYSTEM = System(
     closed_form="secondorder.analytic.deployment.ladder:solve_deployment",
     simulator="secondorder.simulate.deployment:simulate_deployment",
     has_requests=True,
+    has_precision=True,
     has_tiers=True,
     has_stages=True,
     has_kernel=True,

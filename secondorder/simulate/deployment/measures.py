@@ -6,70 +6,101 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from secondorder.answers.metric import value_name
+from secondorder.answers.metric import QUANTILES, REQUEST_LATENCIES, value_name
+from secondorder.arrays import Floats
 from secondorder.scenarios.cache_tiers import OWN
 from secondorder.scenarios.deployment import Deployment
 from secondorder.simulate.deployment.fate import Fate
 from secondorder.simulate.deployment.run import DeploymentRun
+from secondorder.simulate.serving.asks import PICO
 
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 AROUND = 1_800.0
 """Requests that come within this many seconds before or after a fault count as around it."""
 
 
 def measure(scenario: Deployment, run: DeploymentRun, start: int, end: int) -> dict[str, float]:
     """The metrics of the requests from ``start`` to ``end``; ``wasted_share`` and ``availability`` of the whole run."""
-    kept = run.requests.iloc[start:end]
     found: dict[str, float] = {}
-    for name in ("ttft", "tpot", "e2el"):
-        found |= latency(name, kept[name].dropna().to_numpy())
+    for name, each in values(scenario, run).items():
+        known = each[start:end][~np.isnan(each[start:end])]
+        if len(known):
+            levels = np.quantile(known, list(QUANTILES.values()))
+            found[value_name(name, "mean")] = float(known.mean())
+            found |= {value_name(name, label): float(level) for label, level in zip(QUANTILES, levels, strict=True)}
+    of_all = Totals(scenario, run)(start, end)
+    return found | {metric: above / below for metric, (above, below) in of_all.items() if below}
+
+
+def values(scenario: Deployment, run: DeploymentRun) -> dict[str, Floats]:
+    """What is measured of each request, NaN where it has none: its latencies, by priority too, and its fetch."""
+    rows = run.requests
+    found = {name: rows[name].to_numpy() for name in REQUEST_LATENCIES}
     for level in scenario.serving.priority_levels:
-        mine = kept[kept["priority"] == level]
-        for name in ("ttft", "tpot", "e2el"):
-            found |= latency(f"{name}_class_{level}", mine[name].dropna().to_numpy())
-    since, until = float(kept["arrival"].iloc[0]), float(kept["arrival"].iloc[-1])
-    span = max(until - since, 1e-12)
-    done = run.requests[run.requests["finish"].between(since, until)]
-    found["request_throughput"] = len(done) / span
-    if scenario.goodput:
-        found["request_goodput"] = int(good(scenario, done).sum()) / span
-    found["running_mean"] = running(run.series, since, until)
-    if scenario.shares_prefixes:
-        served = kept[kept["fate"] == Fate.SERVED]
-        found["prefix_hit_rate"] = float(served["cached_tokens"].sum() / max(1, served["input_tokens"].sum()))
-        found |= of_tiers(scenario, served)
-    found["preemptions_per_request"] = float(kept["preemptions"].mean())
-    found["imbalance"] = imbalance(kept["replica"].to_numpy(), len(scenario.engines))
-    found["attempts_mean"] = float(kept["attempts"].mean())
-    for fate in Fate:
-        found[f"{fate.name.lower()}_share"] = float((kept["fate"] == fate).mean())
-    found["wasted_share"] = (run.computed - run.delivered) / max(1, run.computed)
-    lasted = float(run.requests["ended"].max())
-    found["availability"] = 1 - run.downtime / max(run.paid, 1e-12)
-    if scenario.autoscaler is not None:
-        found |= {"replicas_mean": run.paid / lasted, "replica_hours": run.paid / 3600}
+        mine = rows["priority"].to_numpy() == level
+        found |= {f"{name}_class_{level}": np.where(mine, found[name], np.nan) for name in REQUEST_LATENCIES}
+    if scenario.shares_prefixes and scenario.serving.cache_tiers is not None:
+        away = rows["fetch"].to_numpy()
+        found["fetch"] = np.where(away > 0, away, np.nan)
     return found
 
 
-def of_tiers(scenario: Deployment, served: pd.DataFrame) -> dict[str, float]:
-    """Share of the prompt tokens that each tier of the caches had, and the time of requests for lower ones."""
+class Totals:
+    """Numerator and denominator of each metric that is no mean or quantile, for the requests from one to another."""
+
+    def __init__(self, scenario: Deployment, run: DeploymentRun) -> None:
+        self.scenario, self.run = scenario, run
+        self.arrival, self.finish = (run.requests[name].to_numpy() for name in ("arrival", "finish"))
+        self.fate = run.requests["fate"].to_numpy()
+        self.replica = run.requests["replica"].to_numpy()
+
+    def __call__(self, start: int, end: int) -> dict[str, tuple[float, float]]:
+        since, until = float(self.arrival[start]), float(self.arrival[end - 1])
+        span = max(until - since, PICO)
+        done = (self.finish >= since) & (self.finish <= until)
+        found = {"request_throughput": (float(np.count_nonzero(done)), span)}
+        if self.scenario.goodput:
+            met = good(self.scenario, self.run.requests[done])
+            found["request_goodput"] = (float(np.count_nonzero(met)), span)
+        found["running_mean"] = (running(self.run.series, since, until) * span, span)
+        return found | self._of_requests(slice(start, end)) | self._of_replicas()
+
+    def _of_requests(self, part: slice) -> dict[str, tuple[float, float]]:
+        """Sums over the requests of a part, and their number."""
+        rows, fate = self.run.requests.iloc[part], self.fate[part]
+        number = float(len(rows))
+        found: dict[str, tuple[float, float]] = {}
+        if self.scenario.shares_prefixes:
+            found |= of_prefixes(self.scenario, rows[fate == Fate.SERVED])
+        routed = self.replica[part][self.replica[part] >= 0]
+        count = len(self.scenario.engines)
+        most = float(np.bincount(routed, minlength=count).max())
+        found["preemptions_per_request"] = (float(rows["preemptions"].sum()), number)
+        found["imbalance"] = (most * count, float(len(routed)))
+        found["attempts_mean"] = (float(rows["attempts"].sum()), number)
+        return found | {f"{each.name.lower()}_share": (float(np.count_nonzero(fate == each)), number) for each in Fate}
+
+    def _of_replicas(self) -> dict[str, tuple[float, float]]:
+        """What the replicas did over the whole run: tokens for nothing, time away, time that is paid for."""
+        run = self.run
+        found = {
+            "wasted_share": (float(run.computed - run.delivered), float(run.computed)),
+            "availability": (run.paid - run.downtime, run.paid),
+        }
+        if self.scenario.autoscaler is not None:
+            found["replicas_mean"] = (run.paid, float(run.requests["ended"].max()))
+            found["replica_hours"] = (run.paid / 3600, 1.0)
+        return found
+
+
+def of_prefixes(scenario: Deployment, served: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """Share of the prompt tokens that the caches had, each tier of them too."""
+    asked, cached = float(served["input_tokens"].sum()), float(served["cached_tokens"].sum())
+    found = {"prefix_hit_rate": (cached, asked)}
     if scenario.serving.cache_tiers is None:
-        return {}
-    asked, names = max(1, served["input_tokens"].sum()), scenario.serving.cache_tiers.names
-    below = {name: served[f"{name}_tokens"].sum() for name in names}
-    tokens = {OWN: served["cached_tokens"].sum() - sum(below.values()), **below}
-    away = served["fetch"].to_numpy()
-    rates = {f"prefix_hit_rate_tier_{name}": float(amount / asked) for name, amount in tokens.items()}
-    return rates | latency("fetch", away[away > 0])
-
-
-def latency(name: str, values: npt.NDArray[np.float64]) -> dict[str, float]:
-    """The mean and the quantiles of a latency."""
-    if not len(values):
-        return {}
-    levels = np.quantile(values, list(QUANTILES.values()))
-    found = {value_name(name, label): float(level) for label, level in zip(QUANTILES, levels, strict=True)}
-    return {value_name(name, "mean"): float(values.mean())} | found
+        return found
+    below = {name: float(served[f"{name}_tokens"].sum()) for name in scenario.serving.cache_tiers.names}
+    tokens = {OWN: cached - sum(below.values()), **below}
+    return found | {f"prefix_hit_rate_tier_{name}": (amount, asked) for name, amount in tokens.items()}
 
 
 def good(scenario: Deployment, requests: pd.DataFrame) -> npt.NDArray[np.bool_]:
@@ -87,12 +118,6 @@ def running(series: pd.DataFrame, since: float, until: float) -> float:
         ends = rows["time"].to_numpy().clip(since, until)
         total += float(rows["running"].to_numpy() @ np.diff(ends, prepend=since))
     return total / max(until - since, 1e-12)
-
-
-def imbalance(replica: npt.NDArray[np.int64], count: int) -> float:
-    """Requests of the replica that had the most, over the mean."""
-    shares = np.bincount(replica[replica >= 0], minlength=count)
-    return float(shares.max() / max(shares.mean(), 1e-12))
 
 
 def cost_of_faults(scenario: Deployment, run: DeploymentRun, undisturbed: DeploymentRun) -> Mapping[str, float]:

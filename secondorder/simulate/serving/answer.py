@@ -1,13 +1,11 @@
 """From runs of a service to an answer: its steady state, or one replay of a trace."""
 
-import numpy as np
-
 from secondorder.answers.answer import Answer
 from secondorder.answers.declared import SERVING
 from secondorder.answers.estimate import Estimate
-from secondorder.answers.metric import REQUEST_LATENCIES, unit_of
+from secondorder.answers.metric import unit_of
 from secondorder.errors import InputError, Unstable
-from secondorder.quantities import Quantity, Unit
+from secondorder.quantities import Quantity
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.replicate import replicated
 from secondorder.simulate.serving.asks import draw
@@ -18,21 +16,16 @@ from secondorder.simulate.serving.source import ServingSource, serve
 from secondorder.simulate.statistics.estimates import estimates_of, how
 from secondorder.simulate.statistics.intervals import student
 from secondorder.simulate.statistics.outcome import NotSteady, Outcome, Unsteady
-from secondorder.simulate.statistics.procedure import PRECISION, Budget, given_runs, steady_state
+from secondorder.simulate.statistics.procedure import PRECISION, given_runs, steady_state
+from secondorder.simulate.statistics.search_options import WATCHED, budget_of, check_options
 from secondorder.simulate.witness import TOLD, Witness
 from secondorder.workloads.arrivals import TraceArrivals
 from secondorder.workloads.traces import Trace
 
-MOST_REQUESTS = 10_000_000
-"""Requests of a replication, at most."""
 COMPILED, BY_EVENTS = 50_000_000, 500_000
 """Requests that a search may cost by each witness, for a precision of 5 %; more for a better one."""
-UNLIMITED = 10**11
-"""Requests that a search may cost where its time is limited."""
 SHOWN = 20_000
 """Requests of the run whose records an answer keeps, at most."""
-WATCHED = tuple(f"{name}_{statistic}" for name in REQUEST_LATENCIES for statistic in ("mean", "p50", "p99"))
-"""The metrics that must reach the precision."""
 
 
 def simulate_serving(
@@ -56,7 +49,7 @@ def simulate_serving(
 
     Errors: ``Unstable`` when the queue grows from an empty and from a full start; ``InputError``.
     """
-    _check_options(seed, replications, requests, jobs, precision)
+    check_options(seed, replications, requests, jobs, precision)
     witness = witness_of(scenario, witness)
     if isinstance(scenario.arrivals, Trace):
         return _replay(scenario, requests, witness)
@@ -76,11 +69,10 @@ def simulate_serving(
             threads=threads,
         )
     else:
-        limit = budget_of(scenario, wanted, budget, witness)
         found = steady_state(
             source,
             watched=WATCHED,
-            budget=limit,
+            budget=budget_of(searched_requests(witness), wanted, budget),
             precision=wanted,
             replications=replications,
             jobs=jobs,
@@ -89,32 +81,9 @@ def simulate_serving(
     return _answer(scenario, seed, found, witness)
 
 
-def _check_options(
-    seed: int, replications: int | None, requests: int | None, jobs: int, precision: float | None
-) -> None:
-    for name, value, least in (
-        ("seed", seed, 0),
-        ("replications", replications, 2),
-        ("requests", requests, 1),
-        ("jobs", jobs, 1),
-    ):
-        if value is not None and (not isinstance(value, int | np.integer) or value < least):
-            raise InputError(name, given=repr(value), expected=f"an integer of at least {least}")
-    if requests is not None and requests > MOST_REQUESTS:
-        raise InputError("requests", given=f"{requests:,}", expected=f"at most {MOST_REQUESTS:,} of a replication")
-    if precision is not None and not 0 < precision < 1:
-        raise InputError("precision", given=precision, expected="a share between 0 and 1, such as 0.02")
-
-
-def budget_of(
-    scenario: Serving, precision: float, given: Quantity | str | None, witness: Witness | None = None
-) -> Budget:
-    """The given time; otherwise a number of requests that grows with the inverse square of the precision."""
-    if given is not None:
-        seconds = float(Unit("s", positive=True).read(given, "budget").magnitude)
-        return Budget(requests=UNLIMITED, seconds=seconds)
-    usual = COMPILED if witness_of(scenario, witness) == "kernel" else BY_EVENTS
-    return Budget(requests=int(usual * max(1.0, (PRECISION / precision) ** 2)))
+def searched_requests(witness: Witness) -> int:
+    """Requests that a search may cost by a witness, for a precision of 5 %."""
+    return COMPILED if witness == "kernel" else BY_EVENTS
 
 
 def _answer(scenario: Serving, seed: int, found: Outcome, witness: Witness) -> Answer:

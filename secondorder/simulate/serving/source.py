@@ -40,7 +40,7 @@ class ServingSource:
         """Serve ``length`` requests, and ``flood`` more that are there at the start."""
         drawn = asked = draw(self.scenario, length, self.seed, replication)
         if flood:
-            asked = _after(self._flood(replication, flood), drawn)
+            asked = after(self._flood(replication, flood), drawn)
         found = observed(self.scenario, self._columns(asked), flood)
         if flood or self.reference is None:
             return found
@@ -88,7 +88,7 @@ def observed(scenario: Serving, served: Columns, first: int = 0) -> Observed:
     )
 
 
-def _after(before: Requests, drawn: Requests) -> Requests:
+def after(before: Requests, drawn: Requests) -> Requests:
     """Some requests, and then others, with the prefixes that both know or neither."""
     known = before.hash_ids is not None and drawn.hash_ids is not None
     return Requests(

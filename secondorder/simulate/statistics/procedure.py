@@ -86,8 +86,8 @@ def given_runs(
 ) -> Outcome:
     """What a number of runs of a given length show: the outcomes of ``steady_state``, without a search.
 
-    The first four replications are run from a flooded start as well. *Not enough data* where what is left between
-    warm-up and end is shorter than 50 relaxation times; the sections are then whole runs.
+    The first four replications, or all if there are fewer, are run from a flooded start as well. *Not enough data*
+    where what is left between warm-up and end is shorter than 50 relaxation times; the sections are then whole runs.
     """
     search = _Search(source, tuple(watched), Budget(requests=0), precision, replications, jobs, threads)
     return search.given(length, replications)
@@ -169,10 +169,10 @@ class _Search:
         seen = max(run.work.max() for run in empty)
         return int(min(2 * max(seen, self.source.full), len(empty[0].work) / 10))
 
-    def _runs(self, length: int, flood: int) -> list[Observed]:
-        self.spent += PILOTS * length
+    def _runs(self, length: int, flood: int, count: int = PILOTS) -> list[Observed]:
+        self.spent += count * length
         run, jobs = self.source.run, self.jobs if self.threads else 1  # whole runs are too much to send to processes
-        return replicated(lambda k: run(k, length, flood), PILOTS, jobs, threads=True)
+        return replicated(lambda k: run(k, length, flood), count, jobs, threads=True)
 
     def _unstable(self, empty: list[Observed], starts: Starts) -> NotSteady:
         seen = (
@@ -195,16 +195,19 @@ class _Search:
         return TooShort(sections=_halves(empty), spent=self.spent, needed=_least_of_all(relaxation), seen=seen)
 
     def given(self, length: int, replications: int) -> Outcome:
-        """Runs of a given length, judged as the pilot is."""
-        empty = self._runs(length, 0)
-        flooded = self._runs(length, self._flood(empty))
+        """Runs of a given length, judged as the pilot is; its runs from an empty start are the first of them."""
+        pilots = min(PILOTS, replications)
+        empty = self._runs(length, 0, pilots)
+        flooded = self._runs(length, self._flood(empty), pilots)
         starts, relaxation = Starts(_work(empty), _work(flooded)), relaxation_time(empty)
         if starts.grows and length >= max(SHORT, 4 * self.source.full):
             return self._unstable(empty, starts)
         pilot = Pilot(relaxation, max(length - run.settled for run in empty), length)
         if pilot.kept < FEWEST * relaxation:
             pilot = Pilot(0.0, 0, length)
-        found = self._sections(pilot, 0, replications, first=0)
+        start, last = pilot.warm_up, pilot.warm_up + pilot.kept
+        found = [section(run, start, last) for run in empty]
+        found += self._sections(pilot, pilots, replications - pilots, first=0)
         if not pilot.relaxation:
             seen = f"runs of {length:,} requests are too short compared with the relaxation time of {relaxation:,.0f}"
             needed = replications * Pilot(relaxation, 0).run

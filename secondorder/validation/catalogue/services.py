@@ -15,12 +15,14 @@ from secondorder.answers.metric import QUANTILES
 from secondorder.fleets.accelerators import accelerators
 from secondorder.scenarios.serving import Serving
 from secondorder.simulate.serving import draw
-from secondorder.simulate.serving.answer import WATCHED, budget_of
+from secondorder.simulate.serving.answer import searched_requests
+from secondorder.simulate.serving.compiled import witness_of
 from secondorder.simulate.serving.source import ServingSource, serve
 from secondorder.simulate.statistics.intervals import Interval
 from secondorder.simulate.statistics.outcome import NotSteady, Outcome, Steady, intervals, join
 from secondorder.simulate.statistics.procedure import PRECISION, steady_state
 from secondorder.simulate.statistics.runs import Section
+from secondorder.simulate.statistics.search_options import WATCHED, budget_of
 from secondorder.systems.system import MARGIN
 from secondorder.validation.coverage import Coverage
 from secondorder.validation.verdicts import Verdict, verdict
@@ -128,7 +130,8 @@ class Trial:
 
 def trial(service: Service, seed: int, precision: float = PRECISION) -> Trial:
     """One default run."""
-    source, limit = ServingSource(service.scenario, seed), budget_of(service.scenario, precision, None)
+    source = ServingSource(service.scenario, seed)
+    limit = budget_of(searched_requests(witness_of(service.scenario)), precision)
     outcome: Outcome = steady_state(source, watched=WATCHED, budget=limit, precision=precision)
     if isinstance(outcome, Steady):
         known = {metric: each.interval for metric, each in intervals(outcome.sections).items() if metric in WATCHED}
