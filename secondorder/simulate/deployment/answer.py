@@ -3,20 +3,23 @@
 from secondorder.answers.answer import Answer
 from secondorder.answers.declared import DEPLOYMENT
 from secondorder.errors import InputError
-from secondorder.quantities import Quantity
+from secondorder.quantities import Quantity, si
 from secondorder.scenarios.deployment import Deployment
+from secondorder.scenarios.replica_faults import RandomFailures
 from secondorder.simulate.deployment.compiled import told, witness_of
 from secondorder.simulate.deployment.replications import piles_up, simulate_replications
 from secondorder.simulate.deployment.source import DeploymentSource, one_run
 from secondorder.simulate.deployment.stories import is_story, simulate_story
 from secondorder.simulate.statistics.estimates import estimates_of, how
-from secondorder.simulate.statistics.outcome import NotSteady, Outcome, Unsteady
+from secondorder.simulate.statistics.outcome import NotSteady, Outcome, Steady, TooShort, Unsteady
 from secondorder.simulate.statistics.procedure import PRECISION, given_runs, steady_state
 from secondorder.simulate.statistics.search_options import WATCHED, budget_of, check_options
 from secondorder.simulate.witness import Witness
 
 COMPILED, BY_EVENTS = 10_000_000, 500_000
 """Requests that a search may cost by each witness, for a precision of 5 %; more for a better one."""
+FAILURES = 20
+"""Random failures of a kind, at least, below which nothing is concluded about a steady state with them."""
 SHOWN = 20_000
 """Requests of the run whose records an answer keeps, at most."""
 REPLICATIONS = 10
@@ -80,7 +83,22 @@ def simulate_deployment(
             jobs=jobs,
             threads=witness == "kernel",
         )
-    return _in_steady_state(scenario, seed, found, witness)
+    return _in_steady_state(scenario, seed, _with_failures(scenario, found), witness)
+
+
+def _with_failures(scenario: Deployment, found: Outcome) -> Outcome:
+    """The outcome; *not enough data* if the sections are too short for random failures to be among what they show."""
+    events = scenario.faults.events if scenario.faults else ()
+    cycles = [si(each.mtbf) + si(each.restart) for each in events if isinstance(each, RandomFailures)]
+    if not cycles or not isinstance(found, Steady):
+        return found
+    expected = len(found.sections) * found.length / scenario.rate * len(scenario.engines) / max(cycles)
+    if expected >= FAILURES:
+        return found
+    seen = f"about {expected:.2g} random failures fall into the runs where {FAILURES} are due"
+    return TooShort(
+        sections=found.sections, spent=found.spent, needed=round(found.spent * FAILURES / expected), seen=seen
+    )
 
 
 def _in_steady_state(scenario: Deployment, seed: int, found: Outcome, witness: Witness) -> Answer:

@@ -19,7 +19,6 @@ from secondorder.scenarios.router import (
     SessionAffinity,
 )
 from secondorder.simulate.deployment.clients import picoseconds
-from secondorder.simulate.deployment.fate import Fate
 from secondorder.simulate.deployment.router import rank
 from secondorder.simulate.deployment.run import Columns, DeploymentRun, request_frame, run
 from secondorder.simulate.kernels.deployment.state import CHOICES, FIXED, LEAST, PREFIX, Rule
@@ -95,7 +94,6 @@ def run_compiled(scenario: Deployment, requests: Requests, *, seed: int = 0, rep
             replica=found.replica,
             cached=found.cached.astype(np.int64),
             preemptions=found.preemptions.astype(np.int64),
-            fates=[Fate.SERVED] * count,
         ),
     )
     series = pd.concat(

@@ -1,6 +1,6 @@
 """What is measured of a deployment: latencies of the served, fates, waste, and what a fault cost."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,8 @@ class Totals:
         self.arrival, self.finish = (run.requests[name].to_numpy() for name in ("arrival", "finish"))
         self.fate = run.requests["fate"].to_numpy()
         self.replica = run.requests["replica"].to_numpy()
+        series = run.series.groupby("replica", sort=False)
+        self.running = [(rows["time"].to_numpy(), rows["running"].to_numpy(float)) for _, rows in series]
 
     def __call__(self, start: int, end: int) -> dict[str, tuple[float, float]]:
         since, until = float(self.arrival[start]), float(self.arrival[end - 1])
@@ -61,7 +63,7 @@ class Totals:
         if self.scenario.goodput:
             met = good(self.scenario, self.run.requests[done])
             found["request_goodput"] = (float(np.count_nonzero(met)), span)
-        found["running_mean"] = (running(self.run.series, since, until) * span, span)
+        found["running_mean"] = (running(self.running, since, until), span)
         return found | self._of_requests(slice(start, end)) | self._of_replicas()
 
     def _of_requests(self, part: slice) -> dict[str, tuple[float, float]]:
@@ -111,13 +113,13 @@ def good(scenario: Deployment, requests: pd.DataFrame) -> npt.NDArray[np.bool_]:
     return met
 
 
-def running(series: pd.DataFrame, since: float, until: float) -> float:
-    """Sequences that run in all replicas together, on average over a span of time."""
+def running(series: Sequence[tuple[Floats, Floats]], since: float, until: float) -> float:
+    """Sequences that run, integrated over a time; ``series`` has the ends of spans and their numbers, by replica."""
     total = 0.0
-    for _, rows in series.groupby("replica"):
-        ends = rows["time"].to_numpy().clip(since, until)
-        total += float(rows["running"].to_numpy() @ np.diff(ends, prepend=since))
-    return total / max(until - since, 1e-12)
+    for ends, numbers in series:
+        part = slice(int(np.searchsorted(ends, since)), int(np.searchsorted(ends, until)) + 1)
+        total += float(numbers[part] @ np.diff(ends[part].clip(since, until), prepend=since))
+    return total
 
 
 def cost_of_faults(scenario: Deployment, run: DeploymentRun, undisturbed: DeploymentRun) -> Mapping[str, float]:

@@ -165,7 +165,8 @@ class Columns:
     replica: Integers
     cached: Integers
     preemptions: Integers
-    fates: Sequence[Fate | None]
+    fates: Sequence[Fate | None] | None = None
+    """None: all are served."""
 
 
 def _columns(clients: Clients, ledger: Ledger) -> Columns:
@@ -186,7 +187,8 @@ def _columns(clients: Clients, ledger: Ledger) -> Columns:
 def request_frame(requests: Requests, found: Columns) -> pd.DataFrame:
     """The table of requests of a ``DeploymentRun``."""
     outputs = np.asarray(requests.output_tokens)
-    served = np.array([fate is Fate.SERVED for fate in found.fates], bool)
+    fates = np.array([str(fate) for fate in found.fates] if found.fates else [str(Fate.SERVED)] * len(outputs), object)
+    served = fates == Fate.SERVED
     with np.errstate(invalid="ignore", divide="ignore"):
         tpot = np.where(served & (outputs > 1), (found.ended - found.first) * PICO / (outputs - 1), np.nan)
     return pd.DataFrame(
@@ -199,7 +201,7 @@ def request_frame(requests: Requests, found: Columns) -> pd.DataFrame:
             "output_tokens": requests.output_tokens,
             "cached_tokens": found.cached,
             "preemptions": found.preemptions,
-            "fate": [str(fate) for fate in found.fates],
+            "fate": fates,
             "attempts": found.attempts,
             "replica": found.replica,
             "ttft": np.where(served, (found.first - found.arrival) * PICO, np.nan),

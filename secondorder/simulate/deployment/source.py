@@ -4,9 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from secondorder.quantities import si
 from secondorder.scenarios.deployment import Deployment
-from secondorder.scenarios.replica_faults import RandomFailures
 from secondorder.simulate.deployment.compiled import serve, witness_of
 from secondorder.simulate.deployment.measures import Totals, inside, values
 from secondorder.simulate.deployment.run import DeploymentRun
@@ -30,17 +28,9 @@ class DeploymentSource:
 
     @property
     def full(self) -> int:
-        """Requests that fill the replicas, or those of a mean time between two failures where there are more."""
+        """Requests that fill the replicas."""
         most = FILLED[witness_of(self.scenario, self.witness)]
-        slots = sum(min(engine.most_running, most) for engine in self.scenario.engines)
-        return max(slots, round(self.scenario.rate * self._between_failures))
-
-    @property
-    def _between_failures(self) -> float:
-        """Mean time between two random failures of the same kind, of any replica, s."""
-        events = self.scenario.faults.events if self.scenario.faults else ()
-        times = [si(event.mtbf) for event in events if isinstance(event, RandomFailures)]
-        return max(times, default=0.0) / len(self.scenario.engines)
+        return sum(min(engine.most_running, most) for engine in self.scenario.engines)
 
     def run(self, replication: int, length: int, flood: int = 0) -> Observed:
         """Serve ``length`` requests, and ``flood`` more that are there at the start."""

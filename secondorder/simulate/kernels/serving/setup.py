@@ -87,11 +87,10 @@ def with_more_slots(state: State) -> State:
         named=wider(state.named, 1, more * width),
         doubled=wider(state.doubled, 1, more * width),
     )
-    for number, e in enumerate(state.engine):
-        for slot in range(old, slots):
-            state.entries[number * slots + e.unused].unused = slot
-            e.unused += 1
-        e.slots = slots
+    free = np.asarray(state.entries)["unused"]
+    for e, unused in zip(state.engine, free.reshape(replicas, slots), strict=True):
+        unused[e.unused : e.unused + more] = np.arange(old, slots)
+        e.unused, e.slots = e.unused + more, slots
     return state
 
 
