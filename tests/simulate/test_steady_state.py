@@ -24,7 +24,7 @@ from secondorder.simulate.statistics.ratios import ratio_interval
 from secondorder.simulate.statistics.relaxation import relaxation_time
 from secondorder.simulate.statistics.runs import Observed, Section, section
 from secondorder.simulate.statistics.starts import Starts, growth
-from secondorder.validation.coverage import Coverage
+from secondorder.validation.coverage import Coverage, wilson
 
 PLENTY = Budget(requests=20_000_000)
 WATCHED = ("wait_mean", "wait_p50", "wait_p99")
@@ -333,3 +333,13 @@ def test_a_joined_control_expects_the_mean_of_what_its_runs_expect():
     assert found.deviation == pytest.approx((10 * 0.1 + 10 * 0.2) / 20)
     alike = [Section({}, {}, 0.0, {"mean": Control(total, 10, 0.1)}) for total in (1.0, 2.0, 3.0)]
     assert join(alike).controls["mean"].expected == 0.1
+
+
+@pytest.mark.parametrize("sections", [2, 3, 4])
+def test_a_quantile_of_few_sections_is_covered_though_their_shares_agree_by_chance(sections):
+    rng, held, tries = np.random.default_rng(1), 0, 300
+    for _ in range(tries):
+        parts = [histogram(rng.exponential(size=1_000)) for _ in range(sections)]
+        interval = quantile_interval(parts, 0.99).interval
+        held += interval.low <= np.log(100) <= interval.high
+    assert wilson(held, tries)[1] >= 0.95

@@ -79,7 +79,7 @@ def test_token_budgets_are_candidates_of_their_own():
 
 def test_a_contender_is_simulated_with_its_own_budget():
     layouts = {"rentals": {"h100_sxm": "3 USD/hour"}, "tensor_parallel_sizes": (1,), "token_budgets": (256,)}
-    runs = {"requests": 1_000, "replications": 2}
+    runs = {"requests": 1_000, "replications": 5}
     best = so.search(CHAT, rate="5 request/s", ttft_p99="2 s", **layouts, contenders=1, **runs).best
     alone = replace(CHAT, arrivals="poisson 5 request/s")
     own, usual = (
@@ -133,7 +133,7 @@ def test_a_layout_is_simulated_once_for_all_regions(monkeypatch):
     ran = []
     monkeypatch.setattr(runs_module, "simulate", lambda *a, **more: ran.append(a) or so.simulate(*a, **more))
     layouts = {"rentals": {"h100_sxm": "3 USD/hour"}, "tensor_parallel_sizes": (1,), "contenders": 1}
-    asked = {"rate": "5 request/s", "ttft_p99": "2 s", "requests": 1_000, "replications": 2}
+    asked = {"rate": "5 request/s", "ttft_p99": "2 s", "requests": 1_000, "replications": 5}
     found = so.search(CHAT, **asked, **layouts, regions=["norway", "poland"])
     assert len(ran) == 1
     assert [(each.region, each.source) for each in found.candidates] == [
@@ -203,7 +203,7 @@ def test_what_cannot_be_is_said():
 
 def test_a_search_that_was_kept_is_taken_over_and_finds_the_same(tmp_path, monkeypatch):
     layouts = {"rentals": {"h100_sxm": "3 USD/hour"}, "tensor_parallel_sizes": (1,), "contenders": 1}
-    runs = {"requests": 1_000, "replications": 2}
+    runs = {"requests": 1_000, "replications": 5}
     keeping = Keeping(store=tmp_path / "search.db")
     first = so.search(CHAT, **ASKED, **layouts, **runs, keeping=keeping)
     assert first == so.search(CHAT, **ASKED, **layouts, **runs)

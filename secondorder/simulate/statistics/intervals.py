@@ -40,6 +40,17 @@ def student(values: npt.ArrayLike, confidence: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
+def normal_quantile(confidence: float) -> float:
+    """Half-width of a central normal interval in standard errors.
+
+    >>> round(normal_quantile(0.95), 4)
+    1.96
+    """
+    from scipy.special import ndtri
+
+    return float(ndtri((1 + confidence) / 2))
+
+
 def student_quantile(confidence: float, degrees: float) -> float:
     """Half-width of a central Student interval in standard errors.
 
