@@ -225,6 +225,7 @@ def test_the_example_of_a_command_reads_at_80_and_60_columns_and_parses(word, mo
     found = []
     monkeypatch.setattr(systems, "show", lambda result, out: found.append(result))
     few = [] if SYSTEMS[word].simulator is None else ["--replications", "2"]
+    few += ["--num-prompts", "500"] if SYSTEMS[word].has_requests else []
     assert main([word.replace("_", "-"), *shlex.split(SYSTEMS[word].example), *few]) == 0
     (result,) = found
     grid = (answer_grid if isinstance(result, Answer) else comparison_grid)(result)

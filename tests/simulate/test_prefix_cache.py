@@ -52,13 +52,13 @@ def one_after_the_other(trace: so.Trace, blocks: int) -> so.Serving:
 
 
 def test_hits_on_a_real_trace_are_those_of_stack_distances_at_every_cache_size():
-    trace = so.read_trace(shared("mooncake_conversation.jsonl")).head(1200)
+    trace = so.read_trace(shared("mooncake_conversation.jsonl")).head(600)
     capacities = [300, 1_000, 3_000, 10_000]
     expected = hit_tokens_by_stack_distance(trace.requests, capacities)
     rates = []
     for capacity in capacities:
         scenario = one_after_the_other(trace, capacity)
-        cached = run(scenario, draw(scenario, 1200)).requests["cached_tokens"].to_numpy()
+        cached = run(scenario, draw(scenario, 600)).requests["cached_tokens"].to_numpy()
         np.testing.assert_array_equal(cached, expected[capacity])
         rates.append(cached.sum() / trace.requests.input_tokens.sum())
     assert rates == sorted(rates)

@@ -1,6 +1,7 @@
 """A simulated service says how far it may be trusted: intervals that cover, refusals that are right."""
 
 from dataclasses import fields, replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -14,8 +15,8 @@ from secondorder.simulate.serving.columns import columns, compiled_columns
 from secondorder.simulate.serving.compiled import is_compiled, run_compiled
 from secondorder.simulate.serving.single_run import run
 from secondorder.simulate.serving.source import ServingSource
-from secondorder.studies.coverage import covered_services
-from secondorder.validation.catalogue.services import SEEDS, Service, services, trial, tried
+from secondorder.studies import coverage
+from secondorder.validation.catalogue.services import SEEDS, Service, Trial, services, trial, tried
 from secondorder.validation.coverage import pooled
 
 SERVICE = so.Serving(
@@ -28,6 +29,13 @@ SERVICE = so.Serving(
     **PLAIN,
 )
 """Eight slots, full at about 138 requests per second."""
+SMALL = Service(name="small", load=0.5, scenario=SERVICE)
+
+
+@cache
+def small(seed: int) -> Trial:
+    """A trial that two tests look at."""
+    return trial(SMALL, seed)
 
 
 def at(rate):
@@ -50,9 +58,9 @@ def test_a_default_run_reaches_five_percent_and_says_so():
     assert answer.how.startswith("simulated, steady state")
 
 
-def test_intervals_of_a_service_hold_the_truth_of_other_seeds():
-    service = Service(name="small", load=0.5, scenario=SERVICE)
-    (cell,) = covered_services([service], seeds=16)
+def test_intervals_of_a_service_hold_the_truth_of_other_seeds(monkeypatch):
+    monkeypatch.setattr(coverage, "trial", lambda service, seed: small(seed))
+    (cell,) = coverage.covered_services([SMALL], seeds=16)
     assert cell.decided == 16
     assert pooled(cell.coverage.values()).share > 0.88
     assert not cell.fails
@@ -60,11 +68,10 @@ def test_intervals_of_a_service_hold_the_truth_of_other_seeds():
 
 
 def test_a_biased_simulator_fails_its_coverage():
-    service = Service(name="small", load=0.5, scenario=SERVICE)
-    trials = [trial(service, seed) for seed in range(10)]
+    trials = [small(seed) for seed in range(10)]
     other = [trial(Service(name="more", load=0.6, scenario=at(75)), seed) for seed in range(10)]
     mixed = [replace(mine, together=theirs.together) for mine, theirs in zip(trials, other, strict=True)]
-    assert tried(service, mixed).fails.startswith("covers too seldom")
+    assert tried(SMALL, mixed).fails.startswith("covers too seldom")
 
 
 def test_past_saturation_a_default_run_is_unstable():

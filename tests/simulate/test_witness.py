@@ -17,7 +17,7 @@ SERVICE = so.Serving(
 
 
 def test_both_witnesses_give_the_same_estimates_and_say_who_they_are() -> None:
-    kernel, events = (so.simulate(SERVICE, seed=1, requests=600, witness=w) for w in (None, "events"))
+    kernel, events = (so.simulate(SERVICE, seed=1, requests=600, replications=3, witness=w) for w in (None, "events"))
     assert kernel.how.replace("by the compiled kernel", "by events on SimPy") == events.how
     assert kernel.how != events.how
     assert kernel.estimates == events.estimates

@@ -146,7 +146,7 @@ def test_every_simulated_value_says_that_it_is_simulated(word: str) -> None:
     scenario = systems.read(system, system.example_values)
     if not can_simulate(scenario):
         pytest.skip("nothing is random in its example")
-    length = {"requests": 2_000} if system.has_requests else {}
+    length = {"requests": 400} if system.has_requests else {}
     found = so.simulate(scenario, replications=2, **length)
     assert {each.source for each in found.estimates} == {"simulated"}
 
