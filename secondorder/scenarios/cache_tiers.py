@@ -85,7 +85,7 @@ class CacheTiers(Spelled):
         if not self.tiers:
             raise InputError("tiers", given="none", expected=f'at least one tier, such as "{EXAMPLE}"')
         if len(set(self.names)) < len(self.names):
-            raise InputError("tiers", given=f"two tiers of one name in {self}", expected="names of their own")
+            raise InputError("tiers", given=f"two tiers of one name in {self}", expected="a different name for each")
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.tiers))

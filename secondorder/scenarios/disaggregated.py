@@ -120,7 +120,7 @@ class Disaggregated(Checked):
         loop["stream_interval"] = self.stream_interval - 1
         for field, value in (spread | {name: value for name, value in loop.items() if value}).items():
             raise InputError(
-                field, given=f"{value} with arrivals", expected="none: it is known with users alone",
+                field, given=f"{value} with arrivals", expected="none: only a scenario with users can have it",
                 remedy="give users=..., the clients that wait for their answers",
             )  # fmt: skip
 

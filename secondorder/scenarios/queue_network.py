@@ -77,7 +77,7 @@ class Stations(Checked):
         if not names:
             raise InputError("stations", given="none", expected="at least one station")
         if twice := [name for name, count in names.items() if count > 1]:
-            raise InputError("stations", given=f"two with the name {twice[0]}", expected="names of their own")
+            raise InputError("stations", given=f"two with the name {twice[0]}", expected="a different name for each")
         for unknown in {name for each in self.stations for name in each.shares} - set(names):
             raise UnknownName.among("to", unknown, list(names))
 

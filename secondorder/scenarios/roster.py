@@ -47,7 +47,7 @@ class Roster(Timed):
         hours = {len(numbers), len(self.profile)} - {1}
         if len(hours) > 1:
             given = f"{len(numbers)} hours, where the profile has {len(self.profile)}"
-            raise InputError("servers", given=given, expected="as many, or one number")
+            raise InputError("servers", given=given, expected="as many numbers, or a single one")
 
     @property
     def hours(self) -> int:

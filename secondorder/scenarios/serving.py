@@ -244,7 +244,7 @@ class Serving(Checked):
             raise InputError(
                 "pipeline_parallel_size",
                 given=f"{self.pipeline_parallel_size} in {what}",
-                expected="1: stages are known of a service and of deployments",
+                expected="1: only a service and a deployment can have stages",
                 remedy="solve, simulate or compare the service itself",
             )
 
@@ -271,7 +271,7 @@ class Serving(Checked):
             raise InputError(
                 "cache_tiers",
                 given=f"{self.cache_tiers} in {what}",
-                expected="none: lower tiers are known of a service, its prefix caching and deployments",
+                expected="none: only a service, its prefix caching and a deployment can have lower tiers",
                 remedy="leave out cache_tiers",
             )
 
@@ -281,7 +281,7 @@ class Serving(Checked):
             raise InputError(
                 "data_parallel_size",
                 given=f"{self.data_parallel_size} in {what}",
-                expected="1: ranks in lockstep are known of a service alone",
+                expected="1: only a service can have ranks in lockstep",
                 remedy="solve, simulate or compare the service itself",
             )
 
@@ -295,7 +295,7 @@ class Serving(Checked):
         if beyond > RARE:
             raise InputError(
                 "lengths",
-                given=f"requests longer than that with probability {beyond:.2g}",
+                given=f"requests longer than max_model_len with probability {beyond:.2g}",
                 expected=f"at most max_model_len {self.context_limit}",
                 remedy='raise max_model_len, or cut the law: "lognormal 1500 cv=1 maximum=30000"',
             )

@@ -204,7 +204,9 @@ class Spares(Timed):
             given = "none" if self.delivery is None else f"one, with {self.retired:g} of the nodes retired"
             raise InputError("delivery", given=given, expected="a time if and only if nodes are retired")
         if self.retired > 0 and self.crews is not None:
-            raise InputError("crews", given="crews with nodes that are retired", expected="as many as it takes")
+            raise InputError(
+                "crews", given="crews with nodes that are retired", expected="none: retired nodes are replaced"
+            )
 
     @property
     def absence(self) -> float:
@@ -301,7 +303,7 @@ class Training(Checked):
             raise InputError("checkpoint", given=given, expected="blocking or asynchronous checkpoints")
         if self.storage is not None and self.storage.other_write is not None:
             given = "elastic replicas on a storage path that others use"
-            raise InputError("storage", given=given, expected="a path of the run's own")
+            raise InputError("storage", given=given, expected="storage that this run alone uses")
         if isinstance(self.step, TrainingStep) and self.step.job.layout.data_parallel != elastic.replicas:
             expected = f"the layout's {self.step.job.layout.data_parallel} data-parallel replicas"
             raise InputError("elastic.replicas", given=elastic.replicas, expected=expected)

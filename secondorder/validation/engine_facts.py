@@ -38,12 +38,12 @@ def settings_of(facts: Mapping[str, Any], where: str) -> dict[str, Any]:
     facts = {_SAME.get(name, name): value for name, value in facts.items()}
     for name in _ALONE:
         if facts.get(name) not in (None, 0, 1, "1"):
-            raise _ignored(where, name, facts[name], "1, as a replay has no such thing")
+            raise _ignored(where, name, facts[name], "1: a replay can have no other")
     for name in _OFF:
         if facts.get(name) not in _NOTHING:
-            raise _ignored(where, name, facts[name], "none, as a replay has no such thing")
+            raise _ignored(where, name, facts[name], "none: a replay cannot have it")
     if drafted := next((name for name in facts if name.startswith("spec_decode_") and facts[name] is not None), None):
-        raise _ignored(where, drafted, facts[drafted], "no speculation, as a replay has no such thing")
+        raise _ignored(where, drafted, facts[drafted], "no speculation: a replay cannot have it")
     if facts.get("quantization"):
         raise _ignored(where, "quantization", facts["quantization"], "an unquantised model, or precision= as well")
     found = {name: _value(facts[name]) for name in SETTINGS if facts.get(name) is not None}

@@ -129,7 +129,7 @@ def _settings(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
     """Of the engine; a batch of up to 256 and chunks of 8192 tokens, as its recipes have them."""
     for name in ("spec_decoding", "disagg", "is_multinode"):
         if str(document.get(name)).lower() not in ("none", "false", ""):
-            expected = "none, as a replay has no such thing"
+            expected = "none: a replay cannot have it"
             raise FileError(f"{path}, {name}", given=repr(document[name]), expected=expected)
     facts = {name: document.get(name) for name in ("tp", "ep", "dp_attention")}
     precision = document.get("precision", "bf16")

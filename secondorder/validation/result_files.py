@@ -230,9 +230,7 @@ def _of_lines(path: Path, lines: object) -> Records:
         return Records(frame=_frame(path, [_aiperf(row) for row in good]), model=_aiperf_model(path), lost=lost)
     if good and "info" in good[0] and "start_time" in good[0]:
         if adapter := next((found for row in good if (found := _inside(row, "info", "lora_adapter"))), None):
-            raise FileError(
-                f"{path}, lora_adapter", given=repr(adapter), expected="none, as a replay has no such thing"
-            )
+            raise FileError(f"{path}, lora_adapter", given=repr(adapter), expected="none: a replay cannot have it")
         _check_chunks(path, [(len(_token_times(row)), _answer(row).get("output_tokens")) for row in good])
         frame = _frame(path, [_inference_perf(row) for row in good])
         return Records(frame=frame, model=_inference_perf_model(good[0]), lost=lost)

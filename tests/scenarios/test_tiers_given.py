@@ -40,7 +40,7 @@ def test_a_tier_holds_whole_blocks_of_all_accelerators():
         ("host 0 GB 25 GB/s", "a positive quantity in byte"),
         ("host 9 GB 0 GB/s", "a positive quantity in byte/s"),
         ("host 9 GB 1 GB/s latency=-1 s", "a non-negative quantity in s"),
-        ("host 9 GB 1 GB/s, host 9 GB 1 GB/s", "names of their own"),
+        ("host 9 GB 1 GB/s, host 9 GB 1 GB/s", "a different name for each"),
         ("host 9 GB 1 GB/s sharde=true", "did you mean shared"),
     ],
 )

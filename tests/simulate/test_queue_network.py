@@ -92,7 +92,7 @@ def test_a_service_that_is_not_exponential_takes_the_product_form_out_of_its_dom
         ("web service=1 s; app service=1 s", InputError, "none with a rate"),
         ("web service=1 s rate=0.1 request/s to=web", InputError, "shares such as"),
         ("web service=1 s rate=0.1 request/s to=web:0.6 app:0.6; app service=1 s", InputError, "at most 1"),
-        ("web service=1 s rate=0.1 request/s; web service=1 s", InputError, "names of their own"),
+        ("web service=1 s rate=0.1 request/s; web service=1 s", InputError, "a different name for each"),
     ],
 )
 def test_what_is_no_network_is_refused_in_one_line(stations, error, text):

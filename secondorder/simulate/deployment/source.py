@@ -65,7 +65,7 @@ def observed(scenario: Deployment, run: DeploymentRun, first: int = 0) -> Observ
     totals = Totals(scenario, run)
     return Observed(
         values={name: each[first:] for name, each in values(scenario, run).items()},
-        work=inside(run.requests, arrival)[first:] - 1.0,  # without the one that arrives
+        work=np.asarray(inside(run.requests, arrival)[first:] - 1, np.float64),  # without the one that arrives
         settled=max(0, int(np.searchsorted(arrival, last)) - first),
         totals=lambda start, end: totals(first + start, first + end),
     )
