@@ -84,7 +84,7 @@ def test_hits_at_every_cache_size_are_those_of_stack_distances_on_each_replica(c
 
 
 def test_a_stack_that_counts_the_blocks_of_answers_as_nothing_is_found_out(conversations):
-    own = part(conversations, np.arange(500), apart=100.0)
+    own = part(conversations, np.arange(2_000), apart=100.0)
     shorter = replace(own, output_tokens=np.ones(len(own), int))
     alone = serve(so.Deployment(serving=replica(1_000), replicas=1), own).requests["cached_tokens"]
     assert alone.tolist() != [found_at(999, each) for each in distances(shorter)]
