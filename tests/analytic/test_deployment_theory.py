@@ -187,7 +187,7 @@ def test_the_good_state_of_a_cache_ends_just_below_its_collapse():
     assert cache_feedback.collapse_rate(CacheFeedback(rate=1.0)) == pytest.approx(10.8, rel=1e-3)
     assert cache_at(10.3).inside[-10_000:].mean() < 100
     assert cache_at(11.0).inside[-10_000:].mean() > 1_000
-    with pytest.raises(Unstable, match="more than the engine computes"):
+    with pytest.raises(Unstable, match="more than the engine can compute"):
         cache_feedback.good_state(CacheFeedback(rate=11.0))
 
 

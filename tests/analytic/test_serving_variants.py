@@ -527,7 +527,7 @@ def test_the_law_of_the_gaps_is_that_of_the_engine(budget):
 
 
 def test_prompts_faster_than_the_budget_are_refused():
-    with pytest.raises(Unstable, match="raise it"):
+    with pytest.raises(Unstable, match="raise the budget"):
         gap_law(service(max_num_batched_tokens=256), rate=20.0, decodes=100.0)
     with pytest.raises(Unstable, match="saturates"):
         solve_chunked_prefill(ChunkedPrefill(serving=service(arrivals=so.Poisson("100 request/s"))))
