@@ -69,7 +69,7 @@ def test_prompts_links_and_decodes_follow_one_another():
 
 def test_a_slow_link_delays_first_tokens_and_waits_in_line():
     fast, slow = (
-        simulate_disaggregated(split(link=link), seed=1, replications=2, requests=2_000)
+        simulate_disaggregated(split(link=link), seed=1, replications=2)
         for link in ("50 GB/s latency=10 us", "2 GB/s latency=10 us")
     )
     assert slow.best("ttft_mean").amount > fast.best("ttft_mean").amount + 0.05
@@ -79,7 +79,7 @@ def test_a_slow_link_delays_first_tokens_and_waits_in_line():
 
 
 def test_decodes_apart_have_no_gaps_of_prompts():
-    apart = simulate_disaggregated(split(link="50 GB/s latency=10 us"), seed=1, replications=2, requests=2_000)
+    apart = simulate_disaggregated(split(link="50 GB/s latency=10 us"), seed=1, replications=2)
     whole = so.simulate(so.Deployment(serving=SERVICE, replicas=4, router="random"), replications=2, requests=2_000)
     assert apart.best("tpot_p99").amount < whole.best("tpot_p99").amount
 
